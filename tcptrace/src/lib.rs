@@ -1,0 +1,4 @@
+//! tcptrace: every TCP connection on a NIC, how it opened, failed and closed.
+
+pub mod event;
+pub mod segment;

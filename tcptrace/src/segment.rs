@@ -1,0 +1,141 @@
+//! What a source yields and the tracker consumes. A file and the ring buffer produce the same values.
+
+use std::fmt;
+use tcptrace_common::{
+    seq::SeqNum,
+    tcp::{TcpFlags, TcpOptions},
+};
+
+/// Nanoseconds on the trace's own time line: `CLOCK_MONOTONIC` for a live trace, the Unix epoch for a file.
+/// Only differences mean anything until the output adds the wall clock's offset.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Hash)]
+pub struct Timestamp(pub u64);
+
+impl Timestamp {
+    /// Nanoseconds from `earlier` to `self`; 0 where `earlier` is the later one, so that a time is never negative.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+
+    /// `ns` later, stopping at the end of the time line.
+    #[must_use]
+    pub const fn plus(self, ns: u64) -> Self {
+        Self(self.0.saturating_add(ns))
+    }
+}
+
+impl fmt::Debug for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{:09}", self.0 / 1_000_000_000, self.0 % 1_000_000_000)
+    }
+}
+
+/// Which way a segment crossed the capture point.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Direction {
+    /// Into the host.
+    Ingress,
+    /// Out of the host.
+    Egress,
+    /// A capture file does not say.
+    Unknown,
+}
+
+/// Whose stack sent a segment, as far as the capture point can tell.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Sender {
+    /// This host's own stack: an egress hook saw it, and it was not forwarded.
+    Here,
+    /// The peer of this host's stack: an ingress hook saw it, addressed to one of the host's own addresses.
+    There,
+    /// Neither is known: forwarded, bridged, loopback or from a file.
+    Unknown,
+}
+
+/// The directed four-tuple, with what else tells two connections of the same numbers apart.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Flow {
+    /// Source address; IPv4 as an IPv4-mapped address (RFC 4291 §2.5.5.2).
+    pub src: [u8; 16],
+    /// Destination address, likewise.
+    pub dst: [u8; 16],
+    /// Source port, host order.
+    pub src_port: u16,
+    /// Destination port, host order.
+    pub dst_port: u16,
+    /// The capturing interface: its index on the host, or its place in the file.
+    pub interface: u32,
+    /// VLAN identifiers (12 bits), outer first; [`Flow::NO_VLAN`] where there is none.
+    pub vlan: [u16; 2],
+    /// The packet was IPv6 on the wire (an IPv4-mapped address can be either).
+    pub ipv6: bool,
+}
+
+impl Flow {
+    /// No VLAN tag at this place.
+    pub const NO_VLAN: u16 = 0xffff;
+
+    /// The other direction of the same connection.
+    #[must_use]
+    pub const fn reversed(self) -> Self {
+        Self { src: self.dst, dst: self.src, src_port: self.dst_port, dst_port: self.src_port, ..self }
+    }
+}
+
+/// One lifecycle segment: SYN, SYN-ACK, FIN, RST, or an acknowledgement that one of them waited for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Segment {
+    /// When it passed the capture point.
+    pub ts: Timestamp,
+    /// From whom to whom.
+    pub flow: Flow,
+    /// The control bits.
+    pub flags: TcpFlags,
+    /// Sequence number of the first octet (of the SYN, where there is one).
+    pub seq: SeqNum,
+    /// Acknowledgement number; meaningless without ACK.
+    pub ack: SeqNum,
+    /// Window as sent, unscaled.
+    pub window: u16,
+    /// Octets of TCP payload, by the IP length (never Ethernet padding). A GSO packet counts whole.
+    pub payload_len: u32,
+    /// IPv4 TTL or IPv6 hop limit.
+    pub ttl: u8,
+    /// The options, for segments with SYN.
+    pub options: Option<TcpOptions>,
+    /// Which way it crossed the capture point.
+    pub direction: Direction,
+    /// Whose stack sent it.
+    pub sender: Sender,
+}
+
+impl Segment {
+    /// The sequence number after everything this segment occupies (RFC 9293 §3.4: SYN and FIN count one each).
+    #[must_use]
+    pub const fn end(&self) -> SeqNum {
+        self.seq.plus(self.payload_len).plus(self.flags.syn() as u32).plus(self.flags.fin() as u32)
+    }
+}
+
+/// Records that the source knows it did not get.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LossReport {
+    /// How many.
+    pub records: u64,
+    /// They are later than this ...
+    pub after: Timestamp,
+    /// ... and not later than this.
+    pub until: Timestamp,
+}
+
+/// Everything that can drive a tracker.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Input {
+    /// A lifecycle segment, in time order within the source's bounded window.
+    Segment(Segment),
+    /// Some are missing.
+    Lost(LossReport),
+    /// Time has come this far, and nothing earlier will follow.
+    Tick(Timestamp),
+}
