@@ -113,7 +113,7 @@ impl fmt::Debug for TcpFlags {
 }
 
 /// The options of a SYN or SYN-ACK that the events report. An option of the wrong length counts as absent,
-/// as Linux treats it (net/ipv4/tcp_input.c, `tcp_parse_options`).
+/// as Linux treats it (`tcp_parse_options` in `net/ipv4/tcp_input.c`).
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "each is the presence of one option on the wire")]
 pub struct TcpOptions {

@@ -1,4 +1,4 @@
-//! The events: the only type that sinks see, and the JSON schema at once. Names are snake_case, durations end
+//! The events: the only type that sinks see, and the JSON schema at once. Names are in snake case, durations end
 //! in `_ns` (integer nanoseconds), sizes in `_bytes`; what was not seen is null, never 0.
 
 use crate::segment::{Direction, Timestamp};

@@ -1,0 +1,280 @@
+//! One connection as the tracker keeps it: two sides, and the times that the events are made of.
+
+use super::state::{self, Evidence};
+use crate::{
+    event::{AnomalyReason, Role, State, Vantage},
+    segment::{Flow, Segment, Sender, Timestamp},
+};
+use tcptrace_common::{seq::SeqNum, tcp::TcpOptions};
+
+/// The four-tuple without a direction: `low` is the lesser of the two ends, so that both directions find it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct Key {
+    pub(crate) low: ([u8; 16], u16),
+    pub(crate) high: ([u8; 16], u16),
+    pub(crate) interface: u32,
+    pub(crate) vlan: [u16; 2],
+    pub(crate) ipv6: bool,
+}
+
+impl Key {
+    /// The key of a flow, and whether its source is the `low` end.
+    pub(crate) fn of(flow: &Flow) -> (Self, bool) {
+        let (src, dst) = ((flow.src, flow.src_port), (flow.dst, flow.dst_port));
+        let src_is_low = src <= dst;
+        let (low, high) = if src_is_low { (src, dst) } else { (dst, src) };
+        (Self { low, high, interface: flow.interface, vlan: flow.vlan, ipv6: flow.ipv6 }, src_is_low)
+    }
+}
+
+/// The states that one side has left, with the time spent in each. Six is the longest way through figure 5
+/// of RFC 9293 that a side can take: SYN-SENT, SYN-RECEIVED, ESTABLISHED, FIN-WAIT-1, CLOSING, and one spare.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct StateLog {
+    states: [Option<State>; 6],
+    ns: [u64; 6],
+}
+
+impl StateLog {
+    fn add(&mut self, state: State, ns: u64) {
+        for (place, sum) in self.states.iter_mut().zip(&mut self.ns) {
+            if place.is_none_or(|p| p == state) {
+                *place = Some(state);
+                *sum = sum.saturating_add(ns);
+                return;
+            }
+        }
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (State, u64)> + '_ {
+        self.states.iter().zip(self.ns).map_while(|(s, ns)| s.map(|s| (s, ns)))
+    }
+}
+
+/// What is known of one end.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Side {
+    pub(crate) state: State,
+    /// When `state` was entered; `None` where the trace began in it.
+    pub(crate) entered: Option<Timestamp>,
+    /// The sequence number of its SYN.
+    pub(crate) isn: Option<SeqNum>,
+    /// The end of its SYN or SYN-ACK, data in it included (RFC 7413).
+    pub(crate) syn_end: Option<SeqNum>,
+    /// The peer acknowledged its SYN.
+    pub(crate) syn_acked: bool,
+    /// The greatest acknowledgement it sent.
+    pub(crate) acked: Option<SeqNum>,
+    /// The sequence number after its FIN.
+    pub(crate) fin_end: Option<SeqNum>,
+    /// The peer acknowledged its FIN.
+    pub(crate) fin_acked: bool,
+    /// Where its data ended by its RST, for the byte count.
+    pub(crate) rst_seq: Option<SeqNum>,
+    /// Where its data stood when it acknowledged the peer's FIN, for `half_closed`.
+    pub(crate) sent_at_peer_fin: Option<SeqNum>,
+    pub(crate) fins: u32,
+    pub(crate) rsts: u32,
+    pub(crate) options: Option<TcpOptions>,
+    pub(crate) log: StateLog,
+}
+
+impl Side {
+    const fn new(state: State) -> Self {
+        Self {
+            state,
+            entered: None,
+            isn: None,
+            syn_end: None,
+            syn_acked: false,
+            acked: None,
+            fin_end: None,
+            fin_acked: false,
+            rst_seq: None,
+            sent_at_peer_fin: None,
+            fins: 0,
+            rsts: 0,
+            options: None,
+            log: StateLog { states: [None; 6], ns: [0; 6] },
+        }
+    }
+
+    /// Moves along one arrow. Returns the transition `(from, to, since the previous one)` if there was one.
+    pub(crate) fn apply(&mut self, evidence: Evidence, ts: Timestamp) -> Option<(State, State, Option<u64>)> {
+        let from = self.state;
+        let to = state::next(from, evidence)?;
+        let spent = self.entered.map(|entered| ts.since(entered));
+        // CLOSED and LISTEN are where a life begins and ends; how long is not the connection's.
+        if let (Some(ns), false) = (spent, matches!(from, State::Closed | State::Listen)) {
+            self.log.add(from, ns);
+        }
+        self.state = to;
+        self.entered = Some(ts);
+        Some((from, to, spent))
+    }
+
+    /// It sent an acknowledgement of everything before `seq`.
+    pub(crate) fn has_acked(&self, seq: Option<SeqNum>) -> bool {
+        matches!((self.acked, seq), (Some(acked), Some(seq)) if acked.at_or_after(seq))
+    }
+
+    pub(crate) fn note_ack(&mut self, ack: SeqNum) {
+        if self.acked.is_none_or(|greatest| ack.after(greatest)) {
+            self.acked = Some(ack);
+        }
+    }
+
+    /// The number its first octet of data has (RFC 9293 §3.4: the SYN counts one).
+    pub(crate) fn first_data(&self) -> Option<SeqNum> {
+        self.isn.map(|isn| isn.plus(1))
+    }
+
+    /// Octets of data it sent, modulo 2^32; `None` where either end of them was not seen.
+    pub(crate) fn bytes(&self) -> Option<u64> {
+        let end = match (self.fin_end, self.rst_seq) {
+            (Some(fin_end), _) => fin_end.plus(u32::MAX),
+            (None, rst) => rst?,
+        };
+        let n = end.0.wrapping_sub(self.first_data()?.0);
+        // A RST at the ISN itself ends before the first octet (a reset in answer to the handshake).
+        Some(if n == u32::MAX { 0 } else { u64::from(n) })
+    }
+}
+
+/// Time stamps of the handshake and the teardown.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Moments {
+    pub(crate) first_syn: Option<Timestamp>,
+    /// The last SYN before the first SYN-ACK.
+    pub(crate) last_syn: Option<Timestamp>,
+    pub(crate) first_synack: Option<Timestamp>,
+    /// The last SYN-ACK before the establishing acknowledgement.
+    pub(crate) last_synack: Option<Timestamp>,
+    pub(crate) established: Option<Timestamp>,
+    pub(crate) first_fin: Option<Timestamp>,
+    pub(crate) first_fin_acked: Option<Timestamp>,
+    pub(crate) second_fin: Option<Timestamp>,
+    pub(crate) second_fin_acked: Option<Timestamp>,
+    pub(crate) rst: Option<Timestamp>,
+}
+
+/// One connection.
+#[derive(Clone, Debug)]
+pub(crate) struct Conn {
+    pub(crate) key: Key,
+    pub(crate) id: u64,
+    pub(crate) start: Timestamp,
+    /// The last lifecycle segment.
+    pub(crate) last: Timestamp,
+    pub(crate) at: Moments,
+    /// Client, server.
+    pub(crate) sides: [Side; 2],
+    pub(crate) syns: u32,
+    pub(crate) synacks: u32,
+    pub(crate) vantage: Option<Vantage>,
+    pub(crate) client_is_low: bool,
+    pub(crate) flags: ConnFlags,
+    pub(crate) first_fin_by: Option<Role>,
+    pub(crate) reset_by: Option<Role>,
+}
+
+/// The yes-or-no facts of a connection.
+#[derive(Clone, Copy, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a separate fact of the connection")]
+pub(crate) struct ConnFlags {
+    /// The SYN was not seen.
+    pub(crate) partial: bool,
+    /// Who is client was guessed.
+    pub(crate) direction_inferred: bool,
+    /// Both sent a SYN.
+    pub(crate) simultaneous_open: bool,
+    /// Each sent its FIN before acknowledging the other's.
+    pub(crate) simultaneous_close: bool,
+    /// The passive closer went on for a while after the first FIN.
+    pub(crate) half_closed: bool,
+    /// `established` was reported, or could not be any more.
+    pub(crate) established: bool,
+    /// `connection` was reported: what is left is to absorb late segments.
+    pub(crate) ended: bool,
+}
+
+/// The place of a role in [`Conn::sides`].
+pub(crate) const fn index(role: Role) -> usize {
+    match role {
+        Role::Client => 0,
+        Role::Server => 1,
+    }
+}
+
+/// The other role.
+pub(crate) const fn peer(role: Role) -> Role {
+    match role {
+        Role::Client => Role::Server,
+        Role::Server => Role::Client,
+    }
+}
+
+impl Conn {
+    /// A connection of which `first` is the first segment seen, sent by `sender`.
+    pub(crate) fn new(id: u64, key: Key, src_is_low: bool, sender: Role, first: &Segment) -> Self {
+        Self {
+            key,
+            id,
+            start: first.ts,
+            last: first.ts,
+            at: Moments::default(),
+            sides: [Side::new(State::Closed), Side::new(State::Closed)],
+            syns: 0,
+            synacks: 0,
+            vantage: None,
+            client_is_low: src_is_low == (sender == Role::Client),
+            flags: ConnFlags::default(),
+            first_fin_by: None,
+            reset_by: None,
+        }
+    }
+
+    pub(crate) fn side(&self, role: Role) -> &Side {
+        &self.sides[index(role)]
+    }
+
+    pub(crate) fn side_mut(&mut self, role: Role) -> &mut Side {
+        &mut self.sides[index(role)]
+    }
+
+    /// Who sent a segment whose source is (or is not) the low end of the key.
+    pub(crate) const fn role_of(&self, src_is_low: bool) -> Role {
+        if src_is_low == self.client_is_low { Role::Client } else { Role::Server }
+    }
+
+    /// On an egress hook the sender is ours, on an ingress hook its peer is (lifecycle.md, Times).
+    pub(crate) fn note_vantage(&mut self, sender: Role, from: Sender) {
+        let ours = match from {
+            Sender::Here => sender,
+            Sender::There => peer(sender),
+            Sender::Unknown => return,
+        };
+        self.vantage.get_or_insert(match ours {
+            Role::Client => Vantage::Client,
+            Role::Server => Vantage::Server,
+        });
+    }
+
+    /// Neither side is at the handshake any more.
+    pub(crate) fn is_synchronized(&self) -> bool {
+        self.sides.iter().all(|s| state::is_synchronized(s.state))
+    }
+
+    /// Some side got past the handshake.
+    pub(crate) fn is_open(&self) -> bool {
+        self.sides.iter().any(|s| state::is_synchronized(s.state))
+    }
+
+    /// Both sides are in TIME-WAIT or CLOSED.
+    pub(crate) fn is_over(&self) -> bool {
+        self.sides.iter().all(|s| state::is_over(s.state))
+    }
+}
+
+/// A segment that does not fit: what is wrong, and the number that would have fitted.
+pub(crate) type Misfit = (AnomalyReason, Option<u32>);

@@ -1,0 +1,362 @@
+//! The tracker: lifecycle segments in, events out. It has no clock, no thread and does no I/O: time comes in
+//! with the input. What each rule means is in `state.rs` (the arrows) and `rules.rs` (the evidence).
+
+mod conn;
+mod report;
+mod rules;
+mod state;
+mod table;
+#[cfg(test)]
+mod tests;
+
+pub use report::Wants;
+
+use crate::{
+    event::{AnomalyReason, Event, Outcome, OutcomeCounts, ResetPhase, Role, State},
+    segment::{Input, Segment, Timestamp},
+};
+use conn::{Conn, Key};
+use hashbrown::HashMap;
+use report::{Losses, Out};
+use rules::After;
+use state::Evidence;
+use std::sync::Arc;
+use table::{List, Table};
+
+/// How long the tracker waits for what may never come, and how much it keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Nanoseconds after the last SYN or SYN-ACK at which an unanswered one is given up.
+    pub give_up_ns: u64,
+    /// Nanoseconds of TIME-WAIT (2 MSL), for which a connection that ended is remembered.
+    pub time_wait_ns: u64,
+    /// Connections in the table, at least 1, those that ended but are remembered included.
+    pub max_connections: usize,
+    /// Which events to make.
+    pub wants: Wants,
+}
+
+impl Default for Config {
+    /// 75 s outlast the longest silence between two SYNs of Linux (64 s after the sixth retry,
+    /// `net.ipv4.tcp_syn_retries`); 60 s are Linux's TIME-WAIT (`TCP_TIMEWAIT_LEN`).
+    fn default() -> Self {
+        Self {
+            give_up_ns: 75_000_000_000,
+            time_wait_ns: 60_000_000_000,
+            max_connections: 1_000_000,
+            wants: Wants::ALL,
+        }
+    }
+}
+
+/// Reconstructs the states of both ends of every connection from its lifecycle segments.
+#[derive(Debug)]
+pub struct Tracker {
+    config: Config,
+    table: Table,
+    names: HashMap<u32, Arc<str>>,
+    losses: Losses,
+    next_id: u64,
+    counts: OutcomeCounts,
+}
+
+impl Tracker {
+    /// An empty tracker.
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        Self {
+            config,
+            table: Table::default(),
+            names: HashMap::new(),
+            losses: Losses::default(),
+            next_id: 1,
+            counts: OutcomeCounts::default(),
+        }
+    }
+
+    /// What events call the interface of this number from now on.
+    pub fn name_interface(&mut self, interface: u32, name: Arc<str>) {
+        self.names.insert(interface, name);
+    }
+
+    /// Connections reported so far, by outcome.
+    #[must_use]
+    pub fn counts(&self) -> OutcomeCounts {
+        self.counts
+    }
+
+    /// Connections that are not over.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        self.table.len() - self.table.len_of(List::Ended)
+    }
+
+    /// Takes one input; `sink` gets the events in the order in which things happened.
+    pub fn input(&mut self, input: &Input, sink: &mut dyn FnMut(Event)) {
+        match input {
+            Input::Segment(seg) => {
+                self.expire(seg.ts, sink);
+                self.segment(seg, sink);
+            }
+            Input::Lost(report) => {
+                let until = self.losses.until.map_or(report.until, |known| known.max(report.until));
+                self.losses.until = Some(until);
+            }
+            Input::Tick(now) => self.expire(*now, sink),
+        }
+    }
+
+    /// The trace ends at `ts`: reports what is still in the table, in the order in which it began. A handshake
+    /// that nothing answered is `unanswered` by then, everything past the handshake is `open`.
+    pub fn finish(&mut self, ts: Timestamp, sink: &mut dyn FnMut(Event)) {
+        self.expire(ts, sink);
+        let mut left: Vec<u32> = self.table.slots().filter(|&slot| !self.table[slot].flags.ended).collect();
+        left.sort_unstable_by_key(|&slot| self.table[slot].id);
+        for slot in left {
+            let conn = self.table.remove(slot);
+            let ts = ts.max(conn.last);
+            self.report(&conn, ts, unfinished(&conn), None, sink);
+        }
+    }
+
+    fn out<'a>(&'a self, sink: &'a mut dyn FnMut(Event)) -> Out<'a> {
+        Out { wants: self.config.wants, names: &self.names, losses: self.losses, sink }
+    }
+
+    fn segment(&mut self, seg: &Segment, sink: &mut dyn FnMut(Event)) {
+        let (key, src_is_low) = Key::of(&seg.flow);
+        if rules::are_impossible(seg.flags) {
+            self.impossible(key, src_is_low, seg, sink);
+            return;
+        }
+        let opens = seg.flags.syn() && !seg.flags.ack();
+        if let Some(slot) = self.table.find(&key) {
+            if !self.table[slot].flags.ended {
+                self.continues(slot, src_is_low, seg, sink);
+                return;
+            }
+            if !opens || is_late_copy(&self.table[slot], src_is_low, seg) {
+                let conn = &self.table[slot];
+                self.out(sink).segment(conn, conn.role_of(src_is_low), seg);
+                return;
+            }
+            self.forget(slot, seg.ts, sink);
+        }
+        self.begins(key, src_is_low, seg, sink);
+    }
+
+    /// A segment of a connection that is in the table.
+    fn continues(&mut self, slot: u32, src_is_low: bool, seg: &Segment, sink: &mut dyn FnMut(Event)) {
+        let mut out = Out { wants: self.config.wants, names: &self.names, losses: self.losses, sink };
+        let conn = &mut self.table[slot];
+        let role = conn.role_of(src_is_low);
+        conn.note_vantage(role, seg.sender);
+        let last = conn.last.max(seg.ts);
+        out.segment(conn, role, seg);
+        let after = rules::segment(conn, role, seg, &mut out);
+        if !matches!(after, After::Restarts(_)) {
+            conn.last = last;
+        }
+        self.settle(slot, after, src_is_low, seg, sink);
+    }
+
+    /// The first segment that is seen of a connection.
+    fn begins(&mut self, key: Key, src_is_low: bool, seg: &Segment, sink: &mut dyn FnMut(Event)) {
+        let (sender, guessed) = first_sender(seg);
+        if !seg.flags.syn() && !seg.flags.rst() && !seg.flags.fin() {
+            // An acknowledgement alone announces nothing: its connection was dropped from the table.
+            return;
+        }
+        while self.table.len() >= self.config.max_connections.max(1) {
+            self.evict(seg.ts, sink);
+        }
+        let mut conn = Conn::new(self.next_id, key, src_is_low, sender, seg);
+        self.next_id += 1;
+        conn.flags.direction_inferred = guessed;
+        conn.note_vantage(sender, seg.sender);
+        let mut out = self.out(sink);
+        out.segment(&conn, sender, seg);
+        let after = match (seg.flags.syn(), seg.flags.ack()) {
+            (true, false) => {
+                rules::first_syn(&mut conn, seg, &mut out);
+                After::Goes
+            }
+            (true, true) => {
+                rules::first_synack(&mut conn, seg, &mut out);
+                rules::segment(&mut conn, sender, seg, &mut out)
+            }
+            (false, _) => {
+                rules::first_midstream(&mut conn, seg, &mut out);
+                rules::segment(&mut conn, sender, seg, &mut out)
+            }
+        };
+        let list = if conn.is_open() { List::Open } else { List::Handshake };
+        let slot = self.table.insert(conn, list);
+        self.settle(slot, after, src_is_low, seg, sink);
+    }
+
+    /// Puts a connection where its time-out is looked for, or ends it.
+    fn settle(
+        &mut self,
+        slot: u32,
+        after: After,
+        src_is_low: bool,
+        seg: &Segment,
+        sink: &mut dyn FnMut(Event),
+    ) {
+        match after {
+            After::Goes => {
+                let list = if self.table[slot].is_open() { List::Open } else { List::Handshake };
+                self.table.touch(slot, list);
+            }
+            After::Ends(outcome, phase) => {
+                self.table[slot].flags.ended = true;
+                self.table.touch(slot, List::Ended);
+                let conn = self.table[slot].clone();
+                self.report(&conn, conn.last, outcome, phase, sink);
+            }
+            After::Restarts(outcome) => {
+                let conn = self.table.remove(slot);
+                self.report(&conn, seg.ts, outcome, None, sink);
+                self.begins(conn.key, src_is_low, seg, sink);
+            }
+        }
+    }
+
+    /// Control bits that cannot be together say nothing about any state.
+    fn impossible(&mut self, key: Key, src_is_low: bool, seg: &Segment, sink: &mut dyn FnMut(Event)) {
+        let misfit = (AnomalyReason::ImpossibleFlags, None);
+        if let Some(slot) = self.table.find(&key) {
+            let conn = &self.table[slot];
+            let role = conn.role_of(src_is_low);
+            let mut out = self.out(sink);
+            out.segment(conn, role, seg);
+            out.anomaly(conn, role, seg, misfit);
+            return;
+        }
+        let mut conn = Conn::new(self.next_id, key, src_is_low, Role::Client, seg);
+        self.next_id += 1;
+        conn.flags.partial = true;
+        conn.note_vantage(Role::Client, seg.sender);
+        let mut out = self.out(sink);
+        out.segment(&conn, Role::Client, seg);
+        out.anomaly(&conn, Role::Client, seg, misfit);
+    }
+
+    fn report(
+        &mut self,
+        conn: &Conn,
+        ts: Timestamp,
+        outcome: Outcome,
+        phase: Option<ResetPhase>,
+        sink: &mut dyn FnMut(Event),
+    ) {
+        *count_of(&mut self.counts, outcome) += 1;
+        self.out(sink).connection(conn, ts, outcome, phase);
+    }
+
+    /// Time has come to `now`: gives up on what was never answered, and lets TIME-WAIT run out, in the order
+    /// of the deadlines, so that a file and a live trace agree whatever the ticks between.
+    fn expire(&mut self, now: Timestamp, sink: &mut dyn FnMut(Event)) {
+        loop {
+            let waiting = self.deadline(List::Handshake, self.config.give_up_ns);
+            let lingering = self.deadline(List::Ended, self.config.time_wait_ns);
+            let (deadline, slot, ended) = match (waiting, lingering) {
+                (Some((w, slot)), Some((l, _))) if w <= l => (w, slot, false),
+                (_, Some((l, slot))) => (l, slot, true),
+                (Some((w, slot)), None) => (w, slot, false),
+                (None, None) => return,
+            };
+            if deadline > now {
+                return;
+            }
+            if ended {
+                self.forget(slot, deadline, sink);
+            } else {
+                self.give_up(slot, deadline, sink);
+            }
+        }
+    }
+
+    fn deadline(&self, list: List, after: u64) -> Option<(Timestamp, u32)> {
+        let slot = self.table.first(list)?;
+        Some((self.table[slot].last.plus(after), slot))
+    }
+
+    /// Nothing came back within the give-up time.
+    fn give_up(&mut self, slot: u32, ts: Timestamp, sink: &mut dyn FnMut(Event)) {
+        let mut conn = self.table.remove(slot);
+        let outcome = unfinished(&conn);
+        let mut out = self.out(sink);
+        out.transition(&mut conn, Role::Client, Evidence::TimedOut, ts, true);
+        out.transition(&mut conn, Role::Server, Evidence::TimedOut, ts, true);
+        self.report(&conn, ts, outcome, None, sink);
+    }
+
+    /// A connection that was reported leaves the table; TIME-WAIT ends with it.
+    fn forget(&mut self, slot: u32, ts: Timestamp, sink: &mut dyn FnMut(Event)) {
+        let mut conn = self.table.remove(slot);
+        let mut out = self.out(sink);
+        for role in [Role::Client, Role::Server] {
+            if conn.side(role).state == State::TimeWait {
+                out.transition(&mut conn, role, Evidence::TimedOut, ts, true);
+            }
+        }
+    }
+
+    /// Makes room: first by forgetting what was reported, then the oldest half-open connection (a flood of
+    /// SYNs must not push out real ones), then the one that was quiet for longest.
+    fn evict(&mut self, ts: Timestamp, sink: &mut dyn FnMut(Event)) {
+        if let Some(slot) = self.table.first(List::Ended) {
+            self.forget(slot, ts, sink);
+        } else if let Some(slot) = self.table.first(List::Handshake).or(self.table.first(List::Open)) {
+            let conn = self.table.remove(slot);
+            self.report(&conn, ts.max(conn.last), Outcome::Evicted, None, sink);
+        }
+    }
+}
+
+/// What a connection is called that did not end: by how far it came.
+fn unfinished(conn: &Conn) -> Outcome {
+    if conn.is_open() {
+        Outcome::Open
+    } else if conn.synacks > 0 {
+        Outcome::SynackUnanswered
+    } else {
+        Outcome::Unanswered
+    }
+}
+
+/// Who sent the first segment seen, and whether that is a guess: a SYN comes from the client, a SYN-ACK from
+/// the server, a RST at sequence number 0 answers a SYN (RFC 9293 §3.10.7.1); else the lower port is the
+/// server's.
+fn first_sender(seg: &Segment) -> (Role, bool) {
+    let (syn, ack) = (seg.flags.syn(), seg.flags.ack());
+    if syn {
+        return (if ack { Role::Server } else { Role::Client }, false);
+    }
+    if seg.flags.rst() && ack && seg.seq.0 == 0 {
+        return (Role::Server, true);
+    }
+    (if seg.flow.src_port < seg.flow.dst_port { Role::Server } else { Role::Client }, true)
+}
+
+/// A SYN that the network delivered again after the connection it opened was over. After a refusal it is a
+/// new try: some stacks retry with the same ISN.
+fn is_late_copy(conn: &Conn, src_is_low: bool, seg: &Segment) -> bool {
+    conn.flags.established && conn.side(conn.role_of(src_is_low)).isn == Some(seg.seq)
+}
+
+fn count_of(counts: &mut OutcomeCounts, outcome: Outcome) -> &mut u64 {
+    match outcome {
+        Outcome::Closed => &mut counts.closed,
+        Outcome::Reset => &mut counts.reset,
+        Outcome::Refused => &mut counts.refused,
+        Outcome::Unanswered => &mut counts.unanswered,
+        Outcome::SynackUnanswered => &mut counts.synack_unanswered,
+        Outcome::Aborted => &mut counts.aborted,
+        Outcome::Reused => &mut counts.reused,
+        Outcome::Open => &mut counts.open,
+        Outcome::Evicted => &mut counts.evicted,
+    }
+}

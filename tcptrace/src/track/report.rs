@@ -1,0 +1,298 @@
+//! From a connection to the events that tell of it.
+
+use super::{
+    conn::{Conn, Misfit, Side, peer},
+    state::Evidence,
+};
+use crate::{
+    event::{
+        Address, Anomaly, ClosedBy, Common, Connection, Established, Event, HandshakeTimes, Options, Outcome,
+        ResetPhase, Role, SegmentEvent, StateTimes, Transition, Vantage, Vlans,
+    },
+    segment::{Flow, Segment, Timestamp},
+};
+use hashbrown::HashMap;
+use std::{
+    net::{IpAddr, Ipv6Addr},
+    sync::Arc,
+};
+use tcptrace_common::{seq::SeqNum, tcp::TcpOptions};
+
+/// Which events somebody reads; the others are not made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "one for each kind of event")]
+pub struct Wants {
+    /// Every lifecycle segment.
+    pub segments: bool,
+    /// Every state transition.
+    pub transitions: bool,
+    /// Completed handshakes.
+    pub established: bool,
+    /// Ended connections.
+    pub connections: bool,
+    /// Segments that cannot be.
+    pub anomalies: bool,
+}
+
+impl Wants {
+    /// Everything.
+    pub const ALL: Self =
+        Self { segments: true, transitions: true, established: true, connections: true, anomalies: true };
+}
+
+/// What is known to be missing from the input.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Losses {
+    /// Records were lost up to this time.
+    pub(crate) until: Option<Timestamp>,
+}
+
+impl Losses {
+    /// No lost record can have belonged to `conn`: a loss counts against every connection that lived in its
+    /// time, and against every one whose beginning was not seen after it.
+    pub(crate) fn spare(&self, conn: &Conn) -> bool {
+        self.until.is_none_or(|until| conn.start > until && !conn.flags.partial)
+    }
+}
+
+/// Where the rules put what they find.
+pub(crate) struct Out<'a> {
+    pub(crate) wants: Wants,
+    pub(crate) names: &'a HashMap<u32, Arc<str>>,
+    pub(crate) losses: Losses,
+    pub(crate) sink: &'a mut dyn FnMut(Event),
+}
+
+impl Out<'_> {
+    pub(crate) fn is_complete(&self, conn: &Conn) -> bool {
+        self.losses.spare(conn)
+    }
+
+    fn common(&self, conn: &Conn, ts: Timestamp) -> Common {
+        let key = &conn.key;
+        let (client, server) = if conn.client_is_low { (key.low, key.high) } else { (key.high, key.low) };
+        Common {
+            ts,
+            id: conn.id,
+            interface: self.interface_name(key.interface),
+            ip_version: if key.ipv6 { 6 } else { 4 },
+            client: address(client, key.ipv6),
+            server: address(server, key.ipv6),
+            vlan: vlans(key.vlan),
+            vantage: conn.vantage.unwrap_or(Vantage::Middle),
+            complete: self.is_complete(conn),
+        }
+    }
+
+    fn interface_name(&self, interface: u32) -> Arc<str> {
+        self.names.get(&interface).cloned().unwrap_or_else(|| format!("#{interface}").into())
+    }
+
+    /// Moves one side along one arrow, and says so.
+    pub(crate) fn transition(
+        &mut self,
+        conn: &mut Conn,
+        role: Role,
+        evidence: Evidence,
+        ts: Timestamp,
+        inferred: bool,
+    ) {
+        let Some((from, to, since)) = conn.side_mut(role).apply(evidence, ts) else { return };
+        if self.wants.transitions {
+            let common = self.common(conn, ts);
+            (self.sink)(Event::Transition(Transition {
+                common,
+                endpoint: role,
+                from,
+                to,
+                inferred,
+                since_previous_ns: since,
+            }));
+        }
+    }
+
+    /// One lifecycle segment as it was.
+    pub(crate) fn segment(&mut self, conn: &Conn, role: Role, seg: &Segment) {
+        if !self.wants.segments {
+            return;
+        }
+        let relative = |n: SeqNum, isn: Option<SeqNum>| isn.map(|isn| n.0.wrapping_sub(isn.0));
+        let ack = seg.flags.ack().then_some(seg.ack);
+        let own_isn = conn.side(role).isn.or(seg.flags.syn().then_some(seg.seq));
+        let event = Event::Segment(SegmentEvent {
+            common: self.common(conn, seg.ts),
+            sender: role,
+            direction: seg.direction,
+            flags: seg.flags,
+            seq: seg.seq.0,
+            ack: ack.map(|a| a.0),
+            relative_seq: relative(seg.seq, own_isn),
+            relative_ack: ack.and_then(|a| relative(a, conn.side(peer(role)).isn)),
+            window: seg.window,
+            payload_bytes: seg.payload_len,
+            ttl: seg.ttl,
+            options: seg.options.map(options),
+        });
+        (self.sink)(event);
+    }
+
+    /// A segment that cannot be.
+    pub(crate) fn anomaly(&mut self, conn: &Conn, role: Role, seg: &Segment, (reason, expected): Misfit) {
+        if !self.wants.anomalies {
+            return;
+        }
+        let event = Event::Anomaly(Anomaly {
+            common: self.common(conn, seg.ts),
+            reason,
+            sender: role,
+            flags: seg.flags,
+            seq: seg.seq.0,
+            ack: seg.flags.ack().then_some(seg.ack.0),
+            expected,
+            payload_bytes: seg.payload_len,
+        });
+        (self.sink)(event);
+    }
+
+    /// The handshake is complete.
+    pub(crate) fn established(&mut self, conn: &Conn, ts: Timestamp) {
+        if !self.wants.established {
+            return;
+        }
+        let [client, server] = &conn.sides;
+        let event = Event::Established(Established {
+            common: self.common(conn, ts),
+            times: handshake_times(conn),
+            syn_retransmits: conn.syns.saturating_sub(1),
+            synack_retransmits: conn.synacks.saturating_sub(1),
+            client_isn: client.isn.map(|s| s.0),
+            server_isn: server.isn.map(|s| s.0),
+            client_options: client.options.map(options),
+            server_options: server.options.map(options),
+        });
+        (self.sink)(event);
+    }
+
+    /// The connection is over, decided at `ts`.
+    pub(crate) fn connection(
+        &mut self,
+        conn: &Conn,
+        ts: Timestamp,
+        outcome: Outcome,
+        reset_phase: Option<ResetPhase>,
+    ) {
+        if !self.wants.connections {
+            return;
+        }
+        let connection = describe(self.common(conn, ts), conn, outcome, reset_phase);
+        (self.sink)(Event::Connection(Box::new(connection)));
+    }
+}
+
+fn describe(common: Common, conn: &Conn, outcome: Outcome, reset_phase: Option<ResetPhase>) -> Connection {
+    let [client, server] = &conn.sides;
+    let at = &conn.at;
+    let span = |from: Option<Timestamp>, to: Option<Timestamp>| Some(to?.since(from?));
+    let sequential = !conn.flags.simultaneous_close;
+    let teardown_start = [at.first_fin, at.rst].into_iter().flatten().min();
+    Connection {
+        partial: conn.flags.partial,
+        direction_inferred: conn.flags.direction_inferred,
+        outcome,
+        closed_by: conn.first_fin_by.map(|role| match (conn.flags.simultaneous_close, role) {
+            (true, _) => ClosedBy::Both,
+            (false, Role::Client) => ClosedBy::Client,
+            (false, Role::Server) => ClosedBy::Server,
+        }),
+        reset_by: conn.reset_by,
+        reset_phase,
+        half_closed: conn.flags.half_closed,
+        simultaneous_open: conn.flags.simultaneous_open,
+        start: conn.start,
+        times: handshake_times(conn),
+        first_fin_to_ack_ns: span(at.first_fin, at.first_fin_acked),
+        close_wait_ns: if sequential { span(at.first_fin_acked, at.second_fin) } else { None },
+        second_fin_to_ack_ns: span(at.second_fin, at.second_fin_acked),
+        teardown_ns: span(teardown_start, Some(conn.last)),
+        lifetime_ns: span(at.first_syn, Some(conn.last)),
+        client_bytes: client.bytes(),
+        server_bytes: server.bytes(),
+        bytes_mod_4gib: may_have_wrapped(conn),
+        syn_retransmits: conn.syns.saturating_sub(1),
+        synack_retransmits: conn.synacks.saturating_sub(1),
+        client_fins: client.fins,
+        server_fins: server.fins,
+        client_rsts: client.rsts,
+        server_rsts: server.rsts,
+        client_isn: client.isn.map(|s| s.0),
+        server_isn: server.isn.map(|s| s.0),
+        client_state: client.state,
+        server_state: server.state,
+        client_state_ns: StateTimes(client.log.iter().collect()),
+        server_state_ns: StateTimes(server.log.iter().collect()),
+        common,
+    }
+}
+
+fn handshake_times(conn: &Conn) -> HandshakeTimes {
+    let at = &conn.at;
+    let span = |from: Option<Timestamp>, to: Option<Timestamp>| Some(to?.since(from?));
+    let syn_to_synack_ns = span(at.last_syn, at.first_synack);
+    let synack_to_ack_ns = span(at.last_synack, at.established);
+    let (network_rtt_ns, local_stack_ns) = match conn.vantage {
+        Some(Vantage::Client) => (syn_to_synack_ns, synack_to_ack_ns),
+        Some(Vantage::Server) => (synack_to_ack_ns, syn_to_synack_ns),
+        Some(Vantage::Middle) | None => (None, None),
+    };
+    HandshakeTimes {
+        syn_to_established_ns: span(at.first_syn, at.established),
+        syn_to_synack_ns,
+        synack_to_ack_ns,
+        syn_retry_ns: span(at.first_syn, at.last_syn),
+        network_rtt_ns,
+        local_stack_ns,
+    }
+}
+
+/// The byte counts are sequence numbers, so they repeat every 2^32. One side can send at most one receive
+/// window a round trip (RFC 7323 §2.2: at most 65,535 << 14), and no link known to us carries more than
+/// 400 Gbit/s: where even that could not bring 2^32 octets in the time, the counts are exact.
+fn may_have_wrapped(conn: &Conn) -> bool {
+    const WRAP: u128 = 1 << 32;
+    const BYTES_PER_SECOND: u128 = 50_000_000_000;
+    let ns = u128::from(conn.last.since(conn.start));
+    let by_link = ns * BYTES_PER_SECOND / 1_000_000_000;
+    let round_trip = conn.at.established.zip(conn.at.last_syn).map(|(ack, syn)| u128::from(ack.since(syn)));
+    let by_window = round_trip.map_or(u128::MAX, |rtt| {
+        let scale = conn.sides.iter().map(max_scale).max().unwrap_or(0);
+        (65_535 << scale) * (ns / rtt.max(1) + 1)
+    });
+    by_link.min(by_window) >= WRAP
+}
+
+fn max_scale(side: &Side) -> u8 {
+    // RFC 7323 §2.3: more than 14 counts as 14. A side whose SYN was not seen may use that.
+    side.options.map_or(14, |o| o.window_scale.unwrap_or(0).min(14))
+}
+
+fn options(o: TcpOptions) -> Options {
+    Options {
+        mss: o.mss,
+        window_scale: o.window_scale,
+        sack_permitted: o.sack_permitted,
+        timestamps: o.timestamps,
+        fast_open: o.fast_open,
+        mptcp: o.mptcp,
+    }
+}
+
+fn address((bytes, port): ([u8; 16], u16), ipv6: bool) -> Address {
+    let v6 = Ipv6Addr::from(bytes);
+    let ip = if ipv6 { None } else { v6.to_ipv4_mapped() };
+    Address { ip: ip.map_or(IpAddr::V6(v6), IpAddr::V4), port }
+}
+
+fn vlans([outer, inner]: [u16; 2]) -> Vlans {
+    let id = |vlan: u16| (vlan != Flow::NO_VLAN).then_some(vlan);
+    Vlans { outer: id(outer), inner: id(inner) }
+}

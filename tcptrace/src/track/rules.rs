@@ -1,0 +1,349 @@
+//! What one segment shows about one connection: the acknowledgement numbers are checked as the textbooks do
+//! by hand, and what fits moves the states. A segment that does not fit is an anomaly and changes nothing.
+
+use super::{
+    conn::{Conn, Misfit, peer},
+    report::Out,
+    state::{self, Evidence},
+};
+use crate::{
+    event::{AnomalyReason as Reason, Outcome, ResetPhase, Role, State},
+    segment::{Segment, Timestamp},
+};
+use tcptrace_common::{seq::SeqNum, tcp::TcpFlags};
+
+/// How long the passive closer must stay in CLOSE-WAIT for the time alone to make it a half-close. An
+/// application that is only slow to notice takes milliseconds; one that works on takes longer.
+const HALF_CLOSE_NS: u64 = 1_000_000_000;
+
+/// The largest window a peer can have offered in a SYN, which is never scaled (RFC 7323 §2.2): how far data
+/// can reach before the handshake is complete.
+const UNSCALED_WINDOW: i32 = 65_535;
+
+/// What the connection is after a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum After {
+    /// It goes on.
+    Goes,
+    /// It ended so.
+    Ends(Outcome, Option<ResetPhase>),
+    /// The segment opens the four-tuple anew: this connection ended so, and another begins.
+    Restarts(Outcome),
+}
+
+/// Control bits that no stack sends together. SYN with FIN or RST, and anything but a RST or a first SYN
+/// without ACK (RFC 9293 §3.10.7.4, fifth step: "if the ACK bit is off, drop the segment").
+pub(crate) fn are_impossible(flags: TcpFlags) -> bool {
+    if flags.syn() {
+        return flags.intersects(TcpFlags::FIN.union(TcpFlags::RST));
+    }
+    !flags.rst() && !flags.ack()
+}
+
+/// Judges `seg`, sent by `role`, and moves the states.
+pub(crate) fn segment(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) -> After {
+    let judged = if seg.flags.rst() {
+        conn.side_mut(role).rsts += 1;
+        rst(conn, role, seg, out)
+    } else if seg.flags.syn() {
+        if seg.flags.ack() { synack(conn, role, seg, out) } else { Ok(syn(conn, role, seg, out)) }
+    } else {
+        ack_or_fin(conn, role, seg, out)
+    };
+    judged.unwrap_or_else(|misfit| {
+        out.anomaly(conn, role, seg, misfit);
+        After::Goes
+    })
+}
+
+/// A SYN without ACK (RFC 9293 §3.10.7.2, §3.10.7.3, §3.10.7.4).
+fn syn(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) -> After {
+    let again = conn.side(role).isn == Some(seg.seq);
+    let crossing = role == Role::Server
+        && conn.side(role).isn.is_none()
+        && conn.synacks == 0
+        && conn.side(Role::Client).state == State::SynSent
+        && !conn.flags.partial;
+    if !again && !crossing {
+        let outcome = if conn.is_open() { Outcome::Reused } else { Outcome::Aborted };
+        return After::Restarts(outcome);
+    }
+    if role == Role::Client {
+        conn.syns += 1;
+        if conn.at.first_synack.is_none() {
+            conn.at.last_syn = Some(seg.ts);
+        }
+    }
+    if crossing {
+        conn.flags.simultaneous_open = true;
+        open_side(conn, role, seg);
+        out.transition(conn, role, Evidence::SentSyn, seg.ts, false);
+    }
+    After::Goes
+}
+
+/// The first segment of a connection is a SYN.
+pub(crate) fn first_syn(conn: &mut Conn, seg: &Segment, out: &mut Out<'_>) {
+    conn.syns = 1;
+    conn.at.first_syn = Some(seg.ts);
+    conn.at.last_syn = Some(seg.ts);
+    open_side(conn, Role::Client, seg);
+    out.transition(conn, Role::Client, Evidence::SentSyn, seg.ts, false);
+    out.transition(conn, Role::Server, Evidence::PresumedListening, seg.ts, true);
+}
+
+/// The first segment seen is a SYN-ACK: there was a SYN, and its number is the acknowledgement less one.
+pub(crate) fn first_synack(conn: &mut Conn, seg: &Segment, out: &mut Out<'_>) {
+    conn.flags.partial = true;
+    conn.side_mut(Role::Client).syn_end = Some(seg.ack);
+    presume(conn, Role::Client, Evidence::SentSyn, seg.ts, out);
+    presume(conn, Role::Server, Evidence::PresumedListening, seg.ts, out);
+}
+
+/// The first segment seen belongs to the middle of a connection.
+pub(crate) fn first_midstream(conn: &mut Conn, seg: &Segment, out: &mut Out<'_>) {
+    conn.flags.partial = true;
+    conn.flags.established = true;
+    presume(conn, Role::Client, Evidence::Synchronized, seg.ts, out);
+    presume(conn, Role::Server, Evidence::Synchronized, seg.ts, out);
+}
+
+/// A change that happened at an unknown time before `ts`.
+fn presume(conn: &mut Conn, role: Role, evidence: Evidence, ts: Timestamp, out: &mut Out<'_>) {
+    out.transition(conn, role, evidence, ts, true);
+    conn.side_mut(role).entered = None;
+}
+
+/// Notes the numbers and options of a SYN or SYN-ACK. Data in it (RFC 7413) counts from the SYN on.
+fn open_side(conn: &mut Conn, role: Role, seg: &Segment) {
+    let side = conn.side_mut(role);
+    side.isn = Some(seg.seq);
+    side.syn_end = Some(seg.end());
+    side.options = Some(seg.options.unwrap_or_default());
+}
+
+/// A SYN-ACK (RFC 9293 §3.10.7.3): it must acknowledge the peer's ISN+1, or data that came with its SYN.
+fn synack(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) -> Result<After, Misfit> {
+    let other = *conn.side(peer(role));
+    if let (Some(first), Some(end)) = (other.first_data(), other.syn_end) {
+        let fits = seg.ack.at_or_after(first) && end.at_or_after(seg.ack);
+        if !fits {
+            return Err((Reason::SynackAckMismatch, Some(first.0)));
+        }
+    } else if other.syn_end.is_some_and(|end| end != seg.ack) {
+        return Err((Reason::SynackAckMismatch, other.syn_end.map(|s| s.0)));
+    }
+    let known = conn.side(role).isn;
+    let moved = known.is_some_and(|isn| isn != seg.seq);
+    if moved {
+        let misfit = (Reason::SynackIsnChanged, known.map(|s| s.0));
+        if conn.is_open() || conn.flags.simultaneous_open {
+            return Err(misfit);
+        }
+        // Before establishment the newer number counts: the client answers whichever it got.
+        out.anomaly(conn, role, seg, misfit);
+    }
+    conn.synacks += 1;
+    conn.at.first_synack.get_or_insert(seg.ts);
+    if !conn.flags.established {
+        conn.at.last_synack = Some(seg.ts);
+    }
+    if known.is_none() || moved {
+        open_side(conn, role, seg);
+    }
+    conn.side_mut(role).note_ack(seg.ack);
+    conn.side_mut(peer(role)).syn_acked = true;
+    out.transition(conn, role, Evidence::SentSynAck, seg.ts, false);
+    synchronize(conn, role, seg, out);
+    Ok(After::Goes)
+}
+
+/// Everything without SYN and RST: the third segment, the acknowledgement of a FIN, the FIN itself.
+fn ack_or_fin(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) -> Result<After, Misfit> {
+    let other = *conn.side(peer(role));
+    if other.fin_end.is_some_and(|end| seg.ack.after(end)) {
+        return Err((Reason::AckBeyondSent, other.fin_end.map(|s| s.0)));
+    }
+    let handshaking = !state::is_synchronized(conn.side(role).state);
+    if let (true, Some(first)) = (handshaking, other.first_data())
+        && !seg.ack.at_or_after(first)
+    {
+        return Err((Reason::HandshakeAckMismatch, Some(first.0)));
+    }
+    if seg.flags.fin() {
+        let known = conn.side(role).fin_end;
+        conn.side_mut(role).fins += 1;
+        if known.is_some_and(|end| end != seg.end()) {
+            return Err((Reason::FinMoved, known.map(|s| s.0)));
+        }
+    }
+    conn.side_mut(role).note_ack(seg.ack);
+    if conn.side(role).has_acked(other.first_data()) {
+        conn.side_mut(peer(role)).syn_acked = true;
+    }
+    synchronize(conn, role, seg, out);
+    acknowledge_fin(conn, role, seg.ts, Some(seg), out);
+    if seg.flags.fin() && conn.side(role).fin_end.is_none() {
+        fin(conn, role, seg, out);
+    }
+    Ok(if conn.is_over() { After::Ends(Outcome::Closed, None) } else { After::Goes })
+}
+
+/// Brings both sides to ESTABLISHED as far as the acknowledgements allow, the sender of `seg` first.
+fn synchronize(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) {
+    if conn.is_synchronized() {
+        return;
+    }
+    for who in [role, peer(role)] {
+        let (own, other) = (*conn.side(who), *conn.side(peer(who)));
+        let ready = match own.state {
+            State::SynSent => own.syn_acked && own.has_acked(other.first_data()),
+            State::SynReceived => own.syn_acked,
+            _ => false,
+        };
+        if ready {
+            out.transition(conn, who, Evidence::Synchronized, seg.ts, false);
+        }
+    }
+    if conn.is_synchronized() && !conn.flags.established {
+        // Where records are missing, a FIN can be the first that we got of several that proved it.
+        let first = !seg.flags.fin() || out.is_complete(conn);
+        let exact = first && establishes_exactly(conn, role, seg);
+        establish(conn, seg.ts, exact, out);
+    }
+}
+
+/// `seg` is the sender's first segment after its SYN, so its time is the time of the establishment. A later
+/// one proves the same, but not when.
+fn establishes_exactly(conn: &Conn, role: Role, seg: &Segment) -> bool {
+    let (own, other) = (conn.side(role), conn.side(peer(role)));
+    let within = |n: SeqNum, first: Option<SeqNum>, end: Option<SeqNum>| {
+        first.or(end).is_some_and(|f| n.at_or_after(f)) && end.is_some_and(|e| e.at_or_after(n))
+    };
+    seg.flags.syn()
+        || (within(seg.seq, own.first_data(), own.syn_end)
+            && within(seg.ack, other.first_data(), other.syn_end))
+}
+
+/// Reports the establishment, with its time where `exact`.
+fn establish(conn: &mut Conn, ts: Timestamp, exact: bool, out: &mut Out<'_>) {
+    conn.flags.established = true;
+    conn.at.established = exact.then_some(ts);
+    out.established(conn, ts);
+}
+
+/// Both sides must have been open for what is seen now, though nothing showed the handshake's end.
+fn infer_open(conn: &mut Conn, role: Role, ts: Timestamp, out: &mut Out<'_>) {
+    if state::is_synchronized(conn.side(role).state) {
+        return;
+    }
+    presume(conn, role, Evidence::Synchronized, ts, out);
+    if conn.is_synchronized() && !conn.flags.established {
+        establish(conn, ts, false, out);
+    }
+}
+
+/// `role` acknowledges its peer's FIN, if what it acknowledged so far covers that (RFC 9293 §3.10.7.4).
+/// `by` is the segment that shows it, or `None` where the acknowledgement came before we saw the FIN.
+fn acknowledge_fin(conn: &mut Conn, role: Role, ts: Timestamp, by: Option<&Segment>, out: &mut Out<'_>) {
+    let closer = peer(role);
+    let other = *conn.side(closer);
+    if other.fin_acked || !conn.side(role).has_acked(other.fin_end) {
+        return;
+    }
+    infer_open(conn, role, ts, out);
+    conn.side_mut(closer).fin_acked = true;
+    conn.side_mut(role).sent_at_peer_fin = by.map(|seg| seg.seq.plus(seg.payload_len));
+    if conn.first_fin_by == Some(closer) {
+        conn.at.first_fin_acked = by.map(|seg| seg.ts);
+    } else {
+        conn.at.second_fin_acked = by.map(|seg| seg.ts);
+    }
+    out.transition(conn, role, Evidence::AckedPeerFin, ts, false);
+    out.transition(conn, closer, Evidence::OwnFinAcked, ts, false);
+}
+
+/// The first FIN of `role` (RFC 9293 §3.6).
+fn fin(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) {
+    if conn.side(role).state != State::SynReceived {
+        infer_open(conn, role, seg.ts, out);
+    }
+    conn.side_mut(role).fin_end = Some(seg.end());
+    if conn.first_fin_by.is_none() {
+        conn.first_fin_by = Some(role);
+        conn.at.first_fin = Some(seg.ts);
+    } else {
+        conn.at.second_fin = Some(seg.ts);
+        conn.flags.simultaneous_close = !conn.side(peer(role)).fin_acked;
+        conn.flags.half_closed = !conn.flags.simultaneous_close && went_on(conn, role, seg);
+    }
+    out.transition(conn, role, Evidence::SentFin, seg.ts, false);
+    // Reordering can show the acknowledgement before the FIN.
+    acknowledge_fin(conn, peer(role), seg.ts, None, out);
+}
+
+/// Data or time lay between the passive closer's acknowledgement and its own FIN.
+fn went_on(conn: &Conn, role: Role, seg: &Segment) -> bool {
+    let data = conn.side(role).sent_at_peer_fin.is_some_and(|sent| seg.seq.plus(seg.payload_len).after(sent));
+    let waited = conn.at.first_fin_acked.is_some_and(|acked| seg.ts.since(acked) >= HALF_CLOSE_NS);
+    data || waited
+}
+
+/// A RST: valid where its receiver would believe it (RFC 9293 §3.10.7.3 before, RFC 5961 §3.2 after the
+/// handshake).
+fn rst(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) -> Result<After, Misfit> {
+    let (outcome, phase) = if conn.is_open() {
+        rst_when_open(conn, role, seg)?
+    } else {
+        (rst_in_handshake(conn, role, seg)?, None)
+    };
+    conn.at.rst = Some(seg.ts);
+    conn.reset_by = Some(role);
+    if phase.is_some() {
+        conn.side_mut(role).rst_seq = Some(seg.seq);
+    }
+    out.transition(conn, role, Evidence::Reset, seg.ts, false);
+    out.transition(conn, peer(role), Evidence::Reset, seg.ts, false);
+    Ok(After::Ends(outcome, phase))
+}
+
+/// Refused by the server, or given up by the client.
+fn rst_in_handshake(conn: &Conn, role: Role, seg: &Segment) -> Result<Outcome, Misfit> {
+    let (own, other) = (conn.side(role), conn.side(peer(role)));
+    let follows_own_syn = own.isn.or(own.syn_end).is_some_and(|isn| {
+        let ahead = seg.seq.distance_from(isn);
+        (0..=UNSCALED_WINDOW + 1).contains(&ahead)
+    });
+    let answers_syn = seg.flags.ack()
+        && match (other.first_data(), other.syn_end) {
+            (Some(first), Some(end)) => seg.ack.at_or_after(first) && end.at_or_after(seg.ack),
+            _ => true,
+        };
+    match role {
+        Role::Server if answers_syn || follows_own_syn => Ok(Outcome::Refused),
+        Role::Client if follows_own_syn => Ok(Outcome::Aborted),
+        Role::Server => Err((Reason::RstOutOfWindow, other.first_data().map(|s| s.0))),
+        Role::Client => Err((Reason::RstOutOfWindow, own.first_data().map(|s| s.0))),
+    }
+}
+
+/// Data is not recorded, so the window's far end is unknown; its near end is what the peer acknowledged.
+fn rst_when_open(conn: &Conn, role: Role, seg: &Segment) -> Result<(Outcome, Option<ResetPhase>), Misfit> {
+    let (own, other) = (conn.side(role), conn.side(peer(role)));
+    let near = match (other.acked, own.first_data()) {
+        (Some(acked), Some(first)) if first.after(acked) => Some(first),
+        (Some(acked), _) => Some(acked),
+        (None, first) => first,
+    };
+    // A RST one before the end is taken after a FIN (net/ipv4/tcp_input.c, tcp_reset_check).
+    let at_fin = own.fin_end.is_some_and(|end| seg.seq.plus(1) == end);
+    if near.is_some_and(|near| near.after(seg.seq)) && !at_fin {
+        return Err((Reason::RstOutOfWindow, near.map(|s| s.0)));
+    }
+    let phase = match (own.fin_end.is_some(), other.fin_end.is_some()) {
+        (false, false) => ResetPhase::Established,
+        (true, true) => ResetPhase::AfterClose,
+        _ => ResetPhase::Closing,
+    };
+    Ok((Outcome::Reset, Some(phase)))
+}

@@ -1,0 +1,701 @@
+//! The tracker over scripts of segments, a line each: `MILLISECONDS C|S FLAGS SEQ [ACK [PAYLOAD]]`.
+
+use super::{Config, Tracker, Wants};
+use crate::{
+    event::{AnomalyReason, ClosedBy, Connection, Event, Outcome, ResetPhase, Role, State, Vantage},
+    segment::{Direction, Flow, Input, LossReport, Segment, Sender, Timestamp},
+};
+use tcptrace_common::{
+    seq::SeqNum,
+    tcp::{TcpFlags, TcpOptions},
+};
+
+const CLIENT: ([u8; 4], u16) = ([192, 168, 64, 128], 60592);
+const SERVER: ([u8; 4], u16) = ([180, 101, 49, 11], 80);
+
+fn mapped([a, b, c, d]: [u8; 4]) -> [u8; 16] {
+    [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d]
+}
+
+fn flow(from_client: bool) -> Flow {
+    let (src, dst) = if from_client { (CLIENT, SERVER) } else { (SERVER, CLIENT) };
+    Flow {
+        src: mapped(src.0),
+        dst: mapped(dst.0),
+        src_port: src.1,
+        dst_port: dst.1,
+        interface: 1,
+        vlan: [Flow::NO_VLAN; 2],
+        ipv6: false,
+    }
+}
+
+fn flags(letters: &str) -> TcpFlags {
+    letters.chars().fold(TcpFlags(0), |all, letter| {
+        all.union(match letter {
+            'F' => TcpFlags::FIN,
+            'S' => TcpFlags::SYN,
+            'R' => TcpFlags::RST,
+            'P' => TcpFlags::PSH,
+            '.' => TcpFlags::ACK,
+            'U' => TcpFlags::URG,
+            other => panic!("no such flag: {other}"),
+        })
+    })
+}
+
+/// Milliseconds with up to six decimals, as nanoseconds.
+fn ns(ms: &str) -> u64 {
+    let (whole, part) = ms.split_once('.').unwrap_or((ms, ""));
+    format!("{whole}{part:0<6}").parse().expect("milliseconds")
+}
+
+fn segment(line: &str) -> Segment {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let number = |i: usize| words.get(i).map_or(0, |w| w.parse::<u32>().expect("a number"));
+    let flags = flags(words[2]);
+    let options = TcpOptions { mss: Some(1460), ..TcpOptions::default() };
+    Segment {
+        ts: Timestamp(1_000_000_000 + ns(words[0])),
+        flow: flow(words[1] == "C"),
+        flags,
+        seq: SeqNum(number(3)),
+        ack: SeqNum(number(4)),
+        window: 14_600,
+        payload_len: number(5),
+        ttl: 64,
+        options: flags.syn().then_some(options),
+        direction: Direction::Unknown,
+        sender: Sender::Unknown,
+    }
+}
+
+fn config() -> Config {
+    Config::default()
+}
+
+struct Run {
+    tracker: Tracker,
+    events: Vec<Event>,
+}
+
+impl Run {
+    fn new(config: Config) -> Self {
+        let mut tracker = Tracker::new(config);
+        tracker.name_interface(1, "eth0".into());
+        Self { tracker, events: Vec::new() }
+    }
+
+    fn feed(mut self, script: &str) -> Self {
+        for line in script.lines().map(str::trim).filter(|l| !l.is_empty()) {
+            self = self.input(Input::Segment(segment(line)));
+        }
+        self
+    }
+
+    fn input(mut self, input: Input) -> Self {
+        let events = &mut self.events;
+        self.tracker.input(&input, &mut |e| events.push(e));
+        self
+    }
+
+    fn tick(self, ms: &str) -> Self {
+        self.input(Input::Tick(Timestamp(1_000_000_000 + ns(ms))))
+    }
+
+    fn finish(mut self, ms: &str) -> Self {
+        let events = &mut self.events;
+        self.tracker.finish(Timestamp(1_000_000_000 + ns(ms)), &mut |e| events.push(e));
+        self
+    }
+
+    fn connections(&self) -> Vec<&Connection> {
+        self.events
+            .iter()
+            .filter_map(|e| if let Event::Connection(c) = e { Some(&**c) } else { None })
+            .collect()
+    }
+
+    fn only(&self) -> &Connection {
+        let all = self.connections();
+        assert_eq!(all.len(), 1, "{all:#?}");
+        all[0]
+    }
+
+    fn anomalies(&self) -> Vec<(AnomalyReason, Option<u32>)> {
+        self.events
+            .iter()
+            .filter_map(|e| if let Event::Anomaly(a) = e { Some((a.reason, a.expected)) } else { None })
+            .collect()
+    }
+
+    /// `C SYN-SENT>ESTABLISHED`, with `?` where inferred.
+    fn transitions(&self) -> Vec<String> {
+        self.events
+            .iter()
+            .filter_map(|e| match e {
+                Event::Transition(t) => Some(format!(
+                    "{} {}>{}{}",
+                    if t.endpoint == Role::Client { "C" } else { "S" },
+                    t.from.name(),
+                    t.to.name(),
+                    if t.inferred { "?" } else { "" }
+                )),
+                _ => None,
+            })
+            .collect()
+    }
+
+    fn established(&self) -> usize {
+        self.events.iter().filter(|e| matches!(e, Event::Established(_))).count()
+    }
+}
+
+fn run(script: &str) -> Run {
+    Run::new(config()).feed(script)
+}
+
+const OPEN: &str = "
+    0       C S  1000
+    10      S S. 5000 1001
+    10.1    C .  1001 5001";
+
+fn opened(rest: &str) -> Run {
+    run(&format!("{OPEN}\n{rest}"))
+}
+
+#[test]
+fn the_textbook_connection_gives_the_published_numbers() {
+    let mut sent = Run::new(config());
+    let script = "
+        0       C S   4130871516
+        28.789  S S.  528643112  4130871517
+        28.820  C .   4130871517 528643113
+        47.243  C F.  4130871689 528645894
+        47.445  S .   528645894  4130871690
+        66.319  S FP. 528645894  4130871690
+        66.336  C .   4130871690 528645895";
+    for line in script.lines().map(str::trim).filter(|l| !l.is_empty()) {
+        let mut seg = segment(line);
+        let from_client = seg.flow == flow(true);
+        seg.sender = if from_client { Sender::Here } else { Sender::There };
+        sent = sent.input(Input::Segment(seg));
+    }
+    let c = sent.only();
+    assert_eq!(c.outcome, Outcome::Closed);
+    assert_eq!(c.closed_by, Some(ClosedBy::Client));
+    assert_eq!(c.common.vantage, Vantage::Client);
+    assert!(c.common.complete && !c.partial && !c.half_closed && !c.simultaneous_open);
+    assert_eq!(c.times.syn_to_established_ns, Some(28_820_000));
+    assert_eq!(c.times.syn_to_synack_ns, Some(28_789_000));
+    assert_eq!(c.times.synack_to_ack_ns, Some(31_000));
+    assert_eq!(c.times.syn_retry_ns, Some(0));
+    assert_eq!(c.times.network_rtt_ns, Some(28_789_000));
+    assert_eq!(c.times.local_stack_ns, Some(31_000));
+    assert_eq!(c.first_fin_to_ack_ns, Some(202_000));
+    assert_eq!(c.close_wait_ns, Some(18_874_000));
+    assert_eq!(c.second_fin_to_ack_ns, Some(17_000));
+    assert_eq!(c.teardown_ns, Some(19_093_000));
+    assert_eq!(c.lifetime_ns, Some(66_336_000));
+    assert_eq!((c.client_bytes, c.server_bytes, c.bytes_mod_4gib), (Some(172), Some(2781), false));
+    assert_eq!((c.client_isn, c.server_isn), (Some(4_130_871_516), Some(528_643_112)));
+    assert_eq!((c.client_state, c.server_state), (State::TimeWait, State::Closed));
+    assert_eq!(
+        c.client_state_ns.0,
+        [
+            (State::SynSent, 28_820_000),
+            (State::Established, 18_423_000),
+            (State::FinWait1, 202_000),
+            (State::FinWait2, 18_891_000)
+        ]
+    );
+    assert_eq!(
+        c.server_state_ns.0,
+        [
+            (State::SynReceived, 31_000),
+            (State::Established, 18_625_000),
+            (State::CloseWait, 18_874_000),
+            (State::LastAck, 17_000)
+        ]
+    );
+    assert_eq!(
+        sent.transitions(),
+        [
+            "C CLOSED>SYN-SENT",
+            "S CLOSED>LISTEN?",
+            "S LISTEN>SYN-RECEIVED",
+            "C SYN-SENT>ESTABLISHED",
+            "S SYN-RECEIVED>ESTABLISHED",
+            "C ESTABLISHED>FIN-WAIT-1",
+            "S ESTABLISHED>CLOSE-WAIT",
+            "C FIN-WAIT-1>FIN-WAIT-2",
+            "S CLOSE-WAIT>LAST-ACK",
+            "C FIN-WAIT-2>TIME-WAIT",
+            "S LAST-ACK>CLOSED",
+        ]
+    );
+    assert_eq!(sent.established(), 1);
+}
+
+#[test]
+fn three_segment_close_makes_both_changes_at_one_instant() {
+    let r = opened(
+        "20 C F. 1101 5001
+         30 S F. 5001 1102
+         31 C .  1102 5002",
+    );
+    let c = r.only();
+    assert_eq!((c.outcome, c.closed_by), (Outcome::Closed, Some(ClosedBy::Client)));
+    assert_eq!(c.close_wait_ns, Some(0));
+    assert!(!c.half_closed);
+    assert_eq!(c.first_fin_to_ack_ns, Some(10_000_000));
+    assert_eq!(
+        r.transitions()[5..],
+        [
+            "C ESTABLISHED>FIN-WAIT-1",
+            "S ESTABLISHED>CLOSE-WAIT",
+            "C FIN-WAIT-1>FIN-WAIT-2",
+            "S CLOSE-WAIT>LAST-ACK",
+            "C FIN-WAIT-2>TIME-WAIT",
+            "S LAST-ACK>CLOSED"
+        ]
+    );
+}
+
+#[test]
+fn close_by_the_server() {
+    let r = opened(
+        "20 S F. 5001 1001
+         21 C .  1001 5002
+         40 C F. 1001 5002
+         50 S .  5002 1002",
+    );
+    let c = r.only();
+    assert_eq!((c.outcome, c.closed_by), (Outcome::Closed, Some(ClosedBy::Server)));
+    assert_eq!((c.client_state, c.server_state), (State::Closed, State::TimeWait));
+    assert_eq!(c.close_wait_ns, Some(19_000_000));
+    assert_eq!((c.client_bytes, c.server_bytes), (Some(0), Some(0)));
+}
+
+#[test]
+fn half_close_with_data_flowing_or_with_time() {
+    let with_data = opened(
+        "20 C F. 1101 5001
+         21 S .  5001 1102
+         60 S F. 9001 1102
+         61 C .  1102 9002",
+    );
+    assert!(with_data.only().half_closed);
+    assert_eq!(with_data.only().server_bytes, Some(4000));
+    let with_time = opened(
+        "20   C F. 1101 5001
+         21   S .  5001 1102
+         1021 S F. 5001 1102
+         1022 C .  1102 5002",
+    );
+    assert!(with_time.only().half_closed);
+}
+
+#[test]
+fn simultaneous_close_passes_through_closing() {
+    let r = opened(
+        "20 C F. 1001 5001
+         20.1 S F. 5001 1001
+         30 S .  5002 1002
+         30.1 C .  1002 5002",
+    );
+    let c = r.only();
+    assert_eq!((c.outcome, c.closed_by), (Outcome::Closed, Some(ClosedBy::Both)));
+    assert_eq!((c.client_state, c.server_state), (State::TimeWait, State::TimeWait));
+    assert_eq!((c.close_wait_ns, c.half_closed), (None, false));
+    assert_eq!(r.transitions()[5..7], ["C ESTABLISHED>FIN-WAIT-1", "S ESTABLISHED>FIN-WAIT-1"]);
+    assert!(r.transitions().contains(&"S FIN-WAIT-1>CLOSING".to_owned()));
+}
+
+#[test]
+fn simultaneous_open() {
+    let r = run("
+        0    C S  1000
+        1    S S  5000
+        2    C S. 1000 5001
+        3    S S. 5000 1001");
+    assert_eq!(r.established(), 1);
+    assert_eq!(
+        r.transitions(),
+        [
+            "C CLOSED>SYN-SENT",
+            "S CLOSED>LISTEN?",
+            "S LISTEN>SYN-SENT",
+            "C SYN-SENT>SYN-RECEIVED",
+            "S SYN-SENT>SYN-RECEIVED",
+            "S SYN-RECEIVED>ESTABLISHED",
+            "C SYN-RECEIVED>ESTABLISHED",
+        ]
+    );
+    let r = r.finish("10");
+    assert!(r.only().simultaneous_open);
+    assert_eq!(r.only().outcome, Outcome::Open);
+}
+
+#[test]
+fn syn_retries_are_split_from_the_network_time() {
+    let r = run("
+        0       C S  1000
+        1000    C S  1000
+        3000    C S  1000
+        3020    S S. 5000 1001
+        3020.5  C .  1001 5001")
+    .finish("4000");
+    let c = r.only();
+    assert_eq!(c.syn_retransmits, 2);
+    assert_eq!(c.times.syn_retry_ns, Some(3_000_000_000));
+    assert_eq!(c.times.syn_to_synack_ns, Some(20_000_000));
+    assert_eq!(c.times.syn_to_established_ns, Some(3_020_500_000));
+}
+
+#[test]
+fn synack_retransmitted_and_with_another_isn() {
+    let again = run("
+        0    C S  1000
+        10   S S. 5000 1001
+        1010 S S. 5000 1001
+        1011 C .  1001 5001")
+    .finish("2000");
+    let c = again.only();
+    assert_eq!((c.synack_retransmits, c.times.synack_to_ack_ns), (1, Some(1_000_000)));
+    assert_eq!(c.times.syn_to_synack_ns, Some(10_000_000));
+
+    let other = run("
+        0    C S  1000
+        10   S S. 5000 1001
+        1010 S S. 7000 1001
+        1011 C .  1001 7001
+        1020 S F. 7101 1001
+        1021 C F. 1001 7102
+        1022 S .  7102 1002");
+    assert_eq!(other.anomalies(), [(AnomalyReason::SynackIsnChanged, Some(5000))]);
+    assert_eq!((other.only().server_isn, other.only().server_bytes), (Some(7000), Some(100)));
+}
+
+#[test]
+fn third_segment_lost_and_data_arrives_instead() {
+    let r = run("
+        0   C S  1000
+        10  S S. 5000 1001
+        300 C P. 1001 5001 50")
+    .finish("400");
+    assert_eq!(r.only().times.syn_to_established_ns, Some(300_000_000));
+    // Data from the middle proves that it is open, but not since when.
+    let r = run("
+        0   C S  1000
+        10  S S. 5000 1001
+        300 C P. 2001 6001 50")
+    .finish("400");
+    assert_eq!(r.only().times.syn_to_established_ns, None);
+    assert_eq!(r.established(), 1);
+}
+
+#[test]
+fn fast_open_data_counts() {
+    let r = run("
+        0   C S  1000 0 200
+        10  S S. 5000 1201 300
+        11  C .  1201 5301
+        20  C F. 1201 5301
+        30  S F. 5301 1202
+        31  C .  1202 5302");
+    let c = r.only();
+    assert_eq!((c.client_bytes, c.server_bytes), (Some(200), Some(300)));
+    assert_eq!(c.times.syn_to_established_ns, Some(11_000_000));
+    assert!(r.anomalies().is_empty());
+}
+
+#[test]
+fn refused() {
+    let r = run("
+        0 C S 1000
+        1 S R. 0 1001");
+    let c = r.only();
+    assert_eq!((c.outcome, c.reset_by, c.reset_phase), (Outcome::Refused, Some(Role::Server), None));
+    assert_eq!((c.client_bytes, c.server_bytes), (None, None));
+    // The refusal must acknowledge the SYN (RFC 9293 §3.10.7.3).
+    let r = run("
+        0 C S 1000
+        1 S R. 0 999")
+    .finish("5");
+    assert_eq!(r.anomalies(), [(AnomalyReason::RstOutOfWindow, Some(1001))]);
+    assert_eq!(r.only().outcome, Outcome::Unanswered);
+    // Some stacks try again with the same ISN: each refusal is one connection.
+    let r = run("
+        0 C S 1000
+        1 S R. 0 1001
+        500 C S 1000
+        501 S R. 0 1001");
+    assert_eq!(r.connections().len(), 2);
+}
+
+#[test]
+fn unanswered_is_decided_by_the_inputs_clock() {
+    let r = run("0 C S 1000\n1000 C S 1000").tick("75999.999999");
+    assert!(r.connections().is_empty());
+    let r = r.tick("76000");
+    let c = r.only();
+    assert_eq!((c.outcome, c.syn_retransmits), (Outcome::Unanswered, 1));
+    assert_eq!(c.common.ts, Timestamp(1_000_000_000 + 76_000_000_000));
+    assert_eq!((c.client_state, c.server_state), (State::Closed, State::Closed));
+    assert_eq!(r.transitions()[2..], ["C SYN-SENT>CLOSED?", "S LISTEN>CLOSED?"]);
+    assert_eq!(r.tracker.open(), 0);
+}
+
+#[test]
+fn synack_unanswered() {
+    let r = run("0 C S 1000\n10 S S. 5000 1001\n1010 S S. 5000 1001").tick("100000");
+    let c = r.only();
+    assert_eq!((c.outcome, c.synack_retransmits), (Outcome::SynackUnanswered, 1));
+    assert_eq!(c.times.synack_to_ack_ns, None);
+}
+
+#[test]
+fn aborted_by_a_reset_or_a_fresh_syn() {
+    let reset = run("0 C S 1000\n10 S S. 5000 1001\n11 C R 1001");
+    assert_eq!((reset.only().outcome, reset.only().reset_by), (Outcome::Aborted, Some(Role::Client)));
+    let fresh = run("0 C S 1000\n10 C S 2000").finish("20");
+    let outcomes: Vec<_> = fresh.connections().iter().map(|c| c.outcome).collect();
+    assert_eq!(outcomes, [Outcome::Aborted, Outcome::Unanswered]);
+}
+
+#[test]
+fn reset_by_phase() {
+    for (script, by, phase) in [
+        ("20 S R 5001", Role::Server, ResetPhase::Established),
+        ("20 C R. 1001 5001", Role::Client, ResetPhase::Established),
+        ("20 C F. 1001 5001\n30 S R. 5001 1002", Role::Server, ResetPhase::Closing),
+        ("20 C F. 1001 5001\n30 S F. 5001 1002\n31 C R 1002", Role::Client, ResetPhase::AfterClose),
+    ] {
+        let r = opened(script);
+        let c = r.only();
+        assert_eq!((c.outcome, c.reset_by, c.reset_phase), (Outcome::Reset, Some(by), Some(phase)));
+        assert_eq!((c.client_state, c.server_state), (State::Closed, State::Closed));
+    }
+}
+
+#[test]
+fn a_reset_out_of_window_is_an_anomaly_and_changes_nothing() {
+    let r = opened("20 S R 4000").finish("30");
+    assert_eq!(r.anomalies(), [(AnomalyReason::RstOutOfWindow, Some(5001))]);
+    assert_eq!((r.only().outcome, r.only().server_rsts), (Outcome::Open, 1));
+}
+
+#[test]
+fn a_fin_again_is_counted_and_a_moved_one_is_an_anomaly() {
+    let r = opened(
+        "20 C F. 1001 5001
+         220 C F. 1001 5001
+         230 C F. 1051 5001
+         240 S F. 5001 1002
+         241 C .  1002 5002",
+    );
+    assert_eq!(r.only().client_fins, 3);
+    assert_eq!(r.anomalies(), [(AnomalyReason::FinMoved, Some(1002))]);
+    assert_eq!(r.only().first_fin_to_ack_ns, Some(220_000_000));
+}
+
+#[test]
+fn an_acknowledgement_seen_before_its_fin() {
+    let r = opened(
+        "20 S F. 5001 1102
+         21 C F. 1101 5002
+         22 S .  5002 1102",
+    );
+    // The server's FIN already acknowledges the client's, which we saw later.
+    let c = r.only();
+    assert_eq!(c.outcome, Outcome::Closed);
+    assert_eq!(c.second_fin_to_ack_ns, None);
+}
+
+#[test]
+fn midstream_pick_up_is_partial() {
+    let r = run("
+        0 C F. 1001 5001
+        1 S F. 5001 1002
+        2 C .  1002 5002");
+    let c = r.only();
+    assert!(c.partial && c.direction_inferred);
+    assert_eq!((c.outcome, c.closed_by), (Outcome::Closed, Some(ClosedBy::Client)));
+    assert_eq!((c.common.server.port, c.lifetime_ns, c.client_bytes), (80, None, None));
+    assert_eq!(c.client_state_ns.0[0].0, State::FinWait1, "how long it was open is not known");
+    assert_eq!(r.established(), 0);
+}
+
+#[test]
+fn the_trace_begins_at_the_synack() {
+    let r = run("
+        0 S S. 5000 1001
+        1 C .  1001 5001
+        2 C F. 1001 5001
+        3 S F. 5001 1002
+        4 C .  1002 5002");
+    let c = r.only();
+    assert!(c.partial && !c.direction_inferred);
+    assert_eq!(c.times.syn_to_established_ns, None);
+    assert_eq!(c.times.synack_to_ack_ns, Some(1_000_000));
+    assert_eq!((c.client_bytes, c.server_bytes), (None, Some(0)));
+    assert_eq!(r.established(), 1);
+}
+
+#[test]
+fn one_direction_only() {
+    let r = run("0 C S 1000\n20 C F. 1101 5001").finish("30");
+    let c = r.only();
+    assert_eq!((c.outcome, c.client_state), (Outcome::Open, State::FinWait1));
+    assert_eq!((c.client_bytes, c.times.syn_to_established_ns), (Some(100), None));
+}
+
+#[test]
+fn port_reuse_from_time_wait_and_while_open() {
+    let closed = opened(
+        "20 C F. 1001 5001
+         30 S F. 5001 1002
+         31 C .  1002 5002
+         40 C S  9000
+         41 S R. 0 9001",
+    );
+    let outcomes: Vec<_> = closed.connections().iter().map(|c| (c.common.id, c.outcome)).collect();
+    assert_eq!(outcomes, [(1, Outcome::Closed), (2, Outcome::Refused)]);
+    assert!(closed.transitions().contains(&"C TIME-WAIT>CLOSED?".to_owned()));
+    let open = opened("40 C S 9000").finish("50");
+    let outcomes: Vec<_> = open.connections().iter().map(|c| c.outcome).collect();
+    assert_eq!(outcomes, [Outcome::Reused, Outcome::Unanswered]);
+}
+
+#[test]
+fn time_wait_lasts_two_msl_and_absorbs_late_segments() {
+    let r = opened(
+        "20 C F. 1001 5001
+         30 S F. 5001 1002
+         31 C .  1002 5002
+         200 S F. 5001 1002
+         201 C .  1002 5002
+         202 C R  1002
+         300 C S  1000",
+    )
+    .tick("60030");
+    assert_eq!(r.connections().len(), 1);
+    assert!(!r.transitions().contains(&"C TIME-WAIT>CLOSED?".to_owned()));
+    let r = r.tick("60031");
+    assert_eq!(r.transitions().last().map(String::as_str), Some("C TIME-WAIT>CLOSED?"));
+}
+
+#[test]
+fn sequence_numbers_that_wrap() {
+    let r = run("
+        0  C S  4294967290
+        10 S S. 4294967295 4294967291
+        11 C .  4294967291 0
+        20 C F. 94 1000
+        30 S F. 1000 95
+        31 C .  95 1001");
+    let c = r.only();
+    assert_eq!((c.client_bytes, c.server_bytes), (Some(99), Some(1000)));
+    assert_eq!(c.times.syn_to_established_ns, Some(11_000_000));
+    assert!(r.anomalies().is_empty());
+}
+
+#[test]
+fn impossible_flags_are_anomalies() {
+    for letters in ["SF", "SR", "FPU", "F", "SF."] {
+        let r = run(&format!("0 C {letters} 1000 5000"));
+        assert_eq!(r.anomalies(), [(AnomalyReason::ImpossibleFlags, None)], "{letters}");
+        assert_eq!(r.tracker.open(), 0);
+        let r = opened(&format!("20 C {letters} 1001 5001")).finish("30");
+        assert_eq!((r.anomalies().len(), r.only().outcome), (1, Outcome::Open), "{letters}");
+    }
+}
+
+#[test]
+fn acknowledgement_numbers_are_checked() {
+    let synack = run("0 C S 1000\n1 S S. 5000 1003").finish("2");
+    assert_eq!(synack.anomalies(), [(AnomalyReason::SynackAckMismatch, Some(1001))]);
+    assert_eq!(synack.only().outcome, Outcome::Unanswered);
+    let third = run("0 C S 1000\n1 S S. 5000 1001\n2 C . 1001 4999").finish("3");
+    assert_eq!(third.anomalies(), [(AnomalyReason::HandshakeAckMismatch, Some(5001))]);
+    assert_eq!(third.only().outcome, Outcome::SynackUnanswered);
+    let beyond = opened("20 C F. 1001 5001\n21 S . 5001 1003").finish("30");
+    assert_eq!(beyond.anomalies(), [(AnomalyReason::AckBeyondSent, Some(1002))]);
+    assert_eq!(beyond.only().client_state, State::FinWait1);
+}
+
+#[test]
+fn vantage_says_which_part_is_ours() {
+    for (sender, vantage, network, local) in [
+        (Sender::Here, Vantage::Client, Some(10_000_000), Some(100_000)),
+        (Sender::There, Vantage::Server, Some(100_000), Some(10_000_000)),
+        (Sender::Unknown, Vantage::Middle, None, None),
+    ] {
+        let mut first = segment("0 C S 1000");
+        first.sender = sender;
+        let r = Run::new(config())
+            .input(Input::Segment(first))
+            .feed("10 S S. 5000 1001\n10.1 C . 1001 5001")
+            .finish("20");
+        let c = r.only();
+        assert_eq!(
+            (c.common.vantage, c.times.network_rtt_ns, c.times.local_stack_ns),
+            (vantage, network, local)
+        );
+    }
+}
+
+#[test]
+fn a_loss_marks_the_connections_it_can_have_touched() {
+    let lost = |after: &str, until: &str| {
+        Input::Lost(LossReport {
+            records: 1,
+            after: Timestamp(1_000_000_000 + ns(after)),
+            until: Timestamp(1_000_000_000 + ns(until)),
+        })
+    };
+    let touched = run(OPEN).input(lost("10.2", "10.5")).finish("20");
+    assert!(!touched.only().common.complete);
+    let later = Run::new(config()).input(lost("0", "0.5")).feed("1 C S 1000\n2 S R. 0 1001");
+    assert!(later.only().common.complete);
+    let partial = Run::new(config()).input(lost("0", "0.5")).feed("1 C F. 1001 5001").finish("2");
+    assert!(!partial.only().common.complete);
+    // The third segment's record was lost: the FIN proves that it was open, not since when.
+    let third =
+        run("0 C S 1000\n1 S S. 5000 1001").input(lost("1.5", "2")).feed("3 C F. 1001 5001").finish("4");
+    assert_eq!(third.only().times.syn_to_established_ns, None);
+}
+
+#[test]
+fn the_table_never_exceeds_its_limit() {
+    let mut r = Run::new(Config { max_connections: 3, wants: Wants::ALL, ..config() });
+    for port in 0..10u16 {
+        let mut seg = segment("0 C S 1000");
+        seg.flow.src_port = 1000 + port;
+        r = r.input(Input::Segment(seg));
+        assert!(r.tracker.table.len() <= 3);
+    }
+    assert_eq!(r.connections().len(), 7);
+    assert!(r.connections().iter().all(|c| c.outcome == Outcome::Evicted));
+    assert_eq!(r.tracker.counts().evicted, 7);
+}
+
+#[test]
+fn a_flood_of_syns_does_not_push_out_an_open_connection() {
+    let mut r = Run::new(Config { max_connections: 3, wants: Wants::ALL, ..config() }).feed(OPEN);
+    for port in 0..10u16 {
+        let mut seg = segment("20 C S 1000");
+        seg.flow.src_port = 1000 + port;
+        r = r.input(Input::Segment(seg));
+    }
+    let r = r.finish("30");
+    let open: Vec<_> = r.connections().into_iter().filter(|c| c.outcome == Outcome::Open).collect();
+    assert_eq!(open.len(), 1);
+}
+
+#[test]
+fn a_connection_is_small() {
+    let bytes = size_of::<super::conn::Conn>();
+    assert!(bytes <= 640, "{bytes} bytes a connection");
+}
