@@ -65,6 +65,9 @@ pub(crate) fn run(args: &[OsString]) -> Result<ExitCode> {
     if !timed("tests", || run_tests(&env, args, &mut tally)) {
         failed.push("tests");
     }
+    if !args.is_empty() && tally == Tally::default() {
+        failed.push("no test has such a name");
+    }
     // Where nobody watches, a test that did not run would be taken for one that passed.
     if tally.skipped > 0 && env::var_os("CI").is_some_and(|ci| ci == "true") {
         failed.push("no skipped tests (CI is set)");

@@ -17,8 +17,9 @@ pub(crate) const LINKED: &str = "debian";
 pub(crate) const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 /// The linker's version; its features name the LLVM it is built with.
 pub(crate) const LINKER_VERSION: &str = "0.13.0";
-/// The LLVM versions that this version of the linker knows.
-pub(crate) const LINKER_LLVMS: std::ops::RangeInclusive<u32> = 21..=23;
+/// The LLVM versions that serve: this version of the linker can be built with 21 to 23, and the kernel programs ask
+/// for a feature that came with 22 (tcptrace-ebpf/build.rs).
+pub(crate) const LINKER_LLVMS: std::ops::RangeInclusive<u32> = 22..=23;
 
 /// Where a compiler for BPF comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,7 +114,8 @@ pub(crate) fn linkers() -> Vec<PathBuf> {
 
 /// The first linker that starts and reads the bitcode of that LLVM.
 pub(crate) fn linker_for(llvm: u32) -> Option<PathBuf> {
-    linkers().into_iter().find(|linker| linker_llvm(linker).is_some_and(|has| has >= llvm) && starts(linker))
+    let serves = |has: u32| has >= llvm && has >= *LINKER_LLVMS.start();
+    linkers().into_iter().find(|linker| linker_llvm(linker).is_some_and(serves) && starts(linker))
 }
 
 /// It must be run to know: after an upgrade of the system its shared LLVM may be gone.
