@@ -44,8 +44,14 @@ pub(crate) fn ensure(wanted: &[&str], purpose: &str) -> Result<()> {
         bail!("{purpose} needs packages; run: sudo apt-get install --no-install-recommends {list}");
     }
     say(format_args!("installing {list}: {purpose}"));
-    apt(&["update"]).context("cannot read the package lists")?;
-    apt(&[&["install", "--yes", "--no-install-recommends"], &missing[..]].concat())
+    // It succeeds without a network too, with warnings; one broken source among several is no reason to stop either.
+    let update = apt(&["update"])?;
+    let install = apt(&[&["install", "--yes", "--no-install-recommends"], &missing[..]].concat())?;
+    if install.success {
+        return Ok(());
+    }
+    say(&install.said);
+    bail!("cannot install {list}{}", reason(&update.said, &install.said))
 }
 
 /// The same where the list may be empty, which asks nothing of the system.
@@ -53,29 +59,34 @@ pub(crate) fn ensure_any(wanted: &[&str], purpose: &str) -> Result<()> {
     if wanted.is_empty() { Ok(()) } else { ensure(wanted, purpose) }
 }
 
-/// Runs apt-get, and shows what it said only if it failed.
-fn apt(args: &[&str]) -> Result<()> {
+/// How a run of apt-get went.
+struct Apt {
+    success: bool,
+    said: String,
+}
+
+fn apt(args: &[&str]) -> Result<Apt> {
     // env, because sudo drops the variable that keeps debconf from asking questions.
-    let words = ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "--quiet=2"];
+    let words =
+        ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "--quiet=2", "-oDPkg::Lock::Timeout=300"];
     let mut command = Command::new(if is_root() { "env" } else { "sudo" });
     command.args(if is_root() { &words[1..] } else { &words[..] }).args(args).stdin(Stdio::null());
     let output = command.output().with_context(|| format!("cannot run `{}`", typed(&command)))?;
-    if output.status.success() {
-        return Ok(());
-    }
     let said =
-        String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
-    for line in said.lines() {
-        say(line);
-    }
-    let hint = match unknown_package(&said) {
-        Some(package) => format!(
-            ": this release has no package {package}; where it is missing, a rustup nightly with rust-src and a \
-             bpf-linker for its LLVM serve as well"
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    Ok(Apt { success: output.status.success(), said: said.trim_end().to_owned() })
+}
+
+/// Why an installation failed. A package may be unknown only because the lists could not be read.
+fn reason(update: &str, install: &str) -> String {
+    match (unknown_package(install), network_hint(update), network_hint(install)) {
+        (None, _, hint) => hint.to_owned(),
+        (Some(_), hint, _) if !hint.is_empty() => hint.to_owned(),
+        (Some(package), ..) => format!(
+            ": this release has no package {package}; a rustup nightly with rust-src and a bpf-linker for its LLVM \
+             serve instead of Debian's packages"
         ),
-        None => network_hint(&said).to_owned(),
-    };
-    bail!("`{}` failed{hint}", typed(&command))
+    }
 }
 
 /// The package that apt cannot find, from its error message.
@@ -88,7 +99,7 @@ fn unknown_package(said: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use super::{not_installed, unknown_package};
+    use super::{not_installed, reason, unknown_package};
 
     #[test]
     fn only_fully_installed_packages_count() {
@@ -107,5 +118,14 @@ mod tests {
             Some("rustc-web")
         );
         assert_eq!(unknown_package("E: Failed to fetch something"), None);
+    }
+
+    #[test]
+    fn a_dead_network_is_not_taken_for_a_missing_package() {
+        let unknown = "E: Unable to locate package rustc-web";
+        let dead = "W: Failed to fetch http://mirror/InRelease  Temporary failure resolving 'mirror'";
+        assert_eq!(reason(dead, unknown), " (is the network up?)");
+        assert!(reason("", unknown).contains("no package rustc-web"));
+        assert_eq!(reason("", "E: You don't have enough free space"), "");
     }
 }
