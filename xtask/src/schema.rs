@@ -13,6 +13,7 @@ const FILE: &str = "tcptrace/schema/events.schema.json";
 pub(crate) fn run() -> Result<()> {
     let binary = setup::ensure()?.build_tcptrace(false)?;
     let schema = capture(Command::new(binary).arg("schema"))?;
+    serde_json::from_str::<serde_json::Value>(&schema).context("`tcptrace schema` did not print JSON")?;
     let path = root().join(FILE);
     if fs::read_to_string(&path).is_ok_and(|old| old == schema) {
         say(format_args!("{FILE} is up to date"));
