@@ -1,2 +1,101 @@
-//! Project tasks.
-fn main() {}
+//! Project tasks: `cargo xtask setup | run | test | bench | schema`.
+//!
+//! Standard output belongs to what a task runs (and to the totals of `test`); what the tasks themselves have to
+//! say goes to standard error, one line each.
+
+mod bench;
+mod cargo;
+mod packages;
+mod run;
+mod schema;
+mod setup;
+mod shell;
+mod tally;
+mod test;
+mod toolchain;
+
+use clap::{Parser, Subcommand};
+use std::{ffi::OsString, process::ExitCode};
+
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", about = "Project tasks of tcptrace", disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Install what the kernel programs need to build; does nothing when all is there
+    Setup,
+    /// Build tcptrace and run it as root
+    #[command(disable_help_flag = true)]
+    Run {
+        /// Build with optimisations, as for use
+        #[arg(long)]
+        release: bool,
+        /// What tcptrace itself is given, with or without `--` before it
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
+    /// Format, lint, document and run every test; with a name, run only the tests that contain it
+    Test {
+        /// Passed to the test binaries
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
+    /// Measure; without a part, all of them
+    Bench {
+        /// Which part
+        part: Option<String>,
+    },
+    /// Write tcptrace/schema/events.schema.json anew from the types
+    Schema,
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().task {
+        Task::Setup => setup::ensure().map(|_| ExitCode::SUCCESS),
+        Task::Run { release, args } => run::run(release, &args).map(|never| match never {}),
+        Task::Test { args } => test::run(&args),
+        Task::Bench { part } => bench::run(part.as_deref()),
+        Task::Schema => schema::run().map(|()| ExitCode::SUCCESS),
+    };
+    result.unwrap_or_else(|error| {
+        shell::say(format_args!("error: {error:#}"));
+        ExitCode::FAILURE
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Cli, Task};
+    use clap::Parser;
+    use std::ffi::OsString;
+
+    fn run_args(line: &[&str]) -> (bool, Vec<OsString>) {
+        let words = ["xtask", "run"].iter().chain(line);
+        match Cli::try_parse_from(words).map(|cli| cli.task) {
+            Ok(Task::Run { release, args }) => (release, args),
+            other => panic!("{line:?} gave {other:?}"),
+        }
+    }
+
+    #[test]
+    fn run_hands_everything_after_its_own_flag_to_tcptrace() {
+        for (line, release, args) in [
+            (&["-i", "lo"][..], false, &["-i", "lo"][..]),
+            (&["--", "-i", "lo"], false, &["-i", "lo"]),
+            (&["--release", "-i", "lo"], true, &["-i", "lo"]),
+            (&["--release", "--", "-i", "lo", "--json"], true, &["-i", "lo", "--json"]),
+            (&["--json", "-i", "lo", "port 443"], false, &["--json", "-i", "lo", "port 443"]),
+            (&["-i", "lo", "--release"], false, &["-i", "lo", "--release"]),
+            (&["--help"], false, &["--help"]),
+            (&["top", "-i", "lo"], false, &["top", "-i", "lo"]),
+            (&[], false, &[]),
+        ] {
+            let args = args.iter().map(OsString::from).collect::<Vec<_>>();
+            assert_eq!(run_args(line), (release, args), "{line:?}");
+        }
+    }
+}
