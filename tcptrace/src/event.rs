@@ -1,4 +1,4 @@
-//! The events: the only type that sinks see, and the JSON schema at once. Names are snake_case, durations end
+//! The events: the only type that sinks see, and the JSON schema at once. Names are `snake_case`, durations end
 //! in `_ns` (integer nanoseconds), sizes in `_bytes`; what was not seen is null, never 0.
 //!
 //! The derives below *are* the JSON: fields are written in the order in which they stand here, and the schema is

@@ -44,7 +44,7 @@ fn print_schema() -> anyhow::Result<()> {
     io::stdout().write_all(text.as_bytes()).context("cannot write the schema")
 }
 
-/// Nothing is logged unless asked for: by RUST_LOG, or all of the kernel programs' log by --kernel-log.
+/// Nothing is logged unless asked for: by `RUST_LOG`, or all of the kernel programs' log by --kernel-log.
 fn log_to_stderr(command: &Command) {
     let kernel_log = matches!(command, Command::Trace(config) if config.kernel_log);
     let default = if kernel_log { "trace" } else { "off" };

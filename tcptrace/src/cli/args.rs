@@ -70,7 +70,6 @@ enum Sub {
 }
 
 #[derive(Debug, clap::Args)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 struct OutputArgs {
     /// Print one JSON object a line (see `tcptrace schema`)
     #[arg(long)]
@@ -97,7 +96,7 @@ struct OutputArgs {
     #[arg(long, value_name = "DURATION", value_parser = parse::stats_interval)]
     stats_interval: Option<Duration>,
 
-    /// Colour in text: auto is on a terminal, unless NO_COLOR is set
+    /// Colour in text: auto is on a terminal, unless `NO_COLOR` is set
     #[arg(long, value_name = "WHEN", value_enum, default_value_t = Color::Auto, hide_possible_values = true)]
     color: Color,
 }

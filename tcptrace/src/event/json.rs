@@ -106,14 +106,17 @@ impl Serialize for StateTimes {
     }
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
 pub(super) fn timestamp<S: Serializer>(ts: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(Rfc3339::new(*ts).as_str())
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
 pub(super) fn flags<S: Serializer>(flags: &TcpFlags, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(flags)
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
 pub(super) fn direction<S: Serializer>(direction: &Direction, serializer: S) -> Result<S::Ok, S::Error> {
     match direction {
         Direction::Ingress => serializer.serialize_str("ingress"),

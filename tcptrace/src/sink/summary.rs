@@ -1,6 +1,6 @@
 //! The summary at the end of a trace.
 
-use super::units::{Bytes, Count, Nanos};
+use super::units::{Count, Nanos};
 use crate::event::{Address, Event, Outcome, OutcomeCounts, Stats};
 use hashbrown::HashMap;
 use hdrhistogram::Histogram;
@@ -138,7 +138,7 @@ impl Summary {
     }
 
     fn write_times(&self, out: &mut String) -> fmt::Result {
-        if self.total.is_empty() && self.syn.is_empty() && self.ack.is_empty() {
+        if [&self.total, &self.syn, &self.ack].iter().all(|times| times.filled().is_none()) {
             return Ok(());
         }
         writeln!(out)?;
@@ -166,7 +166,9 @@ impl Summary {
         for (upper, count) in bars {
             // A bar of at least one character for whatever is there.
             let length = usize::try_from((count * BAR).div_ceil(longest)).unwrap_or_default();
-            writeln!(out, "{:>12}  {count:>9}  {}", upper.to_string(), "#".repeat(length))?;
+            let bar = "#".repeat(length);
+            let line = format!("{:>12}  {count:>9}  {bar}", upper.to_string());
+            writeln!(out, "{}", line.trim_end())?;
         }
         Ok(())
     }
@@ -195,34 +197,39 @@ impl Summary {
     }
 }
 
-/// A distribution of times. None if its memory could not be had.
+/// A distribution of times: the extremes exactly, quantiles to three digits.
 #[derive(Debug)]
-struct Times(Option<Histogram<u64>>);
+struct Times {
+    min: u64,
+    max: u64,
+    /// None if its bounds were refused, which constant ones are not.
+    histogram: Option<Histogram<u64>>,
+}
 
 impl Times {
     fn new() -> Self {
-        Self(Histogram::new_with_bounds(1, LONGEST_NS, 3).ok())
+        Self { min: u64::MAX, max: 0, histogram: Histogram::new_with_bounds(1, LONGEST_NS, 3).ok() }
     }
 
     fn record(&mut self, ns: Option<u64>) {
-        if let (Some(histogram), Some(ns)) = (&mut self.0, ns) {
+        if let (Some(histogram), Some(ns)) = (&mut self.histogram, ns) {
             histogram.saturating_record(ns);
+            self.min = self.min.min(ns);
+            self.max = self.max.max(ns);
         }
     }
 
-    fn is_empty(&self) -> bool {
-        self.0.as_ref().is_none_or(Histogram::is_empty)
+    fn filled(&self) -> Option<&Histogram<u64>> {
+        self.histogram.as_ref().filter(|histogram| !histogram.is_empty())
     }
 
     fn write_row(&self, name: &str, out: &mut String) -> fmt::Result {
-        let Some(histogram) = self.0.as_ref().filter(|histogram| !histogram.is_empty()) else {
-            return Ok(());
-        };
+        let Some(histogram) = self.filled() else { return Ok(()) };
         write!(out, "{name:18}")?;
-        let quantile = |q| histogram.value_at_quantile(q);
-        for ns in [histogram.min(), quantile(0.5), quantile(0.9), quantile(0.99), histogram.max()] {
-            // A quantile is the upper edge of its bucket, which may lie beyond the largest value recorded.
-            write!(out, "  {:>10}", Nanos(ns.min(histogram.max())).to_string())?;
+        // A quantile is the upper edge of its bucket, which may lie beyond the largest time.
+        let quantile = |q| histogram.value_at_quantile(q).min(self.max);
+        for ns in [self.min, quantile(0.5), quantile(0.9), quantile(0.99), self.max] {
+            write!(out, "  {:>10}", Nanos(ns).to_string())?;
         }
         writeln!(out)
     }
@@ -272,23 +279,22 @@ fn write_loss(stats: &Stats, incomplete: u64, out: &mut String) -> fmt::Result {
     let unparsable = stats.unparsable;
     write!(out, "\nlost: ")?;
     let mut separator = "";
-    for (count, what) in [
-        (stats.records_lost, "records between kernel and tracer"),
-        (full.syn + full.synack + full.fin + full.rst + full.ack, "records found the ring full"),
-        (stats.pending_overwrites, "expected acknowledgements overwritten"),
-        (
-            unparsable.truncated
-                + unparsable.bad_length
-                + unparsable.bad_version
-                + unparsable.vlan_depth
-                + unparsable.extension_depth,
-            "packets not parsable",
-        ),
-        (stats.events_dropped, "events dropped for a slow reader"),
-        (incomplete, "connections incomplete"),
+    let ring_full = full.syn + full.synack + full.fin + full.rst + full.ack;
+    let not_parsed = unparsable.truncated
+        + unparsable.bad_length
+        + unparsable.bad_version
+        + unparsable.vlan_depth
+        + unparsable.extension_depth;
+    for (count, one, many, what) in [
+        (stats.records_lost, "record", "records", "between kernel and tracer"),
+        (ring_full, "record", "records", "for which the ring was full"),
+        (stats.pending_overwrites, "expected acknowledgement", "expected acknowledgements", "overwritten"),
+        (not_parsed, "packet", "packets", "not parsable"),
+        (stats.events_dropped, "event", "events", "dropped for a slow reader"),
+        (incomplete, "connection", "connections", "incomplete"),
     ] {
         if count > 0 {
-            write!(out, "{separator}{count} {what}")?;
+            write!(out, "{separator}{} {what}", Count(count, one, many))?;
             separator = ", ";
         }
     }
@@ -309,8 +315,9 @@ fn write_cost(stats: &Stats, out: &mut String) -> fmt::Result {
     if let Some(percent) = cost.cpu_percent {
         write!(out, ", {percent:.1} % of one CPU")?;
     }
-    if let (Some(peak), Some(size)) = (cost.ring_peak_bytes, cost.ring_bytes) {
-        write!(out, ", ring at most {} of {} full", Bytes(peak), Bytes(size))?;
+    if let (Some(peak), Some(size @ 1..)) = (cost.ring_peak_bytes, cost.ring_bytes) {
+        let permille = u128::from(peak) * 1000 / u128::from(size);
+        write!(out, ", ring at most {}.{} % full", permille / 10, permille % 10)?;
     }
     writeln!(out)
 }

@@ -44,7 +44,7 @@ fn the_defaults() {
     let limits = Limits {
         max_connections: 262_144,
         syn_timeout: Duration::from_secs(70),
-        time_wait: Duration::from_secs(60),
+        time_wait: Duration::from_mins(1),
     };
     assert_eq!(config.limits, limits);
 }
@@ -121,7 +121,7 @@ fn wrong_usage_is_said_on_stderr_with_exit_code_2() {
         (&["--ring-size", "é"], "a power of two from 4K to 1G is needed"),
         (&["--stats-interval", "10"], "a duration from 100ms to 24h is needed"),
         (&["--syn-timeout", "2h"], "a duration from 1s to 1h is needed"),
-        (&["--time-wait", "-5s"], "a duration from 1s to 1h is needed"),
+        (&["--time-wait", "0s"], "a duration from 1s to 1h is needed"),
         (&["--max-connections", "0"], "is not in 1..=16777216"),
         (&["-c", "0"], "is not in 1.."),
         (&["-D", "-i", "eth0"], "cannot be used with"),

@@ -14,15 +14,15 @@ use tcptrace_common::tcp::TcpFlags;
 const SECOND: u64 = 1_591_772_390_000_000_000;
 
 /// An instant of that second, in microseconds.
-pub fn at(us: u64) -> Timestamp {
+pub(crate) fn at(us: u64) -> Timestamp {
     Timestamp(SECOND + us * 1000)
 }
 
-pub fn address(ip: &str, port: u16) -> Address {
+pub(crate) fn address(ip: &str, port: u16) -> Address {
     Address { ip: ip.parse().expect("an address"), port }
 }
 
-pub fn common(ts: Timestamp) -> Common {
+pub(crate) fn common(ts: Timestamp) -> Common {
     Common {
         ts,
         id: 1,
@@ -36,7 +36,7 @@ pub fn common(ts: Timestamp) -> Common {
     }
 }
 
-pub fn times() -> HandshakeTimes {
+pub(crate) fn times() -> HandshakeTimes {
     HandshakeTimes {
         syn_to_established_ns: Some(28_820_000),
         syn_to_synack_ns: Some(28_789_000),
@@ -47,7 +47,7 @@ pub fn times() -> HandshakeTimes {
     }
 }
 
-pub fn established() -> Established {
+pub(crate) fn established() -> Established {
     let plain = Options {
         mss: Some(1460),
         window_scale: None,
@@ -73,7 +73,7 @@ pub fn established() -> Established {
     }
 }
 
-pub fn connection() -> Connection {
+pub(crate) fn connection() -> Connection {
     Connection {
         common: common(at(330_991)),
         partial: false,
@@ -120,7 +120,7 @@ pub fn connection() -> Connection {
 }
 
 /// A connection that never opened.
-pub fn unopened(outcome: Outcome) -> Connection {
+pub(crate) fn unopened(outcome: Outcome) -> Connection {
     Connection {
         outcome,
         closed_by: None,
@@ -142,7 +142,7 @@ pub fn unopened(outcome: Outcome) -> Connection {
     }
 }
 
-pub fn transition() -> Transition {
+pub(crate) fn transition() -> Transition {
     Transition {
         common: common(at(293_475)),
         endpoint: Role::Client,
@@ -153,7 +153,7 @@ pub fn transition() -> Transition {
     }
 }
 
-pub fn segment() -> SegmentEvent {
+pub(crate) fn segment() -> SegmentEvent {
     SegmentEvent {
         common: common(at(293_444)),
         sender: Role::Server,
@@ -170,7 +170,7 @@ pub fn segment() -> SegmentEvent {
     }
 }
 
-pub fn anomaly() -> Anomaly {
+pub(crate) fn anomaly() -> Anomaly {
     Anomaly {
         common: common(at(293_444)),
         reason: AnomalyReason::SynackAckMismatch,
@@ -183,7 +183,7 @@ pub fn anomaly() -> Anomaly {
     }
 }
 
-pub fn stats() -> Stats {
+pub(crate) fn stats() -> Stats {
     let kinds = SegmentCounts { syn: 1, synack: 1, fin: 2, rst: 0, ack: 3 };
     Stats {
         ts: at(400_000),
@@ -211,7 +211,7 @@ pub fn stats() -> Stats {
 }
 
 /// One of each kind with everything filled in, then one of each with everything missing that can be.
-pub fn full_and_minimal() -> Vec<Event> {
+pub(crate) fn full_and_minimal() -> Vec<Event> {
     let none = HandshakeTimes::default();
     let mut bare = common(at(0));
     bare.vantage = Vantage::Middle;

@@ -41,47 +41,52 @@ fn synack_retries(count: u32) -> Count<'static> {
     Count(count.into(), "SYN-ACK retry", "SYN-ACK retries")
 }
 
-/// `= syn 28.789 + ack 0.031`: a sum where it is one, in the order in which the time passed.
+/// How the time of a handshake divides, and what was sent again.
 pub(super) fn established(event: &Established, out: &mut String) -> fmt::Result {
-    let times = &event.times;
-    let retry = times.syn_retry_ns.filter(|ns| *ns > 0);
-    let lost =
-        |out: &mut String, ns| write!(out, "{} lost in {}", Nanos(ns), syn_retries(event.syn_retransmits));
-    if let Some((syn, ack)) = sum(times) {
-        out.push_str("  = ");
-        if let Some(ns) = retry {
-            lost(out, ns)?;
-            out.push_str(" + ");
-        }
-        // The unit stands once, where the total has the same.
-        if times.syn_to_established_ns.is_some_and(|ns| Nanos(ns).is_below_a_second()) {
-            write!(out, "syn {} + ack {}", Millis(syn), Millis(ack))?;
-        } else {
-            write!(out, "syn {} + ack {}", Nanos(syn), Nanos(ack))?;
-        }
-        if event.synack_retransmits > 0 {
-            write!(out, ", {}", synack_retries(event.synack_retransmits))?;
-        }
-        return Ok(());
-    }
-    let mut details = Details::new(out);
-    if let Some(ns) = times.syn_to_synack_ns {
-        details.add(format_args!("syn {}", Nanos(ns)))?;
-    }
-    if let Some(ns) = times.synack_to_ack_ns {
-        details.add(format_args!("ack {}", Nanos(ns)))?;
-    }
-    match retry {
-        Some(ns) => {
-            details.add(format_args!("{} lost in {}", Nanos(ns), syn_retries(event.syn_retransmits)))?;
-        }
-        None if event.syn_retransmits > 0 => {
-            details.add(format_args!("{}", syn_retries(event.syn_retransmits)))?
-        }
-        None => {}
+    if let Some((syn, ack)) = sum(&event.times) {
+        whole(event, syn, ack, out)?;
+    } else {
+        parts(event, out)?;
     }
     if event.synack_retransmits > 0 {
-        details.add(format_args!("{}", synack_retries(event.synack_retransmits)))?;
+        write!(out, ", {}", synack_retries(event.synack_retransmits))?;
+    }
+    Ok(())
+}
+
+/// `= syn 28.789 + ack 0.031`: a sum where it is one, in the order in which the time passed.
+fn whole(event: &Established, syn: u64, ack: u64, out: &mut String) -> fmt::Result {
+    out.push_str("  = ");
+    if let Some(ns) = event.times.syn_retry_ns.filter(|ns| *ns > 0) {
+        write!(out, "{} lost in {} + ", Nanos(ns), syn_retries(event.syn_retransmits))?;
+    }
+    // The unit stands once, where the total has the same.
+    if event.times.syn_to_established_ns.is_some_and(|ns| Nanos(ns).is_below_a_second()) {
+        write!(out, "syn {} + ack {}", Millis(syn), Millis(ack))
+    } else {
+        write!(out, "syn {} + ack {}", Nanos(syn), Nanos(ack))
+    }
+}
+
+/// What is known where it does not add up.
+fn parts(event: &Established, out: &mut String) -> fmt::Result {
+    let mut details = Details::new(out);
+    match event.times.syn_to_synack_ns {
+        Some(ns) => details.add(format_args!("syn {}", Nanos(ns)))?,
+        None => details.add(format_args!("syn not timed"))?,
+    }
+    match event.times.synack_to_ack_ns {
+        Some(ns) => details.add(format_args!("ack {}", Nanos(ns)))?,
+        None => details.add(format_args!("ack not timed"))?,
+    }
+    match event.times.syn_retry_ns {
+        Some(ns @ 1..) => {
+            details.add(format_args!("{} lost in {}", Nanos(ns), syn_retries(event.syn_retransmits)))?;
+        }
+        _ if event.syn_retransmits > 0 => {
+            details.add(format_args!("{}", syn_retries(event.syn_retransmits)))?
+        }
+        _ => {}
     }
     Ok(())
 }
