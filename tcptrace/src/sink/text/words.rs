@@ -84,7 +84,7 @@ fn parts(event: &Established, out: &mut String) -> fmt::Result {
             details.add(format_args!("{} lost in {}", Nanos(ns), syn_retries(event.syn_retransmits)))?;
         }
         _ if event.syn_retransmits > 0 => {
-            details.add(format_args!("{}", syn_retries(event.syn_retransmits)))?
+            details.add(format_args!("{}", syn_retries(event.syn_retransmits)))?;
         }
         _ => {}
     }
