@@ -1,5 +1,21 @@
-//! The events: the only type that sinks see, and the JSON schema at once. Names are in snake case, durations end
+//! The events: the only type that sinks see, and the JSON schema at once. Names are `snake_case`, durations end
 //! in `_ns` (integer nanoseconds), sizes in `_bytes`; what was not seen is null, never 0.
+//!
+//! The derives below *are* the JSON: fields are written in the order in which they stand here, and the schema is
+//! generated from the same attributes. What a derive cannot say (time stamps, Community ID) is in `event/`.
+
+mod community_id;
+mod json;
+mod kind;
+mod schema;
+mod stats;
+mod time;
+
+pub use community_id::CommunityId;
+pub use kind::{Kind, Kinds};
+pub use schema::schema;
+pub use stats::{Cost, OutcomeCounts, SegmentCounts, Stats, Unparsable};
+pub use time::Rfc3339;
 
 use crate::segment::{Direction, Timestamp};
 use schemars::JsonSchema;
@@ -25,6 +41,60 @@ pub enum Event {
     Anomaly(Anomaly),
     /// Counters, loss and cost.
     Stats(Box<Stats>),
+}
+
+impl Event {
+    /// Which kind it is.
+    #[must_use]
+    pub const fn kind(&self) -> Kind {
+        match self {
+            Self::Segment(_) => Kind::Segment,
+            Self::Transition(_) => Kind::Transition,
+            Self::Established(_) => Kind::Established,
+            Self::Connection(_) => Kind::Connection,
+            Self::Anomaly(_) => Kind::Anomaly,
+            Self::Stats(_) => Kind::Stats,
+        }
+    }
+
+    /// When it happened.
+    #[must_use]
+    pub fn ts(&self) -> Timestamp {
+        self.common().map_or_else(
+            || if let Self::Stats(stats) = self { stats.ts } else { Timestamp::default() },
+            |common| common.ts,
+        )
+    }
+
+    /// Who and when; none for `stats`, which is about no connection.
+    #[must_use]
+    pub const fn common(&self) -> Option<&Common> {
+        match self {
+            Self::Segment(event) => Some(&event.common),
+            Self::Transition(event) => Some(&event.common),
+            Self::Established(event) => Some(&event.common),
+            Self::Connection(event) => Some(&event.common),
+            Self::Anomaly(event) => Some(&event.common),
+            Self::Stats(_) => None,
+        }
+    }
+
+    /// Moves every time stamp by `offset_ns`: from the trace's own time line to Unix time, which is what the sinks
+    /// print. Durations stay as they are.
+    pub fn shift(&mut self, offset_ns: i64) {
+        let shift = |ts: &mut Timestamp| ts.0 = ts.0.saturating_add_signed(offset_ns);
+        match self {
+            Self::Segment(event) => shift(&mut event.common.ts),
+            Self::Transition(event) => shift(&mut event.common.ts),
+            Self::Established(event) => shift(&mut event.common.ts),
+            Self::Connection(event) => {
+                shift(&mut event.common.ts);
+                shift(&mut event.start);
+            }
+            Self::Anomaly(event) => shift(&mut event.common.ts),
+            Self::Stats(stats) => shift(&mut stats.ts),
+        }
+    }
 }
 
 /// What every event of a connection carries.
@@ -60,9 +130,10 @@ pub struct Vlans {
 }
 
 /// One end of the four-tuple.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, JsonSchema)]
 pub struct Address {
     /// IPv4 or IPv6 address.
+    #[schemars(schema_with = "schema::ip")]
     pub ip: IpAddr,
     /// TCP port.
     pub port: u16,
@@ -180,6 +251,21 @@ pub enum Outcome {
     Evicted,
 }
 
+impl Outcome {
+    /// All nine.
+    pub const ALL: [Self; 9] = [
+        Self::Closed,
+        Self::Reset,
+        Self::Refused,
+        Self::Unanswered,
+        Self::SynackUnanswered,
+        Self::Aborted,
+        Self::Reused,
+        Self::Open,
+        Self::Evicted,
+    ];
+}
+
 /// Who closed first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -240,11 +326,13 @@ pub struct HandshakeTimes {
 }
 
 /// The handshake is complete.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Established {
     /// Who and when.
+    #[serde(flatten)]
     pub common: Common,
     /// How long.
+    #[serde(flatten)]
     pub times: HandshakeTimes,
     /// SYNs beyond the first.
     pub syn_retransmits: u32,
@@ -266,10 +354,11 @@ pub struct Established {
 pub struct StateTimes(pub Vec<(State, u64)>);
 
 /// The connection is over, or the trace is.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a separate fact in the JSON")]
 pub struct Connection {
     /// Who and when (the time of the last lifecycle segment, or of the decision that it is over).
+    #[serde(flatten)]
     pub common: Common,
     /// The SYN was not seen: the trace began later.
     pub partial: bool,
@@ -288,8 +377,11 @@ pub struct Connection {
     /// Both sent a SYN.
     pub simultaneous_open: bool,
     /// The first segment seen.
+    #[serde(serialize_with = "json::timestamp")]
+    #[schemars(schema_with = "schema::timestamp")]
     pub start: Timestamp,
     /// How long the handshake took.
+    #[serde(flatten)]
     pub times: HandshakeTimes,
     /// First FIN to its acknowledgement.
     pub first_fin_to_ack_ns: Option<u64>,
@@ -334,9 +426,10 @@ pub struct Connection {
 }
 
 /// One endpoint changed its state.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Transition {
     /// Who and when.
+    #[serde(flatten)]
     pub common: Common,
     /// Whose state.
     pub endpoint: Role,
@@ -351,15 +444,20 @@ pub struct Transition {
 }
 
 /// One lifecycle segment.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct SegmentEvent {
     /// Who and when.
+    #[serde(flatten)]
     pub common: Common,
     /// Who sent it.
     pub sender: Role,
     /// Which way it crossed the capture point.
+    #[serde(serialize_with = "json::direction")]
+    #[schemars(schema_with = "schema::direction")]
     pub direction: Direction,
     /// The control bits.
+    #[serde(serialize_with = "json::flags")]
+    #[schemars(schema_with = "schema::flags")]
     pub flags: TcpFlags,
     /// Sequence number, raw.
     pub seq: u32,
@@ -402,15 +500,18 @@ pub enum AnomalyReason {
 }
 
 /// A segment that cannot be: reported, and changes no state.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Anomaly {
     /// Who and when.
+    #[serde(flatten)]
     pub common: Common,
     /// What is wrong.
     pub reason: AnomalyReason,
     /// Who sent it.
     pub sender: Role,
     /// The control bits.
+    #[serde(serialize_with = "json::flags")]
+    #[schemars(schema_with = "schema::flags")]
     pub flags: TcpFlags,
     /// Sequence number, raw.
     pub seq: u32,
@@ -420,100 +521,4 @@ pub struct Anomaly {
     pub expected: Option<u32>,
     /// Octets of payload.
     pub payload_bytes: u32,
-}
-
-/// Counters, loss and cost, since the start of the trace.
-#[derive(Clone, Debug, PartialEq, Default, Serialize, JsonSchema)]
-pub struct Stats {
-    /// When.
-    #[serde(skip)]
-    pub ts: Timestamp,
-    /// Since the trace began.
-    pub elapsed_ns: u64,
-    /// This is the last one.
-    pub last: bool,
-    /// Packets the hooks looked at.
-    pub packets: u64,
-    /// Of them TCP.
-    pub tcp_packets: u64,
-    /// Lifecycle segments by kind.
-    pub segments: SegmentCounts,
-    /// Records that found the ring full, by kind.
-    pub ring_full: SegmentCounts,
-    /// Records lost between kernel and user space, by the running numbers.
-    pub records_lost: u64,
-    /// Expected acknowledgements overwritten in a full bucket.
-    pub pending_overwrites: u64,
-    /// Packets that could not be parsed.
-    pub unparsable: Unparsable,
-    /// Fragments that are not first ones, so have no TCP header.
-    pub fragments: u64,
-    /// Output lines dropped because the reader was too slow.
-    pub events_dropped: u64,
-    /// Connections in the table now.
-    pub connections_open: u64,
-    /// Connections reported so far, by outcome.
-    pub connections: OutcomeCounts,
-    /// The part of connections admitted, 1 for all.
-    pub admission_rate: f64,
-    /// What the tracing cost.
-    pub cost: Cost,
-}
-
-/// A count for each kind of lifecycle segment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, JsonSchema)]
-pub struct SegmentCounts {
-    /// SYN without ACK.
-    pub syn: u64,
-    /// SYN with ACK.
-    pub synack: u64,
-    /// FIN.
-    pub fin: u64,
-    /// RST.
-    pub rst: u64,
-    /// Expected acknowledgements.
-    pub ack: u64,
-}
-
-/// Packets that could not be parsed, by reason.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, JsonSchema)]
-pub struct Unparsable {
-    /// Cut short before the end of the TCP header.
-    pub truncated: u64,
-    /// A length field that contradicts another one.
-    pub bad_length: u64,
-    /// The IP version is neither 4 nor 6, or contradicts the frame.
-    pub bad_version: u64,
-    /// More VLAN tags than are walked.
-    pub vlan_depth: u64,
-    /// More IPv6 extension headers than are walked.
-    pub extension_depth: u64,
-}
-
-/// Connections by outcome.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, JsonSchema)]
-#[expect(missing_docs, reason = "named as the outcomes are")]
-pub struct OutcomeCounts {
-    pub closed: u64,
-    pub reset: u64,
-    pub refused: u64,
-    pub unanswered: u64,
-    pub synack_unanswered: u64,
-    pub aborted: u64,
-    pub reused: u64,
-    pub open: u64,
-    pub evicted: u64,
-}
-
-/// What the tracing cost; null where it was not measured.
-#[derive(Clone, Copy, Debug, PartialEq, Default, Serialize, JsonSchema)]
-pub struct Cost {
-    /// Nanoseconds a packet in our kernel programs, by the kernel's run statistics.
-    pub kernel_ns_per_packet: Option<f64>,
-    /// This process's CPU time as a percentage of one CPU.
-    pub cpu_percent: Option<f64>,
-    /// The most bytes that ever waited in the ring.
-    pub ring_peak_bytes: Option<u64>,
-    /// The ring's size.
-    pub ring_bytes: Option<u64>,
 }

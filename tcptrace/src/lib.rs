@@ -1,5 +1,7 @@
 //! tcptrace: every TCP connection on a NIC, how it opened, failed and closed.
 
+pub mod cli;
 pub mod event;
 pub mod segment;
+pub mod sink;
 pub mod track;

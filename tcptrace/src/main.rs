@@ -1,2 +1,61 @@
-//! The `tcptrace` command.
-fn main() {}
+//! The `tcptrace` command: parses the arguments, dispatches, and turns errors into one line and an exit code.
+
+use anyhow::Context as _;
+use clap::Parser as _;
+use std::{
+    io::{self, Write as _},
+    process::ExitCode,
+};
+use tcptrace::{
+    cli::{Args, Command},
+    event,
+    sink::output::OutputError,
+};
+
+fn main() -> ExitCode {
+    // clap prints its own errors and exits with 2.
+    let command = Args::parse().command().unwrap_or_else(|error| error.exit());
+    log_to_stderr(&command);
+    match run(&command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if is_closed(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            // On one line, whatever the causes contain. If stderr is gone too, the exit code is all that is left.
+            let line = format!("{error:#}").split_whitespace().collect::<Vec<_>>().join(" ");
+            let _ = writeln!(io::stderr(), "tcptrace: {line}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: &Command) -> anyhow::Result<()> {
+    match command {
+        Command::Schema => print_schema(),
+        Command::ListInterfaces | Command::Trace(_) => {
+            anyhow::bail!("cannot trace: this build is without the kernel programs")
+        }
+    }
+}
+
+fn print_schema() -> anyhow::Result<()> {
+    let mut text =
+        serde_json::to_string_pretty(&event::schema()).context("cannot write the schema as JSON")?;
+    text.push('\n');
+    io::stdout().write_all(text.as_bytes()).context("cannot write the schema")
+}
+
+/// Nothing is logged unless asked for: by `RUST_LOG`, or all of the kernel programs' log by --kernel-log.
+fn log_to_stderr(command: &Command) {
+    let kernel_log = matches!(command, Command::Trace(config) if config.kernel_log);
+    let default = if kernel_log { "trace" } else { "off" };
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(default)).init();
+}
+
+/// Whoever read our output has gone away, as `head` does when it has enough: that is success. Rust ignores SIGPIPE, so
+/// it arrives as an error.
+fn is_closed(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+            || matches!(cause.downcast_ref::<OutputError>(), Some(OutputError::Closed))
+    })
+}

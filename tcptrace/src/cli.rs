@@ -1,0 +1,146 @@
+//! The command line: arguments, validated by clap, become a [`Command`]; nothing here has side effects.
+
+mod args;
+mod parse;
+
+pub use args::Args;
+
+use crate::event::{Kind, Kinds};
+use std::time::Duration;
+
+/// What the user asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Command {
+    /// Trace connections.
+    Trace(Box<Config>),
+    /// List the interfaces that can be traced.
+    ListInterfaces,
+    /// Print the JSON Schema of the events.
+    Schema,
+}
+
+/// How to trace.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Where to look.
+    pub interfaces: Interfaces,
+    /// The hook for packets that come in.
+    pub ingress: IngressHook,
+    /// What to print.
+    pub output: OutputConfig,
+    /// End after this many connections were reported.
+    pub count: Option<u64>,
+    /// A `stats` event this often, besides the one at the end.
+    pub stats_interval: Option<Duration>,
+    /// Bounds of the tracker.
+    pub limits: Limits,
+    /// Bytes of the ring buffer between the kernel and this process: a power of two.
+    pub ring_bytes: u32,
+    /// Log what the kernel programs log.
+    pub kernel_log: bool,
+}
+
+/// Where to look.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Interfaces {
+    /// The one with the default route.
+    Default,
+    /// All that there are, and those that come later.
+    Any,
+    /// These; never empty, each once.
+    Named(Vec<String>),
+}
+
+impl Interfaces {
+    /// More than one can occur, so that the output has to say which.
+    #[must_use]
+    pub fn are_many(&self) -> bool {
+        match self {
+            Self::Default => false,
+            Self::Any => true,
+            Self::Named(names) => names.len() > 1,
+        }
+    }
+}
+
+/// The hook for packets that come in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum IngressHook {
+    /// Traffic control: sees what the stack sees, disturbs nothing
+    Tc,
+    /// XDP, in the driver where it can: earlier and cheaper, but attaching may reset the link
+    Xdp,
+}
+
+/// What to print, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutputConfig {
+    /// Lines for people or for programs.
+    pub format: Format,
+    /// Which kinds of events.
+    pub events: Kinds,
+    /// Whether text has colour.
+    pub color: Color,
+    /// No notices and no summary on stderr.
+    pub quiet: bool,
+}
+
+/// Lines for people or for programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Whether text has colour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Color {
+    /// On a terminal, unless `NO_COLOR` is set
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+impl Color {
+    /// Decides, for a stdout that is or is not a terminal and the value of `NO_COLOR` (<https://no-color.org>: any
+    /// value but the empty one means no).
+    #[must_use]
+    pub fn enabled(self, is_terminal: bool, no_color: Option<&std::ffi::OsStr>) -> bool {
+        match self {
+            Self::Auto => is_terminal && no_color.is_none_or(std::ffi::OsStr::is_empty),
+            Self::Always => true,
+            Self::Never => false,
+        }
+    }
+}
+
+/// Bounds of the tracker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections in the table; beyond this the oldest is evicted, and said to be.
+    pub max_connections: usize,
+    /// No answer for this long after the last SYN (or SYN-ACK) means unanswered.
+    pub syn_timeout: Duration,
+    /// How long TIME-WAIT lasts.
+    pub time_wait: Duration,
+}
+
+/// What `-v` adds to the default: none, once, twice.
+pub(crate) fn kinds(verbosity: u8, format: Format, stats_interval: bool) -> Kinds {
+    let mut kinds = Kinds::NONE.with(Kind::Established).with(Kind::Connection);
+    // Text has the summary for what the last stats say.
+    if format == Format::Json || stats_interval {
+        kinds = kinds.with(Kind::Stats);
+    }
+    if verbosity >= 1 {
+        kinds = kinds.with(Kind::Anomaly).with(Kind::Transition);
+    }
+    if verbosity >= 2 {
+        kinds = kinds.with(Kind::Segment);
+    }
+    kinds
+}

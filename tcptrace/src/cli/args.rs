@@ -1,0 +1,186 @@
+//! The arguments as typed. Help, man page and completions come from this one definition.
+
+use super::{Color, Command, Config, Format, IngressHook, Interfaces, Limits, OutputConfig, kinds, parse};
+use crate::event::Kinds;
+use clap::{ArgAction, Parser, Subcommand};
+use std::time::Duration;
+
+const EXAMPLES: &str = "\
+Examples:
+  sudo tcptrace -i eth0              connections of eth0 as they open, fail and close
+  sudo tcptrace -i any -v            on every interface, with each change of state of both ends
+  sudo tcptrace -i eth0 -c 10        the next ten, then the summary
+  sudo tcptrace -i eth0 --json | jq 'select(.outcome == \"refused\")'
+  sudo tcptrace -i eth0 --json --events connection,stats --stats-interval 10s >> connections.jsonl
+
+What the lines say:
+  ESTABLISHED  28.820 ms  = syn 28.789 + ack 0.031
+      The handshake took 28.820 ms: 28.789 from the (last) SYN to the SYN-ACK, which on the
+      client's host is the network and the server, and 0.031 from there to the ACK, which is
+      this host. On the server's host it is the other way round. Time lost in retries is
+      named apart.
+  CLOSED  66.336 ms  by client, 172 B sent, 2781 B received, close_wait 18.874 ms
+      From the first SYN to the last ACK; who sent the first FIN; octets by sequence numbers,
+      as the client sees it; and how long the other end's application kept its side open
+      after that FIN.
+  (incomplete) marks a connection of which records may have been lost.
+
+Ctrl-C ends the trace with a summary on stderr. Events alone go to stdout; times of day are
+local (TZ), those in JSON are UTC. Exit status: 0 done, 1 failed, 2 wrong usage.";
+
+/// Trace TCP connections on network interfaces: how each one opened, failed or closed, and how long every step took
+#[derive(Debug, Parser)]
+#[command(name = "tcptrace", version, after_help = EXAMPLES)]
+#[command(args_conflicts_with_subcommands = true, max_term_width = 110)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Option<Sub>,
+
+    /// Interface to trace: a name, or `any` for all; may be given several times [default: that of the default route]
+    #[arg(short, long = "interface", value_name = "IFACE", value_parser = parse::interface)]
+    interfaces: Vec<String>,
+
+    /// List the interfaces and exit
+    #[arg(short = 'D', long, exclusive = true)]
+    list_interfaces: bool,
+
+    /// Exit once COUNT connections have ended and been reported; what is still open then is not
+    #[arg(short, long, value_parser = clap::value_parser!(u64).range(1..))]
+    count: Option<u64>,
+
+    /// Hook for incoming packets
+    #[arg(long, value_name = "HOOK", value_enum, default_value_t = IngressHook::Tc)]
+    ingress: IngressHook,
+
+    #[command(flatten, next_help_heading = "Output")]
+    output: OutputArgs,
+
+    #[command(flatten, next_help_heading = "Limits")]
+    limits: LimitArgs,
+
+    /// Log what the kernel programs log, to stderr
+    #[arg(long, help_heading = "Debugging")]
+    kernel_log: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Sub {
+    /// Print the JSON Schema of the events
+    Schema,
+}
+
+#[derive(Debug, clap::Args)]
+struct OutputArgs {
+    /// Print one JSON object a line (see `tcptrace schema`)
+    #[arg(long)]
+    json: bool,
+
+    /// Kinds of events to print, separated by commas: established, connection, stats, transition, segment, anomaly, all
+    /// [default: established,connection, and stats with --json or --stats-interval]
+    #[arg(long, value_name = "LIST", value_parser = parse::kinds, conflicts_with = "verbose")]
+    events: Option<Kinds>,
+
+    /// Print each change of state of both ends and segments that cannot be; twice (-vv): each segment of the lifecycle
+    #[arg(short, action = ArgAction::Count)]
+    verbose: u8,
+
+    /// No notices and no summary on stderr; errors are still reported
+    #[arg(short, long)]
+    quiet: bool,
+
+    /// Print numbers, not names: accepted for tcpdump's sake, names are never looked up
+    #[arg(short = 'n', action = ArgAction::Count)]
+    numeric: u8,
+
+    /// Print counters, loss and cost this often, such as 10s or 1m; from 100ms to 24h [default: in the end only]
+    #[arg(long, value_name = "DURATION", value_parser = parse::stats_interval)]
+    stats_interval: Option<Duration>,
+
+    /// Colour in text: auto is on a terminal, unless `NO_COLOR` is set
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t = Color::Auto, hide_possible_values = true)]
+    color: Color,
+}
+
+#[derive(Debug, clap::Args)]
+struct LimitArgs {
+    /// Connections followed at once; beyond that the oldest is given up and reported as evicted
+    #[arg(long, value_name = "N", default_value_t = 262_144, value_parser = clap::value_parser!(u32).range(1..=16_777_216))]
+    max_connections: u32,
+
+    /// Ring buffer between the kernel and tcptrace: a power of two from 4K to 1G
+    #[arg(long, value_name = "SIZE", default_value = "8M", value_parser = parse::ring_bytes)]
+    ring_size: u32,
+
+    /// Call a connection unanswered when nothing came for this long after its last SYN; from 1s to 1h
+    // Linux sends its sixth and last retry 63 s after the first SYN and waits 64 s more (tcp_syn_retries, 1 s
+    // doubled each time). A shorter time would call that last wait an end, or a late retry a new connection.
+    #[arg(long, value_name = "DURATION", default_value = "70s", value_parser = parse::syn_timeout)]
+    syn_timeout: Duration,
+
+    /// How long TIME-WAIT lasts; from 1s to 1h
+    // Linux has a fixed 60 s (include/net/tcp.h, TCP_TIMEWAIT_LEN).
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = parse::time_wait)]
+    time_wait: Duration,
+}
+
+impl Args {
+    /// What is to be done. The error is clap's own kind, to be printed as such.
+    pub fn command(self) -> Result<Command, clap::Error> {
+        match self.command {
+            Some(Sub::Schema) => Ok(Command::Schema),
+            None if self.list_interfaces => Ok(Command::ListInterfaces),
+            None => self.config().map(|config| Command::Trace(Box::new(config))),
+        }
+    }
+
+    fn config(self) -> Result<Config, clap::Error> {
+        Ok(Config {
+            interfaces: interfaces(self.interfaces)?,
+            ingress: self.ingress,
+            stats_interval: self.output.stats_interval,
+            output: self.output.config(),
+            count: self.count,
+            ring_bytes: self.limits.ring_size,
+            limits: self.limits.limits(),
+            kernel_log: self.kernel_log,
+        })
+    }
+}
+
+impl OutputArgs {
+    fn config(&self) -> OutputConfig {
+        let format = if self.json { Format::Json } else { Format::Text };
+        let events =
+            self.events.unwrap_or_else(|| kinds(self.verbose, format, self.stats_interval.is_some()));
+        OutputConfig { format, events, color: self.color, quiet: self.quiet }
+    }
+}
+
+impl LimitArgs {
+    fn limits(&self) -> Limits {
+        Limits {
+            max_connections: usize::try_from(self.max_connections).unwrap_or(usize::MAX),
+            syn_timeout: self.syn_timeout,
+            time_wait: self.time_wait,
+        }
+    }
+}
+
+fn interfaces(names: Vec<String>) -> Result<Interfaces, clap::Error> {
+    let mut unique: Vec<String> = Vec::with_capacity(names.len());
+    for name in names {
+        if !unique.contains(&name) {
+            unique.push(name);
+        }
+    }
+    let any = unique.iter().any(|name| name == "any");
+    match unique.len() {
+        0 => Ok(Interfaces::Default),
+        1 if any => Ok(Interfaces::Any),
+        _ if any => Err(clap::Error::raw(
+            clap::error::ErrorKind::ArgumentConflict,
+            "'-i any' means all interfaces and cannot be combined with others\n",
+        )),
+        _ => Ok(Interfaces::Named(unique)),
+    }
+}

@@ -1,0 +1,84 @@
+//! Values of arguments. Each error says in one line what would have been right.
+
+use crate::event::{Kind, Kinds};
+use jiff::SignedDuration;
+use std::{ops::RangeInclusive, time::Duration};
+
+/// The kernel's limit on names of interfaces: IFNAMSIZ less the terminating zero (include/uapi/linux/if.h).
+const INTERFACE_NAME: usize = 15;
+/// A page at least, as the kernel demands of a ring buffer (kernel/bpf/ringbuf.c, `ringbuf_map_alloc`).
+const RING_BYTES: RangeInclusive<u64> = 4 * 1024..=1024 * 1024 * 1024;
+
+/// The name of an interface.
+pub(super) fn interface(name: &str) -> Result<String, String> {
+    let fits = (1..=INTERFACE_NAME).contains(&name.len());
+    // What dev_valid_name (net/core/dev.c) refuses cannot be the name of an interface.
+    if fits
+        && name != "."
+        && name != ".."
+        && !name.contains(|c: char| c == '/' || c == ':' || c.is_whitespace())
+    {
+        Ok(name.to_owned())
+    } else {
+        Err(format!(
+            "the name of an interface has 1 to {INTERFACE_NAME} characters, and no '/', ':' or space"
+        ))
+    }
+}
+
+/// A list of kinds of events.
+pub(super) fn kinds(list: &str) -> Result<Kinds, String> {
+    list.split(',').try_fold(Kinds::NONE, |kinds, name| match name.trim() {
+        "all" => Ok(Kinds::ALL),
+        name => name.parse::<Kind>().map(|kind| kinds.with(kind)).map_err(|_| {
+            format!(
+                "'{name}' is not a kind of event: established, connection, stats, transition, segment, anomaly, all"
+            )
+        }),
+    })
+}
+
+/// A size in bytes, with K, M or G for the powers of 1024: a power of two within the ring's range.
+pub(super) fn ring_bytes(text: &str) -> Result<u32, String> {
+    let range = || "a power of two from 4K to 1G is needed, such as 16M".to_owned();
+    let (digits, shift) = match text.as_bytes().last() {
+        Some(b'K' | b'k') => (&text[..text.len() - 1], 10),
+        Some(b'M' | b'm') => (&text[..text.len() - 1], 20),
+        Some(b'G' | b'g') => (&text[..text.len() - 1], 30),
+        _ => (text, 0),
+    };
+    let bytes =
+        digits.parse::<u64>().ok().and_then(|number| number.checked_mul(1 << shift)).ok_or_else(range)?;
+    if RING_BYTES.contains(&bytes) && bytes.is_power_of_two() {
+        u32::try_from(bytes).map_err(|_| range())
+    } else {
+        Err(range())
+    }
+}
+
+/// How often `stats` come.
+pub(super) fn stats_interval(text: &str) -> Result<Duration, String> {
+    duration(text, "100ms", "24h")
+}
+
+/// When a SYN counts as unanswered.
+pub(super) fn syn_timeout(text: &str) -> Result<Duration, String> {
+    duration(text, "1s", "1h")
+}
+
+/// How long TIME-WAIT lasts.
+pub(super) fn time_wait(text: &str) -> Result<Duration, String> {
+    duration(text, "1s", "1h")
+}
+
+/// A duration within two others, written as they are.
+fn duration(text: &str, least: &str, most: &str) -> Result<Duration, String> {
+    let parse =
+        |text: &str| text.parse::<SignedDuration>().ok().and_then(|value| Duration::try_from(value).ok());
+    let within = |value: &Duration| {
+        parse(least).is_some_and(|least| *value >= least) && parse(most).is_some_and(|most| *value <= most)
+    };
+    parse(text)
+        .filter(within)
+        .ok_or_else(|| format!("a duration from {least} to {most} is needed, such as 90s or 1m30s"))
+}

@@ -1,0 +1,126 @@
+//! Where the JSON says more than a derive can.
+
+use super::{
+    Address, Common, CommunityId, Event, Kind, Rfc3339, SCHEMA_VERSION, StateTimes, Vantage, Vlans, schema,
+};
+use crate::segment::{Direction, Timestamp};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::{Serialize, Serializer};
+use std::borrow::Cow;
+use tcptrace_common::tcp::TcpFlags;
+
+/// One line of JSON: the kind and the schema's version come before everything else. Flattening costs nothing here:
+/// it forwards each field to the same map, without collecting them first.
+#[derive(Serialize)]
+struct Line<'a, T> {
+    event: &'static str,
+    schema: u32,
+    #[serde(flatten)]
+    body: &'a T,
+}
+
+impl Serialize for Event {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        fn line<T: Serialize, S: Serializer>(kind: Kind, body: &T, serializer: S) -> Result<S::Ok, S::Error> {
+            Line { event: kind.name(), schema: SCHEMA_VERSION, body }.serialize(serializer)
+        }
+        let kind = self.kind();
+        match self {
+            Self::Segment(body) => line(kind, body, serializer),
+            Self::Transition(body) => line(kind, body, serializer),
+            Self::Established(body) => line(kind, body, serializer),
+            Self::Connection(body) => line(kind, body, serializer),
+            Self::Anomaly(body) => line(kind, body, serializer),
+            Self::Stats(body) => line(kind, body, serializer),
+        }
+    }
+}
+
+/// [`Common`] as it is written: with the Community ID, and without `vlan` where there is no tag.
+#[derive(Serialize, JsonSchema)]
+struct CommonJson<'a> {
+    /// When it happened.
+    #[serde(serialize_with = "timestamp")]
+    #[schemars(schema_with = "schema::timestamp")]
+    ts: Timestamp,
+    /// The connection's number, unique in the run, from 1.
+    id: u64,
+    /// The interface's name.
+    interface: &'a str,
+    /// 4 or 6.
+    #[schemars(schema_with = "schema::ip_version")]
+    ip_version: u8,
+    /// The active opener, or the guess at it where the SYN was not seen.
+    client: Address,
+    /// The other one.
+    server: Address,
+    /// Community ID, version 1, seed 0.
+    #[schemars(schema_with = "schema::community_id")]
+    community_id: CommunityId,
+    /// VLAN identifiers, outer first; absent where there is no tag.
+    #[serde(skip_serializing_if = "Vlans::is_empty")]
+    #[schemars(schema_with = "schema::vlan")]
+    vlan: Vlans,
+    /// Where the capture point stands.
+    vantage: Vantage,
+    /// False where a record of this connection may have been lost.
+    complete: bool,
+}
+
+impl Serialize for Common {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { ts, id, ref interface, ip_version, client, server, vlan, vantage, complete } = *self;
+        let community_id = CommunityId::new(client, server);
+        CommonJson { ts, id, interface, ip_version, client, server, community_id, vlan, vantage, complete }
+            .serialize(serializer)
+    }
+}
+
+impl JsonSchema for Common {
+    fn schema_name() -> Cow<'static, str> {
+        "Common".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        CommonJson::json_schema(generator)
+    }
+}
+
+impl Vlans {
+    /// No tag at all.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.outer.is_none() && self.inner.is_none()
+    }
+}
+
+impl Serialize for Vlans {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.outer.iter().chain(&self.inner))
+    }
+}
+
+impl Serialize for StateTimes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(state, ns)| (state, ns)))
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+pub(super) fn timestamp<S: Serializer>(ts: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(Rfc3339::new(*ts).as_str())
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+pub(super) fn flags<S: Serializer>(flags: &TcpFlags, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(flags)
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+pub(super) fn direction<S: Serializer>(direction: &Direction, serializer: S) -> Result<S::Ok, S::Error> {
+    match direction {
+        Direction::Ingress => serializer.serialize_str("ingress"),
+        Direction::Egress => serializer.serialize_str("egress"),
+        Direction::Unknown => serializer.serialize_none(),
+    }
+}

@@ -1,0 +1,89 @@
+//! The kinds of events, and sets of them: who wants to hear of what.
+
+use std::str::FromStr;
+use thiserror::Error;
+
+/// The kinds of events, as the JSON's `event` and the command line's `--events` name them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Kind {
+    /// [`super::Event::Segment`].
+    Segment,
+    /// [`super::Event::Transition`].
+    Transition,
+    /// [`super::Event::Established`].
+    Established,
+    /// [`super::Event::Connection`].
+    Connection,
+    /// [`super::Event::Anomaly`].
+    Anomaly,
+    /// [`super::Event::Stats`].
+    Stats,
+}
+
+impl Kind {
+    /// All six.
+    pub const ALL: [Self; 6] =
+        [Self::Segment, Self::Transition, Self::Established, Self::Connection, Self::Anomaly, Self::Stats];
+
+    /// The name in the JSON.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Segment => "segment",
+            Self::Transition => "transition",
+            Self::Established => "established",
+            Self::Connection => "connection",
+            Self::Anomaly => "anomaly",
+            Self::Stats => "stats",
+        }
+    }
+}
+
+/// A set of kinds: what somebody wants to hear of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Kinds(u8);
+
+impl Kinds {
+    /// None of them.
+    pub const NONE: Self = Self(0);
+    /// All of them.
+    pub const ALL: Self = Self::NONE
+        .with(Kind::Segment)
+        .with(Kind::Transition)
+        .with(Kind::Established)
+        .with(Kind::Connection)
+        .with(Kind::Anomaly)
+        .with(Kind::Stats);
+
+    /// The set with one more.
+    #[must_use]
+    pub const fn with(self, kind: Kind) -> Self {
+        Self(self.0 | 1 << kind as u8)
+    }
+
+    /// Is it in the set?
+    #[must_use]
+    pub const fn contains(self, kind: Kind) -> bool {
+        self.0 & (1 << kind as u8) != 0
+    }
+}
+
+impl FromIterator<Kind> for Kinds {
+    fn from_iter<T: IntoIterator<Item = Kind>>(kinds: T) -> Self {
+        kinds.into_iter().fold(Self::NONE, Self::with)
+    }
+}
+
+impl FromStr for Kind {
+    type Err = UnknownKind;
+
+    fn from_str(name: &str) -> Result<Self, UnknownKind> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name).ok_or(UnknownKind)
+    }
+}
+
+/// No kind has that name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("not one of segment, transition, established, connection, anomaly, stats")]
+pub struct UnknownKind;

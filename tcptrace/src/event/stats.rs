@@ -1,0 +1,136 @@
+//! What the `stats` event says of the tracing itself.
+
+use super::{Outcome, json, schema};
+use crate::segment::Timestamp;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+/// Counters, loss and cost, since the start of the trace.
+#[derive(Clone, Debug, PartialEq, Default, Serialize, JsonSchema)]
+pub struct Stats {
+    /// When.
+    #[serde(serialize_with = "json::timestamp")]
+    #[schemars(schema_with = "schema::timestamp")]
+    pub ts: Timestamp,
+    /// Since the trace began.
+    pub elapsed_ns: u64,
+    /// This is the last one.
+    pub last: bool,
+    /// Packets the hooks looked at.
+    pub packets: u64,
+    /// Of them TCP.
+    pub tcp_packets: u64,
+    /// Lifecycle segments by kind.
+    pub segments: SegmentCounts,
+    /// Records that found the ring full, by kind.
+    pub ring_full: SegmentCounts,
+    /// Records lost between kernel and user space, by the running numbers.
+    pub records_lost: u64,
+    /// Expected acknowledgements overwritten in a full bucket.
+    pub pending_overwrites: u64,
+    /// Packets that could not be parsed.
+    pub unparsable: Unparsable,
+    /// Fragments that are not first ones, so have no TCP header.
+    pub fragments: u64,
+    /// Output lines dropped because the reader was too slow.
+    pub events_dropped: u64,
+    /// Connections in the table now.
+    pub connections_open: u64,
+    /// Connections reported so far, by outcome.
+    pub connections: OutcomeCounts,
+    /// The part of connections admitted, 1 for all.
+    pub admission_rate: f64,
+    /// What the tracing cost.
+    pub cost: Cost,
+}
+
+/// A count for each kind of lifecycle segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, JsonSchema)]
+pub struct SegmentCounts {
+    /// SYN without ACK.
+    pub syn: u64,
+    /// SYN with ACK.
+    pub synack: u64,
+    /// FIN.
+    pub fin: u64,
+    /// RST.
+    pub rst: u64,
+    /// Expected acknowledgements.
+    pub ack: u64,
+}
+
+/// Packets that could not be parsed, by reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, JsonSchema)]
+pub struct Unparsable {
+    /// Cut short before the end of the TCP header.
+    pub truncated: u64,
+    /// A length field that contradicts another one.
+    pub bad_length: u64,
+    /// The IP version is neither 4 nor 6, or contradicts the frame.
+    pub bad_version: u64,
+    /// More VLAN tags than are walked.
+    pub vlan_depth: u64,
+    /// More IPv6 extension headers than are walked.
+    pub extension_depth: u64,
+}
+
+/// Connections by outcome.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, JsonSchema)]
+#[expect(missing_docs, reason = "named as the outcomes are")]
+pub struct OutcomeCounts {
+    pub closed: u64,
+    pub reset: u64,
+    pub refused: u64,
+    pub unanswered: u64,
+    pub synack_unanswered: u64,
+    pub aborted: u64,
+    pub reused: u64,
+    pub open: u64,
+    pub evicted: u64,
+}
+
+impl OutcomeCounts {
+    /// One more of this outcome.
+    pub const fn add(&mut self, outcome: Outcome) {
+        *self.of_mut(outcome) += 1;
+    }
+
+    /// How many had this outcome.
+    #[must_use]
+    pub const fn of(mut self, outcome: Outcome) -> u64 {
+        *self.of_mut(outcome)
+    }
+
+    /// How many there were.
+    #[must_use]
+    pub fn total(self) -> u64 {
+        Outcome::ALL.into_iter().map(|outcome| self.of(outcome)).sum()
+    }
+
+    const fn of_mut(&mut self, outcome: Outcome) -> &mut u64 {
+        match outcome {
+            Outcome::Closed => &mut self.closed,
+            Outcome::Reset => &mut self.reset,
+            Outcome::Refused => &mut self.refused,
+            Outcome::Unanswered => &mut self.unanswered,
+            Outcome::SynackUnanswered => &mut self.synack_unanswered,
+            Outcome::Aborted => &mut self.aborted,
+            Outcome::Reused => &mut self.reused,
+            Outcome::Open => &mut self.open,
+            Outcome::Evicted => &mut self.evicted,
+        }
+    }
+}
+
+/// What the tracing cost; null where it was not measured.
+#[derive(Clone, Copy, Debug, PartialEq, Default, Serialize, JsonSchema)]
+pub struct Cost {
+    /// Nanoseconds a packet in our kernel programs, by the kernel's run statistics.
+    pub kernel_ns_per_packet: Option<f64>,
+    /// This process's CPU time as a percentage of one CPU.
+    pub cpu_percent: Option<f64>,
+    /// The most bytes that ever waited in the ring.
+    pub ring_peak_bytes: Option<u64>,
+    /// The ring's size.
+    pub ring_bytes: Option<u64>,
+}

@@ -1,0 +1,15 @@
+//! What becomes of events. A sink turns them into bytes and does no I/O; [`output`] writes the bytes.
+
+pub mod json;
+pub mod output;
+pub mod summary;
+pub mod text;
+mod units;
+
+use crate::event::Event;
+
+/// Turns events into bytes.
+pub trait Sink: Send {
+    /// Appends what there is to say about `event`: whole lines, or nothing.
+    fn event(&mut self, event: &Event, out: &mut Vec<u8>);
+}

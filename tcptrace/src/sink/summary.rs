@@ -1,0 +1,323 @@
+//! The summary at the end of a trace.
+
+use super::units::{Count, Nanos};
+use crate::event::{Address, Event, Outcome, OutcomeCounts, Stats};
+use hashbrown::HashMap;
+use hdrhistogram::Histogram;
+use std::fmt::{self, Write as _};
+
+/// Times beyond this count as this: an hour is far beyond any handshake.
+const LONGEST_NS: u64 = 3_600_000_000_000;
+/// Servers remembered before the faster half is forgotten. What counts is each one's slowest handshake, which only
+/// grows, so that the slowest few are exact; the mean of one that was forgotten in between is over what came since.
+const SERVERS: usize = 4096;
+/// Servers named.
+const SLOWEST: usize = 5;
+/// Characters of the longest bar.
+const BAR: u64 = 40;
+
+/// What a trace comes to. Its memory is bounded, however many connections it saw.
+#[derive(Debug)]
+pub struct Summary {
+    outcomes: OutcomeCounts,
+    established: u64,
+    incomplete: u64,
+    total: Times,
+    syn: Times,
+    ack: Times,
+    bars: Bars,
+    servers: HashMap<Address, Server>,
+    stats: Option<Box<Stats>>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Server {
+    slowest_ns: u64,
+    sum_ns: u64,
+    handshakes: u64,
+}
+
+impl Default for Summary {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Summary {
+    /// Nothing seen yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            outcomes: OutcomeCounts::default(),
+            established: 0,
+            incomplete: 0,
+            total: Times::new(),
+            syn: Times::new(),
+            ack: Times::new(),
+            bars: Bars::default(),
+            servers: HashMap::new(),
+            stats: None,
+        }
+    }
+
+    /// Takes note of one event; every `established`, `connection` and the last `stats` event should come by.
+    pub fn observe(&mut self, event: &Event) {
+        match event {
+            Event::Established(event) => {
+                self.established += 1;
+                self.total.record(event.times.syn_to_established_ns);
+                self.syn.record(event.times.syn_to_synack_ns);
+                self.ack.record(event.times.synack_to_ack_ns);
+                if let Some(ns) = event.times.syn_to_established_ns {
+                    self.bars.record(ns);
+                    self.record_server(event.common.server, ns);
+                }
+            }
+            Event::Connection(event) => {
+                self.outcomes.add(event.outcome);
+                self.incomplete += u64::from(!event.common.complete);
+            }
+            Event::Stats(stats) => self.stats = Some(stats.clone()),
+            Event::Segment(_) | Event::Transition(_) | Event::Anomaly(_) => {}
+        }
+    }
+
+    fn record_server(&mut self, address: Address, ns: u64) {
+        let server = self.servers.entry(address).or_default();
+        server.slowest_ns = server.slowest_ns.max(ns);
+        server.sum_ns = server.sum_ns.saturating_add(ns);
+        server.handshakes += 1;
+        if self.servers.len() >= SERVERS {
+            let mut slowest: Vec<u64> = self.servers.values().map(|server| server.slowest_ns).collect();
+            let (_, &mut median, _) = slowest.select_nth_unstable(SERVERS / 2);
+            // Of those at the median itself a few stay, in case there is nothing above it.
+            let mut ties = SLOWEST;
+            self.servers.retain(|_, server| {
+                server.slowest_ns > median
+                    || (server.slowest_ns == median && ties.checked_sub(1).map(|left| ties = left).is_some())
+            });
+        }
+    }
+
+    /// The summary as text, for stderr.
+    #[must_use]
+    pub fn render(&self) -> String {
+        let mut out = String::new();
+        // A String takes everything.
+        let _ = self.write(&mut out);
+        out
+    }
+
+    fn write(&self, out: &mut String) -> fmt::Result {
+        self.write_outcomes(out)?;
+        self.write_times(out)?;
+        self.write_bars(out)?;
+        self.write_servers(out)?;
+        if let Some(stats) = &self.stats {
+            write_loss(stats, self.incomplete, out)?;
+            write_cost(stats, out)?;
+        }
+        Ok(())
+    }
+
+    fn write_outcomes(&self, out: &mut String) -> fmt::Result {
+        let total = self.outcomes.total();
+        if total == 0 && self.established == 0 {
+            return writeln!(out, "no connections seen");
+        }
+        write!(out, "{}", Count(total, "connection", "connections"))?;
+        let mut separator = ": ";
+        for outcome in Outcome::ALL {
+            let count = self.outcomes.of(outcome);
+            if count > 0 {
+                write!(out, "{separator}{count} {}", name(outcome))?;
+                separator = ", ";
+            }
+        }
+        writeln!(out)
+    }
+
+    fn write_times(&self, out: &mut String) -> fmt::Result {
+        if [&self.total, &self.syn, &self.ack].iter().all(|times| times.filled().is_none()) {
+            return Ok(());
+        }
+        writeln!(out)?;
+        write!(out, "{:18}", "handshake")?;
+        for column in ["min", "p50", "p90", "p99", "max"] {
+            write!(out, "  {column:>10}")?;
+        }
+        writeln!(out)?;
+        for (name, times) in [
+            ("syn to established", &self.total),
+            ("  syn to syn-ack", &self.syn),
+            ("  syn-ack to ack", &self.ack),
+        ] {
+            times.write_row(name, out)?;
+        }
+        Ok(())
+    }
+
+    fn write_bars(&self, out: &mut String) -> fmt::Result {
+        let bars = self.bars.filled();
+        let Some(longest) = bars.iter().map(|(_, count)| *count).max().filter(|longest| *longest > 0) else {
+            return Ok(());
+        };
+        writeln!(out, "\nsyn to established, up to")?;
+        for (upper, count) in bars {
+            // A bar of at least one character for whatever is there.
+            let length = usize::try_from((count * BAR).div_ceil(longest)).unwrap_or_default();
+            let bar = "#".repeat(length);
+            let line = format!("{:>12}  {count:>9}  {bar}", upper.to_string());
+            writeln!(out, "{}", line.trim_end())?;
+        }
+        Ok(())
+    }
+
+    fn write_servers(&self, out: &mut String) -> fmt::Result {
+        if self.servers.is_empty() {
+            return Ok(());
+        }
+        let mut servers: Vec<_> = self.servers.iter().collect();
+        // The address decides between equals, so that the same trace always reads the same.
+        servers.sort_unstable_by_key(|(address, server)| {
+            (u64::MAX - server.slowest_ns, address.ip, address.port)
+        });
+        writeln!(out, "\nslowest servers, by their slowest handshake")?;
+        for (address, server) in servers.into_iter().take(SLOWEST) {
+            let mean = server.sum_ns.checked_div(server.handshakes).unwrap_or_default();
+            writeln!(
+                out,
+                "{:>12}  {address}  (mean {} of {})",
+                Nanos(server.slowest_ns).to_string(),
+                Nanos(mean),
+                server.handshakes
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// A distribution of times: the extremes exactly, quantiles to three digits.
+#[derive(Debug)]
+struct Times {
+    min: u64,
+    max: u64,
+    /// None if its bounds were refused, which constant ones are not.
+    histogram: Option<Histogram<u64>>,
+}
+
+impl Times {
+    fn new() -> Self {
+        Self { min: u64::MAX, max: 0, histogram: Histogram::new_with_bounds(1, LONGEST_NS, 3).ok() }
+    }
+
+    fn record(&mut self, ns: Option<u64>) {
+        if let (Some(histogram), Some(ns)) = (&mut self.histogram, ns) {
+            histogram.saturating_record(ns);
+            self.min = self.min.min(ns);
+            self.max = self.max.max(ns);
+        }
+    }
+
+    fn filled(&self) -> Option<&Histogram<u64>> {
+        self.histogram.as_ref().filter(|histogram| !histogram.is_empty())
+    }
+
+    fn write_row(&self, name: &str, out: &mut String) -> fmt::Result {
+        let Some(histogram) = self.filled() else { return Ok(()) };
+        write!(out, "{name:18}")?;
+        // A quantile is the upper edge of its bucket, which may lie beyond the largest time.
+        let quantile = |q| histogram.value_at_quantile(q).min(self.max);
+        for ns in [self.min, quantile(0.5), quantile(0.9), quantile(0.99), self.max] {
+            write!(out, "  {:>10}", Nanos(ns).to_string())?;
+        }
+        writeln!(out)
+    }
+}
+
+/// How many times lie below each step of 1, 2, 5, 10 ... microseconds and not below the step before. Counted beside the
+/// histogram, whose own buckets straddle these steps.
+#[derive(Debug, Default)]
+struct Bars([u64; 30]);
+
+impl Bars {
+    /// The steps: the last one is far beyond any handshake.
+    fn steps() -> impl Iterator<Item = u64> {
+        (0..10).flat_map(|power| [1, 2, 5].map(|factor| factor * 10_u64.pow(power) * 1000))
+    }
+
+    fn record(&mut self, ns: u64) {
+        let place = Self::steps().position(|upper| ns < upper).unwrap_or(self.0.len() - 1);
+        self.0[place] += 1;
+    }
+
+    /// From the first step with any to the last.
+    fn filled(&self) -> Vec<(Nanos, u64)> {
+        let mut bars: Vec<_> =
+            Self::steps().map(Nanos).zip(self.0).skip_while(|(_, count)| *count == 0).collect();
+        while bars.pop_if(|(_, count)| *count == 0).is_some() {}
+        bars
+    }
+}
+
+const fn name(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Closed => "closed",
+        Outcome::Reset => "reset",
+        Outcome::Refused => "refused",
+        Outcome::Unanswered => "unanswered",
+        Outcome::SynackUnanswered => "syn-ack unanswered",
+        Outcome::Aborted => "aborted",
+        Outcome::Reused => "reused",
+        Outcome::Open => "open",
+        Outcome::Evicted => "evicted",
+    }
+}
+
+fn write_loss(stats: &Stats, incomplete: u64, out: &mut String) -> fmt::Result {
+    let full = stats.ring_full;
+    let unparsable = stats.unparsable;
+    write!(out, "\nlost: ")?;
+    let mut separator = "";
+    let ring_full = full.syn + full.synack + full.fin + full.rst + full.ack;
+    let not_parsed = unparsable.truncated
+        + unparsable.bad_length
+        + unparsable.bad_version
+        + unparsable.vlan_depth
+        + unparsable.extension_depth;
+    for (count, one, many, what) in [
+        (stats.records_lost, "record", "records", "between kernel and tracer"),
+        (ring_full, "record", "records", "for which the ring was full"),
+        (stats.pending_overwrites, "expected acknowledgement", "expected acknowledgements", "overwritten"),
+        (not_parsed, "packet", "packets", "not parsable"),
+        (stats.events_dropped, "event", "events", "dropped for a slow reader"),
+        (incomplete, "connection", "connections", "incomplete"),
+    ] {
+        if count > 0 {
+            write!(out, "{separator}{} {what}", Count(count, one, many))?;
+            separator = ", ";
+        }
+    }
+    if stats.admission_rate < 1.0 {
+        write!(out, "{separator}connections shed, {:.1} % admitted at last", stats.admission_rate * 100.0)?;
+        separator = ", ";
+    }
+    writeln!(out, "{}", if separator.is_empty() { "nothing" } else { "" })
+}
+
+fn write_cost(stats: &Stats, out: &mut String) -> fmt::Result {
+    let cost = &stats.cost;
+    write!(out, "cost: {}", Count(stats.packets, "packet", "packets"))?;
+    match cost.kernel_ns_per_packet {
+        Some(ns) => write!(out, " at {ns:.1} ns each in the kernel")?,
+        None => write!(out, ", kernel time not measured")?,
+    }
+    if let Some(percent) = cost.cpu_percent {
+        write!(out, ", {percent:.1} % of one CPU")?;
+    }
+    if let (Some(peak), Some(size @ 1..)) = (cost.ring_peak_bytes, cost.ring_bytes) {
+        let permille = u128::from(peak) * 1000 / u128::from(size);
+        write!(out, ", ring at most {}.{} % full", permille / 10, permille % 10)?;
+    }
+    writeln!(out)
+}

@@ -1,0 +1,229 @@
+//! Lines for people: one for each outcome, and with `-v` and `-vv` what led to it.
+//!
+//! ```text
+//! TIME             WHAT         CLIENT > SERVER                              HOW LONG   DETAILS
+//! 06:59:50.293475  ESTABLISHED  192.168.64.128:60592 > 180.101.49.11:80   28.820 ms  = syn 28.789 + ack 0.031
+//! ```
+//!
+//! Times of day are local, as tcpdump's are. What is "sent" was sent by the client.
+
+mod clock;
+mod words;
+
+use super::Sink;
+use crate::event::{
+    Address, Anomaly, Common, Connection, Established, Event, Outcome, Role, SegmentEvent, Stats, Transition,
+};
+use crate::sink::units::Column;
+use anstyle::{AnsiColor, Style};
+use clock::Clock;
+use jiff::tz::TimeZone;
+use std::{
+    fmt::{self, Write as _},
+    net::IpAddr,
+};
+use words::Details;
+
+/// Width of the longest common label, ESTABLISHED.
+const LABEL: usize = 11;
+/// The addresses' column grows with what it has seen, up to this; longer pairs stick out.
+const MAX_PAIR: usize = 64;
+
+/// How the text looks.
+#[derive(Clone, Debug)]
+pub struct TextOptions {
+    /// Name the interface on each line: more than one is traced.
+    pub interfaces: bool,
+    /// Use colour.
+    pub color: bool,
+    /// The zone of the times of day.
+    pub zone: TimeZone,
+}
+
+/// Writes lines for people.
+#[derive(Debug)]
+pub struct TextSink {
+    options: TextOptions,
+    clock: Clock,
+    line: String,
+    pair: String,
+    pair_width: usize,
+    interface_width: usize,
+}
+
+impl Sink for TextSink {
+    fn event(&mut self, event: &Event, out: &mut Vec<u8>) {
+        let mut line = std::mem::take(&mut self.line);
+        line.clear();
+        // Only a Display that fails could fail here, and none of ours does; half a line would be worse than none.
+        if self.write(event, &mut line).is_ok() {
+            out.extend_from_slice(line.trim_end().as_bytes());
+            out.push(b'\n');
+        }
+        self.line = line;
+    }
+}
+
+impl TextSink {
+    /// A sink that prints as `options` say.
+    #[must_use]
+    pub fn new(options: TextOptions) -> Self {
+        let clock = Clock::new(options.zone.clone());
+        Self { options, clock, line: String::new(), pair: String::new(), pair_width: 0, interface_width: 0 }
+    }
+
+    fn write(&mut self, event: &Event, line: &mut String) -> fmt::Result {
+        match event {
+            Event::Segment(event) => self.segment(event, line),
+            Event::Transition(event) => self.transition(event, line),
+            Event::Established(event) => self.established(event, line),
+            Event::Connection(event) => self.connection(event, line),
+            Event::Anomaly(event) => self.anomaly(event, line),
+            Event::Stats(stats) => self.stats(stats, line),
+        }
+    }
+
+    fn established(&mut self, event: &Established, line: &mut String) -> fmt::Result {
+        self.head(
+            &event.common,
+            &"ESTABLISHED",
+            color(AnsiColor::Green),
+            (event.common.client, event.common.server),
+            line,
+        )?;
+        write!(line, "  {}", Column(event.times.syn_to_established_ns))?;
+        words::established(event, line)?;
+        tail(&event.common, line)
+    }
+
+    fn connection(&mut self, event: &Connection, line: &mut String) -> fmt::Result {
+        let (label, style) = outcome(event.outcome);
+        self.head(&event.common, &label, style, (event.common.client, event.common.server), line)?;
+        write!(line, "  {}", Column(event.lifetime_ns))?;
+        words::connection(event, &mut Details::new(line))?;
+        tail(&event.common, line)
+    }
+
+    fn anomaly(&mut self, event: &Anomaly, line: &mut String) -> fmt::Result {
+        let pair = directed(&event.common, event.sender);
+        self.head(&event.common, &"ANOMALY", color(AnsiColor::Magenta), pair, line)?;
+        write!(line, "  {}", Column(None))?;
+        words::anomaly(event, &mut Details::new(line))?;
+        tail(&event.common, line)
+    }
+
+    fn transition(&mut self, event: &Transition, line: &mut String) -> fmt::Result {
+        let pair = (event.common.client, event.common.server);
+        self.head(&event.common, &Indented(words::role(event.endpoint)), Style::new().dimmed(), pair, line)?;
+        write!(line, "  {}", Column(event.since_previous_ns))?;
+        words::transition(event, line)?;
+        tail(&event.common, line)
+    }
+
+    fn segment(&mut self, event: &SegmentEvent, line: &mut String) -> fmt::Result {
+        let flags = format!("[{}]", event.flags);
+        let pair = directed(&event.common, event.sender);
+        self.head(&event.common, &Indented(&flags), Style::new().dimmed(), pair, line)?;
+        write!(line, "  {:10}", "")?;
+        words::segment(event, line)?;
+        tail(&event.common, line)
+    }
+
+    fn stats(&mut self, stats: &Stats, line: &mut String) -> fmt::Result {
+        self.clock.write(stats.ts, line)?;
+        line.push_str("  ");
+        self.label(&"STATS", Style::new().dimmed(), line)?;
+        words::stats(stats, &mut Details::new(line))
+    }
+
+    /// Everything up to the addresses.
+    fn head(
+        &mut self,
+        common: &Common,
+        label: &dyn fmt::Display,
+        style: Style,
+        (from, to): (Address, Address),
+        line: &mut String,
+    ) -> fmt::Result {
+        self.clock.write(common.ts, line)?;
+        line.push_str("  ");
+        if self.options.interfaces {
+            self.interface_width = self.interface_width.max(common.interface.len());
+            write!(line, "{:1$}  ", common.interface, self.interface_width)?;
+        }
+        self.label(label, style, line)?;
+        self.pair.clear();
+        write!(self.pair, "{from} > {to}")?;
+        if self.pair.len() <= MAX_PAIR {
+            self.pair_width = self.pair_width.max(self.pair.len());
+        }
+        write!(line, "  {:1$}", self.pair, self.pair_width)
+    }
+
+    fn label(&self, label: &dyn fmt::Display, style: Style, line: &mut String) -> fmt::Result {
+        let style = if self.options.color { style } else { Style::new() };
+        // Padded by hand: the colour's escape sequences have no width.
+        write!(line, "{style}")?;
+        let start = line.len();
+        write!(line, "{label}")?;
+        let padding = LABEL.saturating_sub(line.len() - start);
+        write!(line, "{style:#}{:padding$}", "")
+    }
+}
+
+/// A label of what led to an outcome.
+struct Indented<'a>(&'a str);
+
+impl fmt::Display for Indented<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "  {}", self.0)
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.ip {
+            IpAddr::V4(ip) => write!(f, "{ip}:{}", self.port),
+            IpAddr::V6(ip) => write!(f, "[{ip}]:{}", self.port),
+        }
+    }
+}
+
+/// From whom to whom a segment went.
+const fn directed(common: &Common, sender: Role) -> (Address, Address) {
+    match sender {
+        Role::Client => (common.client, common.server),
+        Role::Server => (common.server, common.client),
+    }
+}
+
+/// What qualifies the whole line.
+fn tail(common: &Common, line: &mut String) -> fmt::Result {
+    match (common.vlan.outer, common.vlan.inner) {
+        (Some(outer), Some(inner)) => write!(line, " (vlan {outer}.{inner})")?,
+        (Some(vlan), None) | (None, Some(vlan)) => write!(line, " (vlan {vlan})")?,
+        (None, None) => {}
+    }
+    if !common.complete {
+        line.push_str(" (incomplete)");
+    }
+    Ok(())
+}
+
+const fn color(color: AnsiColor) -> Style {
+    color.on_default()
+}
+
+const fn outcome(outcome: Outcome) -> (&'static str, Style) {
+    match outcome {
+        Outcome::Closed => ("CLOSED", color(AnsiColor::Cyan)),
+        Outcome::Reset => ("RESET", color(AnsiColor::Yellow)),
+        Outcome::Refused => ("REFUSED", color(AnsiColor::Red)),
+        Outcome::Unanswered => ("UNANSWERED", color(AnsiColor::Red)),
+        Outcome::SynackUnanswered => ("SYNACK-UNANSWERED", color(AnsiColor::Red)),
+        Outcome::Aborted => ("ABORTED", color(AnsiColor::Yellow)),
+        Outcome::Reused => ("REUSED", color(AnsiColor::Yellow)),
+        Outcome::Open => ("OPEN", Style::new()),
+        Outcome::Evicted => ("EVICTED", color(AnsiColor::Yellow)),
+    }
+}

@@ -1,0 +1,140 @@
+//! Durations and sizes for people.
+
+use std::fmt;
+
+/// A duration with three digits after the point, as far as those mean something: `28.820 ms`, `3.029 s`, `12m 05s`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Nanos(pub(crate) u64);
+
+impl fmt::Display for Nanos {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let us = self.micros();
+        let seconds = us / 1_000_000;
+        match seconds {
+            0 => write!(f, "{} ms", Millis(self.0)),
+            1..600 => {
+                let ms = (us + 500) / 1000;
+                write!(f, "{}.{:03} s", ms / 1000, ms % 1000)
+            }
+            600..3600 => write!(f, "{}m {:02}s", seconds / 60, seconds % 60),
+            3600..86_400 => write!(f, "{}h {:02}m", seconds / 3600, seconds / 60 % 60),
+            _ => write!(f, "{}d {:02}h", seconds / 86_400, seconds / 3600 % 24),
+        }
+    }
+}
+
+impl Nanos {
+    /// Rounded, so that no column says more than it knows.
+    const fn micros(self) -> u64 {
+        self.0.saturating_add(500) / 1000
+    }
+
+    /// Printed in milliseconds?
+    pub(crate) const fn is_below_a_second(self) -> bool {
+        self.micros() < 1_000_000
+    }
+}
+
+/// Milliseconds without the unit.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Millis(pub(crate) u64);
+
+impl fmt::Display for Millis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let us = Nanos(self.0).micros();
+        write!(f, "{}.{:03}", us / 1000, us % 1000)
+    }
+}
+
+/// A duration, or `-`, in a column of ten whose numbers stand below each other.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Column(pub(crate) Option<u64>);
+
+impl fmt::Display for Column {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            None => write!(f, "{:>7}   ", "-"),
+            Some(ns) => {
+                let text = Nanos(ns).to_string();
+                // " s" is a character shorter than " ms".
+                if text.ends_with(" s") { write!(f, "{text:>9} ") } else { write!(f, "{text:>10}") }
+            }
+        }
+    }
+}
+
+/// Octets: exact while that is readable.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bytes(pub(crate) u64);
+
+impl fmt::Display for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const UNITS: [(u64, &str); 4] = [
+            (1_000_000, "MB"),
+            (1_000_000_000, "GB"),
+            (1_000_000_000_000, "TB"),
+            (1_000_000_000_000_000, "PB"),
+        ];
+        match UNITS.iter().rfind(|(unit, _)| self.0 >= *unit) {
+            None => write!(f, "{} B", self.0),
+            Some((unit, name)) => write!(f, "{}.{} {name}", self.0 / unit, self.0 % unit / (unit / 10)),
+        }
+    }
+}
+
+/// `1 retry`, `2 retries`.
+pub(crate) struct Count<'a>(pub(crate) u64, pub(crate) &'a str, pub(crate) &'a str);
+
+impl fmt::Display for Count<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.0, if self.0 == 1 { self.1 } else { self.2 })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Bytes, Column, Nanos};
+
+    #[test]
+    fn durations_say_no_more_than_they_know() {
+        for (ns, text) in [
+            (0, "0.000 ms"),
+            (499, "0.000 ms"),
+            (31_000, "0.031 ms"),
+            (28_820_000, "28.820 ms"),
+            (999_999_499, "999.999 ms"),
+            (999_999_500, "1.000 s"),
+            (3_028_820_000, "3.029 s"),
+            (725_000_000_000, "12m 05s"),
+            (7_380_000_000_000, "2h 03m"),
+            (u64::MAX, "213503d 23h"),
+        ] {
+            assert_eq!(Nanos(ns).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn columns_align() {
+        for (ns, text) in [
+            (Some(28_820_000), " 28.820 ms"),
+            (Some(3_000_000_000), "  3.000 s "),
+            (Some(725_000_000_000), "   12m 05s"),
+            (None, "      -   "),
+        ] {
+            assert_eq!(Column(ns).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn sizes_are_exact_while_short() {
+        for (bytes, text) in [
+            (0, "0 B"),
+            (999_999, "999999 B"),
+            (1_550_000, "1.5 MB"),
+            (10_737_418_240, "10.7 GB"),
+            (u64::MAX, "18446.7 PB"),
+        ] {
+            assert_eq!(Bytes(bytes).to_string(), text);
+        }
+    }
+}

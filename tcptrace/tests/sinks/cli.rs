@@ -1,0 +1,164 @@
+//! The command line: what it accepts, what it refuses and how.
+
+use clap::Parser as _;
+use std::{
+    ffi::OsStr,
+    fs::File,
+    process::{Command, Output, Stdio},
+    time::Duration,
+};
+use tcptrace::{
+    cli::{self, Args, Color, Config, Format, Interfaces, Limits},
+    event::{Kind, Kinds},
+};
+
+fn parse(args: &[&str]) -> Result<cli::Command, clap::Error> {
+    Args::try_parse_from([&["tcptrace"], args].concat())?.command()
+}
+
+fn config(args: &[&str]) -> Config {
+    match parse(args) {
+        Ok(cli::Command::Trace(config)) => *config,
+        other => panic!("{args:?} is {other:?}"),
+    }
+}
+
+fn tcptrace(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tcptrace"));
+    command.args(args).env_remove("RUST_LOG");
+    command
+}
+
+fn run(args: &[&str]) -> Output {
+    tcptrace(args).output().expect("the binary runs")
+}
+
+#[test]
+fn the_defaults() {
+    let config = config(&[]);
+    assert_eq!(config.interfaces, Interfaces::Default);
+    assert_eq!(config.output.format, Format::Text);
+    assert_eq!(config.output.events, [Kind::Established, Kind::Connection].into_iter().collect());
+    assert_eq!((config.count, config.stats_interval), (None, None));
+    assert_eq!(config.ring_bytes, 8 << 20);
+    let limits = Limits {
+        max_connections: 262_144,
+        syn_timeout: Duration::from_secs(70),
+        time_wait: Duration::from_mins(1),
+    };
+    assert_eq!(config.limits, limits);
+}
+
+#[test]
+fn kinds_of_events() {
+    let default = Kinds::NONE.with(Kind::Established).with(Kind::Connection);
+    let verbose = default.with(Kind::Transition).with(Kind::Anomaly);
+    for (args, kinds) in [
+        (&["--json"][..], default.with(Kind::Stats)),
+        (&["--stats-interval", "10s"], default.with(Kind::Stats)),
+        (&["-v"], verbose),
+        (&["-vv"], verbose.with(Kind::Segment)),
+        (&["-v", "--json"], verbose.with(Kind::Stats)),
+        (&["--events", "all"], Kinds::ALL),
+        (&["--events", "segment,anomaly", "--json"], Kinds::NONE.with(Kind::Segment).with(Kind::Anomaly)),
+    ] {
+        assert_eq!(config(args).output.events, kinds, "{args:?}");
+    }
+}
+
+#[test]
+fn interfaces() {
+    for (args, interfaces, many) in [
+        (&["-i", "any"][..], Interfaces::Any, true),
+        (&["-i", "eth0", "-i", "eth0"], Interfaces::Named(vec!["eth0".into()]), false),
+        (&["-ieth0", "-i", "lo"], Interfaces::Named(vec!["eth0".into(), "lo".into()]), true),
+    ] {
+        let parsed = config(args).interfaces;
+        assert_eq!(parsed.are_many(), many);
+        assert_eq!(parsed, interfaces);
+    }
+}
+
+#[test]
+fn values() {
+    for (text, bytes) in [("4096", 4096), ("4K", 4096), ("16m", 16 << 20), ("1G", 1 << 30)] {
+        assert_eq!(config(&["--ring-size", text]).ring_bytes, bytes);
+    }
+    for (text, seconds) in [("1s", 1), ("90s", 90), ("1m30s", 90), ("1h", 3600), ("PT2M", 120)] {
+        assert_eq!(config(&["--syn-timeout", text]).limits.syn_timeout, Duration::from_secs(seconds));
+    }
+    assert_eq!(config(&["-nn", "-c", "3", "-q"]).count, Some(3));
+    assert_eq!(parse(&["-D"]).expect("valid"), cli::Command::ListInterfaces);
+    assert_eq!(parse(&["schema"]).expect("valid"), cli::Command::Schema);
+}
+
+#[test]
+fn colour_is_for_terminals_and_can_be_refused() {
+    for (color, terminal, no_color, enabled) in [
+        (Color::Auto, true, None, true),
+        (Color::Auto, false, None, false),
+        (Color::Auto, true, Some("1"), false),
+        (Color::Auto, true, Some(""), true),
+        (Color::Always, false, Some("1"), true),
+        (Color::Never, true, None, false),
+    ] {
+        assert_eq!(color.enabled(terminal, no_color.map(OsStr::new)), enabled);
+    }
+}
+
+#[test]
+fn wrong_usage_is_said_on_stderr_with_exit_code_2() {
+    for (args, said) in [
+        (&["--frobnicate"][..], "unexpected argument '--frobnicate'"),
+        (&["-i", "any", "-i", "eth0"], "cannot be combined with others"),
+        (&["-i", "a-name-that-is-too-long"], "has 1 to 15 characters"),
+        (&["-i", "a/b"], "no '/', ':' or space"),
+        (&["--events", "established,sins"], "'sins' is not a kind of event"),
+        (&["--events", "all", "-v"], "cannot be used with"),
+        (&["--ring-size", "3M"], "a power of two from 4K to 1G is needed"),
+        (&["--ring-size", "2G"], "a power of two from 4K to 1G is needed"),
+        (&["--ring-size", "18446744073709551615G"], "a power of two from 4K to 1G is needed"),
+        (&["--ring-size", "é"], "a power of two from 4K to 1G is needed"),
+        (&["--stats-interval", "10"], "a duration from 100ms to 24h is needed"),
+        (&["--syn-timeout", "2h"], "a duration from 1s to 1h is needed"),
+        (&["--time-wait", "0s"], "a duration from 1s to 1h is needed"),
+        (&["--max-connections", "0"], "is not in 1..=16777216"),
+        (&["-c", "0"], "is not in 1.."),
+        (&["-D", "-i", "eth0"], "cannot be used with"),
+        (&["-i", "eth0", "schema"], "cannot be used with"),
+        (&["--ingress", "af_xdp"], "[possible values: tc, xdp]"),
+    ] {
+        let output = run(args);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {stderr}");
+        assert!(output.stdout.is_empty(), "{args:?} wrote to stdout");
+        assert!(stderr.contains(said), "{args:?} said {stderr}");
+    }
+}
+
+#[test]
+fn schema_prints_the_schema() {
+    let output = run(&["schema"]);
+    assert!(output.status.success());
+    assert_eq!(String::from_utf8_lossy(&output.stdout), crate::schema::CHECKED_IN);
+}
+
+#[test]
+fn a_reader_that_has_gone_away_is_no_failure() {
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let output =
+        tcptrace(&["schema"]).stdout(writer).stderr(Stdio::piped()).spawn().expect("the binary runs");
+    let output = output.wait_with_output().expect("it ends");
+    assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]));
+}
+
+#[test]
+fn a_full_disk_is_one_line_with_exit_code_1() {
+    let full = File::options().write(true).open("/dev/full").expect("/dev/full");
+    let output = tcptrace(&["schema"]).stdout(full).stderr(Stdio::piped()).spawn().expect("the binary runs");
+    let output = output.wait_with_output().expect("it ends");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(stderr, "tcptrace: cannot write the schema: No space left on device (os error 28)\n");
+}

@@ -1,0 +1,261 @@
+//! Events of the textbook's connection, and others made from it.
+
+use tcptrace::{
+    event::{
+        Address, Anomaly, AnomalyReason, ClosedBy, Common, Connection, Cost, Established, Event,
+        HandshakeTimes, Options, Outcome, OutcomeCounts, ResetPhase, Role, SegmentCounts, SegmentEvent,
+        State, StateTimes, Stats, Transition, Unparsable, Vantage, Vlans,
+    },
+    segment::{Direction, Timestamp},
+};
+use tcptrace_common::tcp::TcpFlags;
+
+/// 2020-06-10T06:59:50Z.
+const SECOND: u64 = 1_591_772_390_000_000_000;
+
+/// An instant of that second, in microseconds.
+pub(crate) fn at(us: u64) -> Timestamp {
+    Timestamp(SECOND + us * 1000)
+}
+
+pub(crate) fn address(ip: &str, port: u16) -> Address {
+    Address { ip: ip.parse().expect("an address"), port }
+}
+
+pub(crate) fn common(ts: Timestamp) -> Common {
+    Common {
+        ts,
+        id: 1,
+        interface: "eth0".into(),
+        ip_version: 4,
+        client: address("192.168.64.128", 60592),
+        server: address("180.101.49.11", 80),
+        vlan: Vlans::default(),
+        vantage: Vantage::Client,
+        complete: true,
+    }
+}
+
+pub(crate) fn times() -> HandshakeTimes {
+    HandshakeTimes {
+        syn_to_established_ns: Some(28_820_000),
+        syn_to_synack_ns: Some(28_789_000),
+        synack_to_ack_ns: Some(31_000),
+        syn_retry_ns: Some(0),
+        network_rtt_ns: Some(28_789_000),
+        local_stack_ns: Some(31_000),
+    }
+}
+
+pub(crate) fn established() -> Established {
+    let plain = Options {
+        mss: Some(1460),
+        window_scale: None,
+        sack_permitted: false,
+        timestamps: false,
+        fast_open: false,
+        mptcp: false,
+    };
+    Established {
+        common: common(at(293_475)),
+        times: times(),
+        syn_retransmits: 0,
+        synack_retransmits: 0,
+        client_isn: Some(4_130_871_516),
+        server_isn: Some(528_643_112),
+        client_options: Some(Options {
+            window_scale: Some(6),
+            sack_permitted: true,
+            timestamps: true,
+            ..plain
+        }),
+        server_options: Some(plain),
+    }
+}
+
+pub(crate) fn connection() -> Connection {
+    Connection {
+        common: common(at(330_991)),
+        partial: false,
+        direction_inferred: false,
+        outcome: Outcome::Closed,
+        closed_by: Some(ClosedBy::Client),
+        reset_by: None,
+        reset_phase: None,
+        half_closed: false,
+        simultaneous_open: false,
+        start: at(264_655),
+        times: times(),
+        first_fin_to_ack_ns: Some(202_000),
+        close_wait_ns: Some(18_874_000),
+        second_fin_to_ack_ns: Some(17_000),
+        teardown_ns: Some(19_093_000),
+        lifetime_ns: Some(66_336_000),
+        client_bytes: Some(172),
+        server_bytes: Some(2781),
+        bytes_mod_4gib: false,
+        syn_retransmits: 0,
+        synack_retransmits: 0,
+        client_fins: 1,
+        server_fins: 1,
+        client_rsts: 0,
+        server_rsts: 0,
+        client_isn: Some(4_130_871_516),
+        server_isn: Some(528_643_112),
+        client_state: State::TimeWait,
+        server_state: State::Closed,
+        client_state_ns: StateTimes(vec![
+            (State::SynSent, 28_820_000),
+            (State::Established, 18_423_000),
+            (State::FinWait1, 202_000),
+            (State::FinWait2, 18_891_000),
+        ]),
+        server_state_ns: StateTimes(vec![
+            (State::SynReceived, 31_000),
+            (State::Established, 18_625_000),
+            (State::CloseWait, 18_874_000),
+            (State::LastAck, 17_000),
+        ]),
+    }
+}
+
+/// A connection that never opened.
+pub(crate) fn unopened(outcome: Outcome) -> Connection {
+    Connection {
+        outcome,
+        closed_by: None,
+        times: HandshakeTimes::default(),
+        first_fin_to_ack_ns: None,
+        close_wait_ns: None,
+        second_fin_to_ack_ns: None,
+        teardown_ns: None,
+        client_bytes: None,
+        server_bytes: None,
+        client_fins: 0,
+        server_fins: 0,
+        server_isn: None,
+        client_state: State::Closed,
+        server_state: State::Closed,
+        client_state_ns: StateTimes::default(),
+        server_state_ns: StateTimes::default(),
+        ..connection()
+    }
+}
+
+pub(crate) fn transition() -> Transition {
+    Transition {
+        common: common(at(293_475)),
+        endpoint: Role::Client,
+        from: State::SynSent,
+        to: State::Established,
+        inferred: false,
+        since_previous_ns: Some(28_820_000),
+    }
+}
+
+pub(crate) fn segment() -> SegmentEvent {
+    SegmentEvent {
+        common: common(at(293_444)),
+        sender: Role::Server,
+        direction: Direction::Ingress,
+        flags: TcpFlags::SYN.union(TcpFlags::ACK),
+        seq: 528_643_112,
+        ack: Some(4_130_871_517),
+        relative_seq: Some(0),
+        relative_ack: Some(1),
+        window: 64240,
+        payload_bytes: 0,
+        ttl: 128,
+        options: established().client_options,
+    }
+}
+
+pub(crate) fn anomaly() -> Anomaly {
+    Anomaly {
+        common: common(at(293_444)),
+        reason: AnomalyReason::SynackAckMismatch,
+        sender: Role::Server,
+        flags: TcpFlags::SYN.union(TcpFlags::ACK),
+        seq: 528_643_112,
+        ack: Some(7),
+        expected: Some(4_130_871_517),
+        payload_bytes: 0,
+    }
+}
+
+pub(crate) fn stats() -> Stats {
+    let kinds = SegmentCounts { syn: 1, synack: 1, fin: 2, rst: 0, ack: 3 };
+    Stats {
+        ts: at(400_000),
+        elapsed_ns: 135_345_000,
+        last: true,
+        packets: 1200,
+        tcp_packets: 1000,
+        segments: kinds,
+        ring_full: SegmentCounts { syn: 2, ..SegmentCounts::default() },
+        records_lost: 2,
+        pending_overwrites: 0,
+        unparsable: Unparsable { truncated: 1, ..Unparsable::default() },
+        fragments: 0,
+        events_dropped: 7,
+        connections_open: 0,
+        connections: OutcomeCounts { closed: 1, ..OutcomeCounts::default() },
+        admission_rate: 1.0,
+        cost: Cost {
+            kernel_ns_per_packet: Some(41.25),
+            cpu_percent: Some(0.31),
+            ring_peak_bytes: Some(4096),
+            ring_bytes: Some(8_388_608),
+        },
+    }
+}
+
+/// One of each kind with everything filled in, then one of each with everything missing that can be.
+pub(crate) fn full_and_minimal() -> Vec<Event> {
+    let none = HandshakeTimes::default();
+    let mut bare = common(at(0));
+    bare.vantage = Vantage::Middle;
+    let tagged = Common { vlan: Vlans { outer: Some(100), inner: Some(20) }, ..common(at(0)) };
+    vec![
+        Event::Established(Established { common: tagged, ..established() }),
+        Event::Connection(Box::new(Connection {
+            outcome: Outcome::Reset,
+            reset_by: Some(Role::Server),
+            reset_phase: Some(ResetPhase::Closing),
+            client_state_ns: StateTimes(State::ALL.map(|state| (state, 1)).to_vec()),
+            ..connection()
+        })),
+        Event::Transition(transition()),
+        Event::Segment(segment()),
+        Event::Anomaly(anomaly()),
+        Event::Stats(Box::new(stats())),
+        Event::Established(Established {
+            common: bare.clone(),
+            times: none,
+            client_isn: None,
+            server_isn: None,
+            client_options: None,
+            server_options: None,
+            ..established()
+        }),
+        Event::Connection(Box::new(Connection {
+            common: bare.clone(),
+            client_isn: None,
+            lifetime_ns: None,
+            ..unopened(Outcome::Unanswered)
+        })),
+        Event::Transition(Transition { since_previous_ns: None, ..transition() }),
+        Event::Segment(SegmentEvent {
+            common: bare.clone(),
+            direction: Direction::Unknown,
+            flags: TcpFlags(0),
+            ack: None,
+            relative_seq: None,
+            relative_ack: None,
+            options: None,
+            ..segment()
+        }),
+        Event::Anomaly(Anomaly { common: bare, ack: None, expected: None, ..anomaly() }),
+        Event::Stats(Box::default()),
+    ]
+}

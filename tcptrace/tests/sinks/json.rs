@@ -1,0 +1,120 @@
+//! The JSON lines and their schema.
+
+use crate::{fixtures, schema};
+use insta::assert_snapshot;
+use tcptrace::{
+    event::{self, Event, Outcome},
+    segment::Timestamp,
+    sink::{Sink as _, json::JsonSink},
+};
+
+fn lines(events: &[Event]) -> String {
+    let mut out = Vec::new();
+    for event in events {
+        JsonSink.event(event, &mut out);
+    }
+    String::from_utf8(out).expect("JSON is UTF-8")
+}
+
+#[test]
+fn the_textbook_connection_is_as_documented() {
+    let events =
+        [Event::Established(fixtures::established()), Event::Connection(Box::new(fixtures::connection()))];
+    let text = lines(&events);
+    schema::assert_valid(&text);
+    assert_snapshot!(text, @r###"
+    {"event":"established","schema":1,"ts":"2020-06-10T06:59:50.293475000Z","id":1,"interface":"eth0","ip_version":4,"client":{"ip":"192.168.64.128","port":60592},"server":{"ip":"180.101.49.11","port":80},"community_id":"1:rX7PVeVfKhpa3/0NXsVz6EasO9c=","vantage":"client","complete":true,"syn_to_established_ns":28820000,"syn_to_synack_ns":28789000,"synack_to_ack_ns":31000,"syn_retry_ns":0,"network_rtt_ns":28789000,"local_stack_ns":31000,"syn_retransmits":0,"synack_retransmits":0,"client_isn":4130871516,"server_isn":528643112,"client_options":{"mss":1460,"window_scale":6,"sack_permitted":true,"timestamps":true,"fast_open":false,"mptcp":false},"server_options":{"mss":1460,"window_scale":null,"sack_permitted":false,"timestamps":false,"fast_open":false,"mptcp":false}}
+    {"event":"connection","schema":1,"ts":"2020-06-10T06:59:50.330991000Z","id":1,"interface":"eth0","ip_version":4,"client":{"ip":"192.168.64.128","port":60592},"server":{"ip":"180.101.49.11","port":80},"community_id":"1:rX7PVeVfKhpa3/0NXsVz6EasO9c=","vantage":"client","complete":true,"partial":false,"direction_inferred":false,"outcome":"closed","closed_by":"client","reset_by":null,"reset_phase":null,"half_closed":false,"simultaneous_open":false,"start":"2020-06-10T06:59:50.264655000Z","syn_to_established_ns":28820000,"syn_to_synack_ns":28789000,"synack_to_ack_ns":31000,"syn_retry_ns":0,"network_rtt_ns":28789000,"local_stack_ns":31000,"first_fin_to_ack_ns":202000,"close_wait_ns":18874000,"second_fin_to_ack_ns":17000,"teardown_ns":19093000,"lifetime_ns":66336000,"client_bytes":172,"server_bytes":2781,"bytes_mod_4gib":false,"syn_retransmits":0,"synack_retransmits":0,"client_fins":1,"server_fins":1,"client_rsts":0,"server_rsts":0,"client_isn":4130871516,"server_isn":528643112,"client_state":"TIME_WAIT","server_state":"CLOSED","client_state_ns":{"SYN_SENT":28820000,"ESTABLISHED":18423000,"FIN_WAIT_1":202000,"FIN_WAIT_2":18891000},"server_state_ns":{"SYN_RECEIVED":31000,"ESTABLISHED":18625000,"CLOSE_WAIT":18874000,"LAST_ACK":17000}}
+    "###);
+}
+
+#[test]
+fn every_event_full_or_minimal_is_as_the_schema_says() {
+    let text = lines(&fixtures::full_and_minimal());
+    assert_eq!(text.lines().count(), 12);
+    schema::assert_valid(&text);
+}
+
+#[test]
+fn every_outcome_is_in_the_schema() {
+    let events = Outcome::ALL.map(|outcome| Event::Connection(Box::new(fixtures::unopened(outcome))));
+    schema::assert_valid(&lines(&events));
+}
+
+#[test]
+fn the_schema_refuses_what_is_not_an_event() {
+    let validator = schema::validator();
+    let line = lines(&[Event::Transition(fixtures::transition())]);
+    let good: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+    assert!(validator.is_valid(&good));
+    for (key, value) in [
+        ("extra", 1.into()),
+        ("ts", "yesterday".into()),
+        ("id", (-1).into()),
+        ("schema", 2.into()),
+        ("to", "OPEN".into()),
+    ] {
+        let mut bad = good.clone();
+        bad[key] = value;
+        assert!(!validator.is_valid(&bad), "{bad}");
+    }
+    let mut short = good;
+    short.as_object_mut().expect("an object").remove("inferred");
+    assert!(!validator.is_valid(&short));
+}
+
+#[test]
+fn the_other_kinds_are_as_documented() {
+    let events = [
+        Event::Transition(fixtures::transition()),
+        Event::Segment(fixtures::segment()),
+        Event::Anomaly(fixtures::anomaly()),
+        Event::Stats(Box::new(fixtures::stats())),
+    ];
+    assert_snapshot!(lines(&events), @r###"
+    {"event":"transition","schema":1,"ts":"2020-06-10T06:59:50.293475000Z","id":1,"interface":"eth0","ip_version":4,"client":{"ip":"192.168.64.128","port":60592},"server":{"ip":"180.101.49.11","port":80},"community_id":"1:rX7PVeVfKhpa3/0NXsVz6EasO9c=","vantage":"client","complete":true,"endpoint":"client","from":"SYN_SENT","to":"ESTABLISHED","inferred":false,"since_previous_ns":28820000}
+    {"event":"segment","schema":1,"ts":"2020-06-10T06:59:50.293444000Z","id":1,"interface":"eth0","ip_version":4,"client":{"ip":"192.168.64.128","port":60592},"server":{"ip":"180.101.49.11","port":80},"community_id":"1:rX7PVeVfKhpa3/0NXsVz6EasO9c=","vantage":"client","complete":true,"sender":"server","direction":"ingress","flags":"S.","seq":528643112,"ack":4130871517,"relative_seq":0,"relative_ack":1,"window":64240,"payload_bytes":0,"ttl":128,"options":{"mss":1460,"window_scale":6,"sack_permitted":true,"timestamps":true,"fast_open":false,"mptcp":false}}
+    {"event":"anomaly","schema":1,"ts":"2020-06-10T06:59:50.293444000Z","id":1,"interface":"eth0","ip_version":4,"client":{"ip":"192.168.64.128","port":60592},"server":{"ip":"180.101.49.11","port":80},"community_id":"1:rX7PVeVfKhpa3/0NXsVz6EasO9c=","vantage":"client","complete":true,"reason":"synack_ack_mismatch","sender":"server","flags":"S.","seq":528643112,"ack":7,"expected":4130871517,"payload_bytes":0}
+    {"event":"stats","schema":1,"ts":"2020-06-10T06:59:50.400000000Z","elapsed_ns":135345000,"last":true,"packets":1200,"tcp_packets":1000,"segments":{"syn":1,"synack":1,"fin":2,"rst":0,"ack":3},"ring_full":{"syn":2,"synack":0,"fin":0,"rst":0,"ack":0},"records_lost":2,"pending_overwrites":0,"unparsable":{"truncated":1,"bad_length":0,"bad_version":0,"vlan_depth":0,"extension_depth":0},"fragments":0,"events_dropped":7,"connections_open":0,"connections":{"closed":1,"reset":0,"refused":0,"unanswered":0,"synack_unanswered":0,"aborted":0,"reused":0,"open":0,"evicted":0},"admission_rate":1.0,"cost":{"kernel_ns_per_packet":41.25,"cpu_percent":0.31,"ring_peak_bytes":4096,"ring_bytes":8388608}}
+    "###);
+}
+
+#[test]
+fn vlan_tags_and_ipv6() {
+    let mut event = fixtures::transition();
+    event.common.ip_version = 6;
+    event.common.client = fixtures::address("2001:470:e5bf:dead:4957:2174:e82c:4887", 63943);
+    event.common.server = fixtures::address("2607:f8b0:400c:c03::1a", 25);
+    event.common.vlan.outer = Some(100);
+    let text = lines(&[Event::Transition(event)]);
+    schema::assert_valid(&text);
+    assert_snapshot!(text, @r###"
+    {"event":"transition","schema":1,"ts":"2020-06-10T06:59:50.293475000Z","id":1,"interface":"eth0","ip_version":6,"client":{"ip":"2001:470:e5bf:dead:4957:2174:e82c:4887","port":63943},"server":{"ip":"2607:f8b0:400c:c03::1a","port":25},"community_id":"1:/qFaeAR+gFe1KYjMzVDsMv+wgU4=","vlan":[100],"vantage":"client","complete":true,"endpoint":"client","from":"SYN_SENT","to":"ESTABLISHED","inferred":false,"since_previous_ns":28820000}
+    "###);
+}
+
+#[test]
+fn shifting_moves_every_time_stamp_and_no_duration() {
+    let before = fixtures::full_and_minimal();
+    let mut after = before.clone();
+    for (before, after) in before.iter().zip(&mut after) {
+        after.shift(1_000_000_000);
+        assert_eq!(after.ts().0, before.ts().0 + 1_000_000_000);
+        after.shift(-1_000_000_000);
+        assert_eq!(after, before);
+    }
+    let mut connection = Event::Connection(Box::new(fixtures::connection()));
+    connection.shift(-5);
+    let Event::Connection(shifted) = connection else { unreachable!("it was one") };
+    assert_eq!(shifted.start, Timestamp(fixtures::connection().start.0 - 5));
+}
+
+#[test]
+fn the_checked_in_schema_is_the_generated_one() {
+    let generated = serde_json::to_string_pretty(&event::schema()).expect("a schema is JSON") + "\n";
+    assert!(
+        generated == schema::CHECKED_IN,
+        "the events have changed: run `cargo xtask schema`, commit tcptrace/schema/events.schema.json with the change, \
+         and raise SCHEMA_VERSION if old readers would misread the new lines"
+    );
+}

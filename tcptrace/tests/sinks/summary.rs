@@ -1,0 +1,121 @@
+//! The summary at the end.
+
+use crate::fixtures;
+use insta::assert_snapshot;
+use tcptrace::{
+    event::{Connection, Cost, Established, Event, HandshakeTimes, Outcome, Stats},
+    sink::summary::Summary,
+};
+
+fn handshake(server: &str, ns: u64) -> Event {
+    let times = HandshakeTimes {
+        syn_to_established_ns: Some(ns),
+        syn_to_synack_ns: Some(ns - ns / 10),
+        synack_to_ack_ns: Some(ns / 10),
+        ..HandshakeTimes::default()
+    };
+    let mut event = Established { times, ..fixtures::established() };
+    event.common.server = fixtures::address(server, 443);
+    Event::Established(event)
+}
+
+fn ended(outcome: Outcome) -> Event {
+    Event::Connection(Box::new(Connection { ..fixtures::unopened(outcome) }))
+}
+
+#[test]
+fn nothing_seen() {
+    assert_eq!(Summary::new().render(), "no connections seen\n");
+}
+
+#[test]
+fn nothing_seen_but_packets() {
+    let mut summary = Summary::new();
+    let stats = Stats { packets: 3, admission_rate: 1.0, ..Stats::default() };
+    summary.observe(&Event::Stats(Box::new(stats)));
+    assert_snapshot!(summary.render(), @r###"
+    no connections seen
+
+    lost: nothing
+    cost: 3 packets, kernel time not measured
+    "###);
+}
+
+#[test]
+fn a_trace() {
+    let mut summary = Summary::new();
+    for i in 1..=100_u64 {
+        summary.observe(&handshake(&format!("192.0.2.{}", i % 7), i * 100_000));
+    }
+    summary.observe(&handshake("2001:db8::1", 3_028_820_000));
+    for _ in 0..99 {
+        summary.observe(&ended(Outcome::Closed));
+    }
+    summary.observe(&ended(Outcome::Refused));
+    summary.observe(&ended(Outcome::SynackUnanswered));
+    summary.observe(&Event::Stats(Box::new(fixtures::stats())));
+    assert_snapshot!(summary.render(), @r###"
+    101 connections: 99 closed, 1 refused, 1 syn-ack unanswered
+
+    handshake                  min         p50         p90         p99         max
+    syn to established    0.100 ms    5.104 ms    9.101 ms   10.002 ms     3.029 s
+      syn to syn-ack      0.090 ms    4.592 ms    8.192 ms    9.003 ms     2.726 s
+      syn-ack to ack      0.010 ms    0.510 ms    0.910 ms    1.000 ms  302.882 ms
+
+    syn to established, up to
+        0.200 ms          1  #
+        0.500 ms          3  ###
+        1.000 ms          5  ####
+        2.000 ms         10  ########
+        5.000 ms         30  ########################
+       10.000 ms         50  ########################################
+       20.000 ms          1  #
+       50.000 ms          0
+      100.000 ms          0
+      200.000 ms          0
+      500.000 ms          0
+         1.000 s          0
+         2.000 s          0
+         5.000 s          1  #
+
+    slowest servers, by their slowest handshake
+         3.029 s  [2001:db8::1]:443  (mean 3.029 s of 1)
+       10.000 ms  192.0.2.2:443  (mean 5.100 ms of 15)
+        9.900 ms  192.0.2.1:443  (mean 5.000 ms of 15)
+        9.800 ms  192.0.2.0:443  (mean 5.250 ms of 14)
+        9.700 ms  192.0.2.6:443  (mean 5.150 ms of 14)
+
+    lost: 2 records between kernel and tracer, 2 records for which the ring was full, 1 packet not parsable, 7 events dropped for a slow reader
+    cost: 1200 packets at 41.2 ns each in the kernel, 0.3 % of one CPU, ring at most 0.0 % full
+    "###);
+}
+
+#[test]
+fn what_was_not_measured_is_not_claimed() {
+    let mut summary = Summary::new();
+    summary.observe(&ended(Outcome::Unanswered));
+    let stats = Stats { admission_rate: 0.25, cost: Cost::default(), ..Stats::default() };
+    summary.observe(&Event::Stats(Box::new(stats)));
+    assert_snapshot!(summary.render(), @r###"
+    1 connection: 1 unanswered
+
+    lost: connections shed, 25.0 % admitted at last
+    cost: 0 packets, kernel time not measured
+    "###);
+}
+
+#[test]
+fn the_slowest_servers_are_found_among_more_than_are_remembered() {
+    let mut summary = Summary::new();
+    for i in 0..50_000_u64 {
+        let server = format!("10.{}.{}.{}", i >> 16, i >> 8 & 255, i & 255);
+        // The slow ones come early, in the middle and last.
+        let slow = matches!(i, 0 | 9_999 | 25_000 | 40_000 | 49_999);
+        summary.observe(&handshake(&server, if slow { 1_000_000_000 + i } else { 1_000_000 }));
+    }
+    let text = summary.render();
+    for server in ["10.0.0.0:443", "10.0.39.15:443", "10.0.97.168:443", "10.0.156.64:443", "10.0.195.79:443"]
+    {
+        assert!(text.contains(server), "{server} is not in\n{text}");
+    }
+}

@@ -1,0 +1,191 @@
+//! The lines for people.
+
+use crate::fixtures::{self, at};
+use insta::assert_snapshot;
+use jiff::tz::TimeZone;
+use tcptrace::{
+    event::{
+        ClosedBy, Connection, Established, Event, HandshakeTimes, Outcome, ResetPhase, Role, State,
+        Transition, Vlans,
+    },
+    sink::{
+        Sink as _,
+        text::{TextOptions, TextSink},
+    },
+};
+
+fn print(events: impl IntoIterator<Item = Event>, interfaces: bool, color: bool) -> String {
+    let mut sink = TextSink::new(TextOptions { interfaces, color, zone: TimeZone::UTC });
+    let mut out = Vec::new();
+    for event in events {
+        sink.event(&event, &mut out);
+    }
+    String::from_utf8(out).expect("text is UTF-8")
+}
+
+fn lines(events: impl IntoIterator<Item = Event>) -> String {
+    print(events, false, false)
+}
+
+fn ended(connection: Connection) -> Event {
+    Event::Connection(Box::new(connection))
+}
+
+#[test]
+fn the_textbook_connection() {
+    let events = [Event::Established(fixtures::established()), ended(fixtures::connection())];
+    assert_snapshot!(lines(events), @r###"
+    06:59:50.293475  ESTABLISHED  192.168.64.128:60592 > 180.101.49.11:80   28.820 ms  = syn 28.789 + ack 0.031
+    06:59:50.330991  CLOSED       192.168.64.128:60592 > 180.101.49.11:80   66.336 ms  by client, 172 B sent, 2781 B received, close_wait 18.874 ms
+    "###);
+}
+
+#[test]
+fn verbose() {
+    let presumed = Transition {
+        endpoint: Role::Server,
+        from: State::Closed,
+        to: State::Listen,
+        inferred: true,
+        since_previous_ns: None,
+        ..fixtures::transition()
+    };
+    let events = [
+        Event::Segment(fixtures::segment()),
+        Event::Transition(presumed),
+        Event::Transition(fixtures::transition()),
+        Event::Established(fixtures::established()),
+        Event::Anomaly(fixtures::anomaly()),
+        Event::Stats(Box::new(fixtures::stats())),
+    ];
+    assert_snapshot!(lines(events), @r###"
+    06:59:50.293444    [S.]       180.101.49.11:80 > 192.168.64.128:60592              seq 0, ack 1, win 64240, length 0, ttl 128, options [mss 1460,wscale 6,sackOK,TS]
+    06:59:50.293475    server     192.168.64.128:60592 > 180.101.49.11:80        -     CLOSED -> LISTEN (presumed)
+    06:59:50.293475    client     192.168.64.128:60592 > 180.101.49.11:80   28.820 ms  SYN-SENT -> ESTABLISHED
+    06:59:50.293475  ESTABLISHED  192.168.64.128:60592 > 180.101.49.11:80   28.820 ms  = syn 28.789 + ack 0.031
+    06:59:50.293444  ANOMALY      180.101.49.11:80 > 192.168.64.128:60592        -     SYN-ACK does not acknowledge the SYN, flags S., seq 528643112, ack 7, expected 4130871517, length 0
+    06:59:50.400000  STATS        1200 packets, 1000 TCP, 0 connections open, 1 ended, 2 records lost, 7 events dropped
+    "###);
+}
+
+#[test]
+fn retries_are_time_lost() {
+    let times = HandshakeTimes {
+        syn_to_established_ns: Some(3_028_820_000),
+        syn_retry_ns: Some(3_000_000_000),
+        ..fixtures::times()
+    };
+    let retried = Established { times, syn_retransmits: 2, ..fixtures::established() };
+    // The answer was sent again too: what lies between the two SYN-ACKs is in neither part.
+    let times = HandshakeTimes { syn_to_established_ns: Some(1_028_820_000), ..fixtures::times() };
+    let answered_twice = Established { times, synack_retransmits: 1, ..fixtures::established() };
+    let unseen = Established { times: HandshakeTimes::default(), ..fixtures::established() };
+    let events = [retried, answered_twice, unseen].map(Event::Established);
+    assert_snapshot!(lines(events), @r###"
+    06:59:50.293475  ESTABLISHED  192.168.64.128:60592 > 180.101.49.11:80    3.029 s   = 3.000 s lost in 2 SYN retries + syn 28.789 ms + ack 0.031 ms
+    06:59:50.293475  ESTABLISHED  192.168.64.128:60592 > 180.101.49.11:80    1.029 s   syn 28.789 ms, ack 0.031 ms, 1 SYN-ACK retry
+    06:59:50.293475  ESTABLISHED  192.168.64.128:60592 > 180.101.49.11:80        -     syn not timed, ack not timed
+    "###);
+}
+
+#[test]
+fn every_outcome() {
+    let opened = fixtures::connection();
+    let reset = |reset_phase| Connection {
+        outcome: Outcome::Reset,
+        closed_by: None,
+        close_wait_ns: None,
+        reset_by: Some(Role::Server),
+        reset_phase: Some(reset_phase),
+        ..opened.clone()
+    };
+    let alive = |outcome| Connection {
+        client_state: State::Established,
+        server_state: State::Established,
+        lifetime_ns: Some(725_000_000_000),
+        ..fixtures::unopened(outcome)
+    };
+    let events = [
+        Connection { closed_by: Some(ClosedBy::Both), half_closed: true, ..opened.clone() },
+        reset(ResetPhase::Established),
+        reset(ResetPhase::Closing),
+        reset(ResetPhase::AfterClose),
+        Connection {
+            reset_by: Some(Role::Server),
+            lifetime_ns: Some(120_000),
+            ..fixtures::unopened(Outcome::Refused)
+        },
+        Connection {
+            syn_retransmits: 6,
+            lifetime_ns: Some(63_000_000_000),
+            ..fixtures::unopened(Outcome::Unanswered)
+        },
+        Connection { synack_retransmits: 5, ..fixtures::unopened(Outcome::SynackUnanswered) },
+        Connection { syn_retransmits: 1, ..fixtures::unopened(Outcome::Aborted) },
+        alive(Outcome::Reused),
+        Connection { server_bytes: Some(5_000_000_000), bytes_mod_4gib: true, ..alive(Outcome::Open) },
+        Connection { server_state: State::CloseWait, ..alive(Outcome::Evicted) },
+    ];
+    assert_snapshot!(lines(events.map(ended)), @r###"
+    06:59:50.330991  CLOSED       192.168.64.128:60592 > 180.101.49.11:80   66.336 ms  by both at once, 172 B sent, 2781 B received, close_wait 18.874 ms, half-closed for a while
+    06:59:50.330991  RESET        192.168.64.128:60592 > 180.101.49.11:80   66.336 ms  by server while open, 172 B sent, 2781 B received
+    06:59:50.330991  RESET        192.168.64.128:60592 > 180.101.49.11:80   66.336 ms  by server while closing, 172 B sent, 2781 B received
+    06:59:50.330991  RESET        192.168.64.128:60592 > 180.101.49.11:80   66.336 ms  by server after both FINs, 172 B sent, 2781 B received
+    06:59:50.330991  REFUSED      192.168.64.128:60592 > 180.101.49.11:80    0.120 ms  by server
+    06:59:50.330991  UNANSWERED   192.168.64.128:60592 > 180.101.49.11:80   63.000 s   no answer to 7 SYNs
+    06:59:50.330991  SYNACK-UNANSWERED  192.168.64.128:60592 > 180.101.49.11:80   66.336 ms  no answer to 6 SYN-ACKs
+    06:59:50.330991  ABORTED      192.168.64.128:60592 > 180.101.49.11:80   66.336 ms  given up by client before it was established, 1 SYN retry
+    06:59:50.330991  REUSED       192.168.64.128:60592 > 180.101.49.11:80     12m 05s  same addresses and ports opened anew, both ESTABLISHED
+    06:59:50.330991  OPEN         192.168.64.128:60592 > 180.101.49.11:80     12m 05s  when the trace ended, both ESTABLISHED, 5.0 GB received (or 4 GiB more, or a multiple)
+    06:59:50.330991  EVICTED      192.168.64.128:60592 > 180.101.49.11:80     12m 05s  forgotten to stay within --max-connections, client ESTABLISHED, server CLOSE-WAIT
+    "###);
+}
+
+#[test]
+fn partial_incomplete_and_tagged() {
+    let mut partial = Connection {
+        partial: true,
+        direction_inferred: true,
+        lifetime_ns: None,
+        client_bytes: None,
+        server_bytes: None,
+        times: HandshakeTimes::default(),
+        ..fixtures::connection()
+    };
+    partial.common.complete = false;
+    let mut tagged = fixtures::established();
+    tagged.common.vlan = Vlans { outer: Some(100), inner: Some(20) };
+    assert_snapshot!(lines([ended(partial), Event::Established(tagged)]), @r###"
+    06:59:50.330991  CLOSED       192.168.64.128:60592 > 180.101.49.11:80        -     by client, close_wait 18.874 ms, partial: it began before the trace, client and server are a guess (incomplete)
+    06:59:50.293475  ESTABLISHED  192.168.64.128:60592 > 180.101.49.11:80   28.820 ms  = syn 28.789 + ack 0.031 (vlan 100.20)
+    "###);
+}
+
+#[test]
+fn ipv6_and_columns_that_grow() {
+    let mut v6 = fixtures::established();
+    v6.common.ip_version = 6;
+    v6.common.client = fixtures::address("2001:db8::1", 50000);
+    v6.common.server = fixtures::address("2001:db8:0:1::2", 443);
+    let mut short = fixtures::established();
+    short.common.ts = at(999_999);
+    short.common.client = fixtures::address("10.0.0.1", 1);
+    short.common.interface = "enp3s0".into();
+    let events =
+        [Event::Established(v6), Event::Established(short), Event::Established(fixtures::established())];
+    assert_snapshot!(print(events, true, false), @r###"
+    06:59:50.293475  eth0  ESTABLISHED  [2001:db8::1]:50000 > [2001:db8:0:1::2]:443   28.820 ms  = syn 28.789 + ack 0.031
+    06:59:50.999999  enp3s0  ESTABLISHED  10.0.0.1:1 > 180.101.49.11:80                 28.820 ms  = syn 28.789 + ack 0.031
+    06:59:50.293475  eth0    ESTABLISHED  192.168.64.128:60592 > 180.101.49.11:80       28.820 ms  = syn 28.789 + ack 0.031
+    "###);
+}
+
+#[test]
+fn colour_does_not_change_the_columns() {
+    let events =
+        || [Event::Established(fixtures::established()), ended(fixtures::unopened(Outcome::Refused))];
+    let colored = print(events(), false, true);
+    assert!(colored.contains("\u{1b}[32mESTABLISHED\u{1b}[0m"), "{colored:?}");
+    let stripped = colored.replace("\u{1b}[32m", "").replace("\u{1b}[31m", "").replace("\u{1b}[0m", "");
+    assert_eq!(stripped, lines(events()));
+}
