@@ -3,4 +3,6 @@
 
 pub mod interface;
 mod netlink;
+pub mod object;
+pub mod test_run;
 pub mod watch;
