@@ -3,3 +3,4 @@
 pub mod event;
 pub mod kernel;
 pub mod segment;
+pub mod source;

@@ -107,7 +107,7 @@ impl fmt::Display for LinkType {
             Self::Unsupported(280) => "CAN",
             Self::Unsupported(32) => "InfiniBand",
             Self::Unsupported(24) => "IEEE 1394",
-            Self::Unsupported(801 | 802 | 803) => "802.11 frames (monitor mode)",
+            Self::Unsupported(801..=803) => "802.11 frames (monitor mode)",
             Self::Unsupported(804 | 805 | 825 | 820) => "802.15.4 or 6LoWPAN frames",
             Self::Unsupported(824) => "Netlink messages",
             Self::Unsupported(826) => "a vsock monitor's messages",
@@ -225,11 +225,7 @@ fn default_route_of(message: &Message) -> Option<(u32, u32)> {
     Some((metric, index))
 }
 
-pub(super) fn dump(
-    what: &'static str,
-    kind: u16,
-    fixed: &[u8],
-) -> Result<Vec<Message>, InterfaceError> {
+pub(super) fn dump(what: &'static str, kind: u16, fixed: &[u8]) -> Result<Vec<Message>, InterfaceError> {
     Socket::open()
         .and_then(|socket| socket.dump(kind, fixed))
         .map_err(|source| InterfaceError::Netlink { what, source })

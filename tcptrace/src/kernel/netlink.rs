@@ -114,7 +114,7 @@ impl Socket {
     }
 
     fn with_groups(groups: u32, flags: SocketFlags) -> io::Result<Self> {
-        let fd = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, Some(netlink::ROUTE))?;
+        let fd = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, None)?; // NETLINK_ROUTE is 0
         bind(&fd, &netlink::SocketAddrNetlink::new(0, groups))?;
         Ok(Self(fd))
     }

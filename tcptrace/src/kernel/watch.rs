@@ -3,6 +3,7 @@
 use super::{
     interface::{self, Interface, InterfaceError, dump},
     netlink::{self, Message, Socket, u32_at},
+    readiness::readable,
 };
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -92,7 +93,7 @@ impl Watch {
     /// Subscribes first and lists then, so that nothing falls between the two.
     pub fn open() -> Result<Self, InterfaceError> {
         let failed = |source| InterfaceError::Netlink { what: "interface changes", source };
-        let socket = AsyncFd::new(Socket::subscribe().map_err(failed)?).map_err(failed)?;
+        let socket = Socket::subscribe().and_then(readable).map_err(failed)?;
         let mut watch = Self {
             socket,
             interfaces: BTreeMap::new(),
@@ -107,6 +108,12 @@ impl Watch {
     #[must_use]
     pub fn interfaces(&self) -> Vec<Interface> {
         self.interfaces.values().cloned().collect()
+    }
+
+    /// The interface of this index is loopback.
+    #[must_use]
+    pub fn is_loopback(&self, index: u32) -> bool {
+        self.interfaces.get(&index).is_some_and(|i| i.loopback)
     }
 
     /// The host's own addresses.
