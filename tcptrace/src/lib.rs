@@ -2,6 +2,8 @@
 
 pub mod cli;
 pub mod event;
+pub mod kernel;
 pub mod segment;
 pub mod sink;
+pub mod source;
 pub mod track;

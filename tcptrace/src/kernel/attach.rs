@@ -1,0 +1,391 @@
+//! Puts the programs on interfaces and takes them off, without touching anything of anybody else.
+//!
+//! TC programs go by TCX links where the kernel has them (6.6 and newer), else onto clsact; XDP goes by a link
+//! always. A link ends with the process, whatever ends that. TC programs go first of all on their side: they
+//! let every packet pass on, and a program before them that ends the chain would hide packets from them.
+
+use super::{
+    clsact::{self, Present},
+    interface::{Interface, LinkType},
+    load::{Entry, LoadError, Programs, errno, with_sources},
+};
+use aya::programs::{
+    LinkOrder, ProgramError, TcAttachType, XdpMode,
+    tc::{NlOptions, SchedClassifierLink, TcAttachOptions, TcError},
+    xdp::{XdpError, XdpLink},
+};
+use rustix::io::Errno;
+use std::{collections::BTreeMap, fmt, io, sync::Arc};
+use thiserror::Error;
+
+/// Which hook sees what comes in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum IngressHook {
+    /// TC: as the stack sees it, never disturbs the link.
+    #[default]
+    Tc,
+    /// XDP: before the stack; attaching can reset queues.
+    Xdp,
+}
+
+/// How TC programs are attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum AttachMode {
+    /// TCX links, or clsact where the kernel has no such links.
+    #[default]
+    Auto,
+    /// TCX links or nothing.
+    Tcx,
+    /// clsact, even where TCX is there.
+    Clsact,
+}
+
+/// Why an interface could not be attached to.
+#[derive(Debug, Error)]
+pub enum AttachError {
+    /// Loading the programs failed.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// Somebody's XDP program is there.
+    #[error(
+        "an XDP program is already on {interface} (bpftool net show dev {interface}): use --ingress tc, which runs beside it"
+    )]
+    XdpThere {
+        /// Where.
+        interface: Arc<str>,
+    },
+    /// The older ingress qdisc is at the place of clsact.
+    #[error(
+        "an ingress qdisc is on {interface}, in the place that this kernel needs for tracing what goes out: remove it (tc qdisc del dev {interface} ingress), or run 6.6 or newer"
+    )]
+    IngressQdisc {
+        /// Where.
+        interface: Arc<str>,
+    },
+    /// It went away meanwhile.
+    #[error("interface {interface} went away while the programs were being attached")]
+    Gone {
+        /// Which.
+        interface: Arc<str>,
+    },
+    /// Its frames are not understood.
+    #[error("interface {interface} carries {link}, not Ethernet or IP: choose another one")]
+    Unsupported {
+        /// Which.
+        interface: Arc<str>,
+        /// What it carries.
+        link: LinkType,
+    },
+    /// Anything else.
+    #[error("cannot attach {what} to {interface}: {reason}")]
+    Refused {
+        /// Which hook.
+        what: &'static str,
+        /// Where.
+        interface: Arc<str>,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// Something that the user should hear and that stops nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// The driver has no native XDP.
+    XdpGeneric {
+        /// Where.
+        interface: Arc<str>,
+        /// What it said.
+        reason: String,
+    },
+    /// XDP makes no sense there.
+    XdpNotThere {
+        /// Where.
+        interface: Arc<str>,
+        /// Why not.
+        why: &'static str,
+    },
+    /// A named interface is gone.
+    Vanished {
+        /// Which.
+        interface: Arc<str>,
+    },
+    /// With `-i any`: one could not be attached to and is left out.
+    LeftOut {
+        /// Which.
+        interface: Arc<str>,
+        /// Why.
+        reason: String,
+    },
+    /// The programs cannot tell what they do.
+    NoKernelLog,
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::XdpGeneric { interface, reason } => write!(
+                f,
+                "{interface} refuses native XDP ({reason}): using generic XDP, which is slower than --ingress tc"
+            ),
+            Self::XdpNotThere { interface, why } => {
+                write!(f, "XDP is not used on {interface} ({why}): using TC there")
+            }
+            Self::Vanished { interface } => write!(f, "interface {interface} is gone: its trace ends here"),
+            Self::LeftOut { interface, reason } => write!(f, "interface {interface} is not traced: {reason}"),
+            Self::NoKernelLog => f.write_str("the kernel programs were built without a log"),
+        }
+    }
+}
+
+/// A clsact qdisc that we made, removed when it is dropped unless somebody uses it by then.
+struct OwnClsact(u32);
+
+impl Drop for OwnClsact {
+    fn drop(&mut self) {
+        // The interface may be gone, and the qdisc with it; there is nobody left to tell.
+        let _ = clsact::remove_if_unused(self.0);
+    }
+}
+
+/// What we have on one interface. Fields drop in order: programs first, then the qdisc under them.
+struct Attachment {
+    name: Arc<str>,
+    _tc: Vec<SchedClassifierLink>,
+    _xdp: Option<XdpLink>,
+    _clsact: Option<OwnClsact>,
+}
+
+/// The interfaces that the programs are on.
+pub struct Attached {
+    ingress: IngressHook,
+    mode: AttachMode,
+    on: BTreeMap<u32, Attachment>,
+}
+
+impl Attached {
+    /// On nothing yet.
+    #[must_use]
+    pub const fn new(ingress: IngressHook, mode: AttachMode) -> Self {
+        Self { ingress, mode, on: BTreeMap::new() }
+    }
+
+    /// The programs are on no interface.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.on.is_empty()
+    }
+
+    /// The programs are on the interface of this index.
+    #[must_use]
+    pub fn contains(&self, index: u32) -> bool {
+        self.on.contains_key(&index)
+    }
+
+    /// Takes the programs off; the name of the interface if they were on it.
+    pub fn detach(&mut self, index: u32) -> Option<Arc<str>> {
+        self.on.remove(&index).map(|attachment| attachment.name)
+    }
+
+    /// Takes them off everywhere.
+    pub fn detach_all(&mut self) {
+        self.on.clear();
+    }
+
+    /// Puts the programs on an interface, both ways (loopback: one way). Twice is once.
+    pub fn attach(
+        &mut self,
+        programs: &mut Programs,
+        interface: &Interface,
+        notices: &mut Vec<Notice>,
+    ) -> Result<(), AttachError> {
+        if self.contains(interface.index) {
+            return Ok(());
+        }
+        let (ingress, egress) = match interface.link {
+            LinkType::Ethernet => (Entry::Ingress, Entry::Egress),
+            LinkType::Layer3 => (Entry::IngressL3, Entry::EgressL3),
+            link @ LinkType::Unsupported(_) => {
+                return Err(AttachError::Unsupported { interface: Arc::clone(&interface.name), link });
+            }
+        };
+        let xdp = match self.ingress {
+            IngressHook::Xdp if xdp_makes_sense(interface, notices) => {
+                Some(attach_xdp(programs, interface, notices)?)
+            }
+            _ => None,
+        };
+        let mut hooks = Vec::new();
+        if xdp.is_none() {
+            hooks.push((ingress, TcAttachType::Ingress));
+        }
+        // On loopback every packet that goes out comes in again, and counts once.
+        if !interface.loopback {
+            hooks.push((egress, TcAttachType::Egress));
+        }
+        let (tc, own_clsact) = self.attach_tc(programs, interface, &hooks)?;
+        let name = Arc::clone(&interface.name);
+        self.on.insert(interface.index, Attachment { name, _tc: tc, _xdp: xdp, _clsact: own_clsact });
+        Ok(())
+    }
+
+    fn attach_tc(
+        &self,
+        programs: &mut Programs,
+        interface: &Interface,
+        hooks: &[(Entry, TcAttachType)],
+    ) -> Result<(Vec<SchedClassifierLink>, Option<OwnClsact>), AttachError> {
+        let attach_all = |programs: &mut Programs, tcx: bool| {
+            hooks
+                .iter()
+                .map(|(entry, side)| attach_classifier(programs, interface, *entry, *side, tcx))
+                .collect::<Result<Vec<_>, _>>()
+        };
+        if self.mode != AttachMode::Clsact {
+            match attach_all(programs, true) {
+                Ok(links) => return Ok((links, None)),
+                Err(Failure::NoTcx) if self.mode == AttachMode::Auto => {}
+                Err(failure) => return Err(failure.explain("a TCX program", interface)),
+            }
+        }
+        let own = prepare_clsact(interface)?;
+        let links = attach_all(programs, false).map_err(|f| f.explain("a clsact filter", interface))?;
+        Ok((links, own))
+    }
+}
+
+/// Why a single program could not be attached.
+enum Failure {
+    Load(LoadError),
+    NoTcx,
+    Gone,
+    Other(String),
+}
+
+impl Failure {
+    fn explain(self, what: &'static str, interface: &Interface) -> AttachError {
+        let name = Arc::clone(&interface.name);
+        match self {
+            Self::Load(error) => AttachError::Load(error),
+            Self::Gone => AttachError::Gone { interface: name },
+            Self::NoTcx => AttachError::Refused {
+                what,
+                interface: name,
+                reason: "this kernel has no TCX links (6.6 and newer have)".to_owned(),
+            },
+            Self::Other(reason) => AttachError::Refused { what, interface: name, reason },
+        }
+    }
+}
+
+fn attach_classifier(
+    programs: &mut Programs,
+    interface: &Interface,
+    entry: Entry,
+    side: TcAttachType,
+    tcx: bool,
+) -> Result<SchedClassifierLink, Failure> {
+    let program = programs.classifier(entry).map_err(Failure::Load)?;
+    let options = if tcx {
+        TcAttachOptions::TcxOrder(LinkOrder::first())
+    } else {
+        // Priority 0 lets the kernel choose one before all that are there (cls_api.c, tcf_auto_prio).
+        TcAttachOptions::Netlink(NlOptions::default())
+    };
+    let explain = |error: ProgramError| match program_errno(&error) {
+        Some(Errno::NODEV | Errno::NXIO) => Failure::Gone,
+        // Attach types and link types that a kernel does not know are EINVAL.
+        Some(Errno::INVAL | Errno::OPNOTSUPP) if tcx => Failure::NoTcx,
+        _ => Failure::Other(with_sources(&error)),
+    };
+    let id = program.attach_with_options(&interface.name, side, options).map_err(explain)?;
+    program.take_link(id).map_err(|e| Failure::Other(with_sources(&e)))
+}
+
+/// Sees to it that clsact is there; returns it if it is ours.
+fn prepare_clsact(interface: &Interface) -> Result<Option<OwnClsact>, AttachError> {
+    let name = || Arc::clone(&interface.name);
+    let failed = |error: io::Error| match errno(&error) {
+        Some(Errno::NODEV) => AttachError::Gone { interface: name() },
+        _ => AttachError::Refused { what: "a clsact qdisc", interface: name(), reason: error.to_string() },
+    };
+    match clsact::present(interface.index).map_err(failed)? {
+        Present::Clsact => return Ok(None),
+        Present::Ingress => return Err(AttachError::IngressQdisc { interface: name() }),
+        Present::Nothing => {}
+    }
+    match clsact::add(interface.index) {
+        Ok(()) => Ok(Some(OwnClsact(interface.index))),
+        // Somebody was quicker: it is theirs.
+        Err(error) if errno(&error) == Some(Errno::EXIST) => Ok(None),
+        Err(error) => Err(failed(error)),
+    }
+}
+
+fn xdp_makes_sense(interface: &Interface, notices: &mut Vec<Notice>) -> bool {
+    let why = if interface.loopback {
+        "loopback has no driver"
+    } else if interface.link == LinkType::Layer3 {
+        "its packets have no Ethernet header"
+    } else {
+        return true;
+    };
+    notices.push(Notice::XdpNotThere { interface: Arc::clone(&interface.name), why });
+    false
+}
+
+/// Native, or else generic and said aloud.
+fn attach_xdp(
+    programs: &mut Programs,
+    interface: &Interface,
+    notices: &mut Vec<Notice>,
+) -> Result<XdpLink, AttachError> {
+    let native = match xdp_link(programs, interface, XdpMode::Driver)? {
+        Ok(link) => return Ok(link),
+        Err(error) => error,
+    };
+    match xdp_link(programs, interface, XdpMode::Skb)? {
+        Ok(link) => {
+            let interface = Arc::clone(&interface.name);
+            notices.push(Notice::XdpGeneric { interface, reason: with_sources(&native) });
+            Ok(link)
+        }
+        Err(error) => Err(AttachError::Refused {
+            what: "an XDP program",
+            interface: Arc::clone(&interface.name),
+            reason: with_sources(&error),
+        }),
+    }
+}
+
+/// The outer error ends the attempt, the inner one is this mode's refusal.
+fn xdp_link(
+    programs: &mut Programs,
+    interface: &Interface,
+    mode: XdpMode,
+) -> Result<Result<XdpLink, ProgramError>, AttachError> {
+    let program = programs.xdp()?;
+    let linked = program.attach_to_if_index(interface.index, mode).and_then(|id| program.take_link(id));
+    match linked {
+        Ok(link) => Ok(Ok(link)),
+        Err(error) => match program_errno(&error) {
+            Some(Errno::BUSY | Errno::EXIST) => {
+                Err(AttachError::XdpThere { interface: Arc::clone(&interface.name) })
+            }
+            Some(Errno::NODEV) => Err(AttachError::Gone { interface: Arc::clone(&interface.name) }),
+            _ => Ok(Err(error)),
+        },
+    }
+}
+
+/// The error number within, wherever the library put it.
+fn program_errno(error: &ProgramError) -> Option<Errno> {
+    match error {
+        ProgramError::SyscallError(e) => errno(&e.io_error),
+        ProgramError::IOError(e) | ProgramError::TcError(TcError::IoError(e)) => errno(e),
+        ProgramError::TcError(TcError::NetlinkError(e))
+        | ProgramError::XdpError(XdpError::NetlinkError(e))
+        | ProgramError::NetlinkError(e) => e.raw_os_error().map(Errno::from_raw_os_error),
+        _ => None,
+    }
+}

@@ -1,0 +1,456 @@
+//! Loads the object: sizes, seeds, and the programs that are needed; and says why where the kernel refuses.
+
+use super::object::OBJECT;
+use aya::{
+    Ebpf, EbpfError, EbpfLoader,
+    maps::{MapData, MapError, PerCpuArray, RingBuf},
+    programs::{ProgramError, ProgramInfo, SchedClassifier, Xdp},
+    util::KernelVersion,
+};
+use aya_log::EbpfLogger;
+use rustix::{
+    io::Errno,
+    process::{Resource, Rlimit, setrlimit},
+    rand::{GetRandomFlags, getrandom},
+    thread::{CapabilitySet, capabilities},
+};
+use std::{fs, io};
+use tcptrace_common::abi::{Bucket, Counters, SEED_WORDS};
+use thiserror::Error;
+
+/// How big, and whether the programs log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LoadOptions {
+    /// Bytes of the ring: a power of two and at least a page.
+    pub ring_bytes: u32,
+    /// Buckets of the pending-ACK table: a power of two. A bucket is 64 bytes, a cache line.
+    pub pending_buckets: u32,
+    /// The programs log each record, for finding out what they do.
+    pub kernel_log: bool,
+}
+
+impl LoadOptions {
+    /// 8 MiB: at 128 bytes a SYN record that is 65,536 of them, which a reader that pauses 20 ms before each
+    /// drain leaves room for 3 million records a second; at a more usual 100,000 a second it outlasts half a
+    /// second in which the reader gets no CPU. The kernel allocates it whole, so bigger is not free.
+    pub const DEFAULT_RING_BYTES: u32 = 8 << 20;
+    /// 65,536 buckets (4 MiB): half a million acknowledgements awaited at once.
+    pub const DEFAULT_PENDING_BUCKETS: u32 = 1 << 16;
+    /// Larger tables than 1 GiB are mistakes.
+    const MAX_PENDING_BUCKETS: u32 = 1 << 24;
+    const MIN_RING_BYTES: u32 = 1 << 16;
+    const MAX_RING_BYTES: u32 = 1 << 30;
+
+    fn check(self) -> Result<(), LoadError> {
+        let Self { ring_bytes, pending_buckets, .. } = self;
+        if !ring_bytes.is_power_of_two()
+            || !(Self::MIN_RING_BYTES..=Self::MAX_RING_BYTES).contains(&ring_bytes)
+        {
+            return Err(LoadError::Size {
+                what: "ring size in bytes",
+                value: ring_bytes,
+                from: Self::MIN_RING_BYTES,
+                to: Self::MAX_RING_BYTES,
+            });
+        }
+        if !pending_buckets.is_power_of_two() || pending_buckets > Self::MAX_PENDING_BUCKETS {
+            return Err(LoadError::Size {
+                what: "number of pending-table buckets",
+                value: pending_buckets,
+                from: 1,
+                to: Self::MAX_PENDING_BUCKETS,
+            });
+        }
+        Ok(())
+    }
+}
+
+impl Default for LoadOptions {
+    fn default() -> Self {
+        Self {
+            ring_bytes: Self::DEFAULT_RING_BYTES,
+            pending_buckets: Self::DEFAULT_PENDING_BUCKETS,
+            kernel_log: false,
+        }
+    }
+}
+
+/// Why the programs could not be loaded.
+#[derive(Debug, Error)]
+pub enum LoadError {
+    /// Capabilities are missing.
+    #[error(
+        "not permitted to load BPF programs: {missing} missing; run as root, or setcap cap_bpf,cap_net_admin,cap_perfmon+ep on the binary"
+    )]
+    NotPermitted {
+        /// Their names.
+        missing: String,
+    },
+    /// The capabilities are there and the kernel refuses all the same.
+    #[error(
+        "the kernel refuses BPF although the capabilities are there ({clues}): a lockdown, a security module, a seccomp filter or a user namespace forbids it; run on the host itself"
+    )]
+    LockedDown {
+        /// What the system says about it.
+        clues: String,
+    },
+    /// A kernel without BPF.
+    #[error("this kernel has no BPF (CONFIG_BPF_SYSCALL is not set): run a kernel that has, 5.10 or newer")]
+    NoBpf,
+    /// A kernel without ring buffers.
+    #[error("this kernel ({version}) has no BPF ring buffers: run 5.10 or newer")]
+    TooOld {
+        /// The kernel's version.
+        version: String,
+    },
+    /// The verifier said no.
+    #[error(
+        "the kernel's verifier rejected {program} ({source}): {last_lines}; please report this with the kernel's version and the log (-vv)"
+    )]
+    Rejected {
+        /// Which program.
+        program: &'static str,
+        /// The last lines of the log, joined.
+        last_lines: String,
+        /// All of it.
+        log: String,
+        /// The error number.
+        source: io::Error,
+    },
+    /// Kernels before 5.11 count BPF memory against `RLIMIT_MEMLOCK`.
+    #[error(
+        "the limit of locked memory is too low for {what} (kernels before 5.11 count BPF memory there): run ulimit -l unlimited first, or as root with CAP_SYS_RESOURCE"
+    )]
+    MemoryLimit {
+        /// What did not fit.
+        what: String,
+    },
+    /// No memory.
+    #[error("no memory for {what}: choose a smaller ring or pending table")]
+    NoMemory {
+        /// What did not fit.
+        what: String,
+    },
+    /// A size that cannot be.
+    #[error("{what} cannot be {value}: a power of two from {from} to {to}")]
+    Size {
+        /// Of what.
+        what: &'static str,
+        /// What was asked for.
+        value: u32,
+        /// The least.
+        from: u32,
+        /// The most.
+        to: u32,
+    },
+    /// The object lacks something: a build that does not belong together.
+    #[error("the embedded kernel object lacks {0}: rebuild tcptrace")]
+    Object(&'static str),
+    /// Anything else.
+    #[error("cannot load {what}: {reason}")]
+    Other {
+        /// What failed.
+        what: String,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// The entry points.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Entry {
+    Ingress,
+    Egress,
+    IngressL3,
+    EgressL3,
+    Xdp,
+}
+
+impl Entry {
+    pub(super) const ALL: [Self; 5] =
+        [Self::Ingress, Self::Egress, Self::IngressL3, Self::EgressL3, Self::Xdp];
+
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Ingress => "tcptrace_tc_ingress",
+            Self::Egress => "tcptrace_tc_egress",
+            Self::IngressL3 => "tcptrace_tc_ingress_l3",
+            Self::EgressL3 => "tcptrace_tc_egress_l3",
+            Self::Xdp => "tcptrace_xdp",
+        }
+    }
+}
+
+/// The object in the kernel: its maps are there, its programs come when they are first needed.
+pub struct Programs {
+    ebpf: Ebpf,
+}
+
+impl Programs {
+    /// Creates the maps. Raises the limit of locked memory where that counts, as far as it may.
+    pub fn load(options: &LoadOptions) -> Result<Self, LoadError> {
+        options.check()?;
+        if kernel_before(5, 11) {
+            // Without CAP_SYS_RESOURCE this fails; then the limit may still be high enough.
+            let _ = setrlimit(Resource::Memlock, Rlimit { current: None, maximum: None });
+        }
+        let seeds = random_seeds()?;
+        let mask = options.pending_buckets - 1;
+        let kernel_log = u8::from(options.kernel_log);
+        let ebpf = EbpfLoader::new()
+            .map_max_entries("EVENTS", options.ring_bytes)
+            .map_max_entries("PENDING", options.pending_buckets)
+            .override_global("SEEDS", &seeds, true)
+            .override_global("PENDING_MASK", &mask, true)
+            .override_global("KERNEL_LOG", &kernel_log, false)
+            .load(OBJECT)
+            .map_err(|e| explain_load(e, options))?;
+        Ok(Self { ebpf })
+    }
+
+    /// The TC program of this entry point, loaded.
+    pub(super) fn classifier(&mut self, entry: Entry) -> Result<&mut SchedClassifier, LoadError> {
+        let program: &mut SchedClassifier =
+            self.program(entry)?.try_into().map_err(|_| LoadError::Object(entry.name()))?;
+        if program.fd().is_err() {
+            program.load().map_err(|e| explain_program(e, entry.name()))?;
+        }
+        Ok(program)
+    }
+
+    /// The XDP program, loaded.
+    pub(super) fn xdp(&mut self) -> Result<&mut Xdp, LoadError> {
+        let program: &mut Xdp =
+            self.program(Entry::Xdp)?.try_into().map_err(|_| LoadError::Object(Entry::Xdp.name()))?;
+        if program.fd().is_err() {
+            program.load().map_err(|e| explain_program(e, Entry::Xdp.name()))?;
+        }
+        Ok(program)
+    }
+
+    fn program(&mut self, entry: Entry) -> Result<&mut aya::programs::Program, LoadError> {
+        self.ebpf.program_mut(entry.name()).ok_or(LoadError::Object(entry.name()))
+    }
+
+    /// What the kernel says about each program that is loaded.
+    pub fn info(&self) -> impl Iterator<Item = ProgramInfo> {
+        // A program that is not loaded has none.
+        Entry::ALL.into_iter().filter_map(|entry| self.ebpf.program(entry.name())?.info().ok())
+    }
+
+    /// The ring of records; once.
+    pub fn take_ring(&mut self) -> Result<RingBuf<MapData>, LoadError> {
+        let map = self.ebpf.take_map("EVENTS").ok_or(LoadError::Object("the map EVENTS"))?;
+        RingBuf::try_from(map).map_err(|e| explain_map(e, "EVENTS"))
+    }
+
+    /// The counters; once.
+    pub fn take_counters(&mut self) -> Result<CounterMap, LoadError> {
+        let map = self.ebpf.take_map("COUNTERS").ok_or(LoadError::Object("the map COUNTERS"))?;
+        PerCpuArray::try_from(map).map(CounterMap).map_err(|e| explain_map(e, "COUNTERS"))
+    }
+
+    /// The programs' own log, going to the `log` crate; None where the object has none.
+    pub fn take_log(&mut self) -> Option<EbpfLogger<&'static dyn log::Log>> {
+        EbpfLogger::init(&mut self.ebpf).ok()
+    }
+}
+
+const COUNTER_WORDS: usize = size_of::<Counters>() / size_of::<u64>();
+
+/// The counters of every CPU, as the programs keep them.
+pub struct CounterMap(PerCpuArray<MapData, [u64; COUNTER_WORDS]>);
+
+impl CounterMap {
+    /// As they are now, one for each possible CPU. The programs write meanwhile: no two fields need agree.
+    pub fn read(&self) -> Result<Vec<Counters>, LoadError> {
+        let values = self.0.get(&0, 0).map_err(|e| explain_map(e, "COUNTERS"))?;
+        Ok(values.iter().map(|words| zerocopy::transmute!(*words)).collect())
+    }
+}
+
+fn random_seeds() -> Result<[u64; SEED_WORDS], LoadError> {
+    let mut bytes = [0_u8; SEED_WORDS * 8];
+    let mut filled = 0;
+    while filled < bytes.len() {
+        match getrandom(&mut bytes[filled..], GetRandomFlags::empty()) {
+            Ok(len) => filled += len,
+            Err(Errno::INTR) => {}
+            Err(e) => return Err(LoadError::Other { what: "random seeds".into(), reason: e.to_string() }),
+        }
+    }
+    Ok(zerocopy::transmute!(bytes))
+}
+
+/// The running kernel is older than this. Kernels that hide their version count as new.
+fn kernel_before(major: u8, minor: u8) -> bool {
+    KernelVersion::current().is_ok_and(|v| v < KernelVersion::new(major, minor, 0))
+}
+
+fn explain_load(error: EbpfError, options: &LoadOptions) -> LoadError {
+    match error {
+        EbpfError::MapError(MapError::CreateError { name, io_error }) => {
+            let what = match name.as_str() {
+                "EVENTS" => format!("the ring of {} KiB", options.ring_bytes / 1024),
+                "PENDING" => {
+                    format!(
+                        "the pending table of {} buckets of {} bytes",
+                        options.pending_buckets,
+                        size_of::<Bucket>()
+                    )
+                }
+                other => format!("the map {other}"),
+            };
+            explain_refusal(what, name == "EVENTS", &io_error)
+        }
+        EbpfError::MapError(error) => explain_map(error, "the maps"),
+        other => LoadError::Other { what: "the kernel object".into(), reason: with_sources(&other) },
+    }
+}
+
+fn explain_map(error: MapError, what: &'static str) -> LoadError {
+    match error {
+        MapError::SyscallError(e) => explain_refusal(what.into(), false, &e.io_error),
+        MapError::IoError(e) => explain_refusal(what.into(), false, &e),
+        other => LoadError::Other { what: what.into(), reason: with_sources(&other) },
+    }
+}
+
+fn explain_program(error: ProgramError, program: &'static str) -> LoadError {
+    match error {
+        ProgramError::LoadError { io_error, verifier_log } => {
+            let log = verifier_log.to_string();
+            if matches!(errno(&io_error), Some(Errno::PERM | Errno::NOSYS | Errno::NOMEM)) {
+                return explain_refusal(program.into(), false, &io_error);
+            }
+            LoadError::Rejected { program, last_lines: last_lines(&log), log, source: io_error }
+        }
+        ProgramError::SyscallError(e) => explain_refusal(program.into(), false, &e.io_error),
+        other => LoadError::Other { what: program.into(), reason: with_sources(&other) },
+    }
+}
+
+/// What an error number of bpf(2) means, with what else can be found out.
+fn explain_refusal(what: String, ring: bool, error: &io::Error) -> LoadError {
+    match errno(error) {
+        Some(Errno::NOSYS) => LoadError::NoBpf,
+        Some(Errno::PERM) => {
+            let missing = missing_capabilities();
+            if !missing.is_empty() {
+                LoadError::NotPermitted { missing: missing.join(", ") }
+            } else if kernel_before(5, 11) {
+                LoadError::MemoryLimit { what }
+            } else {
+                LoadError::LockedDown { clues: lockdown_clues() }
+            }
+        }
+        Some(Errno::NOMEM) => LoadError::NoMemory { what },
+        // An unknown map type is EINVAL.
+        Some(Errno::INVAL) if ring && kernel_before(5, 8) => LoadError::TooOld { version: kernel_release() },
+        _ => LoadError::Other { what, reason: error.to_string() },
+    }
+}
+
+pub(super) fn errno(error: &io::Error) -> Option<Errno> {
+    Errno::from_io_error(error)
+}
+
+/// Which of the needed capabilities this thread does not have; `CAP_SYS_ADMIN` stands for the two newer ones.
+#[must_use]
+pub fn missing_capabilities() -> Vec<&'static str> {
+    let Ok(sets) = capabilities(None) else { return Vec::new() };
+    let has = |wanted: CapabilitySet| sets.effective.intersects(wanted);
+    [
+        ("CAP_BPF", CapabilitySet::BPF | CapabilitySet::SYS_ADMIN),
+        ("CAP_NET_ADMIN", CapabilitySet::NET_ADMIN),
+        ("CAP_PERFMON", CapabilitySet::PERFMON | CapabilitySet::SYS_ADMIN),
+    ]
+    .into_iter()
+    .filter(|(_, wanted)| !has(*wanted))
+    .map(|(name, _)| name)
+    .collect()
+}
+
+fn lockdown_clues() -> String {
+    let read = |path| fs::read_to_string(path).map(|s| s.trim().to_owned()).ok();
+    let clues: Vec<_> = [
+        ("lockdown", read("/sys/kernel/security/lockdown")),
+        ("kernel.unprivileged_bpf_disabled", read("/proc/sys/kernel/unprivileged_bpf_disabled")),
+    ]
+    .into_iter()
+    .filter_map(|(name, value)| value.map(|value| format!("{name}: {value}")))
+    .collect();
+    if clues.is_empty() { "no further clue".to_owned() } else { clues.join(", ") }
+}
+
+fn kernel_release() -> String {
+    fs::read_to_string("/proc/sys/kernel/osrelease")
+        .map_or_else(|_| "unknown".to_owned(), |s| s.trim().to_owned())
+}
+
+/// The verifier's last words, its statistics left out, in one line.
+fn last_lines(log: &str) -> String {
+    const LINES: usize = 3;
+    let said: Vec<_> =
+        log.lines().map(str::trim).filter(|line| !line.is_empty() && !is_statistics(line)).collect();
+    if said.is_empty() { "no log".to_owned() } else { said[said.len().saturating_sub(LINES)..].join(" / ") }
+}
+
+fn is_statistics(line: &str) -> bool {
+    ["processed ", "verification time", "stack depth"].iter().any(|start| line.starts_with(start))
+}
+
+/// An error and what caused it, in one line.
+pub(super) fn with_sources(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text.replace('\n', " / ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_verifiers_last_words_come_without_its_statistics() {
+        let log = "0: R1=ctx()\n5: (61) r2 = *(u32 *)(r1 +0)\nR2 invalid mem access 'scalar'\n\
+                   verification time 21 usec\nstack depth 0\nprocessed 6 insns (limit 1000000)\n";
+        assert_eq!(
+            last_lines(log),
+            "0: R1=ctx() / 5: (61) r2 = *(u32 *)(r1 +0) / R2 invalid mem access 'scalar'"
+        );
+        assert_eq!(last_lines(""), "no log");
+    }
+
+    #[test]
+    fn sizes_that_cannot_be_are_refused_before_the_kernel_sees_them() {
+        let ok = LoadOptions::default();
+        assert!(ok.check().is_ok());
+        for wrong in [
+            LoadOptions { ring_bytes: 5_000_000, ..ok },
+            LoadOptions { ring_bytes: 4096, ..ok },
+            LoadOptions { pending_buckets: 0, ..ok },
+            LoadOptions { pending_buckets: 48, ..ok },
+        ] {
+            assert!(matches!(wrong.check(), Err(LoadError::Size { .. })), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn an_error_number_is_explained() {
+        let explain = |errno: Errno| explain_refusal("it".into(), true, &errno.into());
+        assert!(matches!(explain(Errno::NOSYS), LoadError::NoBpf));
+        assert!(matches!(explain(Errno::NOMEM), LoadError::NoMemory { .. }));
+        assert!(matches!(explain(Errno::IO), LoadError::Other { .. }));
+        for error in [explain(Errno::PERM), explain(Errno::IO), explain(Errno::NOSYS)] {
+            assert!(!error.to_string().contains('\n'));
+        }
+    }
+}

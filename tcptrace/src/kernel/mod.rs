@@ -1,0 +1,13 @@
+//! Everything that asks something of the kernel: loading and attaching the programs, the list of interfaces,
+//! and the files and calls that say why it refused.
+
+pub mod attach;
+mod clsact;
+pub mod interface;
+pub mod load;
+mod netlink;
+pub mod object;
+pub(crate) mod readiness;
+pub mod ring;
+pub mod test_run;
+pub mod watch;

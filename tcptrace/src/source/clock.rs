@@ -1,0 +1,93 @@
+//! The kernel's stamps are `CLOCK_MONOTONIC`; people read the wall clock. This is the distance between the
+//! two, measured anew now and then because the wall clock is steered and set while a trace runs.
+
+use crate::segment::Timestamp;
+use rustix::time::{ClockId, Timespec, clock_gettime};
+
+/// Now, as the kernel programs stamp their records (`bpf_ktime_get_ns`).
+#[must_use]
+pub fn monotonic_now() -> Timestamp {
+    Timestamp(u64::try_from(nanoseconds(clock_gettime(ClockId::Monotonic))).unwrap_or(0))
+}
+
+fn nanoseconds(time: Timespec) -> i64 {
+    time.tv_sec.saturating_mul(1_000_000_000).saturating_add(time.tv_nsec)
+}
+
+/// `CLOCK_REALTIME` less `CLOCK_MONOTONIC`.
+#[derive(Clone, Copy, Debug)]
+pub struct WallClock {
+    offset_ns: i64,
+    anchored: Timestamp,
+}
+
+impl WallClock {
+    /// A clock is steered by at most 500 ppm (adjtimex(2)), so an offset this old is wrong by 5 ms at most.
+    const PERIOD_NS: u64 = 10_000_000_000;
+    const TRIES: usize = 8;
+
+    /// Measures.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { offset_ns: measure(Self::TRIES), anchored: monotonic_now() }
+    }
+
+    /// What to add to a monotonic stamp to get nanoseconds since the Unix epoch.
+    #[must_use]
+    pub const fn offset_ns(&self) -> i64 {
+        self.offset_ns
+    }
+
+    /// Measures again if the last time is ten seconds ago.
+    pub fn refresh(&mut self, now: Timestamp) {
+        if now.since(self.anchored) >= Self::PERIOD_NS {
+            *self = Self::new();
+        }
+    }
+}
+
+impl Default for WallClock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Of several tries the one whose two monotonic readings lie closest together around the real one: there the
+/// process was not interrupted between them.
+fn measure(tries: usize) -> i64 {
+    (0..tries.max(1))
+        .map(|_| {
+            let before = nanoseconds(clock_gettime(ClockId::Monotonic));
+            let real = nanoseconds(clock_gettime(ClockId::Realtime));
+            let after = nanoseconds(clock_gettime(ClockId::Monotonic));
+            let bracket = after - before;
+            (bracket, real - (before + bracket / 2))
+        })
+        .min()
+        .map_or(0, |(_, offset)| offset)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::{SystemTime, UNIX_EPOCH};
+
+    #[test]
+    fn a_stamp_and_the_offset_make_the_wall_clock() {
+        let clock = WallClock::new();
+        let before = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_nanos();
+        let now = i128::from(monotonic_now().0) + i128::from(clock.offset_ns());
+        let after = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_nanos();
+        let slack = 1_000_000;
+        assert!(now >= before.cast_signed() - slack && now <= after.cast_signed() + slack);
+    }
+
+    #[test]
+    fn it_is_measured_again_after_ten_seconds_only() {
+        let mut clock = WallClock { offset_ns: 7, anchored: Timestamp(1_000) };
+        clock.refresh(Timestamp(1_000 + WallClock::PERIOD_NS - 1));
+        assert_eq!(clock.offset_ns(), 7);
+        clock.refresh(Timestamp(1_000 + WallClock::PERIOD_NS));
+        assert_ne!(clock.offset_ns(), 7);
+    }
+}

@@ -1,0 +1,90 @@
+//! The kernel programs' counters, summed over CPUs and in the words of the statistics event.
+
+use crate::event::{SegmentCounts, Stats, Unparsable};
+use tcptrace_common::abi::{Counters, Kind};
+
+/// Since the programs were loaded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CountersTotal {
+    /// Packets looked at.
+    pub packets: u64,
+    /// Of them with a TCP header.
+    pub tcp_packets: u64,
+    /// Lifecycle segments by kind, those included whose record found the ring full.
+    pub segments: SegmentCounts,
+    /// Records that found the ring full.
+    pub ring_full: SegmentCounts,
+    /// Expected acknowledgements overwritten in a full bucket.
+    pub pending_overwrites: u64,
+    /// Packets that could not be parsed.
+    pub unparsable: Unparsable,
+    /// Fragments other than first ones.
+    pub fragments: u64,
+}
+
+impl CountersTotal {
+    /// Over all CPUs.
+    pub(super) fn sum(cpus: &[Counters]) -> Self {
+        let total = |field: fn(&Counters) -> u64| cpus.iter().map(field).sum::<u64>();
+        let kind =
+            |kind: Kind| cpus.iter().map(|c| c.emitted[kind.index()] + c.ring_full[kind.index()]).sum();
+        let full = |kind: Kind| cpus.iter().map(|c| c.ring_full[kind.index()]).sum();
+        Self {
+            packets: total(|c| c.packets),
+            tcp_packets: total(|c| c.tcp_packets),
+            segments: by_kind(kind),
+            ring_full: by_kind(full),
+            pending_overwrites: total(|c| c.pending_overwrites),
+            unparsable: Unparsable {
+                truncated: total(|c| c.unparsable[0]),
+                bad_length: total(|c| c.unparsable[1]),
+                bad_version: total(|c| c.unparsable[2]),
+                vlan_depth: total(|c| c.unparsable[3]),
+                extension_depth: total(|c| c.unparsable[4]),
+            },
+            fragments: total(|c| c.fragments),
+        }
+    }
+
+    /// Puts them into a statistics event.
+    pub fn fill(&self, stats: &mut Stats) {
+        stats.packets = self.packets;
+        stats.tcp_packets = self.tcp_packets;
+        stats.segments = self.segments;
+        stats.ring_full = self.ring_full;
+        stats.pending_overwrites = self.pending_overwrites;
+        stats.unparsable = self.unparsable;
+        stats.fragments = self.fragments;
+    }
+}
+
+fn by_kind(count: impl Fn(Kind) -> u64) -> SegmentCounts {
+    SegmentCounts {
+        syn: count(Kind::Syn),
+        synack: count(Kind::SynAck),
+        fin: count(Kind::Fin),
+        rst: count(Kind::Rst),
+        ack: count(Kind::Ack),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cpus_and_kinds_add_up() {
+        let one = Counters {
+            packets: 10,
+            emitted: [1, 2, 3, 4, 5],
+            ring_full: [0, 0, 7, 0, 1],
+            unparsable: [1, 0, 0, 0, 2],
+            ..Counters::default()
+        };
+        let total = CountersTotal::sum(&[one, one]);
+        assert_eq!(total.packets, 20);
+        assert_eq!(total.segments, SegmentCounts { syn: 2, synack: 4, rst: 20, fin: 8, ack: 12 });
+        assert_eq!(total.ring_full, SegmentCounts { rst: 14, ack: 2, ..SegmentCounts::default() });
+        assert_eq!((total.unparsable.truncated, total.unparsable.extension_depth), (2, 4));
+    }
+}

@@ -1,0 +1,11 @@
+//! Where the input comes from.
+
+mod arrival;
+pub mod clock;
+mod cost;
+pub mod counters;
+mod gaps;
+pub mod live;
+mod pace;
+mod reorder;
+mod sender;

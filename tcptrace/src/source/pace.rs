@@ -1,0 +1,56 @@
+//! How long to wait after a wake-up before draining the ring. Records that arrive meanwhile wake nobody: a
+//! wake-up costs microseconds, so a busy host pays for fifty a second and an idle one for its first record.
+
+use std::time::Duration;
+
+/// Waits so long that the ring fills by an eighth at most at the rate of the last drain.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pace {
+    ring_bytes: u64,
+    bytes_per_ms: u64,
+}
+
+impl Pace {
+    const LONGEST: Duration = Duration::from_millis(20);
+
+    /// Nothing is known about the rate yet.
+    pub(super) const fn new(ring_bytes: u64) -> Self {
+        Self { ring_bytes, bytes_per_ms: 0 }
+    }
+
+    /// `bytes` came in during `time`.
+    pub(super) fn drained(&mut self, bytes: u64, time: Duration) {
+        let ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX).max(1);
+        self.bytes_per_ms = bytes / ms;
+    }
+
+    /// From a wake-up to the drain.
+    pub(super) fn wait(self) -> Duration {
+        match (self.ring_bytes / 8).checked_div(self.bytes_per_ms) {
+            None => Self::LONGEST,
+            Some(ms) => Self::LONGEST.min(Duration::from_millis(ms)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_wait_shortens_as_the_rate_rises() {
+        let mut pace = Pace::new(8 << 20);
+        assert_eq!(pace.wait(), Duration::from_millis(20), "nothing known");
+        for (bytes, ms, expected_ms) in [
+            (1_000, 20, 20),
+            (1 << 20, 20, 20),
+            (4 << 20, 20, 5),
+            (8 << 20, 20, 2),
+            (8 << 20, 0, 0),
+            (0, 1_000, 20),
+        ] {
+            pace.drained(bytes, Duration::from_millis(ms));
+            assert_eq!(pace.wait(), Duration::from_millis(expected_ms), "{bytes} bytes in {ms} ms");
+        }
+    }
+}

@@ -1,0 +1,413 @@
+//! The live source against the real kernel, in network namespaces of its own. Needs root; fails without.
+#![expect(missing_docs, reason = "a test")]
+
+mod common;
+
+use common::netns::Netns;
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    process::{Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+use tcptrace::{
+    kernel::attach::{AttachMode, IngressHook, Notice},
+    segment::{Direction, Input, Segment, Sender},
+    source::live::{Flow, LiveConfig, LiveError, LiveSource, Selection},
+};
+use tcptrace_common::tcp::TcpFlags;
+
+const DEADLINE: Duration = Duration::from_secs(10);
+const SERVER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
+
+fn config(interface: &str) -> LiveConfig {
+    LiveConfig { interfaces: Selection::Named(vec![interface.to_owned()]), ..LiveConfig::default() }
+}
+
+fn clsact(interface: &str) -> LiveConfig {
+    LiveConfig { attach: AttachMode::Clsact, ..config(interface) }
+}
+
+fn xdp(interface: &str) -> LiveConfig {
+    LiveConfig { ingress: IngressHook::Xdp, ..config(interface) }
+}
+
+/// A namespace with one end of a veth pair, `tt0`, and the one with the other end, `tt1`.
+fn pair() -> (Netns, Netns) {
+    let (here, there) = (Netns::new(), Netns::new());
+    here.veth("tt0", &there, "tt1");
+    (here, there)
+}
+
+/// Runs `f` in the namespace, on a runtime.
+fn within<R: Send>(ns: &Netns, f: impl AsyncFnOnce() -> R + Send) -> R {
+    ns.enter(|| {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(f())
+    })
+}
+
+fn open(config: &LiveConfig) -> (LiveSource, Vec<Notice>) {
+    LiveSource::open(config).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn open_error(ns: &Netns, config: &LiveConfig) -> String {
+    within(ns, async || match LiveSource::open(config) {
+        Ok(_) => panic!("it opened"),
+        Err(error) => error.to_string(),
+    })
+}
+
+fn programs_on(ns: &Netns, device: &str) -> String {
+    ns.run("bpftool", &["net", "show", "dev", device])
+}
+
+fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !holds() {
+        assert!(start.elapsed() < DEADLINE, "{what}: not within {DEADLINE:?}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Reads until `enough` of the segments that came.
+async fn read_until(source: &mut LiveSource, enough: impl Fn(&[Input]) -> bool) -> Vec<Input> {
+    let mut inputs = Vec::new();
+    let reading = async {
+        while !enough(&inputs) {
+            let flow = source.next_batch(&mut inputs).await.unwrap_or_else(|error| panic!("{error}"));
+            assert_eq!(flow, Flow::More);
+        }
+    };
+    let late = tokio::time::timeout(DEADLINE, reading).await.is_err();
+    assert!(!late, "only these came: {inputs:#?}");
+    inputs
+}
+
+fn segments(inputs: &[Input]) -> Vec<Segment> {
+    inputs.iter().filter_map(|i| if let Input::Segment(s) = i { Some(*s) } else { None }).collect()
+}
+
+/// A server in `ns` that answers one connection with what it sent and closes after the client did.
+fn serve_one(ns: &Netns) -> (SocketAddr, thread::JoinHandle<()>) {
+    let listener = ns.enter(|| TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).expect("a free port"));
+    let address = SocketAddr::from((SERVER, listener.local_addr().expect("bound").port()));
+    let server = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a connection");
+        let mut request = Vec::new();
+        stream.read_to_end(&mut request).expect("the client closes");
+        stream.write_all(&request).expect("the client reads");
+    });
+    (address, server)
+}
+
+fn talk_to(address: SocketAddr) {
+    let mut stream = TcpStream::connect_timeout(&address, DEADLINE).expect("the server listens");
+    stream.write_all(b"hello").expect("it is open");
+    stream.shutdown(std::net::Shutdown::Write).expect("it is open");
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).expect("the server answers");
+    assert_eq!(answer, b"hello");
+}
+
+/// The client's first acknowledgement of the server's FIN is the last lifecycle segment.
+fn closed(inputs: &[Input]) -> bool {
+    let segments = segments(inputs);
+    segments.iter().rposition(|s| s.flags.fin()).is_some_and(|last_fin| {
+        segments.iter().filter(|s| s.flags.fin()).count() == 2 && last_fin + 1 < segments.len()
+    })
+}
+
+/// One connection from `here` to `there`, seen on `tt0` by this configuration; checks all that came.
+fn sees_a_connection(config: &LiveConfig) {
+    let (here, there) = pair();
+    let (address, server) = serve_one(&there);
+    let (inputs, lost, packets) = within(&here, async || {
+        let (mut source, notices) = open(config);
+        assert_eq!(notices, []);
+        let client = thread::scope(|scope| scope.spawn(|| talk_to_from(&here, address)).join());
+        client.expect("the client is served");
+        let mut inputs = read_until(&mut source, closed).await;
+        source.finish(&mut inputs).expect("it finishes");
+        let packets = source.counters().expect("counters").tcp_packets;
+        (inputs, source.records_lost(), packets)
+    });
+    server.join().expect("the server is done");
+    assert_eq!(lost, 0);
+    assert!(!inputs.iter().any(|i| matches!(i, Input::Lost(_))), "{inputs:?}");
+    let segments = segments(&inputs);
+    assert!(packets as usize >= segments.len());
+    assert!(segments.is_sorted_by_key(|s| s.ts), "in time order: {segments:#?}");
+    let syn_to_ack: Vec<_> =
+        segments.iter().take(3).map(|s| (s.flags.to_string(), s.direction, s.sender)).collect();
+    assert_eq!(
+        syn_to_ack,
+        [
+            ("S".to_owned(), Direction::Egress, Sender::Here),
+            ("S.".to_owned(), Direction::Ingress, Sender::There),
+            (".".to_owned(), Direction::Egress, Sender::Here),
+        ]
+    );
+    assert_eq!(segments[0].options.is_some_and(|o| o.mss.is_some()), true, "a SYN has its options");
+    let fins: Vec<_> = segments.iter().filter(|s| s.flags.fin()).map(|s| s.sender).collect();
+    assert_eq!(fins, [Sender::Here, Sender::There]);
+    let last = segments.last().expect("there are some");
+    assert_eq!((last.flags, last.sender), (TcpFlags::ACK, Sender::Here));
+    assert!(segments.iter().all(|s| s.flow.interface == segments[0].flow.interface));
+}
+
+fn talk_to_from(ns: &Netns, address: SocketAddr) {
+    ns.enter(|| talk_to(address));
+}
+
+#[test]
+fn a_connection_is_seen_through_tcx() {
+    sees_a_connection(&LiveConfig { attach: AttachMode::Tcx, ..config("tt0") });
+}
+
+#[test]
+fn a_connection_is_seen_through_clsact() {
+    sees_a_connection(&clsact("tt0"));
+}
+
+#[test]
+fn a_connection_is_seen_through_native_xdp_and_tc() {
+    sees_a_connection(&xdp("tt0"));
+}
+
+#[test]
+fn tcx_links_are_gone_after_drop() {
+    let (here, _there) = pair();
+    within(&here, async || {
+        let (source, _) = open(&config("tt0"));
+        let shown = programs_on(&here, "tt0");
+        assert!(shown.contains("tcx/ingress") && shown.contains("tcx/egress"), "{shown}");
+        assert!(!here.tc(&["qdisc", "show", "dev", "tt0"]).contains("clsact"));
+        drop(source);
+    });
+    eventually("no program is left", || !programs_on(&here, "tt0").contains("tcptrace"));
+}
+
+#[test]
+fn our_clsact_goes_with_us() {
+    let (here, _there) = pair();
+    within(&here, async || {
+        let (source, _) = open(&clsact("tt0"));
+        let shown = programs_on(&here, "tt0");
+        assert!(shown.contains("clsact/ingress") && shown.contains("clsact/egress"), "{shown}");
+        drop(source);
+    });
+    assert!(!here.tc(&["qdisc", "show", "dev", "tt0"]).contains("clsact"));
+}
+
+#[test]
+fn a_clsact_that_was_there_stays_with_its_filter() {
+    let (here, _there) = pair();
+    here.tc(&["qdisc", "add", "dev", "tt0", "clsact"]);
+    here.tc(&["filter", "add", "dev", "tt0", "ingress", "prio", "7", "matchall", "action", "pass"]);
+    let filters = || here.tc(&["filter", "show", "dev", "tt0", "ingress"]);
+    let before = filters();
+    within(&here, async || drop(open(&clsact("tt0"))));
+    assert_eq!(filters(), before);
+    assert_eq!(here.tc(&["filter", "show", "dev", "tt0", "egress"]), "");
+}
+
+#[test]
+fn our_clsact_stays_while_somebody_uses_it() {
+    let (here, _there) = pair();
+    within(&here, async || {
+        let (source, _) = open(&clsact("tt0"));
+        here.tc(&["filter", "add", "dev", "tt0", "egress", "prio", "7", "matchall", "action", "pass"]);
+        drop(source);
+    });
+    let left = here.tc(&["filter", "show", "dev", "tt0", "egress"]);
+    assert!(left.contains("matchall") && !left.contains("tcptrace"), "{left}");
+}
+
+#[test]
+fn an_ingress_qdisc_in_the_way_is_named() {
+    let (here, _there) = pair();
+    here.tc(&["qdisc", "add", "dev", "tt0", "ingress"]);
+    let error = open_error(&here, &clsact("tt0"));
+    assert!(error.contains("an ingress qdisc is on tt0"), "{error}");
+    assert!(here.tc(&["qdisc", "show", "dev", "tt0"]).contains("qdisc ingress"));
+}
+
+#[test]
+fn xdp_is_native_on_veth_and_a_second_one_is_refused() {
+    let (here, _there) = pair();
+    within(&here, async || {
+        let (source, notices) = open(&xdp("tt0"));
+        assert_eq!(notices, []);
+        assert!(programs_on(&here, "tt0").contains("driver"), "{}", programs_on(&here, "tt0"));
+        let Err(LiveError::Attach(error)) = LiveSource::open(&xdp("tt0")) else {
+            panic!("a second XDP program")
+        };
+        assert!(error.to_string().starts_with("an XDP program is already on tt0"), "{error}");
+        assert!(error.to_string().contains("--ingress tc"), "{error}");
+        drop(source);
+    });
+    eventually("no program is left", || !programs_on(&here, "tt0").contains("tcptrace"));
+}
+
+#[test]
+fn xdp_on_a_driver_without_it_is_generic_and_said() {
+    let here = Netns::new();
+    here.ip(&["link", "add", "br0", "type", "bridge"]);
+    here.ip(&["link", "set", "br0", "up"]);
+    within(&here, async || {
+        let (_source, notices) = open(&xdp("br0"));
+        assert!(matches!(&notices[..], [Notice::XdpGeneric { .. }]), "{notices:?}");
+        assert!(programs_on(&here, "br0").contains("generic"));
+    });
+}
+
+#[test]
+fn xdp_on_loopback_falls_back_to_one_tc_hook() {
+    let here = Netns::new();
+    within(&here, async || {
+        let (_source, notices) = open(&xdp("lo"));
+        assert!(matches!(&notices[..], [Notice::XdpNotThere { .. }]), "{notices:?}");
+        let shown = programs_on(&here, "lo");
+        assert!(shown.contains("tcx/ingress") && !shown.contains("egress"), "{shown}");
+    });
+}
+
+#[test]
+fn a_device_without_ethernet_gets_the_programs_for_it() {
+    let here = Netns::new();
+    here.ip(&["tuntap", "add", "tun0", "mode", "tun"]);
+    here.ip(&["link", "set", "tun0", "up"]);
+    within(&here, async || {
+        let (_source, notices) = open(&xdp("tun0"));
+        assert!(matches!(&notices[..], [Notice::XdpNotThere { .. }]), "{notices:?}");
+        let shown = programs_on(&here, "tun0");
+        assert!(shown.matches("_l3").count() == 2, "{shown}");
+    });
+}
+
+#[test]
+fn errors_name_the_interface_and_the_way_out() {
+    let (here, _there) = pair();
+    here.ip(&["link", "add", "down0", "type", "dummy"]);
+    for (name, expected) in [
+        ("tt9", "no such interface: tt9 (did you mean tt0?); tcptrace -D lists them"),
+        ("down0", "interface down0 is down: ip link set down0 up"),
+    ] {
+        assert_eq!(open_error(&here, &config(name)), expected);
+    }
+    let error = open_error(&here, &LiveConfig::default());
+    assert!(error.starts_with("no default route"), "{error}");
+    here.ip(&["route", "add", "default", "via", "10.77.0.2"]);
+    within(&here, async || drop(open(&LiveConfig::default())));
+}
+
+#[test]
+fn any_picks_up_an_interface_that_comes_later() {
+    let (here, there) = (Netns::new(), Netns::new());
+    let any = LiveConfig { interfaces: Selection::Any, ..LiveConfig::default() };
+    within(&here, async || {
+        let (mut source, _) = open(&any);
+        let mut inputs = Vec::new();
+        here.veth("late0", &there, "late1");
+        let (address, server) = serve_one(&there);
+        let reading = async {
+            while !programs_on(&here, "late0").contains("tcx/egress") {
+                source.next_batch(&mut inputs).await.expect("input");
+            }
+        };
+        tokio::time::timeout(DEADLINE, reading).await.expect("it is attached to");
+        talk_to_from(&here, address);
+        let inputs = read_until(&mut source, closed).await;
+        server.join().expect("the server is done");
+        let index = segments(&inputs)[0].flow.interface;
+        assert_eq!(source.names().get(index).as_deref(), Some("late0"));
+        here.ip(&["link", "set", "late0", "name", "renamed0"]);
+        eventually_async("the new name", &mut source, |s| {
+            s.names().get(index).as_deref() == Some("renamed0")
+        })
+        .await;
+        here.ip(&["link", "del", "renamed0"]);
+        assert_eq!(source.names().get(index).as_deref(), Some("renamed0"), "a name outlives its interface");
+        let mut inputs = Vec::new();
+        let flow = source.next_batch(&mut inputs).await.expect("it goes on");
+        assert_eq!((flow, source.take_notices()), (Flow::More, vec![]));
+    });
+}
+
+async fn eventually_async(what: &str, source: &mut LiveSource, holds: impl Fn(&LiveSource) -> bool) {
+    let start = Instant::now();
+    while !holds(source) {
+        assert!(start.elapsed() < DEADLINE, "{what}: not within {DEADLINE:?}");
+        source.next_batch(&mut Vec::new()).await.expect("input");
+    }
+}
+
+#[test]
+fn a_named_interface_that_vanishes_ends_the_trace() {
+    let (here, _there) = pair();
+    within(&here, async || {
+        let (mut source, _) = open(&config("tt0"));
+        here.ip(&["link", "del", "tt0"]);
+        let mut inputs = Vec::new();
+        let ending =
+            async { while source.next_batch(&mut inputs).await.expect("it ends well") == Flow::More {} };
+        tokio::time::timeout(DEADLINE, ending).await.expect("it ends");
+        assert_eq!(source.take_notices(), [Notice::Vanished { interface: "tt0".into() }]);
+        assert!(matches!(inputs.last(), Some(Input::Tick(_))), "{inputs:?}");
+    });
+}
+
+#[test]
+fn an_idle_trace_ticks() {
+    let (here, _there) = pair();
+    within(&here, async || {
+        let (mut source, _) = open(&config("tt0"));
+        let inputs = read_until(&mut source, |inputs| inputs.len() >= 2).await;
+        let ticks: Vec<_> =
+            inputs.iter().filter_map(|i| if let Input::Tick(t) = i { Some(t) } else { None }).collect();
+        assert_eq!(ticks.len(), inputs.len());
+        assert!(ticks.is_sorted());
+    });
+}
+
+/// The child is this test again, told by the environment where to hold on.
+#[test]
+fn nothing_is_left_after_sigkill() {
+    const HOLD: &str = "TCPTRACE_TEST_HOLD";
+    if let Ok(path) = std::env::var(HOLD) {
+        hold(&path);
+    }
+    let (here, _there) = pair();
+    let mut child = Command::new(std::env::current_exe().expect("this test"))
+        .args(["--exact", "nothing_is_left_after_sigkill", "--nocapture"])
+        .env(HOLD, here.path())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it runs");
+    let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+    let ready = lines.map_while(Result::ok).any(|line| line.contains("attached"));
+    assert!(ready, "the child attaches");
+    let shown = programs_on(&here, "tt0");
+    assert!(shown.contains("driver") && shown.contains("tcx/egress"), "{shown}");
+    child.kill().expect("it is there");
+    child.wait().expect("it ends");
+    eventually("no program is left", || !programs_on(&here, "tt0").contains("tcptrace"));
+}
+
+fn hold(path: &str) -> ! {
+    let file = std::fs::File::open(path).expect("the namespace is there");
+    rustix::thread::move_into_link_name_space(
+        std::os::fd::AsFd::as_fd(&file),
+        Some(rustix::thread::LinkNameSpaceType::Network),
+    )
+    .expect("root may enter it");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let _held = open(&xdp("tt0"));
+        writeln!(std::io::stdout(), "attached").expect("the parent reads");
+        // The parent kills this process; if it dies first, the pipe tells nobody, so the wait has an end.
+        tokio::time::sleep(6 * DEADLINE).await;
+        panic!("nobody killed this process")
+    })
+}
