@@ -3,6 +3,7 @@
 pub mod cli;
 pub mod event;
 pub mod kernel;
+pub mod run;
 pub mod segment;
 pub mod sink;
 pub mod source;

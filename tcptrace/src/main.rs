@@ -8,7 +8,7 @@ use std::{
 };
 use tcptrace::{
     cli::{Args, Command},
-    event,
+    event, run,
     sink::output::OutputError,
 };
 
@@ -16,7 +16,7 @@ fn main() -> ExitCode {
     // clap prints its own errors and exits with 2.
     let command = Args::parse().command().unwrap_or_else(|error| error.exit());
     log_to_stderr(&command);
-    match run(&command) {
+    match execute(&command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if is_closed(&error) => ExitCode::SUCCESS,
         Err(error) => {
@@ -28,11 +28,12 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: &Command) -> anyhow::Result<()> {
+fn execute(command: &Command) -> anyhow::Result<()> {
     match command {
         Command::Schema => print_schema(),
-        Command::ListInterfaces | Command::Trace(_) => {
-            anyhow::bail!("cannot trace: this build is without the kernel programs")
+        Command::Trace(config) => Ok(run::trace(config)?),
+        Command::ListInterfaces => {
+            io::stdout().write_all(run::interfaces()?.as_bytes()).context("cannot write the list")
         }
     }
 }

@@ -152,7 +152,7 @@ impl Drop for OwnClsact {
 struct Attachment {
     name: Arc<str>,
     _tc: Vec<SchedClassifierLink>,
-    _xdp: Option<XdpLink>,
+    xdp: Option<XdpLink>,
     _clsact: Option<OwnClsact>,
 }
 
@@ -168,6 +168,19 @@ impl Attached {
     #[must_use]
     pub const fn new(ingress: IngressHook, mode: AttachMode) -> Self {
         Self { ingress, mode, on: BTreeMap::new() }
+    }
+
+    /// Where the programs are, for a person: `eth0 (TC), eth1 (XDP and TC)`.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        if self.on.is_empty() {
+            return "no interface yet".to_owned();
+        }
+        let one = |it: &Attachment| {
+            let hooks = if it.xdp.is_some() { "XDP and TC" } else { "TC" };
+            format!("{} ({hooks})", it.name)
+        };
+        self.on.values().map(one).collect::<Vec<_>>().join(", ")
     }
 
     /// The programs are on no interface.
@@ -225,7 +238,7 @@ impl Attached {
         }
         let (tc, own_clsact) = self.attach_tc(programs, interface, &hooks)?;
         let name = Arc::clone(&interface.name);
-        self.on.insert(interface.index, Attachment { name, _tc: tc, _xdp: xdp, _clsact: own_clsact });
+        self.on.insert(interface.index, Attachment { name, _tc: tc, xdp, _clsact: own_clsact });
         Ok(())
     }
 

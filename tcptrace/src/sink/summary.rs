@@ -82,6 +82,13 @@ impl Summary {
         }
     }
 
+    /// How many events were never written, the last ones that a reader did not take included.
+    pub fn note_dropped(&mut self, events: u64) {
+        if let Some(stats) = &mut self.stats {
+            stats.events_dropped = events;
+        }
+    }
+
     fn record_server(&mut self, address: Address, ns: u64) {
         let server = self.servers.entry(address).or_default();
         server.slowest_ns = server.slowest_ns.max(ns);

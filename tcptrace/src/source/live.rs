@@ -284,6 +284,12 @@ impl LiveSource {
         self.cost.ns_per_run()
     }
 
+    /// Where the programs are, for a person: `eth0 (TC)`.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        self.attached.describe()
+    }
+
     /// Interface index to name, shared.
     #[must_use]
     pub fn names(&self) -> InterfaceNames {
