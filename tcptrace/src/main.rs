@@ -57,6 +57,6 @@ fn log_to_stderr(command: &Command) {
 fn is_closed(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
-            || matches!(cause.downcast_ref::<OutputError>(), Some(OutputError::Closed))
+            || matches!(cause.downcast_ref::<RunError>(), Some(RunError::Output(OutputError::Closed)))
     })
 }

@@ -22,6 +22,7 @@ pub struct Summary {
     outcomes: OutcomeCounts,
     established: u64,
     incomplete: u64,
+    dropped: u64,
     total: Times,
     syn: Times,
     ack: Times,
@@ -51,6 +52,7 @@ impl Summary {
             outcomes: OutcomeCounts::default(),
             established: 0,
             incomplete: 0,
+            dropped: 0,
             total: Times::new(),
             syn: Times::new(),
             ack: Times::new(),
@@ -82,11 +84,10 @@ impl Summary {
         }
     }
 
-    /// How many events were never written, the last ones that a reader did not take included.
+    /// Takes note of the events that were never written, those given up at the very end included: the last `stats`
+    /// event was itself written before that was known.
     pub fn note_dropped(&mut self, events: u64) {
-        if let Some(stats) = &mut self.stats {
-            stats.events_dropped = events;
-        }
+        self.dropped = self.dropped.max(events);
     }
 
     fn record_server(&mut self, address: Address, ns: u64) {
@@ -121,7 +122,7 @@ impl Summary {
         self.write_bars(out)?;
         self.write_servers(out)?;
         if let Some(stats) = &self.stats {
-            write_loss(stats, self.incomplete, out)?;
+            self.write_loss(stats, out)?;
             write_cost(stats, out)?;
         }
         Ok(())
@@ -202,6 +203,46 @@ impl Summary {
         }
         Ok(())
     }
+
+    fn write_loss(&self, stats: &Stats, out: &mut String) -> fmt::Result {
+        let full = stats.ring_full;
+        let unparsable = stats.unparsable;
+        write!(out, "\nlost: ")?;
+        let mut separator = "";
+        let ring_full = full.syn + full.synack + full.fin + full.rst + full.ack;
+        let not_parsed = unparsable.truncated
+            + unparsable.bad_length
+            + unparsable.bad_version
+            + unparsable.vlan_depth
+            + unparsable.extension_depth;
+        for (count, one, many, what) in [
+            (stats.records_lost, "record", "records", "between kernel and tracer"),
+            (ring_full, "record", "records", "for which the ring was full"),
+            (
+                stats.pending_overwrites,
+                "expected acknowledgement",
+                "expected acknowledgements",
+                "overwritten",
+            ),
+            (not_parsed, "packet", "packets", "not parsable"),
+            (stats.events_dropped.max(self.dropped), "event", "events", "dropped for a slow reader"),
+            (self.incomplete, "connection", "connections", "incomplete"),
+        ] {
+            if count > 0 {
+                write!(out, "{separator}{} {what}", Count(count, one, many))?;
+                separator = ", ";
+            }
+        }
+        if stats.admission_rate < 1.0 {
+            write!(
+                out,
+                "{separator}connections shed, {:.1} % admitted at last",
+                stats.admission_rate * 100.0
+            )?;
+            separator = ", ";
+        }
+        writeln!(out, "{}", if separator.is_empty() { "nothing" } else { "" })
+    }
 }
 
 /// A distribution of times: the extremes exactly, quantiles to three digits.
@@ -279,37 +320,6 @@ const fn name(outcome: Outcome) -> &'static str {
         Outcome::Open => "open",
         Outcome::Evicted => "evicted",
     }
-}
-
-fn write_loss(stats: &Stats, incomplete: u64, out: &mut String) -> fmt::Result {
-    let full = stats.ring_full;
-    let unparsable = stats.unparsable;
-    write!(out, "\nlost: ")?;
-    let mut separator = "";
-    let ring_full = full.syn + full.synack + full.fin + full.rst + full.ack;
-    let not_parsed = unparsable.truncated
-        + unparsable.bad_length
-        + unparsable.bad_version
-        + unparsable.vlan_depth
-        + unparsable.extension_depth;
-    for (count, one, many, what) in [
-        (stats.records_lost, "record", "records", "between kernel and tracer"),
-        (ring_full, "record", "records", "for which the ring was full"),
-        (stats.pending_overwrites, "expected acknowledgement", "expected acknowledgements", "overwritten"),
-        (not_parsed, "packet", "packets", "not parsable"),
-        (stats.events_dropped, "event", "events", "dropped for a slow reader"),
-        (incomplete, "connection", "connections", "incomplete"),
-    ] {
-        if count > 0 {
-            write!(out, "{separator}{} {what}", Count(count, one, many))?;
-            separator = ", ";
-        }
-    }
-    if stats.admission_rate < 1.0 {
-        write!(out, "{separator}connections shed, {:.1} % admitted at last", stats.admission_rate * 100.0)?;
-        separator = ", ";
-    }
-    writeln!(out, "{}", if separator.is_empty() { "nothing" } else { "" })
 }
 
 fn write_cost(stats: &Stats, out: &mut String) -> fmt::Result {

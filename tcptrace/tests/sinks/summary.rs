@@ -119,3 +119,15 @@ fn the_slowest_servers_are_found_among_more_than_are_remembered() {
         assert!(text.contains(server), "{server} is not in\n{text}");
     }
 }
+
+#[test]
+fn events_given_up_at_the_end_are_lost_too() {
+    let mut summary = Summary::new();
+    summary.observe(&Event::Stats(Box::new(Stats {
+        events_dropped: 3,
+        admission_rate: 1.0,
+        ..Stats::default()
+    })));
+    summary.note_dropped(5);
+    assert!(summary.render().contains("lost: 5 events dropped for a slow reader\n"), "{}", summary.render());
+}
