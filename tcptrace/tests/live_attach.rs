@@ -1,8 +1,11 @@
 //! The live source against the real kernel, in network namespaces of its own. Needs root; fails without.
-#![expect(missing_docs, reason = "a test")]
 
 mod common;
 
+use aya::programs::{
+    SchedClassifier, TcAttachType,
+    tc::{NlOptions, TcAttachOptions},
+};
 use common::netns::Netns;
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -60,6 +63,18 @@ fn open_error(ns: &Netns, config: &LiveConfig) -> String {
 
 fn programs_on(ns: &Netns, device: &str) -> String {
     ns.run("bpftool", &["net", "show", "dev", device])
+}
+
+/// The names of the programs on one TCX side, in their order, as the kernel cuts them (15 letters).
+fn tcx(ns: &Netns, device: &str, side: TcAttachType) -> Vec<String> {
+    ns.enter(|| {
+        let (_, programs) = SchedClassifier::query_tcx(device, side).expect("a kernel with TCX");
+        programs.iter().map(|p| p.name_as_str().expect("text").to_owned()).collect()
+    })
+}
+
+fn tcx_is(ns: &Netns, device: &str, ingress: &[&str], egress: &[&str]) -> bool {
+    tcx(ns, device, TcAttachType::Ingress) == ingress && tcx(ns, device, TcAttachType::Egress) == egress
 }
 
 fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
@@ -148,7 +163,7 @@ fn sees_a_connection(config: &LiveConfig) {
             (".".to_owned(), Direction::Egress, Sender::Here),
         ]
     );
-    assert_eq!(segments[0].options.is_some_and(|o| o.mss.is_some()), true, "a SYN has its options");
+    assert!(segments[0].options.is_some_and(|o| o.mss.is_some()), "a SYN has its options");
     let fins: Vec<_> = segments.iter().filter(|s| s.flags.fin()).map(|s| s.sender).collect();
     assert_eq!(fins, [Sender::Here, Sender::There]);
     let last = segments.last().expect("there are some");
@@ -180,12 +195,11 @@ fn tcx_links_are_gone_after_drop() {
     let (here, _there) = pair();
     within(&here, async || {
         let (source, _) = open(&config("tt0"));
-        let shown = programs_on(&here, "tt0");
-        assert!(shown.contains("tcx/ingress") && shown.contains("tcx/egress"), "{shown}");
+        assert!(tcx_is(&here, "tt0", &["tcptrace_tc_ing"], &["tcptrace_tc_egr"]));
         assert!(!here.tc(&["qdisc", "show", "dev", "tt0"]).contains("clsact"));
         drop(source);
     });
-    eventually("no program is left", || !programs_on(&here, "tt0").contains("tcptrace"));
+    eventually("no program is left", || tcx_is(&here, "tt0", &[], &[]));
 }
 
 #[test]
@@ -200,16 +214,37 @@ fn our_clsact_goes_with_us() {
     assert!(!here.tc(&["qdisc", "show", "dev", "tt0"]).contains("clsact"));
 }
 
+/// Somebody else's filter on clsact.
+fn filter_of_a_stranger(ns: &Netns, device: &str, side: TcAttachType) {
+    let mut ebpf = aya::EbpfLoader::new()
+        .map_max_entries("EVENTS", 1 << 16)
+        .load(tcptrace::kernel::object::OBJECT)
+        .expect("the object loads");
+    let program: &mut SchedClassifier =
+        ebpf.program_mut("tcptrace_tc_ingress_l3").expect("there").try_into().expect("a classifier");
+    program.load().expect("it loads");
+    let options = TcAttachOptions::Netlink(NlOptions { priority: 7, ..NlOptions::default() });
+    let link = ns.enter(|| program.attach_with_options(device, side, options)).expect("it attaches");
+    // A filter on clsact stays when its maker goes.
+    std::mem::forget(program.take_link(link).expect("it was just made"));
+}
+
 #[test]
 fn a_clsact_that_was_there_stays_with_its_filter() {
     let (here, _there) = pair();
     here.tc(&["qdisc", "add", "dev", "tt0", "clsact"]);
-    here.tc(&["filter", "add", "dev", "tt0", "ingress", "prio", "7", "matchall", "action", "pass"]);
-    let filters = || here.tc(&["filter", "show", "dev", "tt0", "ingress"]);
-    let before = filters();
-    within(&here, async || drop(open(&clsact("tt0"))));
-    assert_eq!(filters(), before);
-    assert_eq!(here.tc(&["filter", "show", "dev", "tt0", "egress"]), "");
+    filter_of_a_stranger(&here, "tt0", TcAttachType::Ingress);
+    let filters = |side| here.tc(&["filter", "show", "dev", "tt0", side]);
+    let before = filters("ingress");
+    assert!(before.contains("pref 7"), "{before}");
+    within(&here, async || {
+        let (_source, _) = open(&clsact("tt0"));
+        assert_ne!(filters("ingress"), before);
+        assert_ne!(filters("egress"), "");
+    });
+    assert_eq!(filters("ingress"), before);
+    assert_eq!(filters("egress"), "");
+    assert!(here.tc(&["qdisc", "show", "dev", "tt0"]).contains("clsact"));
 }
 
 #[test]
@@ -217,11 +252,12 @@ fn our_clsact_stays_while_somebody_uses_it() {
     let (here, _there) = pair();
     within(&here, async || {
         let (source, _) = open(&clsact("tt0"));
-        here.tc(&["filter", "add", "dev", "tt0", "egress", "prio", "7", "matchall", "action", "pass"]);
+        filter_of_a_stranger(&here, "tt0", TcAttachType::Egress);
         drop(source);
     });
     let left = here.tc(&["filter", "show", "dev", "tt0", "egress"]);
-    assert!(left.contains("matchall") && !left.contains("tcptrace"), "{left}");
+    assert!(left.contains("pref 7"), "{left}");
+    assert!(!left.contains("pref 49152"), "{left}");
 }
 
 #[test]
@@ -247,7 +283,7 @@ fn xdp_is_native_on_veth_and_a_second_one_is_refused() {
         assert!(error.to_string().contains("--ingress tc"), "{error}");
         drop(source);
     });
-    eventually("no program is left", || !programs_on(&here, "tt0").contains("tcptrace"));
+    eventually("no program is left", || !programs_on(&here, "tt0").contains("driver"));
 }
 
 #[test]
@@ -268,8 +304,7 @@ fn xdp_on_loopback_falls_back_to_one_tc_hook() {
     within(&here, async || {
         let (_source, notices) = open(&xdp("lo"));
         assert!(matches!(&notices[..], [Notice::XdpNotThere { .. }]), "{notices:?}");
-        let shown = programs_on(&here, "lo");
-        assert!(shown.contains("tcx/ingress") && !shown.contains("egress"), "{shown}");
+        assert!(tcx_is(&here, "lo", &["tcptrace_tc_ing"], &[]));
     });
 }
 
@@ -281,15 +316,21 @@ fn a_device_without_ethernet_gets_the_programs_for_it() {
     within(&here, async || {
         let (_source, notices) = open(&xdp("tun0"));
         assert!(matches!(&notices[..], [Notice::XdpNotThere { .. }]), "{notices:?}");
-        let shown = programs_on(&here, "tun0");
-        assert!(shown.matches("_l3").count() == 2, "{shown}");
+        for (side, name) in [
+            (TcAttachType::Ingress, "tcptrace_tc_ingress_l3"),
+            (TcAttachType::Egress, "tcptrace_tc_egress_l3"),
+        ] {
+            let id = here.enter(|| SchedClassifier::query_tcx("tun0", side).expect("TCX").1[0].id());
+            let shown = here.run("bpftool", &["prog", "show", "id", &id.to_string()]);
+            assert!(shown.contains(name), "{shown}");
+        }
     });
 }
 
 #[test]
 fn errors_name_the_interface_and_the_way_out() {
     let (here, _there) = pair();
-    here.ip(&["link", "add", "down0", "type", "dummy"]);
+    here.ip(&["link", "add", "down0", "type", "veth", "peer", "name", "down1"]);
     for (name, expected) in [
         ("tt9", "no such interface: tt9 (did you mean tt0?); tcptrace -D lists them"),
         ("down0", "interface down0 is down: ip link set down0 up"),
@@ -312,7 +353,7 @@ fn any_picks_up_an_interface_that_comes_later() {
         here.veth("late0", &there, "late1");
         let (address, server) = serve_one(&there);
         let reading = async {
-            while !programs_on(&here, "late0").contains("tcx/egress") {
+            while tcx(&here, "late0", TcAttachType::Egress).is_empty() {
                 source.next_batch(&mut inputs).await.expect("input");
             }
         };
@@ -389,10 +430,13 @@ fn nothing_is_left_after_sigkill() {
     let ready = lines.map_while(Result::ok).any(|line| line.contains("attached"));
     assert!(ready, "the child attaches");
     let shown = programs_on(&here, "tt0");
-    assert!(shown.contains("driver") && shown.contains("tcx/egress"), "{shown}");
+    assert!(shown.contains("driver"), "{shown}");
+    assert!(tcx_is(&here, "tt0", &[], &["tcptrace_tc_egr"]));
     child.kill().expect("it is there");
     child.wait().expect("it ends");
-    eventually("no program is left", || !programs_on(&here, "tt0").contains("tcptrace"));
+    eventually("no program is left", || {
+        tcx_is(&here, "tt0", &[], &[]) && !programs_on(&here, "tt0").contains("driver")
+    });
 }
 
 fn hold(path: &str) -> ! {
