@@ -43,17 +43,11 @@ impl Netns {
     pub(crate) fn enter<R: Send>(&self, f: impl FnOnce() -> R + Send) -> R {
         thread::scope(|scope| {
             let thread = scope.spawn(|| {
-                self.move_this_thread();
+                enter_path(&self.path());
                 f()
             });
             thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         })
-    }
-
-    /// For good: sockets and children that this thread makes from now on are in this namespace.
-    pub(crate) fn move_this_thread(&self) {
-        let file = File::open(self.path()).expect("the namespace is there");
-        move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network)).expect("root may enter it");
     }
 
     /// Where it can be entered from.
@@ -61,12 +55,12 @@ impl Netns {
         format!("/run/netns/{}", self.name)
     }
 
-    /// A pair of Ethernet devices, one end here and one there, both up, with 10.77.0.1/24 here and 10.77.0.2/24
-    /// there.
-    pub(crate) fn veth(&self, here: &str, other: &Self, there: &str) {
+    /// A pair of Ethernet devices, one end here and one there, both up, with 10.77.`net`.1/24 here and
+    /// 10.77.`net`.2/24 there.
+    pub(crate) fn veth(&self, here: &str, other: &Self, there: &str, net: u8) {
         self.ip(&["link", "add", here, "type", "veth", "peer", "name", there, "netns", &other.name]);
-        for (ns, device, address) in [(self, here, "10.77.0.1/24"), (other, there, "10.77.0.2/24")] {
-            ns.ip(&["addr", "add", address, "dev", device]);
+        for (ns, device, host) in [(self, here, 1), (other, there, 2)] {
+            ns.ip(&["addr", "add", &format!("10.77.{net}.{host}/24"), "dev", device]);
             ns.ip(&["link", "set", device, "up"]);
         }
     }
@@ -77,6 +71,12 @@ impl Drop for Netns {
         // While a test panics, the namespace goes on being deleted without a second panic.
         let _ = Command::new("ip").args(["netns", "del", &self.name]).status();
     }
+}
+
+/// For good: sockets and children that this thread makes from now on are in the namespace of this path.
+pub(crate) fn enter_path(path: &str) {
+    let file = File::open(path).expect("the namespace is there");
+    move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network)).expect("root may enter it");
 }
 
 fn run(program: &str, args: &[&str]) -> String {
