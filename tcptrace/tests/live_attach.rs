@@ -168,8 +168,8 @@ fn sees_a_connection(config: &LiveConfig) {
     assert!(segments[0].options.is_some_and(|o| o.mss.is_some()), "a SYN has its options");
     let fins: Vec<_> = segments.iter().filter(|s| s.flags.fin()).map(|s| s.sender).collect();
     assert_eq!(fins, [Sender::Here, Sender::There]);
-    let last = segments.last().expect("there are some");
-    assert_eq!((last.flags, last.sender), (TcpFlags::ACK, Sender::Here));
+    let end = segments.last().expect("there are some");
+    assert_eq!((end.flags, end.sender), (TcpFlags::ACK, Sender::Here));
     assert!(segments.iter().all(|s| s.flow.interface == segments[0].flow.interface));
 }
 
@@ -312,6 +312,22 @@ fn tcx_links_are_gone_after_drop() {
         drop(source);
     });
     eventually("no program is left", || tcx_is(&here, "tt0", &[], &[]));
+}
+
+#[test]
+fn two_traces_of_one_interface_run_beside_each_other() {
+    let (here, there) = pair();
+    within(&here, async || {
+        let ((first, _), (mut second, _)) = (open(&config("tt0")), open(&config("tt0")));
+        assert!(tcx_is(&here, "tt0", &["tcptrace_tc_ing"; 2], &["tcptrace_tc_egr"; 2]));
+        drop(first);
+        eventually("one is left", || tcx_is(&here, "tt0", &["tcptrace_tc_ing"], &["tcptrace_tc_egr"]));
+        let (address, server) = serve_one(&there);
+        talk_to(address);
+        server.join().expect("the server is done");
+        let inputs = read_until(&mut second, closed).await;
+        assert!(segments(&inputs)[0].flags.syn());
+    });
 }
 
 #[test]
