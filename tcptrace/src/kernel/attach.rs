@@ -48,7 +48,8 @@ pub enum AttachError {
     Load(#[from] LoadError),
     /// Somebody's XDP program is there.
     #[error(
-        "an XDP program is already on {interface} (bpftool net show dev {interface}): use --ingress tc, which runs beside it"
+        "an XDP program is already on {interface} (bpftool net show dev {interface}): use --ingress tc, \
+         which runs beside it"
     )]
     XdpThere {
         /// Where.
@@ -56,7 +57,8 @@ pub enum AttachError {
     },
     /// The older ingress qdisc is at the place of clsact.
     #[error(
-        "an ingress qdisc is on {interface}, in the place that this kernel needs for tracing what goes out: remove it (tc qdisc del dev {interface} ingress), or run 6.6 or newer"
+        "an ingress qdisc is on {interface}, in the place that this kernel needs for tracing what goes \
+         out: remove it (tc qdisc del dev {interface} ingress), or run 6.6 or newer"
     )]
     IngressQdisc {
         /// Where.
@@ -126,7 +128,8 @@ impl fmt::Display for Notice {
         match self {
             Self::XdpGeneric { interface, reason } => write!(
                 f,
-                "{interface} refuses native XDP ({reason}): using generic XDP, which is slower than --ingress tc"
+                "{interface} refuses native XDP ({reason}): using generic XDP, which is slower than \
+                 --ingress tc"
             ),
             Self::XdpNotThere { interface, why } => {
                 write!(f, "XDP is not used on {interface} ({why}): using TC there")

@@ -43,7 +43,10 @@ pub enum InterfaceError {
         name: String,
     },
     /// Its frames are neither Ethernet nor bare IP.
-    #[error("interface {name} carries {}, not Ethernet or IP: choose another one; tcptrace -D lists them", LinkType::Unsupported(*.arphrd))]
+    #[error(
+        "interface {name} carries {}, not Ethernet or IP: choose another one; tcptrace -D lists them",
+        LinkType::Unsupported(*.arphrd)
+    )]
     UnsupportedLink {
         /// Its name.
         name: String,

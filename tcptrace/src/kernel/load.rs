@@ -80,7 +80,8 @@ impl Default for LoadOptions {
 pub enum LoadError {
     /// Capabilities are missing.
     #[error(
-        "not permitted to load BPF programs: {missing} missing; run as root, or setcap cap_bpf,cap_net_admin,cap_perfmon+ep on the binary"
+        "not permitted to load BPF programs: {missing} missing; run as root, or setcap \
+         cap_bpf,cap_net_admin,cap_perfmon+ep on the binary"
     )]
     NotPermitted {
         /// Their names.
@@ -88,7 +89,8 @@ pub enum LoadError {
     },
     /// The capabilities are there and the kernel refuses all the same.
     #[error(
-        "the kernel refuses BPF although the capabilities are there ({clues}): a lockdown, a security module, a seccomp filter or a user namespace forbids it; run on the host itself"
+        "the kernel refuses BPF although the capabilities are there ({clues}): a lockdown, a security \
+         module, a seccomp filter or a user namespace forbids it; run on the host itself"
     )]
     LockedDown {
         /// What the system says about it.
@@ -105,7 +107,8 @@ pub enum LoadError {
     },
     /// The verifier said no.
     #[error(
-        "the kernel's verifier rejected {program} ({source}): {last_lines}; please report this with the kernel's version and the log (-vv)"
+        "the kernel's verifier rejected {program} ({source}): {last_lines}; please report this with the \
+         kernel's version and the log (-vv)"
     )]
     Rejected {
         /// Which program.
@@ -119,7 +122,8 @@ pub enum LoadError {
     },
     /// Kernels before 5.11 count BPF memory against `RLIMIT_MEMLOCK`.
     #[error(
-        "the limit of locked memory is too low for {what} (kernels before 5.11 count BPF memory there): run ulimit -l unlimited first, or as root with CAP_SYS_RESOURCE"
+        "the limit of locked memory is too low for {what} (kernels before 5.11 count BPF memory there): \
+         run ulimit -l unlimited first, or as root with CAP_SYS_RESOURCE"
     )]
     MemoryLimit {
         /// What did not fit.

@@ -254,7 +254,7 @@ mod tests {
     fn attributes_that_lie_about_their_length_end_the_walk() {
         let mut body = vec![0; 16];
         push_attribute(&mut body, 3, b"eth0\0");
-        push_attribute(&mut body, 0x8000 | 12, &[9]);
+        push_attribute(&mut body, 0x800c, &[9]);
         body.extend_from_slice(&[200, 0, 1, 0, 1]);
         let m = Message { kind: RTM_NEWLINK, body };
         assert_eq!(m.attribute(16, 3).map(text).as_deref(), Some("eth0"));

@@ -85,6 +85,7 @@ mod tests {
 
     const START: Timestamp = Timestamp(100);
 
+    #[expect(clippy::unnecessary_wraps, reason = "compared with what is optional")]
     fn report(records: u64, after: u64, until: u64) -> Option<LossReport> {
         Some(LossReport { records, after: Timestamp(after), until: Timestamp(until) })
     }

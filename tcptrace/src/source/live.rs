@@ -28,6 +28,7 @@ use crate::{
 use aya::maps::{MapData, RingBuf};
 use aya_log::EbpfLogger;
 use std::{
+    collections::BTreeSet,
     io, mem, thread,
     time::{Duration, Instant},
 };
@@ -129,6 +130,8 @@ pub struct LiveSource {
     log: Option<AsyncFd<EbpfLogger<&'static dyn log::Log>>>,
     watch: Watch,
     any: bool,
+    /// With `-i any`: could not be attached to, and said so once.
+    left_out: BTreeSet<u32>,
     notices: Vec<Notice>,
     gaps: Gaps,
     reorder: Reorder,
@@ -162,8 +165,10 @@ impl LiveSource {
         let now = Instant::now();
         let any = config.interfaces == Selection::Any;
         let mut attached = Attached::new(config.ingress, config.attach);
+        let mut left_out = BTreeSet::new();
         for interface in &chosen {
-            attach(&mut attached, &mut programs, interface, any, &mut notices)?;
+            let left = if any { Some(&mut left_out) } else { None };
+            attach(&mut attached, &mut programs, interface, left, &mut notices)?;
         }
         let source = Self {
             cost: CostMeter::start(&programs, now),
@@ -175,6 +180,7 @@ impl LiveSource {
             log,
             watch,
             any,
+            left_out,
             notices: Vec::new(),
             gaps: Gaps::new(start),
             reorder: Reorder::default(),
@@ -432,10 +438,12 @@ impl LiveSource {
         for change in self.watch.changes()? {
             match change {
                 Change::Interface(interface) if self.any && interface.traceable() => {
-                    attach(&mut self.attached, &mut self.programs, &interface, true, &mut self.notices)?;
+                    let left_out = Some(&mut self.left_out);
+                    attach(&mut self.attached, &mut self.programs, &interface, left_out, &mut self.notices)?;
                 }
                 Change::Interface(_) => {}
                 Change::Gone(interface) => {
+                    self.left_out.remove(&interface.index);
                     let traced = self.attached.detach(interface.index);
                     if let (Some(interface), false) = (traced, self.any) {
                         self.notices.push(Notice::Vanished { interface });
@@ -447,24 +455,25 @@ impl LiveSource {
     }
 }
 
-/// With `-i any` a single interface that cannot be attached to is left out and said so.
+/// With `-i any`, which keeps a list of those left out, a single interface that cannot be attached to is left
+/// out and said so, once.
 fn attach(
     attached: &mut Attached,
     programs: &mut Programs,
     interface: &Interface,
-    any: bool,
+    left_out: Option<&mut BTreeSet<u32>>,
     notices: &mut Vec<Notice>,
 ) -> Result<(), LiveError> {
-    match attached.attach(programs, interface, notices) {
-        Ok(()) => Ok(()),
-        Err(AttachError::Gone { .. }) if any => Ok(()),
-        Err(error @ AttachError::Load(_)) => Err(error.into()),
-        Err(error) if any => {
-            let name = interface.name.clone();
-            notices.push(Notice::LeftOut { interface: name, reason: error.to_string() });
+    match (attached.attach(programs, interface, notices), left_out) {
+        (Ok(()), _) | (Err(AttachError::Gone { .. }), Some(_)) => Ok(()),
+        (Err(error @ AttachError::Load(_)), _) | (Err(error), None) => Err(error.into()),
+        (Err(error), Some(left_out)) => {
+            if left_out.insert(interface.index) {
+                let name = interface.name.clone();
+                notices.push(Notice::LeftOut { interface: name, reason: error.to_string() });
+            }
             Ok(())
         }
-        Err(error) => Err(error.into()),
     }
 }
 

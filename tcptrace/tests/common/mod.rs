@@ -1,2 +1,2 @@
 //! What the integration tests share.
-pub mod netns;
+pub(crate) mod netns;

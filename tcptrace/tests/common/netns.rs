@@ -10,12 +10,12 @@ use std::{
 };
 
 /// One namespace of a name of its own.
-pub struct Netns {
+pub(crate) struct Netns {
     name: String,
 }
 
 impl Netns {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("tcptrace-{}-{}", process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         run("ip", &["netns", "add", &name]);
@@ -25,48 +25,42 @@ impl Netns {
     }
 
     /// `ip` in here; its output.
-    pub fn ip(&self, args: &[&str]) -> String {
+    pub(crate) fn ip(&self, args: &[&str]) -> String {
         run("ip", &[&["-n", &self.name], args].concat())
     }
 
     /// `tc` in here; its output.
-    pub fn tc(&self, args: &[&str]) -> String {
+    pub(crate) fn tc(&self, args: &[&str]) -> String {
         run("tc", &[&["-n", &self.name], args].concat())
     }
 
     /// Any program in here; its output.
-    pub fn run(&self, program: &str, args: &[&str]) -> String {
+    pub(crate) fn run(&self, program: &str, args: &[&str]) -> String {
         self.enter(|| run(program, args))
     }
 
     /// Runs `f` on a thread of its own that lives in this namespace. A panic in it is a panic here.
-    pub fn enter<R: Send>(&self, f: impl FnOnce() -> R + Send) -> R {
+    pub(crate) fn enter<R: Send>(&self, f: impl FnOnce() -> R + Send) -> R {
         thread::scope(|scope| {
             let thread = scope.spawn(|| {
-                self.move_this_thread();
+                enter_path(&self.path());
                 f()
             });
             thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         })
     }
 
-    /// For good: sockets and children that this thread makes from now on are in this namespace.
-    pub fn move_this_thread(&self) {
-        let file = File::open(self.path()).expect("the namespace is there");
-        move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network)).expect("root may enter it");
-    }
-
     /// Where it can be entered from.
-    pub fn path(&self) -> String {
+    pub(crate) fn path(&self) -> String {
         format!("/run/netns/{}", self.name)
     }
 
-    /// A pair of Ethernet devices, one end here and one there, both up, with 10.77.0.1/24 here and 10.77.0.2/24
-    /// there.
-    pub fn veth(&self, here: &str, other: &Self, there: &str) {
+    /// A pair of Ethernet devices, one end here and one there, both up, with 10.77.`net`.1/24 here and
+    /// 10.77.`net`.2/24 there.
+    pub(crate) fn veth(&self, here: &str, other: &Self, there: &str, net: u8) {
         self.ip(&["link", "add", here, "type", "veth", "peer", "name", there, "netns", &other.name]);
-        for (ns, device, address) in [(self, here, "10.77.0.1/24"), (other, there, "10.77.0.2/24")] {
-            ns.ip(&["addr", "add", address, "dev", device]);
+        for (ns, device, host) in [(self, here, 1), (other, there, 2)] {
+            ns.ip(&["addr", "add", &format!("10.77.{net}.{host}/24"), "dev", device]);
             ns.ip(&["link", "set", device, "up"]);
         }
     }
@@ -77,6 +71,12 @@ impl Drop for Netns {
         // While a test panics, the namespace goes on being deleted without a second panic.
         let _ = Command::new("ip").args(["netns", "del", &self.name]).status();
     }
+}
+
+/// For good: sockets and children that this thread makes from now on are in the namespace of this path.
+pub(crate) fn enter_path(path: &str) {
+    let file = File::open(path).expect("the namespace is there");
+    move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network)).expect("root may enter it");
 }
 
 fn run(program: &str, args: &[&str]) -> String {
