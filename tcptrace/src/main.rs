@@ -8,7 +8,8 @@ use std::{
 };
 use tcptrace::{
     cli::{Args, Command},
-    event, run,
+    event,
+    run::{self, RunError},
     sink::output::OutputError,
 };
 
