@@ -64,10 +64,13 @@ impl CostMeter {
     /// Ends a sample or a pause that is over.
     pub(super) fn step(&mut self, programs: &Programs, now: Instant) {
         if self.due().is_some_and(|due| due <= now) {
-            if matches!(self.phase, Phase::Sampling { .. }) {
-                self.stop(programs, now);
-            } else {
-                self.phase = sample(programs, now);
+            match &mut self.phase {
+                // Nothing came: statistics of nothing cost nothing, so wait for the first packets.
+                Phase::Sampling { before, end, .. } if Runs::of(programs).count == before.count => {
+                    *end = now + SAMPLE;
+                }
+                Phase::Sampling { .. } => self.stop(programs, now),
+                _ => self.phase = sample(programs, now),
             }
         }
     }

@@ -152,8 +152,11 @@ fn closed(event: &Connection, details: &mut Details<'_>) -> fmt::Result {
         None => {}
     }
     transferred(event, details)?;
-    if let Some(ns) = event.close_wait_ns {
-        details.add(format_args!("close_wait {}", Nanos(ns)))?;
+    match event.close_wait_ns {
+        // Four segments became three: the passive closer had nothing left to do.
+        Some(0) => details.add(format_args!("FIN and ACK merged"))?,
+        Some(ns) => details.add(format_args!("close_wait {}", Nanos(ns)))?,
+        None => {}
     }
     if event.half_closed {
         details.add(format_args!("half-closed for a while"))?;
