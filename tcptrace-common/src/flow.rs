@@ -254,7 +254,7 @@ mod tests {
         for port in 0..=0xffff_u32 {
             let key = FlowKey {
                 addresses: V4 { src: 0x0a00_0001, dst: 0x0a00_0002 },
-                ports: port << 16 | 80,
+                ports: port << 16 | 0x50,
                 ifindex: 2,
                 vlans: u32::MAX,
             };

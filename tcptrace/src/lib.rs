@@ -1,8 +1,10 @@
 //! tcptrace: every TCP connection on a NIC, how it opened, failed and closed.
 
 pub mod cli;
+pub mod decode;
 pub mod event;
 pub mod kernel;
+pub mod packet;
 pub mod run;
 pub mod segment;
 pub mod sink;

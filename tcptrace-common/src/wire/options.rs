@@ -26,7 +26,7 @@ const END: u8 = 0;
 const NOP: u8 = 1;
 
 /// One option and what follows it; `None` at the end of the list, which a length that cannot be is as well
-/// (net/ipv4/tcp_input.c, `tcp_parse_options`).
+/// (`net/ipv4/tcp_input.c`, `tcp_parse_options`).
 fn next(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     match *bytes {
         [] | [END, ..] => None,

@@ -3,9 +3,13 @@
 use super::object::OBJECT;
 use aya::{
     Ebpf, EbpfLoader,
+    maps::{PerCpuArray, RingBuf},
     programs::{ProgramError, SchedClassifier, TestRun as _, TestRunOptions, Xdp},
 };
-use tcptrace_common::abi::SEED_WORDS;
+use tcptrace_common::abi::{Counters, SEED_WORDS};
+
+/// [`Counters`] as 64-bit words.
+const WORDS: usize = size_of::<Counters>() / size_of::<u64>();
 
 /// What can go wrong before or during a test run.
 #[derive(Debug, thiserror::Error)]
@@ -102,6 +106,26 @@ impl Harness {
             <&SchedClassifier>::try_from(loaded)?.info()?
         };
         Ok(info.verified_instruction_count())
+    }
+
+    /// Takes everything out of the ring, as bytes.
+    pub fn drain(&mut self) -> Result<Vec<Vec<u8>>, Error> {
+        let events = self.ebpf.map_mut("EVENTS").ok_or(Error::Missing("EVENTS"))?;
+        let mut ring = RingBuf::try_from(events)?;
+        Ok(std::iter::from_fn(|| ring.next().map(|item| item.to_vec())).collect())
+    }
+
+    /// The counters of all CPUs, added up.
+    pub fn counters(&self) -> Result<Counters, Error> {
+        let map = self.ebpf.map("COUNTERS").ok_or(Error::Missing("COUNTERS"))?;
+        let per_cpu = PerCpuArray::<_, [u64; WORDS]>::try_from(map)?.get(&0, 0)?;
+        let mut sum = [0_u64; WORDS];
+        for cpu in per_cpu.iter() {
+            for (sum, count) in sum.iter_mut().zip(cpu) {
+                *sum = sum.wrapping_add(*count);
+            }
+        }
+        Ok(zerocopy::transmute!(sum))
     }
 
     /// Runs a program over `packet`, `repeat` times, with `context` (a prefix of `__sk_buff` or `xdp_md`) if given.
