@@ -4,7 +4,7 @@ pub mod cli;
 pub mod decode;
 pub mod event;
 pub mod kernel;
-pub mod packet;
+pub mod parse;
 pub mod run;
 pub mod segment;
 pub mod sink;

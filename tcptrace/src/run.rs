@@ -299,7 +299,8 @@ impl<'a> Run<'a> {
         let mut stats = Stats {
             elapsed_ns: elapsed,
             last,
-            records_lost: source.records_lost(),
+            // One that makes no sense is lost as well.
+            records_lost: source.records_lost() + source.records_undecodable(),
             events_dropped: self.output.dropped(),
             connections_open: self.tracker.open().try_into().unwrap_or(u64::MAX),
             connections: self.tracker.counts(),

@@ -5,7 +5,6 @@
 //! caller can drop [`LiveSource::next_batch`] at any time (in a `select!`) and call it again.
 
 use super::{
-    arrival::{self, Arrival},
     clock::{WallClock, monotonic_now},
     cost::CostMeter,
     counters::CountersTotal,
@@ -15,6 +14,7 @@ use super::{
     sender::sender_of,
 };
 use crate::{
+    decode::{self, Record},
     kernel::{
         attach::{AttachError, AttachMode, Attached, IngressHook, Notice},
         interface::{self, Interface, InterfaceError},
@@ -388,11 +388,11 @@ impl LiveSource {
         for _ in 0..SLICE {
             let Some(item) = self.ring.get_mut().next() else { return true };
             self.drained_bytes += item.len() as u64;
-            let arrival = arrival::read(&item);
+            let record = decode::record(&item);
             drop(item);
-            match arrival {
-                Some(arrival) => self.accept(&arrival),
-                None => self.undecodable += 1,
+            match record {
+                Ok(record) => self.accept(&record),
+                Err(_) => self.undecodable += 1,
             }
         }
         false
@@ -402,8 +402,8 @@ impl LiveSource {
         while !self.drain_slice() {}
     }
 
-    fn accept(&mut self, arrival: &Arrival) {
-        let Arrival { cpu, number, forwarded, mut segment } = *arrival;
+    fn accept(&mut self, record: &Record) {
+        let Record { cpu, number, forwarded, mut segment, .. } = *record;
         let ts = segment.ts;
         if let Some(loss) = self.gaps.observe(cpu, number, ts) {
             self.reorder.push(ts, Input::Lost(loss));

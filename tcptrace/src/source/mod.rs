@@ -1,6 +1,5 @@
 //! Where the input comes from.
 
-mod arrival;
 pub mod clock;
 mod cost;
 pub mod counters;
