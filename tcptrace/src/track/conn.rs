@@ -27,15 +27,45 @@ impl Key {
     }
 }
 
-/// The states that one side has left, with the time spent in each. Six is the longest way through figure 5
-/// of RFC 9293 that a side can take: SYN-SENT, SYN-RECEIVED, ESTABLISHED, FIN-WAIT-1, CLOSING, and one spare.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct StateLog {
-    states: [Option<State>; 6],
-    ns: [u64; 6],
+/// A time, or none, in eight bytes: half of an `Option<Timestamp>`, and there are many of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct When(u64);
+
+impl When {
+    pub(crate) const NEVER: Self = Self(u64::MAX);
+
+    pub(crate) fn get(self) -> Option<Timestamp> {
+        (self != Self::NEVER).then_some(Timestamp(self.0))
+    }
+
+    pub(crate) fn set(&mut self, ts: Timestamp) {
+        self.0 = ts.0;
+    }
+
+    /// The first time counts.
+    pub(crate) fn set_once(&mut self, ts: Timestamp) {
+        if *self == Self::NEVER {
+            self.set(ts);
+        }
+    }
 }
 
-impl StateLog {
+impl From<Option<Timestamp>> for When {
+    fn from(ts: Option<Timestamp>) -> Self {
+        ts.map_or(Self::NEVER, |ts| Self(ts.0))
+    }
+}
+
+/// States that one side has left, with the time spent in each, in the order of their beginning.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StateLog<const N: usize> {
+    ns: [u64; N],
+    states: [Option<State>; N],
+}
+
+impl<const N: usize> StateLog<N> {
+    const EMPTY: Self = Self { ns: [0; N], states: [None; N] };
+
     fn add(&mut self, state: State, ns: u64) {
         for (place, sum) in self.states.iter_mut().zip(&mut self.ns) {
             if place.is_none_or(|p| p == state) {
@@ -46,72 +76,97 @@ impl StateLog {
         }
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (State, u64)> + '_ {
+    fn iter(&self) -> impl Iterator<Item = (State, u64)> + '_ {
         self.states.iter().zip(self.ns).map_while(|(s, ns)| s.map(|s| (s, ns)))
     }
 }
 
-/// What is known of one end.
+/// What is known of one end from its opening.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Side {
+    /// When `state` was entered; never where the trace began in it.
+    pub(crate) entered: When,
+    /// SYN-SENT and SYN-RECEIVED. What comes after ESTABLISHED is in [`Closing`].
+    early: StateLog<2>,
     pub(crate) state: State,
-    /// When `state` was entered; `None` where the trace began in it.
-    pub(crate) entered: Option<Timestamp>,
+    /// The peer acknowledged its SYN.
+    pub(crate) syn_acked: bool,
     /// The sequence number of its SYN.
     pub(crate) isn: Option<SeqNum>,
     /// The end of its SYN or SYN-ACK, data in it included (RFC 7413).
     pub(crate) syn_end: Option<SeqNum>,
-    /// The peer acknowledged its SYN.
-    pub(crate) syn_acked: bool,
     /// The greatest acknowledgement it sent.
     pub(crate) acked: Option<SeqNum>,
+    pub(crate) options: Option<TcpOptions>,
+}
+
+/// What is known of one end from its closing.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Closing {
+    /// ESTABLISHED, FIN-WAIT-1, FIN-WAIT-2 or CLOSING; or ESTABLISHED, CLOSE-WAIT, LAST-ACK; and one spare.
+    late: StateLog<4>,
     /// The sequence number after its FIN.
     pub(crate) fin_end: Option<SeqNum>,
-    /// The peer acknowledged its FIN.
-    pub(crate) fin_acked: bool,
     /// Where its data ended by its RST, for the byte count.
     pub(crate) rst_seq: Option<SeqNum>,
     /// Where its data stood when it acknowledged the peer's FIN, for `half_closed`.
     pub(crate) sent_at_peer_fin: Option<SeqNum>,
+    /// The peer acknowledged its FIN.
+    pub(crate) fin_acked: bool,
     pub(crate) fins: u32,
     pub(crate) rsts: u32,
-    pub(crate) options: Option<TcpOptions>,
-    pub(crate) log: StateLog,
+}
+
+impl Closing {
+    const NONE: Self = Self {
+        late: StateLog::EMPTY,
+        fin_end: None,
+        rst_seq: None,
+        sent_at_peer_fin: None,
+        fin_acked: false,
+        fins: 0,
+        rsts: 0,
+    };
+}
+
+/// The closing of both ends. Kept apart, so that a connection that is only open does not carry it.
+#[derive(Clone, Debug)]
+pub(crate) struct Teardown {
+    sides: [Closing; 2],
+    pub(crate) first_fin: When,
+    pub(crate) first_fin_acked: When,
+    pub(crate) second_fin: When,
+    pub(crate) second_fin_acked: When,
+    pub(crate) rst: When,
+    pub(crate) first_fin_by: Option<Role>,
+    pub(crate) reset_by: Option<Role>,
+}
+
+impl Teardown {
+    /// Nothing of it seen.
+    pub(crate) const NONE: Self = Self {
+        sides: [Closing::NONE; 2],
+        first_fin: When::NEVER,
+        first_fin_acked: When::NEVER,
+        second_fin: When::NEVER,
+        second_fin_acked: When::NEVER,
+        rst: When::NEVER,
+        first_fin_by: None,
+        reset_by: None,
+    };
 }
 
 impl Side {
-    const fn new(state: State) -> Self {
-        Self {
-            state,
-            entered: None,
-            isn: None,
-            syn_end: None,
-            syn_acked: false,
-            acked: None,
-            fin_end: None,
-            fin_acked: false,
-            rst_seq: None,
-            sent_at_peer_fin: None,
-            fins: 0,
-            rsts: 0,
-            options: None,
-            log: StateLog { states: [None; 6], ns: [0; 6] },
-        }
-    }
-
-    /// Moves along one arrow. Returns the transition `(from, to, since the previous one)` if there was one.
-    pub(crate) fn apply(&mut self, evidence: Evidence, ts: Timestamp) -> Option<(State, State, Option<u64>)> {
-        let from = self.state;
-        let to = state::next(from, evidence)?;
-        let spent = self.entered.map(|entered| ts.since(entered));
-        // CLOSED and LISTEN are where a life begins and ends; how long is not the connection's.
-        if let (Some(ns), false) = (spent, matches!(from, State::Closed | State::Listen)) {
-            self.log.add(from, ns);
-        }
-        self.state = to;
-        self.entered = Some(ts);
-        Some((from, to, spent))
-    }
+    const NEW: Self = Self {
+        entered: When::NEVER,
+        early: StateLog::EMPTY,
+        state: State::Closed,
+        syn_acked: false,
+        isn: None,
+        syn_end: None,
+        acked: None,
+        options: None,
+    };
 
     /// It sent an acknowledgement of everything before `seq`.
     pub(crate) fn has_acked(&self, seq: Option<SeqNum>) -> bool {
@@ -128,34 +183,17 @@ impl Side {
     pub(crate) fn first_data(&self) -> Option<SeqNum> {
         self.isn.map(|isn| isn.plus(1))
     }
-
-    /// Octets of data it sent, modulo 2^32; `None` where either end of them was not seen.
-    pub(crate) fn bytes(&self) -> Option<u64> {
-        let end = match (self.fin_end, self.rst_seq) {
-            (Some(fin_end), _) => fin_end.plus(u32::MAX),
-            (None, rst) => rst?,
-        };
-        let n = end.0.wrapping_sub(self.first_data()?.0);
-        // A RST at the ISN itself ends before the first octet (a reset in answer to the handshake).
-        Some(if n == u32::MAX { 0 } else { u64::from(n) })
-    }
 }
 
-/// Time stamps of the handshake and the teardown.
-#[derive(Clone, Copy, Debug, Default)]
+/// Time stamps of the handshake.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Moments {
-    pub(crate) first_syn: Option<Timestamp>,
     /// The last SYN before the first SYN-ACK.
-    pub(crate) last_syn: Option<Timestamp>,
-    pub(crate) first_synack: Option<Timestamp>,
+    pub(crate) last_syn: When,
+    pub(crate) first_synack: When,
     /// The last SYN-ACK before the establishing acknowledgement.
-    pub(crate) last_synack: Option<Timestamp>,
-    pub(crate) established: Option<Timestamp>,
-    pub(crate) first_fin: Option<Timestamp>,
-    pub(crate) first_fin_acked: Option<Timestamp>,
-    pub(crate) second_fin: Option<Timestamp>,
-    pub(crate) second_fin_acked: Option<Timestamp>,
-    pub(crate) rst: Option<Timestamp>,
+    pub(crate) last_synack: When,
+    pub(crate) established: When,
 }
 
 /// One connection.
@@ -169,13 +207,13 @@ pub(crate) struct Conn {
     pub(crate) at: Moments,
     /// Client, server.
     pub(crate) sides: [Side; 2],
-    pub(crate) syns: u32,
-    pub(crate) synacks: u32,
+    pub(crate) syns: u16,
+    pub(crate) synacks: u16,
     pub(crate) vantage: Option<Vantage>,
     pub(crate) client_is_low: bool,
     pub(crate) flags: ConnFlags,
-    pub(crate) first_fin_by: Option<Role>,
-    pub(crate) reset_by: Option<Role>,
+    /// From the first FIN or RST on.
+    teardown: Option<Box<Teardown>>,
 }
 
 /// The yes-or-no facts of a connection.
@@ -222,15 +260,19 @@ impl Conn {
             id,
             start: first.ts,
             last: first.ts,
-            at: Moments::default(),
-            sides: [Side::new(State::Closed), Side::new(State::Closed)],
+            at: Moments {
+                last_syn: When::NEVER,
+                first_synack: When::NEVER,
+                last_synack: When::NEVER,
+                established: When::NEVER,
+            },
+            sides: [Side::NEW; 2],
             syns: 0,
             synacks: 0,
             vantage: None,
             client_is_low: src_is_low == (sender == Role::Client),
             flags: ConnFlags::default(),
-            first_fin_by: None,
-            reset_by: None,
+            teardown: None,
         }
     }
 
@@ -240,6 +282,68 @@ impl Conn {
 
     pub(crate) fn side_mut(&mut self, role: Role) -> &mut Side {
         &mut self.sides[index(role)]
+    }
+
+    /// When the first SYN passed: a connection that is not partial starts with it.
+    pub(crate) fn first_syn(&self) -> When {
+        When::from((!self.flags.partial).then_some(self.start))
+    }
+
+    /// How it closes, as far as that was seen.
+    pub(crate) fn teardown(&self) -> &Teardown {
+        static NONE: Teardown = Teardown::NONE;
+        self.teardown.as_deref().unwrap_or(&NONE)
+    }
+
+    pub(crate) fn teardown_mut(&mut self) -> &mut Teardown {
+        self.teardown.get_or_insert_with(|| Box::new(Teardown::NONE))
+    }
+
+    pub(crate) fn closing(&self, role: Role) -> &Closing {
+        &self.teardown().sides[index(role)]
+    }
+
+    pub(crate) fn closing_mut(&mut self, role: Role) -> &mut Closing {
+        &mut self.teardown_mut().sides[index(role)]
+    }
+
+    /// Moves one side along one arrow. Returns the transition `(from, to, since the previous one)` if there was one.
+    pub(crate) fn apply(
+        &mut self,
+        role: Role,
+        evidence: Evidence,
+        ts: Timestamp,
+    ) -> Option<(State, State, Option<u64>)> {
+        let side = self.side_mut(role);
+        let from = side.state;
+        let to = state::next(from, evidence)?;
+        let spent = side.entered.get().map(|entered| ts.since(entered));
+        side.state = to;
+        side.entered.set(ts);
+        match (from, spent) {
+            // CLOSED and LISTEN are where a life begins and ends; how long is not the connection's.
+            (State::Closed | State::Listen, _) | (_, None) => {}
+            (State::SynSent | State::SynReceived, Some(ns)) => side.early.add(from, ns),
+            (_, Some(ns)) => self.closing_mut(role).late.add(from, ns),
+        }
+        Some((from, to, spent))
+    }
+
+    /// The states that a side has left, with the nanoseconds spent in each.
+    pub(crate) fn state_times(&self, role: Role) -> impl Iterator<Item = (State, u64)> + '_ {
+        self.side(role).early.iter().chain(self.closing(role).late.iter())
+    }
+
+    /// Octets of data a side sent, modulo 2^32; `None` where either end of them was not seen.
+    pub(crate) fn bytes(&self, role: Role) -> Option<u64> {
+        let closing = self.closing(role);
+        let end = match (closing.fin_end, closing.rst_seq) {
+            (Some(fin_end), _) => fin_end.plus(u32::MAX),
+            (None, rst) => rst?,
+        };
+        let n = end.0.wrapping_sub(self.side(role).first_data()?.0);
+        // A RST at the ISN itself ends before the first octet (a reset in answer to the handshake).
+        Some(if n == u32::MAX { 0 } else { u64::from(n) })
     }
 
     /// Who sent a segment whose source is (or is not) the low end of the key.

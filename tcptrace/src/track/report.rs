@@ -1,7 +1,7 @@
 //! From a connection to the events that tell of it.
 
 use super::{
-    conn::{Conn, Misfit, Side, peer},
+    conn::{Conn, Misfit, Side, When, peer},
     state::Evidence,
 };
 use crate::{
@@ -97,7 +97,7 @@ impl Out<'_> {
         ts: Timestamp,
         inferred: bool,
     ) {
-        let Some((from, to, since)) = conn.side_mut(role).apply(evidence, ts) else { return };
+        let Some((from, to, since)) = conn.apply(role, evidence, ts) else { return };
         if self.wants.transitions {
             let common = self.common(conn, ts);
             (self.sink)(Event::Transition(Transition {
@@ -163,8 +163,8 @@ impl Out<'_> {
         let event = Event::Established(Established {
             common: self.common(conn, ts),
             times: handshake_times(conn),
-            syn_retransmits: conn.syns.saturating_sub(1),
-            synack_retransmits: conn.synacks.saturating_sub(1),
+            syn_retransmits: conn.syns.saturating_sub(1).into(),
+            synack_retransmits: conn.synacks.saturating_sub(1).into(),
             client_isn: client.isn.map(|s| s.0),
             server_isn: server.isn.map(|s| s.0),
             client_options: client.options.map(options),
@@ -191,52 +191,56 @@ impl Out<'_> {
 
 fn describe(common: Common, conn: &Conn, outcome: Outcome, reset_phase: Option<ResetPhase>) -> Connection {
     let [client, server] = &conn.sides;
-    let at = &conn.at;
-    let span = |from: Option<Timestamp>, to: Option<Timestamp>| Some(to?.since(from?));
+    let [client_end, server_end] = [conn.closing(Role::Client), conn.closing(Role::Server)];
+    let teardown = conn.teardown();
     let sequential = !conn.flags.simultaneous_close;
-    let teardown_start = [at.first_fin, at.rst].into_iter().flatten().min();
+    let closing = [teardown.first_fin, teardown.rst].into_iter().filter_map(When::get).min();
     Connection {
         partial: conn.flags.partial,
         direction_inferred: conn.flags.direction_inferred,
         outcome,
-        closed_by: conn.first_fin_by.map(|role| match (conn.flags.simultaneous_close, role) {
+        closed_by: teardown.first_fin_by.map(|role| match (conn.flags.simultaneous_close, role) {
             (true, _) => ClosedBy::Both,
             (false, Role::Client) => ClosedBy::Client,
             (false, Role::Server) => ClosedBy::Server,
         }),
-        reset_by: conn.reset_by,
+        reset_by: teardown.reset_by,
         reset_phase,
         half_closed: conn.flags.half_closed,
         simultaneous_open: conn.flags.simultaneous_open,
         start: conn.start,
         times: handshake_times(conn),
-        first_fin_to_ack_ns: span(at.first_fin, at.first_fin_acked),
-        close_wait_ns: if sequential { span(at.first_fin_acked, at.second_fin) } else { None },
-        second_fin_to_ack_ns: span(at.second_fin, at.second_fin_acked),
-        teardown_ns: span(teardown_start, Some(conn.last)),
-        lifetime_ns: span(at.first_syn, Some(conn.last)),
-        client_bytes: client.bytes(),
-        server_bytes: server.bytes(),
+        first_fin_to_ack_ns: span(teardown.first_fin, teardown.first_fin_acked),
+        close_wait_ns: if sequential { span(teardown.first_fin_acked, teardown.second_fin) } else { None },
+        second_fin_to_ack_ns: span(teardown.second_fin, teardown.second_fin_acked),
+        teardown_ns: span(closing.into(), Some(conn.last).into()),
+        lifetime_ns: span(conn.first_syn(), Some(conn.last).into()),
+        client_bytes: conn.bytes(Role::Client),
+        server_bytes: conn.bytes(Role::Server),
         bytes_mod_4gib: may_have_wrapped(conn),
-        syn_retransmits: conn.syns.saturating_sub(1),
-        synack_retransmits: conn.synacks.saturating_sub(1),
-        client_fins: client.fins,
-        server_fins: server.fins,
-        client_rsts: client.rsts,
-        server_rsts: server.rsts,
+        syn_retransmits: conn.syns.saturating_sub(1).into(),
+        synack_retransmits: conn.synacks.saturating_sub(1).into(),
+        client_fins: client_end.fins,
+        server_fins: server_end.fins,
+        client_rsts: client_end.rsts,
+        server_rsts: server_end.rsts,
         client_isn: client.isn.map(|s| s.0),
         server_isn: server.isn.map(|s| s.0),
         client_state: client.state,
         server_state: server.state,
-        client_state_ns: StateTimes(client.log.iter().collect()),
-        server_state_ns: StateTimes(server.log.iter().collect()),
+        client_state_ns: StateTimes(conn.state_times(Role::Client).collect()),
+        server_state_ns: StateTimes(conn.state_times(Role::Server).collect()),
         common,
     }
 }
 
+/// Nanoseconds between two times that were both seen.
+fn span(from: When, to: When) -> Option<u64> {
+    Some(to.get()?.since(from.get()?))
+}
+
 fn handshake_times(conn: &Conn) -> HandshakeTimes {
     let at = &conn.at;
-    let span = |from: Option<Timestamp>, to: Option<Timestamp>| Some(to?.since(from?));
     let syn_to_synack_ns = span(at.last_syn, at.first_synack);
     let synack_to_ack_ns = span(at.last_synack, at.established);
     let (network_rtt_ns, local_stack_ns) = match conn.vantage {
@@ -245,10 +249,10 @@ fn handshake_times(conn: &Conn) -> HandshakeTimes {
         Some(Vantage::Middle) | None => (None, None),
     };
     HandshakeTimes {
-        syn_to_established_ns: span(at.first_syn, at.established),
+        syn_to_established_ns: span(conn.first_syn(), at.established),
         syn_to_synack_ns,
         synack_to_ack_ns,
-        syn_retry_ns: span(at.first_syn, at.last_syn),
+        syn_retry_ns: span(conn.first_syn(), at.last_syn),
         network_rtt_ns,
         local_stack_ns,
     }
@@ -262,7 +266,7 @@ fn may_have_wrapped(conn: &Conn) -> bool {
     const BYTES_PER_SECOND: u128 = 50_000_000_000;
     let ns = u128::from(conn.last.since(conn.start));
     let by_link = ns * BYTES_PER_SECOND / 1_000_000_000;
-    let round_trip = conn.at.established.zip(conn.at.last_syn).map(|(ack, syn)| u128::from(ack.since(syn)));
+    let round_trip = span(conn.at.last_syn, conn.at.established).map(u128::from);
     let by_window = round_trip.map_or(u128::MAX, |rtt| {
         let scale = conn.sides.iter().map(max_scale).max().unwrap_or(0);
         (65_535 << scale) * (ns / rtt.max(1) + 1)

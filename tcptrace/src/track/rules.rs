@@ -2,7 +2,7 @@
 //! by hand, and what fits moves the states. A segment that does not fit is an anomaly and changes nothing.
 
 use super::{
-    conn::{Conn, Misfit, peer},
+    conn::{Conn, Misfit, When, peer},
     report::Out,
     state::{self, Evidence},
 };
@@ -43,7 +43,7 @@ pub(crate) fn are_impossible(flags: TcpFlags) -> bool {
 /// Judges `seg`, sent by `role`, and moves the states.
 pub(crate) fn segment(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) -> After {
     let judged = if seg.flags.rst() {
-        conn.side_mut(role).rsts += 1;
+        conn.closing_mut(role).rsts += 1;
         rst(conn, role, seg, out)
     } else if seg.flags.syn() {
         if seg.flags.ack() { synack(conn, role, seg, out) } else { Ok(syn(conn, role, seg, out)) }
@@ -69,9 +69,9 @@ fn syn(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) -> After {
         return After::Restarts(outcome);
     }
     if role == Role::Client {
-        conn.syns += 1;
-        if conn.at.first_synack.is_none() {
-            conn.at.last_syn = Some(seg.ts);
+        conn.syns = conn.syns.saturating_add(1);
+        if conn.at.first_synack == When::NEVER {
+            conn.at.last_syn.set(seg.ts);
         }
     }
     if crossing {
@@ -85,8 +85,7 @@ fn syn(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) -> After {
 /// The first segment of a connection is a SYN.
 pub(crate) fn first_syn(conn: &mut Conn, seg: &Segment, out: &mut Out<'_>) {
     conn.syns = 1;
-    conn.at.first_syn = Some(seg.ts);
-    conn.at.last_syn = Some(seg.ts);
+    conn.at.last_syn.set(seg.ts);
     open_side(conn, Role::Client, seg);
     out.transition(conn, Role::Client, Evidence::SentSyn, seg.ts, false);
     out.transition(conn, Role::Server, Evidence::PresumedListening, seg.ts, true);
@@ -111,7 +110,7 @@ pub(crate) fn first_midstream(conn: &mut Conn, seg: &Segment, out: &mut Out<'_>)
 /// A change that happened at an unknown time before `ts`.
 fn presume(conn: &mut Conn, role: Role, evidence: Evidence, ts: Timestamp, out: &mut Out<'_>) {
     out.transition(conn, role, evidence, ts, true);
-    conn.side_mut(role).entered = None;
+    conn.side_mut(role).entered = When::NEVER;
 }
 
 /// Notes the numbers and options of a SYN or SYN-ACK. Data in it (RFC 7413) counts from the SYN on.
@@ -143,10 +142,10 @@ fn synack(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) -> Resu
         // Before establishment the newer number counts: the client answers whichever it got.
         out.anomaly(conn, role, seg, misfit);
     }
-    conn.synacks += 1;
-    conn.at.first_synack.get_or_insert(seg.ts);
+    conn.synacks = conn.synacks.saturating_add(1);
+    conn.at.first_synack.set_once(seg.ts);
     if !conn.flags.established {
-        conn.at.last_synack = Some(seg.ts);
+        conn.at.last_synack.set(seg.ts);
     }
     if known.is_none() || moved {
         open_side(conn, role, seg);
@@ -161,8 +160,8 @@ fn synack(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) -> Resu
 /// Everything without SYN and RST: the third segment, the acknowledgement of a FIN, the FIN itself.
 fn ack_or_fin(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) -> Result<After, Misfit> {
     let other = *conn.side(peer(role));
-    if other.fin_end.is_some_and(|end| seg.ack.after(end)) {
-        return Err((Reason::AckBeyondSent, other.fin_end.map(|s| s.0)));
+    if let Some(end) = conn.closing(peer(role)).fin_end.filter(|&end| seg.ack.after(end)) {
+        return Err((Reason::AckBeyondSent, Some(end.0)));
     }
     let handshaking = !state::is_synchronized(conn.side(role).state);
     if let (true, Some(first)) = (handshaking, other.first_data())
@@ -171,8 +170,8 @@ fn ack_or_fin(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) -> 
         return Err((Reason::HandshakeAckMismatch, Some(first.0)));
     }
     if seg.flags.fin() {
-        let known = conn.side(role).fin_end;
-        conn.side_mut(role).fins += 1;
+        let known = conn.closing(role).fin_end;
+        conn.closing_mut(role).fins += 1;
         if known.is_some_and(|end| end != seg.end()) {
             return Err((Reason::FinMoved, known.map(|s| s.0)));
         }
@@ -183,7 +182,7 @@ fn ack_or_fin(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) -> 
     }
     synchronize(conn, role, seg, out);
     acknowledge_fin(conn, role, seg.ts, Some(seg), out);
-    if seg.flags.fin() && conn.side(role).fin_end.is_none() {
+    if seg.flags.fin() && conn.closing(role).fin_end.is_none() {
         fin(conn, role, seg, out);
     }
     Ok(if conn.is_over() { After::Ends(Outcome::Closed, None) } else { After::Goes })
@@ -228,7 +227,7 @@ fn establishes_exactly(conn: &Conn, role: Role, seg: &Segment) -> bool {
 /// Reports the establishment, with its time where `exact`.
 fn establish(conn: &mut Conn, ts: Timestamp, exact: bool, out: &mut Out<'_>) {
     conn.flags.established = true;
-    conn.at.established = exact.then_some(ts);
+    conn.at.established = exact.then_some(ts).into();
     out.established(conn, ts);
 }
 
@@ -247,17 +246,19 @@ fn infer_open(conn: &mut Conn, role: Role, ts: Timestamp, out: &mut Out<'_>) {
 /// `by` is the segment that shows it, or `None` where the acknowledgement came before we saw the FIN.
 fn acknowledge_fin(conn: &mut Conn, role: Role, ts: Timestamp, by: Option<&Segment>, out: &mut Out<'_>) {
     let closer = peer(role);
-    let other = *conn.side(closer);
-    if other.fin_acked || !conn.side(role).has_acked(other.fin_end) {
+    let fin = conn.closing(closer);
+    if fin.fin_acked || !conn.side(role).has_acked(fin.fin_end) {
         return;
     }
     infer_open(conn, role, ts, out);
-    conn.side_mut(closer).fin_acked = true;
-    conn.side_mut(role).sent_at_peer_fin = by.map(|seg| seg.seq.plus(seg.payload_len));
-    if conn.first_fin_by == Some(closer) {
-        conn.at.first_fin_acked = by.map(|seg| seg.ts);
+    conn.closing_mut(closer).fin_acked = true;
+    conn.closing_mut(role).sent_at_peer_fin = by.map(|seg| seg.seq.plus(seg.payload_len));
+    let teardown = conn.teardown_mut();
+    let acked = When::from(by.map(|seg| seg.ts));
+    if teardown.first_fin_by == Some(closer) {
+        teardown.first_fin_acked = acked;
     } else {
-        conn.at.second_fin_acked = by.map(|seg| seg.ts);
+        teardown.second_fin_acked = acked;
     }
     out.transition(conn, role, Evidence::AckedPeerFin, ts, false);
     out.transition(conn, closer, Evidence::OwnFinAcked, ts, false);
@@ -268,14 +269,17 @@ fn fin(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) {
     if conn.side(role).state != State::SynReceived {
         infer_open(conn, role, seg.ts, out);
     }
-    conn.side_mut(role).fin_end = Some(seg.end());
-    if conn.first_fin_by.is_none() {
-        conn.first_fin_by = Some(role);
-        conn.at.first_fin = Some(seg.ts);
+    conn.closing_mut(role).fin_end = Some(seg.end());
+    let answered = conn.closing(peer(role)).fin_acked;
+    let went_on = went_on(conn, role, seg);
+    let teardown = conn.teardown_mut();
+    if teardown.first_fin_by.is_none() {
+        teardown.first_fin_by = Some(role);
+        teardown.first_fin.set(seg.ts);
     } else {
-        conn.at.second_fin = Some(seg.ts);
-        conn.flags.simultaneous_close = !conn.side(peer(role)).fin_acked;
-        conn.flags.half_closed = !conn.flags.simultaneous_close && went_on(conn, role, seg);
+        teardown.second_fin.set(seg.ts);
+        conn.flags.simultaneous_close = !answered;
+        conn.flags.half_closed = answered && went_on;
     }
     out.transition(conn, role, Evidence::SentFin, seg.ts, false);
     // Reordering can show the acknowledgement before the FIN.
@@ -284,8 +288,10 @@ fn fin(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) {
 
 /// Data or time lay between the passive closer's acknowledgement and its own FIN.
 fn went_on(conn: &Conn, role: Role, seg: &Segment) -> bool {
-    let data = conn.side(role).sent_at_peer_fin.is_some_and(|sent| seg.seq.plus(seg.payload_len).after(sent));
-    let waited = conn.at.first_fin_acked.is_some_and(|acked| seg.ts.since(acked) >= HALF_CLOSE_NS);
+    let data =
+        conn.closing(role).sent_at_peer_fin.is_some_and(|sent| seg.seq.plus(seg.payload_len).after(sent));
+    let waited =
+        conn.teardown().first_fin_acked.get().is_some_and(|acked| seg.ts.since(acked) >= HALF_CLOSE_NS);
     data || waited
 }
 
@@ -297,10 +303,11 @@ fn rst(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) -> Result<
     } else {
         (rst_in_handshake(conn, role, seg)?, None)
     };
-    conn.at.rst = Some(seg.ts);
-    conn.reset_by = Some(role);
+    let teardown = conn.teardown_mut();
+    teardown.rst.set(seg.ts);
+    teardown.reset_by = Some(role);
     if phase.is_some() {
-        conn.side_mut(role).rst_seq = Some(seg.seq);
+        conn.closing_mut(role).rst_seq = Some(seg.seq);
     }
     out.transition(conn, role, Evidence::Reset, seg.ts, false);
     out.transition(conn, peer(role), Evidence::Reset, seg.ts, false);
@@ -336,11 +343,12 @@ fn rst_when_open(conn: &Conn, role: Role, seg: &Segment) -> Result<(Outcome, Opt
         (None, first) => first,
     };
     // A RST one before the end is taken after a FIN (net/ipv4/tcp_input.c, tcp_reset_check).
-    let at_fin = own.fin_end.is_some_and(|end| seg.seq.plus(1) == end);
+    let (own_end, other_end) = (conn.closing(role), conn.closing(peer(role)));
+    let at_fin = own_end.fin_end.is_some_and(|end| seg.seq.plus(1) == end);
     if near.is_some_and(|near| near.after(seg.seq)) && !at_fin {
         return Err((Reason::RstOutOfWindow, near.map(|s| s.0)));
     }
-    let phase = match (own.fin_end.is_some(), other.fin_end.is_some()) {
+    let phase = match (own_end.fin_end.is_some(), other_end.fin_end.is_some()) {
         (false, false) => ResetPhase::Established,
         (true, true) => ResetPhase::AfterClose,
         _ => ResetPhase::Closing,

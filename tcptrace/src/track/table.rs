@@ -30,6 +30,10 @@ struct Entry {
     next: u32,
 }
 
+/// What one connection takes in the slab while it is open.
+#[cfg(test)]
+pub(crate) const ENTRY_BYTES: usize = size_of::<Entry>();
+
 /// The ends of one list, oldest first.
 #[derive(Clone, Copy, Debug)]
 struct Ends {
