@@ -1,8 +1,8 @@
-//! What a packet costs in the kernel programs, by `BPF_PROG_TEST_RUN`, against the shortest way through the same
-//! program: a packet that is not IP. Interleaved rounds, medians. Needs root.
+//! What a packet costs in the kernel programs, by `BPF_PROG_TEST_RUN`, against an empty program of the same type.
+//! Interleaved rounds, medians. Needs root. Whatever else runs on the machine is in the figures.
 #![expect(clippy::print_stdout, reason = "the table is what this program is for")]
 
-#[expect(dead_code, missing_docs, clippy::cast_possible_truncation, reason = "shared with the tests")]
+#[expect(dead_code, clippy::cast_possible_truncation, reason = "shared with the tests")]
 #[path = "../tests/packets/mod.rs"]
 mod packets;
 
@@ -22,7 +22,7 @@ fn median(mut values: Vec<u64>) -> u64 {
 fn main() -> Result<(), Box<dyn Error>> {
     let mut rng = Rng(1);
     let seeds: [u64; SEED_WORDS] = std::array::from_fn(|_| rng.next());
-    // A ring that is full soon: a record costs what it costs to make it, and to be refused.
+    // Large enough for all records of a round.
     let mut harness = Harness::load(&seeds, 1 << 16, 1 << 24)?;
     let data = Frame { flags: 0x18, payload: 500, ..Frame::default() };
     let packets = [

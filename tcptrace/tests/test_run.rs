@@ -1,7 +1,7 @@
 //! The real kernel programs over generated packets, compared record for record and count for count with the same
 //! code in user space. Needs root and BPF: without them these tests fail.
+#![expect(clippy::cast_possible_truncation, reason = "small numbers of generated packets")]
 
-#[expect(missing_docs, clippy::cast_possible_truncation, reason = "fields named as on the wire")]
 mod packets;
 
 use packets::{Frame, Rng};
@@ -35,7 +35,8 @@ impl Pair {
         let egress = matches!(program, Program::TcEgress | Program::TcEgressL3);
         // BPF_PROG_TEST_RUN gives a packet the namespace's loopback device, which is number 1.
         let sighting = Sighting { ifindex: 1, egress, forwarded: false };
-        Self { harness, parser: Parser::new(buckets as usize, seeds), program, sighting, runs: 0 }
+        let parser = Parser::new(buckets as usize, seeds);
+        Self { harness, parser, program, sighting, runs: 0 }
     }
 
     fn link(&self) -> Link {
@@ -91,7 +92,7 @@ fn all_flag_combinations() {
         let mut pair = Pair::new(program, 64);
         for flags in 0..512_u16 {
             for ipv6 in [false, true] {
-                let frame = Frame { flags, ipv6, ..Frame::default() };
+                let frame = Frame { ipv6, flags, ..Frame::default() };
                 let record = pair.show(&format!("flags {flags:#x}"), &frame.bytes());
                 if flags & 7 != 0 {
                     assert_eq!(record.map(|record| record.segment.flags.0), Some(flags));
@@ -113,7 +114,7 @@ fn vlan_tags_extension_headers_options_and_padding() {
                         let frame = Frame {
                             flags: 2,
                             ipv6,
-                            vlans: vec![0x2000 | 100; tags],
+                            vlans: vec![0x2064; tags],
                             extensions: vec![60; if ipv6 { extensions } else { 0 }],
                             ip_options: if ipv6 { 0 } else { extensions * 4 },
                             options: (0..options * 4).collect(),

@@ -49,7 +49,7 @@ fn every_field_of_a_segment() {
     let Parsed::V4(packet) = of(&frame(&[], 0x0800, &v4(&TCP)), Link::Ethernet) else {
         panic!("not parsed");
     };
-    assert_eq!(packet.ports, 8080 << 16 | 80);
+    assert_eq!(packet.ports, 0x1f90_0050);
     assert_eq!((packet.seq, packet.ack), (SeqNum(256), SeqNum(512)));
     assert_eq!(packet.flags, TcpFlags(0x112));
     assert_eq!((packet.window, packet.ttl, packet.payload_len), (0x2000, 61, 0));

@@ -1,6 +1,6 @@
 //! Packets for tests, built byte by byte.
 
-/// SplitMix64: seeded, so that a failure repeats.
+/// `SplitMix64`: seeded, so that a failure repeats.
 pub(crate) struct Rng(pub(crate) u64);
 
 impl Rng {
