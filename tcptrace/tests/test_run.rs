@@ -378,3 +378,19 @@ fn a_packet_that_nearly_fills_a_page() {
         pair.finish();
     }
 }
+
+#[test]
+fn the_log_is_there_only_when_asked_for() {
+    let frame = Frame { flags: 2, ..Frame::default() }.bytes();
+    let mut walked = Vec::new();
+    for log in [0, 1] {
+        let mut harness = Harness::load_with_log(&[1; SEED_WORDS], 64, 1 << 16, log)
+            .unwrap_or_else(|error| panic!("KERNEL_LOG {log}: {error}"));
+        harness.run(Program::TcIngress, &frame, None, 1).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(harness.drain().unwrap_or_else(|error| panic!("{error}")).len(), 1);
+        walked.push(
+            harness.verified_instructions(Program::TcIngress).unwrap_or_else(|error| panic!("{error}")),
+        );
+    }
+    assert!(walked[0] < walked[1], "the verifier must have dropped the log: {walked:?}");
+}

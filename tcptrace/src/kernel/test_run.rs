@@ -84,10 +84,21 @@ impl Harness {
     /// Loads all programs with a pending table of `buckets` (a power of two) and a ring of `ring_bytes` (a power of
     /// two of pages).
     pub fn load(seeds: &[u64; SEED_WORDS], buckets: u32, ring_bytes: u32) -> Result<Self, Error> {
+        Self::load_with_log(seeds, buckets, ring_bytes, 0)
+    }
+
+    /// The same, with `KERNEL_LOG` set to `log`.
+    pub fn load_with_log(
+        seeds: &[u64; SEED_WORDS],
+        buckets: u32,
+        ring_bytes: u32,
+        log: u8,
+    ) -> Result<Self, Error> {
         let mask = buckets - 1;
         let mut ebpf = EbpfLoader::new()
             .override_global("SEEDS", &seeds[..], true)
             .override_global("PENDING_MASK", &mask, true)
+            .override_global("KERNEL_LOG", &log, true)
             .map_max_entries("PENDING", buckets)
             .map_max_entries("EVENTS", ring_bytes)
             .load(OBJECT)?;
