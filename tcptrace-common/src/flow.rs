@@ -150,9 +150,25 @@ impl<A: Addresses> FlowKey<A> {
     #[inline(always)]
     #[must_use]
     pub fn hash(self, seeds: &impl Seeds) -> FlowHash {
-        let tag = self.half(seeds, KEYS);
+        FlowHash { bucket: self.bucket(seeds), tag: self.tag(seeds) }
+    }
+
+    /// [`FlowHash::bucket`] alone.
+    #[inline(always)]
+    #[must_use]
+    pub fn bucket(self, seeds: &impl Seeds) -> u32 {
+        self.half(seeds, 0)
+    }
+
+    /// [`FlowHash::tag`] alone.
+    #[inline(always)]
+    #[must_use]
+    pub fn tag(self, seeds: &impl Seeds) -> u32 {
         // 0 is a free slot. The tag 1 is thus twice as likely as any other.
-        FlowHash { bucket: self.half(seeds, 0), tag: if tag == 0 { 1 } else { tag } }
+        match self.half(seeds, KEYS) {
+            0 => 1,
+            tag => tag,
+        }
     }
 
     /// One of the two hashes, with the keys from `first` on. The family is a word too, so that flows of both
@@ -258,7 +274,7 @@ mod tests {
                 ifindex: 2,
                 vlans: u32::MAX,
             };
-            load[key.hash(&seeds).bucket as usize & 4095] += 1;
+            load[key.hash(&seeds).bucket as usize % 4096] += 1;
         }
         let fullest: Vec<&u32> = load.iter().filter(|&&flows| flows > 64).collect();
         assert!(fullest.is_empty(), "buckets with more than four times the average: {fullest:?}");

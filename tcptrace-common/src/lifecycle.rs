@@ -108,7 +108,13 @@ where
     if !packet.flags.ack() {
         return false;
     }
-    reached(packet.key(ifindex).hash(seeds), packet.ack, table)
+    let key = packet.key(ifindex);
+    let Some(mut slots) = table.bucket(key.bucket(seeds)) else {
+        return false;
+    };
+    // Most buckets are empty most of the time, and then the tag, half of the hash, is not needed.
+    (0..BUCKET_WORDS).fold(0, |any, slot| any | slots.get(slot)) != 0
+        && clear_reached(&mut slots, key.tag(seeds), packet.ack)
 }
 
 /// The flow `own` waited for `ack`, or for a number before it; not from now on.

@@ -2,6 +2,8 @@
 #![no_std]
 #![no_main]
 #![expect(unsafe_code, reason = "kernel memory, helpers, and symbols that the loader finds by name")]
+#![expect(clippy::inline_always, reason = "few functions with small stacks: the verifier's limits")]
+#![expect(clippy::needless_pass_by_value, reason = "aya's macros pass the context so")]
 
 mod hook;
 mod maps;

@@ -37,7 +37,18 @@ pub(crate) struct Work {
     pub(crate) options_at: u32,
     pub(crate) own: FlowHash,
     pub(crate) peer: FlowHash,
-    scratch: u64,
+}
+
+/// One set of short-lived buffers per CPU.
+#[map]
+static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
+
+/// A map of its own, so that no reference to [`Work`] covers it.
+#[repr(C)]
+struct Scratch {
+    /// For [`forget`].
+    number: u64,
+    /// For [`header_area`].
     header: [u8; HEADER_AREA],
 }
 
@@ -47,9 +58,9 @@ pub(crate) const HEADER_AREA: usize = 40;
 /// Where the kernel may copy [`HEADER_AREA`] bytes of a packet to.
 #[inline(always)]
 pub(crate) fn header_area() -> Option<*mut u8> {
-    let work = WORK.get_ptr_mut(0)?;
+    let scratch = SCRATCH.get_ptr_mut(0)?;
     // SAFETY: the kernel's pointer to this CPU's value is valid while the program runs.
-    Some(unsafe { &raw mut (*work).header }.cast())
+    Some(unsafe { &raw mut (*scratch).header }.cast())
 }
 
 /// This CPU's workplace, on the terms of [`counters`].
@@ -81,7 +92,7 @@ pub(crate) fn kernel_log() -> bool {
 }
 
 /// This CPU's counters. Nothing else runs our programs on this CPU meanwhile: hooks run with soft interrupts
-/// off (a PREEMPT_RT kernel may interleave two, and then a count can be lost).
+/// off (a `PREEMPT_RT` kernel may interleave two, and then a count can be lost).
 #[inline(always)]
 pub(crate) fn counters() -> Option<&'static mut Counters> {
     let counters = COUNTERS.get_ptr_mut(0)?;
@@ -93,15 +104,15 @@ pub(crate) fn counters() -> Option<&'static mut Counters> {
 #[inline(always)]
 #[expect(clippy::cast_possible_truncation, reason = "the target has 64 bits")]
 pub(crate) fn forget(n: usize) -> usize {
-    let Some(work) = WORK.get_ptr_mut(0) else {
+    let Some(scratch) = SCRATCH.get_ptr_mut(0) else {
         return 0;
     };
     // SAFETY: the kernel's pointer to this CPU's value is valid while the program runs.
-    let scratch = unsafe { &raw mut (*work).scratch };
+    let number = unsafe { &raw mut (*scratch).number };
     // SAFETY: as above.
-    unsafe { scratch.write_volatile(n as u64) };
+    unsafe { number.write_volatile(n as u64) };
     // SAFETY: as above; volatile, or the compiler would see through it.
-    unsafe { scratch.read_volatile() as usize }
+    unsafe { number.read_volatile() as usize }
 }
 
 /// [`SEEDS`] as the loader set them.

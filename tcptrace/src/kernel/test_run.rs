@@ -1,10 +1,15 @@
 //! Runs the kernel programs over given packets by `BPF_PROG_TEST_RUN`, for tests and benchmarks. Needs root.
+#![expect(unsafe_code, reason = "loading an empty program is a bare system call")]
 
 use super::object::OBJECT;
 use aya::{
     Ebpf, EbpfLoader,
     maps::{PerCpuArray, RingBuf},
     programs::{ProgramError, SchedClassifier, TestRun as _, TestRunOptions, Xdp},
+};
+use std::{
+    io,
+    os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
 };
 use tcptrace_common::abi::{Counters, SEED_WORDS};
 
@@ -79,10 +84,21 @@ impl Harness {
     /// Loads all programs with a pending table of `buckets` (a power of two) and a ring of `ring_bytes` (a power of
     /// two of pages).
     pub fn load(seeds: &[u64; SEED_WORDS], buckets: u32, ring_bytes: u32) -> Result<Self, Error> {
+        Self::load_with_log(seeds, buckets, ring_bytes, 0)
+    }
+
+    /// The same, with `KERNEL_LOG` set to `log`.
+    pub fn load_with_log(
+        seeds: &[u64; SEED_WORDS],
+        buckets: u32,
+        ring_bytes: u32,
+        log: u8,
+    ) -> Result<Self, Error> {
         let mask = buckets - 1;
         let mut ebpf = EbpfLoader::new()
             .override_global("SEEDS", &seeds[..], true)
             .override_global("PENDING_MASK", &mask, true)
+            .override_global("KERNEL_LOG", &log, true)
             .map_max_entries("PENDING", buckets)
             .map_max_entries("EVENTS", ring_bytes)
             .load(OBJECT)?;
@@ -148,5 +164,78 @@ impl Harness {
             verdict: result.return_value,
             nanoseconds: u64::try_from(result.duration.as_nanos()).unwrap_or(u64::MAX),
         })
+    }
+}
+
+/// A program that does nothing, to be measured against.
+pub struct Empty(OwnedFd);
+
+/// `bpf_attr` of `BPF_PROG_LOAD`, as far as it is needed (`include/uapi/linux/bpf.h`).
+#[repr(C)]
+struct LoadAttr {
+    prog_type: u32,
+    insn_cnt: u32,
+    insns: u64,
+    license: u64,
+    zero: [u64; 13],
+}
+
+/// `bpf_attr` of `BPF_PROG_TEST_RUN`.
+#[repr(C)]
+#[derive(Default)]
+struct TestAttr {
+    prog_fd: u32,
+    retval: u32,
+    data_size_in: u32,
+    data_size_out: u32,
+    data_in: u64,
+    data_out: u64,
+    repeat: u32,
+    duration: u32,
+    zero: [u64; 5],
+}
+
+const BPF_PROG_LOAD: libc::c_long = 5;
+const BPF_PROG_TEST_RUN: libc::c_long = 10;
+const BPF_PROG_TYPE_SCHED_CLS: u32 = 3;
+const BPF_PROG_TYPE_XDP: u32 = 6;
+
+/// `r0 = verdict; exit`, of the same type as `program`.
+pub fn empty(program: Program) -> Result<Empty, io::Error> {
+    let (prog_type, verdict) =
+        if program == Program::Xdp { (BPF_PROG_TYPE_XDP, 2_i32) } else { (BPF_PROG_TYPE_SCHED_CLS, -1) };
+    let [a, b, c, d] = verdict.to_ne_bytes();
+    let instructions = [[0xb7, 0, 0, 0, a, b, c, d], [0x95, 0, 0, 0, 0, 0, 0, 0_u8]];
+    let attr = LoadAttr {
+        prog_type,
+        insn_cnt: 2,
+        insns: instructions.as_ptr() as u64,
+        license: c"GPL".as_ptr() as u64,
+        zero: [0; 13],
+    };
+    // SAFETY: the attribute and what it points to live through the call.
+    let fd = unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_LOAD, &raw const attr, size_of::<LoadAttr>()) };
+    let fd = i32::try_from(fd).ok().filter(|&fd| fd >= 0).ok_or_else(io::Error::last_os_error)?;
+    // SAFETY: the kernel has just made this descriptor, and nobody else has it.
+    Ok(Empty(unsafe { OwnedFd::from_raw_fd(fd) }))
+}
+
+impl Empty {
+    /// Runs it over `packet`, `repeat` times.
+    pub fn run(&self, packet: &[u8], repeat: u32) -> Result<Outcome, io::Error> {
+        let mut attr = TestAttr {
+            prog_fd: self.0.as_raw_fd().cast_unsigned(),
+            data_size_in: u32::try_from(packet.len()).map_err(io::Error::other)?,
+            data_in: packet.as_ptr() as u64,
+            repeat,
+            ..TestAttr::default()
+        };
+        // SAFETY: the attribute and what it points to live through the call.
+        let done =
+            unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_TEST_RUN, &raw mut attr, size_of::<TestAttr>()) };
+        if done != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(Outcome { verdict: attr.retval, nanoseconds: u64::from(attr.duration) })
     }
 }
