@@ -3,5 +3,6 @@
 //! capture file, and in a unit test.
 #![no_std]
 
+pub mod abi;
 pub mod seq;
 pub mod tcp;

@@ -1,0 +1,208 @@
+//! What crosses the boundary between the kernel programs and user space: ring records and map values.
+//!
+//! Everything is `repr(C)`, holds integers only and has no padding the compiler chose, so that a record can be
+//! checked and read from bytes without a transmute. Both sides run on one host: integers are in its byte order,
+//! addresses in network order.
+
+/// What a record is about, and which layout it has: [`SynRecord`] for [`Kind::Syn`] and [`Kind::SynAck`],
+/// [`Record`] for the others. A segment is the first of these that it fits, so a SYN+FIN is a `Syn`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+#[repr(u8)]
+pub enum Kind {
+    /// SYN without ACK.
+    Syn = 1,
+    /// SYN with ACK.
+    SynAck = 2,
+    /// RST without SYN.
+    Rst = 3,
+    /// FIN without SYN and RST.
+    Fin = 4,
+    /// None of them: an acknowledgement that the pending table waited for.
+    Ack = 5,
+}
+
+impl Kind {
+    /// How many there are: the length of the counters by kind.
+    pub const COUNT: usize = 5;
+
+    /// All, in the order of [`Kind::index`].
+    pub const ALL: [Self; Self::COUNT] = [Self::Syn, Self::SynAck, Self::Rst, Self::Fin, Self::Ack];
+
+    /// The kind a record's code stands for.
+    #[must_use]
+    pub const fn from_code(code: u8) -> Option<Self> {
+        match code {
+            1 => Some(Self::Syn),
+            2 => Some(Self::SynAck),
+            3 => Some(Self::Rst),
+            4 => Some(Self::Fin),
+            5 => Some(Self::Ack),
+            _ => None,
+        }
+    }
+
+    /// Its place in the counters by kind.
+    #[inline(always)]
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self as usize - 1
+    }
+
+    /// The record is a [`SynRecord`].
+    #[inline(always)]
+    #[must_use]
+    pub const fn has_options(self) -> bool {
+        matches!(self, Self::Syn | Self::SynAck)
+    }
+}
+
+/// No VLAN tag at this place of [`Record::vlan`].
+pub const NO_VLAN: u16 = 0xffff;
+
+/// [`Record::bits`]: an egress hook saw the packet (an ingress hook otherwise).
+pub const BIT_EGRESS: u8 = 1;
+/// [`Record::bits`]: seen on egress, but it came in through a device: forwarded, not sent by this host.
+pub const BIT_FORWARDED: u8 = 2;
+/// [`Record::bits`]: IPv6 on the wire.
+pub const BIT_IPV6: u8 = 4;
+
+/// One lifecycle segment, as it lies in the ring: 80 bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(C)]
+#[cfg_attr(
+    feature = "user",
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
+)]
+pub struct Record {
+    /// `CLOCK_MONOTONIC`, nanoseconds (`bpf_ktime_get_ns`), when the record was made.
+    pub ts: u64,
+    /// Source address, network order; IPv4 as an IPv4-mapped address (RFC 4291 §2.5.5.2).
+    pub src: [u8; 16],
+    /// Destination address, likewise.
+    pub dst: [u8; 16],
+    /// The device's index.
+    pub ifindex: u32,
+    /// Sequence number.
+    pub seq: u32,
+    /// Acknowledgement number; meaningless without ACK.
+    pub ack: u32,
+    /// Octets of TCP payload by the IP length; more than 65535 for a big GSO packet.
+    pub payload_len: u32,
+    /// This CPU's running number, from 1, modulo 2^32: a gap is a record that found the ring full.
+    pub number: u32,
+    /// Source port.
+    pub src_port: u16,
+    /// Destination port.
+    pub dst_port: u16,
+    /// Window as sent, unscaled.
+    pub window: u16,
+    /// Control bits as in [`crate::tcp::TcpFlags`]: nine bits.
+    pub flags: u16,
+    /// VLAN identifiers (12 bits), outer first, the tag that the kernel took off included; [`NO_VLAN`] for none.
+    pub vlan: [u16; 2],
+    /// The CPU the record was made on.
+    pub cpu: u16,
+    /// IPv4 TTL or IPv6 hop limit.
+    pub ttl: u8,
+    /// A [`Kind`].
+    pub kind: u8,
+    /// [`BIT_EGRESS`], [`BIT_FORWARDED`], [`BIT_IPV6`].
+    pub bits: u8,
+    /// Octets of [`SynRecord::options`] in use, 0 to 40; 0 in a plain record.
+    pub options_len: u8,
+    /// Zero.
+    pub reserved: [u8; 2],
+}
+
+/// A record of a segment with SYN: the option bytes follow, to be parsed once, in user space. 120 bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(C)]
+#[cfg_attr(
+    feature = "user",
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
+)]
+pub struct SynRecord {
+    /// What every record has.
+    pub record: Record,
+    /// The option bytes as sent, [`Record::options_len`] of them; zero after that.
+    pub options: [u8; MAX_OPTIONS],
+}
+
+/// The most bytes of options a TCP header has: 15 words less the fixed 5 (RFC 9293 §3.1).
+pub const MAX_OPTIONS: usize = 40;
+
+/// Slots of one bucket of the pending-ACK table.
+pub const BUCKET_WORDS: usize = 8;
+
+/// One cache line of the pending-ACK table. A word is a flow's tag in the upper half and the acknowledgement
+/// number that is waited for in the lower one; 0 is a free slot.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[repr(C, align(64))]
+pub struct Bucket {
+    /// The slots.
+    pub words: [u64; BUCKET_WORDS],
+}
+
+/// The counters of one CPU.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[repr(C)]
+#[cfg_attr(
+    feature = "user",
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
+)]
+pub struct Counters {
+    /// Packets looked at.
+    pub packets: u64,
+    /// Of them with a TCP header.
+    pub tcp_packets: u64,
+    /// Records put into the ring, by [`Kind::index`].
+    pub emitted: [u64; Kind::COUNT],
+    /// Records that found the ring full, by [`Kind::index`].
+    pub ring_full: [u64; Kind::COUNT],
+    /// Expected acknowledgements overwritten in a full bucket.
+    pub pending_overwrites: u64,
+    /// Packets that could not be parsed, by `wire::Unparsable`.
+    pub unparsable: [u64; UNPARSABLE_REASONS],
+    /// Fragments other than first ones: they have no TCP header.
+    pub fragments: u64,
+    /// Records made, the lost ones included: the last [`Record::number`] in 64 bits.
+    pub number: u64,
+}
+
+/// How many reasons there are not to parse a packet.
+pub const UNPARSABLE_REASONS: usize = 5;
+
+/// Random words that the flow hash needs.
+pub const SEED_WORDS: usize = 26;
+
+const _: () = {
+    assert!(size_of::<Record>() == 80);
+    assert!(align_of::<Record>() == 8);
+    assert!(size_of::<SynRecord>() == 120);
+    assert!(core::mem::offset_of!(Record, src) == 8);
+    assert!(core::mem::offset_of!(Record, ifindex) == 40);
+    assert!(core::mem::offset_of!(Record, number) == 56);
+    assert!(core::mem::offset_of!(Record, src_port) == 60);
+    assert!(core::mem::offset_of!(Record, vlan) == 68);
+    assert!(core::mem::offset_of!(Record, kind) == 75);
+    assert!(core::mem::offset_of!(Record, reserved) == 78);
+    assert!(core::mem::offset_of!(SynRecord, options) == 80);
+    assert!(size_of::<Bucket>() == 64);
+    assert!(align_of::<Bucket>() == 64);
+    assert!(size_of::<Counters>() == 160);
+};
+
+#[cfg(test)]
+mod tests {
+    use super::Kind;
+
+    #[test]
+    fn a_kind_survives_its_code() {
+        for (index, kind) in Kind::ALL.into_iter().enumerate() {
+            assert_eq!(Kind::from_code(kind as u8), Some(kind));
+            assert_eq!(kind.index(), index);
+        }
+        assert_eq!(Kind::from_code(0), None);
+        assert_eq!(Kind::from_code(6), None);
+    }
+}

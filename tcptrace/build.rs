@@ -1,0 +1,45 @@
+//! Builds the kernel programs and puts the object where `kernel/object.rs` embeds it from.
+#![expect(unsafe_code, reason = "setting an environment variable for the inner build")]
+
+use aya_build::{Package, Toolchain};
+use std::{env, path::Path, process::Command};
+
+/// Names the rustup toolchain of the inner build; `cargo xtask` sets it, everybody else may.
+const TOOLCHAIN: &str = "TCPTRACE_BPF_TOOLCHAIN";
+
+fn main() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tcptrace-ebpf");
+    let common = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tcptrace-common");
+    println!("cargo:rerun-if-changed={}", common.display());
+    println!("cargo:rerun-if-env-changed={TOOLCHAIN}");
+
+    let toolchain = env::var(TOOLCHAIN).unwrap_or_else(|_| detect());
+    // The stable compilers of distributions need leave for the one unstable feature that aya-ebpf uses. Naming
+    // that crate gives it to no other, and keeps aya-build from asking for -Z build-std, which `core` prebuilt
+    // for BPF makes needless. A nightly ignores it.
+    // SAFETY: this program has one thread.
+    unsafe { env::set_var("RUSTC_BOOTSTRAP", "aya_ebpf") };
+
+    let package = Package { name: "tcptrace-ebpf", root_dir: &root.to_string_lossy(), ..Package::default() };
+    if let Err(error) = aya_build::build_ebpf([package], Toolchain::Custom(&toolchain)) {
+        println!(
+            "cargo:error=the kernel programs did not build with the toolchain '{toolchain}': {}; \
+             `cargo xtask setup` installs what is missing",
+            one_line(&error)
+        );
+        std::process::exit(1);
+    }
+}
+
+/// `debian` (Debian's rustc-web, linked into rustup by `cargo xtask setup`) where it is there, else nightly.
+fn detect() -> String {
+    let linked = Command::new("rustup")
+        .args(["run", "debian", "rustc", "--version"])
+        .output()
+        .is_ok_and(|output| output.status.success());
+    if linked { "debian" } else { "nightly" }.to_owned()
+}
+
+fn one_line(error: &anyhow::Error) -> String {
+    format!("{error:#}").replace('\n', " ")
+}
