@@ -108,10 +108,35 @@ pub struct Record {
     pub kind: u8,
     /// [`BIT_EGRESS`], [`BIT_FORWARDED`], [`BIT_IPV6`].
     pub bits: u8,
-    /// Octets of [`SynRecord::options`] in use, 0 to 40; 0 in a plain record.
+    /// Octets of options in the header, a multiple of 4 up to 40; in a [`SynRecord`] those that follow.
     pub options_len: u8,
     /// Zero.
     pub reserved: [u8; 2],
+}
+
+impl Record {
+    /// All zero: to be filled in.
+    pub const EMPTY: Self = Self {
+        ts: 0,
+        src: [0; 16],
+        dst: [0; 16],
+        ifindex: 0,
+        seq: 0,
+        ack: 0,
+        payload_len: 0,
+        number: 0,
+        src_port: 0,
+        dst_port: 0,
+        window: 0,
+        flags: 0,
+        vlan: [0; 2],
+        cpu: 0,
+        ttl: 0,
+        kind: 0,
+        bits: 0,
+        options_len: 0,
+        reserved: [0; 2],
+    };
 }
 
 /// A record of a segment with SYN: the option bytes follow, to be parsed once, in user space. 120 bytes.

@@ -2,7 +2,15 @@
 //! lifecycle test. Nothing here does I/O or allocates, so that the same code runs under the verifier, over a
 //! capture file, and in a unit test.
 #![no_std]
+#![expect(
+    clippy::inline_always,
+    reason = "the kernel programs have to become few functions with small stacks"
+)]
 
 pub mod abi;
+pub mod flow;
+pub mod lifecycle;
+pub mod record;
 pub mod seq;
 pub mod tcp;
+pub mod wire;

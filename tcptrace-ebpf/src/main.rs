@@ -1,51 +1,61 @@
 //! The kernel programs: entry points and nothing else. They look, and let every packet pass.
 #![no_std]
 #![no_main]
-#![expect(unsafe_code, reason = "symbols that the loader finds by name")]
+#![expect(unsafe_code, reason = "kernel memory, helpers, and symbols that the loader finds by name")]
 
+mod hook;
 mod maps;
+mod trace;
 
 use aya_ebpf::{
-    bindings::{TC_ACT_UNSPEC, xdp_action::XDP_PASS},
+    bindings::{__sk_buff, TC_ACT_UNSPEC, xdp_action::XDP_PASS},
     macros::{classifier, xdp},
     programs::{TcContext, XdpContext},
 };
+use hook::{Tc, Xdp};
 
 /// Into the host, Ethernet.
 #[classifier]
-fn tcptrace_tc_ingress(_ctx: TcContext) -> i32 {
-    TC_ACT_UNSPEC
+fn tcptrace_tc_ingress(context: TcContext) -> i32 {
+    tc::<false, false>(context.skb.skb)
 }
 
 /// Out of the host, Ethernet.
 #[classifier]
-fn tcptrace_tc_egress(_ctx: TcContext) -> i32 {
-    TC_ACT_UNSPEC
+fn tcptrace_tc_egress(context: TcContext) -> i32 {
+    tc::<true, false>(context.skb.skb)
 }
 
 /// Into the host, a device without a link header.
 #[classifier]
-fn tcptrace_tc_ingress_l3(_ctx: TcContext) -> i32 {
-    TC_ACT_UNSPEC
+fn tcptrace_tc_ingress_l3(context: TcContext) -> i32 {
+    tc::<false, true>(context.skb.skb)
 }
 
 /// Out of the host, a device without a link header.
 #[classifier]
-fn tcptrace_tc_egress_l3(_ctx: TcContext) -> i32 {
-    TC_ACT_UNSPEC
+fn tcptrace_tc_egress_l3(context: TcContext) -> i32 {
+    tc::<true, true>(context.skb.skb)
 }
 
 /// Into the host, Ethernet, before the stack.
 #[xdp]
-fn tcptrace_xdp(_ctx: XdpContext) -> u32 {
+fn tcptrace_xdp(context: XdpContext) -> u32 {
+    trace::packet(Xdp::<false>(context.ctx));
     XDP_PASS
+}
+
+/// `TC_ACT_UNSPEC` is `TCX_NEXT`: the next program decides, as if we were not there.
+#[inline(always)]
+fn tc<const EGRESS: bool, const L3: bool>(skb: *mut __sk_buff) -> i32 {
+    trace::packet(Tc::<EGRESS, L3>(skb));
+    TC_ACT_UNSPEC
 }
 
 #[unsafe(link_section = "license")]
 #[unsafe(no_mangle)]
 static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
 
-#[cfg(not(test))]
 #[panic_handler]
 fn panic(_info: &core::panic::PanicInfo) -> ! {
     loop {}

@@ -1,11 +1,15 @@
-//! All maps and load-time constants of the kernel programs.
+//! All maps and load-time constants of the kernel programs, and safe access to them.
 
 use aya_ebpf::{
     bindings::BPF_F_MMAPABLE,
     macros::map,
     maps::{Array, PerCpuArray, RingBuf},
 };
-use tcptrace_common::abi::{Bucket, Counters, SEED_WORDS};
+use tcptrace_common::{
+    abi::{Bucket, Counters, Record, SEED_WORDS},
+    flow::{FlowHash, Seeds},
+    lifecycle::{Slots, Table},
+};
 
 /// The records; user space sets the size at load time.
 #[map]
@@ -15,11 +19,47 @@ pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(8 << 20, 0);
 /// the values of such an array on a page boundary (kernel/bpf/arraymap.c, `array_map_alloc`), which makes
 /// each bucket one cache line.
 #[map]
-pub(crate) static PENDING: Array<Bucket> = Array::with_max_entries(1 << 16, BPF_F_MMAPABLE);
+static PENDING: Array<Bucket> = Array::with_max_entries(1 << 16, BPF_F_MMAPABLE);
 
 /// One set of counters per CPU.
 #[map]
-pub(crate) static COUNTERS: PerCpuArray<Counters> = PerCpuArray::with_max_entries(1, 0);
+static COUNTERS: PerCpuArray<Counters> = PerCpuArray::with_max_entries(1, 0);
+
+/// One workplace per CPU.
+#[map]
+static WORK: PerCpuArray<Work> = PerCpuArray::with_max_entries(1, 0);
+
+/// Where a lifecycle segment is worked on: off the stack, which has 512 bytes, and unknown to the verifier, which need
+/// not tell apart the thousands of ways that lead here (kernel/bpf/verifier.c does not follow numbers through a map).
+#[repr(C)]
+pub(crate) struct Work {
+    pub(crate) record: Record,
+    pub(crate) options_at: u32,
+    pub(crate) own: FlowHash,
+    pub(crate) peer: FlowHash,
+    scratch: u64,
+    header: [u8; HEADER_AREA],
+}
+
+/// Octets of the longest header that is read in one piece: IPv6.
+pub(crate) const HEADER_AREA: usize = 40;
+
+/// Where the kernel may copy [`HEADER_AREA`] bytes of a packet to.
+#[inline(always)]
+pub(crate) fn header_area() -> Option<*mut u8> {
+    let work = WORK.get_ptr_mut(0)?;
+    // SAFETY: the kernel's pointer to this CPU's value is valid while the program runs.
+    Some(unsafe { &raw mut (*work).header }.cast())
+}
+
+/// This CPU's workplace, on the terms of [`counters`].
+#[inline(always)]
+pub(crate) fn work() -> Option<&'static mut Work> {
+    let work = WORK.get_ptr_mut(0)?;
+    // SAFETY: the kernel's pointer to this CPU's value is valid while the program runs; whoever asked for it before is
+    // done with it, and any bytes are integers.
+    Some(unsafe { &mut *work })
+}
 
 /// The random words of the flow hash, new for each run.
 #[unsafe(no_mangle)]
@@ -32,3 +72,88 @@ static PENDING_MASK: u32 = (1 << 16) - 1;
 /// Not 0: each record is logged too (by aya-log). The verifier sees a constant and drops the code where it is 0.
 #[unsafe(no_mangle)]
 static KERNEL_LOG: u8 = 0;
+
+/// Records are to be logged.
+#[inline(always)]
+pub(crate) fn kernel_log() -> bool {
+    // SAFETY: a valid static; volatile because the loader writes it after the compiler is done.
+    unsafe { (&raw const KERNEL_LOG).read_volatile() != 0 }
+}
+
+/// This CPU's counters. Nothing else runs our programs on this CPU meanwhile: hooks run with soft interrupts
+/// off (a PREEMPT_RT kernel may interleave two, and then a count can be lost).
+#[inline(always)]
+pub(crate) fn counters() -> Option<&'static mut Counters> {
+    let counters = COUNTERS.get_ptr_mut(0)?;
+    // SAFETY: the kernel's pointer to this CPU's value is valid while the program runs, and asked for once.
+    Some(unsafe { &mut *counters })
+}
+
+/// `n`, with how it was arrived at forgotten by the verifier. Not for the fast path.
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "the target has 64 bits")]
+pub(crate) fn forget(n: usize) -> usize {
+    let Some(work) = WORK.get_ptr_mut(0) else {
+        return 0;
+    };
+    // SAFETY: the kernel's pointer to this CPU's value is valid while the program runs.
+    let scratch = unsafe { &raw mut (*work).scratch };
+    // SAFETY: as above.
+    unsafe { scratch.write_volatile(n as u64) };
+    // SAFETY: as above; volatile, or the compiler would see through it.
+    unsafe { scratch.read_volatile() as usize }
+}
+
+/// [`SEEDS`] as the loader set them.
+pub(crate) struct LoadedSeeds;
+
+impl Seeds for LoadedSeeds {
+    #[inline(always)]
+    fn key(&self, index: usize) -> u64 {
+        let key = &raw const SEEDS[index];
+        // SAFETY: in bounds by the indexing above; volatile because the loader writes it after the compiler is done.
+        unsafe { key.read_volatile() }
+    }
+}
+
+/// [`PENDING`] as the lifecycle test sees it.
+pub(crate) struct PendingTable;
+
+/// One bucket that all CPUs share.
+pub(crate) struct SharedBucket(*mut Bucket);
+
+impl Table for PendingTable {
+    type Slots<'a> = SharedBucket;
+
+    #[inline(always)]
+    fn bucket(&mut self, bucket: u32) -> Option<SharedBucket> {
+        // SAFETY: a valid static; volatile because the loader writes it after the compiler is done.
+        let mask = unsafe { (&raw const PENDING_MASK).read_volatile() };
+        PENDING.get_ptr_mut(bucket & mask).map(SharedBucket)
+    }
+
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "it is the same number")]
+    fn forget(&self, n: u32) -> u32 {
+        forget(n as usize) as u32
+    }
+}
+
+impl Slots for SharedBucket {
+    #[inline(always)]
+    fn get(&self, slot: usize) -> u64 {
+        // SAFETY: the kernel's pointer to a map value is valid while the program runs; no reference is made.
+        let word = unsafe { &raw const (*self.0).words[slot] };
+        // SAFETY: in bounds, and aligned as map values are. Other CPUs may write it: volatile makes it one access
+        // of 64 bits, which the machine does whole.
+        unsafe { word.read_volatile() }
+    }
+
+    #[inline(always)]
+    fn set(&mut self, slot: usize, word: u64) {
+        // SAFETY: as in `get`.
+        let at = unsafe { &raw mut (*self.0).words[slot] };
+        // SAFETY: as in `get`.
+        unsafe { at.write_volatile(word) }
+    }
+}

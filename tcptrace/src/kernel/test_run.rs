@@ -1,1 +1,230 @@
-//! Runs a loaded program over a packet by `BPF_PROG_TEST_RUN`, for tests and benchmarks.
+//! Runs the kernel programs over given packets by `BPF_PROG_TEST_RUN`, for tests and benchmarks. Needs root.
+#![expect(unsafe_code, reason = "loading an empty program is a bare system call")]
+
+use super::object::OBJECT;
+use aya::{
+    Ebpf, EbpfLoader,
+    maps::{PerCpuArray, RingBuf},
+    programs::{ProgramError, SchedClassifier, TestRun as _, TestRunOptions, Xdp},
+};
+use std::{
+    io,
+    os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
+};
+use tcptrace_common::abi::{Counters, SEED_WORDS};
+
+/// [`Counters`] as 64-bit words.
+const WORDS: usize = size_of::<Counters>() / size_of::<u64>();
+
+/// What can go wrong before or during a test run.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The object did not load.
+    #[error("loading the kernel programs: {0}")]
+    Load(#[from] aya::EbpfError),
+    /// A program did not verify or run.
+    #[error("program: {0}")]
+    Program(#[from] ProgramError),
+    /// A map could not be opened or read.
+    #[error("map: {0}")]
+    Map(#[from] aya::maps::MapError),
+    /// The object lacks something.
+    #[error("the object has no {0}")]
+    Missing(&'static str),
+}
+
+/// The five programs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Program {
+    /// `tcptrace_tc_ingress`
+    TcIngress,
+    /// `tcptrace_tc_egress`
+    TcEgress,
+    /// `tcptrace_tc_ingress_l3`
+    TcIngressL3,
+    /// `tcptrace_tc_egress_l3`
+    TcEgressL3,
+    /// `tcptrace_xdp`
+    Xdp,
+}
+
+impl Program {
+    /// All of them.
+    pub const ALL: [Self; 5] =
+        [Self::TcIngress, Self::TcEgress, Self::TcIngressL3, Self::TcEgressL3, Self::Xdp];
+
+    /// Its name in the object.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::TcIngress => "tcptrace_tc_ingress",
+            Self::TcEgress => "tcptrace_tc_egress",
+            Self::TcIngressL3 => "tcptrace_tc_ingress_l3",
+            Self::TcEgressL3 => "tcptrace_tc_egress_l3",
+            Self::Xdp => "tcptrace_xdp",
+        }
+    }
+}
+
+/// What one run returned.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Outcome {
+    /// The program's verdict on the packet.
+    pub verdict: u32,
+    /// Mean duration of one repetition, whole nanoseconds, as the kernel measured it.
+    pub nanoseconds: u64,
+}
+
+/// The programs, loaded, verified and attached to nothing.
+pub struct Harness {
+    ebpf: Ebpf,
+}
+
+impl Harness {
+    /// Loads all programs with a pending table of `buckets` (a power of two) and a ring of `ring_bytes` (a power of
+    /// two of pages).
+    pub fn load(seeds: &[u64; SEED_WORDS], buckets: u32, ring_bytes: u32) -> Result<Self, Error> {
+        let mask = buckets - 1;
+        let mut ebpf = EbpfLoader::new()
+            .override_global("SEEDS", &seeds[..], true)
+            .override_global("PENDING_MASK", &mask, true)
+            .map_max_entries("PENDING", buckets)
+            .map_max_entries("EVENTS", ring_bytes)
+            .load(OBJECT)?;
+        for program in Program::ALL {
+            let loaded = ebpf.program_mut(program.name()).ok_or(Error::Missing(program.name()))?;
+            if program == Program::Xdp {
+                <&mut Xdp>::try_from(loaded)?.load()?;
+            } else {
+                <&mut SchedClassifier>::try_from(loaded)?.load()?;
+            }
+        }
+        Ok(Self { ebpf })
+    }
+
+    /// Instructions that the verifier walked for a program; `None` on kernels before 5.16, which do not say.
+    pub fn verified_instructions(&self, program: Program) -> Result<Option<u32>, Error> {
+        let loaded = self.ebpf.program(program.name()).ok_or(Error::Missing(program.name()))?;
+        let info = if program == Program::Xdp {
+            <&Xdp>::try_from(loaded)?.info()?
+        } else {
+            <&SchedClassifier>::try_from(loaded)?.info()?
+        };
+        Ok(info.verified_instruction_count())
+    }
+
+    /// Takes everything out of the ring, as bytes.
+    pub fn drain(&mut self) -> Result<Vec<Vec<u8>>, Error> {
+        let events = self.ebpf.map_mut("EVENTS").ok_or(Error::Missing("EVENTS"))?;
+        let mut ring = RingBuf::try_from(events)?;
+        Ok(std::iter::from_fn(|| ring.next().map(|item| item.to_vec())).collect())
+    }
+
+    /// The counters of all CPUs, added up.
+    pub fn counters(&self) -> Result<Counters, Error> {
+        let map = self.ebpf.map("COUNTERS").ok_or(Error::Missing("COUNTERS"))?;
+        let per_cpu = PerCpuArray::<_, [u64; WORDS]>::try_from(map)?.get(&0, 0)?;
+        let mut sum = [0_u64; WORDS];
+        for cpu in per_cpu.iter() {
+            for (sum, count) in sum.iter_mut().zip(cpu) {
+                *sum = sum.wrapping_add(*count);
+            }
+        }
+        Ok(zerocopy::transmute!(sum))
+    }
+
+    /// Runs a program over `packet`, `repeat` times, with `context` (a prefix of `__sk_buff` or `xdp_md`) if given.
+    pub fn run(
+        &self,
+        program: Program,
+        packet: &[u8],
+        context: Option<&[u8]>,
+        repeat: u32,
+    ) -> Result<Outcome, Error> {
+        let loaded = self.ebpf.program(program.name()).ok_or(Error::Missing(program.name()))?;
+        let options =
+            TestRunOptions { data_in: Some(packet), ctx_in: context, repeat, ..TestRunOptions::new() };
+        let result = if program == Program::Xdp {
+            <&Xdp>::try_from(loaded)?.test_run(options)?
+        } else {
+            <&SchedClassifier>::try_from(loaded)?.test_run(options)?
+        };
+        Ok(Outcome {
+            verdict: result.return_value,
+            nanoseconds: u64::try_from(result.duration.as_nanos()).unwrap_or(u64::MAX),
+        })
+    }
+}
+
+/// A program that does nothing, to be measured against.
+pub struct Empty(OwnedFd);
+
+/// `bpf_attr` of `BPF_PROG_LOAD`, as far as it is needed (`include/uapi/linux/bpf.h`).
+#[repr(C)]
+struct LoadAttr {
+    prog_type: u32,
+    insn_cnt: u32,
+    insns: u64,
+    license: u64,
+    zero: [u64; 13],
+}
+
+/// `bpf_attr` of `BPF_PROG_TEST_RUN`.
+#[repr(C)]
+#[derive(Default)]
+struct TestAttr {
+    prog_fd: u32,
+    retval: u32,
+    data_size_in: u32,
+    data_size_out: u32,
+    data_in: u64,
+    data_out: u64,
+    repeat: u32,
+    duration: u32,
+    zero: [u64; 5],
+}
+
+const BPF_PROG_LOAD: libc::c_long = 5;
+const BPF_PROG_TEST_RUN: libc::c_long = 10;
+const BPF_PROG_TYPE_SCHED_CLS: u32 = 3;
+const BPF_PROG_TYPE_XDP: u32 = 6;
+
+/// `r0 = verdict; exit`, of the same type as `program`.
+pub fn empty(program: Program) -> Result<Empty, io::Error> {
+    let (prog_type, verdict) =
+        if program == Program::Xdp { (BPF_PROG_TYPE_XDP, 2_i32) } else { (BPF_PROG_TYPE_SCHED_CLS, -1) };
+    let [a, b, c, d] = verdict.to_ne_bytes();
+    let instructions = [[0xb7, 0, 0, 0, a, b, c, d], [0x95, 0, 0, 0, 0, 0, 0, 0_u8]];
+    let attr = LoadAttr {
+        prog_type,
+        insn_cnt: 2,
+        insns: instructions.as_ptr() as u64,
+        license: c"GPL".as_ptr() as u64,
+        zero: [0; 13],
+    };
+    // SAFETY: the attribute and what it points to live through the call.
+    let fd = unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_LOAD, &raw const attr, size_of::<LoadAttr>()) };
+    let fd = i32::try_from(fd).ok().filter(|&fd| fd >= 0).ok_or_else(io::Error::last_os_error)?;
+    // SAFETY: the kernel has just made this descriptor, and nobody else has it.
+    Ok(Empty(unsafe { OwnedFd::from_raw_fd(fd) }))
+}
+
+impl Empty {
+    /// Runs it over `packet`, `repeat` times.
+    pub fn run(&self, packet: &[u8], repeat: u32) -> Result<Outcome, io::Error> {
+        let mut attr = TestAttr {
+            prog_fd: self.0.as_raw_fd().cast_unsigned(),
+            data_size_in: u32::try_from(packet.len()).map_err(io::Error::other)?,
+            data_in: packet.as_ptr() as u64,
+            repeat,
+            ..TestAttr::default()
+        };
+        // SAFETY: the attribute and what it points to live through the call.
+        let done =
+            unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_TEST_RUN, &raw mut attr, size_of::<TestAttr>()) };
+        if done != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(Outcome { verdict: attr.retval, nanoseconds: u64::from(attr.duration) })
+    }
+}

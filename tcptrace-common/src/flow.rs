@@ -1,0 +1,275 @@
+//! The seeded hash of a directed flow: which bucket of the pending-ACK table, and which tag in it.
+//!
+//! The function is multilinear with halved multiplications (MULTILINEAR-HM; Lemire and Kaser, "Strongly universal
+//! string hashing is fast", 2014): `(m + Σ (x[2i] + k[2i])·(x[2i+1] + k[2i+1]) mod 2^64) >> 32` over 32-bit words x
+//! with random 64-bit keys m, k. It is strongly universal: for any two different flows, whoever chose them
+//! without knowing the keys, the hashes are equal with probability 2^-32. Index and tag use independent keys,
+//! so no traffic can be made to crowd a bucket or to pose as another flow by more than that luck. A key
+//! comparison is not made: the price of a collision is one surplus ACK record, which the tracker ignores.
+
+use crate::abi::{BIT_IPV6, Record, SEED_WORDS};
+
+/// Keys of one of the two hashes.
+const KEYS: usize = SEED_WORDS / 2;
+
+const _: () = assert!(KEYS == 13, "one addend, two pairs of scope words, four pairs of address words");
+
+/// Where the random keys come from: an array, or the read-only data of the kernel programs.
+pub trait Seeds {
+    /// The key at `index`, below [`SEED_WORDS`].
+    fn key(&self, index: usize) -> u64;
+}
+
+impl Seeds for [u64; SEED_WORDS] {
+    #[inline(always)]
+    fn key(&self, index: usize) -> u64 {
+        self[index]
+    }
+}
+
+/// The addresses of a packet, of either family, as they lie on the wire.
+pub trait Addresses: Copy {
+    /// The family is IPv6.
+    const IPV6: bool;
+
+    /// Source and destination exchanged.
+    #[must_use]
+    fn reversed(self) -> Self;
+
+    /// Writes source and destination in 16 bytes each, IPv4 mapped (RFC 4291 §2.5.5.2). In place and by words: byte by
+    /// byte through the stack is what the kernel programs cannot afford.
+    fn write(self, src: &mut [u8; 16], dst: &mut [u8; 16]);
+
+    /// The addresses' part of the sum, with the keys from `first` on.
+    fn sum(self, seeds: &impl Seeds, first: usize) -> u64;
+}
+
+/// IPv4 addresses; a word is the four bytes as they lie on the wire, in whatever order the host reads them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct V4 {
+    /// Source.
+    pub src: u32,
+    /// Destination.
+    pub dst: u32,
+}
+
+/// IPv6 addresses, in four such words each.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct V6 {
+    /// Source.
+    pub src: [u32; 4],
+    /// Destination.
+    pub dst: [u32; 4],
+}
+
+impl Addresses for V4 {
+    const IPV6: bool = false;
+
+    #[inline(always)]
+    fn reversed(self) -> Self {
+        Self { src: self.dst, dst: self.src }
+    }
+
+    #[inline(always)]
+    fn write(self, src: &mut [u8; 16], dst: &mut [u8; 16]) {
+        put_words(src, [0, 0, MAPPED, self.src]);
+        put_words(dst, [0, 0, MAPPED, self.dst]);
+    }
+
+    #[inline(always)]
+    fn sum(self, seeds: &impl Seeds, first: usize) -> u64 {
+        pair(seeds, first, self.src, self.dst)
+    }
+}
+
+impl Addresses for V6 {
+    const IPV6: bool = true;
+
+    #[inline(always)]
+    fn reversed(self) -> Self {
+        Self { src: self.dst, dst: self.src }
+    }
+
+    #[inline(always)]
+    fn write(self, src: &mut [u8; 16], dst: &mut [u8; 16]) {
+        put_words(src, self.src);
+        put_words(dst, self.dst);
+    }
+
+    #[inline(always)]
+    fn sum(self, seeds: &impl Seeds, first: usize) -> u64 {
+        pair(seeds, first, self.src[0], self.dst[0])
+            .wrapping_add(pair(seeds, first + 2, self.src[1], self.dst[1]))
+            .wrapping_add(pair(seeds, first + 4, self.src[2], self.dst[2]))
+            .wrapping_add(pair(seeds, first + 6, self.src[3], self.dst[3]))
+    }
+}
+
+/// The third word of an IPv4-mapped address.
+const MAPPED: u32 = u32::from_ne_bytes([0, 0, 0xff, 0xff]);
+
+#[inline(always)]
+fn put_words(bytes: &mut [u8; 16], words: [u32; 4]) {
+    let (chunks, _) = bytes.as_chunks_mut::<4>();
+    for (chunk, word) in chunks.iter_mut().zip(words) {
+        *chunk = word.to_ne_bytes();
+    }
+}
+
+/// A directed flow: what tells one direction of one connection from all others.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FlowKey<A> {
+    /// From whom to whom.
+    pub addresses: A,
+    /// Source port in the upper half, destination port in the lower one.
+    pub ports: u32,
+    /// The device's index: on a router one packet passes two devices, and is two sightings.
+    pub ifindex: u32,
+    /// VLAN identifiers, the outer one in the upper half, 0xffff for none.
+    pub vlans: u32,
+}
+
+/// The hash of a [`FlowKey`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FlowHash {
+    /// To be masked by the table's size.
+    pub bucket: u32,
+    /// Never 0.
+    pub tag: u32,
+}
+
+impl<A: Addresses> FlowKey<A> {
+    /// The key of the other direction.
+    #[inline(always)]
+    #[must_use]
+    pub fn reversed(self) -> Self {
+        Self { addresses: self.addresses.reversed(), ports: self.ports.rotate_left(16), ..self }
+    }
+
+    /// Bucket and tag under `seeds`.
+    #[inline(always)]
+    #[must_use]
+    pub fn hash(self, seeds: &impl Seeds) -> FlowHash {
+        let tag = self.half(seeds, KEYS);
+        // 0 is a free slot. The tag 1 is thus twice as likely as any other.
+        FlowHash { bucket: self.half(seeds, 0), tag: if tag == 0 { 1 } else { tag } }
+    }
+
+    /// One of the two hashes, with the keys from `first` on. The family is a word too, so that flows of both
+    /// families differ even where a word of one equals a word of the other.
+    #[inline(always)]
+    fn half(self, seeds: &impl Seeds, first: usize) -> u32 {
+        let sum = seeds
+            .key(first)
+            .wrapping_add(pair(seeds, first + 1, self.ports, self.ifindex))
+            .wrapping_add(pair(seeds, first + 3, self.vlans, u32::from(A::IPV6)))
+            .wrapping_add(self.addresses.sum(seeds, first + 5));
+        (sum >> 32) as u32
+    }
+}
+
+/// The hashes of a record's flow and of the other direction: the same that its packet's [`FlowKey`] has.
+#[inline(always)]
+pub fn hashes(record: &Record, seeds: &impl Seeds) -> (FlowHash, FlowHash) {
+    let (src, dst) = (words(&record.src), words(&record.dst));
+    let ports = u32::from(record.src_port) << 16 | u32::from(record.dst_port);
+    let vlans = u32::from(record.vlan[0]) << 16 | u32::from(record.vlan[1]);
+    if record.bits & BIT_IPV6 != 0 {
+        let key = FlowKey { addresses: V6 { src, dst }, ports, ifindex: record.ifindex, vlans };
+        (key.hash(seeds), key.reversed().hash(seeds))
+    } else {
+        let addresses = V4 { src: src[3], dst: dst[3] };
+        let key = FlowKey { addresses, ports, ifindex: record.ifindex, vlans };
+        (key.hash(seeds), key.reversed().hash(seeds))
+    }
+}
+
+#[inline(always)]
+fn words(bytes: &[u8; 16]) -> [u32; 4] {
+    let word = |at: usize| u32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+    [word(0), word(4), word(8), word(12)]
+}
+
+#[inline(always)]
+fn pair(seeds: &impl Seeds, first: usize, x: u32, y: u32) -> u64 {
+    let x = seeds.key(first).wrapping_add(u64::from(x));
+    let y = seeds.key(first + 1).wrapping_add(u64::from(y));
+    x.wrapping_mul(y)
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::{FlowKey, V4, V6};
+    use crate::abi::SEED_WORDS;
+    use proptest::prelude::*;
+    use std::{collections::HashSet, vec::Vec};
+
+    fn seeds(seed: u64) -> [u64; SEED_WORDS] {
+        // SplitMix64: enough for keys that no adversary of a test guesses.
+        let mut state = seed;
+        core::array::from_fn(|_| {
+            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let z = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            z ^ (z >> 31)
+        })
+    }
+
+    #[test]
+    fn every_part_of_the_key_counts() {
+        let seeds = seeds(1);
+        let v4 = FlowKey { addresses: V4 { src: 1, dst: 2 }, ports: 3, ifindex: 4, vlans: 5 };
+        let v6 = FlowKey {
+            addresses: V6 { src: [1, 0, 0, 0], dst: [2, 0, 0, 0] },
+            ports: 3,
+            ifindex: 4,
+            vlans: 5,
+        };
+        let mut hashes = std::vec![
+            v4.hash(&seeds),
+            v4.reversed().hash(&seeds),
+            FlowKey { ports: 4, ..v4 }.hash(&seeds),
+            FlowKey { ifindex: 5, ..v4 }.hash(&seeds),
+            FlowKey { vlans: 6, ..v4 }.hash(&seeds),
+            v6.hash(&seeds),
+            v6.reversed().hash(&seeds),
+        ];
+        for word in 0..4 {
+            let mut addresses = v6.addresses;
+            addresses.src[word] ^= 0x8000_0000;
+            hashes.push(FlowKey { addresses, ..v6 }.hash(&seeds));
+        }
+        let tags: HashSet<u32> = hashes.iter().map(|hash| hash.tag).collect();
+        let buckets: HashSet<u32> = hashes.iter().map(|hash| hash.bucket).collect();
+        assert_eq!((tags.len(), buckets.len()), (hashes.len(), hashes.len()));
+    }
+
+    #[test]
+    fn a_port_scan_spreads_evenly() {
+        // 65536 flows that differ in the port alone, into 4096 buckets: 16 each on average. With universal
+        // hashing the fullest holds little more than chance puts there.
+        let seeds = seeds(2);
+        let mut load = std::vec![0_u32; 4096];
+        for port in 0..=0xffff_u32 {
+            let key = FlowKey {
+                addresses: V4 { src: 0x0a00_0001, dst: 0x0a00_0002 },
+                ports: port << 16 | 80,
+                ifindex: 2,
+                vlans: u32::MAX,
+            };
+            load[key.hash(&seeds).bucket as usize & 4095] += 1;
+        }
+        let fullest: Vec<&u32> = load.iter().filter(|&&flows| flows > 64).collect();
+        assert!(fullest.is_empty(), "buckets with more than four times the average: {fullest:?}");
+    }
+
+    proptest! {
+        #[test]
+        fn reversing_twice_is_nothing(src: [u32; 4], dst: [u32; 4], ports: u32, ifindex: u32, vlans: u32) {
+            let key = FlowKey { addresses: V6 { src, dst }, ports, ifindex, vlans };
+            prop_assert_eq!(key.reversed().reversed(), key);
+            prop_assert!(key.hash(&seeds(3)).tag != 0);
+        }
+    }
+}

@@ -1,0 +1,285 @@
+extern crate std;
+
+use super::inspect;
+use crate::{
+    abi::{BUCKET_WORDS, Bucket, Kind, SEED_WORDS},
+    flow::V4,
+    record::Sighting,
+    seq::SeqNum,
+    tcp::TcpFlags,
+    wire::{Packet, Vlans},
+};
+use proptest::prelude::*;
+use std::{vec, vec::Vec};
+
+const SEEN: Sighting = Sighting { ifindex: 3, egress: false, forwarded: false };
+const SEEDS: [u64; SEED_WORDS] = {
+    let mut seeds = [0; SEED_WORDS];
+    let mut i = 0;
+    while i < SEED_WORDS {
+        seeds[i] = (i as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        i += 1;
+    }
+    seeds
+};
+
+const F: u16 = 1;
+const S: u16 = 2;
+const R: u16 = 4;
+const A: u16 = 16;
+
+/// (from the client, flags, seq, ack, payload)
+type Step = (bool, u16, u32, u32, u32);
+
+struct Bench {
+    table: Vec<Bucket>,
+    port: u32,
+}
+
+impl Bench {
+    fn new(buckets: usize) -> Self {
+        Self { table: vec![Bucket::default(); buckets], port: 1000 }
+    }
+
+    /// The kind of record that a step makes.
+    fn step(&mut self, (from_client, flags, seq, ack, payload_len): Step) -> Option<Kind> {
+        let (client, server) = ((1, self.port), (2, 80));
+        let (from, to) = if from_client { (client, server) } else { (server, client) };
+        let packet = Packet {
+            addresses: V4 { src: from.0, dst: to.0 },
+            vlans: Vlans::NONE,
+            ports: from.1 << 16 | to.1,
+            seq: SeqNum(seq),
+            ack: SeqNum(ack),
+            flags: TcpFlags(flags),
+            window: 0,
+            payload_len,
+            ttl: 64,
+            options_at: 0,
+            options_len: 0,
+        };
+        let (record, _) = inspect(&packet, SEEN, &mut *self.table, &SEEDS)?;
+        Kind::from_code(record.kind)
+    }
+
+    fn pending(&self) -> usize {
+        self.table.iter().flat_map(|bucket| bucket.words).filter(|&word| word != 0).count()
+    }
+}
+
+/// Each row: what passes, which record it makes, how many acknowledgements are expected after it.
+fn play(name: &str, rows: &[(Step, Option<Kind>, usize)]) {
+    let mut bench = Bench::new(16);
+    for (place, (step, kind, pending)) in rows.iter().enumerate() {
+        assert_eq!(bench.step(*step), *kind, "{name}, step {place}");
+        assert_eq!(bench.pending(), *pending, "{name}, pending after step {place}");
+    }
+}
+
+const SYN: Option<Kind> = Some(Kind::Syn);
+const SYNACK: Option<Kind> = Some(Kind::SynAck);
+const FIN: Option<Kind> = Some(Kind::Fin);
+const RST: Option<Kind> = Some(Kind::Rst);
+const ACK: Option<Kind> = Some(Kind::Ack);
+
+#[test]
+fn open_and_four_segment_close() {
+    play(
+        "four segments",
+        &[
+            ((true, S, 100, 0, 0), SYN, 0),
+            ((false, S | A, 500, 101, 0), SYNACK, 1),
+            ((true, A, 101, 501, 0), ACK, 0),
+            ((true, A, 101, 501, 10), None, 0),
+            ((false, A, 501, 111, 0), None, 0),
+            ((true, F | A, 111, 501, 0), FIN, 1),
+            ((false, A, 501, 112, 0), ACK, 0),
+            ((false, F | A, 501, 112, 0), FIN, 1),
+            ((true, A, 112, 502, 0), ACK, 0),
+            ((true, A, 112, 502, 0), None, 0),
+        ],
+    );
+}
+
+#[test]
+fn three_segment_close_leaves_no_word() {
+    play(
+        "three segments",
+        &[
+            ((true, F | A, 100, 500, 7), FIN, 1),
+            ((false, F | A, 500, 108, 0), FIN, 1),
+            ((true, A, 108, 501, 0), ACK, 0),
+        ],
+    );
+}
+
+#[test]
+fn simultaneous_close_and_open() {
+    play(
+        "close",
+        &[
+            ((true, F | A, 100, 500, 0), FIN, 1),
+            ((false, F | A, 500, 100, 0), FIN, 2),
+            ((true, A, 101, 501, 0), ACK, 1),
+            ((false, A, 501, 101, 0), ACK, 0),
+        ],
+    );
+    play(
+        "open",
+        &[
+            ((true, S, 100, 0, 0), SYN, 0),
+            ((false, S, 500, 0, 0), SYN, 0),
+            ((true, S | A, 100, 501, 0), SYNACK, 1),
+            ((false, S | A, 500, 101, 0), SYNACK, 1),
+            ((true, A, 101, 501, 0), ACK, 0),
+        ],
+    );
+}
+
+#[test]
+fn retransmissions() {
+    play(
+        "SYN-ACK again, then with another ISN",
+        &[
+            ((false, S | A, 500, 101, 0), SYNACK, 1),
+            ((false, S | A, 500, 101, 0), SYNACK, 1),
+            ((false, S | A, 900, 101, 0), SYNACK, 1),
+            ((true, A, 101, 501, 0), None, 1),
+            ((true, A, 101, 901, 0), ACK, 0),
+        ],
+    );
+    play(
+        "FIN again, and again after its acknowledgement",
+        &[
+            ((true, F | A, 100, 500, 0), FIN, 1),
+            ((true, F | A, 100, 500, 0), FIN, 1),
+            ((false, A, 500, 101, 0), ACK, 0),
+            ((true, F | A, 100, 500, 0), FIN, 1),
+            ((false, A, 500, 101, 0), ACK, 0),
+        ],
+    );
+}
+
+#[test]
+fn handshake_and_fin_wait_together() {
+    play(
+        "the third segment and an early FIN are both awaited, one acknowledgement covers both",
+        &[
+            ((false, S | A, 500, 101, 0), SYNACK, 1),
+            ((false, F | A, 501, 101, 20), FIN, 2),
+            ((true, A, 101, 521, 0), ACK, 1),
+            ((true, A, 101, 522, 0), ACK, 0),
+        ],
+    );
+}
+
+#[test]
+fn a_reset_or_a_new_syn_voids_both_directions() {
+    for end in [(true, R, 101, 0, 0), (false, R | A, 501, 101, 0), (true, S, 7000, 0, 0)] {
+        let mut bench = Bench::new(16);
+        bench.step((false, S | A, 500, 101, 0));
+        bench.step((true, F | A, 101, 400, 0));
+        assert_eq!(bench.pending(), 2);
+        bench.step(end);
+        assert_eq!(bench.pending(), 0, "{end:?}");
+    }
+}
+
+#[test]
+fn impossible_flags_are_records_and_arm_nothing() {
+    for flags in 0..512 {
+        let mut bench = Bench::new(16);
+        let kind = bench.step((true, flags, 1, 2, 3));
+        assert_eq!(kind.is_some(), flags & (S | F | R) != 0, "{flags:#x}");
+        let announces = flags & (S | F | R) == F || flags & (S | F | R | A) == S | A;
+        assert_eq!(bench.pending(), usize::from(announces), "{flags:#x}");
+    }
+    assert_eq!(RST, Bench::new(1).step((true, R | F | A, 1, 2, 0)));
+}
+
+#[test]
+fn numbers_wrap() {
+    play(
+        "an ISN of 2^32-1",
+        &[
+            ((false, S | A, u32::MAX, 101, 0), SYNACK, 1),
+            ((true, A, 101, u32::MAX, 0), None, 1),
+            ((true, A, 101, 0, 0), ACK, 0),
+            ((false, F | A, u32::MAX - 2, 101, 5), FIN, 1),
+            ((true, A, 101, 2, 0), None, 1),
+            ((true, A, 101, 3, 0), ACK, 0),
+        ],
+    );
+}
+
+#[test]
+fn a_full_bucket_overwrites_and_says_so() {
+    let mut bench = Bench::new(1);
+    for port in 0..u32::try_from(BUCKET_WORDS).unwrap_or_default() {
+        bench.port = port;
+        bench.step((false, S | A, 500, 101, 0));
+    }
+    assert_eq!(bench.pending(), BUCKET_WORDS);
+    bench.port = 99;
+    bench.step((false, S | A, 500, 101, 0));
+    assert_eq!(bench.pending(), BUCKET_WORDS);
+    assert_eq!(bench.step((true, A, 101, 501, 0)), ACK, "the newest is there");
+    let acknowledged = (0..u32::try_from(BUCKET_WORDS).unwrap_or_default()).filter(|&port| {
+        bench.port = port;
+        bench.step((true, A, 101, 501, 0)) == ACK
+    });
+    assert_eq!(acknowledged.count(), BUCKET_WORDS - 1, "one had to go");
+}
+
+proptest! {
+    #[test]
+    fn an_acknowledgement_nobody_waits_for_is_no_record(
+        seq: u32, ack: u32, payload in 0_u32..100_000, flags in 0_u16..512,
+    ) {
+        let flags = flags & !(S | F | R);
+        let mut bench = Bench::new(4);
+        prop_assert_eq!(bench.step((true, flags, seq, ack, payload)), None);
+    }
+
+    #[test]
+    fn a_life_leaves_the_table_empty(c: u32, s: u32, up in 0_u32..1 << 20, down in 0_u32..1 << 20, merged: bool) {
+        let mut bench = Bench::new(4);
+        let (c1, s1) = (c.wrapping_add(1), s.wrapping_add(1));
+        let (c2, s2) = (c1.wrapping_add(up).wrapping_add(1), s1.wrapping_add(down).wrapping_add(1));
+        prop_assert_eq!(bench.step((true, S, c, 0, 0)), SYN);
+        prop_assert_eq!(bench.step((false, S | A, s, c1, 0)), SYNACK);
+        prop_assert_eq!(bench.step((true, A, c1, s1, 0)), ACK);
+        prop_assert_eq!(bench.step((true, F | A, c1, s1, up)), FIN);
+        if !merged {
+            prop_assert_eq!(bench.step((false, A, s1, c2, 0)), ACK);
+        }
+        prop_assert_eq!(bench.step((false, F | A, s1, c2, down)), FIN);
+        prop_assert_eq!(bench.step((true, A, c2, s2, 0)), ACK);
+        prop_assert_eq!(bench.pending(), 0);
+    }
+
+    #[test]
+    fn only_what_covers_the_number_is_an_acknowledgement(s: u32, ack: u32) {
+        let mut bench = Bench::new(4);
+        bench.step((false, S | A, s, 7, 0));
+        let covers = SeqNum(ack).at_or_after(SeqNum(s.wrapping_add(1)));
+        prop_assert_eq!(bench.step((true, A, 7, ack, 0)), covers.then_some(Kind::Ack));
+        prop_assert_eq!(bench.pending(), usize::from(!covers));
+    }
+
+    #[test]
+    fn the_table_never_holds_a_word_twice(steps in proptest::collection::vec(
+        (any::<bool>(), 0_u16..32, 0_u32..4, 0_u32..4, 0_u32..2), 0..200,
+    )) {
+        let mut bench = Bench::new(2);
+        for step in steps {
+            bench.step(step);
+            let mut words: Vec<u64> =
+                bench.table.iter().flat_map(|bucket| bucket.words).filter(|&word| word != 0).collect();
+            let all = words.len();
+            words.sort_unstable();
+            words.dedup();
+            prop_assert_eq!(words.len(), all);
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! From a parsed segment to the record that goes into the ring.
+
+use crate::{
+    abi::{BIT_EGRESS, BIT_FORWARDED, BIT_IPV6, Record},
+    flow::Addresses,
+    lifecycle::kind_of,
+    wire::Packet,
+};
+
+/// What a hook knows about a packet besides its bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Sighting {
+    /// The device's index.
+    pub ifindex: u32,
+    /// An egress hook saw it.
+    pub egress: bool,
+    /// It came in through a device and is on its way out again.
+    pub forwarded: bool,
+}
+
+/// Fills in the record of a segment, but for time, CPU and running number: they are 0.
+/// [`Record::options_len`] is the header's, whether the bytes follow or not.
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "the halves of a word, and at most 40")]
+pub fn fill<A: Addresses>(record: &mut Record, packet: &Packet<A>, seen: Sighting) {
+    packet.addresses.write(&mut record.src, &mut record.dst);
+    record.ts = 0;
+    record.ifindex = seen.ifindex;
+    record.seq = packet.seq.0;
+    record.ack = packet.ack.0;
+    record.payload_len = packet.payload_len;
+    record.number = 0;
+    record.src_port = (packet.ports >> 16) as u16;
+    record.dst_port = packet.ports as u16;
+    record.window = packet.window;
+    record.flags = packet.flags.0;
+    record.vlan = packet.vlans.ids();
+    record.cpu = 0;
+    record.ttl = packet.ttl;
+    record.kind = kind_of(packet.flags) as u8;
+    record.bits = bit(BIT_EGRESS, seen.egress) | bit(BIT_FORWARDED, seen.forwarded) | bit(BIT_IPV6, A::IPV6);
+    record.options_len = packet.options_len as u8;
+    record.reserved = [0; 2];
+}
+
+#[inline(always)]
+const fn bit(bit: u8, set: bool) -> u8 {
+    if set { bit } else { 0 }
+}

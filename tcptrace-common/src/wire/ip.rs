@@ -1,0 +1,173 @@
+//! The network layer: IPv4 (RFC 791) and IPv6 (RFC 8200) down to a TCP header.
+
+use super::{Load, Parsed, Unparsable, Vlans, be16, tcp};
+use crate::flow::{V4, V6};
+
+/// IPv6 extension headers walked at most. RFC 8200 §4.1 lists six kinds of which we read five, each meant to occur
+/// once (destination options twice).
+pub const MAX_EXTENSIONS: usize = 6;
+
+/// Octets of the longest extension header.
+const MAX_EXTENSION: usize = 256 * 8;
+
+const TCP: u8 = 6;
+const HOP_BY_HOP: u8 = 0;
+const ROUTING: u8 = 43;
+const FRAGMENT: u8 = 44;
+const AUTHENTICATION: u8 = 51;
+const DESTINATION: u8 = 60;
+
+/// Where a TCP header may be, and what the network layer knows about it.
+#[derive(Clone, Copy)]
+pub(super) struct Network<A> {
+    pub(super) addresses: A,
+    pub(super) vlans: Vlans,
+    pub(super) ttl: u8,
+    /// Where the TCP header begins.
+    pub(super) at: usize,
+    /// Octets of TCP header and payload.
+    pub(super) len: usize,
+}
+
+#[inline(always)]
+pub(super) fn v4(packet: &impl Load, at: usize, vlans: Vlans) -> Parsed {
+    let Some(header) = packet.load::<20>(at) else {
+        return Parsed::Unparsable(Unparsable::Truncated);
+    };
+    if header[0] >> 4 != 4 {
+        return Parsed::Unparsable(Unparsable::BadVersion);
+    }
+    if header[9] != TCP {
+        return Parsed::Other;
+    }
+    // The lower 13 bits are the fragment's offset.
+    if be16(header[6], header[7]) & 0x1fff != 0 {
+        return Parsed::Fragment;
+    }
+    let header_len = usize::from(header[0] & 0x0f) * 4;
+    let there = packet.wire_len().wrapping_sub(at);
+    // Linux leaves 0 in GSO packets above 64 KiB (net/ipv4/ip_output.c, iph_set_totlen): the frame tells then.
+    let total = match be16(header[2], header[3]) {
+        0 => there,
+        total => usize::from(total),
+    };
+    if header_len < 20 || total < header_len || total > there {
+        return Parsed::Unparsable(Unparsable::BadLength);
+    }
+    let network = Network {
+        addresses: V4 {
+            src: u32::from_ne_bytes([header[12], header[13], header[14], header[15]]),
+            dst: u32::from_ne_bytes([header[16], header[17], header[18], header[19]]),
+        },
+        vlans,
+        ttl: header[8],
+        at: at + header_len,
+        len: total - header_len,
+    };
+    match tcp::parse(packet, network) {
+        Ok(segment) => Parsed::V4(segment),
+        Err(reason) => Parsed::Unparsable(reason),
+    }
+}
+
+#[inline(always)]
+pub(super) fn v6<L: Load>(packet: &L, at: usize, vlans: Vlans) -> Parsed {
+    let Some(header) = packet.load::<40>(at) else {
+        return Parsed::Unparsable(Unparsable::Truncated);
+    };
+    if header[0] >> 4 != 6 {
+        return Parsed::Unparsable(Unparsable::BadVersion);
+    }
+    let there = packet.wire_len().wrapping_sub(at + 40);
+    // 0 is a jumbogram (RFC 2675 §3), and what Linux leaves in GSO packets above 64 KiB.
+    let len = match be16(header[4], header[5]) {
+        0 => there,
+        len => usize::from(len),
+    };
+    let walk = match header[6] {
+        TCP => Walk::Tcp { skipped: 0 },
+        next if !is_extension(next) => Walk::Other,
+        next if L::EXTENSIONS => extensions(packet, next, at + 40),
+        _ => return Parsed::Extensions,
+    };
+    let skipped = match walk {
+        Walk::Tcp { skipped } => skipped,
+        Walk::Other => return Parsed::Other,
+        Walk::Fragment => return Parsed::Fragment,
+        Walk::Unparsable(reason) => return Parsed::Unparsable(reason),
+    };
+    if len > there || skipped > len {
+        return Parsed::Unparsable(Unparsable::BadLength);
+    }
+    let network = Network {
+        addresses: V6 { src: words(&header, 8), dst: words(&header, 24) },
+        vlans,
+        ttl: header[7],
+        at: at + 40 + skipped,
+        len: len - skipped,
+    };
+    match tcp::parse(packet, network) {
+        Ok(segment) => Parsed::V6(segment),
+        Err(reason) => Parsed::Unparsable(reason),
+    }
+}
+
+#[inline(always)]
+fn words(header: &[u8; 40], at: usize) -> [u32; 4] {
+    let word = |at: usize| u32::from_ne_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
+    [word(at), word(at + 4), word(at + 8), word(at + 12)]
+}
+
+enum Walk {
+    Tcp { skipped: usize },
+    Other,
+    Fragment,
+    Unparsable(Unparsable),
+}
+
+/// Walks the extension headers from the one of kind `next` at `start`.
+#[inline(always)]
+fn extensions(packet: &impl Load, mut next: u8, start: usize) -> Walk {
+    let mut skipped = 0;
+    for _ in 0..MAX_EXTENSIONS {
+        if !is_extension(next) {
+            break;
+        }
+        let Some(header) = packet.load::<4>(start + skipped) else {
+            return Walk::Unparsable(Unparsable::Truncated);
+        };
+        let len = match next {
+            FRAGMENT => {
+                if be16(header[2], header[3]) & 0xfff8 != 0 {
+                    // Of a later fragment only this header is readable; what it is of may hide behind options.
+                    return if header[0] == TCP || is_extension(header[0]) {
+                        Walk::Fragment
+                    } else {
+                        Walk::Other
+                    };
+                }
+                8
+            }
+            // In words of 4 octets, less 2 (RFC 4302 §2.2).
+            AUTHENTICATION => (usize::from(header[1]) + 2) * 4,
+            // In words of 8 octets, less 1 (RFC 8200 §4).
+            _ => (usize::from(header[1]) + 1) * 8,
+        };
+        skipped = packet.forget(skipped + len);
+        if skipped > MAX_EXTENSIONS * MAX_EXTENSION {
+            // Cannot be, but what was forgotten has to be bounded anew.
+            return Walk::Unparsable(Unparsable::ExtensionDepth);
+        }
+        next = header[0];
+    }
+    match next {
+        TCP => Walk::Tcp { skipped },
+        next if is_extension(next) => Walk::Unparsable(Unparsable::ExtensionDepth),
+        _ => Walk::Other,
+    }
+}
+
+#[inline(always)]
+const fn is_extension(next: u8) -> bool {
+    matches!(next, HOP_BY_HOP | ROUTING | FRAGMENT | AUTHENTICATION | DESTINATION)
+}

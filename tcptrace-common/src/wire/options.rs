@@ -1,0 +1,122 @@
+//! TCP options (RFC 9293 §3.2): copied raw by the kernel programs, parsed here.
+
+use super::Load;
+use crate::{abi::MAX_OPTIONS, tcp::TcpOptions};
+
+/// Copies the options of a header, `len` octets at `at`, into `to`, and says how many they are; those that were
+/// not captured are left out.
+#[inline(always)]
+pub fn copy(packet: &impl Load, at: usize, len: usize, to: &mut [u8; MAX_OPTIONS]) -> u8 {
+    // A header is as long as a number of words (RFC 9293 §3.1).
+    let mut copied = 0;
+    for (word, to) in to.as_chunks_mut::<4>().0.iter_mut().enumerate() {
+        if word * 4 >= len {
+            break;
+        }
+        let Some(bytes) = packet.load(at + word * 4) else {
+            break;
+        };
+        *to = bytes;
+        copied += 4;
+    }
+    copied
+}
+
+const END: u8 = 0;
+const NOP: u8 = 1;
+
+/// One option and what follows it; `None` at the end of the list, which a length that cannot be is as well
+/// (`net/ipv4/tcp_input.c`, `tcp_parse_options`).
+fn next(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+    match *bytes {
+        [] | [END, ..] => None,
+        [NOP, ref rest @ ..] => Some((NOP, &[], rest)),
+        [kind, len, ref rest @ ..] => {
+            let (value, rest) = rest.split_at_checked(usize::from(len).checked_sub(2)?)?;
+            Some((kind, value, rest))
+        }
+        [_] => None,
+    }
+}
+
+/// What the options of a SYN or SYN-ACK offer. An option of the wrong length counts as absent; of several of one
+/// kind the last one counts, as in Linux.
+#[must_use]
+pub fn parse(mut bytes: &[u8]) -> TcpOptions {
+    let mut options = TcpOptions::default();
+    while let Some((kind, value, rest)) = next(bytes) {
+        match (kind, value) {
+            // RFC 9293 §3.7.1
+            (2, &[high, low]) => options.mss = Some(u16::from_be_bytes([high, low])),
+            // RFC 7323 §2.2
+            (3, &[shift]) => options.window_scale = Some(shift),
+            // RFC 2018 §2
+            (4, &[]) => options.sack_permitted = true,
+            // RFC 7323 §3.2
+            (8, value) if value.len() == 8 => options.timestamps = true,
+            // RFC 7413 §4.1.1: empty (a request), or a cookie of 4 to 16 octets of even number
+            (34, cookie) if is_cookie(cookie) => options.fast_open = true,
+            // RFC 6994 with the magic number 0xF989, what Fast Open used before it had a kind
+            (254, &[0xf9, 0x89, ref cookie @ ..]) if is_cookie(cookie) => options.fast_open = true,
+            // RFC 8684 §3: at least a subtype
+            (30, &[_, ..]) => options.mptcp = true,
+            _ => {}
+        }
+        bytes = rest;
+    }
+    options
+}
+
+fn is_cookie(cookie: &[u8]) -> bool {
+    matches!(cookie.len(), 0 | 4..=16) && cookie.len().is_multiple_of(2)
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::parse;
+    use crate::tcp::TcpOptions;
+    use proptest::prelude::*;
+
+    #[test]
+    fn options_of_a_syn() {
+        let none = TcpOptions::default();
+        for (name, bytes, options) in [
+            ("none", &[][..], none),
+            (
+                "Linux",
+                &[2, 4, 5, 0xb4, 4, 2, 8, 10, 1, 2, 3, 4, 0, 0, 0, 0, 1, 3, 3, 7],
+                TcpOptions {
+                    mss: Some(1460),
+                    window_scale: Some(7),
+                    sack_permitted: true,
+                    timestamps: true,
+                    ..none
+                },
+            ),
+            ("after the end of the list nothing counts", &[0, 2, 4, 5, 0xb4], none),
+            ("MSS of length 3", &[2, 3, 5, 4, 2], TcpOptions { sack_permitted: true, ..none }),
+            ("length 0 ends the list", &[3, 0, 4, 2], none),
+            ("length 1 ends the list", &[3, 1, 4, 2], none),
+            ("cut", &[4, 2, 2, 4, 5], TcpOptions { sack_permitted: true, ..none }),
+            ("the last of a kind", &[3, 3, 1, 3, 3, 14], TcpOptions { window_scale: Some(14), ..none }),
+            ("Fast Open request", &[34, 2], TcpOptions { fast_open: true, ..none }),
+            ("Fast Open cookie", &[34, 10, 1, 2, 3, 4, 5, 6, 7, 8], TcpOptions { fast_open: true, ..none }),
+            ("Fast Open, odd cookie", &[34, 7, 1, 2, 3, 4, 5], none),
+            ("experimental Fast Open", &[254, 4, 0xf9, 0x89], TcpOptions { fast_open: true, ..none }),
+            ("another experiment", &[254, 4, 0xf9, 0x88], none),
+            ("MPTCP", &[30, 4, 1, 1], TcpOptions { mptcp: true, ..none }),
+            ("MPTCP without a subtype", &[30, 2], none),
+            ("kind alone", &[2], none),
+        ] {
+            assert_eq!(parse(bytes), options, "{name}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_parsed(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
+            let _ = parse(&bytes);
+        }
+    }
+}

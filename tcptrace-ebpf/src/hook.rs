@@ -1,0 +1,252 @@
+//! The places in the kernel where packets are seen, each with its way to reach a packet's bytes.
+
+use crate::maps;
+use aya_ebpf::{
+    EbpfContext,
+    bindings::{__sk_buff, xdp_md},
+    helpers::generated::bpf_skb_load_bytes,
+    programs::{TcContext, XdpContext},
+};
+use tcptrace_common::{
+    record::Sighting,
+    wire::{Link, Load, Parsed, parse},
+};
+
+/// One sighting of one packet.
+pub(crate) trait Hook: Copy {
+    /// The context as aya has it.
+    type Context: EbpfContext;
+    /// The same packet with all its bytes, and all its headers, within reach.
+    type Whole: Hook;
+    /// Access to the packet's bytes.
+    type Bytes: Reach;
+
+    fn context(self) -> Self::Context;
+    fn whole(self) -> Self::Whole;
+    fn bytes(self) -> Self::Bytes;
+    fn sighting(self) -> Sighting;
+
+    /// The packet, as far as [`Hook::bytes`] reaches.
+    fn parse(self) -> Parsed;
+}
+
+/// Bytes that may be only some of the packet's.
+pub(crate) trait Reach: Load {
+    /// Some of the packet is not within reach.
+    fn is_partial(&self) -> bool;
+}
+
+/// TC, with the headers in the linear part, which is where they are nearly always. `L3`: the device has no link
+/// header.
+#[derive(Clone, Copy)]
+pub(crate) struct Tc<const EGRESS: bool, const L3: bool>(pub(crate) *mut __sk_buff);
+
+/// TC, with headers that may lie in the packet's pages.
+#[derive(Clone, Copy)]
+pub(crate) struct TcAnywhere<const EGRESS: bool, const L3: bool>(pub(crate) *mut __sk_buff);
+
+/// XDP, of which there is ingress only, and here on Ethernet only.
+#[derive(Clone, Copy)]
+pub(crate) struct Xdp<const EXTENSIONS: bool>(pub(crate) *mut xdp_md);
+
+impl<const EGRESS: bool, const L3: bool> Hook for Tc<EGRESS, L3> {
+    type Context = TcContext;
+    type Whole = TcAnywhere<EGRESS, L3>;
+    type Bytes = Linear<false>;
+
+    #[inline(always)]
+    fn context(self) -> TcContext {
+        TcContext::new(self.0)
+    }
+
+    #[inline(always)]
+    fn whole(self) -> Self::Whole {
+        TcAnywhere(self.0)
+    }
+
+    #[inline(always)]
+    fn bytes(self) -> Linear<false> {
+        let context = self.context();
+        Linear { data: context.data(), data_end: context.data_end(), len: context.len() as usize }
+    }
+
+    #[inline(always)]
+    fn sighting(self) -> Sighting {
+        sighting(self.0, EGRESS)
+    }
+
+    #[inline(always)]
+    fn parse(self) -> Parsed {
+        parse(&self.bytes(), link(L3), offloaded_vlan(self.0))
+    }
+}
+
+impl<const EGRESS: bool, const L3: bool> Hook for TcAnywhere<EGRESS, L3> {
+    type Context = TcContext;
+    type Whole = Self;
+    type Bytes = Anywhere;
+
+    #[inline(always)]
+    fn context(self) -> TcContext {
+        TcContext::new(self.0)
+    }
+
+    #[inline(always)]
+    fn whole(self) -> Self::Whole {
+        TcAnywhere(self.0)
+    }
+
+    #[inline(always)]
+    fn bytes(self) -> Anywhere {
+        Anywhere { skb: self.0, len: self.context().len() as usize }
+    }
+
+    #[inline(always)]
+    fn sighting(self) -> Sighting {
+        sighting(self.0, EGRESS)
+    }
+
+    #[inline(always)]
+    fn parse(self) -> Parsed {
+        parse(&self.bytes(), link(L3), offloaded_vlan(self.0))
+    }
+}
+
+impl<const EXTENSIONS: bool> Hook for Xdp<EXTENSIONS> {
+    type Context = XdpContext;
+    type Whole = Xdp<true>;
+    type Bytes = Linear<EXTENSIONS>;
+
+    #[inline(always)]
+    fn context(self) -> XdpContext {
+        XdpContext::new(self.0)
+    }
+
+    #[inline(always)]
+    fn whole(self) -> Self::Whole {
+        Xdp(self.0)
+    }
+
+    #[inline(always)]
+    fn bytes(self) -> Linear<EXTENSIONS> {
+        let context = self.context();
+        let (data, data_end) = (context.data(), context.data_end());
+        Linear { data, data_end, len: data_end - data }
+    }
+
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "a device index has 32 bits")]
+    fn sighting(self) -> Sighting {
+        Sighting { ifindex: self.context().ingress_ifindex() as u32, egress: false, forwarded: false }
+    }
+
+    #[inline(always)]
+    fn parse(self) -> Parsed {
+        parse(&self.bytes(), Link::Ethernet, None)
+    }
+}
+
+#[inline(always)]
+const fn link(l3: bool) -> Link {
+    if l3 { Link::Ip } else { Link::Ethernet }
+}
+
+#[inline(always)]
+fn sighting(skb: *mut __sk_buff, egress: bool) -> Sighting {
+    // SAFETY: the context is valid while the program runs.
+    let ifindex = unsafe { (*skb).ifindex };
+    // SAFETY: the context is valid while the program runs.
+    let came_in = unsafe { (*skb).ingress_ifindex };
+    Sighting { ifindex, egress, forwarded: egress && came_in != 0 }
+}
+
+/// The VLAN tag that the device or the stack took off a packet.
+#[inline(always)]
+fn offloaded_vlan(skb: *mut __sk_buff) -> Option<u16> {
+    // SAFETY: the context is valid while the program runs.
+    let present = unsafe { (*skb).vlan_present };
+    if present == 0 {
+        return None;
+    }
+    // SAFETY: the context is valid while the program runs.
+    let tci = unsafe { (*skb).vlan_tci };
+    #[expect(clippy::cast_possible_truncation, reason = "16 bits by IEEE 802.1Q")]
+    Some(tci as u16)
+}
+
+/// Direct access: what the kernel keeps in one piece.
+#[derive(Clone, Copy)]
+pub(crate) struct Linear<const EXTENSIONS: bool> {
+    data: usize,
+    data_end: usize,
+    /// How long the packet is, the parts elsewhere included.
+    len: usize,
+}
+
+impl<const EXTENSIONS: bool> Reach for Linear<EXTENSIONS> {
+    #[inline(always)]
+    fn is_partial(&self) -> bool {
+        self.len > self.data_end - self.data
+    }
+}
+
+impl Reach for Anywhere {
+    #[inline(always)]
+    fn is_partial(&self) -> bool {
+        false
+    }
+}
+
+impl<const EXTENSIONS: bool> Load for Linear<EXTENSIONS> {
+    const EXTENSIONS: bool = EXTENSIONS;
+
+    #[inline(always)]
+    fn load<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
+        let at = self.data + offset;
+        if at + N > self.data_end {
+            return None;
+        }
+        // SAFETY: the N bytes from `at` lie before `data_end`, and an array of bytes has no alignment. The
+        // verifier proves it again.
+        Some(unsafe { (at as *const [u8; N]).read_unaligned() })
+    }
+
+    #[inline(always)]
+    fn wire_len(&self) -> usize {
+        self.len
+    }
+
+    #[inline(always)]
+    fn forget(&self, n: usize) -> usize {
+        maps::forget(n)
+    }
+}
+
+/// Access by the kernel's help to bytes anywhere in a packet. Slower; nothing is moved.
+#[derive(Clone, Copy)]
+pub(crate) struct Anywhere {
+    skb: *mut __sk_buff,
+    len: usize,
+}
+
+impl Load for Anywhere {
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "offsets within headers")]
+    fn load<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
+        const { assert!(N <= maps::HEADER_AREA) };
+        let area = maps::header_area()?;
+        // SAFETY: the context is the program's own, and the area has room for N bytes.
+        let result = unsafe { bpf_skb_load_bytes(self.skb.cast(), offset as u32, area.cast(), N as u32) };
+        if result != 0 {
+            return None;
+        }
+        // SAFETY: the kernel filled N bytes of the area, which nothing else on this CPU uses meanwhile; an array of
+        // bytes has no alignment.
+        Some(unsafe { area.cast::<[u8; N]>().read() })
+    }
+
+    #[inline(always)]
+    fn wire_len(&self) -> usize {
+        self.len
+    }
+}

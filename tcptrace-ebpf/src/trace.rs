@@ -1,0 +1,227 @@
+//! What happens to a packet: parsed, counted, tested, and, rarely, recorded.
+
+use crate::{
+    hook::{Hook, Reach as _},
+    maps::{EVENTS, LoadedSeeds, PendingTable, Work, counters, kernel_log, work},
+};
+use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_ktime_get_ns};
+use tcptrace_common::{
+    abi::{Counters, MAX_OPTIONS, Record, SynRecord},
+    flow::{Addresses, hashes},
+    lifecycle,
+    record::fill,
+    seq::SeqNum,
+    tcp::TcpFlags,
+    wire::{Packet, Parsed, Unparsable, options},
+};
+
+/// Looks at one packet.
+#[inline(always)]
+pub(crate) fn packet<H: Hook>(hook: H) {
+    let Some(counters) = counters() else {
+        return;
+    };
+    counters.packets += 1;
+    match first_look(hook, counters) {
+        LIFECYCLE => {
+            if let Some(work) = work()
+                && describe(hook, work) == TCP
+            {
+                publish(hook.whole(), work, counters);
+            }
+        }
+        LONG_WAY => the_long_way(hook.whole(), counters),
+        _ => {}
+    }
+}
+
+/// The packet is dealt with.
+const DONE: u32 = 0;
+/// It needs a record.
+const LIFECYCLE: u32 = 1;
+/// It needs another look.
+const LONG_WAY: u32 = 2;
+
+/// All there is for nearly every packet. Only the flow's hash is worked out; what a record needs beyond that would
+/// have every packet pay for its stores. Not inlined: its stack frame is gone before the rare paths need theirs, and
+/// the kernel allows 512 bytes for all frames together.
+#[inline(never)]
+fn first_look<H: Hook>(hook: H, counters: &mut Counters) -> u32 {
+    let lifecycle = match hook.parse() {
+        Parsed::V4(packet) => is_lifecycle(hook, &packet, counters),
+        Parsed::V6(packet) => is_lifecycle(hook, &packet, counters),
+        Parsed::Extensions => return LONG_WAY,
+        Parsed::Unparsable(Unparsable::Truncated) if hook.bytes().is_partial() => return LONG_WAY,
+        Parsed::Other => false,
+        Parsed::Fragment => {
+            counters.fragments += 1;
+            false
+        }
+        Parsed::Unparsable(reason) => {
+            counters.unparsable[reason as usize] += 1;
+            false
+        }
+    };
+    if lifecycle { LIFECYCLE } else { DONE }
+}
+
+#[inline(always)]
+fn is_lifecycle<A: Addresses, H: Hook>(hook: H, packet: &Packet<A>, counters: &mut Counters) -> bool {
+    counters.tcp_packets += 1;
+    lifecycle::announces(packet.flags)
+        || lifecycle::awaited(packet, hook.sighting().ifindex, &mut PendingTable, &LoadedSeeds)
+}
+
+/// Not all of the headers are within direct reach, or they are many: the same again with all the means there are.
+#[inline(never)]
+fn the_long_way<H: Hook>(hook: H, counters: &mut Counters) {
+    let Some(work) = work() else {
+        return;
+    };
+    let found = describe(hook, work);
+    if found != TCP {
+        return count(found, counters);
+    }
+    counters.tcp_packets += 1;
+    hash(work);
+    let flags = TcpFlags(work.record.flags);
+    if lifecycle::announces(flags)
+        || (flags.ack() && lifecycle::reached(work.own, SeqNum(work.record.ack), &mut PendingTable))
+    {
+        publish(hook, work, counters);
+    }
+}
+
+/// What a parsed packet is, as one number: the programs' functions return no more.
+const TCP: u32 = 0;
+const OTHER: u32 = 1;
+const FRAGMENT: u32 = 2;
+const UNPARSABLE: u32 = 3;
+
+#[inline(always)]
+fn code(parsed: Parsed) -> u32 {
+    match parsed {
+        Parsed::V4(_) | Parsed::V6(_) => TCP,
+        Parsed::Other | Parsed::Extensions => OTHER,
+        Parsed::Fragment => FRAGMENT,
+        Parsed::Unparsable(reason) => UNPARSABLE + reason as u32,
+    }
+}
+
+/// Counts what is not TCP.
+#[inline(always)]
+fn count(code: u32, counters: &mut Counters) {
+    if code == FRAGMENT {
+        counters.fragments += 1;
+    } else if let Some(count) = counters.unparsable.get_mut(code.wrapping_sub(UNPARSABLE) as usize) {
+        *count += 1;
+    }
+}
+
+/// Parses a packet and describes it in `work`, if it is TCP.
+#[inline(never)]
+#[expect(clippy::cast_possible_truncation, reason = "offsets within headers")]
+fn describe<H: Hook>(hook: H, work: &mut Work) -> u32 {
+    let parsed = hook.parse();
+    let options_at = match &parsed {
+        Parsed::V4(packet) => {
+            fill(&mut work.record, packet, hook.sighting());
+            packet.options_at
+        }
+        Parsed::V6(packet) => {
+            fill(&mut work.record, packet, hook.sighting());
+            packet.options_at
+        }
+        _ => 0,
+    };
+    work.options_at = options_at as u32;
+    code(parsed)
+}
+
+/// Keeps the pending table for a segment with SYN, FIN or RST and puts its record into the ring, or that of an
+/// acknowledgement. Not inlined, so that the path of all other packets is short.
+#[inline(never)]
+fn publish<H: Hook>(hook: H, work: &mut Work, counters: &mut Counters) {
+    let flags = TcpFlags(work.record.flags);
+    if lifecycle::announces(flags) {
+        hash(work);
+        if announce(work) {
+            counters.pending_overwrites += 1;
+        }
+    }
+    // A record that finds the ring full has its number too: user space sees the gap.
+    counters.number += 1;
+    stamp(&mut work.record, counters.number);
+    let kind = lifecycle::kind_of(flags);
+    let sent = if kind.has_options() { send_with_options(hook, work) } else { send(work) };
+    let by_kind = if sent { &mut counters.emitted } else { &mut counters.ring_full };
+    by_kind[kind.index()] += 1;
+    if kernel_log() {
+        log(hook, &work.record);
+    }
+}
+
+#[inline(never)]
+fn hash(work: &mut Work) {
+    (work.own, work.peer) = hashes(&work.record, &LoadedSeeds);
+}
+
+#[inline(never)]
+fn announce(work: &Work) -> bool {
+    lifecycle::announce(&work.record, (work.own, work.peer), &mut PendingTable)
+}
+
+/// Puts a record into the ring; false where it is full. Flags 0: a consumer that had read everything is woken,
+/// one that is still reading is not.
+#[inline(always)]
+fn send(work: &Work) -> bool {
+    let Some(mut entry) = EVENTS.reserve::<Record>(0) else {
+        return false;
+    };
+    entry.write(work.record);
+    entry.submit(0);
+    true
+}
+
+/// The same with the option bytes, which go from the packet into the ring without a copy between.
+#[inline(always)]
+fn send_with_options<H: Hook>(hook: H, work: &Work) -> bool {
+    let Some(mut entry) = EVENTS.reserve::<SynRecord>(0) else {
+        return false;
+    };
+    let place = entry.write(SynRecord { record: work.record, options: [0; MAX_OPTIONS] });
+    let (at, len) = (work.options_at as usize, usize::from(work.record.options_len));
+    // What comes out of a map has no bound that the verifier knows.
+    place.record.options_len =
+        if at < MAX_OFFSET { options::copy(&hook.bytes(), at, len, &mut place.options) } else { 0 };
+    entry.submit(0);
+    true
+}
+
+/// TCP headers begin before this: two VLAN tags, IPv6 and the longest chain of extension headers are 12 KiB.
+const MAX_OFFSET: usize = 1 << 14;
+
+/// Time, CPU and running number.
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "numbers are modulo 2^32; Linux has at most 8192 CPUs")]
+fn stamp(record: &mut Record, number: u64) {
+    record.number = number as u32;
+    // SAFETY: a helper without arguments.
+    record.ts = unsafe { bpf_ktime_get_ns() };
+    // SAFETY: a helper without arguments.
+    record.cpu = unsafe { bpf_get_smp_processor_id() } as u16;
+}
+
+/// One line for `RUST_LOG`, off the fast path and only when asked for.
+#[inline(always)]
+fn log<H: Hook>(hook: H, record: &Record) {
+    aya_log_ebpf::debug!(
+        &hook.context(),
+        "record {} of kind {} on device {}, port {} to {}",
+        record.number,
+        record.kind,
+        record.ifindex,
+        record.src_port,
+        record.dst_port
+    );
+}

@@ -1,0 +1,160 @@
+//! Packets for tests, built byte by byte.
+
+/// SplitMix64: seeded, so that a failure repeats.
+pub(crate) struct Rng(pub(crate) u64);
+
+impl Rng {
+    /// The next number.
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// A number below `bound`.
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
+        (self.next() % bound as u64) as usize
+    }
+}
+
+/// What a frame is made of.
+#[derive(Clone, Debug)]
+pub(crate) struct Frame {
+    pub ipv6: bool,
+    /// The last four bytes of the address.
+    pub src: u32,
+    pub dst: u32,
+    pub src_port: u16,
+    pub dst_port: u16,
+    pub flags: u16,
+    pub seq: u32,
+    pub ack: u32,
+    /// Tag control information, outer first.
+    pub vlans: Vec<u16>,
+    /// Kinds of IPv6 extension headers.
+    pub extensions: Vec<u8>,
+    /// Octets of IPv4 options.
+    pub ip_options: usize,
+    /// Fragment offset in units of 8 octets.
+    pub fragment: u16,
+    /// TCP option bytes, whole words.
+    pub options: Vec<u8>,
+    pub payload: usize,
+    /// Octets after the IP packet.
+    pub padding: usize,
+}
+
+impl Default for Frame {
+    fn default() -> Self {
+        Self {
+            ipv6: false,
+            src: 0x0a00_0001,
+            dst: 0x0a00_0002,
+            src_port: 1234,
+            dst_port: 80,
+            flags: 0x10,
+            seq: 1000,
+            ack: 2000,
+            vlans: vec![],
+            extensions: vec![],
+            ip_options: 0,
+            fragment: 0,
+            options: vec![],
+            payload: 0,
+            padding: 0,
+        }
+    }
+}
+
+impl Frame {
+    /// The other direction.
+    pub(crate) fn reversed(&self) -> Self {
+        Self {
+            src: self.dst,
+            dst: self.src,
+            src_port: self.dst_port,
+            dst_port: self.src_port,
+            ..self.clone()
+        }
+    }
+
+    /// With an Ethernet header.
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        let mut bytes = vec![2; 12];
+        for (place, tci) in self.vlans.iter().enumerate() {
+            let kind: u16 = if place == 0 && self.vlans.len() > 1 { 0x88a8 } else { 0x8100 };
+            bytes.extend(kind.to_be_bytes());
+            bytes.extend(tci.to_be_bytes());
+        }
+        bytes.extend(if self.ipv6 { [0x86, 0xdd] } else { [0x08, 0x00] });
+        bytes.extend(self.ip());
+        bytes.extend(vec![0xee; self.padding]);
+        bytes
+    }
+
+    /// From the IP header on, without padding.
+    pub(crate) fn ip(&self) -> Vec<u8> {
+        let tcp = self.tcp();
+        let mut bytes = Vec::new();
+        if self.ipv6 {
+            let (next, extensions) = self.extension_headers();
+            bytes.extend([0x60, 0, 0, 0]);
+            bytes.extend(((extensions.len() + tcp.len()) as u16).to_be_bytes());
+            bytes.extend([next, 61]);
+            for address in [self.src, self.dst] {
+                bytes.extend([0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0]);
+                bytes.extend(address.to_be_bytes());
+            }
+            bytes.extend(extensions);
+        } else {
+            let header = 20 + self.ip_options;
+            bytes.extend([0x40 | (header / 4) as u8, 0]);
+            bytes.extend(((header + tcp.len()) as u16).to_be_bytes());
+            bytes.extend([0, 1]);
+            bytes.extend(self.fragment.to_be_bytes());
+            bytes.extend([62, 6, 0, 0]);
+            bytes.extend(self.src.to_be_bytes());
+            bytes.extend(self.dst.to_be_bytes());
+            bytes.extend(vec![1; self.ip_options]);
+        }
+        bytes.extend(tcp);
+        bytes
+    }
+
+    /// The kind of the first header after IPv6, and the extension headers.
+    fn extension_headers(&self) -> (u8, Vec<u8>) {
+        let mut bytes = Vec::new();
+        for (place, kind) in self.extensions.iter().enumerate() {
+            let next = self.extensions.get(place + 1).copied().unwrap_or(6);
+            match kind {
+                44 => {
+                    bytes.extend([next, 0]);
+                    bytes.extend((self.fragment << 3).to_be_bytes());
+                    bytes.extend([0, 0, 0, 9]);
+                }
+                51 => bytes.extend([next, 2, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0]),
+                _ => {
+                    bytes.extend([next, 1]);
+                    bytes.extend([0; 14]);
+                }
+            }
+        }
+        (self.extensions.first().copied().unwrap_or(6), bytes)
+    }
+
+    fn tcp(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        bytes.extend(self.src_port.to_be_bytes());
+        bytes.extend(self.dst_port.to_be_bytes());
+        bytes.extend(self.seq.to_be_bytes());
+        bytes.extend(self.ack.to_be_bytes());
+        let words = (20 + self.options.len()) / 4;
+        bytes.extend(((words as u16) << 12 | self.flags).to_be_bytes());
+        bytes.extend(501_u16.to_be_bytes());
+        bytes.extend([0, 0, 0, 0]);
+        bytes.extend(&self.options);
+        bytes.extend(vec![0x61; self.payload]);
+        bytes
+    }
+}
