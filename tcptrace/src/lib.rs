@@ -5,4 +5,5 @@ pub mod event;
 pub mod kernel;
 pub mod parse;
 pub mod segment;
+pub mod source;
 pub mod track;

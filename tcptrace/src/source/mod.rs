@@ -1,0 +1,3 @@
+//! Where the input comes from.
+
+pub mod pcap;
