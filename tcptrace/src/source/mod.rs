@@ -6,5 +6,6 @@ pub mod counters;
 mod gaps;
 pub mod live;
 mod pace;
+pub mod pcap;
 mod reorder;
 mod sender;

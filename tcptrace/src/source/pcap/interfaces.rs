@@ -1,0 +1,100 @@
+//! The interfaces of a file, numbered over all of its sections.
+
+use super::{Damage, LinkType, time::Clock};
+use hashbrown::HashMap;
+use std::sync::Arc;
+
+/// More than any machine has; it bounds what a file can make us remember.
+const MAX_INTERFACES: usize = 1 << 16;
+/// The longest name worth keeping; Linux allows 15 bytes, Windows' GUID paths take about 50.
+const MAX_NAME: usize = 256;
+
+/// One interface of a file.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Interface {
+    /// What it was called, if the file says.
+    pub name: Option<Arc<str>>,
+    /// The first header of its packets.
+    pub link: LinkType,
+}
+
+/// What a section says of one of its interfaces.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Described {
+    pub(super) link: LinkType,
+    /// Packets are cut to this; 0 for no limit.
+    pub(super) snap_len: u32,
+    pub(super) clock: Clock,
+    /// Its number over all sections.
+    pub(super) number: u32,
+}
+
+/// All of them.
+#[derive(Debug, Default)]
+pub(super) struct Interfaces {
+    all: Vec<Interface>,
+    section: Vec<Described>,
+    /// By place within a section, too: two of one name in one section are two.
+    numbers: HashMap<(usize, LinkType, Option<Arc<str>>), u32>,
+}
+
+impl Interfaces {
+    /// By number.
+    pub(super) fn all(&self) -> &[Interface] {
+        &self.all
+    }
+
+    /// The one at a place within the current section.
+    #[inline]
+    pub(super) fn get(&self, place: u32) -> Result<&Described, Damage> {
+        self.section
+            .get(place as usize)
+            .ok_or(Damage::NoInterface { interface: place, known: self.section.len() })
+    }
+
+    /// A section begins: its interfaces are described anew.
+    pub(super) fn begin_section(&mut self) {
+        self.section.clear();
+    }
+
+    /// The next interface of the current section. One that an earlier section had at the same place, by the same
+    /// name and with the same link type, is the same one: a ring of capture files, put together again, goes on
+    /// with the connections of the file before.
+    pub(super) fn describe(
+        &mut self,
+        link: LinkType,
+        snap_len: u32,
+        clock: Clock,
+        name: Option<&str>,
+    ) -> Result<(), Damage> {
+        let place = self.section.len();
+        if place == MAX_INTERFACES {
+            return Err(Damage::TooManyInterfaces(MAX_INTERFACES));
+        }
+        let name: Option<Arc<str>> = name.map(|name| Arc::from(cut(name)));
+        let number = match self.numbers.get(&(place, link, name.clone())) {
+            Some(&number) => number,
+            None => self.add(place, link, name)?,
+        };
+        self.section.push(Described { link, snap_len, clock, number });
+        Ok(())
+    }
+
+    fn add(&mut self, place: usize, link: LinkType, name: Option<Arc<str>>) -> Result<u32, Damage> {
+        let number = u32::try_from(self.all.len())
+            .ok()
+            .filter(|&number| (number as usize) < MAX_INTERFACES)
+            .ok_or(Damage::TooManyInterfaces(MAX_INTERFACES))?;
+        self.all.push(Interface { name: name.clone(), link });
+        self.numbers.insert((place, link, name), number);
+        Ok(number)
+    }
+}
+
+fn cut(name: &str) -> &str {
+    let mut end = name.len().min(MAX_NAME);
+    while !name.is_char_boundary(end) {
+        end -= 1;
+    }
+    &name[..end]
+}

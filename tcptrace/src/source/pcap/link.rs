@@ -1,0 +1,393 @@
+//! From a packet's first header, whichever it is, to the header that the parser of the kernel programs begins at:
+//! Ethernet's or IP's. That parser then reads a file's packets as it reads the kernel's.
+//!
+//! A header that is not known is not guessed at: its packets are counted by its name.
+
+use super::{LinkType, Packet};
+use crate::segment::Direction;
+use tcptrace_common::wire::{self, Bytes, Link, Parsed, Unparsable, Vlans};
+
+/// What a packet turned out to be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Look {
+    /// By the parser; its places count from `at`.
+    pub parsed: Parsed,
+    /// Where the header that it began at lies.
+    pub at: usize,
+    /// Which way the packet went, where its first header says so.
+    pub direction: Direction,
+    /// The index of the device that saw it, where its first header says so.
+    pub device: Option<u32>,
+}
+
+/// A link type that nothing is known about.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct UnknownLink(pub LinkType);
+
+/// Looks at a packet.
+#[inline]
+pub fn look(packet: &Packet<'_>) -> Result<Look, UnknownLink> {
+    if packet.link == LinkType::ETHERNET {
+        let bytes = Bytes { captured: packet.data, wire_len: packet.original_len as usize };
+        let parsed = wire::parse(&bytes, Link::Ethernet, None);
+        if !matches!(parsed, Parsed::Other) || !is_length(packet.data) {
+            return Ok(Look { parsed, at: 0, direction: packet.direction, device: None });
+        }
+    }
+    walk(packet)
+}
+
+/// All but plain Ethernet.
+fn walk(packet: &Packet<'_>) -> Result<Look, UnknownLink> {
+    let data = packet.data;
+    let reach = reach(packet.link, data).ok_or(UnknownLink(packet.link))?;
+    let (at, parsed) = match reach.way {
+        Way::Ip { at, vlans } => {
+            let wire_len = (packet.original_len as usize).saturating_sub(at);
+            let bytes = Bytes { captured: data.get(at..).unwrap_or_default(), wire_len };
+            (at, with_vlans(wire::parse(&bytes, Link::Ip, None), vlans))
+        }
+        Way::Ethernet { at } => {
+            let wire_len = (packet.original_len as usize).saturating_sub(at);
+            let bytes = Bytes { captured: data.get(at..).unwrap_or_default(), wire_len };
+            (at, wire::parse(&bytes, Link::Ethernet, None))
+        }
+        Way::Other => (0, Parsed::Other),
+        Way::Unparsable(reason) => (0, Parsed::Unparsable(reason)),
+    };
+    let direction = match packet.direction {
+        Direction::Unknown => reach.direction,
+        known => known,
+    };
+    Ok(Look { parsed, at, direction, device: reach.device })
+}
+
+fn with_vlans(parsed: Parsed, vlans: Vlans) -> Parsed {
+    match parsed {
+        Parsed::V4(packet) => Parsed::V4(wire::Packet { vlans, ..packet }),
+        Parsed::V6(packet) => Parsed::V6(wire::Packet { vlans, ..packet }),
+        other => other,
+    }
+}
+
+/// What a packet's headers lead to.
+struct Reach {
+    way: Way,
+    direction: Direction,
+    device: Option<u32>,
+}
+
+enum Way {
+    Ip { at: usize, vlans: Vlans },
+    Ethernet { at: usize },
+    Other,
+    Unparsable(Unparsable),
+}
+
+const CUT: Way = Way::Unparsable(Unparsable::Truncated);
+
+impl From<Way> for Reach {
+    fn from(way: Way) -> Self {
+        Self { way, direction: Direction::Unknown, device: None }
+    }
+}
+
+/// `None` for a link type that is not known.
+fn reach(link: LinkType, data: &[u8]) -> Option<Reach> {
+    Some(match link {
+        LinkType::ETHERNET => lengths(data).into(),
+        LinkType::RAW | LinkType::RAW_BSD | LinkType::RAW_OPENBSD | LinkType::IPV4 | LinkType::IPV6 => {
+            Way::Ip { at: 0, vlans: Vlans::NONE }.into()
+        }
+        LinkType::NULL | LinkType::LOOP => loopback(data).into(),
+        LinkType::LINUX_SLL => cooked(data),
+        LinkType::LINUX_SLL2 => cooked_v2(data),
+        LinkType::PPP | LinkType::PPP_HDLC => ppp(data).into(),
+        LinkType::C_HDLC => cisco_hdlc(data).into(),
+        LinkType::PPP_ETHER => ppp_over_ethernet(data).into(),
+        LinkType::FDDI => fddi(data).into(),
+        LinkType::IEEE802_11 => ieee802_11(data, 0, false).into(),
+        LinkType::RADIOTAP => radiotap(data).into(),
+        LinkType::PPI => return per_packet_information(data),
+        LinkType::NFLOG => netfilter_log(data).into(),
+        _ => return None,
+    })
+}
+
+/// A frame that is plain Ethernet but for a length where the type would be.
+fn is_length(data: &[u8]) -> bool {
+    let mut at = 12;
+    while let Some(field) = be16(data, at) {
+        if !is_tag(field) {
+            return field < 0x600;
+        }
+        at += 4;
+        if at > 20 {
+            break;
+        }
+    }
+    false
+}
+
+/// 802.3: a length, then LLC, behind up to two tags.
+fn lengths(data: &[u8]) -> Way {
+    let Some(first) = be16(data, 12) else {
+        return CUT;
+    };
+    by_type(data, 14, first, Vlans::NONE)
+}
+
+/// From `at` on, by an Ethernet type or an 802.3 length.
+fn by_type(data: &[u8], mut at: usize, mut field: u16, mut vlans: Vlans) -> Way {
+    for _ in 0..=2 {
+        match field {
+            0x0800 | 0x86dd => return Way::Ip { at, vlans },
+            0..0x600 => return llc(data, at, vlans),
+            field if !is_tag(field) => return Way::Other,
+            _ => {}
+        }
+        let (Some(tag), Some(next)) = (be16(data, at), be16(data, at + 2)) else {
+            return CUT;
+        };
+        (at, field, vlans) = (at + 4, next, vlans.with(tag));
+    }
+    Way::Unparsable(Unparsable::VlanDepth)
+}
+
+/// IEEE 802.1Q, 802.1ad, and what was used before 802.1ad: as the parser has it.
+const fn is_tag(ethertype: u16) -> bool {
+    matches!(ethertype, 0x8100 | 0x88a8 | 0x9100)
+}
+
+/// IEEE 802.2 with SNAP (RFC 1042), or with 802.1H's bridge-tunnel code.
+fn llc(data: &[u8], at: usize, vlans: Vlans) -> Way {
+    match data.get(at..) {
+        Some(&[0xaa, 0xaa, 3, 0, 0, 0 | 0xf8, high, low, ..]) => {
+            let field = u16::from_be_bytes([high, low]);
+            // A length here would lead in circles.
+            if field < 0x600 { Way::Other } else { by_type(data, at + 8, field, vlans) }
+        }
+        // LLC's own number for IP (RFC 1042 names it, few use it).
+        Some(&[6, 6, 3, ..]) => Way::Ip { at: at + 3, vlans },
+        Some(rest) if rest.len() >= 8 => Way::Other,
+        _ => CUT,
+    }
+}
+
+/// The address family of the capturing system, in its byte order for NULL, in network order for LOOP; some writers of
+/// either get that wrong, and no family is larger than a byte.
+fn loopback(data: &[u8]) -> Way {
+    let Some(family) = data.first_chunk().map(|&family| u32::from_be_bytes(family)) else {
+        return CUT;
+    };
+    match if family > 0xffff { family.swap_bytes() } else { family } {
+        // AF_INET everywhere; AF_INET6 of Linux, Windows, NetBSD and OpenBSD, FreeBSD, Darwin
+        2 | 10 | 23 | 24 | 28 | 30 => Way::Ip { at: 4, vlans: Vlans::NONE },
+        _ => Way::Other,
+    }
+}
+
+/// `LINUX_SLL`: packet type, device type, address length, address, protocol.
+fn cooked(data: &[u8]) -> Reach {
+    let (Some(kind), Some(protocol)) = (be16(data, 0), be16(data, 14)) else {
+        return CUT.into();
+    };
+    Reach { way: cooked_protocol(data, 16, protocol), direction: cooked_direction(kind), device: None }
+}
+
+/// `LINUX_SLL2`: protocol, reserved, interface index, device type, packet type, address length, address.
+fn cooked_v2(data: &[u8]) -> Reach {
+    let Some(&[p0, p1, _, _, i0, i1, i2, i3, _, _, kind, ..]) = data.first_chunk::<20>() else {
+        return CUT.into();
+    };
+    Reach {
+        way: cooked_protocol(data, 20, u16::from_be_bytes([p0, p1])),
+        direction: cooked_direction(u16::from(kind)),
+        device: Some(u32::from_be_bytes([i0, i1, i2, i3])),
+    }
+}
+
+fn cooked_protocol(data: &[u8], at: usize, protocol: u16) -> Way {
+    match protocol {
+        // LINUX_SLL_P_802_2
+        4 => llc(data, at, Vlans::NONE),
+        0..0x600 => Way::Other,
+        protocol => by_type(data, at, protocol, Vlans::NONE),
+    }
+}
+
+/// To this host, broadcast or multicast; to another host seen in passing; from this host.
+const fn cooked_direction(kind: u16) -> Direction {
+    match kind {
+        0..=2 => Direction::Ingress,
+        4 => Direction::Egress,
+        _ => Direction::Unknown,
+    }
+}
+
+/// RFC 1661 and 1662: address and control may be there or not, and so may the protocol's first byte.
+fn ppp(data: &[u8]) -> Way {
+    match *data {
+        // Cisco's HDLC is written under PPP's numbers too; its addresses are no PPP header.
+        [0x0f | 0x8f, 0, ..] => cisco_hdlc(data),
+        [0xff, 3, ..] => ppp_protocol(data, 2),
+        _ => ppp_protocol(data, 0),
+    }
+}
+
+fn ppp_protocol(data: &[u8], at: usize) -> Way {
+    let (protocol, at) = match data.get(at..) {
+        // The least significant bit ends the number (RFC 1661 §2).
+        Some(&[low, ..]) if low & 1 == 1 => (u16::from(low), at + 1),
+        Some(&[high, low, ..]) => (u16::from_be_bytes([high, low]), at + 2),
+        _ => return CUT,
+    };
+    match protocol {
+        0x21 | 0x57 => Way::Ip { at, vlans: Vlans::NONE },
+        _ => Way::Other,
+    }
+}
+
+/// Address, control, then an Ethernet type.
+fn cisco_hdlc(data: &[u8]) -> Way {
+    be16(data, 2)
+        .map_or(CUT, |field| if field < 0x600 { Way::Other } else { by_type(data, 4, field, Vlans::NONE) })
+}
+
+/// RFC 2516 §4: version and type, code (0 for a session's data), session, length.
+fn ppp_over_ethernet(data: &[u8]) -> Way {
+    match *data {
+        [0x11, 0, _, _, _, _, ..] => ppp_protocol(data, 6),
+        [_, _, _, _, _, _, ..] => Way::Other,
+        _ => CUT,
+    }
+}
+
+/// Frame control, two addresses, then LLC if the frame is an LLC frame.
+fn fddi(data: &[u8]) -> Way {
+    match data.first() {
+        Some(control) if control & 0xf0 == 0x50 => llc(data, 13, Vlans::NONE),
+        Some(_) => Way::Other,
+        None => CUT,
+    }
+}
+
+/// radiotap.org: version, padding, length and a bitmap of fields, little-endian.
+fn radiotap(data: &[u8]) -> Way {
+    let (Some(len), Some(first)) = (le16(data, 2), le32(data, 4)) else {
+        return CUT;
+    };
+    // The bitmap goes on while bit 31 is set.
+    let mut at = 8;
+    let mut present = first;
+    while present & 0x8000_0000 != 0 {
+        let Some(next) = le32(data, at) else {
+            return CUT;
+        };
+        (present, at) = (next, at + 4);
+    }
+    // Field 0 is a time of 8 bytes, aligned; field 1 is flags, of which 0x20 is padding behind the 802.11 header.
+    if first & 1 != 0 {
+        at = at.next_multiple_of(8) + 8;
+    }
+    let padded = first & 2 != 0 && data.get(at).is_some_and(|flags| flags & 0x20 != 0);
+    ieee802_11(data, usize::from(len), padded)
+}
+
+/// IEEE 802.11-2020 §9.2, §9.3.2: data frames in the clear, LLC behind the header. Aggregates (A-MSDU) and fragments
+/// but first ones are left alone.
+fn ieee802_11(data: &[u8], at: usize, padded: bool) -> Way {
+    let Some(&[control, flags, ..]) = data.get(at..) else {
+        return CUT;
+    };
+    let (data_frame, qos, empty) = (control & 0x0f == 0x08, control & 0x80 != 0, control & 0x40 != 0);
+    let protected = flags & 0x40 != 0;
+    if !data_frame || empty || protected {
+        return Way::Other;
+    }
+    // Four addresses between two access points.
+    let addresses = if flags & 3 == 3 { 30 } else { 24 };
+    let mut len = addresses;
+    if qos {
+        match data.get(at + addresses) {
+            Some(control) if control & 0x80 != 0 => return Way::Other,
+            Some(_) => {}
+            None => return CUT,
+        }
+        // With the order bit, HT control follows.
+        len += if flags & 0x80 != 0 { 6 } else { 2 };
+    }
+    match le16(data, at + 22) {
+        Some(sequence) if sequence & 0x0f != 0 => return Way::Other,
+        Some(_) => {}
+        None => return CUT,
+    }
+    if padded {
+        len = len.next_multiple_of(4);
+    }
+    llc(data, at + len, Vlans::NONE)
+}
+
+/// PPI: version, flags, length and the link type of what follows, little-endian.
+fn per_packet_information(data: &[u8]) -> Option<Reach> {
+    let (Some(len), Some(link)) = (le16(data, 2), le32(data, 4)) else {
+        return Some(CUT.into());
+    };
+    let Some(rest) = data.get(usize::from(len)..) else {
+        return Some(CUT.into());
+    };
+    let link = LinkType(u16::try_from(link).ok()?);
+    // Within itself it would lead in circles.
+    if link == LinkType::PPI {
+        return None;
+    }
+    let at = usize::from(len);
+    let found = if link == LinkType::ETHERNET { Way::Ethernet { at: 0 }.into() } else { reach(link, rest)? };
+    let way = match found.way {
+        Way::Ip { at: further, vlans } => Way::Ip { at: at + further, vlans },
+        Way::Ethernet { at: further } => Way::Ethernet { at: at + further },
+        way => way,
+    };
+    Some(Reach { way, ..found })
+}
+
+/// NFLOG: family, version, resource, then values behind their length and type, which are in the byte order of the
+/// machine that logged. Types are small: read the wrong way round, one has an upper byte.
+fn netfilter_log(data: &[u8]) -> Way {
+    const PAYLOAD: u16 = 9;
+    let [family, ..] = *data else {
+        return CUT;
+    };
+    let mut at = 4;
+    while let Some(&[a, b, c, d]) = data.get(at..).and_then(|rest| rest.first_chunk()) {
+        let (mut len, mut kind) = (u16::from_le_bytes([a, b]), u16::from_le_bytes([c, d]));
+        if kind > 0xff {
+            (len, kind) = (len.swap_bytes(), kind.swap_bytes());
+        }
+        if len < 4 {
+            return Way::Unparsable(Unparsable::BadLength);
+        }
+        if kind == PAYLOAD {
+            // AF_INET and AF_INET6 of Linux; a bridge logs frames of its own kind.
+            let ip = matches!(family, 2 | 10);
+            return if ip { Way::Ip { at: at + 4, vlans: Vlans::NONE } } else { Way::Other };
+        }
+        at += usize::from(len).next_multiple_of(4);
+    }
+    CUT
+}
+
+fn be16(data: &[u8], at: usize) -> Option<u16> {
+    data.get(at..)?.first_chunk().map(|&bytes| u16::from_be_bytes(bytes))
+}
+
+fn le16(data: &[u8], at: usize) -> Option<u16> {
+    data.get(at..)?.first_chunk().map(|&bytes| u16::from_le_bytes(bytes))
+}
+
+fn le32(data: &[u8], at: usize) -> Option<u32> {
+    data.get(at..)?.first_chunk().map(|&bytes| u32::from_le_bytes(bytes))
+}
+
+#[cfg(test)]
+mod tests;

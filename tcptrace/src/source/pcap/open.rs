@@ -1,0 +1,112 @@
+//! Opening: what kind of file it is to the system, and whether it is compressed.
+
+use super::{FileError, map::Map, window::Window, zstd};
+use flate2::bufread::MultiGzDecoder;
+use std::{
+    fs::File,
+    io::{self, BufRead, BufReader, Cursor, Read, Seek},
+    os::{fd::AsFd, unix::fs::FileExt},
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+/// What compressed data is read in.
+const COMPRESSED_BLOCK: usize = 256 << 10;
+/// Bytes that tell whether it is.
+const MAGIC: usize = 4;
+
+/// An open file.
+pub(super) struct Opened {
+    pub(super) window: Window,
+    pub(super) name: String,
+    /// Bytes read so far, where that is not the window's offset.
+    pub(super) read: Option<Arc<AtomicU64>>,
+    pub(super) total: Option<u64>,
+    pub(super) compressed: bool,
+}
+
+/// Opens a path, or the standard input for `-`.
+pub(super) fn open(path: &Path) -> Result<Opened, FileError> {
+    let standard_input = path.as_os_str() == "-";
+    let name = if standard_input { "the standard input".to_owned() } else { path.display().to_string() };
+    let opened = if standard_input {
+        io::stdin().as_fd().try_clone_to_owned().map(File::from)
+    } else {
+        File::open(path)
+    };
+    let failed = |source| FileError::Open { name: name.clone(), source };
+    let mut file = opened.map_err(failed)?;
+    let metadata = file.metadata().map_err(failed)?;
+    // Files of /proc claim to be empty.
+    if !metadata.is_file() || metadata.len() == 0 {
+        return stream(name, Box::new(file));
+    }
+    let total = metadata.len();
+    // What the shell redirects may have been read in part.
+    let from = file.stream_position().map_err(failed)?;
+    let mut magic = [0; MAGIC];
+    let len = file.read_at(&mut magic, from).map_err(failed)?;
+    if Compression::of(&magic[..len]).is_none() {
+        let window = Window::mapped(Map::new(file, total), from);
+        return Ok(Opened { window, name, read: None, total: Some(total), compressed: false });
+    }
+    let opened = stream(name, Box::new(file))?;
+    Ok(Opened { total: Some(total), ..opened })
+}
+
+/// Reads from anything.
+pub(super) fn stream(name: String, mut read: Box<dyn Read + Send>) -> Result<Opened, FileError> {
+    let mut start = Vec::with_capacity(MAGIC);
+    let source = match read.by_ref().take(MAGIC as u64).read_to_end(&mut start) {
+        Ok(_) => Cursor::new(start.clone()).chain(read),
+        Err(source) => return Err(FileError::Open { name, source }),
+    };
+    let count = Arc::new(AtomicU64::new(0));
+    let counted = Counted { source, count: Arc::clone(&count) };
+    let compression = Compression::of(&start);
+    let window = match compression {
+        None => Window::stream(Box::new(counted)),
+        Some(Compression::Gzip) => Window::decompressed(Box::new(MultiGzDecoder::new(buffered(counted)))),
+        Some(Compression::Zstd) => Window::decompressed(Box::new(zstd::Decoder::new(buffered(counted)))),
+    };
+    Ok(Opened { window, name, read: Some(count), total: None, compressed: compression.is_some() })
+}
+
+fn buffered(read: impl Read + Send) -> impl BufRead + Send {
+    BufReader::with_capacity(COMPRESSED_BLOCK, read)
+}
+
+#[derive(Clone, Copy)]
+enum Compression {
+    Gzip,
+    Zstd,
+}
+
+impl Compression {
+    fn of(start: &[u8]) -> Option<Self> {
+        match *start.first_chunk::<MAGIC>()? {
+            // RFC 1952 §2.3.1, with the only method there is
+            [0x1f, 0x8b, 8, _] => Some(Self::Gzip),
+            // RFC 8878 §3.1.1 and, for a frame to be skipped, §3.1.2
+            [0x28, 0xb5, 0x2f, 0xfd] | [0x50..=0x5f, 0x2a, 0x4d, 0x18] => Some(Self::Zstd),
+            _ => None,
+        }
+    }
+}
+
+/// Counts what is read, for the progress.
+struct Counted<R> {
+    source: R,
+    count: Arc<AtomicU64>,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let len = self.source.read(buffer)?;
+        self.count.fetch_add(len as u64, Ordering::Relaxed);
+        Ok(len)
+    }
+}

@@ -1,0 +1,278 @@
+//! A capture file as the tracker's input: the parser and the lifecycle test of the kernel programs over each packet.
+
+use super::{
+    FileError, LinkType, Packet, Position, Reader, Ready,
+    link::{self, Look},
+};
+use crate::{
+    decode,
+    segment::{Direction, Input, Segment},
+};
+use hashbrown::HashMap;
+use std::{collections::hash_map::RandomState, hash::BuildHasher as _, sync::Arc};
+use tcptrace_common::{
+    abi::{Bucket, Counters, MAX_OPTIONS, SEED_WORDS},
+    flow::Addresses,
+    lifecycle,
+    record::Sighting,
+    wire::{self, Bytes, Parsed, options},
+};
+
+/// Packets looked at in one batch.
+const BATCH: usize = 4096;
+/// Devices named in packets' own headers get numbers from here on, above all those that the file describes.
+const FIRST_DEVICE: u32 = 1 << 16;
+/// More devices than any machine has; it bounds what a file can make us remember.
+const MAX_DEVICES: usize = 1 << 16;
+
+/// How to look for lifecycle segments.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Buckets of the pending-ACK table, rounded up to a power of two. Each holds eight expected acknowledgements.
+    pub buckets: usize,
+    /// Keys of its hash.
+    pub seeds: [u64; SEED_WORDS],
+}
+
+impl Default for Options {
+    /// Half a million expected acknowledgements in 4 MiB, and keys that a file's author cannot know.
+    fn default() -> Self {
+        let random = RandomState::new();
+        Self { buckets: 1 << 16, seeds: std::array::from_fn(|index| random.hash_one(index)) }
+    }
+}
+
+/// The packet behind a segment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Captured<'a> {
+    /// What its first header is.
+    pub link: LinkType,
+    /// Up to the end of its TCP header, as far as that was captured.
+    pub headers: &'a [u8],
+    /// How long it was on the wire.
+    pub original_len: u32,
+}
+
+/// Reads a capture file as segments.
+///
+/// They come in the file's order with their own times, which may go backwards (a file put together from several, a
+/// clock that was set). The tracker's own times never do: a connection's last sight is the latest of all, and a
+/// time-out is due when a later segment says so.
+pub struct PcapSource {
+    reader: Reader,
+    table: Box<[Bucket]>,
+    seeds: [u64; SEED_WORDS],
+    counters: Counters,
+    unknown_links: Vec<(LinkType, u64)>,
+    devices: HashMap<(u32, u32), u32>,
+    names: Vec<(u32, Arc<str>)>,
+    /// Interfaces of the reader that `names` has had.
+    named: usize,
+    /// What ended the file, to be told after what came before it.
+    error: Option<FileError>,
+    ended: bool,
+}
+
+impl PcapSource {
+    /// Reads what `reader` has.
+    #[must_use]
+    pub fn new(reader: Reader, options: &Options) -> Self {
+        Self {
+            reader,
+            table: vec![Bucket::default(); options.buckets.next_power_of_two()].into_boxed_slice(),
+            seeds: options.seeds,
+            counters: Counters::default(),
+            unknown_links: Vec::new(),
+            devices: HashMap::new(),
+            names: Vec::new(),
+            named: 0,
+            error: None,
+            ended: false,
+        }
+    }
+
+    /// Appends the lifecycle segments of the next packets to `out`; false when there are no more. From a pipe these are
+    /// the packets that have arrived, and at least one.
+    pub fn next_batch(&mut self, out: &mut Vec<Input>) -> Result<bool, FileError> {
+        self.next_batch_with(out, |_, _| {})
+    }
+
+    /// The same, with a look at the packet of each segment.
+    pub fn next_batch_with(
+        &mut self,
+        out: &mut Vec<Input>,
+        mut tap: impl FnMut(&Segment, Captured<'_>),
+    ) -> Result<bool, FileError> {
+        if let Some(error) = self.error.take() {
+            return Err(error);
+        }
+        let before = out.len();
+        for number in 0..BATCH {
+            if self.ended {
+                break;
+            }
+            // The first one is waited for.
+            let ready =
+                if number == 0 { self.reader.next().map(Ready::from) } else { self.reader.next_ready() };
+            let packet = match ready {
+                Ok(Ready::Packet(packet)) => packet,
+                Ok(Ready::Later) => break,
+                Ok(Ready::End) => {
+                    self.ended = true;
+                    break;
+                }
+                Err(error) => {
+                    self.ended = true;
+                    if out.len() == before {
+                        return Err(error);
+                    }
+                    self.error = Some(error);
+                    break;
+                }
+            };
+            self.counters.packets += 1;
+            let Ok(look) = link::look(&packet) else {
+                count(&mut self.unknown_links, packet.link);
+                continue;
+            };
+            let mut test = Test {
+                table: &mut self.table,
+                seeds: &self.seeds,
+                counters: &mut self.counters,
+                devices: &mut self.devices,
+                names: &mut self.names,
+            };
+            if let Some((segment, headers)) = test.packet(&packet, &look) {
+                tap(&segment, Captured { link: packet.link, headers, original_len: packet.original_len });
+                out.push(Input::Segment(segment));
+            }
+        }
+        self.name_interfaces();
+        Ok(!self.ended || self.error.is_some())
+    }
+
+    /// How far the file was read.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        self.reader.position()
+    }
+
+    /// What was counted so far, as the kernel programs count it. No ring is ever full here.
+    #[must_use]
+    pub const fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Packets whose link type is not known, by link type. They count as packets and are not looked into.
+    #[must_use]
+    pub fn unknown_links(&self) -> &[(LinkType, u64)] {
+        &self.unknown_links
+    }
+
+    /// Names of interfaces that were not known when this was last asked, by the number that segments have. A file
+    /// need not name any.
+    pub fn new_names(&mut self) -> impl Iterator<Item = (u32, Arc<str>)> + '_ {
+        self.names.drain(..)
+    }
+
+    fn name_interfaces(&mut self) {
+        let all = self.reader.interfaces();
+        for (number, interface) in (0..).zip(all).skip(self.named) {
+            if let Some(name) = &interface.name {
+                self.names.push((number, Arc::clone(name)));
+            }
+        }
+        self.named = all.len();
+    }
+}
+
+/// What one packet is tested with.
+struct Test<'a> {
+    table: &'a mut [Bucket],
+    seeds: &'a [u64; SEED_WORDS],
+    counters: &'a mut Counters,
+    devices: &'a mut HashMap<(u32, u32), u32>,
+    names: &'a mut Vec<(u32, Arc<str>)>,
+}
+
+impl Test<'_> {
+    /// The segment, if it belongs to a lifecycle, and the packet's bytes up to the end of its TCP header.
+    #[inline]
+    fn packet<'p>(&mut self, packet: &Packet<'p>, look: &Look) -> Option<(Segment, &'p [u8])> {
+        match &look.parsed {
+            Parsed::V4(tcp) => self.segment(packet, look, tcp),
+            Parsed::V6(tcp) => self.segment(packet, look, tcp),
+            Parsed::Other | Parsed::Extensions => None,
+            Parsed::Fragment => {
+                self.counters.fragments += 1;
+                None
+            }
+            Parsed::Unparsable(reason) => {
+                self.counters.unparsable[*reason as usize] += 1;
+                None
+            }
+        }
+    }
+
+    #[inline]
+    fn segment<'p, A: Addresses>(
+        &mut self,
+        packet: &Packet<'p>,
+        look: &Look,
+        tcp: &wire::Packet<A>,
+    ) -> Option<(Segment, &'p [u8])> {
+        self.counters.tcp_packets += 1;
+        let ifindex = match look.device {
+            None => packet.interface,
+            Some(device) => self.device(packet.interface, device),
+        };
+        let seen = Sighting { ifindex, egress: look.direction == Direction::Egress, forwarded: false };
+        let (mut record, overwritten) = lifecycle::inspect(tcp, seen, self.table, self.seeds)?;
+        self.counters.pending_overwrites += u64::from(overwritten);
+        self.counters.number += 1;
+        record.ts = packet.ts.0;
+        let kind = lifecycle::kind_of(tcp.flags);
+        self.counters.emitted[kind.index()] += 1;
+        let from = packet.data.get(look.at..).unwrap_or_default();
+        let mut raw = [0; MAX_OPTIONS];
+        let with_options = kind.has_options().then(|| {
+            record.options_len =
+                options::copy(&Bytes::whole(from), tcp.options_at, tcp.options_len, &mut raw);
+            &raw
+        });
+        // A record made here is one.
+        let mut segment = decode::decode(&record, with_options).ok()?.segment;
+        segment.direction = look.direction;
+        let end = (look.at + tcp.options_at + tcp.options_len).min(packet.data.len());
+        Some((segment, &packet.data[..end]))
+    }
+
+    /// The number of a device that a packet's own header names: the same packet on two devices is two sightings, as
+    /// it is to the kernel programs.
+    fn device(&mut self, interface: u32, device: u32) -> u32 {
+        if let Some(&number) = self.devices.get(&(interface, device)) {
+            return number;
+        }
+        if self.devices.len() == MAX_DEVICES {
+            return interface;
+        }
+        let number = FIRST_DEVICE + u32::try_from(self.devices.len()).unwrap_or_default();
+        self.devices.insert((interface, device), number);
+        self.names.push((number, format!("if{device}").into()));
+        number
+    }
+}
+
+#[cold]
+fn count(links: &mut Vec<(LinkType, u64)>, link: LinkType) {
+    match links.iter_mut().find(|(known, _)| *known == link) {
+        Some((_, packets)) => *packets += 1,
+        None => links.push((link, 1)),
+    }
+}
+
+impl<'a> From<Option<Packet<'a>>> for Ready<'a> {
+    fn from(packet: Option<Packet<'a>>) -> Self {
+        packet.map_or(Ready::End, Ready::Packet)
+    }
+}
