@@ -6,7 +6,7 @@ mod parse;
 pub use args::Args;
 
 use crate::event::{Kind, Kinds};
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 /// What the user asked for.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,8 +22,8 @@ pub enum Command {
 /// How to trace.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
-    /// Where to look.
-    pub interfaces: Interfaces,
+    /// Where the packets come from.
+    pub input: Input,
     /// The hook for packets that come in.
     pub ingress: IngressHook,
     /// What to print.
@@ -38,6 +38,27 @@ pub struct Config {
     pub ring_bytes: u32,
     /// Log what the kernel programs log.
     pub kernel_log: bool,
+}
+
+/// Where the packets come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// From interfaces, as they pass.
+    Live(Interfaces),
+    /// From a capture file; `-` is the standard input.
+    File(PathBuf),
+}
+
+impl Input {
+    /// More than one interface can occur, so that the output has to say which.
+    #[must_use]
+    pub fn has_many_interfaces(&self) -> bool {
+        match self {
+            Self::Live(interfaces) => interfaces.are_many(),
+            // Most captures are of one, and what it is called is of no interest afterwards.
+            Self::File(_) => false,
+        }
+    }
 }
 
 /// Where to look.

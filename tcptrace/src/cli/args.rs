@@ -1,15 +1,18 @@
 //! The arguments as typed. Help, man page and completions come from this one definition.
 
-use super::{Color, Command, Config, Format, IngressHook, Interfaces, Limits, OutputConfig, kinds, parse};
+use super::{
+    Color, Command, Config, Format, IngressHook, Input, Interfaces, Limits, OutputConfig, kinds, parse,
+};
 use crate::event::Kinds;
 use clap::{ArgAction, Parser, Subcommand};
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 const EXAMPLES: &str = "\
 Examples:
   sudo tcptrace -i eth0              connections of eth0 as they open, fail and close
   sudo tcptrace -i any -v            on every interface, with each change of state of both ends
   sudo tcptrace -i eth0 -c 10        the next ten, then the summary
+  tcptrace -r trace.pcapng           the same of a capture file
   sudo tcptrace -i eth0 --json | jq 'select(.outcome == \"refused\")'
   sudo tcptrace -i eth0 --json --events connection,stats --stats-interval 10s >> connections.jsonl
 
@@ -39,6 +42,10 @@ pub struct Args {
     /// Interface to trace: a name, or `any` for all; may be given several times [default: that of the default route]
     #[arg(short, long = "interface", value_name = "IFACE", value_parser = parse::interface)]
     interfaces: Vec<String>,
+
+    /// Read packets from a capture file (pcap or pcapng, also gzip or zstd); `-` is the standard input
+    #[arg(short, long, value_name = "FILE", conflicts_with_all = ["interfaces", "ingress", "ring_size", "kernel_log", "stats_interval"])]
+    read: Option<PathBuf>,
 
     /// List the interfaces and exit
     #[arg(short = 'D', long, exclusive = true)]
@@ -135,7 +142,10 @@ impl Args {
 
     fn config(self) -> Result<Config, clap::Error> {
         Ok(Config {
-            interfaces: interfaces(self.interfaces)?,
+            input: match self.read {
+                Some(path) => Input::File(path),
+                None => Input::Live(interfaces(self.interfaces)?),
+            },
             ingress: self.ingress,
             stats_interval: self.output.stats_interval,
             output: self.output.config(),

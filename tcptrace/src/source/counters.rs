@@ -24,7 +24,7 @@ pub struct CountersTotal {
 
 impl CountersTotal {
     /// Over all CPUs.
-    pub(super) fn sum(cpus: &[Counters]) -> Self {
+    pub(crate) fn sum(cpus: &[Counters]) -> Self {
         let total = |field: fn(&Counters) -> u64| cpus.iter().map(field).sum::<u64>();
         let kind =
             |kind: Kind| cpus.iter().map(|c| c.emitted[kind.index()] + c.ring_full[kind.index()]).sum();

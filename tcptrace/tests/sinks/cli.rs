@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 use tcptrace::{
-    cli::{self, Args, Color, Config, Format, Interfaces, Limits},
+    cli::{self, Args, Color, Config, Format, Input, Interfaces, Limits},
     event::{Kind, Kinds},
 };
 
@@ -36,7 +36,7 @@ fn run(args: &[&str]) -> Output {
 #[test]
 fn the_defaults() {
     let config = config(&[]);
-    assert_eq!(config.interfaces, Interfaces::Default);
+    assert_eq!(config.input, Input::Live(Interfaces::Default));
     assert_eq!(config.output.format, Format::Text);
     assert_eq!(config.output.events, [Kind::Established, Kind::Connection].into_iter().collect());
     assert_eq!((config.count, config.stats_interval), (None, None));
@@ -73,9 +73,9 @@ fn interfaces() {
         (&["-i", "eth0", "-i", "eth0"], Interfaces::Named(vec!["eth0".into()]), false),
         (&["-ieth0", "-i", "lo"], Interfaces::Named(vec!["eth0".into(), "lo".into()]), true),
     ] {
-        let parsed = config(args).interfaces;
-        assert_eq!(parsed.are_many(), many);
-        assert_eq!(parsed, interfaces);
+        let parsed = config(args).input;
+        assert_eq!(parsed.has_many_interfaces(), many);
+        assert_eq!(parsed, Input::Live(interfaces));
     }
 }
 
@@ -87,6 +87,7 @@ fn values() {
     for (text, seconds) in [("1s", 1), ("90s", 90), ("1m30s", 90), ("1h", 3600), ("PT2M", 120)] {
         assert_eq!(config(&["--syn-timeout", text]).limits.syn_timeout, Duration::from_secs(seconds));
     }
+    assert_eq!(config(&["-r", "-"]).input, Input::File("-".into()));
     assert_eq!(config(&["-nn", "-c", "3", "-q"]).count, Some(3));
     assert_eq!(parse(&["-D"]).expect("valid"), cli::Command::ListInterfaces);
     assert_eq!(parse(&["schema"]).expect("valid"), cli::Command::Schema);
@@ -125,6 +126,8 @@ fn wrong_usage_is_said_on_stderr_with_exit_code_2() {
         (&["--max-connections", "0"], "is not in 1..=16777216"),
         (&["-c", "0"], "is not in 1.."),
         (&["-D", "-i", "eth0"], "cannot be used with"),
+        (&["-r", "a.pcap", "-i", "eth0"], "cannot be used with"),
+        (&["-r", "a.pcap", "--ingress", "xdp"], "cannot be used with"),
         (&["-i", "eth0", "schema"], "cannot be used with"),
         (&["--ingress", "af_xdp"], "[possible values: tc, xdp]"),
     ] {

@@ -8,6 +8,7 @@ use tcptrace::{
         ClosedBy, Connection, Established, Event, HandshakeTimes, Outcome, ResetPhase, Role, State,
         Transition, Vlans,
     },
+    segment::Timestamp,
     sink::{
         Sink as _,
         text::{TextOptions, TextSink},
@@ -88,6 +89,11 @@ fn retries_are_time_lost() {
     "###);
 }
 
+/// A start this long before the event.
+fn seconds_ago(seconds: u64) -> Timestamp {
+    Timestamp(fixtures::connection().common.ts.0 - seconds * 1_000_000_000)
+}
+
 #[test]
 fn every_outcome() {
     let opened = fixtures::connection();
@@ -118,9 +124,15 @@ fn every_outcome() {
         Connection {
             syn_retransmits: 6,
             lifetime_ns: Some(63_000_000_000),
+            start: seconds_ago(133),
             ..fixtures::unopened(Outcome::Unanswered)
         },
-        Connection { synack_retransmits: 5, ..fixtures::unopened(Outcome::SynackUnanswered) },
+        Connection {
+            synack_retransmits: 5,
+            lifetime_ns: Some(31_000_000_000),
+            start: seconds_ago(101),
+            ..fixtures::unopened(Outcome::SynackUnanswered)
+        },
         Connection { syn_retransmits: 1, ..fixtures::unopened(Outcome::Aborted) },
         alive(Outcome::Reused),
         Connection { server_bytes: Some(5_000_000_000), bytes_mod_4gib: true, ..alive(Outcome::Open) },
@@ -132,8 +144,8 @@ fn every_outcome() {
     06:59:50.330991  RESET        192.168.64.128:60592 > 180.101.49.11:80   66.336 ms  by server while closing, 172 B sent, 2781 B received
     06:59:50.330991  RESET        192.168.64.128:60592 > 180.101.49.11:80   66.336 ms  by server after both FINs, 172 B sent, 2781 B received
     06:59:50.330991  REFUSED      192.168.64.128:60592 > 180.101.49.11:80    0.120 ms  by server
-    06:59:50.330991  UNANSWERED   192.168.64.128:60592 > 180.101.49.11:80   63.000 s   no answer to 7 SYNs
-    06:59:50.330991  SYNACK-UNANSWERED  192.168.64.128:60592 > 180.101.49.11:80   66.336 ms  no answer to 6 SYN-ACKs
+    06:59:50.330991  UNANSWERED   192.168.64.128:60592 > 180.101.49.11:80   63.000 s   no answer to 7 SYNs in 133.000 s
+    06:59:50.330991  SYNACK-UNANSWERED  192.168.64.128:60592 > 180.101.49.11:80   31.000 s   no answer to 6 SYN-ACKs in 101.000 s
     06:59:50.330991  ABORTED      192.168.64.128:60592 > 180.101.49.11:80   66.336 ms  given up by client before it was established, 1 SYN retry
     06:59:50.330991  REUSED       192.168.64.128:60592 > 180.101.49.11:80     12m 05s  same addresses and ports opened anew, both ESTABLISHED
     06:59:50.330991  OPEN         192.168.64.128:60592 > 180.101.49.11:80     12m 05s  when the trace ended, both ESTABLISHED, 5.0 GB received (or 4 GiB more, or a multiple)

@@ -108,11 +108,11 @@ pub(super) fn connection(event: &Connection, details: &mut Details<'_>) -> fmt::
         }
         Outcome::Unanswered => {
             let syns = Count(u64::from(event.syn_retransmits) + 1, "SYN", "SYNs");
-            details.add(format_args!("no answer to {syns}"))?;
+            details.add(format_args!("no answer to {syns} in {}", waited(event)))?;
         }
         Outcome::SynackUnanswered => {
             let synacks = Count(u64::from(event.synack_retransmits) + 1, "SYN-ACK", "SYN-ACKs");
-            details.add(format_args!("no answer to {synacks}"))?;
+            details.add(format_args!("no answer to {synacks} in {}", waited(event)))?;
         }
         Outcome::Aborted => {
             details.add(format_args!("given up by client before it was established"))?;
@@ -142,6 +142,11 @@ pub(super) fn connection(event: &Connection, details: &mut Details<'_>) -> fmt::
         details.add(format_args!("client and server are a guess"))?;
     }
     Ok(())
+}
+
+/// From the first segment to the decision that nothing comes.
+fn waited(event: &Connection) -> Nanos {
+    Nanos(event.common.ts.since(event.start))
 }
 
 fn closed(event: &Connection, details: &mut Details<'_>) -> fmt::Result {

@@ -1,0 +1,150 @@
+//! A trace of a capture file: the same tracker and sinks, with the file's own time.
+
+use super::{Run, RunError};
+use crate::{
+    cli::Config,
+    event::Stats,
+    segment::{Input, Timestamp},
+    sink::output::Pressure,
+    source::{
+        counters::CountersTotal,
+        pcap::{Options, PcapSource, Position, Reader},
+    },
+};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use std::{
+    io::{self, IsTerminal as _, Write as _},
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+/// How often a terminal is told how far the file is read; nothing is said about files that take less.
+const PROGRESS: Duration = Duration::from_secs(1);
+
+/// Reads `path` to its end, or until a signal, the count or the reader's going away. What comes before damage is
+/// reported before the damage is.
+pub(super) fn trace(config: &Config, path: &Path) -> Result<(), RunError> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        signal_hook::flag::register(signal, Arc::clone(&stop))
+            .map_err(RunError::system("listen for signals"))?;
+    }
+    let source = PcapSource::new(Reader::open(path)?, &Options::default());
+    let run = Run::new(config, Pressure::Wait, {
+        let stop = Arc::clone(&stop);
+        move || stop.store(true, Ordering::Relaxed)
+    })?;
+    let mut file = File { run, source, first: None, last: Timestamp::default() };
+    let read = file.read(&stop);
+    let result = match read {
+        Err(error @ (RunError::Output(_) | RunError::System { .. } | RunError::Live(_))) => Err(error),
+        // Damage does not take back what was read before it.
+        read => file.report_rest().and(read),
+    };
+    file.run.end(result)
+}
+
+struct File<'a> {
+    run: Run<'a>,
+    source: PcapSource,
+    /// The earliest and the latest time of a lifecycle segment.
+    first: Option<Timestamp>,
+    last: Timestamp,
+}
+
+impl File<'_> {
+    fn read(&mut self, stop: &AtomicBool) -> Result<(), RunError> {
+        let mut inputs = Vec::new();
+        let mut progress = Progress::new(self.run.config.output.quiet);
+        loop {
+            let more = self.source.next_batch(&mut inputs);
+            for (interface, name) in self.source.new_names().collect::<Vec<_>>() {
+                self.run.name_interface(interface, name);
+            }
+            self.note_times(&inputs);
+            self.run.take(&mut inputs, 0)?;
+            progress.step(|| self.source.position());
+            if !more? || stop.load(Ordering::Relaxed) || self.run.has_counted() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn note_times(&mut self, inputs: &[Input]) {
+        for input in inputs {
+            if let Input::Segment(seg) = input {
+                self.first = Some(self.first.map_or(seg.ts, |first| first.min(seg.ts)));
+                self.last = self.last.max(seg.ts);
+            }
+        }
+    }
+
+    /// What is left at the file's end is open, or was never answered.
+    fn report_rest(&mut self) -> Result<(), RunError> {
+        self.run.finish_tracker(self.last, 0)?;
+        for (link, packets) in self.source.unknown_links() {
+            self.run.say(format_args!("{packets} packets of link type {link} were not looked into"));
+        }
+        let mut stats = Stats {
+            ts: self.last,
+            elapsed_ns: self.first.map_or(0, |first| self.last.since(first)),
+            last: true,
+            ..Stats::default()
+        };
+        CountersTotal::sum(std::slice::from_ref(self.source.counters())).fill(&mut stats);
+        self.run.stats(stats, 0)
+    }
+}
+
+/// How far a long file is read, on a terminal.
+struct Progress {
+    start: Instant,
+    /// `None` where nobody looks.
+    next: Option<Instant>,
+    shown: bool,
+}
+
+impl Progress {
+    fn new(quiet: bool) -> Self {
+        let start = Instant::now();
+        let watched = !quiet && io::stderr().is_terminal();
+        Self { start, next: watched.then(|| start + PROGRESS), shown: false }
+    }
+
+    fn step(&mut self, position: impl FnOnce() -> Position) {
+        let now = Instant::now();
+        if self.next.is_some_and(|next| next <= now) {
+            self.next = Some(now + PROGRESS);
+            self.shown = true;
+            let line = line(&position(), now - self.start);
+            // Over the line before it; what is left of that is blanked.
+            let _ = write!(io::stderr(), "\r{line}\x1b[K");
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if self.shown {
+            let _ = write!(io::stderr(), "\r\x1b[K");
+        }
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "for a person to read")]
+fn line(position: &Position, elapsed: Duration) -> String {
+    let seconds = elapsed.as_secs_f64();
+    let megabytes = position.bytes as f64 / 1e6;
+    let rate = position.packets as f64 / seconds / 1e6;
+    let mut line = format!("{megabytes:.0} MB");
+    if let Some(total) = position.total.filter(|&total| total > 0) {
+        let part = position.bytes as f64 / total as f64;
+        let left = if part > 0.0 { seconds / part - seconds } else { 0.0 };
+        line = format!("{:.0} % of {:.0} MB, {left:.0} s left", 100.0 * part, total as f64 / 1e6);
+    }
+    format!("{line}, {} packets, {rate:.1} million/s", position.packets)
+}

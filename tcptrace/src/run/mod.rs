@@ -1,0 +1,234 @@
+//! From packets to output: source, tracker, sinks, and the loop around them.
+
+mod file;
+mod live;
+
+use crate::{
+    cli::{Config, Format, Input as Source},
+    event::{Event, Kind, Stats},
+    kernel::interface,
+    segment::{Input, Timestamp},
+    sink::{
+        Sink,
+        json::JsonSink,
+        output::{Finished, Output, OutputError, OutputOptions, Pressure},
+        summary::Summary,
+        text::{TextOptions, TextSink},
+    },
+    source::{live::LiveError, pcap::FileError},
+    track::{self, Tracker, Wants},
+};
+use std::{
+    fmt::{Display, Write as _},
+    io::{self, IsTerminal as _, Write as _},
+    os::fd::AsFd as _,
+    sync::Arc,
+    time::Duration,
+};
+use thiserror::Error;
+
+/// How long the end waits for a reader that does not read.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Why a trace could not begin or go on.
+#[derive(Debug, Error)]
+pub enum RunError {
+    /// The live source failed.
+    #[error(transparent)]
+    Live(#[from] LiveError),
+    /// The file could not be read to its end.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The output ended.
+    #[error(transparent)]
+    Output(#[from] OutputError),
+    /// The system refused something that every trace needs.
+    #[error("cannot {what}: {source}")]
+    System {
+        /// What failed.
+        what: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl RunError {
+    fn system(what: &'static str) -> impl Fn(io::Error) -> Self {
+        move |source| Self::System { what, source }
+    }
+}
+
+/// Traces until the source ends, or until a signal, the count or the reader's going away ends it.
+pub fn trace(config: &Config) -> Result<(), RunError> {
+    match &config.input {
+        Source::Live(interfaces) => live::trace(config, interfaces),
+        Source::File(path) => file::trace(config, path),
+    }
+}
+
+/// The interfaces as `-D` lists them, a line each.
+pub fn interfaces() -> Result<String, RunError> {
+    let mut out = String::new();
+    for it in interface::list().map_err(LiveError::from)? {
+        let state = if it.up { "up" } else { "down" };
+        let note = if it.traceable() { "" } else { ", cannot be traced" };
+        // A String takes everything.
+        let _ = writeln!(out, "{}\t{}\t{state}, {}{note}", it.index, it.name, it.link);
+    }
+    Ok(out)
+}
+
+/// What a trace has besides its source.
+struct Run<'a> {
+    config: &'a Config,
+    tracker: Tracker,
+    output: Output,
+    summary: Summary,
+    reported: u64,
+}
+
+impl<'a> Run<'a> {
+    /// `on_end` is called when the output has ended before the trace.
+    fn new(
+        config: &'a Config,
+        pressure: Pressure,
+        on_end: impl FnOnce() + Send + 'static,
+    ) -> Result<Self, RunError> {
+        let limits = &config.limits;
+        let tracker = Tracker::new(track::Config {
+            give_up_ns: nanoseconds(limits.syn_timeout),
+            time_wait_ns: nanoseconds(limits.time_wait),
+            max_connections: limits.max_connections,
+            wants: wants(config),
+        });
+        let output = open_output(config, pressure, on_end)?;
+        Ok(Self { config, tracker, output, summary: Summary::new(), reported: 0 })
+    }
+
+    /// A line on stderr, unless it was asked to be quiet.
+    fn say(&self, line: impl Display) {
+        if !self.config.output.quiet {
+            // If stderr is gone there is nobody to tell.
+            let _ = writeln!(io::stderr(), "tcptrace: {line}");
+        }
+    }
+
+    fn has_counted(&self) -> bool {
+        self.config.count.is_some_and(|count| self.reported >= count)
+    }
+
+    fn name_interface(&mut self, interface: u32, name: Arc<str>) {
+        self.tracker.name_interface(interface, name);
+    }
+
+    /// Tracks a batch, and hands what it says to the writer.
+    fn take(&mut self, inputs: &mut Vec<Input>, offset_ns: i64) -> Result<(), RunError> {
+        for input in inputs.drain(..) {
+            self.track(offset_ns, |tracker, sink| tracker.input(&input, sink))?;
+            if self.has_counted() {
+                break;
+            }
+        }
+        self.output.flush()?;
+        Ok(())
+    }
+
+    /// Reports what is still in the table at `ts`. With a count, that was not asked for.
+    fn finish_tracker(&mut self, ts: Timestamp, offset_ns: i64) -> Result<(), RunError> {
+        if self.config.count.is_none() {
+            self.track(offset_ns, |tracker, sink| tracker.finish(ts, sink))?;
+        }
+        Ok(())
+    }
+
+    /// Runs the tracker, and gives each event the wall clock's time on its way out.
+    fn track(
+        &mut self,
+        offset_ns: i64,
+        step: impl FnOnce(&mut Tracker, &mut dyn FnMut(Event)),
+    ) -> Result<(), OutputError> {
+        let mut result = Ok(());
+        let Self { tracker, output, summary, reported, config } = self;
+        let limit = config.count.unwrap_or(u64::MAX);
+        step(tracker, &mut |mut event| {
+            if result.is_err() || *reported >= limit {
+                return;
+            }
+            if matches!(event, Event::Connection(_)) {
+                *reported += 1;
+            }
+            event.shift(offset_ns);
+            summary.observe(&event);
+            result = output.event(&event);
+        });
+        result
+    }
+
+    /// Completes counters of a source with those of the rest, and reports them.
+    fn stats(&mut self, mut stats: Stats, offset_ns: i64) -> Result<(), RunError> {
+        stats.events_dropped = self.output.dropped();
+        stats.connections_open = self.tracker.open().try_into().unwrap_or(u64::MAX);
+        stats.connections = self.tracker.counts();
+        stats.admission_rate = 1.0;
+        let mut event = Event::Stats(Box::new(stats));
+        event.shift(offset_ns);
+        self.summary.observe(&event);
+        self.output.event(&event)?;
+        self.output.flush()?;
+        Ok(())
+    }
+
+    /// Writes what is left, and prints the summary where the trace went well (or its input's end did not).
+    fn end(self, ended: Result<(), RunError>) -> Result<(), RunError> {
+        let quiet = self.config.output.quiet;
+        let Self { output, mut summary, .. } = self;
+        let Finished { dropped, result, .. } = output.finish(PATIENCE);
+        // The writer's own error says more than what came of it.
+        result?;
+        if let Err(error @ (RunError::Live(_) | RunError::Output(_) | RunError::System { .. })) = ended {
+            return Err(error);
+        }
+        summary.note_dropped(dropped);
+        if !quiet {
+            let _ = write!(io::stderr(), "{}", summary.render());
+        }
+        ended
+    }
+}
+
+fn open_output(
+    config: &Config,
+    pressure: Pressure,
+    on_end: impl FnOnce() + Send + 'static,
+) -> Result<Output, RunError> {
+    let stdout = io::stdout();
+    let fd = stdout.as_fd().try_clone_to_owned().map_err(RunError::system("use stdout"))?;
+    let sink: Box<dyn Sink> = match config.output.format {
+        Format::Json => Box::new(JsonSink),
+        Format::Text => Box::new(TextSink::new(TextOptions {
+            interfaces: config.input.has_many_interfaces(),
+            color: config.output.color.enabled(stdout.is_terminal(), std::env::var_os("NO_COLOR").as_deref()),
+            zone: jiff::tz::TimeZone::system(),
+        })),
+    };
+    let options =
+        OutputOptions { pressure, events: config.output.events, queue_bytes: OutputOptions::QUEUE_BYTES };
+    Ok(Output::start(sink, fd, options, on_end)?)
+}
+
+/// The tracker makes what is printed, counted or summed up, and nothing else.
+fn wants(config: &Config) -> Wants {
+    let has = |kind| config.output.events.contains(kind);
+    let summed = !config.output.quiet;
+    Wants {
+        segments: has(Kind::Segment),
+        transitions: has(Kind::Transition),
+        established: has(Kind::Established) || summed,
+        connections: has(Kind::Connection) || summed || config.count.is_some(),
+        anomalies: has(Kind::Anomaly),
+    }
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
