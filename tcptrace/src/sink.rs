@@ -7,9 +7,10 @@ pub mod text;
 mod units;
 
 use crate::event::Event;
+use bytes::BytesMut;
 
 /// Turns events into bytes.
 pub trait Sink: Send {
     /// Appends what there is to say about `event`: whole lines, or nothing.
-    fn event(&mut self, event: &Event, out: &mut Vec<u8>);
+    fn event(&mut self, event: &Event, out: &mut BytesMut);
 }

@@ -6,6 +6,7 @@
 
 use super::Sink;
 use crate::event::{Event, Kinds};
+use bytes::{Buf as _, Bytes, BytesMut};
 use rustix::{
     event::{EventfdFlags, PollFd, PollFlags, eventfd, poll},
     io::Errno,
@@ -22,8 +23,6 @@ use thiserror::Error;
 
 /// A batch is handed over when it has grown to this, even if nobody said flush.
 const BATCH_BYTES: usize = 256 * 1024;
-/// Emptied buffers that are kept for the next batches.
-const SPARE_BUFFERS: usize = 4;
 
 /// What to do when the reader is slower than the trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,7 +92,7 @@ pub struct Finished {
 /// Lines that travel together.
 #[derive(Default)]
 struct Batch {
-    bytes: Vec<u8>,
+    bytes: Bytes,
     events: u64,
 }
 
@@ -102,7 +101,6 @@ struct Queue {
     batches: VecDeque<Batch>,
     /// Bytes in `batches` and in the thread's hands.
     waiting: usize,
-    spare: Vec<Vec<u8>>,
     /// No more will come: the thread ends when it has written what is there.
     finishing: bool,
     /// The thread has ended, and why.
@@ -136,7 +134,9 @@ impl Shared {
 pub struct Output {
     sink: Box<dyn Sink>,
     options: OutputOptions,
-    batch: Batch,
+    /// Lines that were not handed over yet, and the events in them. What was is reclaimed once it is written.
+    lines: BytesMut,
+    events: u64,
     shared: Arc<Shared>,
     dropped: u64,
 }
@@ -164,7 +164,7 @@ impl Output {
             .name("tcptrace-output".to_owned())
             .spawn(move || writer.run(on_end))
             .map_err(|error| start(Errno::from_io_error(&error).unwrap_or(Errno::AGAIN)))?;
-        Ok(Self { sink, options, batch: Batch::default(), shared, dropped: 0 })
+        Ok(Self { sink, options, lines: BytesMut::new(), events: 0, shared, dropped: 0 })
     }
 
     /// Takes one event. Nothing is written before [`Output::flush`], unless a batch has grown large.
@@ -172,9 +172,9 @@ impl Output {
         if !self.options.events.contains(event.kind()) {
             return Ok(());
         }
-        self.sink.event(event, &mut self.batch.bytes);
-        self.batch.events += 1;
-        if self.batch.bytes.len() >= BATCH_BYTES { self.flush() } else { Ok(()) }
+        self.sink.event(event, &mut self.lines);
+        self.events += 1;
+        if self.lines.len() >= BATCH_BYTES { self.flush() } else { Ok(()) }
     }
 
     /// Hands over what has collected; to be called at the end of each batch of input, so that no line waits. Says
@@ -182,26 +182,24 @@ impl Output {
     pub fn flush(&mut self) -> Result<(), OutputError> {
         let limit = self.options.queue_bytes;
         let mut queue = self.shared.lock();
-        if !self.batch.bytes.is_empty() && self.options.pressure == Pressure::Wait {
+        if !self.lines.is_empty() && self.options.pressure == Pressure::Wait {
             let full = |queue: &mut Queue| queue.waiting > limit && queue.ended.is_none();
             queue = self.shared.progress.wait_while(queue, full).unwrap_or_else(PoisonError::into_inner);
         }
         if let Some(Err(error)) = &queue.ended {
-            self.dropped += std::mem::take(&mut self.batch).events;
+            self.dropped += std::mem::take(&mut self.events);
+            self.lines.clear();
             return Err(error.clone());
         }
-        if self.batch.bytes.is_empty() {
+        if self.lines.is_empty() {
             return Ok(());
         }
-        if self.options.pressure == Pressure::Drop && queue.waiting + self.batch.bytes.len() > limit {
-            self.dropped += self.batch.events;
-            self.batch.events = 0;
-            self.batch.bytes.clear();
+        if self.options.pressure == Pressure::Drop && queue.waiting + self.lines.len() > limit {
+            self.dropped += std::mem::take(&mut self.events);
+            self.lines.clear();
             return Ok(());
         }
-        let bytes = queue.spare.pop().unwrap_or_default();
-        let batch = std::mem::replace(&mut self.batch, Batch { bytes, events: 0 });
-        hand_over(&mut queue, batch);
+        hand_over(&mut queue, &mut self.lines, &mut self.events);
         drop(queue);
         self.shared.wake();
         Ok(())
@@ -220,7 +218,7 @@ impl Output {
     pub fn finish(mut self, patience: Duration) -> Finished {
         let deadline = Instant::now() + patience;
         let mut queue = self.shared.lock();
-        hand_over(&mut queue, std::mem::take(&mut self.batch));
+        hand_over(&mut queue, &mut self.lines, &mut self.events);
         queue.finishing = true;
         self.shared.wake();
         while queue.ended.is_none() {
@@ -247,10 +245,10 @@ impl Drop for Output {
     }
 }
 
-fn hand_over(queue: &mut Queue, batch: Batch) {
-    if !batch.bytes.is_empty() {
-        queue.waiting += batch.bytes.len();
-        queue.batches.push_back(batch);
+fn hand_over(queue: &mut Queue, lines: &mut BytesMut, events: &mut u64) {
+    if !lines.is_empty() {
+        queue.waiting += lines.len();
+        queue.batches.push_back(Batch { bytes: lines.split().freeze(), events: std::mem::take(events) });
     }
 }
 
@@ -274,19 +272,15 @@ impl Writer {
 
     fn write_until_the_end(&mut self) -> Result<(), OutputError> {
         while let Some(batch) = self.next()? {
-            let result = self.write(&batch.bytes);
+            let len = batch.bytes.len();
+            let result = self.write(batch.bytes);
             let mut queue = self.shared.lock();
-            queue.waiting -= batch.bytes.len();
+            queue.waiting -= len;
             queue.written = self.written;
             queue.unwritten -= batch.events;
             if result.is_err() {
                 queue.unwritten +=
                     batch.events + queue.batches.drain(..).map(|batch| batch.events).sum::<u64>();
-            }
-            if queue.spare.len() < SPARE_BUFFERS {
-                let mut bytes = batch.bytes;
-                bytes.clear();
-                queue.spare.push(bytes);
             }
             drop(queue);
             self.shared.progress.notify_all();
@@ -334,12 +328,12 @@ impl Writer {
     }
 
     /// One write(2), and more only where the system took less.
-    fn write(&mut self, mut bytes: &[u8]) -> Result<(), OutputError> {
-        while !bytes.is_empty() {
-            match rustix::io::write(&self.fd, bytes) {
+    fn write(&mut self, mut bytes: Bytes) -> Result<(), OutputError> {
+        while bytes.has_remaining() {
+            match rustix::io::write(&self.fd, bytes.chunk()) {
                 Ok(0) => return Err(self.failed(Errno::IO)),
                 Ok(n) => {
-                    bytes = &bytes[n..];
+                    bytes.advance(n);
                     self.written += n as u64;
                 }
                 Err(Errno::INTR) => {}

@@ -16,6 +16,7 @@ use crate::event::{
 };
 use crate::sink::units::Column;
 use anstyle::{AnsiColor, Style};
+use bytes::{BufMut as _, BytesMut};
 use clock::Clock;
 use jiff::tz::TimeZone;
 use std::{
@@ -52,13 +53,13 @@ pub struct TextSink {
 }
 
 impl Sink for TextSink {
-    fn event(&mut self, event: &Event, out: &mut Vec<u8>) {
+    fn event(&mut self, event: &Event, out: &mut BytesMut) {
         let mut line = std::mem::take(&mut self.line);
         line.clear();
         // Only a Display that fails could fail here, and none of ours does; half a line would be worse than none.
         if self.write(event, &mut line).is_ok() {
             out.extend_from_slice(line.trim_end().as_bytes());
-            out.push(b'\n');
+            out.put_u8(b'\n');
         }
         self.line = line;
     }

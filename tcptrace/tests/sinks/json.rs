@@ -9,11 +9,11 @@ use tcptrace::{
 };
 
 fn lines(events: &[Event]) -> String {
-    let mut out = Vec::new();
+    let mut out = bytes::BytesMut::new();
     for event in events {
         JsonSink.event(event, &mut out);
     }
-    String::from_utf8(out).expect("JSON is UTF-8")
+    String::from_utf8(out.to_vec()).expect("JSON is UTF-8")
 }
 
 #[test]

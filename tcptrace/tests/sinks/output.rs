@@ -24,9 +24,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 struct Lines(usize);
 
 impl Sink for Lines {
-    fn event(&mut self, _: &Event, out: &mut Vec<u8>) {
+    fn event(&mut self, _: &Event, out: &mut bytes::BytesMut) {
         out.resize(out.len() + self.0 - 1, b'x');
-        out.push(b'\n');
+        out.extend_from_slice(b"\n");
     }
 }
 

@@ -17,11 +17,11 @@ use tcptrace::{
 
 fn print(events: impl IntoIterator<Item = Event>, interfaces: bool, color: bool) -> String {
     let mut sink = TextSink::new(TextOptions { interfaces, color, zone: TimeZone::UTC });
-    let mut out = Vec::new();
+    let mut out = bytes::BytesMut::new();
     for event in events {
         sink.event(&event, &mut out);
     }
-    String::from_utf8(out).expect("text is UTF-8")
+    String::from_utf8(out.to_vec()).expect("text is UTF-8")
 }
 
 fn lines(events: impl IntoIterator<Item = Event>) -> String {
