@@ -284,6 +284,14 @@ impl Conn {
         &mut self.sides[index(role)]
     }
 
+    /// `seg` is the SYN, not seen before, to which the SYN-ACK that we saw is the answer.
+    pub(crate) fn is_answered_by_now(&self, role: Role, seg: &Segment) -> bool {
+        let own = self.side(role);
+        role == Role::Client
+            && own.isn.is_none()
+            && own.syn_end.is_some_and(|end| end == seg.end() || end == seg.seq.plus(1))
+    }
+
     /// When the first SYN passed: a connection that is not partial starts with it.
     pub(crate) fn first_syn(&self) -> When {
         When::from((!self.flags.partial).then_some(self.start))

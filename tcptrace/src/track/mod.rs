@@ -344,7 +344,9 @@ fn first_sender(seg: &Segment) -> (Role, bool) {
 /// A SYN that the network delivered again after the connection it opened was over. After a refusal it is a
 /// new try: some stacks retry with the same ISN.
 fn is_late_copy(conn: &Conn, src_is_low: bool, seg: &Segment) -> bool {
-    conn.flags.established && conn.side(conn.role_of(src_is_low)).isn == Some(seg.seq)
+    let role = conn.role_of(src_is_low);
+    let known = conn.side(role).isn == Some(seg.seq) || conn.is_answered_by_now(role, seg);
+    conn.flags.established && known
 }
 
 fn count_of(counts: &mut OutcomeCounts, outcome: Outcome) -> &mut u64 {

@@ -58,6 +58,10 @@ pub(crate) fn segment(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<
 
 /// A SYN without ACK (RFC 9293 §3.10.7.2, §3.10.7.3, §3.10.7.4).
 fn syn(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) -> After {
+    if conn.is_answered_by_now(role, seg) {
+        overtaken_syn(conn, seg);
+        return After::Goes;
+    }
     let again = conn.side(role).isn == Some(seg.seq);
     let crossing = role == Role::Server
         && conn.side(role).isn.is_none()
@@ -80,6 +84,22 @@ fn syn(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) -> After {
         out.transition(conn, role, Evidence::SentSyn, seg.ts, false);
     }
     After::Goes
+}
+
+/// The SYN of a connection that we met at its SYN-ACK: the two changed places on their way to us. If the time
+/// stamps still have them in order, the connection is whole again; else the numbers are all that can be believed.
+fn overtaken_syn(conn: &mut Conn, seg: &Segment) {
+    conn.syns = 1;
+    open_side(conn, Role::Client, seg);
+    if conn.at.first_synack.get().is_some_and(|answer| seg.ts <= answer) {
+        conn.flags.partial = false;
+        conn.start = seg.ts;
+        conn.at.last_syn.set(seg.ts);
+        let client = conn.side_mut(Role::Client);
+        if client.state == State::SynSent {
+            client.entered.set(seg.ts);
+        }
+    }
 }
 
 /// The first segment of a connection is a SYN.

@@ -544,6 +544,36 @@ fn the_trace_begins_at_the_synack() {
 }
 
 #[test]
+fn a_syn_that_its_synack_overtook() {
+    // Out of order on the way to us, with time stamps that tell.
+    let r = run("
+        10 S S. 5000 1001
+        0  C S  1000
+        11 C .  1001 5001
+        20 C F. 1101 5001
+        30 S F. 5001 1102
+        31 C .  1102 5002");
+    let c = r.only();
+    assert_eq!((c.partial, c.outcome, c.client_bytes), (false, Outcome::Closed, Some(100)));
+    assert_eq!(c.times.syn_to_established_ns, Some(11_000_000));
+    assert_eq!((c.lifetime_ns, c.client_isn), (Some(31_000_000), Some(1000)));
+    assert_eq!(c.client_state_ns.0.iter().map(|s| s.1).sum::<u64>(), 31_000_000);
+    // Time stamps in the order of arrival: the numbers fit, the times are not known.
+    let r = run("10 S S. 5000 1001\n11 C S 1000\n12 C . 1001 5001").finish("20");
+    let c = r.only();
+    assert_eq!((c.partial, c.client_isn), (true, Some(1000)));
+    assert_eq!((c.times.syn_to_established_ns, c.times.syn_to_synack_ns), (None, None));
+    // After the end it is a late copy, not a new connection.
+    let r = run("
+        10 S S. 5000 1001
+        11 C .  1001 5001
+        20 C R. 1001 5001
+        21 C S  1000")
+    .finish("30");
+    assert_eq!(r.only().outcome, Outcome::Reset);
+}
+
+#[test]
 fn one_direction_only() {
     let r = run("0 C S 1000\n20 C F. 1101 5001").finish("30");
     let c = r.only();
