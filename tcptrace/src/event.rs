@@ -10,12 +10,14 @@ mod kind;
 mod schema;
 mod stats;
 mod time;
+mod zeek;
 
 pub use community_id::CommunityId;
 pub use kind::{Kind, Kinds};
 pub use schema::schema;
 pub use stats::{Cost, OutcomeCounts, SegmentCounts, Stats, Unparsable};
 pub use time::Rfc3339;
+pub use zeek::ZeekConnState;
 
 use crate::segment::{Direction, Timestamp};
 use schemars::JsonSchema;
@@ -423,6 +425,8 @@ pub struct Connection {
     pub client_state_ns: StateTimes,
     /// Time per state of the server.
     pub server_state_ns: StateTimes,
+    /// What Zeek's conn.log calls it.
+    pub zeek_conn_state: ZeekConnState,
 }
 
 /// One endpoint changed its state.

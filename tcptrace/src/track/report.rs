@@ -7,7 +7,7 @@ use super::{
 use crate::{
     event::{
         Address, Anomaly, ClosedBy, Common, Connection, Established, Event, HandshakeTimes, Options, Outcome,
-        ResetPhase, Role, SegmentEvent, StateTimes, Transition, Vantage, Vlans,
+        ResetPhase, Role, SegmentEvent, StateTimes, Transition, Vantage, Vlans, ZeekConnState,
     },
     segment::{Flow, Segment, Timestamp},
 };
@@ -230,7 +230,39 @@ fn describe(common: Common, conn: &Conn, outcome: Outcome, reset_phase: Option<R
         server_state: server.state,
         client_state_ns: StateTimes(conn.state_times(Role::Client).collect()),
         server_state_ns: StateTimes(conn.state_times(Role::Server).collect()),
+        zeek_conn_state: zeek_conn_state(conn, outcome),
         common,
+    }
+}
+
+/// Zeek's rules (`conn_state` in `base/protocols/conn/main.zeek`) over what we know. To Zeek an end has closed once
+/// its FIN is seen, acknowledged or not, and an end that it picked up in the middle counts as inactive.
+fn zeek_conn_state(conn: &Conn, outcome: Outcome) -> ZeekConnState {
+    use ZeekConnState as Z;
+    let [client, server] = [Role::Client, Role::Server].map(|role| conn.closing(role).fin_end.is_some());
+    let midstream = conn.flags.partial && conn.synacks == 0;
+    let client_silent = conn.side(Role::Client).acked.is_none() && conn.flags.partial;
+    let server_silent = conn.side(Role::Server).acked.is_none();
+    match (outcome, conn.teardown().reset_by) {
+        // A RST after both FINs changes nothing for Zeek.
+        (Outcome::Reset, _) if client && server => Z::Sf,
+        (Outcome::Refused, _) if conn.flags.partial => Z::Rstrh,
+        (Outcome::Refused, _) => Z::Rej,
+        (Outcome::Reset | Outcome::Aborted, Some(Role::Client)) if midstream || server_silent => Z::Rstos0,
+        (Outcome::Reset | Outcome::Aborted, Some(Role::Client)) => Z::Rsto,
+        (Outcome::Reset, Some(Role::Server)) if midstream || client_silent => Z::Rstrh,
+        (Outcome::Reset, Some(Role::Server)) => Z::Rstr,
+        (Outcome::Unanswered, _) => Z::S0,
+        _ => match (client, server) {
+            (true, true) => Z::Sf,
+            (true, false) if server_silent => Z::Sh,
+            (true, false) => Z::S2,
+            (false, true) if client_silent => Z::Shr,
+            (false, true) => Z::S3,
+            (false, false) if conn.synacks == 0 && conn.syns > 0 => Z::S0,
+            (false, false) if conn.flags.established && !midstream => Z::S1,
+            (false, false) => Z::Oth,
+        },
     }
 }
 

@@ -4,7 +4,7 @@ use tcptrace::{
     event::{
         Address, Anomaly, AnomalyReason, ClosedBy, Common, Connection, Cost, Established, Event,
         HandshakeTimes, Options, Outcome, OutcomeCounts, ResetPhase, Role, SegmentCounts, SegmentEvent,
-        State, StateTimes, Stats, Transition, Unparsable, Vantage, Vlans,
+        State, StateTimes, Stats, Transition, Unparsable, Vantage, Vlans, ZeekConnState,
     },
     segment::{Direction, Timestamp},
 };
@@ -110,6 +110,7 @@ pub(crate) fn connection() -> Connection {
             (State::FinWait1, 202_000),
             (State::FinWait2, 18_891_000),
         ]),
+        zeek_conn_state: ZeekConnState::Sf,
         server_state_ns: StateTimes(vec![
             (State::SynReceived, 31_000),
             (State::Established, 18_625_000),
@@ -138,6 +139,7 @@ pub(crate) fn unopened(outcome: Outcome) -> Connection {
         server_state: State::Closed,
         client_state_ns: StateTimes::default(),
         server_state_ns: StateTimes::default(),
+        zeek_conn_state: ZeekConnState::Oth,
         ..connection()
     }
 }
