@@ -3,6 +3,8 @@
 pub mod cli;
 pub mod decode;
 pub mod event;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod kernel;
 pub mod parse;
 pub mod run;

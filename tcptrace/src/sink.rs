@@ -2,6 +2,7 @@
 
 pub mod json;
 pub mod output;
+pub mod pcapng;
 pub mod summary;
 pub mod text;
 mod units;

@@ -32,7 +32,8 @@ pub const MAX_PACKET: usize = 1 << 20;
 /// One packet of a file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Packet<'a> {
-    /// When it was captured, since the Unix epoch; it stops at the ends of the time line.
+    /// When it was captured, since the Unix epoch. A time before that is as far from the end of the time line, one
+    /// beyond the end is the end.
     pub ts: Timestamp,
     /// What its first header is.
     pub link: LinkType,
@@ -47,6 +48,6 @@ pub struct Packet<'a> {
 }
 
 #[cfg(test)]
-mod build;
+pub(crate) mod build;
 #[cfg(test)]
 mod tests;

@@ -47,7 +47,7 @@ impl Clock {
     #[inline]
     pub(super) fn at(self, ticks: u64) -> Timestamp {
         let since = match self.unit {
-            Unit::Times(factor) => ticks.saturating_mul(factor),
+            Unit::Times(factor) => times(ticks, factor),
             Unit::Over(divisor) => ticks / divisor,
             Unit::Binary(exponent) => saturated((u128::from(ticks) * u128::from(SECOND)) >> exponent),
         };
@@ -57,6 +57,17 @@ impl Clock {
         let moved = i128::from(since) + i128::from(self.offset) * i128::from(SECOND);
         Timestamp(saturated(u128::try_from(moved).unwrap_or(0)))
     }
+}
+
+/// Some writers count from later than a packet's time, and their ticks run from 2^64 backwards. Such times are kept as
+/// the same distance from the end of our own time line, so that what lies between two packets stays right.
+#[inline]
+fn times(ticks: u64, factor: u64) -> u64 {
+    let signed = ticks.cast_signed();
+    if signed >= 0 {
+        return ticks.saturating_mul(factor);
+    }
+    signed.checked_mul(factor.cast_signed()).map_or(u64::MAX, i64::cast_unsigned)
 }
 
 fn saturated(ns: u128) -> u64 {
@@ -85,7 +96,11 @@ mod tests {
             (6, 10, 1, 10_000_001_000),
             (6, -1, 2_000_000, 1_000_000_000),
             (6, -1, 1, 0),
-            (0, 0, u64::MAX, u64::MAX),
+            (0, 0, u64::MAX, u64::MAX - 999_999_999),
+            (6, 0, u64::MAX - 1, u64::MAX - 1999),
+            (9, 0, u64::MAX - 1, u64::MAX - 1),
+            (6, 0, i64::MAX.cast_unsigned(), u64::MAX),
+            (6, 0, 1 << 63, u64::MAX),
             (0, i64::MAX, u64::MAX, u64::MAX),
             (0, i64::MIN, u64::MAX, 0),
         ] {

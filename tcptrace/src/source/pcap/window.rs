@@ -156,7 +156,10 @@ impl Stream {
     fn read_some(&mut self, len: usize) -> io::Result<()> {
         let room = len.next_power_of_two().max(BLOCK);
         if self.buffer.len() < room {
-            self.buffer.resize(room, 0);
+            // Memory that is zero from the start is not touched before it is needed.
+            let mut buffer = vec![0; room];
+            buffer[..self.filled].copy_from_slice(&self.buffer[..self.filled]);
+            self.buffer = buffer;
         }
         loop {
             let end = self.buffer.len().min(self.filled + self.most);

@@ -1,0 +1,203 @@
+//! What fuzzing runs, over bytes that nobody chose. The targets in `fuzz/` call these functions, and so do ordinary
+//! property tests, always. A finding is a panic.
+
+use crate::{
+    decode,
+    event::Event,
+    segment::{Direction, Flow, Input, LossReport, Segment, Sender, Timestamp},
+    source::pcap::{Options, PcapSource, Reader},
+    track::{Config, Tracker},
+};
+use std::io::{self, Cursor, Read};
+use tcptrace_common::{
+    abi::SEED_WORDS,
+    seq::SeqNum,
+    tcp::{TcpFlags, TcpOptions},
+    wire::{self, Bytes, Link, Parsed},
+};
+
+/// The file reader and everything behind it, up to segments. How the bytes arrive must not matter.
+pub fn file(bytes: &[u8]) {
+    let whole = segments(Cursor::new(bytes.to_vec()));
+    let pieces = segments(Pieces { bytes: Cursor::new(bytes.to_vec()), len: 1 + bytes.len() % 61 });
+    // How much of broken compressed data comes out depends on how it goes in.
+    let common = whole.len().min(pieces.len());
+    assert_eq!(whole[..common], pieces[..common]);
+    let compressed = matches!(bytes, [0x1f, 0x8b, ..] | [_, 0xb5 | 0x2a, ..]);
+    assert!(compressed || whole.len() == pieces.len());
+}
+
+fn segments(read: impl Read + Send + 'static) -> Vec<Input> {
+    let mut inputs = Vec::new();
+    let Ok(reader) = Reader::from_read("fuzzing", read) else {
+        return inputs;
+    };
+    let mut source = PcapSource::new(reader, &Options { buckets: 4, seeds: [3; SEED_WORDS] });
+    // Compressed nothing can be long: enough is enough.
+    while matches!(source.next_batch(&mut inputs), Ok(true)) && source.position().packets < 100_000 {}
+    inputs
+}
+
+/// Gives out a few bytes at a time.
+struct Pieces {
+    bytes: Cursor<Vec<u8>>,
+    len: usize,
+}
+
+impl Read for Pieces {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let len = buffer.len().min(self.len);
+        self.bytes.read(&mut buffer[..len])
+    }
+}
+
+/// The header parser. What it finds lies within the packet.
+pub fn headers(bytes: &[u8]) {
+    let Some((&[len, tag], captured)) = bytes.split_first_chunk() else {
+        return;
+    };
+    let packet = Bytes { captured, wire_len: usize::from(len) * 8 };
+    for link in [Link::Ethernet, Link::Ip] {
+        for offloaded in [None, Some(u16::from(tag))] {
+            let (options_at, options_len) = match wire::parse(&packet, link, offloaded) {
+                Parsed::V4(tcp) => (tcp.options_at, tcp.options_len),
+                Parsed::V6(tcp) => (tcp.options_at, tcp.options_len),
+                _ => continue,
+            };
+            assert!(options_at <= captured.len() && options_len <= 40);
+        }
+    }
+}
+
+/// The options of a SYN.
+pub fn options(bytes: &[u8]) {
+    let _ = wire::options::parse(bytes);
+}
+
+/// The decoder of ring records.
+pub fn record(bytes: &[u8]) {
+    if let Ok(record) = decode::record(bytes) {
+        assert!(bytes.len() == 80 || bytes.len() == 120);
+        assert_eq!(record.segment.options.is_some(), bytes.len() == 120);
+    }
+}
+
+/// The tracker, over inputs that the bytes stand for. Every connection that it numbers is reported once.
+pub fn tracker(bytes: &[u8]) {
+    let mut tracker = Tracker::new(Config { max_connections: 5, ..Config::default() });
+    let mut connections = 0;
+    let mut last = Timestamp(0);
+    let mut sink = |event: Event| {
+        if let Event::Connection(connection) = event {
+            connections += 1;
+            assert!(connection.common.id > 0);
+        }
+    };
+    for chunk in bytes.as_chunks::<12>().0 {
+        let (input, ts) = input(chunk, last);
+        last = ts;
+        tracker.input(&input, &mut sink);
+    }
+    tracker.finish(last, &mut sink);
+    assert_eq!(tracker.open(), 0);
+    let counts = tracker.counts();
+    let counted = counts.closed
+        + counts.reset
+        + counts.refused
+        + counts.unanswered
+        + counts.synack_unanswered
+        + counts.aborted
+        + counts.reused
+        + counts.open
+        + counts.evicted;
+    assert_eq!(counted, connections);
+}
+
+/// Twelve bytes as an input after `last`. There are few flows and few numbers, so that inputs belong together.
+fn input(bytes: &[u8; 12], last: Timestamp) -> (Input, Timestamp) {
+    let &[what, flow, flags, more, time, scale, seq, far, ack, far_ack, payload, big] = bytes;
+    let step = u64::from(time) << (scale & 31);
+    let ts =
+        Timestamp(if scale & 0x20 == 0 { last.0.saturating_add(step) } else { last.0.saturating_sub(step) });
+    match what {
+        0 => return (Input::Tick(ts), ts),
+        1 => return (Input::Lost(LossReport { records: u64::from(more), after: last, until: ts }), ts),
+        _ => {}
+    }
+    let forth = Flow {
+        src: [1; 16],
+        dst: [2; 16],
+        src_port: 40000 + u16::from(flow & 3),
+        dst_port: 40000 + u16::from(flow >> 2 & 1),
+        interface: u32::from(flow >> 3 & 1),
+        vlan: [if flow & 0x10 == 0 { Flow::NO_VLAN } else { 5 }, Flow::NO_VLAN],
+        ipv6: flow & 0x20 != 0,
+    };
+    let flags = TcpFlags(u16::from(flags) | u16::from(more & 1) << 8);
+    let segment = Segment {
+        ts,
+        flow: if flow & 0x80 == 0 { forth } else { forth.reversed() },
+        flags,
+        seq: SeqNum(u32::from(seq) | u32::from(far) << 24),
+        ack: SeqNum(u32::from(ack) | u32::from(far_ack) << 24),
+        window: u16::from(payload),
+        payload_len: u32::from(payload) << (big & 0x17),
+        ttl: 64,
+        options: flags.syn().then_some(TcpOptions { timestamps: more & 2 != 0, ..TcpOptions::default() }),
+        direction: [Direction::Unknown, Direction::Ingress, Direction::Egress][usize::from(more >> 2) % 3],
+        sender: [Sender::Unknown, Sender::Here, Sender::There][usize::from(more >> 4) % 3],
+    };
+    (Input::Segment(segment), ts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn bytes(most: usize) -> impl Strategy<Value = Vec<u8>> {
+        proptest::collection::vec(any::<u8>(), 0..most)
+    }
+
+    /// Bytes that a parser gets further with than with any.
+    fn packet() -> impl Strategy<Value = Vec<u8>> {
+        let start = prop_oneof![
+            Just(vec![200, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 8, 0, 0x45]),
+            Just(vec![200, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x86, 0xdd, 0x60]),
+            Just(vec![255, 0, 0x45, 0, 0, 60, 0, 0, 0, 0, 64, 6]),
+            Just(vec![255, 0, 0x60, 0, 0, 0, 0, 60]),
+        ];
+        (start, bytes(120)).prop_map(|(start, rest)| [start, rest].concat())
+    }
+
+    proptest! {
+        #[test]
+        fn files(bytes in bytes(400)) {
+            file(&bytes);
+            file(&[&[0xd4, 0xc3, 0xb2, 0xa1, 2, 0, 4, 0], &bytes[..]].concat());
+        }
+
+        #[test]
+        fn packets(any in bytes(120), packet in packet()) {
+            headers(&any);
+            headers(&packet);
+        }
+
+        #[test]
+        fn option_lists(bytes in bytes(60)) {
+            options(&bytes);
+        }
+
+        #[test]
+        fn records(plain in proptest::collection::vec(any::<u8>(), 80), syn in proptest::collection::vec(any::<u8>(), 120), any in bytes(200)) {
+            record(&plain);
+            record(&syn);
+            record(&any);
+        }
+
+        #[test]
+        fn trackers(bytes in bytes(1200)) {
+            tracker(&bytes);
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! Lifecycle segments as a pcapng file, for Wireshark: headers only, times in nanoseconds.
+//!
+//! A segment that comes from a file keeps its packet's own bytes up to the end of the TCP header, link header
+//! included. One that comes from the kernel programs is rebuilt from its record, and a comment in the packet says
+//! so: addresses, ports, numbers, flags, window, TTL, VLAN identifiers, options and all lengths are those of the
+//! packet; Ethernet addresses (zero), DSCP, IP identification, fragmentation, flow label and urgent pointer are not
+//! recorded.
+
+mod rebuild;
+
+use crate::{
+    segment::{Direction, Segment},
+    source::pcap::{Captured, LinkType},
+};
+use hashbrown::HashMap;
+
+pub use rebuild::COMMENT;
+
+/// Where a segment's bytes come from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Origin<'a> {
+    /// A packet in a file.
+    Captured(Captured<'a>),
+    /// A record of the kernel programs, with the option bytes of the header if it had them. Without them the options
+    /// that [`Segment::options`] names are written anew, in the order Linux uses.
+    Record {
+        /// The option bytes, whole words of them.
+        options: Option<&'a [u8]>,
+    },
+}
+
+/// Writes pcapng. It does no I/O: the bytes are appended to what the caller passes, and are whole blocks.
+#[derive(Debug, Default)]
+pub struct Writer {
+    began: bool,
+    /// By the segments' interface and link type, the file's.
+    interfaces: HashMap<(u32, LinkType), u32>,
+}
+
+/// `if_tsresol`: 10^-9 seconds.
+const NANOSECONDS: u8 = 9;
+
+impl Writer {
+    /// A file that nothing was written to yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Appends the beginning of the file: what a file without packets consists of too. [`Writer::segment`] does it
+    /// when it was not done.
+    pub fn begin(&mut self, out: &mut Vec<u8>) {
+        if self.began {
+            return;
+        }
+        self.began = true;
+        let mut block = Block::new(out, 0x0a0d_0d0a);
+        block.word(0x1a2b_3c4d);
+        // Version 1.0, of a length that is not known.
+        block.bytes(&[1, 0, 0, 0]);
+        block.bytes(&[0xff; 8]);
+        // shb_userappl
+        block.option(4, concat!("tcptrace ", env!("CARGO_PKG_VERSION")).as_bytes());
+        block.end();
+    }
+
+    /// Appends one segment. `unix_ns` is its time since the Unix epoch: a segment's own time stamp may be on another
+    /// time line. `name` is its interface's, if that has one.
+    pub fn segment(
+        &mut self,
+        segment: &Segment,
+        unix_ns: u64,
+        name: Option<&str>,
+        origin: Origin<'_>,
+        out: &mut Vec<u8>,
+    ) {
+        self.begin(out);
+        let link = match origin {
+            Origin::Captured(captured) => captured.link,
+            Origin::Record { .. } => LinkType::ETHERNET,
+        };
+        let interface = self.interface(segment.flow.interface, link, name, out);
+        let mut block = Block::new(out, 6);
+        block.word(interface);
+        block.word(u32::try_from(unix_ns >> 32).unwrap_or(u32::MAX));
+        block.word(u32::try_from(unix_ns & 0xffff_ffff).unwrap_or(u32::MAX));
+        match origin {
+            Origin::Captured(captured) => {
+                block.word(u32::try_from(captured.headers.len()).unwrap_or(u32::MAX));
+                block.word(captured.original_len);
+                block.padded(captured.headers);
+            }
+            Origin::Record { options } => {
+                let packet = rebuild::packet(segment, options);
+                block.word(u32::try_from(packet.headers().len()).unwrap_or(u32::MAX));
+                block.word(packet.original_len);
+                block.padded(packet.headers());
+                // opt_comment
+                block.option(1, COMMENT.as_bytes());
+            }
+        }
+        let direction = match segment.direction {
+            Direction::Unknown => 0_u32,
+            Direction::Ingress => 1,
+            Direction::Egress => 2,
+        };
+        if direction != 0 {
+            // epb_flags
+            block.option(2, &direction.to_le_bytes());
+        }
+        block.end();
+    }
+
+    /// The file's number of an interface, described at its first packet.
+    fn interface(&mut self, interface: u32, link: LinkType, name: Option<&str>, out: &mut Vec<u8>) -> u32 {
+        if let Some(&number) = self.interfaces.get(&(interface, link)) {
+            return number;
+        }
+        let number = u32::try_from(self.interfaces.len()).unwrap_or(u32::MAX);
+        self.interfaces.insert((interface, link), number);
+        let mut block = Block::new(out, 1);
+        block.bytes(&link.0.to_le_bytes());
+        block.bytes(&[0, 0]);
+        // No snap length.
+        block.word(0);
+        if let Some(name) = name {
+            block.option(2, name.as_bytes());
+        }
+        block.option(9, &[NANOSECONDS]);
+        block.end();
+        number
+    }
+}
+
+/// A block that is being written; numbers are little-endian.
+struct Block<'a> {
+    out: &'a mut Vec<u8>,
+    start: usize,
+    options: bool,
+}
+
+impl<'a> Block<'a> {
+    fn new(out: &'a mut Vec<u8>, kind: u32) -> Self {
+        let start = out.len();
+        out.extend(kind.to_le_bytes());
+        // The length, known at the end.
+        out.extend([0; 4]);
+        Self { out, start, options: false }
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.out.extend_from_slice(bytes);
+    }
+
+    fn word(&mut self, word: u32) {
+        self.bytes(&word.to_le_bytes());
+    }
+
+    fn padded(&mut self, bytes: &[u8]) {
+        self.bytes(bytes);
+        self.bytes(&[0; 3][..bytes.len().next_multiple_of(4) - bytes.len()]);
+    }
+
+    /// One option, cut where its length would not fit.
+    fn option(&mut self, code: u16, value: &[u8]) {
+        self.options = true;
+        let value = &value[..value.len().min(usize::from(u16::MAX))];
+        self.bytes(&code.to_le_bytes());
+        self.bytes(&u16::try_from(value.len()).unwrap_or(u16::MAX).to_le_bytes());
+        self.padded(value);
+    }
+
+    fn end(mut self) {
+        if self.options {
+            self.bytes(&[0; 4]);
+        }
+        let len = u32::try_from(self.out.len() + 4 - self.start).unwrap_or(u32::MAX).to_le_bytes();
+        self.bytes(&len);
+        self.out[self.start + 4..self.start + 8].copy_from_slice(&len);
+    }
+}
+
+#[cfg(test)]
+mod tests;

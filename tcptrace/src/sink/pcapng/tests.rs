@@ -1,0 +1,176 @@
+use super::{Origin, Writer};
+use crate::{
+    segment::{Direction, Flow, Input, Segment, Sender, Timestamp},
+    source::pcap::{Options, PcapSource, Reader},
+};
+use std::{io::Cursor, sync::Arc};
+use tcptrace_common::{
+    seq::SeqNum,
+    tcp::{TcpFlags, TcpOptions},
+};
+
+fn source(file: Vec<u8>) -> PcapSource {
+    let reader = Reader::from_read("test", Cursor::new(file)).expect("a capture");
+    PcapSource::new(reader, &Options { buckets: 256, ..Options::default() })
+}
+
+fn inputs(file: Vec<u8>) -> Vec<Input> {
+    let mut source = source(file);
+    let mut inputs = Vec::new();
+    while source.next_batch(&mut inputs).expect("undamaged") {}
+    inputs
+}
+
+const SYN: Segment = Segment {
+    ts: Timestamp(1_500_000_000_123_456_789),
+    flow: Flow {
+        src: [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 10, 0, 0, 1],
+        dst: [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 10, 0, 0, 2],
+        src_port: 40000,
+        dst_port: 443,
+        interface: 0,
+        vlan: [Flow::NO_VLAN; 2],
+        ipv6: false,
+    },
+    flags: TcpFlags::SYN,
+    seq: SeqNum(0xffff_fff0),
+    ack: SeqNum(0),
+    window: 64240,
+    payload_len: 0,
+    ttl: 63,
+    options: Some(TcpOptions {
+        mss: Some(1460),
+        window_scale: Some(7),
+        sack_permitted: true,
+        timestamps: true,
+        fast_open: false,
+        mptcp: false,
+    }),
+    direction: Direction::Egress,
+    sender: Sender::Unknown,
+};
+
+fn write(segments: &[Segment]) -> Vec<u8> {
+    let mut writer = Writer::new();
+    let mut file = Vec::new();
+    for segment in segments {
+        let origin = Origin::Record { options: None };
+        writer.segment(segment, segment.ts.0, Some("eth0"), origin, &mut file);
+    }
+    file
+}
+
+#[test]
+fn a_rebuilt_segment_is_read_back_as_it_was() {
+    let synack = Segment {
+        flow: SYN.flow.reversed(),
+        flags: TcpFlags::SYN.union(TcpFlags::ACK),
+        ack: SYN.seq.plus(1),
+        seq: SeqNum(7),
+        direction: Direction::Ingress,
+        options: Some(TcpOptions::default()),
+        ..SYN
+    };
+    let ack = Segment {
+        flags: TcpFlags::ACK,
+        seq: SYN.seq.plus(1),
+        ack: SeqNum(8),
+        payload_len: 100,
+        options: None,
+        ..SYN
+    };
+    let big = Segment { flags: TcpFlags::FIN.union(TcpFlags::ACK), payload_len: 500_000, ..ack };
+    let mut segments = vec![SYN, synack, ack, big];
+    for (index, segment) in segments.clone().into_iter().enumerate() {
+        let vlan = [[5, Flow::NO_VLAN], [7, 5]][index % 2];
+        let flow = Flow { ipv6: true, src: [1; 16], dst: [2; 16], vlan, ..segment.flow };
+        segments.push(Segment { flow, ..segment });
+    }
+    // The acknowledgements among the second half have other VLANs than what announced them, so nobody waits.
+    let expected: Vec<_> = segments
+        .iter()
+        .enumerate()
+        .filter(|&(index, _)| index != 6)
+        .map(|(_, s)| Input::Segment(*s))
+        .collect();
+    assert_eq!(inputs(write(&segments)), expected);
+}
+
+/// A capture with a handshake on two interfaces of two link types.
+fn capture() -> Vec<u8> {
+    use crate::source::pcap::build::{Endian, enhanced, interface, option, section};
+    let endian = Endian::Big;
+    let mut file = section(endian);
+    file.extend(interface(endian, 1, 0, &[option(endian, 2, b"wan"), option(endian, 9, &[9])]));
+    file.extend(interface(endian, 101, 0, &[option(endian, 9, &[0x94])]));
+    let written = write(&[SYN, Segment { flow: SYN.flow.reversed(), ..SYN }]);
+    let mut reader = Reader::from_read("test", Cursor::new(written)).expect("a capture");
+    let mut number = 0;
+    while let Some(packet) = reader.next().expect("undamaged") {
+        let mut frame = packet.data.to_vec();
+        frame.extend([0x55; 40]);
+        let original = u32::try_from(frame.len()).expect("short") + 100;
+        number += 1;
+        file.extend(enhanced(endian, 1, number << 20, original - 14, &frame[14..], &[]));
+        file.extend(enhanced(endian, 0, number, original, &frame, &[option(endian, 2, &endian.u32(1))]));
+    }
+    file
+}
+
+/// What `-w` makes of a capture.
+fn rewrite(file: Vec<u8>) -> Vec<u8> {
+    let mut source = source(file);
+    let (mut writer, mut out) = (Writer::new(), Vec::new());
+    let mut inputs = Vec::new();
+    let mut names: Vec<(u32, Arc<str>)> = Vec::new();
+    loop {
+        let mut kept = Vec::new();
+        let more = source
+            .next_batch_with(&mut inputs, |segment, captured| {
+                kept.push((*segment, captured.link, captured.headers.to_vec(), captured.original_len));
+            })
+            .expect("undamaged");
+        names.extend(source.new_names());
+        for (segment, link, headers, original_len) in &kept {
+            let captured =
+                crate::source::pcap::Captured { link: *link, headers, original_len: *original_len };
+            let name =
+                names.iter().find(|(number, _)| *number == segment.flow.interface).map(|(_, name)| &**name);
+            writer.segment(segment, segment.ts.0, name, Origin::Captured(captured), &mut out);
+        }
+        if !more {
+            return out;
+        }
+    }
+}
+
+#[test]
+fn what_is_written_from_a_file_is_read_back_as_the_same() {
+    let file = capture();
+    let rewritten = rewrite(file.clone());
+    let (mut before, after) = (inputs(file), inputs(rewritten.clone()));
+    // Interfaces are numbered as they come up.
+    for input in &mut before {
+        if let Input::Segment(segment) = input {
+            segment.flow.interface = 1 - segment.flow.interface;
+        }
+    }
+    assert_eq!(after, before);
+    assert_eq!(after.len(), 4);
+    assert_eq!(rewrite(rewritten.clone()), rewritten, "written again it is the same file");
+    let mut reader = Reader::from_read("test", Cursor::new(rewritten)).expect("a capture");
+    let packet = reader.next().expect("undamaged").expect("a packet");
+    assert_eq!((packet.link.0, packet.data.len(), packet.original_len), (101, 60, 200));
+    let packet = reader.next().expect("undamaged").expect("a packet");
+    assert_eq!((packet.link.0, packet.data.len(), packet.original_len), (1, 74, 214));
+    assert_eq!(reader.interfaces()[1].name.as_deref(), Some("wan"));
+}
+
+#[test]
+fn a_file_without_packets_is_a_file() {
+    let mut file = Vec::new();
+    let mut writer = Writer::new();
+    writer.begin(&mut file);
+    writer.begin(&mut file);
+    assert!(inputs(file).is_empty());
+}
