@@ -114,7 +114,7 @@ struct LimitArgs {
     #[arg(long, value_name = "N", default_value_t = 262_144, value_parser = clap::value_parser!(u32).range(1..=16_777_216))]
     max_connections: u32,
 
-    /// Ring buffer between the kernel and tcptrace: a power of two from 4K to 1G
+    /// Ring buffer between the kernel and tcptrace: a power of two from 64K to 1G
     #[arg(long, value_name = "SIZE", default_value = "8M", value_parser = parse::ring_bytes)]
     ring_size: u32,
 

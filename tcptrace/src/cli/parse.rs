@@ -7,7 +7,7 @@ use std::{ops::RangeInclusive, time::Duration};
 /// The kernel's limit on names of interfaces: IFNAMSIZ less the terminating zero (include/uapi/linux/if.h).
 const INTERFACE_NAME: usize = 15;
 /// A page at least, as the kernel demands of a ring buffer (kernel/bpf/ringbuf.c, `ringbuf_map_alloc`).
-const RING_BYTES: RangeInclusive<u64> = 4 * 1024..=1024 * 1024 * 1024;
+const RING_BYTES: RangeInclusive<u64> = 64 * 1024..=1024 * 1024 * 1024;
 
 /// The name of an interface.
 pub(super) fn interface(name: &str) -> Result<String, String> {
@@ -40,7 +40,7 @@ pub(super) fn kinds(list: &str) -> Result<Kinds, String> {
 
 /// A size in bytes, with K, M or G for the powers of 1024: a power of two within the ring's range.
 pub(super) fn ring_bytes(text: &str) -> Result<u32, String> {
-    let range = || "a power of two from 4K to 1G is needed, such as 16M".to_owned();
+    let range = || "a power of two from 64K to 1G is needed, such as 16M".to_owned();
     let (digits, shift) = match text.as_bytes().last() {
         Some(b'K' | b'k') => (&text[..text.len() - 1], 10),
         Some(b'M' | b'm') => (&text[..text.len() - 1], 20),

@@ -81,7 +81,7 @@ fn interfaces() {
 
 #[test]
 fn values() {
-    for (text, bytes) in [("4096", 4096), ("4K", 4096), ("16m", 16 << 20), ("1G", 1 << 30)] {
+    for (text, bytes) in [("65536", 65536), ("64K", 65536), ("16m", 16 << 20), ("1G", 1 << 30)] {
         assert_eq!(config(&["--ring-size", text]).ring_bytes, bytes);
     }
     for (text, seconds) in [("1s", 1), ("90s", 90), ("1m30s", 90), ("1h", 3600), ("PT2M", 120)] {
@@ -116,10 +116,10 @@ fn wrong_usage_is_said_on_stderr_with_exit_code_2() {
         (&["-i", "a/b"], "no '/', ':' or space"),
         (&["--events", "established,sins"], "'sins' is not a kind of event"),
         (&["--events", "all", "-v"], "cannot be used with"),
-        (&["--ring-size", "3M"], "a power of two from 4K to 1G is needed"),
-        (&["--ring-size", "2G"], "a power of two from 4K to 1G is needed"),
-        (&["--ring-size", "18446744073709551615G"], "a power of two from 4K to 1G is needed"),
-        (&["--ring-size", "é"], "a power of two from 4K to 1G is needed"),
+        (&["--ring-size", "3M"], "a power of two from 64K to 1G is needed"),
+        (&["--ring-size", "2G"], "a power of two from 64K to 1G is needed"),
+        (&["--ring-size", "18446744073709551615G"], "a power of two from 64K to 1G is needed"),
+        (&["--ring-size", "é"], "a power of two from 64K to 1G is needed"),
         (&["--stats-interval", "10"], "a duration from 100ms to 24h is needed"),
         (&["--syn-timeout", "2h"], "a duration from 1s to 1h is needed"),
         (&["--time-wait", "0s"], "a duration from 1s to 1h is needed"),

@@ -1,0 +1,134 @@
+//! Two hosts on a cable: a pair of network namespaces with a veth pair between them.
+
+use crate::netns::Netns;
+use aya::programs::{SchedClassifier, TcAttachType};
+use std::{
+    io::Write as _,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    process::{self, Command, Stdio},
+    sync::atomic::{AtomicU16, Ordering},
+    time::{Duration, Instant},
+};
+
+/// Nothing that a test waits for takes longer, unless something is broken.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Family {
+    V4,
+    V6,
+}
+
+impl Family {
+    pub(crate) const BOTH: [Self; 2] = [Self::V4, Self::V6];
+}
+
+/// One namespace with one interface that matters.
+pub(crate) struct Host {
+    pub(crate) ns: Netns,
+    pub(crate) dev: &'static str,
+    v4: Ipv4Addr,
+    v6: Ipv6Addr,
+}
+
+impl Host {
+    pub(crate) fn ip(&self, family: Family) -> IpAddr {
+        match family {
+            Family::V4 => self.v4.into(),
+            Family::V6 => self.v6.into(),
+        }
+    }
+
+    /// A host that talks to itself.
+    pub(crate) fn alone() -> Self {
+        Self { ns: Netns::new(), dev: "lo", v4: Ipv4Addr::LOCALHOST, v6: Ipv6Addr::LOCALHOST }
+    }
+
+    /// Another IPv4 address of this host, beside its own.
+    pub(crate) fn add_address(&self, nth: u8) -> IpAddr {
+        let [a, b, c, _] = self.v4.octets();
+        let address = Ipv4Addr::new(a, b, c, 100 + nth);
+        self.ns.ip(&["addr", "add", &format!("{address}/24"), "dev", self.dev]);
+        address.into()
+    }
+
+    /// Loads rules for `nft` here.
+    pub(crate) fn filter(&self, rules: &str) {
+        self.ns.enter(|| {
+            let mut nft = Command::new("nft")
+                .args(["-f", "-"])
+                .stdin(Stdio::piped())
+                .spawn()
+                .unwrap_or_else(|error| panic!("cannot run nft: {error}"));
+            nft.stdin.take().expect("piped").write_all(rules.as_bytes()).expect("nft reads");
+            assert!(nft.wait().expect("it ends").success(), "nft took no offence at:\n{rules}");
+        });
+    }
+
+    /// The programs on the interface, with the hook of each: `driver tcptrace_xdp`, `tcx/egress ...`. Every hook is
+    /// looked at, and by more than one tool where one does not know them all: not every bpftool knows TCX.
+    pub(crate) fn programs(&self) -> Vec<String> {
+        let mut programs = Vec::new();
+        self.ns.enter(|| {
+            for (hook, attach) in [("ingress", TcAttachType::Ingress), ("egress", TcAttachType::Egress)] {
+                // Kernels before 6.6 have no TCX, so nothing is there.
+                let (_, tcx) = SchedClassifier::query_tcx(self.dev, attach).unwrap_or_default();
+                programs
+                    .extend(tcx.iter().map(|it| format!("tcx/{hook} {}", it.name_as_str().unwrap_or("?"))));
+            }
+        });
+        let shown = self.ns.run("bpftool", &["net", "show", "dev", self.dev]);
+        let of_others = shown.lines().filter(|line| line.contains(" id ") && !line.contains("tcx/"));
+        programs.extend(of_others.map(str::to_owned));
+        let qdiscs = self.ns.tc(&["qdisc", "show", "dev", self.dev]);
+        programs.extend(qdiscs.lines().filter(|line| line.contains("clsact")).map(str::to_owned));
+        programs
+    }
+
+    /// Fails if the kernel still holds anything of a tracer's on the interface, some time after it ended.
+    pub(crate) fn assert_nothing_attached(&self) {
+        eventually(&format!("nothing is attached to {}", self.dev), || {
+            let programs = self.programs();
+            if programs.is_empty() { Ok(()) } else { Err(programs.join(", ")) }
+        });
+    }
+}
+
+/// Two hosts, `a` and `b`, on networks that no other test uses: the kernel's tracepoints do not say which namespace
+/// a socket is in, so the addresses must.
+pub(crate) struct Lab {
+    pub(crate) a: Host,
+    pub(crate) b: Host,
+}
+
+impl Lab {
+    pub(crate) fn new() -> Self {
+        static NEXT: AtomicU16 = AtomicU16::new(0);
+        let n = NEXT.fetch_add(1, Ordering::Relaxed);
+        let [pid_high, pid_low] = u16::try_from(process::id() & 0xffff).expect("masked").to_be_bytes();
+        // 10.128.0.0/9 leaves 10.77.0.0/24 and its like alone.
+        let [.., low] = n.to_be_bytes();
+        let v4 = |host| Ipv4Addr::new(10, 128 | pid_high, pid_low ^ low.rotate_left(4), host);
+        let v6 = |host| Ipv6Addr::new(0xfd77, u16::from_be_bytes([pid_high, pid_low]), n, 0, 0, 0, 0, host);
+        let lab = Self {
+            a: Host { ns: Netns::new(), dev: "tt0", v4: v4(1), v6: v6(1) },
+            b: Host { ns: Netns::new(), dev: "tt1", v4: v4(2), v6: v6(2) },
+        };
+        lab.a.ns.veth(lab.a.dev, &lab.b.ns, lab.b.dev, low);
+        for host in [&lab.a, &lab.b] {
+            host.ns.ip(&["addr", "add", &format!("{}/24", host.v4), "dev", host.dev]);
+            host.ns.ip(&["addr", "add", &format!("{}/64", host.v6), "dev", host.dev, "nodad"]);
+            host.ns.run("sysctl", &["-qw", "net.ipv4.ip_local_port_range=1024 19999"]);
+        }
+        lab
+    }
+}
+
+/// Waits until `holds`; panics with what it last said if it does not.
+pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> Result<(), String>) {
+    let start = Instant::now();
+    while let Err(now) = holds() {
+        assert!(start.elapsed() < DEADLINE, "not within {DEADLINE:?}: {what}; but: {now}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}

@@ -1,0 +1,16 @@
+//! The built `tcptrace` on the real kernel, as its users run it: in network namespaces over veth and on loopback, with
+//! real sockets as the traffic. Needs root and the commands `ip`, `tc`, `nft` and `bpftool`; fails without them.
+
+mod lab;
+mod lifecycles;
+mod load;
+mod loss;
+#[path = "../common/netns.rs"]
+mod netns;
+mod oracle;
+mod robust;
+#[path = "../common/schema.rs"]
+mod schema;
+mod textbook;
+mod trace;
+mod traffic;

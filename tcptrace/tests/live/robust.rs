@@ -1,0 +1,253 @@
+//! What goes wrong around a trace: no permission, no interface, no reader, no time, a violent end. Errors are one line
+//! that says what to do, and nothing stays attached.
+
+use crate::{
+    lab::{Family, Host, Lab, eventually},
+    load::Load,
+    trace::{BINARY, Report, Trace, command, last_stats, of_kind},
+    traffic::{Kind, drive},
+};
+use rustix::process::Signal;
+use std::{
+    fs::{self, File},
+    io::{self, BufRead as _, BufReader},
+    os::unix::process::{CommandExt as _, ExitStatusExt as _},
+    process::{self, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+/// Runs to the end in a host's namespace.
+fn run(host: &Host, args: &[&str]) -> Report {
+    Trace::spawn(host, &mut command(args)).end()
+}
+
+/// Ended with this code, and stderr is one line that has all of these.
+fn assert_fails(report: &Report, code: i32, words: &[&str]) {
+    assert_eq!(report.status.code(), Some(code), "{}", report.stderr);
+    assert_eq!(report.stderr.lines().count(), 1, "one line: {}", report.stderr);
+    for word in words {
+        assert!(report.stderr.contains(word), "{word:?} is in {:?}", report.stderr);
+    }
+    assert!(report.lines.is_empty(), "stdout has events only: {:?}", report.lines);
+}
+
+/// A directory of its own, removed when dropped.
+struct Directory(std::path::PathBuf);
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn without_root_the_capabilities_are_named() {
+    let lab = Lab::new();
+    // Where the build is, others may not be let in.
+    let directory = Directory(std::env::temp_dir().join(format!("tcptrace-test-{}", process::id())));
+    fs::create_dir(&directory.0).expect("a directory can be made");
+    let copy = directory.0.join("tcptrace");
+    fs::copy(BINARY, &copy).expect("it can be copied");
+    let mut nobody = Command::new(copy);
+    nobody.args(["-i", lab.a.dev]).uid(65534).gid(65534);
+    nobody.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let report = Trace::spawn(&lab.a, &mut nobody).end();
+    assert_fails(&report, 1, &["tcptrace: ", "root", "cap_bpf", "cap_net_admin"]);
+}
+
+#[test]
+fn interfaces_that_cannot_be_traced_are_named() {
+    let lab = Lab::new();
+    assert_fails(&run(&lab.a, &["-i", "tt7"]), 1, &["no such interface: tt7", "tt0"]);
+    lab.a.ns.ip(&["link", "set", lab.a.dev, "down"]);
+    assert_fails(&run(&lab.a, &["-i", lab.a.dev]), 1, &["tt0 is down", "ip link set"]);
+    assert_fails(&run(&lab.a, &[]), 1, &["no default route", "-i"]);
+    lab.a.assert_nothing_attached();
+}
+
+#[test]
+fn somebody_elses_xdp_program_is_left_alone() {
+    let lab = Lab::new();
+    let xdp = ["--ingress", "xdp"];
+    let first = Trace::all_events(&lab.a, &xdp);
+    let before = lab.a.programs();
+    let second = run(&lab.a, &[&["-i", lab.a.dev][..], &xdp].concat());
+    assert_fails(&second, 1, &["XDP", lab.a.dev, "--ingress tc"]);
+    assert_eq!(lab.a.programs(), before);
+    drive(Kind::ClientCloses, &lab.a, &lab.b, Family::V4);
+    first.wait_for_connections(1);
+    assert!(first.stop().status.success());
+    lab.a.assert_nothing_attached();
+}
+
+#[test]
+fn wrong_usage_exits_with_2() {
+    let host = Host::alone();
+    let cases: [&[&str]; 9] = [
+        &["--nonsense"],
+        &["-i"],
+        &["-i", "any", "-i", "lo"],
+        &["-i", "lo", "-c", "0"],
+        &["-i", "lo", "--ring-size", "3K"],
+        &["-i", "lo", "--events", "everything"],
+        &["-i", "lo", "--ingress", "nic"],
+        &["-i", "lo", "--syn-timeout", "0s"],
+        &["-i", "lo", "trailing"],
+    ];
+    for args in cases {
+        let report = run(&host, args);
+        assert_eq!(report.status.code(), Some(2), "{args:?}: {}", report.stderr);
+        assert!(report.stderr.starts_with("error: "), "{args:?}: {}", report.stderr);
+        assert!(report.lines.is_empty(), "{args:?}: {:?}", report.lines);
+    }
+}
+
+#[test]
+fn a_reader_that_has_enough_ends_the_trace() {
+    let lab = Lab::new();
+    let (reader, writer) = io::pipe().expect("a pipe");
+    let mut trace = Trace::spawn(&lab.a, command(&["-i", lab.a.dev, "--json"]).stdout(writer));
+    trace.wait_until_attached();
+    drive(Kind::ClientCloses, &lab.a, &lab.b, Family::V4);
+    let mut line = String::new();
+    let mut reader = BufReader::new(reader);
+    reader.read_line(&mut line).expect("it prints");
+    assert!(line.starts_with("{\"event\":\"established\""), "{line}");
+    drop(reader);
+    eventually("it ends", || {
+        drive(Kind::ClientCloses, &lab.a, &lab.b, Family::V4);
+        trace.has_ended().then_some(()).ok_or_else(|| "it goes on".to_owned())
+    });
+    let report = trace.end();
+    assert_eq!(report.status.code(), Some(0), "{}", report.stderr);
+    assert!(!report.stderr.contains("error") && !report.stderr.contains("cannot"), "{}", report.stderr);
+    lab.a.assert_nothing_attached();
+}
+
+#[test]
+fn a_full_disk_is_an_error() {
+    let lab = Lab::new();
+    let full = File::options().write(true).open("/dev/full").expect("Linux has it");
+    let mut trace = Trace::spawn(&lab.a, command(&["-q", "-i", lab.a.dev, "--json"]).stdout(full));
+    eventually("it ends", || {
+        drive(Kind::ClientCloses, &lab.a, &lab.b, Family::V4);
+        trace.has_ended().then_some(()).ok_or_else(|| "it goes on".to_owned())
+    });
+    assert_fails(&trace.end(), 1, &["cannot write the output", "No space left"]);
+    lab.a.assert_nothing_attached();
+}
+
+#[test]
+fn a_killed_tracer_leaves_nothing_behind() {
+    for args in [&[][..], &["--ingress", "xdp"]] {
+        let lab = Lab::new();
+        let trace = Trace::all_events(&lab.a, args);
+        let programs = lab.a.programs();
+        assert!(programs.len() >= 2, "one each way at least: {programs:?}");
+        trace.signal(Signal::KILL);
+        assert_eq!(trace.end().status.signal(), Some(9));
+        lab.a.assert_nothing_attached();
+    }
+}
+
+#[test]
+fn a_stopped_tracer_says_what_it_lost() {
+    let lab = Lab::new();
+    let trace = Trace::all_events(&lab.a, &["--ring-size", "64K"]);
+    trace.signal(Signal::STOP);
+    let load = Load { connections: 500, threads: 1, batch: 10, args: &[] };
+    load.drive(&lab);
+    trace.signal(Signal::CONT);
+    // Something that comes after the loss shows where the loss ends.
+    eventually("a connection after the loss is complete", || {
+        drive(Kind::Silent, &lab.a, &lab.b, Family::V6);
+        let whole = trace.count(|line| {
+            line.contains("\"event\":\"connection\"")
+                && line.contains("fd77:")
+                && line.contains("\"complete\":true")
+        });
+        if whole > 0 { Ok(()) } else { Err("it is not".to_owned()) }
+    });
+    let events = trace.stop().events();
+    let stats = last_stats(&events);
+    assert!(stats["records_lost"].as_u64().is_some_and(|lost| lost > 0), "{stats:#}");
+    let ring_full = stats["ring_full"].as_object().expect("counts");
+    let ring_full: u64 = ring_full.values().filter_map(serde_json::Value::as_u64).sum();
+    assert_eq!(stats["records_lost"], ring_full, "the kernel counts the same: {stats:#}");
+    let touched: Vec<_> = of_kind(&events, "connection").filter(|c| c["ip_version"] == 4).collect();
+    assert!(touched.len() < 500, "some were lost altogether");
+    let not_closed = touched.iter().filter(|c| c["outcome"] != "closed");
+    for connection in not_closed {
+        assert_eq!(connection["complete"], false, "{connection:#}");
+    }
+    assert!(touched.iter().any(|c| c["complete"] == false), "{touched:#?}");
+}
+
+#[test]
+fn two_tracers_side_by_side_see_everything() {
+    let lab = Lab::new();
+    let traces = [Trace::all_events(&lab.a, &[]), Trace::all_events(&lab.a, &[])];
+    for _ in 0..20 {
+        drive(Kind::ClientCloses, &lab.a, &lab.b, Family::V4);
+    }
+    for trace in traces {
+        trace.wait_for_connections(20);
+        let events = trace.stop().events();
+        let stats = last_stats(&events);
+        assert_eq!(
+            (&stats["records_lost"], &stats["connections"]["closed"]),
+            (&0.into(), &20.into()),
+            "{stats:#}"
+        );
+    }
+    lab.a.assert_nothing_attached();
+}
+
+#[test]
+fn a_count_ends_the_trace() {
+    let lab = Lab::new();
+    let trace = Trace::all_events(&lab.a, &["-c", "3"]);
+    for _ in 0..5 {
+        drive(Kind::ClientCloses, &lab.a, &lab.b, Family::V4);
+    }
+    let events = trace.end().events();
+    assert_eq!(of_kind(&events, "connection").count(), 3);
+    assert_eq!(last_stats(&events)["connections"]["closed"], 3);
+    lab.a.assert_nothing_attached();
+}
+
+#[test]
+fn an_interface_that_goes_away_ends_the_trace() {
+    let lab = Lab::new();
+    let trace = Trace::all_events(&lab.a, &[]);
+    drive(Kind::ClientCloses, &lab.a, &lab.b, Family::V4);
+    trace.wait_for_connections(1);
+    lab.a.ns.ip(&["link", "del", lab.a.dev]);
+    let report = trace.end();
+    assert!(report.stderr.contains(lab.a.dev), "{}", report.stderr);
+    let events = report.events();
+    assert_eq!(last_stats(&events)["connections"]["closed"], 1);
+}
+
+#[test]
+fn a_reader_that_never_reads_stalls_nobody() {
+    let lab = Lab::new();
+    let (reader, writer) = io::pipe().expect("a pipe");
+    let args =
+        ["-i", lab.a.dev, "--json", "--events", "all", "--stats-interval", "100ms", "--ring-size", "32M"];
+    let mut trace = Trace::spawn(&lab.a, command(&args).stdout(writer));
+    trace.wait_until_attached();
+    // Some 15 KB a connection: more than is ever kept for the reader.
+    let load = Load { connections: 8000, threads: 2, batch: 100, args: &[] };
+    let (flows, _) = load.drive(&lab);
+    assert_eq!(flows.len(), 8000);
+    trace.wait_until_idle();
+    let before = Instant::now();
+    let report = trace.stop();
+    eprintln!("stop: the trace ended {:?} after Ctrl-C", before.elapsed());
+    assert!(before.elapsed() < Duration::from_secs(5), "it ended after {:?}", before.elapsed());
+    assert!(report.status.success(), "{}", report.stderr);
+    assert!(report.stderr.contains("dropped for a slow reader"), "{}", report.stderr);
+    drop(reader);
+    lab.a.assert_nothing_attached();
+}
