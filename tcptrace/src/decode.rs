@@ -1,11 +1,10 @@
 //! From the bytes of a ring record to a [`Segment`]. Bytes that are not exactly a record are an error.
 
-use crate::segment::{Direction, Flow, Segment, Sender, Timestamp};
+use crate::segment::{Direction, Flow, RawOptions, Segment, Sender, Timestamp};
 use tcptrace_common::{
     abi::{self, BIT_EGRESS, BIT_FORWARDED, BIT_IPV6, Kind, MAX_OPTIONS},
     seq::SeqNum,
     tcp::TcpFlags,
-    wire::options,
 };
 use zerocopy::FromBytes as _;
 
@@ -91,7 +90,7 @@ pub(crate) fn decode(record: &abi::Record, options: Option<&[u8; MAX_OPTIONS]>) 
             window: record.window,
             payload_len: record.payload_len,
             ttl: record.ttl,
-            options: options.map(|bytes| options::parse(&bytes[..options_len])),
+            options: options.map(|bytes| RawOptions::new(&bytes[..options_len])),
             direction: if egress { Direction::Egress } else { Direction::Ingress },
             sender: Sender::Unknown,
         },

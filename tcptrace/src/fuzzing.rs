@@ -4,7 +4,7 @@
 use crate::{
     decode,
     event::Event,
-    segment::{Direction, Flow, Input, LossReport, Segment, Sender, Timestamp},
+    segment::{Direction, Flow, Input, LossReport, RawOptions, Segment, Sender, Timestamp},
     source::pcap::{Options, PcapSource, Reader},
     track::{Config, Tracker},
 };
@@ -12,7 +12,7 @@ use std::io::{self, Cursor, Read};
 use tcptrace_common::{
     abi::SEED_WORDS,
     seq::SeqNum,
-    tcp::{TcpFlags, TcpOptions},
+    tcp::TcpFlags,
     wire::{self, Bytes, Link, Parsed},
 };
 
@@ -143,7 +143,7 @@ fn input(bytes: &[u8; 12], last: Timestamp) -> (Input, Timestamp) {
         window: u16::from(payload),
         payload_len: u32::from(payload) << (big & 0x17),
         ttl: 64,
-        options: flags.syn().then_some(TcpOptions { timestamps: more & 2 != 0, ..TcpOptions::default() }),
+        options: flags.syn().then_some(RawOptions::new(&[1, 3, 3, more & 15])),
         direction: [Direction::Unknown, Direction::Ingress, Direction::Egress][usize::from(more >> 2) % 3],
         sender: [Sender::Unknown, Sender::Here, Sender::There][usize::from(more >> 4) % 3],
     };

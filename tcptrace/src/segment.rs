@@ -2,8 +2,10 @@
 
 use std::fmt;
 use tcptrace_common::{
+    abi::MAX_OPTIONS,
     seq::SeqNum,
     tcp::{TcpFlags, TcpOptions},
+    wire::options,
 };
 
 /// Nanoseconds on the trace's own time line: `CLOCK_MONOTONIC` for a live trace, the Unix epoch for a file.
@@ -83,6 +85,43 @@ impl Flow {
     }
 }
 
+/// The option bytes of a TCP header as they were sent, so that a capture written from segments has them too.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct RawOptions {
+    bytes: [u8; MAX_OPTIONS],
+    len: u8,
+}
+
+impl RawOptions {
+    /// Of `bytes` what a header has room for: 40 octets, in words of four.
+    #[must_use]
+    pub fn new(bytes: &[u8]) -> Self {
+        let len = bytes.len().min(MAX_OPTIONS) & !3;
+        let mut own = [0; MAX_OPTIONS];
+        own[..len].copy_from_slice(&bytes[..len]);
+        // At most 40.
+        Self { bytes: own, len: u8::try_from(len).unwrap_or_default() }
+    }
+
+    /// The bytes, whole words of them.
+    #[must_use]
+    pub fn as_slice(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
+    }
+
+    /// What they say.
+    #[must_use]
+    pub fn parse(&self) -> TcpOptions {
+        options::parse(self.as_slice())
+    }
+}
+
+impl fmt::Debug for RawOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.parse(), f)
+    }
+}
+
 /// One lifecycle segment: SYN, SYN-ACK, FIN, RST, or an acknowledgement that one of them waited for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Segment {
@@ -103,7 +142,7 @@ pub struct Segment {
     /// IPv4 TTL or IPv6 hop limit.
     pub ttl: u8,
     /// The options, for segments with SYN.
-    pub options: Option<TcpOptions>,
+    pub options: Option<RawOptions>,
     /// Which way it crossed the capture point.
     pub direction: Direction,
     /// Whose stack sent it.

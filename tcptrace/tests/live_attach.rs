@@ -165,7 +165,7 @@ fn sees_a_connection(config: &LiveConfig) {
             (".".to_owned(), Direction::Egress, Sender::Here),
         ]
     );
-    assert!(segments[0].options.is_some_and(|o| o.mss.is_some()), "a SYN has its options");
+    assert!(segments[0].options.is_some_and(|o| o.parse().mss.is_some()), "a SYN has its options");
     let fins: Vec<_> = segments.iter().filter(|s| s.flags.fin()).map(|s| s.sender).collect();
     assert_eq!(fins, [Sender::Here, Sender::There]);
     let end = segments.last().expect("there are some");

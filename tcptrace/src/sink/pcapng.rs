@@ -21,12 +21,8 @@ pub use rebuild::COMMENT;
 pub enum Origin<'a> {
     /// A packet in a file.
     Captured(Captured<'a>),
-    /// A record of the kernel programs, with the option bytes of the header if it had them. Without them the options
-    /// that [`Segment::options`] names are written anew, in the order Linux uses.
-    Record {
-        /// The option bytes, whole words of them.
-        options: Option<&'a [u8]>,
-    },
+    /// A record of the kernel programs.
+    Record,
 }
 
 /// Writes pcapng. It does no I/O: the bytes are appended to what the caller passes, and are whole blocks.
@@ -77,7 +73,7 @@ impl Writer {
         self.begin(out);
         let link = match origin {
             Origin::Captured(captured) => captured.link,
-            Origin::Record { .. } => LinkType::ETHERNET,
+            Origin::Record => LinkType::ETHERNET,
         };
         let interface = self.interface(segment.flow.interface, link, name, out);
         let mut block = Block::new(out, 6);
@@ -90,8 +86,8 @@ impl Writer {
                 block.word(captured.original_len);
                 block.padded(captured.headers);
             }
-            Origin::Record { options } => {
-                let packet = rebuild::packet(segment, options);
+            Origin::Record => {
+                let packet = rebuild::packet(segment);
                 block.word(u32::try_from(packet.headers().len()).unwrap_or(u32::MAX));
                 block.word(packet.original_len);
                 block.padded(packet.headers());

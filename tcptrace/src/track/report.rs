@@ -131,7 +131,7 @@ impl Out<'_> {
             window: seg.window,
             payload_bytes: seg.payload_len,
             ttl: seg.ttl,
-            options: seg.options.map(options),
+            options: seg.options.map(|raw| options(raw.parse())),
         });
         (self.sink)(event);
     }
@@ -291,12 +291,16 @@ fn handshake_times(conn: &Conn) -> HandshakeTimes {
 }
 
 /// The byte counts are sequence numbers, so they repeat every 2^32. One side can send at most one receive
-/// window a round trip (RFC 7323 §2.2: at most 65,535 << 14), and no link known to us carries more than
-/// 400 Gbit/s: where even that could not bring 2^32 octets in the time, the counts are exact.
+/// window a round trip (RFC 7323 §2.2: at most 65,535 << 14), and one connection no more than 100 Gbit/s, which is
+/// above what a single stream reaches today: where even that could not bring 2^32 octets between establishment and
+/// the last FIN or RST, the counts are exact.
 fn may_have_wrapped(conn: &Conn) -> bool {
     const WRAP: u128 = 1 << 32;
-    const BYTES_PER_SECOND: u128 = 50_000_000_000;
-    let ns = u128::from(conn.last.since(conn.start));
+    const BYTES_PER_SECOND: u128 = 12_500_000_000;
+    let teardown = conn.teardown();
+    let begin = conn.at.established.get().unwrap_or(conn.start);
+    let end = [teardown.first_fin, teardown.second_fin, teardown.rst].into_iter().filter_map(When::get).max();
+    let ns = u128::from(end.unwrap_or(conn.last).since(begin));
     let by_link = ns * BYTES_PER_SECOND / 1_000_000_000;
     let round_trip = span(conn.at.last_syn, conn.at.established).map(u128::from);
     let by_window = round_trip.map_or(u128::MAX, |rtt| {

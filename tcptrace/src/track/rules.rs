@@ -138,7 +138,7 @@ fn open_side(conn: &mut Conn, role: Role, seg: &Segment) {
     let side = conn.side_mut(role);
     side.isn = Some(seg.seq);
     side.syn_end = Some(seg.end());
-    side.options = Some(seg.options.unwrap_or_default());
+    side.options = Some(seg.options.map(|raw| raw.parse()).unwrap_or_default());
 }
 
 /// A SYN-ACK (RFC 9293 §3.10.7.3): it must acknowledge the peer's ISN+1, or data that came with its SYN.

@@ -3,12 +3,9 @@
 use super::{Config, Tracker, Wants};
 use crate::{
     event::{AnomalyReason, ClosedBy, Connection, Event, Outcome, ResetPhase, Role, State, Vantage},
-    segment::{Direction, Flow, Input, LossReport, Segment, Sender, Timestamp},
+    segment::{Direction, Flow, Input, LossReport, RawOptions, Segment, Sender, Timestamp},
 };
-use tcptrace_common::{
-    seq::SeqNum,
-    tcp::{TcpFlags, TcpOptions},
-};
+use tcptrace_common::{seq::SeqNum, tcp::TcpFlags};
 
 const CLIENT: ([u8; 4], u16) = ([192, 168, 64, 128], 60592);
 const SERVER: ([u8; 4], u16) = ([180, 101, 49, 11], 80);
@@ -54,7 +51,8 @@ fn segment(line: &str) -> Segment {
     let words: Vec<&str> = line.split_whitespace().collect();
     let number = |i: usize| words.get(i).map_or(0, |w| w.parse::<u32>().expect("a number"));
     let flags = flags(words[2]);
-    let options = TcpOptions { mss: Some(1460), ..TcpOptions::default() };
+    // MSS 1460.
+    let options = RawOptions::new(&[2, 4, 5, 0xb4]);
     Segment {
         ts: Timestamp(1_000_000_000 + ns(words[0])),
         flow: flow(words[1] == "C"),

@@ -67,7 +67,7 @@ fn write(reader: Reader) -> Result<Written, FileError> {
             let packet = Captured { link: *link, headers, original_len: *original_len };
             let ns = segment.ts.0;
             captured.segment(segment, ns, name, Origin::Captured(packet), &mut written.captured);
-            rebuilt.segment(segment, ns, name, Origin::Record { options: None }, &mut written.rebuilt);
+            rebuilt.segment(segment, ns, name, Origin::Record, &mut written.rebuilt);
         }
         if !more {
             return Ok(written);

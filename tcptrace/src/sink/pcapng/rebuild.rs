@@ -1,7 +1,7 @@
 //! A packet's headers again, from what a record has of them.
 
-use crate::segment::{Flow, Segment};
-use tcptrace_common::{abi::MAX_OPTIONS, tcp::TcpOptions};
+use crate::segment::{Flow, RawOptions, Segment};
+use tcptrace_common::abi::MAX_OPTIONS;
 
 /// What a rebuilt packet says of itself.
 pub const COMMENT: &str = "Headers rebuilt by tcptrace from its record of this segment; Ethernet addresses, DSCP, \
@@ -30,13 +30,9 @@ impl Packet {
 }
 
 /// Builds it.
-pub(super) fn packet(segment: &Segment, options: Option<&[u8]>) -> Packet {
+pub(super) fn packet(segment: &Segment) -> Packet {
     let mut packet = Packet { bytes: [0; MOST], len: 0, original_len: 0 };
-    let (encoded, encoded_len) = segment.options.map_or(([0; MAX_OPTIONS], 0), |options| encode(&options));
-    let options = match options {
-        Some(raw) => &raw[..raw.len().min(MAX_OPTIONS) & !3],
-        None => &encoded[..encoded_len],
-    };
+    let options = segment.options.as_ref().map_or(&[][..], RawOptions::as_slice);
     let tcp_len = 20 + options.len();
     ethernet(&mut packet, &segment.flow);
     let len = tcp_len as u64 + u64::from(segment.payload_len);
@@ -98,40 +94,6 @@ fn tcp(packet: &mut Packet, segment: &Segment, options: &[u8]) {
     packet.put(&segment.window.to_be_bytes());
     packet.put(&[0; 4]);
     packet.put(options);
-}
-
-/// The options that are known of, in the order Linux writes them (`net/ipv4/tcp_output.c`,
-/// `tcp_options_write`). Values
-/// that were not recorded are 0, a Fast Open cookie is left out: that is a request for one.
-fn encode(options: &TcpOptions) -> ([u8; MAX_OPTIONS], usize) {
-    let mut bytes = [0; MAX_OPTIONS];
-    let mut len = 0;
-    let mut put = |option: &[u8]| {
-        if let Some(room) = bytes.get_mut(len..len + option.len()) {
-            room.copy_from_slice(option);
-            len += option.len();
-        }
-    };
-    if let Some(mss) = options.mss {
-        let [high, low] = mss.to_be_bytes();
-        put(&[2, 4, high, low]);
-    }
-    match (options.sack_permitted, options.timestamps) {
-        (true, true) => put(&[4, 2, 8, 10, 0, 0, 0, 0, 0, 0, 0, 0]),
-        (false, true) => put(&[1, 1, 8, 10, 0, 0, 0, 0, 0, 0, 0, 0]),
-        (true, false) => put(&[1, 1, 4, 2]),
-        (false, false) => {}
-    }
-    if let Some(shift) = options.window_scale {
-        put(&[1, 3, 3, shift]);
-    }
-    if options.fast_open {
-        put(&[34, 2, 1, 1]);
-    }
-    if options.mptcp {
-        put(&[30, 4, 1, 0]);
-    }
-    (bytes, len)
 }
 
 /// RFC 9293 §3.1: over a header with the addresses, the protocol and the length before it.

@@ -1,13 +1,10 @@
 use super::{Origin, Writer};
 use crate::{
-    segment::{Direction, Flow, Input, Segment, Sender, Timestamp},
+    segment::{Direction, Flow, Input, RawOptions, Segment, Sender, Timestamp},
     source::pcap::{Options, PcapSource, Reader},
 };
 use std::{io::Cursor, sync::Arc};
-use tcptrace_common::{
-    seq::SeqNum,
-    tcp::{TcpFlags, TcpOptions},
-};
+use tcptrace_common::{seq::SeqNum, tcp::TcpFlags};
 
 fn source(file: Vec<u8>) -> PcapSource {
     let reader = Reader::from_read("test", Cursor::new(file)).expect("a capture");
@@ -38,23 +35,22 @@ const SYN: Segment = Segment {
     window: 64240,
     payload_len: 0,
     ttl: 63,
-    options: Some(TcpOptions {
-        mss: Some(1460),
-        window_scale: Some(7),
-        sack_permitted: true,
-        timestamps: true,
-        fast_open: false,
-        mptcp: false,
-    }),
+    options: None,
     direction: Direction::Egress,
     sender: Sender::Unknown,
 };
+
+/// A SYN as Linux sends it: MSS, SACK permitted, timestamps, window scale.
+fn syn() -> Segment {
+    let raw = [2, 4, 5, 0xb4, 4, 2, 8, 10, 0, 0, 0, 9, 0, 0, 0, 0, 1, 3, 3, 7];
+    Segment { options: Some(RawOptions::new(&raw)), ..SYN }
+}
 
 fn write(segments: &[Segment]) -> Vec<u8> {
     let mut writer = Writer::new();
     let mut file = Vec::new();
     for segment in segments {
-        let origin = Origin::Record { options: None };
+        let origin = Origin::Record;
         writer.segment(segment, segment.ts.0, Some("eth0"), origin, &mut file);
     }
     file
@@ -68,7 +64,7 @@ fn a_rebuilt_segment_is_read_back_as_it_was() {
         ack: SYN.seq.plus(1),
         seq: SeqNum(7),
         direction: Direction::Ingress,
-        options: Some(TcpOptions::default()),
+        options: Some(RawOptions::new(&[])),
         ..SYN
     };
     let ack = Segment {
@@ -80,7 +76,7 @@ fn a_rebuilt_segment_is_read_back_as_it_was() {
         ..SYN
     };
     let big = Segment { flags: TcpFlags::FIN.union(TcpFlags::ACK), payload_len: 500_000, ..ack };
-    let mut segments = vec![SYN, synack, ack, big];
+    let mut segments = vec![syn(), synack, ack, big];
     for (index, segment) in segments.clone().into_iter().enumerate() {
         let vlan = [[5, Flow::NO_VLAN], [7, 5]][index % 2];
         let flow = Flow { ipv6: true, src: [1; 16], dst: [2; 16], vlan, ..segment.flow };
@@ -103,7 +99,7 @@ fn capture() -> Vec<u8> {
     let mut file = section(endian);
     file.extend(interface(endian, 1, 0, &[option(endian, 2, b"wan"), option(endian, 9, &[9])]));
     file.extend(interface(endian, 101, 0, &[option(endian, 9, &[0x94])]));
-    let written = write(&[SYN, Segment { flow: SYN.flow.reversed(), ..SYN }]);
+    let written = write(&[syn(), Segment { flow: SYN.flow.reversed(), ..syn() }]);
     let mut reader = Reader::from_read("test", Cursor::new(written)).expect("a capture");
     let mut number = 0;
     while let Some(packet) = reader.next().expect("undamaged") {
