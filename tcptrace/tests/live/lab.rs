@@ -3,6 +3,7 @@
 use crate::netns::Netns;
 use aya::programs::{SchedClassifier, TcAttachType};
 use std::{
+    fs,
     io::Write as _,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     process::{self, Command, Stdio},
@@ -118,7 +119,9 @@ impl Lab {
         for host in [&lab.a, &lab.b] {
             host.ns.ip(&["addr", "add", &format!("{}/24", host.v4), "dev", host.dev]);
             host.ns.ip(&["addr", "add", &format!("{}/64", host.v6), "dev", host.dev, "nodad"]);
-            host.ns.run("sysctl", &["-qw", "net.ipv4.ip_local_port_range=1024 19999"]);
+            // /proc/sys/net is that of the thread's namespace.
+            let range = "/proc/sys/net/ipv4/ip_local_port_range";
+            host.ns.enter(|| fs::write(range, "1024 19999").expect("root may set it"));
         }
         lab
     }

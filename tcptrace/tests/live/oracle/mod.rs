@@ -55,6 +55,8 @@ fn our_transitions_are_the_kernels() {
     assert_eq!(total.unexplained, 0, "\n{table}");
     // Not by comparing nothing: what the traffic implies.
     let (kernel, ours) = driven.iter().map(implied).fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
+    let waiting = driven.iter().filter(|driven| ends_in_time_wait(driven)).count();
+    assert_eq!(total.explained[rules::TIME_WAIT], waiting, "\n{table}");
     let [unseen, repeated] = [rules::REQUEST_SOCKET, rules::CLOSE_CALL].map(|rule| total.explained[rule]);
     assert_eq!((total.kernel + unseen - repeated, total.ours), (kernel, ours), "\n{table}");
     assert!(driven.len() >= 300 && total.equal > 1000, "\n{table}");
@@ -170,5 +172,19 @@ fn implied(driven: &Driven) -> (usize, usize) {
         // From CLOSED, as an active opener, or by way of LISTEN as we presume.
         (_, true) => (5, 5),
         (_, false) => (5, 6),
+    }
+}
+
+/// The local endpoint closed first, or at the same time as the other.
+fn ends_in_time_wait(driven: &Driven) -> bool {
+    match driven.kind {
+        Kind::ResetByClient
+        | Kind::ResetByServer
+        | Kind::ResetWhenClosing
+        | Kind::Refused
+        | Kind::Unanswered => false,
+        Kind::SimultaneousClose => true,
+        Kind::ServerCloses => !driven.local_is_client,
+        _ => driven.local_is_client,
     }
 }

@@ -38,6 +38,8 @@ const fn step(from: &'static str, to: &'static str) -> Step<'static> {
 /// The place of that rule in the table.
 pub(crate) const REQUEST_SOCKET: usize = 1;
 /// Likewise.
+pub(crate) const TIME_WAIT: usize = 2;
+/// Likewise.
 pub(crate) const CLOSE_CALL: usize = 5;
 
 pub(crate) const RULES: [Rule; 6] = [
