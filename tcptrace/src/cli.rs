@@ -24,6 +24,8 @@ pub enum Command {
 pub struct Config {
     /// Where the packets come from.
     pub input: Input,
+    /// Write the lifecycle segments to this pcapng file; `-` is the standard output, which then has no events.
+    pub write: Option<PathBuf>,
     /// The hook for packets that come in.
     pub ingress: IngressHook,
     /// What to print.

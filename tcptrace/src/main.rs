@@ -21,9 +21,8 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if is_closed(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            // On one line, whatever the causes contain. If stderr is gone too, the exit code is all that is left.
-            let line = format!("{error:#}").split_whitespace().collect::<Vec<_>>().join(" ");
-            let _ = writeln!(io::stderr(), "tcptrace: {line}");
+            // If stderr is gone too, the exit code is all that is left.
+            let _ = writeln!(io::stderr(), "tcptrace: {}", one_line(&error));
             ExitCode::FAILURE
         }
     }
@@ -51,6 +50,20 @@ fn log_to_stderr(command: &Command) {
     let kernel_log = matches!(command, Command::Trace(config) if config.kernel_log);
     let default = if kernel_log { "trace" } else { "off" };
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(default)).init();
+}
+
+/// An error with its causes on one line, whatever they contain. Some say their cause themselves.
+fn one_line(error: &anyhow::Error) -> String {
+    let mut line = String::new();
+    for cause in error.chain() {
+        let text = cause.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+        if line.is_empty() {
+            line = text;
+        } else if !line.contains(&text) {
+            line = format!("{line}: {text}");
+        }
+    }
+    line
 }
 
 /// Whoever read our output has gone away, as `head` does when it has enough: that is success. Rust ignores SIGPIPE, so

@@ -3,6 +3,7 @@
 pub mod json;
 pub mod output;
 pub mod pcapng;
+pub mod pipe;
 pub mod summary;
 pub mod text;
 mod units;

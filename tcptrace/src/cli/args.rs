@@ -5,7 +5,10 @@ use super::{
 };
 use crate::event::Kinds;
 use clap::{ArgAction, Parser, Subcommand};
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -13,6 +16,7 @@ Examples:
   sudo tcptrace -i any -v            on every interface, with each change of state of both ends
   sudo tcptrace -i eth0 -c 10        the next ten, then the summary
   tcptrace -r trace.pcapng           the same of a capture file
+  sudo tcptrace -i eth0 -w life.pcapng    keep the segments of openings and closings, for Wireshark
   sudo tcptrace -i eth0 --json | jq 'select(.outcome == \"refused\")'
   sudo tcptrace -i eth0 --json --events connection,stats --stats-interval 10s >> connections.jsonl
 
@@ -46,6 +50,11 @@ pub struct Args {
     /// Read packets from a capture file (pcap or pcapng, also gzip or zstd); `-` is the standard input
     #[arg(short, long, value_name = "FILE", conflicts_with_all = ["interfaces", "ingress", "ring_size", "kernel_log", "stats_interval"])]
     read: Option<PathBuf>,
+
+    /// Also write the lifecycle segments' headers to a pcapng file, for Wireshark; `-` is the standard output, and no
+    /// events are printed then
+    #[arg(short, long, value_name = "FILE")]
+    write: Option<PathBuf>,
 
     /// List the interfaces and exit
     #[arg(short = 'D', long, exclusive = true)]
@@ -141,14 +150,19 @@ impl Args {
     }
 
     fn config(self) -> Result<Config, clap::Error> {
+        let to_stdout = self.write.as_deref() == Some(Path::new("-"));
         Ok(Config {
             input: match self.read {
                 Some(path) => Input::File(path),
                 None => Input::Live(interfaces(self.interfaces)?),
             },
             ingress: self.ingress,
+            write: self.write.clone(),
             stats_interval: self.output.stats_interval,
-            output: self.output.config(),
+            output: OutputConfig {
+                events: if to_stdout { Kinds::NONE } else { self.output.config().events },
+                ..self.output.config()
+            },
             count: self.count,
             ring_bytes: self.limits.ring_size,
             limits: self.limits.limits(),

@@ -4,16 +4,18 @@ use super::{Run, RunError};
 use crate::{
     cli::Config,
     event::Stats,
-    segment::{Input, Timestamp},
-    sink::output::Pressure,
+    segment::{Input, Segment, Timestamp},
+    sink::{pcapng::Origin, pipe::Pressure},
     source::{
         counters::CountersTotal,
-        pcap::{Options, PcapSource, Position, Reader},
+        pcap::{Captured, LinkType, Options, PcapSource, Position, Reader},
     },
 };
+use hashbrown::HashMap;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::{
     io::{self, IsTerminal as _, Write as _},
+    ops::Range,
     path::Path,
     sync::{
         Arc,
@@ -38,12 +40,19 @@ pub(super) fn trace(config: &Config, path: &Path) -> Result<(), RunError> {
         let stop = Arc::clone(&stop);
         move || stop.store(true, Ordering::Relaxed)
     })?;
-    let mut file = File { run, source, first: None, last: Timestamp::default() };
+    let mut file = File {
+        run,
+        source,
+        names: HashMap::new(),
+        packets: Packets::default(),
+        first: None,
+        last: Timestamp::default(),
+    };
     let read = file.read(&stop);
     let result = match read {
-        Err(error @ (RunError::Output(_) | RunError::System { .. } | RunError::Live(_))) => Err(error),
         // Damage does not take back what was read before it.
-        read => file.report_rest().and(read),
+        read @ (Ok(()) | Err(RunError::File(_))) => file.report_rest().and(read),
+        read => read,
     };
     file.run.end(result)
 }
@@ -51,6 +60,8 @@ pub(super) fn trace(config: &Config, path: &Path) -> Result<(), RunError> {
 struct File<'a> {
     run: Run<'a>,
     source: PcapSource,
+    names: HashMap<u32, Arc<str>>,
+    packets: Packets,
     /// The earliest and the latest time of a lifecycle segment.
     first: Option<Timestamp>,
     last: Timestamp,
@@ -61,10 +72,17 @@ impl File<'_> {
         let mut inputs = Vec::new();
         let mut progress = Progress::new(self.run.config.output.quiet);
         loop {
-            let more = self.source.next_batch(&mut inputs);
-            for (interface, name) in self.source.new_names().collect::<Vec<_>>() {
+            let more = if self.run.capture.is_some() {
+                let packets = &mut self.packets;
+                self.source.next_batch_with(&mut inputs, |seg, packet| packets.keep(seg, packet))
+            } else {
+                self.source.next_batch(&mut inputs)
+            };
+            for (interface, name) in self.source.new_names() {
+                self.names.insert(interface, Arc::clone(&name));
                 self.run.name_interface(interface, name);
             }
+            self.write()?;
             self.note_times(&inputs);
             self.run.take(&mut inputs, 0)?;
             progress.step(|| self.source.position());
@@ -72,6 +90,18 @@ impl File<'_> {
                 return Ok(());
             }
         }
+    }
+
+    /// Writes a batch's packets to the capture, now that the names of their interfaces are known.
+    fn write(&mut self) -> Result<(), RunError> {
+        if let Some(capture) = &mut self.run.capture {
+            for (seg, packet) in self.packets.iter() {
+                let name = self.names.get(&seg.flow.interface).map(|name| &**name);
+                capture.segment(seg, seg.ts.0, name, Origin::Captured(packet))?;
+            }
+            self.packets.clear();
+        }
+        Ok(())
     }
 
     fn note_times(&mut self, inputs: &[Input]) {
@@ -97,6 +127,33 @@ impl File<'_> {
         };
         CountersTotal::sum(std::slice::from_ref(self.source.counters())).fill(&mut stats);
         self.run.stats(stats, 0)
+    }
+}
+
+/// The packets of a batch's segments: their bytes belong to the reader, which has gone on.
+#[derive(Default)]
+struct Packets {
+    segments: Vec<(Segment, LinkType, u32, Range<usize>)>,
+    bytes: Vec<u8>,
+}
+
+impl Packets {
+    fn keep(&mut self, segment: &Segment, packet: Captured<'_>) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(packet.headers);
+        self.segments.push((*segment, packet.link, packet.original_len, start..self.bytes.len()));
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (&Segment, Captured<'_>)> {
+        self.segments.iter().map(|(segment, link, original_len, range)| {
+            let headers = &self.bytes[range.clone()];
+            (segment, Captured { link: *link, headers, original_len: *original_len })
+        })
+    }
+
+    fn clear(&mut self) {
+        self.segments.clear();
+        self.bytes.clear();
     }
 }
 

@@ -9,7 +9,7 @@ use crate::{
         load::LoadOptions,
     },
     segment::{Input, Timestamp},
-    sink::output::Pressure,
+    sink::{pcapng::Origin, pipe::Pressure},
     source::{
         clock::monotonic_now,
         live::{Flow, LiveConfig, LiveSource, Selection},
@@ -116,6 +116,14 @@ impl Live<'_> {
     fn take(&mut self, inputs: &mut Vec<Input>) -> Result<(), RunError> {
         self.name_interfaces(inputs);
         let offset = self.offset_ns();
+        if let Some(capture) = &mut self.run.capture {
+            for input in &*inputs {
+                if let Input::Segment(seg) = input {
+                    let name = self.named.get(&seg.flow.interface).map(|name| &**name);
+                    capture.segment(seg, seg.ts.0.saturating_add_signed(offset), name, Origin::Record)?;
+                }
+            }
+        }
         self.run.take(inputs, offset)
     }
 

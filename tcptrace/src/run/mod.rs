@@ -1,5 +1,6 @@
 //! From packets to output: source, tracker, sinks, and the loop around them.
 
+mod capture;
 mod file;
 mod live;
 
@@ -11,17 +12,19 @@ use crate::{
     sink::{
         Sink,
         json::JsonSink,
-        output::{Finished, Output, OutputError, OutputOptions, Pressure},
+        output::{Finished, Output, OutputError, OutputOptions, Pressure, QUEUE_BYTES},
         summary::Summary,
         text::{TextOptions, TextSink},
     },
     source::{live::LiveError, pcap::FileError},
     track::{self, Tracker, Wants},
 };
+use capture::Capture;
 use std::{
     fmt::{Display, Write as _},
     io::{self, IsTerminal as _, Write as _},
     os::fd::AsFd as _,
+    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
@@ -42,6 +45,22 @@ pub enum RunError {
     /// The output ended.
     #[error(transparent)]
     Output(#[from] OutputError),
+    /// The capture could not be created.
+    #[error("cannot create {}: {source}", path.display())]
+    Create {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The capture could not be written.
+    #[error("{}: {error}", path.display())]
+    Write {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        error: OutputError,
+    },
     /// The system refused something that every trace needs.
     #[error("cannot {what}: {source}")]
     System {
@@ -83,6 +102,7 @@ struct Run<'a> {
     config: &'a Config,
     tracker: Tracker,
     output: Output,
+    capture: Option<Capture>,
     summary: Summary,
     reported: u64,
 }
@@ -92,7 +112,7 @@ impl<'a> Run<'a> {
     fn new(
         config: &'a Config,
         pressure: Pressure,
-        on_end: impl FnOnce() + Send + 'static,
+        on_end: impl FnOnce() + Clone + Send + 'static,
     ) -> Result<Self, RunError> {
         let limits = &config.limits;
         let tracker = Tracker::new(track::Config {
@@ -101,8 +121,12 @@ impl<'a> Run<'a> {
             max_connections: limits.max_connections,
             wants: wants(config),
         });
+        let capture = match &config.write {
+            Some(path) => Some(Capture::create(path, pressure, on_end.clone())?),
+            None => None,
+        };
         let output = open_output(config, pressure, on_end)?;
-        Ok(Self { config, tracker, output, summary: Summary::new(), reported: 0 })
+        Ok(Self { config, tracker, output, capture, summary: Summary::new(), reported: 0 })
     }
 
     /// A line on stderr, unless it was asked to be quiet.
@@ -130,7 +154,7 @@ impl<'a> Run<'a> {
             }
         }
         self.output.flush()?;
-        Ok(())
+        self.capture.as_mut().map_or(Ok(()), Capture::flush)
     }
 
     /// Reports what is still in the table at `ts`. With a count, that was not asked for.
@@ -148,7 +172,7 @@ impl<'a> Run<'a> {
         step: impl FnOnce(&mut Tracker, &mut dyn FnMut(Event)),
     ) -> Result<(), OutputError> {
         let mut result = Ok(());
-        let Self { tracker, output, summary, reported, config } = self;
+        let Self { tracker, output, summary, reported, config, .. } = self;
         let limit = config.count.unwrap_or(u64::MAX);
         step(tracker, &mut |mut event| {
             if result.is_err() || *reported >= limit {
@@ -181,16 +205,21 @@ impl<'a> Run<'a> {
     /// Writes what is left, and prints the summary where the trace went well (or its input's end did not).
     fn end(self, ended: Result<(), RunError>) -> Result<(), RunError> {
         let quiet = self.config.output.quiet;
-        let Self { output, mut summary, .. } = self;
+        let Self { output, capture, mut summary, .. } = self;
+        let written = capture.map_or(Ok(0), |capture| capture.finish(PATIENCE));
         let Finished { dropped, result, .. } = output.finish(PATIENCE);
-        // The writer's own error says more than what came of it.
+        // The writers' own errors say more than what came of them.
         result?;
-        if let Err(error @ (RunError::Live(_) | RunError::Output(_) | RunError::System { .. })) = ended {
-            return Err(error);
+        let missing = written?;
+        if !matches!(ended, Ok(()) | Err(RunError::File(_))) {
+            return ended;
         }
         summary.note_dropped(dropped);
         if !quiet {
             let _ = write!(io::stderr(), "{}", summary.render());
+            if missing > 0 {
+                let _ = writeln!(io::stderr(), "the capture lacks {missing} segments: its disk was too slow");
+            }
         }
         ended
     }
@@ -211,8 +240,7 @@ fn open_output(
             zone: jiff::tz::TimeZone::system(),
         })),
     };
-    let options =
-        OutputOptions { pressure, events: config.output.events, queue_bytes: OutputOptions::QUEUE_BYTES };
+    let options = OutputOptions { pressure, events: config.output.events, queue_bytes: QUEUE_BYTES };
     Ok(Output::start(sink, fd, options, on_end)?)
 }
 

@@ -1,37 +1,10 @@
-//! From events to a file descriptor, without ever making the tracer wait for whoever reads.
-//!
-//! Lines collect in a buffer, [`Output::flush`] hands the buffer to a thread of its own, and that thread makes one
-//! write(2) of it. What may wait there is bounded. When a live trace meets the bound, whole batches of lines are
-//! dropped and the events in them counted; a file's trace waits instead, since a file can wait too.
+//! Events to a file descriptor: a sink in front of a [`Pipe`].
 
-use super::Sink;
+use super::{Sink, pipe::Pipe};
 use crate::event::{Event, Kinds};
-use bytes::{Buf as _, Bytes, BytesMut};
-use rustix::{
-    event::{EventfdFlags, PollFd, PollFlags, eventfd, poll},
-    io::Errno,
-};
-use std::{
-    collections::VecDeque,
-    fmt, io,
-    os::fd::{AsFd as _, OwnedFd},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
-    thread,
-    time::{Duration, Instant},
-};
-use thiserror::Error;
+use std::{os::fd::OwnedFd, time::Duration};
 
-/// A batch is handed over when it has grown to this, even if nobody said flush.
-const BATCH_BYTES: usize = 256 * 1024;
-
-/// What to do when the reader is slower than the trace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pressure {
-    /// Drop whole events and count them: a live trace must not stall.
-    Drop,
-    /// Wait: a file's packets do not run away.
-    Wait,
-}
+pub use super::pipe::{Finished, OutputError, Pressure, QUEUE_BYTES};
 
 /// How an [`Output`] behaves.
 #[derive(Clone, Copy, Debug)]
@@ -44,318 +17,48 @@ pub struct OutputOptions {
     pub queue_bytes: usize,
 }
 
-impl OutputOptions {
-    /// A live trace's queue: some seconds of what a busy host's reader falls behind.
-    pub const QUEUE_BYTES: usize = 64 * 1024 * 1024;
-}
-
-/// Why the output ended before the trace did.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum OutputError {
-    /// Whoever read has gone away, as `head` does: no failure.
-    #[error("the reader has closed the output")]
-    Closed,
-    /// A write failed: disk full, or I/O error.
-    #[error("cannot write the output: {error} (after {written} bytes)")]
-    Write {
-        /// The system's word for it.
-        error: WriteError,
-        /// Bytes that were written before.
-        written: u64,
-    },
-    /// The thread that writes could not be started.
-    #[error("cannot start the thread that writes the output: {0}")]
-    Start(WriteError),
-}
-
-/// An error of the operating system, in its own words.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct WriteError(Errno);
-
-impl fmt::Display for WriteError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&io::Error::from(self.0), f)
-    }
-}
-
-/// What [`Output::finish`] found at the end.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finished {
-    /// Bytes written in all.
-    pub written: u64,
-    /// Events that were never written: dropped under pressure, or given up on at the end.
-    pub dropped: u64,
-    /// Why writing ended early, if it did.
-    pub result: Result<(), OutputError>,
-}
-
-/// Lines that travel together.
-#[derive(Default)]
-struct Batch {
-    bytes: Bytes,
-    events: u64,
-}
-
-#[derive(Default)]
-struct Queue {
-    batches: VecDeque<Batch>,
-    /// Bytes in `batches` and in the thread's hands.
-    waiting: usize,
-    /// No more will come: the thread ends when it has written what is there.
-    finishing: bool,
-    /// The thread has ended, and why.
-    ended: Option<Result<(), OutputError>>,
-    written: u64,
-    /// Events that the thread could not write.
-    unwritten: u64,
-}
-
-struct Shared {
-    queue: Mutex<Queue>,
-    /// Signalled by the thread: there is room, or it has ended.
-    progress: Condvar,
-    /// Signalled to the thread. An eventfd, so that it can wait for this and for the reader's going away at once.
-    wake: OwnedFd,
-}
-
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Queue> {
-        // A panic elsewhere does not make the queue's plain numbers wrong.
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn wake(&self) {
-        // It fails only when the counter is full, and then the thread is awake anyway.
-        let _ = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
-    }
-}
-
 /// Events in, bytes out.
 pub struct Output {
     sink: Box<dyn Sink>,
-    options: OutputOptions,
-    /// Lines that were not handed over yet, and the events in them. What was is reclaimed once it is written.
-    lines: BytesMut,
-    events: u64,
-    shared: Arc<Shared>,
-    dropped: u64,
-}
-
-impl fmt::Debug for Output {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Output").field("options", &self.options).finish_non_exhaustive()
-    }
+    events: Kinds,
+    pipe: Pipe,
 }
 
 impl Output {
-    /// Starts writing what `sink` makes of events to `fd`. `on_end` is called once, from the writing thread, when
-    /// writing has ended before [`Output::finish`]: a way to wake up a trace that waits for packets.
+    /// Starts writing what `sink` makes of events to `fd`; see [`Pipe::start`].
     pub fn start(
         sink: Box<dyn Sink>,
         fd: OwnedFd,
         options: OutputOptions,
         on_end: impl FnOnce() + Send + 'static,
     ) -> Result<Self, OutputError> {
-        let start = |error: Errno| OutputError::Start(WriteError(error));
-        let wake = eventfd(0, EventfdFlags::CLOEXEC).map_err(start)?;
-        let shared = Arc::new(Shared { queue: Mutex::new(Queue::default()), progress: Condvar::new(), wake });
-        let writer = Writer { shared: Arc::clone(&shared), fd, written: 0 };
-        thread::Builder::new()
-            .name("tcptrace-output".to_owned())
-            .spawn(move || writer.run(on_end))
-            .map_err(|error| start(Errno::from_io_error(&error).unwrap_or(Errno::AGAIN)))?;
-        Ok(Self { sink, options, lines: BytesMut::new(), events: 0, shared, dropped: 0 })
+        let pipe = Pipe::start(fd, options.pressure, options.queue_bytes, on_end)?;
+        Ok(Self { sink, events: options.events, pipe })
     }
 
-    /// Takes one event. Nothing is written before [`Output::flush`], unless a batch has grown large.
+    /// Takes one event, if it is of a kind that is wanted; see [`Pipe::append`].
     pub fn event(&mut self, event: &Event) -> Result<(), OutputError> {
-        if !self.options.events.contains(event.kind()) {
+        if !self.events.contains(event.kind()) {
             return Ok(());
         }
-        self.sink.event(event, &mut self.lines);
-        self.events += 1;
-        if self.lines.len() >= BATCH_BYTES { self.flush() } else { Ok(()) }
+        let Self { sink, pipe, .. } = self;
+        pipe.append(|out| sink.event(event, out))
     }
 
-    /// Hands over what has collected; to be called at the end of each batch of input, so that no line waits. Says
-    /// whether writing has ended, also when there is nothing to hand over.
+    /// See [`Pipe::flush`].
     pub fn flush(&mut self) -> Result<(), OutputError> {
-        let limit = self.options.queue_bytes;
-        let mut queue = self.shared.lock();
-        if !self.lines.is_empty() && self.options.pressure == Pressure::Wait {
-            let full = |queue: &mut Queue| queue.waiting > limit && queue.ended.is_none();
-            queue = self.shared.progress.wait_while(queue, full).unwrap_or_else(PoisonError::into_inner);
-        }
-        if let Some(Err(error)) = &queue.ended {
-            self.dropped += std::mem::take(&mut self.events);
-            self.lines.clear();
-            return Err(error.clone());
-        }
-        if self.lines.is_empty() {
-            return Ok(());
-        }
-        if self.options.pressure == Pressure::Drop && queue.waiting + self.lines.len() > limit {
-            self.dropped += std::mem::take(&mut self.events);
-            self.lines.clear();
-            return Ok(());
-        }
-        hand_over(&mut queue, &mut self.lines, &mut self.events);
-        drop(queue);
-        self.shared.wake();
-        Ok(())
+        self.pipe.flush()
     }
 
-    /// Events dropped so far because the reader was too slow: `events_dropped` of the `stats` event.
+    /// See [`Pipe::dropped`].
     #[must_use]
     pub fn dropped(&self) -> u64 {
-        self.dropped
+        self.pipe.dropped()
     }
 
-    /// Hands over the rest, bound or no bound, and waits until all is written; for at most `patience`, since a reader
-    /// that never reads must not keep Ctrl-C from working. What it did not take by then counts as dropped, and the
-    /// thread is left behind in its write(2), for the end of the process to end.
+    /// See [`Pipe::finish`].
     #[must_use]
-    pub fn finish(mut self, patience: Duration) -> Finished {
-        let deadline = Instant::now() + patience;
-        let mut queue = self.shared.lock();
-        hand_over(&mut queue, &mut self.lines, &mut self.events);
-        queue.finishing = true;
-        self.shared.wake();
-        while queue.ended.is_none() {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                break;
-            }
-            queue = self.shared.progress.wait_timeout(queue, left).unwrap_or_else(PoisonError::into_inner).0;
-        }
-        let left_behind: u64 = queue.batches.iter().map(|batch| batch.events).sum();
-        Finished {
-            written: queue.written,
-            dropped: self.dropped + queue.unwritten + left_behind,
-            result: queue.ended.clone().unwrap_or(Ok(())),
-        }
-    }
-}
-
-impl Drop for Output {
-    /// An output that is not finished but dropped lets its thread end too.
-    fn drop(&mut self) {
-        self.shared.lock().finishing = true;
-        self.shared.wake();
-    }
-}
-
-fn hand_over(queue: &mut Queue, lines: &mut BytesMut, events: &mut u64) {
-    if !lines.is_empty() {
-        queue.waiting += lines.len();
-        queue.batches.push_back(Batch { bytes: lines.split().freeze(), events: std::mem::take(events) });
-    }
-}
-
-/// The thread's side.
-struct Writer {
-    shared: Arc<Shared>,
-    fd: OwnedFd,
-    written: u64,
-}
-
-impl Writer {
-    fn run(mut self, on_end: impl FnOnce()) {
-        let result = self.write_until_the_end();
-        let failed = result.is_err();
-        self.shared.lock().ended = Some(result);
-        self.shared.progress.notify_all();
-        if failed {
-            on_end();
-        }
-    }
-
-    fn write_until_the_end(&mut self) -> Result<(), OutputError> {
-        while let Some(batch) = self.next()? {
-            let len = batch.bytes.len();
-            let result = self.write(batch.bytes);
-            let mut queue = self.shared.lock();
-            queue.waiting -= len;
-            queue.written = self.written;
-            queue.unwritten -= batch.events;
-            if result.is_err() {
-                queue.unwritten +=
-                    batch.events + queue.batches.drain(..).map(|batch| batch.events).sum::<u64>();
-            }
-            drop(queue);
-            self.shared.progress.notify_all();
-            result?;
-        }
-        Ok(())
-    }
-
-    /// The next batch; none when no more will come. Until it is written its events count as unwritten, for a
-    /// [`Output::finish`] that gives up.
-    fn next(&self) -> Result<Option<Batch>, OutputError> {
-        loop {
-            {
-                let mut queue = self.shared.lock();
-                if let Some(batch) = queue.batches.pop_front() {
-                    queue.unwritten += batch.events;
-                    return Ok(Some(batch));
-                }
-                if queue.finishing {
-                    return Ok(None);
-                }
-            }
-            self.wait()?;
-        }
-    }
-
-    /// Waits for something to write, or for the reader to go away: on an idle host `tcptrace | head -1` should end
-    /// with its head, not with the next connection.
-    fn wait(&self) -> Result<(), OutputError> {
-        let mut fds = [
-            PollFd::new(&self.shared.wake, PollFlags::IN),
-            PollFd::new(&self.fd, PollFlags::empty()), // errors are always reported
-        ];
-        match poll(&mut fds, None) {
-            Ok(_) => {}
-            Err(Errno::INTR) => return Ok(()),
-            Err(error) => return Err(self.failed(error)),
-        }
-        if fds[0].revents().contains(PollFlags::IN) {
-            let _ = rustix::io::read(&self.shared.wake, &mut [0_u8; 8]); // only to set it back to zero
-        } else if fds[1].revents().intersects(PollFlags::ERR | PollFlags::HUP) {
-            return Err(OutputError::Closed);
-        }
-        Ok(())
-    }
-
-    /// One write(2), and more only where the system took less.
-    fn write(&mut self, mut bytes: Bytes) -> Result<(), OutputError> {
-        while bytes.has_remaining() {
-            match rustix::io::write(&self.fd, bytes.chunk()) {
-                Ok(0) => return Err(self.failed(Errno::IO)),
-                Ok(n) => {
-                    bytes.advance(n);
-                    self.written += n as u64;
-                }
-                Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => self.wait_for_room()?,
-                Err(error) => return Err(self.failed(error)),
-            }
-        }
-        Ok(())
-    }
-
-    /// Somebody who shares the terminal or the pipe with us may have made it non-blocking.
-    fn wait_for_room(&self) -> Result<(), OutputError> {
-        match poll(&mut [PollFd::from_borrowed_fd(self.fd.as_fd(), PollFlags::OUT)], None) {
-            Ok(_) | Err(Errno::INTR) => Ok(()),
-            Err(error) => Err(self.failed(error)),
-        }
-    }
-
-    fn failed(&self, error: Errno) -> OutputError {
-        match error {
-            Errno::PIPE | Errno::CONNRESET => OutputError::Closed,
-            error => OutputError::Write { error: WriteError(error), written: self.written },
-        }
+    pub fn finish(self, patience: Duration) -> Finished {
+        self.pipe.finish(patience)
     }
 }

@@ -13,7 +13,7 @@ use tcptrace::{
     event::{Event, Kind, Kinds},
     sink::{
         Sink,
-        output::{Output, OutputError, OutputOptions, Pressure},
+        output::{Output, OutputError, OutputOptions, Pressure, QUEUE_BYTES},
     },
 };
 
@@ -81,7 +81,7 @@ fn only_the_wanted_kinds_are_written() {
     let options = OutputOptions {
         pressure: Pressure::Drop,
         events: Kinds::NONE.with(Kind::Stats),
-        queue_bytes: OutputOptions::QUEUE_BYTES,
+        queue_bytes: QUEUE_BYTES,
     };
     let mut output = Output::start(Box::new(Lines(10)), writer.into(), options, || ()).expect("a thread");
     for event in fixtures::full_and_minimal() {
