@@ -7,9 +7,11 @@
 use memmap2::{Mmap, MmapOptions};
 use std::{fs::File, io};
 
-/// Bytes mapped at a time: enough that mapping costs nothing by comparison, and the most that are resident.
+/// Bytes mapped at a time: enough that the calls cost nothing beside the pages, and the most that are resident.
 /// More than any block that has to be in one piece.
-pub(super) const STRETCH: usize = 16 << 20;
+pub(super) const STRETCH: usize = 4 << 20;
+
+const _: () = assert!(STRETCH >= super::ng::MAX_BLOCK && STRETCH >= 2 * super::MAX_PACKET);
 
 /// A regular file.
 #[derive(Debug)]

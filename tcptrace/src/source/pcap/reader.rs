@@ -161,7 +161,7 @@ impl Reader {
         if self.ended {
             return Ok(Ready::End);
         }
-        self.window.advance(self.given as u64);
+        self.window.step(self.given);
         self.given = 0;
         let step = match self.format {
             Format::Classic(classic) => self.classic(&classic, wait),
@@ -196,23 +196,37 @@ impl Reader {
     /// The next packet of a pcap file.
     #[inline]
     fn classic(&mut self, classic: &Classic, wait: bool) -> Result<Step, FileError> {
+        if let Some(head) = self.classic_here(classic)? {
+            return Ok(Step::Packet(head));
+        }
         match self.want(classic.header, "a packet's header", wait)? {
             Fill::Ready => {}
             Fill::Later => return Ok(Step::Later),
             Fill::End => return Ok(Step::End),
         }
-        let Some(header) = self.window.bytes().first_chunk() else {
-            return Ok(Step::End);
+        let header = self.window.bytes().first_chunk().copied().unwrap_or_default();
+        let head = classic.head(&header).map_err(|damage| self.damaged(damage))?;
+        match self.want(classic.header + head.captured as usize, "a packet", wait)? {
+            Fill::Ready => Ok(self.classic_here(classic)?.map_or(Step::End, Step::Packet)),
+            Fill::Later => Ok(Step::Later),
+            Fill::End => Ok(Step::End),
+        }
+    }
+
+    /// The same, if it is in reach: nearly always, and with one look at where the window stands.
+    #[inline]
+    fn classic_here(&self, classic: &Classic) -> Result<Option<Head>, FileError> {
+        let bytes = self.window.bytes();
+        let Some(header) = bytes.first_chunk() else {
+            return Ok(None);
         };
         let head = classic.head(header).map_err(|damage| self.damaged(damage))?;
         let captured = head.captured as usize;
         let len = classic.header + captured;
-        match self.want(len, "a packet", wait)? {
-            Fill::Ready => {}
-            Fill::Later => return Ok(Step::Later),
-            Fill::End => return Ok(Step::End),
+        if bytes.len() < len {
+            return Ok(None);
         }
-        Ok(Step::Packet(Head {
+        Ok(Some(Head {
             ts: classic.time(head),
             link: classic.link,
             interface: 0,

@@ -87,6 +87,12 @@ impl Window {
         self.skip == 0 && self.bytes().is_empty()
     }
 
+    /// Goes on by `len` bytes that are in reach.
+    #[inline]
+    pub(super) const fn step(&mut self, len: usize) {
+        self.at += len;
+    }
+
     /// What is being passed over has not all been found yet.
     pub(super) const fn is_passing(&self) -> bool {
         self.skip > 0
