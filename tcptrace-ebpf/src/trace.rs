@@ -67,9 +67,11 @@ fn first_look<H: Hook>(hook: H, counters: &mut Counters) -> u32 {
 
 #[inline(always)]
 fn is_lifecycle<A: Addresses, H: Hook>(hook: H, packet: &Packet<A>, counters: &mut Counters) -> bool {
+    let lifecycle = lifecycle::announces(packet.flags)
+        || lifecycle::awaited(packet, hook.sighting().ifindex, &mut PendingTable, &LoadedSeeds);
+    // Last, as a store before would have the packet's fields read early and kept.
     counters.tcp_packets += 1;
-    lifecycle::announces(packet.flags)
-        || lifecycle::awaited(packet, hook.sighting().ifindex, &mut PendingTable, &LoadedSeeds)
+    lifecycle
 }
 
 /// Not all of the headers are within direct reach, or they are many: the same again with all the means there are.
