@@ -1,18 +1,23 @@
 //! The seeded hash of a directed flow: which bucket of the pending-ACK table, and which tag in it.
 //!
-//! The function is multilinear with halved multiplications (MULTILINEAR-HM; Lemire and Kaser, "Strongly universal
-//! string hashing is fast", 2014): `(m + Σ (x[2i] + k[2i])·(x[2i+1] + k[2i+1]) mod 2^64) >> 32` over 32-bit words x
-//! with random 64-bit keys m, k. It is strongly universal: for any two different flows, whoever chose them
-//! without knowing the keys, the hashes are equal with probability 2^-32. Index and tag use independent keys,
+//! The function is multilinear, with halved multiplications where that pays (MULTILINEAR and MULTILINEAR-HM; Lemire
+//! and Kaser, "Strongly universal string hashing is fast", 2014): `(m + Σ (x[2i] + k[2i])·(x[2i+1] + k[2i+1]) + l·v
+//! mod 2^64) >> 32` over 32-bit words x and v with random 64-bit keys m, k, l. Each of both kinds of terms is enough
+//! of its own, and no key is in two: so the sum is strongly universal. For any two different flows, whoever chose
+//! them without knowing the keys, the hashes are equal with probability 2^-32. The VLANs are v, as 0, no tag, then
+//! costs nothing; the family chooses between two m. Index and tag use independent keys,
 //! so no traffic can be made to crowd a bucket or to pose as another flow by more than that luck. A key
 //! comparison is not made: the price of a collision is one surplus ACK record, which the tracker ignores.
 
-use crate::abi::{BIT_IPV6, Record, SEED_WORDS};
+use crate::{
+    abi::{BIT_IPV6, Record, SEED_WORDS},
+    wire::Vlans,
+};
 
 /// Keys of one of the two hashes.
 const KEYS: usize = SEED_WORDS / 2;
 
-const _: () = assert!(KEYS == 13, "one addend, two pairs of scope words, four pairs of address words");
+const _: () = assert!(KEYS == 13, "two addends, ports and device, VLANs, four pairs of address words");
 
 /// Where the random keys come from: an array, or the read-only data of the kernel programs.
 pub trait Seeds {
@@ -125,7 +130,7 @@ pub struct FlowKey<A> {
     pub ports: u32,
     /// The device's index: on a router one packet passes two devices, and is two sightings.
     pub ifindex: u32,
-    /// VLAN identifiers, the outer one in the upper half, 0xffff for none.
+    /// [`Vlans::word`].
     pub vlans: u32,
 }
 
@@ -171,15 +176,17 @@ impl<A: Addresses> FlowKey<A> {
         }
     }
 
-    /// One of the two hashes, with the keys from `first` on. The family is a word too, so that flows of both
-    /// families differ even where a word of one equals a word of the other.
+    /// One of the two hashes, with the keys from `first` on. Each family has an addend of its own, so that flows of
+    /// both families differ even where the words of one equal the words of the other.
     #[inline(always)]
     fn half(self, seeds: &impl Seeds, first: usize) -> u32 {
-        let sum = seeds
-            .key(first)
-            .wrapping_add(pair(seeds, first + 1, self.ports, self.ifindex))
-            .wrapping_add(pair(seeds, first + 3, self.vlans, u32::from(A::IPV6)))
+        let mut sum = seeds
+            .key(first + usize::from(A::IPV6))
+            .wrapping_add(pair(seeds, first + 2, self.ports, self.ifindex))
             .wrapping_add(self.addresses.sum(seeds, first + 5));
+        if self.vlans != 0 {
+            sum = sum.wrapping_add(seeds.key(first + 4).wrapping_mul(u64::from(self.vlans)));
+        }
         (sum >> 32) as u32
     }
 }
@@ -189,7 +196,7 @@ impl<A: Addresses> FlowKey<A> {
 pub fn hashes(record: &Record, seeds: &impl Seeds) -> (FlowHash, FlowHash) {
     let (src, dst) = (words(&record.src), words(&record.dst));
     let ports = u32::from(record.src_port) << 16 | u32::from(record.dst_port);
-    let vlans = u32::from(record.vlan[0]) << 16 | u32::from(record.vlan[1]);
+    let vlans = Vlans::of(record.vlan).word();
     if record.bits & BIT_IPV6 != 0 {
         let key = FlowKey { addresses: V6 { src, dst }, ports, ifindex: record.ifindex, vlans };
         (key.hash(seeds), key.reversed().hash(seeds))
@@ -272,7 +279,7 @@ mod tests {
                 addresses: V4 { src: 0x0a00_0001, dst: 0x0a00_0002 },
                 ports: port << 16 | 0x50,
                 ifindex: 2,
-                vlans: u32::MAX,
+                vlans: 0,
             };
             load[key.hash(&seeds).bucket as usize % 4096] += 1;
         }

@@ -6,8 +6,9 @@
 //! buckets: a packet is tested by one bucket's eight words, and costs nanoseconds.
 //!
 //! A word is the tag of the flow that will acknowledge (see [`crate::flow`]) and the number it must reach. It goes
-//! when it is reached, when a RST or a new SYN voids it, or when a full bucket needs its place. The last costs
-//! one ACK record, and is counted.
+//! when it is reached, when a RST voids it, when a SYN-ACK with another number takes its place, or when a full bucket
+//! needs its slot. The last costs one ACK record, and is counted. A word that an earlier connection on the same
+//! four-tuple left behind costs at most one surplus ACK record, which the tracker ignores.
 //!
 //! CPUs share the table without locks: a word is read and written whole, and a lost race costs a word, never an
 //! invented record. Flows look for a free slot from a place of their own, so that two CPUs rarely want the same.
@@ -139,8 +140,7 @@ pub const fn kind_of(flags: TcpFlags) -> Kind {
 }
 
 /// Keeps the table for a segment with SYN, FIN or RST, which is always a record; true where another flow's word had
-/// to give way. The hashes are those of the segment's
-/// flow and of the other direction ([`hashes`]).
+/// to give way. The hashes are those of the segment's flow and of the other direction ([`hashes`]).
 #[inline(always)]
 pub fn announce<T>(record: &Record, (own, peer): (FlowHash, FlowHash), table: &mut T) -> bool
 where
@@ -150,11 +150,13 @@ where
     let change = match (flags.syn(), flags.fin(), flags.rst()) {
         // RFC 9293 §3.5: the peer acknowledges s+1. Another number of the same flow is an earlier ISN's.
         (true, false, false) if flags.ack() => Change::Restart(seq.plus(1)),
-        // A new attempt, or the end: what was expected on this four-tuple will not come.
-        (true, false, false) | (false, _, true) => Change::Void,
+        // The end: what was expected on this four-tuple will not come.
+        (false, _, true) => Change::Void,
         // §3.6: FIN occupies the number after the payload.
         (false, true, false) => Change::Add(seq.plus(record.payload_len).plus(1)),
-        // SYN with FIN or RST: no stack sends it, nobody acknowledges it.
+        // A SYN announces what only the SYN-ACK knows. It voids nothing: sent again, it can pass after the SYN-ACK of
+        // the same attempt, whose acknowledgement is still to come. SYN with FIN or RST: no stack sends it, nobody
+        // acknowledges it.
         _ => return false,
     };
     if let Some(mut slots) = table.bucket(own.bucket) {

@@ -9,7 +9,7 @@ use aya_ebpf::{
 };
 use tcptrace_common::{
     record::Sighting,
-    wire::{Link, Load, Parsed, parse},
+    wire::{Header, Link, Load, Parsed, parse},
 };
 
 /// One sighting of one packet.
@@ -200,15 +200,12 @@ impl Reach for Anywhere {
 impl<const EXTENSIONS: bool> Load for Linear<EXTENSIONS> {
     const EXTENSIONS: bool = EXTENSIONS;
 
+    type Header<const N: usize> = Within<N>;
+
     #[inline(always)]
-    fn load<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
+    fn load<const N: usize>(&self, offset: usize) -> Option<Within<N>> {
         let at = self.data + offset;
-        if at + N > self.data_end {
-            return None;
-        }
-        // SAFETY: the N bytes from `at` lie before `data_end`, and an array of bytes has no alignment. The
-        // verifier proves it again.
-        Some(unsafe { (at as *const [u8; N]).read_unaligned() })
+        if at + N > self.data_end { None } else { Some(Within(at)) }
     }
 
     #[inline(always)]
@@ -222,6 +219,37 @@ impl<const EXTENSIONS: bool> Load for Linear<EXTENSIONS> {
     }
 }
 
+/// Where `N` bytes of the packet are within direct reach. They are read where they lie.
+#[derive(Clone, Copy)]
+pub(crate) struct Within<const N: usize>(usize);
+
+impl<const N: usize> Within<N> {
+    #[inline(always)]
+    fn read<T>(self, at: usize) -> T {
+        assert!(at + size_of::<T>() <= N);
+        // SAFETY: these bytes lie before the packet's end, as the verifier proves again, and nothing here moves a
+        // packet while it is looked at; only integers are read, for which any bytes will do.
+        unsafe { ((self.0 + at) as *const T).read_unaligned() }
+    }
+}
+
+impl<const N: usize> Header for Within<N> {
+    #[inline(always)]
+    fn byte(self, at: usize) -> u8 {
+        self.read(at)
+    }
+
+    #[inline(always)]
+    fn raw16(self, at: usize) -> u16 {
+        self.read(at)
+    }
+
+    #[inline(always)]
+    fn raw32(self, at: usize) -> u32 {
+        self.read(at)
+    }
+}
+
 /// Access by the kernel's help to bytes anywhere in a packet. Slower; nothing is moved.
 #[derive(Clone, Copy)]
 pub(crate) struct Anywhere {
@@ -230,6 +258,8 @@ pub(crate) struct Anywhere {
 }
 
 impl Load for Anywhere {
+    type Header<const N: usize> = [u8; N];
+
     #[inline(always)]
     #[expect(clippy::cast_possible_truncation, reason = "offsets within headers")]
     fn load<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {

@@ -1,6 +1,6 @@
 //! The network layer: IPv4 (RFC 791) and IPv6 (RFC 8200) down to a TCP header.
 
-use super::{Load, Parsed, Unparsable, Vlans, be16, tcp};
+use super::{Header, Load, Parsed, Unparsable, Vlans, tcp};
 use crate::flow::{V4, V6};
 
 /// IPv6 extension headers walked at most. RFC 8200 §4.1 lists six kinds of which we read five, each meant to occur
@@ -9,6 +9,9 @@ pub const MAX_EXTENSIONS: usize = 6;
 
 /// Octets of the longest extension header.
 const MAX_EXTENSION: usize = 256 * 8;
+
+/// The first byte of IPv4 without options: version 4, five words.
+const PLAIN: u8 = 0x45;
 
 const TCP: u8 = 6;
 const HOP_BY_HOP: u8 = 0;
@@ -30,24 +33,28 @@ pub(super) struct Network<A> {
 }
 
 #[inline(always)]
-pub(super) fn v4(packet: &impl Load, at: usize, vlans: Vlans) -> Parsed {
+pub(super) fn v4<L: Load>(packet: &L, at: usize, vlans: Vlans) -> Parsed {
     let Some(header) = packet.load::<20>(at) else {
         return Parsed::Unparsable(Unparsable::Truncated);
     };
-    if header[0] >> 4 != 4 {
+    let first = header.byte(0);
+    if first >> 4 != 4 {
         return Parsed::Unparsable(Unparsable::BadVersion);
     }
-    if header[9] != TCP {
+    if !L::EXTENSIONS && first != PLAIN {
+        return Parsed::Extensions;
+    }
+    if header.byte(9) != TCP {
         return Parsed::Other;
     }
     // The lower 13 bits are the fragment's offset.
-    if be16(header[6], header[7]) & 0x1fff != 0 {
+    if header.raw16(6) & 0x1fff_u16.to_be() != 0 {
         return Parsed::Fragment;
     }
-    let header_len = usize::from(header[0] & 0x0f) * 4;
+    let header_len = usize::from(first & 0x0f) * 4;
     let there = packet.wire_len().wrapping_sub(at);
     // Linux leaves 0 in GSO packets above 64 KiB (net/ipv4/ip_output.c, iph_set_totlen): the frame tells then.
-    let total = match be16(header[2], header[3]) {
+    let total = match header.be16(2) {
         0 => there,
         total => usize::from(total),
     };
@@ -55,12 +62,9 @@ pub(super) fn v4(packet: &impl Load, at: usize, vlans: Vlans) -> Parsed {
         return Parsed::Unparsable(Unparsable::BadLength);
     }
     let network = Network {
-        addresses: V4 {
-            src: u32::from_ne_bytes([header[12], header[13], header[14], header[15]]),
-            dst: u32::from_ne_bytes([header[16], header[17], header[18], header[19]]),
-        },
+        addresses: V4 { src: header.raw32(12), dst: header.raw32(16) },
         vlans,
-        ttl: header[8],
+        ttl: header.byte(8),
         at: at + header_len,
         len: total - header_len,
     };
@@ -75,16 +79,16 @@ pub(super) fn v6<L: Load>(packet: &L, at: usize, vlans: Vlans) -> Parsed {
     let Some(header) = packet.load::<40>(at) else {
         return Parsed::Unparsable(Unparsable::Truncated);
     };
-    if header[0] >> 4 != 6 {
+    if header.byte(0) >> 4 != 6 {
         return Parsed::Unparsable(Unparsable::BadVersion);
     }
     let there = packet.wire_len().wrapping_sub(at + 40);
     // 0 is a jumbogram (RFC 2675 §3), and what Linux leaves in GSO packets above 64 KiB.
-    let len = match be16(header[4], header[5]) {
+    let len = match header.be16(4) {
         0 => there,
         len => usize::from(len),
     };
-    let walk = match header[6] {
+    let walk = match header.byte(6) {
         TCP => Walk::Tcp { skipped: 0 },
         next if !is_extension(next) => Walk::Other,
         next if L::EXTENSIONS => extensions(packet, next, at + 40),
@@ -100,9 +104,9 @@ pub(super) fn v6<L: Load>(packet: &L, at: usize, vlans: Vlans) -> Parsed {
         return Parsed::Unparsable(Unparsable::BadLength);
     }
     let network = Network {
-        addresses: V6 { src: words(&header, 8), dst: words(&header, 24) },
+        addresses: V6 { src: words(header, 8), dst: words(header, 24) },
         vlans,
-        ttl: header[7],
+        ttl: header.byte(7),
         at: at + 40 + skipped,
         len: len - skipped,
     };
@@ -113,9 +117,8 @@ pub(super) fn v6<L: Load>(packet: &L, at: usize, vlans: Vlans) -> Parsed {
 }
 
 #[inline(always)]
-fn words(header: &[u8; 40], at: usize) -> [u32; 4] {
-    let word = |at: usize| u32::from_ne_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
-    [word(at), word(at + 4), word(at + 8), word(at + 12)]
+fn words(header: impl Header, at: usize) -> [u32; 4] {
+    [header.raw32(at), header.raw32(at + 4), header.raw32(at + 8), header.raw32(at + 12)]
 }
 
 enum Walk {
@@ -138,9 +141,9 @@ fn extensions(packet: &impl Load, mut next: u8, start: usize) -> Walk {
         };
         let len = match next {
             FRAGMENT => {
-                if be16(header[2], header[3]) & 0xfff8 != 0 {
+                if header.be16(2) & 0xfff8 != 0 {
                     // Of a later fragment only this header is readable; what it is of may hide behind options.
-                    return if header[0] == TCP || is_extension(header[0]) {
+                    return if header.byte(0) == TCP || is_extension(header.byte(0)) {
                         Walk::Fragment
                     } else {
                         Walk::Other
@@ -149,16 +152,16 @@ fn extensions(packet: &impl Load, mut next: u8, start: usize) -> Walk {
                 8
             }
             // In words of 4 octets, less 2 (RFC 4302 §2.2).
-            AUTHENTICATION => (usize::from(header[1]) + 2) * 4,
+            AUTHENTICATION => (usize::from(header.byte(1)) + 2) * 4,
             // In words of 8 octets, less 1 (RFC 8200 §4).
-            _ => (usize::from(header[1]) + 1) * 8,
+            _ => (usize::from(header.byte(1)) + 1) * 8,
         };
         skipped = packet.forget(skipped + len);
         if skipped > MAX_EXTENSIONS * MAX_EXTENSION {
             // Cannot be, but what was forgotten has to be bounded anew.
             return Walk::Unparsable(Unparsable::ExtensionDepth);
         }
-        next = header[0];
+        next = header.byte(0);
     }
     match next {
         TCP => Walk::Tcp { skipped },

@@ -16,11 +16,14 @@ pub use ip::MAX_EXTENSIONS;
 
 /// The bytes of one packet.
 pub trait Load {
-    /// Chains of IPv6 extension headers are walked; if not, they are [`Parsed::Extensions`].
+    /// IPv4 options and chains of IPv6 extension headers are walked; if not, they are [`Parsed::Extensions`].
     const EXTENSIONS: bool = true;
 
+    /// What [`Load::load`] gives.
+    type Header<const N: usize>: Header;
+
     /// The `N` bytes at `offset`, if they were all captured.
-    fn load<const N: usize>(&self, offset: usize) -> Option<[u8; N]>;
+    fn load<const N: usize>(&self, offset: usize) -> Option<Self::Header<N>>;
 
     /// How long the packet was on the wire, link header included: at least what was captured.
     fn wire_len(&self) -> usize;
@@ -30,6 +33,46 @@ pub trait Load {
     #[inline(always)]
     fn forget(&self, n: usize) -> usize {
         n
+    }
+}
+
+/// Bytes of a packet that are there. A field is read in one piece and only when it is asked for: an array taken out
+/// of the packet first becomes, in the kernel programs, a load for each byte and more registers than there are.
+pub trait Header: Copy {
+    /// The byte at `at`.
+    fn byte(self, at: usize) -> u8;
+    /// Two bytes as they lie on the wire.
+    fn raw16(self, at: usize) -> u16;
+    /// Four bytes as they lie on the wire.
+    fn raw32(self, at: usize) -> u32;
+
+    /// The number at `at`, of two bytes.
+    #[inline(always)]
+    fn be16(self, at: usize) -> u16 {
+        u16::from_be(self.raw16(at))
+    }
+
+    /// The number at `at`, of four bytes.
+    #[inline(always)]
+    fn be32(self, at: usize) -> u32 {
+        u32::from_be(self.raw32(at))
+    }
+}
+
+impl<const N: usize> Header for [u8; N] {
+    #[inline(always)]
+    fn byte(self, at: usize) -> u8 {
+        self[at]
+    }
+
+    #[inline(always)]
+    fn raw16(self, at: usize) -> u16 {
+        u16::from_ne_bytes([self[at], self[at + 1]])
+    }
+
+    #[inline(always)]
+    fn raw32(self, at: usize) -> u32 {
+        u32::from_ne_bytes([self[at], self[at + 1], self[at + 2], self[at + 3]])
     }
 }
 
@@ -51,6 +94,8 @@ impl<'a> Bytes<'a> {
 }
 
 impl Load for Bytes<'_> {
+    type Header<const N: usize> = [u8; N];
+
     fn load<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
         self.captured.get(offset..)?.first_chunk().copied()
     }
@@ -96,7 +141,7 @@ pub enum Parsed {
     Other,
     /// A fragment of TCP other than the first: its header is elsewhere.
     Fragment,
-    /// IPv6 with extension headers, which this [`Load`] leaves to another one.
+    /// IPv4 with options or IPv6 with extension headers, which this [`Load`] leaves to another one.
     Extensions,
     /// Nothing that can be made sense of.
     Unparsable(Unparsable),
@@ -108,25 +153,33 @@ pub enum Parsed {
 /// as it often is there in one direction only, and both directions must have one key.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Vlans {
-    outer: u16,
-    inner: u16,
+    /// The outer one in the upper half, all bits inverted: no tag, which is what most packets have, is 0.
+    inverted: u32,
 }
 
 impl Vlans {
     /// No tag.
-    pub const NONE: Self = Self { outer: crate::abi::NO_VLAN, inner: crate::abi::NO_VLAN };
+    pub const NONE: Self = Self::of([crate::abi::NO_VLAN; 2]);
+
+    /// These identifiers, outer first.
+    #[inline(always)]
+    #[must_use]
+    pub const fn of([outer, inner]: [u16; 2]) -> Self {
+        Self { inverted: !((outer as u32) << 16 | inner as u32) }
+    }
 
     /// Adds a tag, further in than those before. A third one is dropped: two tell networks apart.
     #[inline(always)]
     #[must_use]
     pub const fn with(self, tci: u16) -> Self {
         let id = tci & 0x0fff;
+        let [outer, inner] = self.ids();
         if id == 0 {
             self
-        } else if self.outer == crate::abi::NO_VLAN {
-            Self { outer: id, ..self }
-        } else if self.inner == crate::abi::NO_VLAN {
-            Self { inner: id, ..self }
+        } else if self.inverted == 0 {
+            Self::of([id, crate::abi::NO_VLAN])
+        } else if inner == crate::abi::NO_VLAN {
+            Self::of([outer, id])
         } else {
             self
         }
@@ -135,8 +188,16 @@ impl Vlans {
     /// Outer first.
     #[inline(always)]
     #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "the halves of a word")]
     pub const fn ids(self) -> [u16; 2] {
-        [self.outer, self.inner]
+        [(!self.inverted >> 16) as u16, !self.inverted as u16]
+    }
+
+    /// Both identifiers as one word; 0 for none.
+    #[inline(always)]
+    #[must_use]
+    pub const fn word(self) -> u32 {
+        self.inverted
     }
 }
 
@@ -172,13 +233,7 @@ impl<A: Addresses> Packet<A> {
     #[inline(always)]
     #[must_use]
     pub fn key(&self, ifindex: u32) -> FlowKey<A> {
-        let [outer, inner] = self.vlans.ids();
-        FlowKey {
-            addresses: self.addresses,
-            ports: self.ports,
-            ifindex,
-            vlans: u32::from(outer) << 16 | u32::from(inner),
-        }
+        FlowKey { addresses: self.addresses, ports: self.ports, ifindex, vlans: self.vlans.word() }
     }
 }
 
@@ -200,11 +255,6 @@ pub fn parse(packet: &impl Load, link: Link, offloaded: Option<u16>) -> Parsed {
         link::Located::Other => Parsed::Other,
         link::Located::Unparsable(reason) => Parsed::Unparsable(reason),
     }
-}
-
-#[inline(always)]
-const fn be16(high: u8, low: u8) -> u16 {
-    u16::from_be_bytes([high, low])
 }
 
 #[cfg(test)]

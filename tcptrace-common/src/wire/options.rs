@@ -1,6 +1,6 @@
 //! TCP options (RFC 9293 §3.2): copied raw by the kernel programs, parsed here.
 
-use super::Load;
+use super::{Header as _, Load};
 use crate::{abi::MAX_OPTIONS, tcp::TcpOptions};
 
 /// Copies the options of a header, `len` octets at `at`, into `to`, and says how many they are; those that were
@@ -13,10 +13,10 @@ pub fn copy(packet: &impl Load, at: usize, len: usize, to: &mut [u8; MAX_OPTIONS
         if word * 4 >= len {
             break;
         }
-        let Some(bytes) = packet.load(at + word * 4) else {
+        let Some(bytes) = packet.load::<4>(at + word * 4) else {
             break;
         };
-        *to = bytes;
+        *to = bytes.raw32(0).to_ne_bytes();
         copied += 4;
     }
     copied

@@ -1,6 +1,6 @@
 //! The transport layer: the TCP header (RFC 9293 §3.1).
 
-use super::{Load, Packet, Unparsable, be16, ip::Network};
+use super::{Header as _, Load, Packet, Unparsable, ip::Network};
 use crate::{seq::SeqNum, tcp::TcpFlags};
 
 #[inline(always)]
@@ -9,20 +9,19 @@ pub(super) fn parse<A: Copy>(packet: &impl Load, network: Network<A>) -> Result<
     let Some(header) = packet.load::<20>(network.at) else {
         return Err(Unparsable::Truncated);
     };
-    let header_len = usize::from(header[12] >> 4) * 4;
+    let header_len = usize::from(header.byte(12) >> 4) * 4;
     if header_len < 20 || header_len > network.len {
         return Err(Unparsable::BadLength);
     }
-    let word = |at: usize| u32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
     Ok(Packet {
         addresses: network.addresses,
         vlans: network.vlans,
-        ports: word(0),
-        seq: SeqNum(word(4)),
-        ack: SeqNum(word(8)),
+        ports: header.be32(0),
+        seq: SeqNum(header.be32(4)),
+        ack: SeqNum(header.be32(8)),
         // AE is the lowest bit of the octet with the data offset (RFC 9768 §3.1.1).
-        flags: TcpFlags(be16(header[12], header[13]) & 0x01ff),
-        window: be16(header[14], header[15]),
+        flags: TcpFlags(header.be16(12) & 0x01ff),
+        window: header.be16(14),
         payload_len: (network.len - header_len) as u32,
         ttl: network.ttl,
         options_at: network.at + 20,
