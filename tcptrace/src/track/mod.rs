@@ -181,12 +181,12 @@ impl Tracker {
                 rules::first_syn(&mut conn, seg, &mut out);
                 After::Goes
             }
-            (true, true) => {
-                rules::first_synack(&mut conn, seg, &mut out);
-                rules::segment(&mut conn, sender, seg, &mut out)
-            }
-            (false, _) => {
-                rules::first_midstream(&mut conn, seg, &mut out);
+            (synack, _) => {
+                if synack || rules::refuses(seg) {
+                    rules::first_answer(&mut conn, seg, &mut out);
+                } else {
+                    rules::first_midstream(&mut conn, seg, &mut out);
+                }
                 rules::segment(&mut conn, sender, seg, &mut out)
             }
         };
@@ -328,14 +328,12 @@ fn unfinished(conn: &Conn) -> Outcome {
 }
 
 /// Who sent the first segment seen, and whether that is a guess: a SYN comes from the client, a SYN-ACK from
-/// the server, a RST at sequence number 0 answers a SYN (RFC 9293 §3.10.7.1); else the lower port is the
-/// server's.
+/// the server, a refusal too; else the lower port is the server's.
 fn first_sender(seg: &Segment) -> (Role, bool) {
-    let (syn, ack) = (seg.flags.syn(), seg.flags.ack());
-    if syn {
-        return (if ack { Role::Server } else { Role::Client }, false);
+    if seg.flags.syn() {
+        return (if seg.flags.ack() { Role::Server } else { Role::Client }, false);
     }
-    if seg.flags.rst() && ack && seg.seq.0 == 0 {
+    if rules::refuses(seg) {
         return (Role::Server, true);
     }
     (if seg.flow.src_port < seg.flow.dst_port { Role::Server } else { Role::Client }, true)

@@ -111,12 +111,17 @@ pub(crate) fn first_syn(conn: &mut Conn, seg: &Segment, out: &mut Out<'_>) {
     out.transition(conn, Role::Server, Evidence::PresumedListening, seg.ts, true);
 }
 
-/// The first segment seen is a SYN-ACK: there was a SYN, and its number is the acknowledgement less one.
-pub(crate) fn first_synack(conn: &mut Conn, seg: &Segment, out: &mut Out<'_>) {
+/// The first segment seen is a SYN-ACK, or refuses: there was a SYN, and its number is the acknowledgement less one.
+pub(crate) fn first_answer(conn: &mut Conn, seg: &Segment, out: &mut Out<'_>) {
     conn.flags.partial = true;
     conn.side_mut(Role::Client).syn_end = Some(seg.ack);
     presume(conn, Role::Client, Evidence::SentSyn, seg.ts, out);
     presume(conn, Role::Server, Evidence::PresumedListening, seg.ts, out);
+}
+
+/// A RST with ACK at sequence number 0 answers a segment without ACK (RFC 9293 §3.10.7.1), so a SYN.
+pub(crate) fn refuses(seg: &Segment) -> bool {
+    seg.flags.rst() && seg.flags.ack() && seg.seq.0 == 0
 }
 
 /// The first segment seen belongs to the middle of a connection.

@@ -5,6 +5,7 @@ use crate::{
     event::{AnomalyReason, ClosedBy, Connection, Event, Outcome, ResetPhase, Role, State, Vantage},
     segment::{Direction, Flow, Input, LossReport, RawOptions, Segment, Sender, Timestamp},
 };
+use std::net::IpAddr;
 use tcptrace_common::{seq::SeqNum, tcp::TcpFlags};
 
 const CLIENT: ([u8; 4], u16) = ([192, 168, 64, 128], 60592);
@@ -423,6 +424,11 @@ fn refused() {
     .finish("5");
     assert_eq!(r.anomalies(), [(AnomalyReason::RstOutOfWindow, Some(1001))]);
     assert_eq!(r.only().outcome, Outcome::Unanswered);
+    // RFC 9293 §3.10.7.1: at sequence number 0 a RST answers a SYN, seen or not.
+    let r = run("0 S R. 0 1001");
+    let c = r.only();
+    assert_eq!((c.outcome, c.partial, c.reset_phase), (Outcome::Refused, true, None));
+    assert_eq!((c.common.server.ip, c.client_isn), (IpAddr::from(SERVER.0), None));
     // Some stacks try again with the same ISN: each refusal is one connection.
     let r = run("
         0 C S 1000
