@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, de::DeserializeOwned};
 use std::{
-    env, fs,
+    env,
+    ffi::OsStr,
+    fs,
     path::{Path, PathBuf},
 };
 
@@ -54,12 +56,28 @@ impl Corpus {
         self.root.join("pcaps").join(name)
     }
 
+    pub(crate) fn truth(&self, name: &str) -> PathBuf {
+        self.root.join("truth").join(format!("{name}.jsonl"))
+    }
+
+    /// What Zeek's own tests expect in conn.log, of the captures that have such a test.
+    pub(crate) fn conn_logs(&self, name: &str) -> Vec<PathBuf> {
+        let prefix = format!("{name}__");
+        let of_capture = |path: &PathBuf| {
+            path.file_name().and_then(OsStr::to_str).is_some_and(|file| file.starts_with(&prefix))
+        };
+        let files = fs::read_dir(self.root.join("zeek")).into_iter().flatten().flatten();
+        let mut logs: Vec<PathBuf> = files.map(|file| file.path()).filter(of_capture).collect();
+        logs.sort();
+        logs
+    }
+
     pub(crate) fn negative(&self, name: &str) -> PathBuf {
         self.root.join("negative").join(name)
     }
 }
 
-fn lines<T: DeserializeOwned>(path: &Path) -> Vec<T> {
+pub(crate) fn lines<T: DeserializeOwned>(path: &Path) -> Vec<T> {
     let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let parse = |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
     text.lines().map(parse).collect()
