@@ -36,6 +36,12 @@ impl Parser {
         self.table.iter().flat_map(|bucket| bucket.words).filter(|&word| word != 0).count()
     }
 
+    /// The table, bucket by bucket.
+    #[must_use]
+    pub fn table(&self) -> &[Bucket] {
+        &self.table
+    }
+
     /// Looks at one packet, passed at `ts` nanoseconds; its record, if it belongs to a lifecycle. `offloaded` is as in
     /// [`tcptrace_common::wire::parse`].
     pub fn packet(

@@ -4,14 +4,14 @@
 use super::object::OBJECT;
 use aya::{
     Ebpf, EbpfLoader,
-    maps::{PerCpuArray, RingBuf},
+    maps::{Array, MapError, PerCpuArray, PerCpuValues, RingBuf},
     programs::{ProgramError, SchedClassifier, TestRun as _, TestRunOptions, Xdp},
 };
 use std::{
     io,
     os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
 };
-use tcptrace_common::abi::{Counters, SEED_WORDS};
+use tcptrace_common::abi::{BUCKET_WORDS, Counters, SEED_WORDS};
 
 /// [`Counters`] as 64-bit words.
 const WORDS: usize = size_of::<Counters>() / size_of::<u64>();
@@ -27,7 +27,7 @@ pub enum Error {
     Program(#[from] ProgramError),
     /// A map could not be opened or read.
     #[error("map: {0}")]
-    Map(#[from] aya::maps::MapError),
+    Map(#[from] MapError),
     /// The object lacks something.
     #[error("the object has no {0}")]
     Missing(&'static str),
@@ -142,6 +142,28 @@ impl Harness {
             }
         }
         Ok(zerocopy::transmute!(sum))
+    }
+
+    /// The pending-ACK table, bucket by bucket.
+    pub fn pending(&self) -> Result<Vec<[u64; BUCKET_WORDS]>, Error> {
+        let map = self.ebpf.map("PENDING").ok_or(Error::Missing("PENDING"))?;
+        let buckets = Array::<_, [u64; BUCKET_WORDS]>::try_from(map)?;
+        Ok(buckets.iter().collect::<Result<_, _>>()?)
+    }
+
+    /// Forgets what the programs were shown: empties the pending-ACK table and the ring, and counts from 0.
+    pub fn clear(&mut self) -> Result<(), Error> {
+        let map = self.ebpf.map_mut("PENDING").ok_or(Error::Missing("PENDING"))?;
+        let mut buckets = Array::<_, [u64; BUCKET_WORDS]>::try_from(map)?;
+        for index in 0..buckets.len() {
+            buckets.set(index, [0; BUCKET_WORDS], 0)?;
+        }
+        let map = self.ebpf.map_mut("COUNTERS").ok_or(Error::Missing("COUNTERS"))?;
+        let mut counters = PerCpuArray::<_, [u64; WORDS]>::try_from(map)?;
+        let zero = counters.get(&0, 0)?.iter().map(|_| [0; WORDS]).collect::<Vec<_>>();
+        counters.set(0, PerCpuValues::try_from(zero).map_err(MapError::from)?, 0)?;
+        self.drain()?;
+        Ok(())
     }
 
     /// Runs a program over `packet`, `repeat` times, with `context` (a prefix of `__sk_buff` or `xdp_md`) if given.

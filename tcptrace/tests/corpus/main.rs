@@ -4,6 +4,7 @@
 
 mod case;
 mod corpus;
+mod kernel;
 mod ours;
 mod reader;
 mod rules;
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
             trials.extend(writer::trials(&corpus));
             trials.extend(truth::trials(&corpus, &tables));
             trials.extend(zeek::trials(&corpus, &tables));
+            trials.extend(kernel::trials(&corpus, &tables));
             trials
         }
         None => vec![Trial::test("the corpus was not found", || Ok(())).with_ignored_flag(true)],

@@ -11,6 +11,7 @@ use std::{
 #[derive(Clone, Default)]
 pub(crate) struct Tables {
     tables: Arc<Mutex<Vec<String>>>,
+    pub(crate) packets: Fits,
 }
 
 impl Tables {
@@ -24,10 +25,52 @@ impl Tables {
     }
 }
 
+/// What became of a packet that is to be shown to a kernel program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Fit {
+    /// Compared, with the TC program.
+    Tc,
+    /// Compared, with the XDP program.
+    Xdp,
+    /// Neither Ethernet nor (for TC) IP: the programs' devices have no such packets.
+    LinkType,
+    /// Cut by the snap length: the kernel's packets are whole.
+    CutShort,
+    /// Longer than `BPF_PROG_TEST_RUN` takes.
+    TooLong,
+    /// Shorter than it takes.
+    TooShort,
+}
+
+/// How many packets were compared, and how many not.
+#[derive(Clone, Default)]
+pub(crate) struct Fits(Arc<Mutex<BTreeMap<Fit, u64>>>);
+
+impl Fits {
+    pub(crate) fn add(&self, fits: &[Fit]) -> Result<(), Failed> {
+        let mut counts = self.0.lock().map_err(|error| error.to_string())?;
+        for fit in fits {
+            *counts.entry(*fit).or_default() += 1;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Fits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let counts = self.0.lock().map_err(|_| fmt::Error)?;
+        if !counts.is_empty() {
+            writeln!(f, "packets, in the kernel and in user space:")?;
+        }
+        counts.iter().try_for_each(|(fit, packets)| writeln!(f, "  {:<14}{packets:>8}", format!("{fit:?}")))
+    }
+}
+
 impl fmt::Display for Tables {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let tables = self.tables.lock().map_err(|_| fmt::Error)?;
-        tables.iter().try_for_each(|table| writeln!(f, "{table}"))
+        tables.iter().try_for_each(|table| writeln!(f, "{table}"))?;
+        self.packets.fmt(f)
     }
 }
 
