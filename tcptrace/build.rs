@@ -20,6 +20,10 @@ fn main() {
     // SAFETY: this program has one thread.
     unsafe { env::set_var("RUSTC_BOOTSTRAP", "aya_ebpf") };
 
+    // aya-build passes the inner cargo's lines on as warnings; its warnings and errors are lines enough.
+    // SAFETY: as above.
+    unsafe { env::set_var("CARGO_TERM_QUIET", "true") };
+
     let package = Package { name: "tcptrace-ebpf", root_dir: &root.to_string_lossy(), ..Package::default() };
     if let Err(error) = aya_build::build_ebpf([package], Toolchain::Custom(&toolchain)) {
         println!(

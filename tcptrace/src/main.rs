@@ -48,7 +48,7 @@ fn print_schema() -> anyhow::Result<()> {
 /// Nothing is logged unless asked for: by `RUST_LOG`, or all of the kernel programs' log by --kernel-log.
 fn log_to_stderr(command: &Command) {
     let kernel_log = matches!(command, Command::Trace(config) if config.kernel_log);
-    let default = if kernel_log { "trace" } else { "off" };
+    let default = if kernel_log { "tcptrace=trace" } else { "off" };
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(default)).init();
 }
 

@@ -22,7 +22,8 @@ use tcptrace::{
 };
 use tcptrace_common::tcp::TcpFlags;
 
-const DEADLINE: Duration = Duration::from_secs(10);
+/// Long enough for a busy machine; nothing waits for it unless something is broken.
+const DEADLINE: Duration = Duration::from_secs(60);
 const SERVER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
 
 fn config(interface: &str) -> LiveConfig {

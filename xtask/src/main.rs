@@ -1,10 +1,11 @@
-//! Project tasks: `cargo xtask setup | run | test | bench | schema`.
+//! Project tasks: `cargo xtask setup | run | test | bench | fuzz | schema`.
 //!
 //! Standard output belongs to what a task runs (and to the totals of `test`); what the tasks themselves have to
 //! say goes to standard error, one line each.
 
 mod bench;
 mod cargo;
+mod fuzz;
 mod packages;
 mod run;
 mod schema;
@@ -49,6 +50,14 @@ enum Task {
         /// Which part
         part: Option<String>,
     },
+    /// Fuzz what reads strangers' bytes; without a target, each in turn
+    Fuzz {
+        /// Which target
+        target: Option<String>,
+        /// For how long each
+        #[arg(long, default_value_t = 600)]
+        seconds: u32,
+    },
     /// Write tcptrace/schema/events.schema.json anew from the types
     Schema,
 }
@@ -59,6 +68,7 @@ fn main() -> ExitCode {
         Task::Run { release, args } => run::run(release, &args).map(|never| match never {}),
         Task::Test { args } => test::run(&args),
         Task::Bench { part } => bench::run(part.as_deref()),
+        Task::Fuzz { target, seconds } => fuzz::run(target.as_deref(), seconds),
         Task::Schema => schema::run().map(|()| ExitCode::SUCCESS),
     };
     result.unwrap_or_else(|error| {

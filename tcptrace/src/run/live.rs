@@ -43,7 +43,7 @@ async fn run(config: &Config, interfaces: &Interfaces) -> Result<(), RunError> {
     })?;
     let mut live = Live { run, source, named: HashMap::new(), start: monotonic_now(), cpu_start: cpu_time() };
     live.tell(&notices);
-    live.run.say(format_args!("tracing {} (Ctrl-C ends)", live.source.describe()));
+    live.run.say(format_args!("tracing {}; Ctrl-C ends", live.source.describe()));
     let watched = live.watch(signals, &ended).await;
     let result = watched.and_then(|()| live.report_rest());
     // The programs come off before the output is waited for.

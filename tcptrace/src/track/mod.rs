@@ -251,7 +251,7 @@ impl Tracker {
         phase: Option<ResetPhase>,
         sink: &mut dyn FnMut(Event),
     ) {
-        *count_of(&mut self.counts, outcome) += 1;
+        self.counts.add(outcome);
         self.out(sink).connection(conn, ts, outcome, phase);
     }
 
@@ -345,18 +345,4 @@ fn is_late_copy(conn: &Conn, src_is_low: bool, seg: &Segment) -> bool {
     let role = conn.role_of(src_is_low);
     let known = conn.side(role).isn == Some(seg.seq) || conn.is_answered_by_now(role, seg);
     conn.flags.established && known
-}
-
-fn count_of(counts: &mut OutcomeCounts, outcome: Outcome) -> &mut u64 {
-    match outcome {
-        Outcome::Closed => &mut counts.closed,
-        Outcome::Reset => &mut counts.reset,
-        Outcome::Refused => &mut counts.refused,
-        Outcome::Unanswered => &mut counts.unanswered,
-        Outcome::SynackUnanswered => &mut counts.synack_unanswered,
-        Outcome::Aborted => &mut counts.aborted,
-        Outcome::Reused => &mut counts.reused,
-        Outcome::Open => &mut counts.open,
-        Outcome::Evicted => &mut counts.evicted,
-    }
 }

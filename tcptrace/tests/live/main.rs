@@ -1,6 +1,7 @@
 //! The built `tcptrace` on the real kernel, as its users run it: in network namespaces over veth and on loopback, with
-//! real sockets as the traffic. Needs root and the commands `ip`, `tc`, `nft` and `bpftool`; fails without them.
+//! real sockets as the traffic. Needs root and the commands `ip` and `nft`; fails without them.
 
+mod capture;
 mod lab;
 mod lifecycles;
 mod load;

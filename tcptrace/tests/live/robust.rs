@@ -251,3 +251,15 @@ fn a_reader_that_never_reads_stalls_nobody() {
     drop(reader);
     lab.a.assert_nothing_attached();
 }
+
+#[test]
+fn the_kernel_programs_say_what_they_do_if_asked() {
+    let lab = Lab::new();
+    for (args, says) in [(&["--kernel-log"][..], true), (&[], false)] {
+        let trace = Trace::start(&lab.a, args);
+        drive(Kind::Refused, &lab.a, &lab.b, Family::V4);
+        trace.wait_for_lines(1, "REFUSED");
+        let stderr = trace.stop().stderr;
+        assert_eq!(stderr.contains("record 1 of kind 1"), says, "{args:?}: {stderr}");
+    }
+}

@@ -8,3 +8,4 @@ mod output;
 mod schema;
 mod summary;
 mod text;
+mod textbook;

@@ -1,0 +1,59 @@
+//! `cargo xtask fuzz`: the long run of what the property tests do in short, coverage-guided. Needs a rustup nightly and
+//! cargo-fuzz; nothing else in the project does.
+
+use crate::{
+    setup,
+    shell::{root, say, which},
+};
+use anyhow::{Context as _, Result, bail};
+use std::{env, ffi::OsString, fs, path::Path, process::ExitCode};
+
+/// The targets, as in `fuzz/fuzz_targets`.
+const TARGETS: [&str; 5] = ["file", "headers", "options", "record", "tracker"];
+/// A seed larger than this only slows the fuzzer down.
+const SEED_BYTES: u64 = 200_000;
+
+/// Runs one target, or each in turn, for `seconds` of its own. The file reader starts from the captures of the corpus.
+pub(crate) fn run(target: Option<&str>, seconds: u32) -> Result<ExitCode> {
+    let targets = match target {
+        None => TARGETS.to_vec(),
+        Some(name) if TARGETS.contains(&name) => vec![name],
+        Some(name) => bail!("there is no fuzz target '{name}'; there is: {}", TARGETS.join(", ")),
+    };
+    if which("cargo-fuzz").is_none() {
+        bail!("cargo-fuzz is missing: `cargo install cargo-fuzz`, and `rustup toolchain install nightly`");
+    }
+    let env = setup::ensure()?;
+    let mut good = true;
+    for target in targets {
+        let mut command = env.cargo(["+nightly", "fuzz", "run", target]);
+        let own = root().join("fuzz/corpus").join(target);
+        fs::create_dir_all(&own).with_context(|| format!("cannot create {}", own.display()))?;
+        // New findings go to the first folder, so the seeds are copied there.
+        if target == "file" {
+            copy_seeds(&own)?;
+        }
+        command.arg(own).args(["--", "-rss_limit_mb=2048", "-print_final_stats=1"]);
+        command.arg(format!("-max_total_time={seconds}"));
+        say(format_args!("==> {target}: {seconds} s"));
+        good &= command.status().context("cannot run cargo")?.success();
+    }
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Captures small enough to be seeds, from where the corpus tests look for them.
+fn copy_seeds(to: &Path) -> Result<()> {
+    let corpus = env::var_os("TCPTRACE_CORPUS").unwrap_or_else(|| OsString::from("../shared/corpus"));
+    let corpus = root().join(corpus);
+    for folder in ["pcaps", "negative"] {
+        // Without the corpus the fuzzer starts from nothing, which takes longer and finds the same.
+        let Ok(entries) = fs::read_dir(corpus.join(folder)) else { continue };
+        for entry in entries.flatten() {
+            let small = entry.metadata().is_ok_and(|it| it.is_file() && it.len() <= SEED_BYTES);
+            if small {
+                fs::copy(entry.path(), to.join(entry.file_name())).context("cannot copy a seed")?;
+            }
+        }
+    }
+    Ok(())
+}
