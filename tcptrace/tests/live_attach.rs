@@ -23,7 +23,7 @@ use tcptrace::{
 use tcptrace_common::tcp::TcpFlags;
 
 /// Long enough for a busy machine; nothing waits for it unless something is broken.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 const SERVER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
 
 fn config(interface: &str) -> LiveConfig {
