@@ -98,7 +98,7 @@ impl Random {
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
         let high = self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32;
-        u32::try_from(high * u64::from(limit) >> 32).unwrap_or_default()
+        u32::try_from((high * u64::from(limit)) >> 32).unwrap_or_default()
     }
 
     /// Octets of payload: mostly bare acknowledgements, some messages, some full segments.

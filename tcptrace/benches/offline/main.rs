@@ -44,11 +44,11 @@ const CASES: [Case; 2] = [
 ];
 
 const FOOTNOTE: &str = "\
-One run after the other on one core, files in the page cache, standard output to /dev/null; wall clock with the start of
-the program, median of 5 runs of ours, of 3 of tcpdump's filter, and single runs of the rest. cpu: user and system time
-of that run; below the wall clock where somebody else had the core. The ratio is that of packets/s of ours, summary
-only, to the row's. Memory is ru_maxrss: all resident pages, with those of shared libraries, and of the file as far as
-it is mapped (ours: 4 MiB of it at a time). (short) is a file by the same generator with fewer packets.";
+One run after the other on one core, files in the page cache, standard output to /dev/null. Rates are by processor time
+(user and system, of all threads and with the start of the program), so that what else runs on the machine counts for
+less; median of 5 runs of ours, of 3 of tcpdump's filter, and single runs of the rest. The ratio is that of packets/s of
+ours, summary only, to the row's. Memory is ru_maxrss: all resident pages, with those of shared libraries, and of the
+file as far as it is mapped (ours: 4 MiB of it at a time). (short) is a smaller file by the same generator.";
 
 fn main() -> Result<(), Box<dyn Error>> {
     // Cargo adds `--bench`.
@@ -127,10 +127,12 @@ struct Row {
 impl Row {
     #[expect(clippy::cast_precision_loss, reason = "fewer than 2^52 packets")]
     fn new(cost: Cost, written: Written, contents: Contents) -> Self {
+        // GNU time counts hundredths.
+        let seconds = cost.processor.max(0.01);
         Self {
             cost,
-            packets: written.packets as f64 / cost.seconds,
-            connections: f64::from(contents.connections) / cost.seconds,
+            packets: written.packets as f64 / seconds,
+            connections: f64::from(contents.connections) / seconds,
         }
     }
 
@@ -141,7 +143,7 @@ impl Row {
             "command": format!("{program} {}", tool.arguments),
             "runs": tool.runs,
             "packets": written.packets,
-            "seconds": self.cost.seconds,
+            "wall_seconds": self.cost.wall,
             "cpu_seconds": self.cost.processor,
             "packets_per_second": self.packets,
             "connections_per_second": self.connections,
@@ -157,7 +159,7 @@ fn print(tool: &Tool, row: &Row, ratio: f64, short: bool) {
     println!(
         "{name:<28} {:>8.3} M {:>8.2} {:>8.2} {:>7.0} k {ratio:>6.1}x {:>7.1}  {}",
         row.packets / 1e6,
-        row.cost.seconds,
+        row.cost.wall,
         row.cost.processor,
         row.connections / 1e3,
         row.cost.kib as f64 / 1024.0,

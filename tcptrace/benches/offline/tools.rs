@@ -47,7 +47,7 @@ impl Tool {
 
     /// Too slow for a whole file.
     pub(crate) fn gets_the_short_file(&self) -> bool {
-        self.name == "tshark"
+        !self.is_ours() && self.name != "tcpdump, lifecycle filter"
     }
 }
 
@@ -55,17 +55,17 @@ impl Tool {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cost {
     /// Wall clock, seconds.
-    pub(crate) seconds: f64,
-    /// User and system, seconds: less than the wall clock where the core was shared.
+    pub(crate) wall: f64,
+    /// User and system, seconds: what the wall clock would show if nobody else had the core.
     pub(crate) processor: f64,
     /// `ru_maxrss`.
     pub(crate) kib: u64,
 }
 
-/// The median run, by wall clock; memory is the most of all runs.
+/// The median run, by processor time; memory is the most of all runs.
 pub(crate) fn median(tool: &Tool, file: &Path) -> Result<Cost, Box<dyn Error>> {
     let mut costs = (0..tool.runs).map(|_| once(tool, file)).collect::<Result<Vec<_>, _>>()?;
-    costs.sort_by(|one, other| one.seconds.total_cmp(&other.seconds));
+    costs.sort_by(|one, other| one.processor.total_cmp(&other.processor));
     let kib = costs.iter().map(|cost| cost.kib).max().unwrap_or_default();
     Ok(Cost { kib, ..costs[costs.len() / 2] })
 }
@@ -81,7 +81,7 @@ fn once(tool: &Tool, file: &Path) -> Result<Cost, Box<dyn Error>> {
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let start = Instant::now();
     let status = command.status()?;
-    let seconds = start.elapsed().as_secs_f64();
+    let wall = start.elapsed().as_secs_f64();
     if !status.success() {
         return Err(format!("{} {} failed: {status}", tool.program, tool.arguments).into());
     }
@@ -90,5 +90,5 @@ fn once(tool: &Tool, file: &Path) -> Result<Cost, Box<dyn Error>> {
     let mut numbers = said.split_whitespace();
     let mut number = || numbers.next().ok_or("time did not say what the run took");
     let processor = number()?.parse::<f64>()? + number()?.parse::<f64>()?;
-    Ok(Cost { seconds, processor, kib: number()?.parse()? })
+    Ok(Cost { wall, processor, kib: number()?.parse()? })
 }
