@@ -40,6 +40,13 @@ pub trait Table {
     /// The bucket that the hash `bucket`, masked by the table's size, selects.
     fn bucket(&mut self, bucket: u32) -> Option<Self::Slots<'_>>;
 
+    /// Nobody waits in that bucket, as far as that is known without a look at it. A table in memory can know from less
+    /// memory than it takes itself; to the kernel programs a look costs less than knowing.
+    #[inline(always)]
+    fn is_surely_empty(&self, _bucket: u32) -> bool {
+        false
+    }
+
     /// `n`, with how it was arrived at forgotten, as [`crate::wire::Load::forget`] has it: a slot taken from the hash
     /// would make the verifier tell apart every way to the hash.
     #[inline(always)]
@@ -110,7 +117,11 @@ where
         return false;
     }
     let key = packet.key(ifindex);
-    let Some(mut slots) = table.bucket(key.bucket(seeds)) else {
+    let bucket = key.bucket(seeds);
+    if table.is_surely_empty(bucket) {
+        return false;
+    }
+    let Some(mut slots) = table.bucket(bucket) else {
         return false;
     };
     // Most buckets are empty most of the time, and then the tag, half of the hash, is not needed.

@@ -1,31 +1,49 @@
 //! `cargo xtask bench`: one part per question, each with its own set-up.
 
-use crate::{cargo::BuildEnv, setup, shell::say};
+use crate::{cargo::BuildEnv, packages, setup, shell::say};
 use anyhow::{Context as _, Result, bail};
-use std::process::{Command, ExitCode};
+use std::{
+    ffi::OsString,
+    process::{Command, ExitCode},
+};
 
 /// Something that can be measured.
 struct Part {
     name: &'static str,
     /// The question it answers, as the heading.
     about: &'static str,
+    /// What it needs besides the build.
+    packages: &'static [&'static str],
     command: fn(&BuildEnv) -> Result<Command>,
 }
 
-const PARTS: [Part; 1] = [Part {
-    name: "kernel",
-    about: "nanoseconds a packet in the kernel programs (BPF_PROG_TEST_RUN)",
-    command: |env| env.cargo_as_root(["bench", "--package", "tcptrace", "--bench", "kernel"]),
-}];
+const PARTS: [Part; 2] = [
+    Part {
+        name: "kernel",
+        about: "nanoseconds a packet in the kernel programs (BPF_PROG_TEST_RUN)",
+        packages: &[],
+        command: |env| env.cargo_as_root(["bench", "--package", "tcptrace", "--bench", "kernel"]),
+    },
+    Part {
+        name: "offline",
+        about: "packets a second from capture files, beside tshark, tcpdump and the classic tcptrace",
+        // taskset is in util-linux; the package `tcptrace` is the classic, whose binary has our name.
+        packages: &["tshark", "tcpdump", "tcptrace", "time", "util-linux"],
+        command: |env| Ok(env.cargo(["bench", "--package", "tcptrace", "--bench", "offline"])),
+    },
+];
 
-/// Measures one part, or all of them.
-pub(crate) fn run(wanted: Option<&str>) -> Result<ExitCode> {
+/// Measures one part with what it is given, or all of them.
+pub(crate) fn run(wanted: Option<&str>, args: &[OsString]) -> Result<ExitCode> {
     let parts = select(wanted)?;
     let env = setup::ensure()?;
     let mut good = true;
     for part in parts {
         say(format_args!("==> {}: {}", part.name, part.about));
-        good &= (part.command)(&env)?.status().context("cannot run cargo")?.success();
+        packages::ensure_any(part.packages, "it measures these too")?;
+        let mut command = (part.command)(&env)?;
+        command.arg("--").args(args);
+        good &= command.status().context("cannot run cargo")?.success();
     }
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

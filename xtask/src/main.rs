@@ -49,6 +49,9 @@ enum Task {
     Bench {
         /// Which part
         part: Option<String>,
+        /// Passed to the part, such as `--json FILE`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
     },
     /// Fuzz what reads strangers' bytes; without a target, each in turn
     Fuzz {
@@ -67,7 +70,7 @@ fn main() -> ExitCode {
         Task::Setup => setup::ensure().map(|_| ExitCode::SUCCESS),
         Task::Run { release, args } => run::run(release, &args).map(|never| match never {}),
         Task::Test { args } => test::run(&args),
-        Task::Bench { part } => bench::run(part.as_deref()),
+        Task::Bench { part, args } => bench::run(part.as_deref(), &args),
         Task::Fuzz { target, seconds } => fuzz::run(target.as_deref(), seconds),
         Task::Schema => schema::run().map(|()| ExitCode::SUCCESS),
     };
@@ -88,6 +91,25 @@ mod tests {
         match Cli::try_parse_from(words).map(|cli| cli.task) {
             Ok(Task::Run { release, args }) => (release, args),
             other => panic!("{line:?} gave {other:?}"),
+        }
+    }
+
+    #[test]
+    fn bench_hands_everything_after_the_part_to_it() {
+        for (line, part, args) in [
+            (&[][..], None, &[][..]),
+            (&["kernel"], Some("kernel"), &[]),
+            (&["kernel", "--json", "FILE"], Some("kernel"), &["--json", "FILE"]),
+            (&["offline", "FILE", "--", "--json"], Some("offline"), &["FILE", "--", "--json"]),
+        ] {
+            let words = ["xtask", "bench"].iter().chain(line);
+            match Cli::try_parse_from(words).map(|cli| cli.task) {
+                Ok(Task::Bench { part: found, args: rest }) => {
+                    assert_eq!(found.as_deref(), part, "{line:?}");
+                    assert_eq!(rest, args.iter().map(OsString::from).collect::<Vec<_>>(), "{line:?}");
+                }
+                other => panic!("{line:?} gave {other:?}"),
+            }
         }
     }
 

@@ -22,20 +22,26 @@ impl CommunityId {
     pub fn new(one: Address, other: Address) -> Self {
         let (low, high) =
             if (one.ip, one.port) <= (other.ip, other.port) { (one, other) } else { (other, one) };
-        let mut hash = Sha1::new();
-        hash.update(0_u16.to_be_bytes()); // the seed
+        // In one piece: one block of SHA-1, without a buffer between.
+        let mut input = [0; 2 + 16 + 16 + 2 + 2 + 2]; // it begins with the seed
+        let mut len = 2;
+        let mut put = |bytes: &[u8]| {
+            input[len..len + bytes.len()].copy_from_slice(bytes);
+            len += bytes.len();
+        };
         for address in [low, high] {
             match address.ip {
-                IpAddr::V4(ip) => hash.update(ip.octets()),
-                IpAddr::V6(ip) => hash.update(ip.octets()),
+                IpAddr::V4(ip) => put(&ip.octets()),
+                IpAddr::V6(ip) => put(&ip.octets()),
             }
         }
-        hash.update([TCP, 0]); // and one byte of padding
-        hash.update(low.port.to_be_bytes());
-        hash.update(high.port.to_be_bytes());
+        put(&[TCP, 0]); // and one byte of padding
+        put(&low.port.to_be_bytes());
+        put(&high.port.to_be_bytes());
+        let hash = Sha1::digest(&input[..len]);
         let mut text = [b' '; LEN];
         text[..2].copy_from_slice(b"1:");
-        let encoded = STANDARD.encode_slice(hash.finalize(), &mut text[2..]);
+        let encoded = STANDARD.encode_slice(hash, &mut text[2..]);
         debug_assert_eq!(encoded, Ok(LEN - 2));
         Self(text)
     }

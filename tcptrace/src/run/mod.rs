@@ -233,7 +233,7 @@ fn open_output(
     let stdout = io::stdout();
     let fd = stdout.as_fd().try_clone_to_owned().map_err(RunError::system("use stdout"))?;
     let sink: Box<dyn Sink> = match config.output.format {
-        Format::Json => Box::new(JsonSink),
+        Format::Json => Box::new(JsonSink::default()),
         Format::Text => Box::new(TextSink::new(TextOptions {
             interfaces: config.input.has_many_interfaces(),
             color: config.output.color.enabled(stdout.is_terminal(), std::env::var_os("NO_COLOR").as_deref()),

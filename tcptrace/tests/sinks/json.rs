@@ -10,8 +10,9 @@ use tcptrace::{
 
 fn lines(events: &[Event]) -> String {
     let mut out = bytes::BytesMut::new();
+    let mut sink = JsonSink::default();
     for event in events {
-        JsonSink.event(event, &mut out);
+        sink.event(event, &mut out);
     }
     String::from_utf8(out.to_vec()).expect("JSON is UTF-8")
 }
@@ -33,6 +34,19 @@ fn every_event_full_or_minimal_is_as_the_schema_says() {
     let text = lines(&fixtures::full_and_minimal());
     assert_eq!(text.lines().count(), 12);
     schema::assert_valid(&text);
+}
+
+#[test]
+fn a_line_is_what_serde_json_makes_of_the_event() {
+    let mut events = fixtures::full_and_minimal();
+    // Linux takes any character but slash and white space in an interface's name.
+    let mut established = fixtures::established();
+    established.common.interface = "a\"b\\c\u{1}é".into();
+    events.push(Event::Established(established));
+    for event in &events {
+        let expected = serde_json::to_string(event).expect("an event is JSON");
+        assert_eq!(lines(std::slice::from_ref(event)), expected + "\n");
+    }
 }
 
 #[test]

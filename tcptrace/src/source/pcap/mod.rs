@@ -11,6 +11,7 @@ mod link_type;
 mod map;
 mod ng;
 mod open;
+mod pending;
 mod reader;
 mod source;
 mod time;

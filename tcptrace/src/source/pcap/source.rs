@@ -3,6 +3,7 @@
 use super::{
     FileError, LinkType, Packet, Position, Reader, Ready,
     link::{self, Look},
+    pending::Pending,
 };
 use crate::{
     decode,
@@ -11,7 +12,7 @@ use crate::{
 use hashbrown::HashMap;
 use std::{collections::hash_map::RandomState, hash::BuildHasher as _, sync::Arc};
 use tcptrace_common::{
-    abi::{Bucket, Counters, MAX_OPTIONS, SEED_WORDS},
+    abi::{Counters, MAX_OPTIONS, SEED_WORDS},
     flow::Addresses,
     lifecycle,
     record::Sighting,
@@ -60,7 +61,7 @@ pub struct Captured<'a> {
 /// time-out is due when a later segment says so.
 pub struct PcapSource {
     reader: Reader,
-    table: Box<[Bucket]>,
+    table: Pending,
     seeds: [u64; SEED_WORDS],
     counters: Counters,
     unknown_links: Vec<(LinkType, u64)>,
@@ -79,7 +80,7 @@ impl PcapSource {
     pub fn new(reader: Reader, options: &Options) -> Self {
         Self {
             reader,
-            table: vec![Bucket::default(); options.buckets.next_power_of_two()].into_boxed_slice(),
+            table: Pending::new(options.buckets),
             seeds: options.seeds,
             counters: Counters::default(),
             unknown_links: Vec::new(),
@@ -188,7 +189,7 @@ impl PcapSource {
 
 /// What one packet is tested with.
 struct Test<'a> {
-    table: &'a mut [Bucket],
+    table: &'a mut Pending,
     seeds: &'a [u64; SEED_WORDS],
     counters: &'a mut Counters,
     devices: &'a mut HashMap<(u32, u32), u32>,

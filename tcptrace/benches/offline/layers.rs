@@ -1,35 +1,31 @@
-//! How fast capture files are read: `cargo bench -p tcptrace --bench offline -- FILE ...`.
+//! How fast capture files are read, layer by layer.
 //!
 //! Each file is read to its end once to fill the page cache, then thrice by the reader alone, by the source (parser and
 //! lifecycle test) and with the tracker behind it; the fastest run counts.
-#![expect(clippy::print_stdout, reason = "a bench tells")]
 
-use std::{env, hint::black_box, path::Path, time::Instant};
+use std::{hint::black_box, path::Path, time::Instant};
 use tcptrace::{
     source::pcap::{FileError, Options, PcapSource, Reader},
     track::{Config, Tracker, Wants},
 };
 
-fn main() -> Result<(), FileError> {
-    for file in env::args().skip(1).filter(|argument| !argument.starts_with('-')) {
-        let path = Path::new(&file);
-        read(path)?;
-        for (what, run) in [
-            ("read", read as fn(&Path) -> Result<u64, FileError>),
-            ("parse and test", parse),
-            ("track", track),
-        ] {
-            let mut best = f64::INFINITY;
-            let mut packets = 0;
-            for _ in 0..3 {
-                let start = Instant::now();
-                packets = run(path)?;
-                best = best.min(start.elapsed().as_secs_f64());
-            }
-            #[expect(clippy::cast_precision_loss, reason = "fewer than 2^52 packets")]
-            let rate = packets as f64 / best;
-            println!("{file}: {what}: {packets} packets, {:.1} ns each, {:.2} M/s", 1e9 / rate, rate / 1e6);
+/// Measures each layer over `path`.
+pub(crate) fn measure(path: &Path) -> Result<(), FileError> {
+    read(path)?;
+    for (what, run) in
+        [("read", read as fn(&Path) -> Result<u64, FileError>), ("parse and test", parse), ("track", track)]
+    {
+        let mut best = f64::INFINITY;
+        let mut packets = 0;
+        for _ in 0..3 {
+            let start = Instant::now();
+            packets = run(path)?;
+            best = best.min(start.elapsed().as_secs_f64());
         }
+        #[expect(clippy::cast_precision_loss, reason = "fewer than 2^52 packets")]
+        let rate = packets as f64 / best;
+        let file = path.display();
+        println!("{file}: {what}: {packets} packets, {:.1} ns each, {:.2} M/s", 1e9 / rate, rate / 1e6);
     }
     Ok(())
 }

@@ -1,0 +1,97 @@
+//! The pending-ACK table of a file's reader: the kernel's buckets, with a bit for each that holds something.
+//!
+//! The buckets of half a million words lie outside the caches, and a packet that nobody waited for needs none of them:
+//! for nearly every data packet the bits, one to 64 bytes of table, have the answer.
+
+use tcptrace_common::{
+    abi::{BUCKET_WORDS, Bucket},
+    lifecycle::{Slots, Table},
+};
+
+/// A table in memory.
+#[derive(Debug)]
+pub(super) struct Pending {
+    buckets: Box<[Bucket]>,
+    /// One bit for each bucket that is not empty.
+    occupied: Box<[u64]>,
+}
+
+impl Pending {
+    /// With `buckets` of them, rounded up to a power of two.
+    pub(super) fn new(buckets: usize) -> Self {
+        let buckets = buckets.next_power_of_two();
+        Self {
+            buckets: vec![Bucket::default(); buckets].into_boxed_slice(),
+            occupied: vec![0; buckets.div_ceil(64)].into_boxed_slice(),
+        }
+    }
+
+    #[inline]
+    const fn place(&self, bucket: u32) -> usize {
+        bucket as usize & self.buckets.len().wrapping_sub(1)
+    }
+}
+
+impl Table for Pending {
+    type Slots<'a> = Occupied<'a>;
+
+    #[inline]
+    fn bucket(&mut self, bucket: u32) -> Option<Occupied<'_>> {
+        let place = self.place(bucket);
+        let (bucket, bits) = (self.buckets.get_mut(place)?, self.occupied.get_mut(place / 64)?);
+        Some(Occupied { bucket, bits, bit: 1 << (place % 64) })
+    }
+
+    #[inline]
+    fn is_surely_empty(&self, bucket: u32) -> bool {
+        let place = self.place(bucket);
+        self.occupied.get(place / 64).is_some_and(|bits| bits & (1 << (place % 64)) == 0)
+    }
+}
+
+/// A bucket, with the bit that says whether it is empty.
+pub(super) struct Occupied<'a> {
+    bucket: &'a mut Bucket,
+    bits: &'a mut u64,
+    bit: u64,
+}
+
+impl Slots for Occupied<'_> {
+    #[inline]
+    fn get(&self, slot: usize) -> u64 {
+        self.bucket.words[slot]
+    }
+
+    #[inline]
+    fn set(&mut self, slot: usize, word: u64) {
+        self.bucket.words[slot] = word;
+        if self.bucket.words == [0; BUCKET_WORDS] {
+            *self.bits &= !self.bit;
+        } else {
+            *self.bits |= self.bit;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Pending, Slots as _, Table as _};
+
+    #[test]
+    fn a_bucket_is_surely_empty_exactly_while_no_slot_holds_a_word() {
+        let mut table = Pending::new(128);
+        let states = |table: &Pending| (0..128).filter(|&it| !table.is_surely_empty(it)).collect::<Vec<_>>();
+        assert!(states(&table).is_empty());
+        // As the table masks it, 128 + 70 is 70.
+        for (bucket, slot, word, occupied) in [
+            (70, 0, 5, &[70][..]),
+            (198, 7, 6, &[70]),
+            (3, 1, 7, &[3, 70]),
+            (70, 0, 0, &[3, 70]),
+            (70, 7, 0, &[3]),
+        ] {
+            table.bucket(bucket).expect("every number is some bucket").set(slot, word);
+            assert_eq!(states(&table), occupied, "bucket {bucket}, slot {slot}, word {word}");
+        }
+    }
+}
