@@ -150,19 +150,19 @@ impl Args {
     }
 
     fn config(self) -> Result<Config, clap::Error> {
-        let to_stdout = self.write.as_deref() == Some(Path::new("-"));
+        let mut output = self.output.config();
+        if self.write.as_deref() == Some(Path::new("-")) {
+            output.events = Kinds::NONE;
+        }
         Ok(Config {
             input: match self.read {
                 Some(path) => Input::File(path),
                 None => Input::Live(interfaces(self.interfaces)?),
             },
             ingress: self.ingress,
-            write: self.write.clone(),
+            write: self.write,
             stats_interval: self.output.stats_interval,
-            output: OutputConfig {
-                events: if to_stdout { Kinds::NONE } else { self.output.config().events },
-                ..self.output.config()
-            },
+            output,
             count: self.count,
             ring_bytes: self.limits.ring_size,
             limits: self.limits.limits(),

@@ -130,7 +130,7 @@ impl Closing {
 }
 
 /// The closing of both ends. Kept apart, so that a connection that is only open does not carry it.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Teardown {
     sides: [Closing; 2],
     pub(crate) first_fin: When,
@@ -197,7 +197,7 @@ pub(crate) struct Moments {
 }
 
 /// One connection.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Conn {
     pub(crate) key: Key,
     pub(crate) id: u64,

@@ -12,7 +12,7 @@ mod tests;
 pub use report::Wants;
 
 use crate::{
-    event::{AnomalyReason, Event, Outcome, OutcomeCounts, ResetPhase, Role, State},
+    event::{AnomalyReason, Event, Outcome, OutcomeCounts, Role, State},
     segment::{Input, Segment, Timestamp},
 };
 use conn::{Conn, Key};
@@ -115,7 +115,7 @@ impl Tracker {
         for slot in left {
             let conn = self.table.remove(slot);
             let ts = ts.max(conn.last);
-            self.report(&conn, ts, unfinished(&conn), None, sink);
+            self.report(&conn, ts, unfinished(&conn), sink);
         }
     }
 
@@ -212,12 +212,13 @@ impl Tracker {
             After::Ends(outcome, phase) => {
                 self.table[slot].flags.ended = true;
                 self.table.touch(slot, List::Ended);
-                let conn = self.table[slot].clone();
-                self.report(&conn, conn.last, outcome, phase, sink);
+                self.counts.add(outcome);
+                let conn = &self.table[slot];
+                self.out(sink).connection(conn, conn.last, outcome, phase);
             }
             After::Restarts(outcome) => {
                 let conn = self.table.remove(slot);
-                self.report(&conn, seg.ts, outcome, None, sink);
+                self.report(&conn, seg.ts, outcome, sink);
                 self.begins(conn.key, src_is_low, seg, sink);
             }
         }
@@ -243,16 +244,10 @@ impl Tracker {
         out.anomaly(&conn, Role::Client, seg, misfit);
     }
 
-    fn report(
-        &mut self,
-        conn: &Conn,
-        ts: Timestamp,
-        outcome: Outcome,
-        phase: Option<ResetPhase>,
-        sink: &mut dyn FnMut(Event),
-    ) {
+    /// Reports a connection that ends without a segment of its own to end it, so without a reset.
+    fn report(&mut self, conn: &Conn, ts: Timestamp, outcome: Outcome, sink: &mut dyn FnMut(Event)) {
         self.counts.add(outcome);
-        self.out(sink).connection(conn, ts, outcome, phase);
+        self.out(sink).connection(conn, ts, outcome, None);
     }
 
     /// Time has come to `now`: gives up on what was never answered, and lets TIME-WAIT run out, in the order
@@ -290,7 +285,7 @@ impl Tracker {
         let mut out = self.out(sink);
         out.transition(&mut conn, Role::Client, Evidence::TimedOut, ts, true);
         out.transition(&mut conn, Role::Server, Evidence::TimedOut, ts, true);
-        self.report(&conn, ts, outcome, None, sink);
+        self.report(&conn, ts, outcome, sink);
     }
 
     /// A connection that was reported leaves the table; TIME-WAIT ends with it.
@@ -311,7 +306,7 @@ impl Tracker {
             self.forget(slot, ts, sink);
         } else if let Some(slot) = self.table.first(List::Handshake).or(self.table.first(List::Open)) {
             let conn = self.table.remove(slot);
-            self.report(&conn, ts.max(conn.last), Outcome::Evicted, None, sink);
+            self.report(&conn, ts.max(conn.last), Outcome::Evicted, sink);
         }
     }
 }
