@@ -160,7 +160,7 @@ pub(crate) fn kinds(verbosity: u8, format: Format, stats_interval: bool) -> Kind
         kinds = kinds.with(Kind::Stats);
     }
     if verbosity >= 1 {
-        kinds = kinds.with(Kind::Anomaly).with(Kind::Transition);
+        kinds = kinds.with(Kind::Anomaly).with(Kind::IcmpError).with(Kind::Transition);
     }
     if verbosity >= 2 {
         kinds = kinds.with(Kind::Segment);

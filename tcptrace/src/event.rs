@@ -41,6 +41,8 @@ pub enum Event {
     Connection(Box<Connection>),
     /// A segment that cannot be.
     Anomaly(Anomaly),
+    /// The network's answer to a SYN or SYN-ACK.
+    IcmpError(IcmpErrorEvent),
     /// Counters, loss and cost.
     Stats(Box<Stats>),
 }
@@ -55,6 +57,7 @@ impl Event {
             Self::Established(_) => Kind::Established,
             Self::Connection(_) => Kind::Connection,
             Self::Anomaly(_) => Kind::Anomaly,
+            Self::IcmpError(_) => Kind::IcmpError,
             Self::Stats(_) => Kind::Stats,
         }
     }
@@ -77,6 +80,7 @@ impl Event {
             Self::Established(event) => Some(&event.common),
             Self::Connection(event) => Some(&event.common),
             Self::Anomaly(event) => Some(&event.common),
+            Self::IcmpError(event) => Some(&event.common),
             Self::Stats(_) => None,
         }
     }
@@ -94,6 +98,7 @@ impl Event {
                 shift(&mut event.start);
             }
             Self::Anomaly(event) => shift(&mut event.common.ts),
+            Self::IcmpError(event) => shift(&mut event.common.ts),
             Self::Stats(stats) => shift(&mut stats.ts),
         }
     }
@@ -239,6 +244,8 @@ pub enum Outcome {
     Reset,
     /// RST in answer to the SYN.
     Refused,
+    /// An ICMP error in answer to the SYN, and nothing after it.
+    RefusedIcmp,
     /// Nothing came back.
     Unanswered,
     /// SYN-ACK sent, the third segment never seen.
@@ -254,11 +261,12 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// All nine.
-    pub const ALL: [Self; 9] = [
+    /// All ten.
+    pub const ALL: [Self; 10] = [
         Self::Closed,
         Self::Reset,
         Self::Refused,
+        Self::RefusedIcmp,
         Self::Unanswered,
         Self::SynackUnanswered,
         Self::Aborted,
@@ -425,6 +433,8 @@ pub struct Connection {
     pub client_state_ns: StateTimes,
     /// Time per state of the server.
     pub server_state_ns: StateTimes,
+    /// The last ICMP error that quoted its SYN or SYN-ACK.
+    pub icmp_error: Option<IcmpReport>,
     /// What Zeek's conn.log calls it.
     pub zeek_conn_state: ZeekConnState,
 }
@@ -525,4 +535,33 @@ pub struct Anomaly {
     pub expected: Option<u32>,
     /// Octets of payload.
     pub payload_bytes: u32,
+}
+
+/// What an ICMP or ICMPv6 error says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct IcmpReport {
+    /// Who says so: a router on the way, or the host itself.
+    #[schemars(schema_with = "schema::ip")]
+    pub from: IpAddr,
+    /// The type, of ICMP or ICMPv6 as the connection's addresses are.
+    #[serde(rename = "type")]
+    pub kind: u8,
+    /// The code.
+    pub code: u8,
+    /// Both in words.
+    pub meaning: &'static str,
+    /// Who sent the segment that it quotes.
+    pub sender: Role,
+}
+
+/// The network's answer to a SYN or SYN-ACK.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct IcmpErrorEvent {
+    /// Who and when.
+    #[serde(flatten)]
+    pub common: Common,
+    /// What it says.
+    pub icmp: IcmpReport,
+    /// The quoted sequence number, raw.
+    pub seq: u32,
 }

@@ -157,6 +157,21 @@ impl Segment {
     }
 }
 
+/// An ICMP or ICMPv6 error that quotes a SYN or a SYN-ACK: the network's own answer to it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct IcmpError {
+    /// The quoted segment as it was sent, from its sender to whom it was for, as far as the quote goes: the ports and
+    /// the sequence number always (RFC 792; the first eight octets), the control bits where they are quoted and none
+    /// otherwise, options never. Time, direction and [`Segment::sender`] are those of the packet with the error.
+    pub quoted: Segment,
+    /// Who says so: the error's own source address; IPv4 as an IPv4-mapped address.
+    pub from: [u8; 16],
+    /// The type: of ICMP, or where the flow is IPv6 of ICMPv6.
+    pub kind: u8,
+    /// The code.
+    pub code: u8,
+}
+
 /// Records that the source knows it did not get.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct LossReport {
@@ -173,6 +188,8 @@ pub struct LossReport {
 pub enum Input {
     /// A lifecycle segment, in time order within the source's bounded window.
     Segment(Segment),
+    /// An ICMP error that quotes the beginning of a connection, in the same order.
+    Icmp(IcmpError),
     /// Some are missing.
     Lost(LossReport),
     /// Time has come this far, and nothing earlier will follow.

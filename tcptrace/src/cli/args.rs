@@ -91,7 +91,7 @@ struct OutputArgs {
     #[arg(long)]
     json: bool,
 
-    /// Kinds of events to print, separated by commas: established, connection, stats, transition, segment, anomaly, all
+    /// Kinds of events to print, separated by commas: established, connection, stats, transition, segment, anomaly, icmp_error, all
     /// [default: established,connection, and stats with --json or --stats-interval]
     #[arg(long, value_name = "LIST", value_parser = parse::kinds, conflicts_with = "verbose")]
     events: Option<Kinds>,

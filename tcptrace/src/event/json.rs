@@ -31,6 +31,7 @@ impl Serialize for Event {
             Self::Established(body) => line(kind, body, serializer),
             Self::Connection(body) => line(kind, body, serializer),
             Self::Anomaly(body) => line(kind, body, serializer),
+            Self::IcmpError(body) => line(kind, body, serializer),
             Self::Stats(body) => line(kind, body, serializer),
         }
     }

@@ -17,14 +17,23 @@ pub enum Kind {
     Connection,
     /// [`super::Event::Anomaly`].
     Anomaly,
+    /// [`super::Event::IcmpError`].
+    IcmpError,
     /// [`super::Event::Stats`].
     Stats,
 }
 
 impl Kind {
-    /// All six.
-    pub const ALL: [Self; 6] =
-        [Self::Segment, Self::Transition, Self::Established, Self::Connection, Self::Anomaly, Self::Stats];
+    /// All seven.
+    pub const ALL: [Self; 7] = [
+        Self::Segment,
+        Self::Transition,
+        Self::Established,
+        Self::Connection,
+        Self::Anomaly,
+        Self::IcmpError,
+        Self::Stats,
+    ];
 
     /// The name in the JSON.
     #[must_use]
@@ -35,6 +44,7 @@ impl Kind {
             Self::Established => "established",
             Self::Connection => "connection",
             Self::Anomaly => "anomaly",
+            Self::IcmpError => "icmp_error",
             Self::Stats => "stats",
         }
     }
@@ -54,6 +64,7 @@ impl Kinds {
         .with(Kind::Established)
         .with(Kind::Connection)
         .with(Kind::Anomaly)
+        .with(Kind::IcmpError)
         .with(Kind::Stats);
 
     /// The set with one more.
@@ -85,5 +96,5 @@ impl FromStr for Kind {
 
 /// No kind has that name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("not one of segment, transition, established, connection, anomaly, stats")]
+#[error("not one of segment, transition, established, connection, anomaly, icmp_error, stats")]
 pub struct UnknownKind;

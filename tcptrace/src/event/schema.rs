@@ -1,8 +1,8 @@
 //! The JSON Schema (draft 2020-12) of one line of output, generated from the types that are written.
 
 use super::{
-    Anomaly, Connection, Established, Kind, SCHEMA_VERSION, SegmentEvent, State, StateTimes, Stats,
-    Transition,
+    Anomaly, Connection, Established, IcmpErrorEvent, Kind, SCHEMA_VERSION, SegmentEvent, State, StateTimes,
+    Stats, Transition,
 };
 use schemars::{JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings, json_schema};
 use serde_json::{Map, Value, json};
@@ -42,6 +42,7 @@ fn line(kind: Kind, generator: &mut SchemaGenerator) -> Value {
         Kind::Established => Established::json_schema(generator),
         Kind::Connection => Connection::json_schema(generator),
         Kind::Anomaly => Anomaly::json_schema(generator),
+        Kind::IcmpError => IcmpErrorEvent::json_schema(generator),
         Kind::Stats => Stats::json_schema(generator),
     };
     let mut properties = Map::new();

@@ -254,6 +254,7 @@ fn wants(config: &Config) -> Wants {
         established: has(Kind::Established) || summed,
         connections: has(Kind::Connection) || summed || config.count.is_some(),
         anomalies: has(Kind::Anomaly),
+        icmp_errors: has(Kind::IcmpError),
     }
 }
 

@@ -80,7 +80,7 @@ impl Summary {
                 self.incomplete += u64::from(!event.common.complete);
             }
             Event::Stats(stats) => self.stats = Some(stats.clone()),
-            Event::Segment(_) | Event::Transition(_) | Event::Anomaly(_) => {}
+            Event::Segment(_) | Event::Transition(_) | Event::Anomaly(_) | Event::IcmpError(_) => {}
         }
     }
 
@@ -313,6 +313,7 @@ const fn name(outcome: Outcome) -> &'static str {
         Outcome::Closed => "closed",
         Outcome::Reset => "reset",
         Outcome::Refused => "refused",
+        Outcome::RefusedIcmp => "refused by ICMP",
         Outcome::Unanswered => "unanswered",
         Outcome::SynackUnanswered => "syn-ack unanswered",
         Outcome::Aborted => "aborted",

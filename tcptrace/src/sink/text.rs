@@ -12,7 +12,8 @@ mod words;
 
 use super::Sink;
 use crate::event::{
-    Address, Anomaly, Common, Connection, Established, Event, Outcome, Role, SegmentEvent, Stats, Transition,
+    Address, Anomaly, Common, Connection, Established, Event, IcmpErrorEvent, Outcome, Role, SegmentEvent,
+    Stats, Transition,
 };
 use crate::sink::units::Column;
 use anstyle::{AnsiColor, Style};
@@ -80,6 +81,7 @@ impl TextSink {
             Event::Established(event) => self.established(event, line),
             Event::Connection(event) => self.connection(event, line),
             Event::Anomaly(event) => self.anomaly(event, line),
+            Event::IcmpError(event) => self.icmp_error(event, line),
             Event::Stats(stats) => self.stats(stats, line),
         }
     }
@@ -110,6 +112,13 @@ impl TextSink {
         self.head(&event.common, &"ANOMALY", color(AnsiColor::Magenta), pair, line)?;
         write!(line, "  {}", Column(None))?;
         words::anomaly(event, &mut Details::new(line))?;
+        tail(&event.common, line)
+    }
+
+    fn icmp_error(&mut self, event: &IcmpErrorEvent, line: &mut String) -> fmt::Result {
+        let pair = directed(&event.common, event.icmp.sender);
+        self.head(&event.common, &Indented("icmp"), Style::new().dimmed(), pair, line)?;
+        write!(line, "  {}  {}", Column(None), words::Icmp(&event.icmp))?;
         tail(&event.common, line)
     }
 
@@ -220,6 +229,7 @@ const fn outcome(outcome: Outcome) -> (&'static str, Style) {
         Outcome::Closed => ("CLOSED", color(AnsiColor::Cyan)),
         Outcome::Reset => ("RESET", color(AnsiColor::Yellow)),
         Outcome::Refused => ("REFUSED", color(AnsiColor::Red)),
+        Outcome::RefusedIcmp => ("REFUSED-ICMP", color(AnsiColor::Red)),
         Outcome::Unanswered => ("UNANSWERED", color(AnsiColor::Red)),
         Outcome::SynackUnanswered => ("SYNACK-UNANSWERED", color(AnsiColor::Red)),
         Outcome::Aborted => ("ABORTED", color(AnsiColor::Yellow)),

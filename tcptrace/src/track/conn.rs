@@ -3,7 +3,7 @@
 use super::state::{self, Evidence};
 use crate::{
     event::{AnomalyReason, Role, State, Vantage},
-    segment::{Flow, Segment, Sender, Timestamp},
+    segment::{Flow, IcmpError, Segment, Sender, Timestamp},
 };
 use tcptrace_common::{seq::SeqNum, tcp::TcpOptions};
 
@@ -156,6 +156,29 @@ impl Teardown {
     };
 }
 
+/// What only few connections have.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Extra {
+    /// The last ICMP error that quoted its SYN or SYN-ACK.
+    pub(crate) icmp: Option<IcmpNote>,
+}
+
+/// An ICMP error.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct IcmpNote {
+    pub(crate) from: [u8; 16],
+    pub(crate) kind: u8,
+    pub(crate) code: u8,
+    /// Who sent the segment that it quotes.
+    pub(crate) sender: Role,
+}
+
+impl IcmpNote {
+    pub(crate) const fn new(error: &IcmpError, sender: Role) -> Self {
+        Self { from: error.from, kind: error.kind, code: error.code, sender }
+    }
+}
+
 impl Side {
     const NEW: Self = Self {
         entered: When::NEVER,
@@ -214,6 +237,7 @@ pub(crate) struct Conn {
     pub(crate) flags: ConnFlags,
     /// From the first FIN or RST on.
     teardown: Option<Box<Teardown>>,
+    extra: Option<Box<Extra>>,
 }
 
 /// The yes-or-no facts of a connection.
@@ -253,13 +277,13 @@ pub(crate) const fn peer(role: Role) -> Role {
 }
 
 impl Conn {
-    /// A connection of which `first` is the first segment seen, sent by `sender`.
-    pub(crate) fn new(id: u64, key: Key, src_is_low: bool, sender: Role, first: &Segment) -> Self {
+    /// A connection of which the first segment seen came from `sender` at `ts`.
+    pub(crate) fn new(id: u64, key: Key, src_is_low: bool, sender: Role, ts: Timestamp) -> Self {
         Self {
             key,
             id,
-            start: first.ts,
-            last: first.ts,
+            start: ts,
+            last: ts,
             at: Moments {
                 last_syn: When::NEVER,
                 first_synack: When::NEVER,
@@ -273,6 +297,7 @@ impl Conn {
             client_is_low: src_is_low == (sender == Role::Client),
             flags: ConnFlags::default(),
             teardown: None,
+            extra: None,
         }
     }
 
@@ -305,6 +330,14 @@ impl Conn {
 
     pub(crate) fn teardown_mut(&mut self) -> &mut Teardown {
         self.teardown.get_or_insert_with(|| Box::new(Teardown::NONE))
+    }
+
+    pub(crate) fn extra(&self) -> Option<&Extra> {
+        self.extra.as_deref()
+    }
+
+    pub(crate) fn extra_mut(&mut self) -> &mut Extra {
+        self.extra.get_or_insert_default()
     }
 
     pub(crate) fn closing(&self, role: Role) -> &Closing {

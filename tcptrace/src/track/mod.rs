@@ -2,6 +2,7 @@
 //! with the input. What each rule means is in `state.rs` (the arrows) and `rules.rs` (the evidence).
 
 mod conn;
+mod icmp;
 mod report;
 mod rules;
 mod state;
@@ -13,7 +14,7 @@ pub use report::Wants;
 
 use crate::{
     event::{AnomalyReason, Event, Outcome, OutcomeCounts, Role, State},
-    segment::{Input, Segment, Timestamp},
+    segment::{IcmpError, Input, Segment, Sender, Timestamp},
 };
 use conn::{Conn, Key};
 use hashbrown::HashMap;
@@ -98,6 +99,10 @@ impl Tracker {
                 self.expire(seg.ts, sink);
                 self.segment(seg, sink);
             }
+            Input::Icmp(error) => {
+                self.expire(error.quoted.ts, sink);
+                self.icmp(error, sink);
+            }
             Input::Lost(report) => {
                 let until = self.losses.until.map_or(report.until, |known| known.max(report.until));
                 self.losses.until = Some(until);
@@ -160,6 +165,35 @@ impl Tracker {
         self.settle(slot, after, src_is_low, seg, sink);
     }
 
+    /// The network's answer to a SYN or SYN-ACK.
+    fn icmp(&mut self, error: &IcmpError, sink: &mut dyn FnMut(Event)) {
+        let quoted = &error.quoted;
+        let (key, src_is_low) = Key::of(&quoted.flow);
+        let slot = match self.table.find(&key) {
+            Some(slot) if self.table[slot].flags.ended => return,
+            Some(slot) => slot,
+            // Of a quote without control bits nobody can say what it quotes.
+            None if quoted.flags.syn() && !quoted.flags.ack() => {
+                self.make_room(quoted.ts, sink);
+                let mut conn = Conn::new(self.next_id, key, src_is_low, Role::Client, quoted.ts);
+                self.next_id += 1;
+                rules::quoted_syn(&mut conn, quoted, &mut self.out(sink));
+                self.table.insert(conn, List::Handshake)
+            }
+            None => return,
+        };
+        let mut out = Out { wants: self.config.wants, names: &self.names, losses: self.losses, sink };
+        let conn = &mut self.table[slot];
+        let sender = conn.role_of(src_is_low);
+        // The error is on its way to the sender of what it quotes.
+        if quoted.sender == Sender::There {
+            conn.note_vantage(sender, Sender::Here);
+        }
+        conn.last = conn.last.max(quoted.ts);
+        let after = icmp::error(conn, sender, error, &mut out);
+        self.settle(slot, after, src_is_low, quoted, sink);
+    }
+
     /// The first segment that is seen of a connection.
     fn begins(&mut self, key: Key, src_is_low: bool, seg: &Segment, sink: &mut dyn FnMut(Event)) {
         let (sender, guessed) = first_sender(seg);
@@ -167,10 +201,8 @@ impl Tracker {
             // An acknowledgement alone announces nothing: its connection was dropped from the table.
             return;
         }
-        while self.table.len() >= self.config.max_connections.max(1) {
-            self.evict(seg.ts, sink);
-        }
-        let mut conn = Conn::new(self.next_id, key, src_is_low, sender, seg);
+        self.make_room(seg.ts, sink);
+        let mut conn = Conn::new(self.next_id, key, src_is_low, sender, seg.ts);
         self.next_id += 1;
         conn.flags.direction_inferred = guessed;
         conn.note_vantage(sender, seg.sender);
@@ -235,7 +267,7 @@ impl Tracker {
             out.anomaly(conn, role, seg, misfit);
             return;
         }
-        let mut conn = Conn::new(self.next_id, key, src_is_low, Role::Client, seg);
+        let mut conn = Conn::new(self.next_id, key, src_is_low, Role::Client, seg.ts);
         self.next_id += 1;
         conn.flags.partial = true;
         conn.note_vantage(Role::Client, seg.sender);
@@ -299,6 +331,13 @@ impl Tracker {
         }
     }
 
+    /// One more connection will fit.
+    fn make_room(&mut self, ts: Timestamp, sink: &mut dyn FnMut(Event)) {
+        while self.table.len() >= self.config.max_connections.max(1) {
+            self.evict(ts, sink);
+        }
+    }
+
     /// Makes room: first by forgetting what was reported, then the oldest half-open connection (a flood of
     /// SYNs must not push out real ones), then the one that was quiet for longest.
     fn evict(&mut self, ts: Timestamp, sink: &mut dyn FnMut(Event)) {
@@ -317,6 +356,8 @@ fn unfinished(conn: &Conn) -> Outcome {
         Outcome::Open
     } else if conn.synacks > 0 {
         Outcome::SynackUnanswered
+    } else if conn.extra().is_some_and(|extra| extra.icmp.is_some()) {
+        Outcome::RefusedIcmp
     } else {
         Outcome::Unanswered
     }

@@ -1,15 +1,17 @@
 //! From a connection to the events that tell of it.
 
 use super::{
-    conn::{Conn, Misfit, Side, When, peer},
+    conn::{Conn, IcmpNote, Misfit, Side, When, peer},
+    icmp,
     state::Evidence,
 };
 use crate::{
     event::{
-        Address, Anomaly, ClosedBy, Common, Connection, Established, Event, HandshakeTimes, Options, Outcome,
-        ResetPhase, Role, SegmentEvent, StateTimes, Transition, Vantage, Vlans, ZeekConnState,
+        Address, Anomaly, ClosedBy, Common, Connection, Established, Event, HandshakeTimes, IcmpErrorEvent,
+        IcmpReport, Options, Outcome, ResetPhase, Role, SegmentEvent, StateTimes, Transition, Vantage, Vlans,
+        ZeekConnState,
     },
-    segment::{Flow, Segment, Timestamp},
+    segment::{Flow, IcmpError, Segment, Timestamp},
 };
 use hashbrown::HashMap;
 use std::{
@@ -32,12 +34,20 @@ pub struct Wants {
     pub connections: bool,
     /// Segments that cannot be.
     pub anomalies: bool,
+    /// ICMP errors.
+    pub icmp_errors: bool,
 }
 
 impl Wants {
     /// Everything.
-    pub const ALL: Self =
-        Self { segments: true, transitions: true, established: true, connections: true, anomalies: true };
+    pub const ALL: Self = Self {
+        segments: true,
+        transitions: true,
+        established: true,
+        connections: true,
+        anomalies: true,
+        icmp_errors: true,
+    };
 }
 
 /// What is known to be missing from the input.
@@ -154,6 +164,19 @@ impl Out<'_> {
         (self.sink)(event);
     }
 
+    /// An ICMP error that quotes a segment of `sender`.
+    pub(crate) fn icmp(&mut self, conn: &Conn, sender: Role, error: &IcmpError) {
+        if !self.wants.icmp_errors {
+            return;
+        }
+        let event = Event::IcmpError(IcmpErrorEvent {
+            common: self.common(conn, error.quoted.ts),
+            icmp: icmp_report(conn, &IcmpNote::new(error, sender)),
+            seq: error.quoted.seq.0,
+        });
+        (self.sink)(event);
+    }
+
     /// The handshake is complete.
     pub(crate) fn established(&mut self, conn: &Conn, ts: Timestamp) {
         if !self.wants.established {
@@ -230,6 +253,7 @@ fn describe(common: Common, conn: &Conn, outcome: Outcome, reset_phase: Option<R
         server_state: server.state,
         client_state_ns: StateTimes(conn.state_times(Role::Client).collect()),
         server_state_ns: StateTimes(conn.state_times(Role::Server).collect()),
+        icmp_error: conn.extra().and_then(|e| e.icmp).map(|note| icmp_report(conn, &note)),
         zeek_conn_state: zeek_conn_state(conn, outcome),
         common,
     }
@@ -326,10 +350,19 @@ fn options(o: TcpOptions) -> Options {
     }
 }
 
+fn icmp_report(conn: &Conn, note: &IcmpNote) -> IcmpReport {
+    let (ipv6, IcmpNote { from, kind, code, sender }) = (conn.key.ipv6, *note);
+    IcmpReport { from: ip(from, ipv6), kind, code, meaning: icmp::meaning(ipv6, kind, code), sender }
+}
+
 fn address((bytes, port): ([u8; 16], u16), ipv6: bool) -> Address {
+    Address { ip: ip(bytes, ipv6), port }
+}
+
+fn ip(bytes: [u8; 16], ipv6: bool) -> IpAddr {
     let v6 = Ipv6Addr::from(bytes);
-    let ip = if ipv6 { None } else { v6.to_ipv4_mapped() };
-    Address { ip: ip.map_or(IpAddr::V6(v6), IpAddr::V4), port }
+    let v4 = if ipv6 { None } else { v6.to_ipv4_mapped() };
+    v4.map_or(IpAddr::V6(v6), IpAddr::V4)
 }
 
 fn vlans([outer, inner]: [u16; 2]) -> Vlans {

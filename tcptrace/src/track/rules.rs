@@ -119,6 +119,14 @@ pub(crate) fn first_answer(conn: &mut Conn, seg: &Segment, out: &mut Out<'_>) {
     presume(conn, Role::Server, Evidence::PresumedListening, seg.ts, out);
 }
 
+/// The first thing seen is an ICMP error that quotes a SYN: there was one, at an unknown time.
+pub(crate) fn quoted_syn(conn: &mut Conn, quoted: &Segment, out: &mut Out<'_>) {
+    conn.flags.partial = true;
+    open_side(conn, Role::Client, quoted);
+    presume(conn, Role::Client, Evidence::SentSyn, quoted.ts, out);
+    presume(conn, Role::Server, Evidence::PresumedListening, quoted.ts, out);
+}
+
 /// A RST with ACK at sequence number 0 answers a segment without ACK (RFC 9293 §3.10.7.1), so a SYN.
 pub(crate) fn refuses(seg: &Segment) -> bool {
     seg.flags.rst() && seg.flags.ack() && seg.seq.0 == 0
@@ -143,7 +151,7 @@ fn open_side(conn: &mut Conn, role: Role, seg: &Segment) {
     let side = conn.side_mut(role);
     side.isn = Some(seg.seq);
     side.syn_end = Some(seg.end());
-    side.options = Some(seg.options.map(|raw| raw.parse()).unwrap_or_default());
+    side.options = seg.options.map(|raw| raw.parse());
 }
 
 /// A SYN-ACK (RFC 9293 §3.10.7.3): it must acknowledge the peer's ISN+1, or data that came with its SYN.

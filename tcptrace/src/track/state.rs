@@ -23,6 +23,8 @@ pub(crate) enum Evidence {
     OwnFinAcked,
     /// A valid RST passed, from it or towards it (§3.10.7.3, §3.10.7.4).
     Reset,
+    /// An ICMP error that quotes its SYN passed, towards it (RFC 1122 §4.2.3.9), or an error of its peer's.
+    Unreachable,
     /// It gave up, or 2 MSL are over (§3.10.8).
     TimedOut,
 }
@@ -47,6 +49,7 @@ pub(crate) const fn next(from: State, evidence: Evidence) -> Option<State> {
         (E::OwnFinAcked, S::FinWait1) => S::FinWait2,
         (E::OwnFinAcked, S::Closing) => S::TimeWait,
         (E::OwnFinAcked, S::LastAck) => S::Closed,
+        (E::Unreachable, S::Listen | S::SynSent) => S::Closed,
         (E::Reset | E::TimedOut, S::Closed) => return None,
         (E::Reset | E::TimedOut, _) => S::Closed,
         _ => return None,
@@ -91,6 +94,8 @@ mod tests {
             (S::FinWait1, E::OwnFinAcked, S::FinWait2),
             (S::Closing, E::OwnFinAcked, S::TimeWait),
             (S::LastAck, E::OwnFinAcked, S::Closed),
+            (S::Listen, E::Unreachable, S::Closed),
+            (S::SynSent, E::Unreachable, S::Closed),
         ];
         let all = [
             E::PresumedListening,
@@ -101,6 +106,7 @@ mod tests {
             E::AckedPeerFin,
             E::OwnFinAcked,
             E::Reset,
+            E::Unreachable,
             E::TimedOut,
         ];
         for from in S::ALL {

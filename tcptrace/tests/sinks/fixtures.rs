@@ -110,6 +110,7 @@ pub(crate) fn connection() -> Connection {
             (State::FinWait1, 202_000),
             (State::FinWait2, 18_891_000),
         ]),
+        icmp_error: None,
         zeek_conn_state: ZeekConnState::Sf,
         server_state_ns: StateTimes(vec![
             (State::SynReceived, 31_000),

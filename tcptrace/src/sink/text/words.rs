@@ -2,8 +2,8 @@
 
 use crate::{
     event::{
-        Anomaly, AnomalyReason, ClosedBy, Connection, Established, HandshakeTimes, Options, Outcome,
-        ResetPhase, Role, SegmentEvent, State, Stats, Transition,
+        Anomaly, AnomalyReason, ClosedBy, Connection, Established, HandshakeTimes, IcmpReport, Options,
+        Outcome, ResetPhase, Role, SegmentEvent, State, Stats, Transition,
     },
     sink::units::{Bytes, Count, Millis, Nanos},
 };
@@ -106,6 +106,12 @@ pub(super) fn connection(event: &Connection, details: &mut Details<'_>) -> fmt::
             details.add(format_args!("by {}", event.reset_by.map_or("a RST", role)))?;
             retries(event, details)?;
         }
+        Outcome::RefusedIcmp => {
+            if let Some(icmp) = &event.icmp_error {
+                details.add(format_args!("{}", Icmp(icmp)))?;
+            }
+            retries(event, details)?;
+        }
         Outcome::Unanswered => {
             let syns = Count(u64::from(event.syn_retransmits) + 1, "SYN", "SYNs");
             details.add(format_args!("no answer to {syns} in {}", waited(event)))?;
@@ -142,6 +148,17 @@ pub(super) fn connection(event: &Connection, details: &mut Details<'_>) -> fmt::
         details.add(format_args!("client and server are a guess"))?;
     }
     Ok(())
+}
+
+/// `host unreachable, says 192.0.2.1 (ICMP type 3, code 1)`
+pub(super) struct Icmp<'a>(pub(super) &'a IcmpReport);
+
+impl fmt::Display for Icmp<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(IcmpReport { from, kind, code, meaning, .. }) = self;
+        let version = if from.is_ipv6() { "v6" } else { "" };
+        write!(f, "{meaning}, says {from} (ICMP{version} type {kind}, code {code})")
+    }
 }
 
 /// From the first segment to the decision that nothing comes.

@@ -1,0 +1,84 @@
+//! ICMP errors in answer to a SYN or SYN-ACK (RFC 1122 §4.2.3.9, RFC 5927, RFC 5461).
+
+use super::{
+    conn::{Conn, IcmpNote, peer},
+    report::Out,
+    rules::After,
+    state::Evidence,
+};
+use crate::{
+    event::{Outcome, Role, Vantage},
+    segment::IcmpError,
+};
+
+/// What the receiver of an error makes of it while its SYN is unanswered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Severity {
+    /// Every stack gives up at once.
+    Hard,
+    /// Linux gives up; others try again, as the network may recover (RFC 5461 §4).
+    Soft,
+}
+
+/// How Linux grades the codes (`icmp_err_convert` in net/ipv4/icmp.c, `tab_unreach` in net/ipv6/icmp.c: `fatal`).
+pub(crate) const fn severity(ipv6: bool, kind: u8, code: u8) -> Severity {
+    match (ipv6, kind, code) {
+        (false, 3, 2 | 3 | 6..=10 | 13..=15) | (true, 1, 1 | 4..=6) => Severity::Hard,
+        _ => Severity::Soft,
+    }
+}
+
+/// Type and code in words (RFC 792, RFC 1812 §5.2.7.1, RFC 4443 §3).
+pub(crate) const fn meaning(ipv6: bool, kind: u8, code: u8) -> &'static str {
+    match (ipv6, kind, code) {
+        (false, 3, 0) => "network unreachable",
+        (false, 3, 1) => "host unreachable",
+        (false, 3, 2) => "protocol unreachable",
+        (false, 3, 3) | (true, 1, 4) => "port unreachable",
+        (false, 3, 5) => "source route failed",
+        (false, 3, 6) => "network unknown",
+        (false, 3, 7) => "host unknown",
+        (false, 3, 8) => "source host isolated",
+        (false, 3, 9) => "network administratively prohibited",
+        (false, 3, 10) => "host administratively prohibited",
+        (false, 3, 11) => "network unreachable for this type of service",
+        (false, 3, 12) => "host unreachable for this type of service",
+        (false, 3, 13) | (true, 1, 1) => "administratively prohibited",
+        (false, 3, 14) => "host precedence violation",
+        (false, 3, 15) => "precedence cutoff in effect",
+        (true, 1, 0) => "no route to destination",
+        (true, 1, 2) => "beyond scope of source address",
+        (true, 1, 3) => "address unreachable",
+        (true, 1, 5) => "source address failed policy",
+        (true, 1, 6) => "reject route to destination",
+        (false, 3, _) | (true, 1, _) => "destination unreachable",
+        (false, 11, 1) | (true, 3, 1) => "fragment reassembly time exceeded",
+        (false, 11, _) => "time to live exceeded",
+        (true, 3, _) => "hop limit exceeded",
+        (false, 12, _) | (true, 4, _) => "parameter problem",
+        _ => "unknown error",
+    }
+}
+
+/// An error for a connection in the table; `sender` sent what it quotes.
+pub(crate) fn error(conn: &mut Conn, sender: Role, error: &IcmpError, out: &mut Out<'_>) -> After {
+    out.icmp(conn, sender, error);
+    // The quote must be of a segment that was sent (RFC 5927 §4.1), and only an unanswered one can be refused.
+    if conn.side(sender).isn != Some(error.quoted.seq) || conn.is_open() {
+        return After::Goes;
+    }
+    conn.extra_mut().icmp = Some(IcmpNote::new(error, sender));
+    if sender != Role::Client || conn.synacks > 0 {
+        return After::Goes;
+    }
+    let hard = severity(conn.key.ipv6, error.kind, error.code) == Severity::Hard;
+    // The sender of the SYN is this host's own stack, and in SYN-SENT that gives up on any of them
+    // (net/ipv4/tcp_ipv4.c, tcp_v4_err; net/ipv6/tcp_ipv6.c, tcp_v6_err).
+    if !hard && conn.vantage != Some(Vantage::Client) {
+        return After::Goes;
+    }
+    let ts = error.quoted.ts;
+    out.transition(conn, sender, Evidence::Unreachable, ts, false);
+    out.transition(conn, peer(sender), Evidence::Unreachable, ts, false);
+    After::Ends(Outcome::RefusedIcmp, None)
+}
