@@ -594,6 +594,7 @@ pub struct IcmpErrorEvent {
     #[serde(flatten)]
     pub common: Common,
     /// What it says.
+    #[serde(flatten)]
     pub icmp: IcmpReport,
     /// The quoted sequence number, raw.
     pub seq: u32,
