@@ -196,7 +196,7 @@ fn synack(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) -> Resu
 
 /// The SYN-ACK was sent again although its acknowledgement had passed us: unless the two crossed on their way, that
 /// was lost between us and the server, or the server did not take it (a full accept queue drops it:
-/// net/ipv4/tcp_ipv4.c, tcp_v4_syn_recv_sock).
+/// `tcp_v4_syn_recv_sock` in `net/ipv4/tcp_ipv4.c`).
 fn synack_again(conn: &mut Conn, ts: Timestamp) {
     // What the SYN needed to the server and its answer back.
     let there_and_back = match (conn.at.last_syn.get(), conn.at.first_synack.get()) {

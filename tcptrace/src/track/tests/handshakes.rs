@@ -23,8 +23,8 @@ fn a_blind_syn_does_not_end_a_connection() {
     assert_eq!(outcomes(&r), [(1, Outcome::Closed), (2, Outcome::Unanswered)]);
     assert_eq!(r.connections()[0].client_bytes, Some(100));
     // Every guess is one, and the connection outlives them all.
-    let many: String = (0..20).map(|n| format!("{} C S {}\n", 40 + n, 9000 + n * 70_000)).collect();
-    let r = opened(&many).feed("90 S F. 5001 1001").finish("100");
+    let many: Vec<_> = (0..20).map(|n| format!("{} C S {}", 40 + n, 9000 + n * 70_000)).collect();
+    let r = opened(&many.join("\n")).feed("90 S F. 5001 1001").finish("100");
     assert_eq!((r.anomalies().len(), r.connections().len()), (20, 21));
     let open = r.connections().into_iter().find(|c| c.common.id == 1).expect("it is reported");
     assert_eq!((open.outcome, open.server_fins), (Outcome::Open, 1));
@@ -87,8 +87,8 @@ fn a_synack_again_after_the_acknowledgement() {
 #[test]
 fn the_spacing_of_syns() {
     let spaced = |times: &str| {
-        let script: String = times.split(' ').map(|at| format!("{at} C S 1000\n")).collect();
-        let r = run(&script).tick("200000");
+        let script: Vec<_> = times.split(' ').map(|at| format!("{at} C S 1000")).collect();
+        let r = run(&script.join("\n")).tick("200000");
         (r.only().syn_intervals_ns.len(), r.only().syn_backoff)
     };
     assert_eq!(spaced("0"), (0, None));
