@@ -10,6 +10,7 @@ mod loss;
 mod netns;
 mod oracle;
 mod robust;
+mod scenes;
 #[path = "../common/schema.rs"]
 mod schema;
 mod textbook;

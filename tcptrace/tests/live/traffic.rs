@@ -88,6 +88,27 @@ impl Kind {
         Self::Bulk,
     ];
 
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::ClientCloses => "ClientCloses",
+            Self::ServerCloses => "ServerCloses",
+            Self::ThreeSegmentClose => "ThreeSegmentClose",
+            Self::Silent => "Silent",
+            Self::HalfClose => "HalfClose",
+            Self::SimultaneousClose => "SimultaneousClose",
+            Self::SimultaneousOpen => "SimultaneousOpen",
+            Self::ResetByClient => "ResetByClient",
+            Self::ResetByServer => "ResetByServer",
+            Self::ResetWhenClosing => "ResetWhenClosing",
+            Self::Refused => "Refused",
+            Self::Unanswered => "Unanswered",
+            Self::SynRetry => "SynRetry",
+            Self::SynAckRetry => "SynAckRetry",
+            Self::ThirdSegmentCarriesData => "ThirdSegmentCarriesData",
+            Self::Bulk => "Bulk",
+        }
+    }
+
     /// Needs a firewall that loses segments (`loss::lose_segments`).
     pub(crate) fn needs_loss(self) -> bool {
         Loss::of(self) != Loss::Nothing
@@ -109,17 +130,16 @@ impl fmt::Display for Flow {
 
 /// One connection of this kind, from its first segment to its last but for retransmissions.
 pub(crate) fn drive(kind: Kind, from: &Host, to: &Host, family: Family) -> Flow {
-    let client = from.ns.enter(|| bound(SocketAddr::new(from.ip(family), 0)));
-    let server = SocketAddr::new(to.ip(family), Loss::of(kind).port());
-    let flow = Flow { client: local_address(&client), server };
+    let flow = Loss::of(kind).flow(from, to, family);
+    let client = from.ns.enter(|| bound(flow.client));
     match kind {
         Kind::Refused => {
-            assert_eq!(connect(&client, &server), Err(Errno::CONNREFUSED), "{flow}");
+            assert_eq!(connect(&client, &flow.server), Err(Errno::CONNREFUSED), "{flow}");
             return flow;
         }
         Kind::Unanswered => {
             sockopt::set_socket_timeout(&client, Timeout::Send, Some(PATIENCE)).expect("a socket");
-            assert_eq!(connect(&client, &server), Err(Errno::INPROGRESS), "{flow}");
+            assert_eq!(connect(&client, &flow.server), Err(Errno::INPROGRESS), "{flow}");
             return flow;
         }
         Kind::ThirdSegmentCarriesData => {
@@ -181,7 +201,7 @@ fn talk(kind: Kind, client: &mut TcpStream, server: &mut TcpStream) {
 }
 
 /// `n` octets from one to the other, all of them read; from a thread, for they may not fit the buffers.
-fn send(from: &mut TcpStream, to: &mut TcpStream, n: usize) {
+pub(crate) fn send(from: &mut TcpStream, to: &mut TcpStream, n: usize) {
     thread::scope(|scope| {
         scope.spawn(|| from.write_all(&vec![b'x'; n]).expect("the peer reads"));
         to.read_exact(&mut vec![0; n]).expect("the peer writes");
@@ -224,7 +244,7 @@ fn close(kind: Kind, client: TcpStream, server: TcpStream) {
 }
 
 /// The close of four segments.
-fn in_turn(first: &TcpStream, second: TcpStream) {
+pub(crate) fn in_turn(first: &TcpStream, second: TcpStream) {
     end(first);
     read_to_end(&second);
     acknowledge_now(&second);
@@ -232,11 +252,11 @@ fn in_turn(first: &TcpStream, second: TcpStream) {
     read_to_end(first);
 }
 
-fn end(stream: &TcpStream) {
+pub(crate) fn end(stream: &TcpStream) {
     stream.shutdown(Shutdown::Write).expect("it is open");
 }
 
-fn read_to_end(mut stream: &TcpStream) {
+pub(crate) fn read_to_end(mut stream: &TcpStream) {
     let mut rest = Vec::new();
     stream.read_to_end(&mut rest).expect("the peer closes");
     assert_eq!(rest.len(), 0, "nothing else was sent");
@@ -244,12 +264,12 @@ fn read_to_end(mut stream: &TcpStream) {
 
 /// The kernel may keep back the acknowledgement of a FIN, to merge it with data or with its own FIN. Asking for
 /// quick ones sends it (`net/ipv4/tcp.c`, `__tcp_sock_set_quickack`).
-fn acknowledge_now(stream: &TcpStream) {
+pub(crate) fn acknowledge_now(stream: &TcpStream) {
     sockopt::set_tcp_quickack(stream, true).expect("a TCP socket");
 }
 
 /// Closing without lingering is a RST.
-fn reset(from: TcpStream, mut to: &TcpStream) {
+pub(crate) fn reset(from: TcpStream, mut to: &TcpStream) {
     sockopt::set_socket_linger(&from, Some(Duration::ZERO)).expect("a socket");
     drop(from);
     let error = to.read(&mut [0]).expect_err("it was reset");
@@ -260,6 +280,8 @@ fn reset(from: TcpStream, mut to: &TcpStream) {
 pub(crate) fn bound(address: SocketAddr) -> OwnedFd {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None).expect("a TCP socket");
+    // Ports come round while an earlier connection on them still waits out its TIME-WAIT.
+    sockopt::set_socket_reuseaddr(&socket, true).expect("a socket");
     bind(&socket, &address).unwrap_or_else(|error| panic!("cannot bind to {address}: {error}"));
     for timeout in [Timeout::Send, Timeout::Recv] {
         sockopt::set_socket_timeout(&socket, timeout, Some(DEADLINE)).expect("a socket");
@@ -280,7 +302,7 @@ pub(crate) fn listener(host: &Host, address: SocketAddr, backlog: i32) -> TcpLis
 }
 
 /// Reads and writes that fail rather than hang.
-fn impatient(socket: OwnedFd) -> TcpStream {
+pub(crate) fn impatient(socket: OwnedFd) -> TcpStream {
     let stream = TcpStream::from(socket);
     stream.set_read_timeout(Some(DEADLINE)).expect("a socket");
     stream.set_write_timeout(Some(DEADLINE)).expect("a socket");

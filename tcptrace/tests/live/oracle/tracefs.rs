@@ -15,6 +15,8 @@ use std::{
 pub(crate) struct Change {
     pub(crate) local: SocketAddr,
     pub(crate) remote: SocketAddr,
+    /// Nanoseconds of `CLOCK_MONOTONIC`, cut to whole microseconds.
+    pub(crate) at: i64,
     /// As the kernel spells them, without `TCP_`.
     pub(crate) from: String,
     pub(crate) to: String,
@@ -35,7 +37,9 @@ impl Recording {
             Self { instance: root.join(format!("instances/tcptrace-test-{}", process::id())), mounted };
         fs::create_dir(&recording.instance).expect("root may make an instance of tracefs");
         let event = "events/sock/inet_sock_set_state";
-        recording.write("buffer_size_kb", "4096");
+        recording.write("buffer_size_kb", "16384");
+        // The clock of the kernel programs (bpf_ktime_get_ns).
+        recording.write("trace_clock", "mono");
         let range = |port: &str| format!("({port} >= {} && {port} <= {})", ports.start(), ports.end());
         recording.write(
             &format!("{event}/filter"),
@@ -91,8 +95,8 @@ fn tracefs() -> (PathBuf, Option<PathBuf>) {
     (place.clone(), Some(place))
 }
 
-/// `... inet_sock_set_state: family=AF_INET protocol=IPPROTO_TCP sport=4001 dport=38836 saddr=127.0.0.1
-/// daddr=127.0.0.1 saddrv6=::ffff:127.0.0.1 daddrv6=::ffff:127.0.0.1 oldstate=TCP_LISTEN newstate=TCP_SYN_RECV`
+/// `<idle>-0 [001] ..s3. 12345.678901: inet_sock_set_state: family=AF_INET protocol=IPPROTO_TCP sport=4001
+/// dport=38836 saddr=127.0.0.1 daddr=127.0.0.1 saddrv6=::ffff:127.0.0.1 daddrv6=::ffff:127.0.0.1 oldstate=TCP_LISTEN newstate=TCP_SYN_RECV`
 fn change(line: &str) -> Change {
     let field = |name: &str| {
         line.split_whitespace()
@@ -109,11 +113,20 @@ fn change(line: &str) -> Change {
     };
     let state = |name: &str| field(name).trim_start_matches("TCP_").to_owned();
     Change {
+        at: stamp(line).unwrap_or_else(|| panic!("a time is in {line}")),
         local: address(saddr, "sport"),
         remote: address(daddr, "dport"),
         from: state("oldstate"),
         to: state("newstate"),
     }
+}
+
+/// The last word before the event's name, in seconds with six decimals.
+fn stamp(line: &str) -> Option<i64> {
+    let (before, _) = line.split_once(": inet_sock_set_state: ")?;
+    let (seconds, micros) = before.split_whitespace().last()?.split_once('.')?;
+    assert_eq!(micros.len(), 6, "microseconds in {line}");
+    Some((seconds.parse::<i64>().ok()? * 1_000_000 + micros.parse::<i64>().ok()?) * 1000)
 }
 
 /// The changes once there are so many that fit.
