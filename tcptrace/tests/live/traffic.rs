@@ -6,9 +6,9 @@ use crate::{
     loss::{Loss, wait_for_loss},
 };
 use rustix::{
-    io::Errno,
+    io::{self as system, Errno, retry_on_intr},
     net::{
-        AddressFamily, SocketFlags, SocketType, bind, connect, listen, socket_with,
+        AddressFamily, SocketFlags, SocketType, bind, listen, socket_with,
         sockopt::{self, Timeout},
     },
 };
@@ -268,12 +268,27 @@ pub(crate) fn acknowledge_now(stream: &TcpStream) {
     sockopt::set_tcp_quickack(stream, true).expect("a TCP socket");
 }
 
+/// Connects; goes on where it was if the process was stopped meanwhile (signal(7): with a time-out the kernel does not).
+pub(crate) fn connect(socket: impl AsFd, to: &SocketAddr) -> system::Result<()> {
+    retry_on_intr(|| rustix::net::connect(&socket, to))
+}
+
+/// Why nothing can be read.
+pub(crate) fn failure(mut stream: &TcpStream) -> ErrorKind {
+    loop {
+        match stream.read(&mut [0]) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return error.kind(),
+            Ok(n) => panic!("{n} octets of none"),
+        }
+    }
+}
+
 /// Closing without lingering is a RST.
-pub(crate) fn reset(from: TcpStream, mut to: &TcpStream) {
+pub(crate) fn reset(from: TcpStream, to: &TcpStream) {
     sockopt::set_socket_linger(&from, Some(Duration::ZERO)).expect("a socket");
     drop(from);
-    let error = to.read(&mut [0]).expect_err("it was reset");
-    assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+    assert_eq!(failure(to), ErrorKind::ConnectionReset);
 }
 
 /// A socket of the calling thread's namespace, so that its port is known before the first segment.

@@ -54,7 +54,12 @@ pub(crate) fn compare(driven: &[Driven], events: &[Value], changes: &[Change], o
         }
         let seen = ours.seen.get(&driven.flow).map_or(&[][..], Vec::as_slice);
         for &(of_kernel, of_ours) in &verdict.pairs {
-            let pair = Pair { step: o[of_ours], kernel: k_at[of_kernel], ours: o_at[of_ours] };
+            let pair = Pair {
+                step: o[of_ours],
+                kernel: k_at[of_kernel],
+                ours: o_at[of_ours],
+                since: of_ours.checked_sub(1).map_or(i64::MIN, |before| o_at[before]),
+            };
             row.2.add(name, driven.local_is_client, &pair, seen, offset.moved());
         }
         let way = path(k);

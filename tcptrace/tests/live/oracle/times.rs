@@ -121,7 +121,7 @@ pub(crate) const TIME_RULES: [TimeRule; 8] = [
                  one that its host lost; the RST or the acknowledgement comes from elsewhere",
         side: Side::Before,
         covers: |c| match c.kind {
-            "Orphan" | "OrphanGetsData" => c.is_client && c.from == "FIN_WAIT_2",
+            "Orphan" | "OrphanGetsData" | "ZeroWindowClose" => c.is_client && c.from == "FIN_WAIT_2",
             "ServerForgets" => !c.is_client && c.to == "CLOSED",
             "ClientForgets" | "ClientCrashes" => c.is_client && c.from == "ESTABLISHED" && c.to == "CLOSED",
             _ => false,
@@ -135,6 +135,8 @@ pub(crate) struct Pair<'a> {
     pub(crate) step: Step<'a>,
     pub(crate) kernel: i64,
     pub(crate) ours: i64,
+    /// Our step before this one.
+    pub(crate) since: i64,
 }
 
 /// What came of it.
@@ -148,9 +150,14 @@ pub(crate) struct Times {
     pub(crate) wrong: Vec<String>,
 }
 
+/// What came in since the endpoint's last step, up to the evidence of this one: one of them is its cause. More than one
+/// where the peer had to send it again.
+fn causes<'a>(pair: &'a Pair<'_>, seen: &'a [Seen]) -> impl Iterator<Item = i64> + 'a {
+    seen.iter().filter(|s| s.incoming && (pair.since..=pair.ours).contains(&s.at)).map(|s| s.at)
+}
+
 /// The order that cause and effect have: where the kernel's change must lie, or is not known to.
 fn bounds(pair: &Pair<'_>, seen: &[Seen]) -> (Option<i64>, Option<i64>) {
-    let last_in = || seen.iter().filter(|s| s.incoming && s.at <= pair.ours).map(|s| s.at).max();
     let evidence = seen.iter().find(|s| s.at == pair.ours);
     match (evidence, pair.step.to) {
         // Nothing but our clock told us.
@@ -161,8 +168,8 @@ fn bounds(pair: &Pair<'_>, seen: &[Seen]) -> (Option<i64>, Option<i64>) {
         (Some(_), "SYN_SENT" | "FIN_WAIT_1" | "LAST_ACK") => (None, Some(pair.ours)),
         // An answer: the peer's segment changes the state, which may be before or after the answer is sent
         // (net/ipv4/tcp_input.c, tcp_fin).
-        (Some(_), "CLOSING" | "TIME_WAIT" | "CLOSED") => (last_in(), None),
-        (Some(_), _) => (last_in(), Some(pair.ours)),
+        (Some(_), "CLOSING" | "TIME_WAIT" | "CLOSED") => (causes(pair, seen).min(), None),
+        (Some(_), _) => (causes(pair, seen).min(), Some(pair.ours)),
     }
 }
 
@@ -186,7 +193,8 @@ impl Times {
             Side::After => difference >= -slack,
             Side::Either => true,
         });
-        let distance = low.map_or(difference.abs(), |low| difference.abs().min((pair.kernel - low).abs()));
+        let from_hooks = causes(pair, seen).map(|at| (pair.kernel - at).abs());
+        let distance = from_hooks.fold(difference.abs(), i64::min);
         let wrong = match rule {
             Some(_) => !on_its_side,
             None => too_early || too_late || distance > FAR_NS,
@@ -295,7 +303,7 @@ fn a_clock_that_is_wrong_by_a_millisecond_is_noticed() {
         let mut times = Times::default();
         for (from, to, kernel, ours) in steps {
             let seen = seen.map(|it| Seen { at: it.at + wrong_by, ..it });
-            let pair = Pair { step: Step { from, to }, kernel, ours: ours + wrong_by };
+            let pair = Pair { step: Step { from, to }, kernel, ours: ours + wrong_by, since: wrong_by };
             times.add("", true, &pair, &seen, 0);
         }
         times

@@ -10,9 +10,9 @@ mod options;
 use crate::{
     lab::{Family, Host, Lab, eventually},
     loss::Loss,
-    traffic::{Flow, bound, impatient, listener},
+    traffic::{Flow, bound, connect, impatient, listener},
 };
-use rustix::{io::Errno, net::connect};
+use rustix::io::Errno;
 use std::{
     fs,
     net::{TcpListener, TcpStream},

@@ -10,6 +10,7 @@ use nix::{
 };
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
+    io::retry_on_intr,
     net::{connect_unspec, sockopt},
 };
 use std::{
@@ -82,5 +83,5 @@ pub(super) fn wait_for_fin_wait_2(stream: &TcpStream) {
 pub(super) fn wait_for_fin(stream: &TcpStream) {
     let mut fds = [PollFd::new(stream, PollFlags::RDHUP)];
     let timeout = Timespec::try_from(DEADLINE).expect("not that long");
-    assert_eq!(poll(&mut fds, Some(&timeout)), Ok(1), "the peer closes");
+    assert_eq!(retry_on_intr(|| poll(&mut fds, Some(&timeout))), Ok(1), "the peer closes");
 }
