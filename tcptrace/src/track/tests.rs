@@ -1,6 +1,8 @@
 //! The tracker, case by case; `script.rs` has the language.
 
 mod handshakes;
+mod model;
+mod properties;
 mod script;
 
 use super::{Config, Wants};
