@@ -1,5 +1,6 @@
 //! The tracker, case by case; `script.rs` has the language.
 
+mod grid;
 mod handshakes;
 mod model;
 mod properties;
