@@ -81,8 +81,8 @@ impl Life {
         assert_eq!(it.from, side.state, "a transition is missing: {it:?}");
         assert!(is_arrow(it.from, it.to), "no such arrow: {it:?}");
         if self.ended {
-            // What is left after the report is 2 MSL running out.
-            assert_eq!((it.from, it.to, it.inferred), (State::TimeWait, State::Closed, true), "{it:?}");
+            // What is left after the report is the end of TIME-WAIT.
+            assert_eq!((it.from, it.to), (State::TimeWait, State::Closed), "{it:?}");
         }
         let spent = side.entered.map(|entered| it.common.ts.since(entered));
         assert_eq!(it.since_previous_ns, spent.filter(|_| it.since_previous_ns.is_some()), "{it:?}");

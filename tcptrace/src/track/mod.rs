@@ -150,8 +150,7 @@ impl Tracker {
                 return;
             }
             if !opens || is_late_copy(&self.table[slot], src_is_low, seg) {
-                let conn = &self.table[slot];
-                self.out(sink).segment(conn, conn.role_of(src_is_low), seg);
+                self.after_the_end(slot, src_is_low, seg, sink);
                 return;
             }
             self.forget(slot, seg.ts, sink);
@@ -172,6 +171,17 @@ impl Tracker {
             conn.last = last;
         }
         self.settle(slot, after, src_is_low, seg, sink);
+    }
+
+    /// A late segment of a connection that was reported. Of TIME-WAIT a valid RST is the end (RFC 1337).
+    fn after_the_end(&mut self, slot: u32, src_is_low: bool, seg: &Segment, sink: &mut dyn FnMut(Event)) {
+        let mut out = Out { wants: self.config.wants, names: &self.names, losses: self.losses, sink };
+        let conn = &mut self.table[slot];
+        let role = conn.role_of(src_is_low);
+        out.segment(conn, role, seg);
+        if seg.flags.rst() {
+            rules::rst_after_the_end(conn, role, seg, &mut out);
+        }
     }
 
     /// The network's answer to a SYN or SYN-ACK.
@@ -425,10 +435,11 @@ fn first_sender(seg: &Segment) -> (Role, bool) {
     (if seg.flow.src_port < seg.flow.dst_port { Role::Server } else { Role::Client }, true)
 }
 
-/// A SYN that the network delivered again after the connection it opened was over. After a refusal it is a
-/// new try: some stacks retry with the same ISN.
+/// A SYN that the network delivered again after the connection it opened was over. After a refusal it can be a
+/// new try, as some stacks make it with the same ISN, but not at once: half a second later (Windows' `TcpInitialRtt`).
 fn is_late_copy(conn: &Conn, src_is_low: bool, seg: &Segment) -> bool {
+    const TRY_AGAIN_NS: u64 = 300_000_000;
     let role = conn.role_of(src_is_low);
     let known = conn.side(role).isn == Some(seg.seq) || conn.is_answered_by_now(role, seg);
-    conn.flags.established && known
+    known && (conn.flags.established || seg.ts.since(conn.last) < TRY_AGAIN_NS)
 }

@@ -325,14 +325,16 @@ fn fin(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) {
     conn.closing_mut(role).fin_end = Some(seg.end());
     let answered = conn.closing(peer(role)).fin_acked;
     let went_on = went_on(conn, role, seg);
+    // It had numbered its FIN when it acknowledged the peer's: this is that FIN again, the first was lost before us.
+    let crossed = conn.closing(role).sent_at_peer_fin == Some(seg.end());
     let teardown = conn.teardown_mut();
     if teardown.first_fin_by.is_none() {
         teardown.first_fin_by = Some(role);
         teardown.first_fin.set(seg.ts);
     } else {
         teardown.second_fin.set(seg.ts);
-        conn.flags.simultaneous_close = !answered;
-        conn.flags.half_closed = answered && went_on;
+        conn.flags.simultaneous_close = !answered || crossed;
+        conn.flags.half_closed = answered && went_on && !crossed;
     }
     out.transition(conn, role, Evidence::SentFin, seg.ts, false);
     // Reordering can show the acknowledgement before the FIN.
@@ -401,6 +403,16 @@ pub(crate) fn acknowledges_syn(conn: &Conn, role: Role, seg: &Segment) -> bool {
         && end.is_some_and(|end| end.at_or_after(seg.ack))
 }
 
+/// A RST while one side is in TIME-WAIT, which ends that if the other would believe it (RFC 1337 §2: Linux does so unless
+/// `net.ipv4.tcp_rfc1337` is set).
+pub(crate) fn rst_after_the_end(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) {
+    if conn.is_open() && rst_when_open(conn, role, seg).is_ok() {
+        for role in [role, peer(role)] {
+            out.transition(conn, role, Evidence::Reset, seg.ts, false);
+        }
+    }
+}
+
 /// Refused by the server, or given up by the client.
 fn rst_in_handshake(conn: &Conn, role: Role, seg: &Segment) -> Result<Outcome, Misfit> {
     let (own, other) = (conn.side(role), conn.side(peer(role)));
@@ -423,9 +435,10 @@ fn rst_when_open(conn: &Conn, role: Role, seg: &Segment) -> Result<(Outcome, Opt
         (Some(acked), _) => Some(acked),
         (None, first) => first,
     };
-    // A RST one before the end is taken after a FIN (net/ipv4/tcp_input.c, tcp_reset_check).
     let (own_end, other_end) = (conn.closing(role), conn.closing(peer(role)));
-    let at_fin = own_end.fin_end.is_some_and(|end| seg.seq.plus(1) == end);
+    // One before the end is taken after a FIN, but not in TIME-WAIT (net/ipv4/tcp_input.c, tcp_reset_check).
+    let at_fin = own_end.fin_end.is_some_and(|end| seg.seq.plus(1) == end)
+        && matches!(other.state, State::CloseWait | State::LastAck | State::Closing);
     if near.is_some_and(|near| near.after(seg.seq)) && !at_fin {
         return Err((Reason::RstOutOfWindow, near.map(|s| s.0)));
     }
