@@ -2,6 +2,8 @@
 //! real sockets as the traffic. Needs root and the commands `ip` and `nft`; fails without them.
 
 mod capture;
+mod frames;
+mod handmade;
 mod lab;
 mod lifecycles;
 mod load;

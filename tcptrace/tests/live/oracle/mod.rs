@@ -4,9 +4,9 @@
 
 mod compare;
 mod kinds;
-mod rules;
+pub(crate) mod rules;
 mod times;
-mod tracefs;
+pub(crate) mod tracefs;
 
 use crate::{
     lab::{Family, Lab},
@@ -138,7 +138,7 @@ fn check_counters(lab: &Lab, driven: &[Driven]) {
 }
 
 /// A socket's last change is to CLOSE; one that never was has none.
-fn all_closed(sockets: &[(SocketAddr, SocketAddr)], changes: &[Change]) -> Result<(), String> {
+pub(crate) fn all_closed(sockets: &[(SocketAddr, SocketAddr)], changes: &[Change]) -> Result<(), String> {
     let mut last: HashMap<_, _> = HashMap::new();
     for change in changes {
         last.insert((change.local, change.remote), change.to.as_str());

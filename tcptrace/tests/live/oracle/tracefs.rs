@@ -8,6 +8,7 @@ use std::{
     ops::RangeInclusive,
     path::{Path, PathBuf},
     process::{self, Command},
+    sync::atomic::{AtomicU32, Ordering},
 };
 
 /// One change of a socket's state, as the tracepoint says it.
@@ -32,9 +33,10 @@ pub(crate) struct Recording {
 impl Recording {
     /// Starts to record the sockets of servers on these ports and of their clients.
     pub(crate) fn start(ports: &RangeInclusive<u16>) -> Self {
-        let (root, mounted) = tracefs();
-        let recording =
-            Self { instance: root.join(format!("instances/tcptrace-test-{}", process::id())), mounted };
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("tcptrace-test-{}-{}", process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let (root, mounted) = tracefs(&name);
+        let recording = Self { instance: root.join("instances").join(name), mounted };
         fs::create_dir(&recording.instance).expect("root may make an instance of tracefs");
         let event = "events/sock/inet_sock_set_state";
         recording.write("buffer_size_kb", "16384");
@@ -80,14 +82,14 @@ impl Drop for Recording {
 }
 
 /// Where tracefs is, mounted at a place of our own if it is nowhere.
-fn tracefs() -> (PathBuf, Option<PathBuf>) {
+fn tracefs(name: &str) -> (PathBuf, Option<PathBuf>) {
     for place in ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"] {
         let place = Path::new(place);
         if place.join("instances").is_dir() {
             return (place.to_owned(), None);
         }
     }
-    let place = std::env::temp_dir().join(format!("tcptrace-test-tracefs-{}", process::id()));
+    let place = std::env::temp_dir().join(format!("{name}-tracefs"));
     fs::create_dir(&place).expect("a directory can be made");
     let status =
         Command::new("mount").args(["-t", "tracefs", "none"]).arg(&place).status().expect("mount runs");
