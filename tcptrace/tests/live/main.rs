@@ -12,6 +12,7 @@ mod loss;
 mod netns;
 mod oracle;
 mod robust;
+mod routed;
 mod scenes;
 #[path = "../common/schema.rs"]
 mod schema;
