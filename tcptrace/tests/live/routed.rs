@@ -9,9 +9,10 @@ use crate::{
 #[test]
 fn a_connection_through_a_router_is_seen_by_it_and_by_both_ends() {
     let lab = Routed::new();
-    let traces = [&lab.client, &lab.router, &lab.server].map(|host| Trace::all_events(host, &[]));
+    let hosts = [(&lab.client, "client"), (&lab.router, "middle"), (&lab.server, "server")];
+    let traces = hosts.map(|(host, vantage)| (Trace::all_events(host, &[]), vantage));
     let flows = Family::BOTH.map(|family| drive(Kind::ClientCloses, &lab.client, &lab.server, family));
-    for trace in traces {
+    for (trace, vantage) in traces {
         trace.wait_for_connections(flows.len());
         let events = trace.stop().events();
         for flow in flows {
@@ -19,6 +20,7 @@ fn a_connection_through_a_router_is_seen_by_it_and_by_both_ends() {
                 of_kind(&events, "connection").filter(|event| flow_of(event) == flow).collect();
             assert_eq!(mine.len(), 1, "{flow}: {mine:#?}");
             assert_eq!(mine[0]["outcome"], "closed", "{flow}: {:#}", mine[0]);
+            assert_eq!(mine[0]["vantage"], vantage, "{flow}: {:#}", mine[0]);
         }
     }
 }
