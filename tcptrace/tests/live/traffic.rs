@@ -18,7 +18,7 @@ use std::{
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     os::fd::{AsFd, OwnedFd},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// Octets of a request and its answer.
@@ -138,8 +138,7 @@ pub(crate) fn drive(kind: Kind, from: &Host, to: &Host, family: Family) -> Flow 
             return flow;
         }
         Kind::Unanswered => {
-            sockopt::set_socket_timeout(&client, Timeout::Send, Some(PATIENCE)).expect("a socket");
-            assert_eq!(connect(&client, &flow.server), Err(Errno::INPROGRESS), "{flow}");
+            try_in_vain(&client, flow);
             return flow;
         }
         Kind::ThirdSegmentCarriesData => {
@@ -271,6 +270,21 @@ pub(crate) fn acknowledge_now(stream: &TcpStream) {
 /// Connects; goes on where it was if the process was stopped meanwhile (signal(7): with a time-out the kernel does not).
 pub(crate) fn connect(socket: impl AsFd, to: &SocketAddr) -> system::Result<()> {
     retry_on_intr(|| rustix::net::connect(&socket, to))
+}
+
+/// Connects to where nobody answers, for as long as the patience lasts, stopped meanwhile or not.
+fn try_in_vain(client: &OwnedFd, flow: Flow) {
+    let start = Instant::now();
+    loop {
+        let left = PATIENCE.saturating_sub(start.elapsed()).max(Duration::from_millis(1));
+        sockopt::set_socket_timeout(client, Timeout::Send, Some(left)).expect("a socket");
+        match rustix::net::connect(client, &flow.server) {
+            // The second is what the kernel says where it was called before.
+            Err(Errno::INPROGRESS | Errno::ALREADY) => return,
+            Err(Errno::INTR) => {}
+            other => panic!("{flow}: {other:?}"),
+        }
+    }
 }
 
 /// Why nothing can be read.
