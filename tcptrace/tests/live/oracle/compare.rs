@@ -66,7 +66,14 @@ pub(crate) fn compare(driven: &[Driven], events: &[Value], changes: &[Change], o
         if !driven.what.paths(driven.local_is_client).contains(&way.as_str()) {
             let _ = writeln!(unexpected, "{name}, {role}, {}: the kernel's way is {way:?}", driven.flow);
         }
-        let outcomes = ours.outcomes.get(&driven.flow).map_or(&[][..], Vec::as_slice);
+        let lives = ours.lives.get(&driven.flow).map_or(&[][..], Vec::as_slice);
+        let outcomes: Vec<_> = lives.iter().filter_map(|event| event["outcome"].as_str()).collect();
+        for (field, expected) in driven.what.says(driven.local_is_client) {
+            let said = lives.last().map(|event| event[field].to_string());
+            if said.as_deref() != Some(expected) {
+                let _ = writeln!(unexpected, "{name}, {role}, {}: {field} is {said:?}", driven.flow);
+            }
+        }
         if outcomes != driven.what.outcomes(driven.local_is_client) {
             let _ = writeln!(unexpected, "{name}, {role}, {}: our outcomes are {outcomes:?}", driven.flow);
         }
@@ -130,7 +137,8 @@ struct Ours<'a> {
     /// Of every endpoint (connection, and whether it is the client), in order.
     steps: HashMap<(Flow, bool), Timed<'a>>,
     seen: HashMap<Flow, Vec<Seen>>,
-    outcomes: HashMap<Flow, Vec<&'a str>>,
+    /// The `connection` events.
+    lives: HashMap<Flow, Vec<&'a Value>>,
 }
 
 impl<'a> Ours<'a> {
@@ -152,7 +160,7 @@ impl<'a> Ours<'a> {
             ours.seen.entry(flow_of(event)).or_default().push(seen);
         }
         for event in of_kind(events, "connection") {
-            ours.outcomes.entry(flow_of(event)).or_default().push(text(event, "outcome"));
+            ours.lives.entry(flow_of(event)).or_default().push(event);
         }
         ours
     }

@@ -79,6 +79,14 @@ impl What {
         }
     }
 
+    /// Fields of the last `connection`, as JSON.
+    pub(crate) fn says(self, local_is_client: bool) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::Scene(scene) => scene.says[usize::from(!local_is_client)],
+            Self::Kind(_) => &[],
+        }
+    }
+
     /// Connections of the one four-tuple.
     pub(crate) fn lives(self) -> usize {
         self.outcomes(true).len()

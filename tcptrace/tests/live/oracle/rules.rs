@@ -138,7 +138,8 @@ pub(crate) const RULES: [Rule; 12] = [
                  RST is the end and not looked at further (RFC 9293 §3.10.7.4, second and fifth step)",
         covers: |s| {
             let kernel = s.kernel == [step("ESTABLISHED", "CLOSE_WAIT"), step("CLOSE_WAIT", "CLOSED")];
-            (kernel && s.ours == [step("ESTABLISHED", "CLOSED")]).then_some((2, 1))
+            let ours = s.ours == [step("ESTABLISHED", "CLOSED")];
+            (s.kind == "ResetForFin" && kernel && ours).then_some((2, 1))
         },
     },
 ];
@@ -237,6 +238,10 @@ fn a_difference_without_a_rule_is_unexplained() {
         (&handshake[..], &[][..]),
         (&[first, second, death][..], &handshake[..]),
         (&[first, second, death][..], &[first, step("SYN_SENT", "CLOSED")][..]),
+        (
+            &[second, step("ESTABLISHED", "CLOSE_WAIT"), step("CLOSE_WAIT", "CLOSED")][..],
+            &[second, death][..],
+        ),
     ] {
         assert_ne!(Verdict::of("", kernel, ours).unexplained, 0, "{kernel:?} is not {ours:?}");
     }

@@ -106,7 +106,7 @@ pub(crate) const TIME_RULES: [TimeRule; 8] = [
         reason: "TCP_DEFER_ACCEPT: the third segment makes no socket, the data after it do \
                  (net/ipv4/tcp_minisocks.c, tcp_check_req)",
         side: Side::After,
-        covers: |c| c.kind == "DeferAccept" && c.from == "SYN_RECEIVED",
+        covers: |c| c.kind.starts_with("DeferAccept") && c.from == "SYN_RECEIVED",
     },
     TimeRule {
         name: "FIN behind data",

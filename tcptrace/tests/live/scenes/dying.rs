@@ -100,6 +100,7 @@ pub(super) const SCENES: [Scene; 9] = [
                LISTEN SYN_RECEIVED ESTABLISHED CLOSE_WAIT LAST_ACK CLOSED"],
         ],
         outcomes: [&["reset", "closed"], &["reset", "closed"]],
+        says: [&[("challenge_ack", "true")], &[("challenge_ack", "true")]],
         counter: Some("TCPSYNChallenge"),
         ..Scene::new(
             "ClientCrashes",

@@ -33,6 +33,8 @@ pub(crate) struct Scene {
     pub(crate) paths: [&'static [&'static str]; 2],
     /// What we say of each life of the four-tuple, at the client's host and at the server's.
     pub(crate) outcomes: [&'static [&'static str]; 2],
+    /// Fields of the last life's `connection`, as JSON, at the client's host and at the server's.
+    pub(crate) says: [&'static [(&'static str, &'static str)]; 2],
     /// The kernel counts each of these (`/proc/net/netstat`), on either host.
     pub(crate) counter: Option<&'static str>,
     drive: fn(&Ends<'_>),
@@ -173,6 +175,7 @@ impl Scene {
             loss: Loss::Nothing,
             paths: CLIENT_CLOSES,
             outcomes: [CLOSED, CLOSED],
+            says: [&[], &[]],
             counter: None,
             drive,
             lacks: || None,

@@ -12,6 +12,7 @@ use rustix::{
     net::{AddressFamily, SendFlags, SocketFlags, SocketType, bind, ipproto, listen, socket_with},
 };
 use std::{
+    fs,
     io::{ErrorKind, Read as _, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
     os::fd::OwnedFd,
@@ -20,18 +21,31 @@ use std::{
 /// From <linux/socket.h>.
 const MSG_FASTOPEN: SendFlags = SendFlags::from_bits_retain(0x2000_0000);
 
-pub(super) const SCENES: [Scene; 19] = [
+/// Data in the SYN count, and so do those on both sides of the number 0.
+const BYTES: &[(&str, &str)] = &[("client_bytes", "100"), ("server_bytes", "1000")];
+
+pub(super) const SCENES: [Scene; 21] = [
     Scene::new(
         "DataBeforeAccept",
         "request and FIN are there before the server's application takes the connection",
         data_before_accept,
     ),
     Scene {
-        counter: None,
+        counter: Some("TCPDeferAcceptDrop"),
         ..Scene::new(
             "DeferAccept",
             "the third segment makes no socket, the request does (net/ipv4/tcp_minisocks.c, tcp_check_req)",
             defer_accept,
+        )
+    },
+    Scene {
+        slow: true,
+        counter: Some("TCPDeferAcceptDrop"),
+        says: [&[("synack_again", "\"ack_lost\"")], &[("synack_again", "\"not_accepted\"")]],
+        ..Scene::new(
+            "DeferAcceptInVain",
+            "the same without a request: a second later the SYN-ACK comes again, and its acknowledgement is enough",
+            defer_accept_in_vain,
         )
     },
     Scene {
@@ -40,10 +54,21 @@ pub(super) const SCENES: [Scene; 19] = [
     },
     Scene {
         counter: Some("TCPFastOpenActive"),
+        says: [BYTES, BYTES],
         ..Scene::new("FastOpen", "the request in the SYN, with a cookie (RFC 7413 §4.2)", fast_open)
     },
     Scene {
+        counter: Some("TCPFastOpenPassiveFail"),
+        says: [BYTES, BYTES],
+        ..Scene::new(
+            "FastOpenStale",
+            "the cookie is of another key: the SYN-ACK acknowledges the SYN only, the request is sent again",
+            fast_open_stale,
+        )
+    },
+    Scene {
         phase: Phase::Bold,
+        says: [BYTES, BYTES],
         counter: Some("TCPFastOpenPassive"),
         ..Scene::new("FastOpenBold", "the request in the SYN, without a cookie", fast_open_bold)
     },
@@ -62,6 +87,7 @@ pub(super) const SCENES: [Scene; 19] = [
     Scene {
         slow: true,
         loss: Loss::FirstAck,
+        says: [&[("synack_again", "\"not_accepted\"")], &[("synack_again", "\"not_accepted\"")]],
         ..Scene::new(
             "AcceptQueueFull",
             "the third segment is lost, and again when it comes to a full accept queue \
@@ -101,13 +127,22 @@ pub(super) const SCENES: [Scene; 19] = [
             never_accepted,
         )
     },
-    Scene::new("WrapInRequest", "the client's numbers wrap within the request", |ends| {
-        wraps(ends, REQUEST / 2);
-    }),
-    Scene::new("WrapAfterSyn", "the client's SYN has the last number", |ends| wraps(ends, 0)),
-    Scene::new("WrapAfterFin", "the client's FIN has the last number", |ends| {
-        wraps(ends, REQUEST + 1);
-    }),
+    Scene {
+        says: [BYTES, BYTES],
+        ..Scene::new("WrapInRequest", "the client's numbers wrap within the request", |ends| {
+            wraps(ends, REQUEST / 2);
+        })
+    },
+    Scene {
+        says: [BYTES, BYTES],
+        ..Scene::new("WrapAfterSyn", "the client's SYN has the last number", |ends| wraps(ends, 0))
+    },
+    Scene {
+        says: [BYTES, BYTES],
+        ..Scene::new("WrapAfterFin", "the client's FIN has the last number", |ends| {
+            wraps(ends, REQUEST + 1);
+        })
+    },
     Scene {
         counter: Some("MPCapableSYNACKRX"),
         lacks: no_mptcp,
@@ -167,6 +202,14 @@ fn defer_accept(ends: &Ends<'_>) {
     in_turn(&client, server);
 }
 
+fn defer_accept_in_vain(ends: &Ends<'_>) {
+    let listener = ends.listener();
+    options::defer_accept(&listener);
+    let client = ends.connect();
+    let server = ends.accept(&listener);
+    in_turn(&client, server);
+}
+
 /// Connects with the request in the SYN, if the kernel can.
 fn open_fast(ends: &Ends<'_>) -> (TcpStream, TcpStream) {
     let listener = ends.listener();
@@ -186,6 +229,14 @@ fn fast_open_asks(ends: &Ends<'_>) {
 }
 
 fn fast_open(ends: &Ends<'_>) {
+    fast_open_bold(ends);
+}
+
+/// The server draws another key, as after a restart.
+fn fast_open_stale(ends: &Ends<'_>) {
+    let n = ends.flow.client.port();
+    let key = format!("{n:08x}-{n:08x}-{n:08x}-{n:08x}");
+    ends.to.ns.enter(|| fs::write("/proc/sys/net/ipv4/tcp_fastopen_key", key).expect("root may set it"));
     fast_open_bold(ends);
 }
 
