@@ -58,7 +58,7 @@ const CLIENT: Expected = Expected {
 /// Plays a case in both families and compares.
 fn check(expected: &Expected, case: impl Fn(&Stage, &mut Peer<'_>)) {
     let stage = Stage::new();
-    let recording = Recording::start(&PORTS);
+    let recording = Recording::start(&PORTS, 2);
     let trace = Trace::all_events(&stage.lab.a, &[]);
     let flows = Family::BOTH.map(|family| {
         let (from, to) = if expected.local_is_client {

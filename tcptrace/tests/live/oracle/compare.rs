@@ -2,7 +2,6 @@
 
 use super::{
     Driven,
-    kinds::What,
     rules::{RULES, Step, Verdict, our_name, path},
     times::{Offset, Pair, Seen, TIME_RULES, Times},
     tracefs::Change,
@@ -13,13 +12,10 @@ use crate::{
 };
 use serde_json::Value;
 use std::{
-    collections::{BTreeMap, HashMap},
-    fmt::Write as _,
+    collections::HashMap,
+    fmt::{self, Write as _},
     net::SocketAddr,
 };
-
-/// Steps of one endpoint with their times.
-type Timed<'a> = (Vec<Step<'a>>, Vec<i64>);
 
 /// The sums over all connections.
 pub(crate) struct Total {
@@ -30,73 +26,143 @@ pub(crate) struct Total {
     pub(crate) table: String,
 }
 
+/// A line of the table.
+#[derive(Default)]
+struct Row {
+    name: &'static str,
+    about: &'static str,
+    connections: usize,
+    verdict: Verdict,
+    times: Times,
+}
+
 pub(crate) fn compare(driven: &[Driven], events: &[Value], changes: &[Change], offset: &Offset) -> Total {
-    let kernel = by_socket(changes);
-    let ours = Ours::of(events, offset);
-    let mut rows: BTreeMap<usize, (usize, Verdict, Times)> = BTreeMap::new();
-    let mut names: Vec<What> = Vec::new();
-    let mut unexpected = String::new();
-    let mut differences = String::new();
+    let (kernel, ours) = (by_socket(changes), Ours::of(events, offset));
+    let mut rows: Vec<Row> = Vec::new();
+    let (mut unexpected, mut differences) = (String::new(), String::new());
     for driven in driven {
-        let name = driven.what.name();
-        let nth = names.iter().position(|what| what.name() == name).unwrap_or_else(|| {
-            names.push(driven.what);
-            names.len() - 1
+        let (what, none) = (driven.what, Timed::default());
+        let end = End {
+            driven,
+            kernel: kernel.get(&driven.local()).unwrap_or(&none),
+            ours: ours.steps.get(&(driven.flow, driven.local_is_client)).unwrap_or(&none),
+            seen: ours.seen.get(&driven.flow).map_or(&[], Vec::as_slice),
+            lives: ours.lives.get(&driven.flow).map_or(&[], Vec::as_slice),
+        };
+        let nth = rows.iter().position(|row| row.name == what.name()).unwrap_or_else(|| {
+            rows.push(Row { name: what.name(), about: what.about(), ..Row::default() });
+            rows.len() - 1
         });
-        let row = rows.entry(nth).or_default();
-        let empty = Timed::default();
-        let (k, k_at) = kernel.get(&driven.local()).unwrap_or(&empty);
-        let (o, o_at) = ours.steps.get(&(driven.flow, driven.local_is_client)).unwrap_or(&empty);
-        let verdict = Verdict::of(name, k, o);
-        let role = if driven.local_is_client { "client" } else { "server" };
+        let verdict = end.compare(&mut rows[nth].times, offset.moved());
         if verdict.unexplained > 0 {
-            let _ = writeln!(differences, "{name}, {role}, {}:\n  kernel {k:?}\n  ours   {o:?}", driven.flow);
+            let _ = writeln!(
+                differences,
+                "{end}:\n  kernel {:?}\n  ours   {:?}",
+                end.kernel.steps, end.ours.steps
+            );
         }
-        let seen = ours.seen.get(&driven.flow).map_or(&[][..], Vec::as_slice);
+        rows[nth].connections += what.lives();
+        rows[nth].verdict.add(&verdict);
+        unexpected += &end.unexpected();
+    }
+    let mut total = Row { name: "all", ..Row::default() };
+    let mut table = head();
+    for row in &rows {
+        row.print(&mut table);
+        total.connections += row.connections;
+        total.verdict.add(&row.verdict);
+        total.times.merge(&row.times);
+    }
+    total.print(&mut table);
+    let Row { verdict, times, .. } = total;
+    rules(&mut table, &verdict, &times);
+    Total { verdict, times, unexpected, table: table + &differences }
+}
+
+/// Steps with their times.
+#[derive(Default)]
+struct Timed<'a> {
+    steps: Vec<Step<'a>>,
+    at: Vec<i64>,
+}
+
+/// The local end of what was driven, as the kernel and as we tell of it.
+struct End<'a> {
+    driven: &'a Driven,
+    kernel: &'a Timed<'a>,
+    ours: &'a Timed<'a>,
+    seen: &'a [Seen],
+    /// The `connection` events.
+    lives: &'a [&'a Value],
+}
+
+impl fmt::Display for End<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let role = if self.driven.local_is_client { "client" } else { "server" };
+        write!(f, "{}, {role}, {}", self.driven.what.name(), self.driven.flow)
+    }
+}
+
+impl End<'_> {
+    fn compare(&self, times: &mut Times, slack: i64) -> Verdict {
+        let name = self.driven.what.name();
+        let verdict = Verdict::of(name, &self.kernel.steps, &self.ours.steps);
         for &(of_kernel, of_ours) in &verdict.pairs {
             let pair = Pair {
-                step: o[of_ours],
-                kernel: k_at[of_kernel],
-                ours: o_at[of_ours],
-                since: of_ours.checked_sub(1).map_or(i64::MIN, |before| o_at[before]),
+                step: self.ours.steps[of_ours],
+                kernel: self.kernel.at[of_kernel],
+                ours: self.ours.at[of_ours],
+                since: of_ours.checked_sub(1).map_or(i64::MIN, |before| self.ours.at[before]),
             };
-            row.2.add(name, driven.local_is_client, &pair, seen, offset.moved());
+            times.add(name, self.driven.local_is_client, &pair, self.seen, slack);
         }
-        let way = path(k);
-        if !driven.what.paths(driven.local_is_client).contains(&way.as_str()) {
-            let _ = writeln!(unexpected, "{name}, {role}, {}: the kernel's way is {way:?}", driven.flow);
+        verdict
+    }
+
+    /// What is not as the kind says.
+    fn unexpected(&self) -> String {
+        let (what, is_client) = (self.driven.what, self.driven.local_is_client);
+        let mut unexpected = String::new();
+        let way = path(&self.kernel.steps);
+        if !what.paths(is_client).contains(&way.as_str()) {
+            let _ = writeln!(unexpected, "{self}: the kernel's way is {way:?}");
         }
-        let lives = ours.lives.get(&driven.flow).map_or(&[][..], Vec::as_slice);
-        let outcomes: Vec<_> = lives.iter().filter_map(|event| event["outcome"].as_str()).collect();
-        for (field, expected) in driven.what.says(driven.local_is_client) {
-            let said = lives.last().map(|event| event[field].to_string());
+        let outcomes: Vec<_> = self.lives.iter().filter_map(|event| event["outcome"].as_str()).collect();
+        if outcomes != what.outcomes(is_client) {
+            let _ = writeln!(unexpected, "{self}: our outcomes are {outcomes:?}");
+        }
+        for (field, expected) in what.says(is_client) {
+            let said = self.lives.last().map(|event| event[field].to_string());
             if said.as_deref() != Some(expected) {
-                let _ = writeln!(unexpected, "{name}, {role}, {}: {field} is {said:?}", driven.flow);
+                let _ = writeln!(unexpected, "{self}: {field} is {said:?}");
             }
         }
-        if outcomes != driven.what.outcomes(driven.local_is_client) {
-            let _ = writeln!(unexpected, "{name}, {role}, {}: our outcomes are {outcomes:?}", driven.flow);
-        }
-        row.0 += driven.what.lives();
-        row.1.add(&verdict);
+        unexpected
     }
-    let mut table = head();
-    let (mut connections, mut total, mut times) = (0, Verdict::default(), Times::default());
-    for (nth, (n, verdict, of_kind)) in &rows {
-        let what = names[*nth];
-        line(&mut table, (what.name(), what.about()), *n, verdict, of_kind);
-        connections += n;
-        total.add(verdict);
-        times.merge(of_kind);
+}
+
+impl Row {
+    fn print(&self, table: &mut String) {
+        let Verdict { kernel, ours, equal, unexplained, explained, .. } = &self.verdict;
+        let by_rule: usize = explained.iter().sum();
+        let _ = writeln!(
+            table,
+            "{:26} {:11} {kernel:7} {ours:7} {equal:7} {by_rule:8} {unexplained:11} | {} | {}",
+            self.name,
+            self.connections,
+            self.times.columns(),
+            self.about,
+        );
     }
-    line(&mut table, ("all", ""), connections, &total, &times);
-    for (rule, n) in RULES.iter().zip(total.explained) {
+}
+
+fn rules(table: &mut String, verdict: &Verdict, times: &Times) {
+    for (rule, n) in RULES.iter().zip(verdict.explained) {
         let _ = writeln!(table, "{n:5} x {}: {}", rule.name, rule.reason);
     }
     for (rule, n) in TIME_RULES.iter().zip(times.explained) {
         let _ = writeln!(table, "{n:5} x time, {}: {}", rule.name, rule.reason);
     }
-    Total { verdict: total, times, unexpected, table: table + &differences }
 }
 
 fn head() -> String {
@@ -108,25 +174,12 @@ fn head() -> String {
     )
 }
 
-fn line(table: &mut String, (name, about): (&str, &str), connections: usize, v: &Verdict, times: &Times) {
-    let by_rule: usize = v.explained.iter().sum();
-    let _ = writeln!(
-        table,
-        "{name:26} {connections:11} {:7} {:7} {:7} {by_rule:8} {:11} | {} | {about}",
-        v.kernel,
-        v.ours,
-        v.equal,
-        v.unexplained,
-        times.columns()
-    );
-}
-
 fn by_socket(changes: &[Change]) -> HashMap<(SocketAddr, SocketAddr), Timed<'_>> {
     let mut by_socket: HashMap<_, Timed<'_>> = HashMap::new();
     for change in changes {
-        let (steps, times) = by_socket.entry((change.local, change.remote)).or_default();
-        steps.push(Step { from: our_name(&change.from), to: our_name(&change.to) });
-        times.push(change.at);
+        let timed = by_socket.entry((change.local, change.remote)).or_default();
+        timed.steps.push(Step { from: our_name(&change.from), to: our_name(&change.to) });
+        timed.at.push(change.at);
     }
     by_socket
 }
@@ -151,9 +204,9 @@ impl<'a> Ours<'a> {
         transitions.sort_by_key(|event| event["id"].as_u64());
         for event in transitions {
             let endpoint = (flow_of(event), event["endpoint"] == "client");
-            let (steps, times) = ours.steps.entry(endpoint).or_default();
-            steps.push(Step { from: text(event, "from"), to: text(event, "to") });
-            times.push(at(event));
+            let timed = ours.steps.entry(endpoint).or_default();
+            timed.steps.push(Step { from: text(event, "from"), to: text(event, "to") });
+            timed.at.push(at(event));
         }
         for event in of_kind(events, "segment") {
             let seen = Seen { at: at(event), incoming: event["direction"] == "ingress" };

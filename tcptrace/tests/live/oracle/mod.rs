@@ -23,9 +23,9 @@ use tracefs::{Change, Recording, changes_when};
 
 /// Rounds of the kinds that take milliseconds, in both families and both roles: as many as the environment says.
 const ROUNDS: &str = "TCPTRACE_ORACLE_ROUNDS";
-const DEFAULT_ROUNDS: usize = 13;
+const DEFAULT_ROUNDS: usize = 20;
 /// Those that wait for the kernel's timers run side by side; more at once would be a test of the machine.
-const SLOW_ROUNDS: usize = 2;
+const SLOW_ROUNDS: usize = 3;
 
 /// One connection and the end of it that is on the traced host.
 #[derive(Clone, Copy)]
@@ -49,7 +49,7 @@ fn our_transitions_are_the_kernels() {
     let lab = Lab::new();
     lose_segments(&lab.a);
     lose_segments(&lab.b);
-    let recording = Recording::start(&PORTS);
+    let recording = Recording::start(&PORTS, 4 * What::all().count() * rounds.max(SLOW_ROUNDS));
     let mut offset = Offset::new();
     let trace = Trace::all_events(&lab.a, &["--syn-timeout", "5s"]);
     let mut driven = Vec::new();

@@ -31,15 +31,17 @@ pub(crate) struct Recording {
 }
 
 impl Recording {
-    /// Starts to record the sockets of servers on these ports and of their clients.
-    pub(crate) fn start(ports: &RangeInclusive<u16>) -> Self {
+    /// Starts to record the sockets of servers on these ports and of their clients: so many connections at most.
+    pub(crate) fn start(ports: &RangeInclusive<u16>, connections: usize) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("tcptrace-test-{}-{}", process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let (root, mounted) = tracefs(&name);
         let recording = Self { instance: root.join("instances").join(name), mounted };
         fs::create_dir(&recording.instance).expect("root may make an instance of tracefs");
         let event = "events/sock/inet_sock_set_state";
-        recording.write("buffer_size_kb", "16384");
+        // Each CPU's buffer holds all of it: a dozen changes of less than a hundred octets each, and as much again that
+        // other tests do meanwhile.
+        recording.write("buffer_size_kb", &(2048 + 2 * connections).to_string());
         // The clock of the kernel programs (bpf_ktime_get_ns).
         recording.write("trace_clock", "mono");
         let range = |port: &str| format!("({port} >= {} && {port} <= {})", ports.start(), ports.end());
