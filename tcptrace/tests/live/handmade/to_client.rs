@@ -49,6 +49,21 @@ fn the_syn_ack_comes_twice() {
 }
 
 #[test]
+fn a_syn_ack_for_another_syn_is_answered_by_rst_and_the_right_one_still_counts() {
+    check(&Expected { anomalies: &["synack_ack_mismatch"], ..CLIENT }, |stage, peer| {
+        with_client(stage, peer, |peer| {
+            peer.take("the SYN", SYN);
+            let mut wrong = peer.segment(SYN | ACK, 0);
+            wrong.ack = wrong.ack.wrapping_add(0x1234_5678);
+            peer.send(&wrong);
+            peer.hear("a RST", |segment| segment.flags & RST != 0);
+            peer.say(SYN | ACK, 0);
+            peer.take("its acknowledgement", ACK);
+        });
+    });
+}
+
+#[test]
 fn a_second_syn_ack_with_another_number_is_ignored() {
     check(&Expected { anomalies: &["synack_isn_changed"], ..CLIENT }, |stage, peer| {
         with_client(stage, peer, |peer| {

@@ -177,6 +177,24 @@ fn the_third_segment_is_a_fin() {
     });
 }
 
+/// The acknowledgement itself is of no number that the kernel programs wait for, the RST in answer is a record.
+#[test]
+fn a_third_segment_with_an_old_number_is_answered_by_rst_and_the_right_one_still_counts() {
+    check(&Expected { anomalies: &["rst_out_of_window"], ..SERVER }, |stage, peer| {
+        let listener = listen(stage, peer);
+        peer.say(SYN, 0);
+        peer.take("the SYN-ACK", SYN | ACK);
+        let mut wrong = peer.segment(ACK, 0);
+        wrong.ack = wrong.ack.wrapping_sub(1000);
+        peer.send(&wrong);
+        peer.hear("a RST", |segment| segment.flags & RST != 0);
+        peer.say(ACK, 0);
+        let mut server = accept(&listener);
+        talk(peer, &mut server);
+        peer.close(server);
+    });
+}
+
 #[test]
 fn a_blind_rst_in_the_handshake_is_ignored() {
     check(&Expected { anomalies: &["rst_out_of_window"], ..SERVER }, |stage, peer| {
