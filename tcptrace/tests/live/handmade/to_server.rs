@@ -3,10 +3,10 @@
 use super::{CLOSED_BY_CLIENT, Expected, Peer, SERVER, Stage, check};
 use crate::{
     frames::{ACK, FIN, PSH, RST, SYN, URG},
-    traffic::{impatient, listener},
+    traffic::{failure, impatient, listener},
 };
 use std::{
-    io::Read as _,
+    io::{ErrorKind, Read as _},
     net::{TcpListener, TcpStream},
 };
 
@@ -93,7 +93,7 @@ fn a_rst_at_the_edge_of_the_window_resets() {
         let mut server = open(stage, peer);
         talk(peer, &mut server);
         peer.say(RST, 0);
-        assert!(server.read(&mut [0]).is_err(), "it was reset");
+        assert_eq!(failure(&server), ErrorKind::ConnectionReset);
     });
 }
 

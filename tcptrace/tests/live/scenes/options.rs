@@ -81,7 +81,21 @@ pub(super) fn wait_for_fin_wait_2(stream: &TcpStream) {
 
 /// Waits until the peer's FIN has come, with data unread before it.
 pub(super) fn wait_for_fin(stream: &TcpStream) {
-    let mut fds = [PollFd::new(stream, PollFlags::RDHUP)];
+    wait_for(stream, PollFlags::RDHUP, "the peer closes");
+}
+
+/// Waits until there is something to read.
+pub(super) fn wait_for_data(stream: &TcpStream) {
+    wait_for(stream, PollFlags::IN, "something comes");
+}
+
+/// Waits until a connection is made.
+pub(super) fn wait_until_writable(stream: &TcpStream) {
+    wait_for(stream, PollFlags::OUT, "it is connected");
+}
+
+fn wait_for(stream: &TcpStream, event: PollFlags, what: &str) {
+    let mut fds = [PollFd::new(stream, event)];
     let timeout = Timespec::try_from(DEADLINE).expect("not that long");
-    assert_eq!(retry_on_intr(|| poll(&mut fds, Some(&timeout))), Ok(1), "the peer closes");
+    assert_eq!(retry_on_intr(|| poll(&mut fds, Some(&timeout))), Ok(1), "{what}");
 }
