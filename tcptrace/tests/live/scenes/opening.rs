@@ -9,7 +9,7 @@ use crate::{
 };
 use rustix::{
     io::Errno,
-    net::{AddressFamily, SendFlags, SocketFlags, SocketType, bind, ipproto, listen, socket_with},
+    net::{AddressFamily, SendFlags, SocketFlags, SocketType, bind, ipproto, listen, socket_with, sockopt},
 };
 use std::{
     fs,
@@ -259,7 +259,7 @@ fn fast_open_bold(ends: &Ends<'_>) {
 /// host to itself.
 fn accept_queue_full(ends: &Ends<'_>) {
     let listener = ends.listener();
-    let here = SocketAddr::new(ends.flow.server.ip(), 0);
+    let here = SocketAddr::new(ends.flow.server.ip(), ends.flow.client.port());
     let filler = ends.to.ns.enter(|| bound(here));
     connect(&filler, &ends.flow.server).unwrap_or_else(|error| panic!("{}: {error}", ends.flow));
     let client = ends.connect();
@@ -307,6 +307,7 @@ fn wraps(ends: &Ends<'_>, after: usize) {
 fn mptcp_socket(address: SocketAddr) -> rustix::io::Result<OwnedFd> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, Some(ipproto::MPTCP))?;
+    sockopt::set_socket_reuseaddr(&socket, true)?;
     bind(&socket, &address)?;
     Ok(socket)
 }
