@@ -2,7 +2,7 @@
 //! what happens first is known and not hoped for.
 
 use crate::{
-    lab::{DEADLINE, Family, Host},
+    lab::{DEADLINE, Family, Host, eventually},
     loss::{Loss, wait_for_loss},
 };
 use rustix::{
@@ -311,7 +311,12 @@ pub(crate) fn bound(address: SocketAddr) -> OwnedFd {
     let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None).expect("a TCP socket");
     // Ports come round while an earlier connection on them still waits out its TIME-WAIT.
     sockopt::set_socket_reuseaddr(&socket, true).expect("a socket");
-    bind(&socket, &address).unwrap_or_else(|error| panic!("cannot bind to {address}: {error}"));
+    // A child that another thread just starts holds what was closed here until it runs.
+    eventually(&format!("{address} is free"), || match bind(&socket, &address) {
+        Ok(()) => Ok(()),
+        Err(Errno::ADDRINUSE) => Err("it is in use".to_owned()),
+        Err(error) => panic!("cannot bind to {address}: {error}"),
+    });
     for timeout in [Timeout::Send, Timeout::Recv] {
         sockopt::set_socket_timeout(&socket, timeout, Some(DEADLINE)).expect("a socket");
     }
