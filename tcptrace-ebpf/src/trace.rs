@@ -50,9 +50,9 @@ fn first_look<H: Hook>(hook: H, counters: &mut Counters) -> u32 {
     let lifecycle = match hook.parse() {
         Parsed::V4(packet) => is_lifecycle(hook, &packet, counters),
         Parsed::V6(packet) => is_lifecycle(hook, &packet, counters),
-        Parsed::Extensions => return LONG_WAY,
+        Parsed::Rare => return LONG_WAY,
         Parsed::Unparsable(Unparsable::Truncated) if hook.bytes().is_partial() => return LONG_WAY,
-        Parsed::Other => false,
+        Parsed::Other | Parsed::Icmp(_) => false,
         Parsed::Fragment => {
             counters.fragments += 1;
             false
@@ -104,7 +104,7 @@ const UNPARSABLE: u32 = 3;
 fn code(parsed: Parsed) -> u32 {
     match parsed {
         Parsed::V4(_) | Parsed::V6(_) => TCP,
-        Parsed::Other | Parsed::Extensions => OTHER,
+        Parsed::Other | Parsed::Rare | Parsed::Icmp(_) => OTHER,
         Parsed::Fragment => FRAGMENT,
         Parsed::Unparsable(reason) => UNPARSABLE + reason as u32,
     }

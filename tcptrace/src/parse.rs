@@ -57,7 +57,7 @@ impl Parser {
         let (verdict, options_at) = match parse(&bytes, link, offloaded) {
             Parsed::V4(packet) => (lifecycle::inspect(&packet, seen, table, seeds), packet.options_at),
             Parsed::V6(packet) => (lifecycle::inspect(&packet, seen, table, seeds), packet.options_at),
-            Parsed::Other | Parsed::Extensions => return None,
+            Parsed::Other | Parsed::Rare | Parsed::Icmp(_) => return None,
             Parsed::Fragment => {
                 self.counters.fragments += 1;
                 return None;

@@ -203,7 +203,7 @@ impl Test<'_> {
         match &look.parsed {
             Parsed::V4(tcp) => self.segment(packet, look, tcp),
             Parsed::V6(tcp) => self.segment(packet, look, tcp),
-            Parsed::Other | Parsed::Extensions => None,
+            Parsed::Other | Parsed::Rare | Parsed::Icmp(_) => None,
             Parsed::Fragment => {
                 self.counters.fragments += 1;
                 None
