@@ -62,10 +62,10 @@ impl Pair {
         let ours = self.parser.packet(self.link(), Bytes::whole(packet), None, 0, self.sighting);
         assert!(kernel.len() <= 1, "{name}: {kernel:?}");
         let same = kernel.first().map(|record| {
-            assert!(record.segment.ts.0 > 0, "{name}: no time");
+            assert!(record.what.segment().ts.0 > 0, "{name}: no time");
             // What only the kernel knows; its numbers are per CPU and looked at elsewhere.
             let mut record = *record;
-            record.segment.ts.0 = 0;
+            record.what.segment_mut().ts.0 = 0;
             record.cpu = 0;
             record.number = 0;
             record
@@ -95,7 +95,7 @@ fn all_flag_combinations() {
                 let frame = Frame { ipv6, flags, ..Frame::default() };
                 let record = pair.show(&format!("flags {flags:#x}"), &frame.bytes());
                 if flags & 7 != 0 {
-                    assert_eq!(record.map(|record| record.segment.flags.0), Some(flags));
+                    assert_eq!(record.map(|record| record.what.segment().flags.0), Some(flags));
                 }
             }
         }
@@ -126,7 +126,11 @@ fn vlan_tags_extension_headers_options_and_padding() {
                         let parsable = tags <= 2 && (!ipv6 || extensions <= 6);
                         assert_eq!(record.is_some(), parsable, "{name}");
                         if let Some(record) = record {
-                            assert_eq!(record.segment.payload_len, 0, "{name}: padding is not payload");
+                            assert_eq!(
+                                record.what.segment().payload_len,
+                                0,
+                                "{name}: padding is not payload"
+                            );
                         }
                     }
                 }
@@ -373,7 +377,7 @@ fn a_packet_that_nearly_fills_a_page() {
         for ipv6 in [false, true] {
             let record =
                 pair.show("FIN", &Frame { flags: 0x11, payload: 3000, ipv6, ..Frame::default() }.bytes());
-            assert_eq!(record.map(|record| record.segment.payload_len), Some(3000));
+            assert_eq!(record.map(|record| record.what.segment().payload_len), Some(3000));
         }
         pair.finish();
     }

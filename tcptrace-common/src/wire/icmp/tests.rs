@@ -2,7 +2,9 @@ extern crate std;
 
 use super::{Icmp, Quoted, quoted};
 use crate::{
+    abi::{BIT_EGRESS, BIT_IPV6, Kind, NO_VLAN, Record},
     flow::{V4, V6},
+    record::{Sighting, fill_icmp},
     seq::SeqNum,
     tcp::TcpFlags,
     wire::{Bytes, Link, Packet, Parsed, Unparsable, parse},
@@ -68,25 +70,37 @@ fn of(packet: &[u8]) -> Quoted {
     quoted(&Bytes::whole(packet), &icmp(packet))
 }
 
-/// A quoted segment without its addresses, which are always the same.
-fn segment(quoted: Quoted) -> Option<Packet<()>> {
-    fn without<A>(packet: Packet<A>) -> Packet<()> {
-        let Packet {
-            vlans, ports, seq, ack, flags, window, payload_len, ttl, options_at, options_len, ..
-        } = packet;
-        let addresses = ();
-        Packet { addresses, vlans, ports, seq, ack, flags, window, payload_len, ttl, options_at, options_len }
+/// What is compared of a quoted segment; its addresses are always the same.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Seen {
+    ports: u32,
+    seq: SeqNum,
+    ack: SeqNum,
+    flags: TcpFlags,
+    window: u16,
+    payload_len: u32,
+    ttl: u8,
+    options_len: usize,
+}
+
+impl Seen {
+    fn of<A>(packet: &Packet<A>) -> Self {
+        let Packet { ports, seq, ack, flags, window, payload_len, ttl, options_len, .. } = *packet;
+        Self { ports, seq, ack, flags, window, payload_len, ttl, options_len }
     }
+}
+
+fn segment(quoted: Quoted) -> Option<Seen> {
     match quoted {
         Quoted::V4(quote) => {
             let V4 { src, dst } = quote.segment.addresses;
             assert_eq!([src, dst].map(u32::to_ne_bytes), [[10, 0, 0, 1], [10, 0, 0, 2]]);
-            Some(without(quote.segment))
+            Some(Seen::of(&quote.segment))
         }
         Quoted::V6(quote) => {
             let V6 { src, dst } = quote.segment.addresses;
             assert_eq!([src[3], dst[3]].map(u32::to_ne_bytes), [[10, 0, 0, 1], [10, 0, 0, 2]]);
-            Some(without(quote.segment))
+            Some(Seen::of(&quote.segment))
         }
         Quoted::Nothing | Quoted::Short => None,
     }
@@ -118,6 +132,34 @@ fn every_field_of_an_error() {
         assert_eq!((segment.flags, segment.window), (TcpFlags::SYN, 0xfaf0));
         assert_eq!((segment.payload_len, segment.ttl, segment.options_len), (0, 55, 0));
     }
+}
+
+#[test]
+fn the_record_of_an_error_is_of_both_packets() {
+    let seen = Sighting { ifindex: 7, egress: true, forwarded: false };
+    let mut tagged = std::vec![0; 12];
+    tagged.extend([0x81, 0, 0, 5, 8, 0]);
+    tagged.extend(refusal(false, &ip(false, 6, 0, &SYN)));
+    let Parsed::Icmp(message) = parse(&Bytes::whole(&tagged), Link::Ethernet, None) else {
+        panic!("not parsed");
+    };
+    let Quoted::V4(quote) = quoted(&Bytes::whole(&tagged), &message) else {
+        panic!("no quote");
+    };
+    let mut record = Record::EMPTY;
+    fill_icmp(&mut record, &quote, seen);
+    assert_eq!((record.kind, record.icmp_type, record.icmp_code), (Kind::Icmp as u8, 3, 3));
+    assert_eq!((record.ifindex, record.bits, record.ttl, record.vlan), (7, BIT_EGRESS, 55, [5, NO_VLAN]));
+    assert_eq!((&record.src[12..], &record.dst[12..]), (&[10, 0, 0, 1][..], &[10, 0, 0, 2][..]));
+    assert_eq!((record.src_port, record.dst_port, record.seq), (40000, 443, 256));
+    assert_eq!((record.flags, record.options_len), (2, 0));
+
+    let packet = refusal(true, &ip(true, 6, 0, &SYN));
+    let Quoted::V6(quote) = of(&packet) else {
+        panic!("no quote");
+    };
+    fill_icmp(&mut record, &quote, seen);
+    assert_eq!((record.bits, record.icmp_type, record.icmp_code), (BIT_EGRESS | BIT_IPV6, 1, 4));
 }
 
 #[test]
