@@ -1,6 +1,8 @@
 //! The tracker, case by case; `script.rs` has the language.
 
+mod grid;
 mod handshakes;
+mod long;
 mod model;
 mod properties;
 mod script;

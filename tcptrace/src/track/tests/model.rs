@@ -181,11 +181,12 @@ impl Play<'_> {
         // Of a FIN that the capture point never saw, or saw after a later segment, it cannot be told in time whether it
         // came before or after the other side's.
         let fin = seg.has(TcpFlags::FIN);
+        let synack = seg.has(TcpFlags::SYN) && seg.has(TcpFlags::ACK);
         match *fate.unwrap_or(&Fate::Late(0)) {
             Fate::Late(tenths) if fin => self.plan(at(0), client, What::Passes(seg, Some(tenths))),
             Fate::Late(tenths) => self.plan(at(tenths), client, What::Passes(seg, Some(0))),
             // Only a SYN-ACK says which acknowledgement to wait for.
-            Fate::LostBefore if !fin && !(seg.has(TcpFlags::SYN) && seg.has(TcpFlags::ACK)) => {}
+            Fate::LostBefore if !(fin || synack) => {}
             Fate::LostBefore | Fate::LostAfter => self.plan(at(0), client, What::Passes(seg, None)),
             Fate::Twice(tenths) => {
                 self.plan(at(0), client, What::Passes(seg, Some(0)));

@@ -65,6 +65,11 @@ fn plan(fates: impl Strategy<Value = Vec<Fate>>) -> impl Strategy<Value = Plan> 
             // It is one only while the first SYN is under way.
             let whole = u32::from(distance_us.0) + u32::from(distance_us.1);
             let simultaneous_us = simultaneous_us.filter(|us| u32::from(*us) < whole && !closed_port);
+            let mut acts: Vec<(u32, bool, Act)> = acts;
+            if simultaneous_us.is_some() {
+                // A SYN that its sender's RST overtook opens a connection, as far as anybody can see.
+                acts.retain(|(_, _, act)| *act != Act::Abort);
+            }
             Plan { client_isn, server_isn, closed_port, simultaneous_us, acts, fates, distance_us }
         })
 }
@@ -138,7 +143,7 @@ fn track(seen: impl IntoIterator<Item = Input>) -> Tracked {
     if connection.common.client.port != script::CLIENT.1 {
         states.reverse();
     }
-    Tracked { connection, states, events }
+    Tracked { events, connection, states }
 }
 
 fn inputs(seen: &[Segment]) -> impl Iterator<Item = Input> {
@@ -259,9 +264,9 @@ proptest! {
 
     #[test]
     fn without_loss_the_times_are_the_distances(plan in plan(Just(Vec::new()))) {
-        prop_assume!(!plan.closed_port && plan.simultaneous_us.is_none());
-        let early_abort = |(_, _, act): &(u32, bool, Act)| *act == Act::Abort;
-        prop_assume!(!plan.acts.iter().any(early_abort));
+        let mut plan = plan;
+        (plan.closed_port, plan.simultaneous_us) = (false, None);
+        plan.acts.retain(|(_, _, act)| *act != Act::Abort);
         let played = play(&plan);
         let Tracked { connection, .. } = track(inputs(&lifecycle_only(&played.seen)));
         let [near, far] = [plan.distance_us.0, plan.distance_us.1].map(|us| Some(2000 * u64::from(us)));

@@ -18,10 +18,9 @@ pub(crate) enum Act {
 }
 
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a separate fact of the endpoint")]
 pub(crate) struct Endpoint {
     pub(crate) state: State,
-    /// Both directions were open at some time.
-    pub(crate) was_open: bool,
     /// It, or the other side by its RST, ended the connection without FINs.
     pub(crate) was_reset: bool,
     /// Octets the application wrote that can be sent.
@@ -56,7 +55,6 @@ impl Endpoint {
     pub(super) fn new(iss: u32, listens: bool) -> Self {
         Self {
             state: if listens { State::Listen } else { State::Closed },
-            was_open: false,
             was_reset: false,
             written: 0,
             iss,
@@ -103,13 +101,12 @@ impl Endpoint {
                 out.push(self.seg(SYN, self.iss, 0));
                 self.arm();
             }
-            // A simultaneous open in which the other side's SYN was first is a passive one here.
-            Act::Open => {}
             Act::Send(len) if !self.closing && !self.was_reset => {
                 self.written += u32::from(len);
                 self.push(out);
             }
-            Act::Send(_) => {}
+            // Too late. An open to which the other side's SYN came first is a passive one.
+            Act::Open | Act::Send(_) => {}
             Act::Close => {
                 self.closing = true;
                 self.push(out);
@@ -249,7 +246,6 @@ impl Endpoint {
     /// The handshake is complete: what waited is sent.
     fn opens(&mut self, out: &mut Vec<Seg>) {
         self.state = State::Established;
-        self.was_open = true;
         self.tries = 0;
         self.push(out);
     }
