@@ -1,13 +1,125 @@
 //! Packets in memory to records: what the kernel programs do, done here for capture files and for tests. The parser
 //! and the lifecycle test are the same code.
 
-use crate::decode;
+use crate::decode::{self, Rest};
 use tcptrace_common::{
-    abi::{Bucket, Counters, MAX_OPTIONS, SEED_WORDS},
-    lifecycle,
-    record::Sighting,
-    wire::{Bytes, Link, Parsed, options, parse},
+    abi::{Bucket, Counters, Kind, MAX_OPTIONS, Record, SEED_WORDS},
+    flow::Addresses,
+    lifecycle::{self, Table},
+    record::{Sighting, fill_icmp},
+    wire::{
+        self, Bytes, Icmp, Link, Packet, Parsed, Unparsable,
+        icmp::{self, Quoted},
+        options,
+    },
 };
+
+/// What a parsed packet is tested with.
+pub(crate) struct Test<'a, T: ?Sized> {
+    pub(crate) table: &'a mut T,
+    pub(crate) seeds: &'a [u64; SEED_WORDS],
+    pub(crate) counters: &'a mut Counters,
+}
+
+/// A packet that needs a record.
+pub(crate) struct Found {
+    pub(crate) record: decode::Record,
+    /// Where its TCP header ends, or its ICMP message; perhaps beyond what was captured.
+    pub(crate) end: usize,
+}
+
+impl<T: Table + ?Sized> Test<'_, T> {
+    /// Counts a packet, and makes its record if it belongs to a lifecycle. `captured` is what `parsed` was made from;
+    /// `seen` is asked only if it is needed.
+    #[inline]
+    pub(crate) fn packet(
+        &mut self,
+        parsed: &Parsed,
+        captured: &[u8],
+        ts: u64,
+        seen: impl FnOnce() -> Sighting,
+    ) -> Option<Found> {
+        match parsed {
+            Parsed::V4(tcp) => self.segment(tcp, captured, ts, seen()),
+            Parsed::V6(tcp) => self.segment(tcp, captured, ts, seen()),
+            Parsed::Icmp(icmp) => self.icmp(icmp, captured, ts, seen),
+            Parsed::Other | Parsed::Rare => None,
+            Parsed::Fragment => {
+                self.counters.fragments += 1;
+                None
+            }
+            Parsed::Unparsable(reason) => {
+                self.counters.unparsable[*reason as usize] += 1;
+                None
+            }
+        }
+    }
+
+    #[inline]
+    fn segment<A: Addresses>(
+        &mut self,
+        tcp: &Packet<A>,
+        captured: &[u8],
+        ts: u64,
+        seen: Sighting,
+    ) -> Option<Found> {
+        self.counters.tcp_packets += 1;
+        let (mut record, overwritten) = lifecycle::inspect(tcp, seen, self.table, self.seeds)?;
+        self.counters.pending_overwrites += u64::from(overwritten);
+        let kind = lifecycle::kind_of(tcp.flags);
+        let mut raw = [0; MAX_OPTIONS];
+        let rest = if kind.has_options() {
+            let packet = Bytes::whole(captured);
+            record.options_len = options::copy(&packet, tcp.options_at, tcp.options_len, &mut raw);
+            Rest::Options(&raw)
+        } else {
+            Rest::Nothing
+        };
+        self.record(record, rest, kind, ts, tcp.options_at + tcp.options_len)
+    }
+
+    #[cold]
+    fn icmp(
+        &mut self,
+        icmp: &Icmp,
+        captured: &[u8],
+        ts: u64,
+        seen: impl FnOnce() -> Sighting,
+    ) -> Option<Found> {
+        let end = icmp.at + icmp.len;
+        let mut record = Record::EMPTY;
+        match icmp::quoted(&Bytes::whole(captured), icmp) {
+            Quoted::V4(quote) => fill_icmp(&mut record, &quote, seen()),
+            Quoted::V6(quote) => fill_icmp(&mut record, &quote, seen()),
+            Quoted::Nothing => return None,
+            Quoted::Short => {
+                // A message may end where it likes, a capture that ends before it has lost something.
+                let lost = captured.len() < end;
+                self.counters.unparsable[Unparsable::Truncated as usize] += u64::from(lost);
+                return None;
+            }
+        }
+        let mut from = [0; 16];
+        icmp.write_from(&mut from);
+        self.record(record, Rest::From(from), Kind::Icmp, ts, end)
+    }
+
+    fn record(
+        &mut self,
+        mut record: Record,
+        rest: Rest<'_>,
+        kind: Kind,
+        ts: u64,
+        end: usize,
+    ) -> Option<Found> {
+        self.counters.number += 1;
+        self.counters.emitted[kind.index()] += 1;
+        record.ts = ts;
+        record.number = u32::try_from(self.counters.number & 0xffff_ffff).unwrap_or_default();
+        // A record made here is one.
+        Some(Found { record: decode::decode(&record, rest).ok()?, end })
+    }
+}
 
 /// A pending-ACK table in memory, and the counters that go with it.
 pub struct Parser {
@@ -53,34 +165,50 @@ impl Parser {
         seen: Sighting,
     ) -> Option<decode::Record> {
         self.counters.packets += 1;
-        let (table, seeds) = (&mut *self.table, &self.seeds);
-        let (verdict, options_at) = match parse(&bytes, link, offloaded) {
-            Parsed::V4(packet) => (lifecycle::inspect(&packet, seen, table, seeds), packet.options_at),
-            Parsed::V6(packet) => (lifecycle::inspect(&packet, seen, table, seeds), packet.options_at),
-            Parsed::Other | Parsed::Extensions => return None,
-            Parsed::Fragment => {
-                self.counters.fragments += 1;
-                return None;
-            }
-            Parsed::Unparsable(reason) => {
-                self.counters.unparsable[reason as usize] += 1;
-                return None;
-            }
+        let parsed = wire::parse(&bytes, link, offloaded);
+        let Self { table, seeds, counters } = self;
+        let mut test = Test { table: &mut **table, seeds, counters };
+        test.packet(&parsed, bytes.captured, ts, || seen).map(|found| found.record)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// From a router, with the IP header and eight octets of a SYN's TCP header; nothing is behind it.
+    fn error(kind: u8) -> Vec<u8> {
+        let mut packet = vec![0x45, 0, 0, 56, 0, 0, 0, 0, 64, 1, 0, 0, 10, 0, 0, 9, 10, 0, 0, 1];
+        packet.extend([kind, 1, 0, 0, 0, 0, 0, 0]);
+        packet.extend([0x45, 0, 0, 60, 0, 0, 0, 0, 1, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2]);
+        packet.extend([0x9c, 0x40, 1, 0xbb, 0, 0, 0, 7]);
+        packet
+    }
+
+    #[test]
+    fn what_a_capture_cut_off_an_icmp_error_is_counted() {
+        let ended_early = {
+            let mut packet = error(3);
+            packet[3] -= 1;
+            packet
         };
-        self.counters.tcp_packets += 1;
-        let (mut record, overwritten) = verdict?;
-        self.counters.pending_overwrites += u64::from(overwritten);
-        self.counters.number += 1;
-        record.ts = ts;
-        record.number = u32::try_from(self.counters.number & 0xffff_ffff).unwrap_or_default();
-        let mut raw = [0; MAX_OPTIONS];
-        let kind = lifecycle::kind_of(tcptrace_common::tcp::TcpFlags(record.flags));
-        self.counters.emitted[kind.index()] += 1;
-        let with_options = kind.has_options().then(|| {
-            record.options_len = options::copy(&bytes, options_at, usize::from(record.options_len), &mut raw);
-            &raw
-        });
-        // A record made here is one.
-        decode::decode(&record, with_options).ok()
+        for (name, packet, captured, records, truncated) in [
+            ("all there is", error(3), 56, 1, 0),
+            ("one octet less was captured", error(3), 55, 0, 1),
+            ("only its header was", error(3), 28, 0, 1),
+            ("not even that", error(3), 27, 0, 1),
+            ("one octet less was sent", ended_early, 56, 0, 0),
+            ("an echo request is not looked into", error(8), 30, 0, 0),
+        ] {
+            let mut parser = Parser::new(1, [1; SEED_WORDS]);
+            let bytes = Bytes { captured: &packet[..captured], wire_len: packet.len() };
+            let seen = Sighting { ifindex: 1, egress: false, forwarded: false };
+            let found = parser.packet(Link::Ip, bytes, None, 5, seen);
+            let counters = parser.counters();
+            assert_eq!(u64::from(found.is_some()), records, "{name}");
+            assert_eq!(counters.emitted[Kind::Icmp.index()], records, "{name}");
+            assert_eq!(counters.unparsable[Unparsable::Truncated as usize], truncated, "{name}");
+            assert_eq!((counters.packets, counters.tcp_packets, counters.number), (1, 0, records), "{name}");
+        }
     }
 }
