@@ -4,6 +4,7 @@
 mod capture;
 mod frames;
 mod handmade;
+mod icmp;
 mod lab;
 mod lifecycles;
 mod load;
