@@ -473,14 +473,27 @@ fn time_wait_lasts_two_msl_and_absorbs_late_segments() {
          31 C .  1002 5002
          200 S F. 5001 1002
          201 C .  1002 5002
-         202 C R  1002
          300 C S  1000",
     )
-    .tick("60030");
+    .tick("60199");
     assert_eq!(r.connections().len(), 1);
-    assert!(!r.transitions().contains(&"C TIME-WAIT>CLOSED?".to_owned()));
-    let r = r.tick("60031");
-    assert_eq!(r.transitions().last().map(String::as_str), Some("C TIME-WAIT>CLOSED?"));
+    let last = |r: &Run| r.transitions().last().cloned();
+    assert_eq!(last(&r).as_deref(), Some("S LAST-ACK>CLOSED"), "the FIN again starts the wait again");
+    let r = r.tick("60200");
+    assert_eq!(last(&r).as_deref(), Some("C TIME-WAIT>CLOSED?"));
+}
+
+#[test]
+fn a_reset_ends_time_wait() {
+    let closed = "20 C F. 1001 5001\n30 S F. 5001 1002\n31 C . 1002 5002\n";
+    for (reset, ends) in
+        [("40 S R 5002", true), ("40 C R 1002", true), ("40 S R 5001", false), ("40 S R 4000", false)]
+    {
+        let r = opened(&[closed, reset].concat());
+        assert_eq!(r.connections().len(), 1);
+        let ended = r.transitions().last().map(String::as_str) == Some("C TIME-WAIT>CLOSED");
+        assert_eq!(ended, ends, "{reset}");
+    }
 }
 
 #[test]
