@@ -1,0 +1,76 @@
+//! The files as packets, through the loaded kernel programs. Needs root and BPF: without them these tests fail.
+
+use crate::{
+    cases::{Case, Cases},
+    packet,
+    packets::{BUCKETS, SEEDS, same},
+};
+use libtest_mimic::{Failed, Trial};
+use std::sync::{Arc, Mutex};
+use tcptrace::{
+    decode,
+    kernel::test_run::{Harness, Program},
+    script::Level,
+    segment::{Direction, Input, Segment},
+};
+
+const RING_BYTES: u32 = 1 << 16;
+
+/// `BPF_PROG_TEST_RUN` gives a packet the namespace's loopback device, which is number 1.
+const LOOPBACK: u32 = 1;
+
+/// Loaded programs that wait for the next file: the verifier takes longer than any of them.
+type Pool = Arc<Mutex<Vec<Harness>>>;
+
+pub(crate) fn trials(cases: &Cases) -> Vec<Trial> {
+    let pool = Pool::default();
+    let mut trials = Vec::new();
+    for case in cases.iter().filter(|case| case.has_level(Level::Kernel)) {
+        for (name, ingress) in [("tc", Program::TcIngress), ("xdp", Program::Xdp)] {
+            let (case, pool) = (Arc::clone(case), Arc::clone(&pool));
+            trials.push(Trial::test(format!("{name}: {}", case.name), move || play(&case, ingress, &pool)));
+        }
+    }
+    trials
+}
+
+fn play(case: &Case, ingress: Program, pool: &Pool) -> Result<(), Failed> {
+    let spare = pool.lock().map_err(|error| error.to_string())?.pop();
+    let mut harness = match spare {
+        Some(harness) => harness,
+        None => Harness::load(&SEEDS, BUCKETS, RING_BYTES)
+            .map_err(|error| format!("these tests need root and BPF: {error}"))?,
+    };
+    harness.clear()?;
+    case.play(|input| see(&mut harness, ingress, input))?;
+    pool.lock().map_err(|error| error.to_string())?.push(harness);
+    Ok(())
+}
+
+/// The input that is left of it, if it is recorded at all.
+fn see(harness: &mut Harness, ingress: Program, input: &Input) -> Result<Option<Input>, String> {
+    let segment = match input {
+        Input::Segment(segment) => segment,
+        Input::Lost(_) | Input::Tick(_) => return Ok(Some(*input)),
+        Input::Icmp(_) => return Err("an ICMP error cannot be a packet yet".to_owned()),
+    };
+    if segment.flow.interface != LOOPBACK {
+        return Err("a test run has only one interface".to_owned());
+    }
+    record(harness, ingress, segment)?.map(|recorded| same(segment, recorded)).transpose()
+}
+
+/// Shows one packet to the program of its direction; what that recorded.
+fn record(harness: &mut Harness, ingress: Program, segment: &Segment) -> Result<Option<Segment>, String> {
+    let program = if segment.direction == Direction::Egress { Program::TcEgress } else { ingress };
+    let packet = packet::of_segment(segment);
+    harness.run(program, &packet, None, 1).map_err(|error| error.to_string())?;
+    let records = harness.drain().map_err(|error| error.to_string())?;
+    match &records[..] {
+        [] => Ok(None),
+        [bytes] => {
+            decode::record(bytes).map(|record| Some(record.segment)).map_err(|error| error.to_string())
+        }
+        more => Err(format!("{} records of one packet", more.len())),
+    }
+}

@@ -1,0 +1,58 @@
+//! The files as packets, through the header parser and the lifecycle test in user space.
+
+use crate::{cases::Cases, packet};
+use libtest_mimic::Trial;
+use std::sync::Arc;
+use tcptrace::{
+    parse::Parser,
+    script::Level,
+    segment::{Direction, Input, Segment},
+};
+use tcptrace_common::{
+    abi::SEED_WORDS,
+    record::Sighting,
+    wire::{Bytes, Link},
+};
+
+pub(crate) const BUCKETS: u32 = 1 << 8;
+pub(crate) const SEEDS: [u64; SEED_WORDS] = [0x5eed; SEED_WORDS];
+
+pub(crate) fn trials(cases: &Cases) -> Vec<Trial> {
+    let cases = cases.iter().filter(|case| case.has_level(Level::Packets)).cloned();
+    cases
+        .map(|case| {
+            Trial::test(format!("packets: {}", case.name), move || {
+                let mut parser = Parser::new(BUCKETS as usize, SEEDS);
+                let case = Arc::clone(&case);
+                case.play(|input| see(&mut parser, input))
+            })
+        })
+        .collect()
+}
+
+/// The input that is left of it, if it is recorded at all.
+fn see(parser: &mut Parser, input: &Input) -> Result<Option<Input>, String> {
+    let segment = match input {
+        Input::Segment(segment) => segment,
+        Input::Lost(_) | Input::Tick(_) => return Ok(Some(*input)),
+        Input::Icmp(_) => return Err("an ICMP error cannot be a packet yet".to_owned()),
+    };
+    let egress = segment.direction == Direction::Egress;
+    let seen = Sighting { ifindex: segment.flow.interface, egress, forwarded: false };
+    let bytes = packet::of_segment(segment);
+    let record = parser.packet(Link::Ethernet, Bytes::whole(&bytes), None, segment.ts.0, seen);
+    record.map(|record| same(segment, record.segment)).transpose()
+}
+
+/// The segment that was recorded is the one of the script. Whose stack sent it is the source's to find out, and the
+/// script tells.
+pub(crate) fn same(script: &Segment, recorded: Segment) -> Result<Input, String> {
+    let Segment { ts, direction, sender, .. } = *script;
+    let recorded = Segment { ts, direction, sender, ..recorded };
+    // An acknowledgement number means nothing without ACK, but is there.
+    if recorded == *script {
+        Ok(Input::Segment(recorded))
+    } else {
+        Err(format!("recorded was {recorded:?}\nof {script:?}"))
+    }
+}
