@@ -3,7 +3,7 @@
 use crate::{
     cases::{Case, Cases},
     packet,
-    packets::{BUCKETS, SEEDS, same},
+    packets::{BUCKETS, same, seeds},
 };
 use libtest_mimic::{Failed, Trial};
 use std::sync::{Arc, Mutex};
@@ -38,7 +38,7 @@ fn play(case: &Case, ingress: Program, pool: &Pool) -> Result<(), Failed> {
     let spare = pool.lock().map_err(|error| error.to_string())?.pop();
     let mut harness = match spare {
         Some(harness) => harness,
-        None => Harness::load(&SEEDS, BUCKETS, RING_BYTES)
+        None => Harness::load(&seeds(), BUCKETS, RING_BYTES)
             .map_err(|error| format!("these tests need root and BPF: {error}"))?,
     };
     harness.clear()?;

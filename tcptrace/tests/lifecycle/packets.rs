@@ -15,14 +15,23 @@ use tcptrace_common::{
 };
 
 pub(crate) const BUCKETS: u32 = 1 << 8;
-pub(crate) const SEEDS: [u64; SEED_WORDS] = [0x5eed; SEED_WORDS];
+
+/// Numbers as good as random, and always the same: the hash needs all their bits to tell flows apart.
+pub(crate) fn seeds() -> [u64; SEED_WORDS] {
+    let mut state = 0_u64;
+    std::array::from_fn(|_| {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed ^ (mixed >> 31)
+    })
+}
 
 pub(crate) fn trials(cases: &Cases) -> Vec<Trial> {
     let cases = cases.iter().filter(|case| case.has_level(Level::Packets)).cloned();
     cases
         .map(|case| {
             Trial::test(format!("packets: {}", case.name), move || {
-                let mut parser = Parser::new(BUCKETS as usize, SEEDS);
+                let mut parser = Parser::new(BUCKETS as usize, seeds());
                 let case = Arc::clone(&case);
                 case.play(|input| see(&mut parser, input))
             })
