@@ -6,7 +6,7 @@
 //! buckets: a packet is tested by one bucket's eight words, and costs nanoseconds.
 //!
 //! A word is the tag of the flow that will acknowledge (see [`crate::flow`]) and the number it must reach. It goes
-//! when it is reached, when a RST voids it, when a SYN-ACK with another number takes its place, or when a full bucket
+//! when it is reached, when a RST voids it, when a SYN-ACK with a later number takes its place, or when a full bucket
 //! needs its slot. The last costs one ACK record, and is counted. A word that an earlier connection on the same
 //! four-tuple left behind costs at most one surplus ACK record, which the tracker ignores.
 //!
@@ -182,12 +182,16 @@ where
     let Some(mut slots) = table.bucket(peer.bucket) else {
         return false;
     };
-    if !matches!(change, Change::Add(_)) {
-        clear_all(&mut slots, peer.tag);
-    }
     match change {
-        Change::Void => false,
-        Change::Restart(expected) | Change::Add(expected) => arm(&mut slots, start, word(peer.tag, expected)),
+        Change::Void => {
+            clear_all(&mut slots, peer.tag);
+            false
+        }
+        Change::Restart(expected) => {
+            clear_reached(&mut slots, peer.tag, seq);
+            arm(&mut slots, start, word(peer.tag, expected))
+        }
+        Change::Add(expected) => arm(&mut slots, start, word(peer.tag, expected)),
     }
 }
 
@@ -196,7 +200,8 @@ where
 enum Change {
     /// They all go.
     Void,
-    /// They all go, and this number is expected.
+    /// Those before it go, and this number is expected. Those after it can be a FIN's, as the network may deliver a
+    /// SYN-ACK late or twice.
     Restart(SeqNum),
     /// This number is expected too.
     Add(SeqNum),

@@ -363,6 +363,28 @@ pub struct Established {
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct StateTimes(pub Vec<(State, u64)>);
 
+/// How the tries of an unanswered SYN are spaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Backoff {
+    /// As stacks do it: every wait is as long as the one before or twice as long (RFC 6298 §5.5; Linux's
+    /// `tcp_syn_linear_timeouts`). All tries passed here.
+    Regular,
+    /// Otherwise: some did not pass here, or no usual stack sent them.
+    Irregular,
+}
+
+/// Why a server sends its SYN-ACK again although the acknowledgement has passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SynackAgain {
+    /// Once, and seen on the way: the acknowledgement was lost between here and the server.
+    AckLost,
+    /// More than once, or seen on the server's own host: the server does not take what reaches it. Its accept queue is
+    /// full, or a filter of its own drops it.
+    NotAccepted,
+}
+
 /// The connection is over, or the trace is.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a separate fact in the JSON")]
@@ -413,6 +435,17 @@ pub struct Connection {
     pub syn_retransmits: u32,
     /// SYN-ACKs beyond the first.
     pub synack_retransmits: u32,
+    /// From each of the client's SYNs to the next, the first ten; empty without a retry.
+    pub syn_intervals_ns: Vec<u64>,
+    /// Whether these are a stack's back-off; null without a retry.
+    pub syn_backoff: Option<Backoff>,
+    /// SYN-ACKs that came again after the acknowledgement of the first had passed, those that crossed it left out.
+    pub synacks_after_ack: u32,
+    /// What these fit; null where there were none.
+    pub synack_again: Option<SynackAgain>,
+    /// The server first answered the SYN with an acknowledgement of an earlier connection on the same ports (RFC 5961
+    /// §4.2), and the client reset that.
+    pub challenge_ack: bool,
     /// FINs the client sent, retransmissions included.
     pub client_fins: u32,
     /// FINs the server sent.
@@ -561,6 +594,7 @@ pub struct IcmpErrorEvent {
     #[serde(flatten)]
     pub common: Common,
     /// What it says.
+    #[serde(flatten)]
     pub icmp: IcmpReport,
     /// The quoted sequence number, raw.
     pub seq: u32,

@@ -149,6 +149,17 @@ fn retransmissions() {
         ],
     );
     play(
+        "a copy of the SYN-ACK that comes after the FIN",
+        &[
+            ((false, S | A, 500, 101, 0), SYNACK, 1),
+            ((true, A, 101, 501, 0), ACK, 0),
+            ((false, F | A, 501, 101, 0), FIN, 1),
+            ((false, S | A, 500, 101, 0), SYNACK, 2),
+            ((true, A, 101, 501, 0), ACK, 1),
+            ((true, A, 101, 502, 0), ACK, 0),
+        ],
+    );
+    play(
         "FIN again, and again after its acknowledgement",
         &[
             ((true, F | A, 100, 500, 0), FIN, 1),

@@ -93,6 +93,7 @@ struct OutputArgs {
 
     /// Kinds of events to print, separated by commas: established, connection, stats, transition, segment, anomaly, icmp_error, all
     /// [default: established,connection, and stats with --json or --stats-interval]
+    #[expect(clippy::doc_markdown, reason = "printed as it stands")]
     #[arg(long, value_name = "LIST", value_parser = parse::kinds, conflicts_with = "verbose")]
     events: Option<Kinds>,
 

@@ -228,8 +228,8 @@ const fn outcome(outcome: Outcome) -> (&'static str, Style) {
     match outcome {
         Outcome::Closed => ("CLOSED", color(AnsiColor::Cyan)),
         Outcome::Reset => ("RESET", color(AnsiColor::Yellow)),
-        Outcome::Refused => ("REFUSED", color(AnsiColor::Red)),
-        Outcome::RefusedIcmp => ("REFUSED-ICMP", color(AnsiColor::Red)),
+        // By whom is said on the right.
+        Outcome::Refused | Outcome::RefusedIcmp => ("REFUSED", color(AnsiColor::Red)),
         Outcome::Unanswered => ("UNANSWERED", color(AnsiColor::Red)),
         Outcome::SynackUnanswered => ("SYNACK-UNANSWERED", color(AnsiColor::Red)),
         Outcome::Aborted => ("ABORTED", color(AnsiColor::Yellow)),

@@ -7,5 +7,5 @@ mod gaps;
 pub mod live;
 mod pace;
 pub mod pcap;
-mod reorder;
+pub(crate) mod reorder;
 mod sender;

@@ -140,6 +140,8 @@ pub(crate) struct Teardown {
     pub(crate) rst: When,
     pub(crate) first_fin_by: Option<Role>,
     pub(crate) reset_by: Option<Role>,
+    /// Here, as an open connection with neither should not carry a pointer for each.
+    extra: Option<Box<Extra>>,
 }
 
 impl Teardown {
@@ -153,6 +155,7 @@ impl Teardown {
         rst: When::NEVER,
         first_fin_by: None,
         reset_by: None,
+        extra: None,
     };
 }
 
@@ -161,6 +164,46 @@ impl Teardown {
 pub(crate) struct Extra {
     /// The last ICMP error that quoted its SYN or SYN-ACK.
     pub(crate) icmp: Option<IcmpNote>,
+    /// That came after the last SYN.
+    pub(crate) rejected: bool,
+    pub(crate) syns: SynTimes,
+    /// SYN-ACKs that came again after the acknowledgement of the first had passed.
+    pub(crate) synacks_after_ack: u16,
+    /// The server acknowledged an earlier connection instead of the SYN, and the client reset that.
+    pub(crate) challenged: bool,
+}
+
+/// How far apart the client's SYNs were.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SynTimes {
+    gaps: [u64; Self::MOST],
+    len: u8,
+    latest: When,
+}
+
+impl Default for SynTimes {
+    fn default() -> Self {
+        Self { gaps: [0; Self::MOST], len: 0, latest: When::NEVER }
+    }
+}
+
+impl SynTimes {
+    /// Linux sends seven SYNs (`net.ipv4.tcp_syn_retries` is 6), eleven with `tcp_syn_linear_timeouts`.
+    const MOST: usize = 10;
+
+    /// One more SYN at `ts`; the one before, if it was the first, was at `first`.
+    pub(crate) fn add(&mut self, first: Timestamp, ts: Timestamp) {
+        let gap = ts.since(self.latest.get().unwrap_or(first));
+        self.latest.set(ts);
+        if let Some(place) = self.gaps.get_mut(usize::from(self.len)) {
+            *place = gap;
+            self.len += 1;
+        }
+    }
+
+    pub(crate) fn gaps(&self) -> &[u64] {
+        &self.gaps[..usize::from(self.len)]
+    }
 }
 
 /// An ICMP error.
@@ -235,9 +278,8 @@ pub(crate) struct Conn {
     pub(crate) vantage: Option<Vantage>,
     pub(crate) client_is_low: bool,
     pub(crate) flags: ConnFlags,
-    /// From the first FIN or RST on.
+    /// From the first FIN or RST on, or from what is rarer.
     teardown: Option<Box<Teardown>>,
-    extra: Option<Box<Extra>>,
 }
 
 /// The yes-or-no facts of a connection.
@@ -297,7 +339,6 @@ impl Conn {
             client_is_low: src_is_low == (sender == Role::Client),
             flags: ConnFlags::default(),
             teardown: None,
-            extra: None,
         }
     }
 
@@ -322,6 +363,14 @@ impl Conn {
         When::from((!self.flags.partial).then_some(self.start))
     }
 
+    /// A SYN sent again. The first SYN of a partial connection was not seen, but then there is no gap to tell of.
+    pub(crate) fn note_syn(&mut self, ts: Timestamp) {
+        let first = self.start;
+        let extra = self.extra_mut();
+        extra.syns.add(first, ts);
+        extra.rejected = false;
+    }
+
     /// How it closes, as far as that was seen.
     pub(crate) fn teardown(&self) -> &Teardown {
         static NONE: Teardown = Teardown::NONE;
@@ -333,11 +382,11 @@ impl Conn {
     }
 
     pub(crate) fn extra(&self) -> Option<&Extra> {
-        self.extra.as_deref()
+        self.teardown().extra.as_deref()
     }
 
     pub(crate) fn extra_mut(&mut self) -> &mut Extra {
-        self.extra.get_or_insert_default()
+        self.teardown_mut().extra.get_or_insert_default()
     }
 
     pub(crate) fn closing(&self, role: Role) -> &Closing {

@@ -20,6 +20,18 @@ pub(crate) enum Severity {
     Soft,
 }
 
+/// How long after an error a client that goes on all the same tries again at the latest: most stacks wait 1 s for the
+/// first answer (RFC 6298 §2.1), older ones 3 s.
+pub(crate) const RETRY_NS: u64 = 4_000_000_000;
+
+/// An error came after the last SYN, and if another SYN follows then within [`RETRY_NS`]: the wait doubles each time.
+pub(crate) fn retry_is_due_soon(conn: &Conn) -> bool {
+    conn.synacks == 0
+        && conn.extra().is_some_and(|extra| {
+            extra.rejected && extra.syns.gaps().last().is_none_or(|gap| gap.saturating_mul(2) < RETRY_NS)
+        })
+}
+
 /// How Linux grades the codes (`icmp_err_convert` in net/ipv4/icmp.c, `tab_unreach` in net/ipv6/icmp.c: `fatal`).
 pub(crate) const fn severity(ipv6: bool, kind: u8, code: u8) -> Severity {
     match (ipv6, kind, code) {
@@ -67,7 +79,9 @@ pub(crate) fn error(conn: &mut Conn, sender: Role, error: &IcmpError, out: &mut 
     if conn.side(sender).isn != Some(error.quoted.seq) || conn.is_open() {
         return After::Goes;
     }
-    conn.extra_mut().icmp = Some(IcmpNote::new(error, sender));
+    let extra = conn.extra_mut();
+    extra.icmp = Some(IcmpNote::new(error, sender));
+    extra.rejected = sender == Role::Client;
     if sender != Role::Client || conn.synacks > 0 {
         return After::Goes;
     }

@@ -1,6 +1,7 @@
 //! The tracker: lifecycle segments in, events out. It has no clock, no thread and does no I/O: time comes in
 //! with the input. What each rule means is in `state.rs` (the arrows) and `rules.rs` (the evidence).
 
+mod challenge;
 mod conn;
 mod icmp;
 mod report;
@@ -55,6 +56,8 @@ impl Default for Config {
 pub struct Tracker {
     config: Config,
     table: Table,
+    /// Connections whose four-tuple another one in `table` still has; see `challenge.rs`.
+    challengers: Table,
     names: HashMap<u32, Arc<str>>,
     losses: Losses,
     next_id: u64,
@@ -68,6 +71,7 @@ impl Tracker {
         Self {
             config,
             table: Table::default(),
+            challengers: Table::default(),
             names: HashMap::new(),
             losses: Losses::default(),
             next_id: 1,
@@ -89,7 +93,7 @@ impl Tracker {
     /// Connections that are not over.
     #[must_use]
     pub fn open(&self) -> usize {
-        self.table.len() - self.table.len_of(List::Ended)
+        self.table.len() - self.table.len_of(List::Ended) + self.challengers.len()
     }
 
     /// Takes one input; `sink` gets the events in the order in which things happened.
@@ -115,12 +119,13 @@ impl Tracker {
     /// that nothing answered is `unanswered` by then, everything past the handshake is `open`.
     pub fn finish(&mut self, ts: Timestamp, sink: &mut dyn FnMut(Event)) {
         self.expire(ts, sink);
-        let mut left: Vec<u32> = self.table.slots().filter(|&slot| !self.table[slot].flags.ended).collect();
-        left.sort_unstable_by_key(|&slot| self.table[slot].id);
-        for slot in left {
-            let conn = self.table.remove(slot);
-            let ts = ts.max(conn.last);
-            self.report(&conn, ts, unfinished(&conn), sink);
+        let slots: Vec<u32> = self.table.slots().filter(|&slot| !self.table[slot].flags.ended).collect();
+        let mut left: Vec<Conn> = slots.into_iter().map(|slot| self.table.remove(slot)).collect();
+        let slots: Vec<u32> = self.challengers.slots().collect();
+        left.extend(slots.into_iter().map(|slot| self.challengers.remove(slot)));
+        left.sort_unstable_by_key(|conn| conn.id);
+        for conn in left {
+            self.report(&conn, ts.max(conn.last), unfinished(&conn), sink);
         }
     }
 
@@ -137,12 +142,15 @@ impl Tracker {
         let opens = seg.flags.syn() && !seg.flags.ack();
         if let Some(slot) = self.table.find(&key) {
             if !self.table[slot].flags.ended {
-                self.continues(slot, src_is_low, seg, sink);
+                if self.is_challenge(slot, src_is_low, seg) {
+                    self.challenge(slot, src_is_low, seg, sink);
+                } else if self.challengers.len() == 0 || !self.is_challengers(slot, src_is_low, seg, sink) {
+                    self.continues(slot, src_is_low, seg, sink);
+                }
                 return;
             }
             if !opens || is_late_copy(&self.table[slot], src_is_low, seg) {
-                let conn = &self.table[slot];
-                self.out(sink).segment(conn, conn.role_of(src_is_low), seg);
+                self.after_the_end(slot, src_is_low, seg, sink);
                 return;
             }
             self.forget(slot, seg.ts, sink);
@@ -165,18 +173,31 @@ impl Tracker {
         self.settle(slot, after, src_is_low, seg, sink);
     }
 
+    /// A late segment of a connection that was reported. Of TIME-WAIT a valid RST is the end (RFC 1337).
+    fn after_the_end(&mut self, slot: u32, src_is_low: bool, seg: &Segment, sink: &mut dyn FnMut(Event)) {
+        let mut out = Out { wants: self.config.wants, names: &self.names, losses: self.losses, sink };
+        let conn = &mut self.table[slot];
+        let role = conn.role_of(src_is_low);
+        out.segment(conn, role, seg);
+        if seg.flags.rst() {
+            rules::rst_after_the_end(conn, role, seg, &mut out);
+        }
+    }
+
     /// The network's answer to a SYN or SYN-ACK.
     fn icmp(&mut self, error: &IcmpError, sink: &mut dyn FnMut(Event)) {
         let quoted = &error.quoted;
         let (key, src_is_low) = Key::of(&quoted.flow);
+        if self.is_challengers_icmp(&key, src_is_low, error, sink) {
+            return;
+        }
         let slot = match self.table.find(&key) {
             Some(slot) if self.table[slot].flags.ended => return,
             Some(slot) => slot,
             // Of a quote without control bits nobody can say what it quotes.
             None if quoted.flags.syn() && !quoted.flags.ack() => {
                 self.make_room(quoted.ts, sink);
-                let mut conn = Conn::new(self.next_id, key, src_is_low, Role::Client, quoted.ts);
-                self.next_id += 1;
+                let mut conn = Conn::new(self.number(), key, src_is_low, Role::Client, quoted.ts);
                 rules::quoted_syn(&mut conn, quoted, &mut self.out(sink));
                 self.table.insert(conn, List::Handshake)
             }
@@ -202,8 +223,7 @@ impl Tracker {
             return;
         }
         self.make_room(seg.ts, sink);
-        let mut conn = Conn::new(self.next_id, key, src_is_low, sender, seg.ts);
-        self.next_id += 1;
+        let mut conn = Conn::new(self.number(), key, src_is_low, sender, seg.ts);
         conn.flags.direction_inferred = guessed;
         conn.note_vantage(sender, seg.sender);
         let mut out = self.out(sink);
@@ -222,8 +242,7 @@ impl Tracker {
                 rules::segment(&mut conn, sender, seg, &mut out)
             }
         };
-        let list = if conn.is_open() { List::Open } else { List::Handshake };
-        let slot = self.table.insert(conn, list);
+        let slot = self.table.insert(conn, List::Handshake);
         self.settle(slot, after, src_is_low, seg, sink);
     }
 
@@ -238,8 +257,7 @@ impl Tracker {
     ) {
         match after {
             After::Goes => {
-                let list = if self.table[slot].is_open() { List::Open } else { List::Handshake };
-                self.table.touch(slot, list);
+                self.table.touch(slot, waits_in(&self.table[slot]));
             }
             After::Ends(outcome, phase) => {
                 self.table[slot].flags.ended = true;
@@ -247,6 +265,9 @@ impl Tracker {
                 self.counts.add(outcome);
                 let conn = &self.table[slot];
                 self.out(sink).connection(conn, conn.last, outcome, phase);
+                if self.challengers.len() > 0 {
+                    self.succeed(slot, seg, sink);
+                }
             }
             After::Restarts(outcome) => {
                 let conn = self.table.remove(slot);
@@ -267,8 +288,7 @@ impl Tracker {
             out.anomaly(conn, role, seg, misfit);
             return;
         }
-        let mut conn = Conn::new(self.next_id, key, src_is_low, Role::Client, seg.ts);
-        self.next_id += 1;
+        let mut conn = Conn::new(self.number(), key, src_is_low, Role::Client, seg.ts);
         conn.flags.partial = true;
         conn.note_vantage(Role::Client, seg.sender);
         let mut out = self.out(sink);
@@ -285,39 +305,46 @@ impl Tracker {
     /// Time has come to `now`: gives up on what was never answered, and lets TIME-WAIT run out, in the order
     /// of the deadlines, so that a file and a live trace agree whatever the ticks between.
     fn expire(&mut self, now: Timestamp, sink: &mut dyn FnMut(Event)) {
-        loop {
-            let waiting = self.deadline(List::Handshake, self.config.give_up_ns);
-            let lingering = self.deadline(List::Ended, self.config.time_wait_ns);
-            let (deadline, slot, ended) = match (waiting, lingering) {
-                (Some((w, slot)), Some((l, _))) if w <= l => (w, slot, false),
-                (_, Some((l, slot))) => (l, slot, true),
-                (Some((w, slot)), None) => (w, slot, false),
-                (None, None) => return,
-            };
-            if deadline > now {
-                return;
-            }
-            if ended {
-                self.forget(slot, deadline, sink);
-            } else {
-                self.give_up(slot, deadline, sink);
+        while let Some((deadline, due)) = self.next_deadline()
+            && deadline <= now
+        {
+            match due {
+                Due::GiveUp(slot) => {
+                    let mut conn = self.table.remove(slot);
+                    self.time_out(&mut conn, deadline, sink);
+                }
+                Due::GiveUpChallenger(slot) => self.give_up_challenger(slot, deadline, sink),
+                Due::Forget(slot) => self.forget(slot, deadline, sink),
             }
         }
     }
 
-    fn deadline(&self, list: List, after: u64) -> Option<(Timestamp, u32)> {
-        let slot = self.table.first(list)?;
-        Some((self.table[slot].last.plus(after), slot))
+    /// The earliest of all.
+    fn next_deadline(&self) -> Option<(Timestamp, Due)> {
+        let first = |table: &Table, list, after: u64, due: fn(u32) -> Due| {
+            let slot = table.first(list)?;
+            Some((table[slot].last.plus(after), due(slot)))
+        };
+        let Config { give_up_ns, time_wait_ns, .. } = self.config;
+        let retry_ns = icmp::RETRY_NS.min(give_up_ns);
+        [
+            first(&self.table, List::Handshake, give_up_ns, Due::GiveUp),
+            first(&self.table, List::Rejected, retry_ns, Due::GiveUp),
+            first(&self.table, List::Ended, time_wait_ns, Due::Forget),
+            first(&self.challengers, List::Handshake, give_up_ns, Due::GiveUpChallenger),
+        ]
+        .into_iter()
+        .flatten()
+        .min_by_key(|(deadline, _)| *deadline)
     }
 
     /// Nothing came back within the give-up time.
-    fn give_up(&mut self, slot: u32, ts: Timestamp, sink: &mut dyn FnMut(Event)) {
-        let mut conn = self.table.remove(slot);
-        let outcome = unfinished(&conn);
+    fn time_out(&mut self, conn: &mut Conn, ts: Timestamp, sink: &mut dyn FnMut(Event)) {
+        let outcome = unfinished(conn);
         let mut out = self.out(sink);
-        out.transition(&mut conn, Role::Client, Evidence::TimedOut, ts, true);
-        out.transition(&mut conn, Role::Server, Evidence::TimedOut, ts, true);
-        self.report(&conn, ts, outcome, sink);
+        out.transition(conn, Role::Client, Evidence::TimedOut, ts, true);
+        out.transition(conn, Role::Server, Evidence::TimedOut, ts, true);
+        self.report(conn, ts, outcome, sink);
     }
 
     /// A connection that was reported leaves the table; TIME-WAIT ends with it.
@@ -331,22 +358,55 @@ impl Tracker {
         }
     }
 
+    /// A connection's number.
+    fn number(&mut self) -> u64 {
+        let number = self.next_id;
+        self.next_id += 1;
+        number
+    }
+
     /// One more connection will fit.
     fn make_room(&mut self, ts: Timestamp, sink: &mut dyn FnMut(Event)) {
-        while self.table.len() >= self.config.max_connections.max(1) {
+        while self.table.len() + self.challengers.len() >= self.config.max_connections.max(1) {
             self.evict(ts, sink);
         }
     }
 
     /// Makes room: first by forgetting what was reported, then the oldest half-open connection (a flood of
-    /// SYNs must not push out real ones), then the one that was quiet for longest.
+    /// SYNs must not push out real ones, nor those on connections that are open first of all), then the one that was
+    /// quiet for longest.
     fn evict(&mut self, ts: Timestamp, sink: &mut dyn FnMut(Event)) {
         if let Some(slot) = self.table.first(List::Ended) {
             self.forget(slot, ts, sink);
-        } else if let Some(slot) = self.table.first(List::Handshake).or(self.table.first(List::Open)) {
-            let conn = self.table.remove(slot);
-            self.report(&conn, ts.max(conn.last), Outcome::Evicted, sink);
+            return;
         }
+        let half_open = self.table.first(List::Handshake).or(self.table.first(List::Rejected));
+        let conn = match (self.challengers.first(List::Handshake), half_open.or(self.table.first(List::Open)))
+        {
+            (Some(slot), _) => self.challengers.remove(slot),
+            (None, Some(slot)) => self.table.remove(slot),
+            (None, None) => return,
+        };
+        self.report(&conn, ts.max(conn.last), Outcome::Evicted, sink);
+    }
+}
+
+/// What a deadline is for, and the place in its table.
+#[derive(Clone, Copy)]
+enum Due {
+    GiveUp(u32),
+    GiveUpChallenger(u32),
+    Forget(u32),
+}
+
+/// The list of a connection that goes on.
+fn waits_in(conn: &Conn) -> List {
+    if conn.is_open() {
+        List::Open
+    } else if icmp::retry_is_due_soon(conn) {
+        List::Rejected
+    } else {
+        List::Handshake
     }
 }
 
@@ -375,10 +435,11 @@ fn first_sender(seg: &Segment) -> (Role, bool) {
     (if seg.flow.src_port < seg.flow.dst_port { Role::Server } else { Role::Client }, true)
 }
 
-/// A SYN that the network delivered again after the connection it opened was over. After a refusal it is a
-/// new try: some stacks retry with the same ISN.
+/// A SYN that the network delivered again after the connection it opened was over. After a refusal it can be a
+/// new try, as some stacks make it with the same ISN, but not at once: half a second later (Windows' `TcpInitialRtt`).
 fn is_late_copy(conn: &Conn, src_is_low: bool, seg: &Segment) -> bool {
+    const TRY_AGAIN_NS: u64 = 300_000_000;
     let role = conn.role_of(src_is_low);
     let known = conn.side(role).isn == Some(seg.seq) || conn.is_answered_by_now(role, seg);
-    conn.flags.established && known
+    known && (conn.flags.established || seg.ts.since(conn.last) < TRY_AGAIN_NS)
 }

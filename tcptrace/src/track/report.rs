@@ -7,9 +7,9 @@ use super::{
 };
 use crate::{
     event::{
-        Address, Anomaly, ClosedBy, Common, Connection, Established, Event, HandshakeTimes, IcmpErrorEvent,
-        IcmpReport, Options, Outcome, ResetPhase, Role, SegmentEvent, StateTimes, Transition, Vantage, Vlans,
-        ZeekConnState,
+        Address, Anomaly, Backoff, ClosedBy, Common, Connection, Established, Event, HandshakeTimes,
+        IcmpErrorEvent, IcmpReport, Options, Outcome, ResetPhase, Role, SegmentEvent, StateTimes,
+        SynackAgain, Transition, Vantage, Vlans, ZeekConnState,
     },
     segment::{Flow, IcmpError, Segment, Timestamp},
 };
@@ -215,7 +215,7 @@ impl Out<'_> {
 fn describe(common: Common, conn: &Conn, outcome: Outcome, reset_phase: Option<ResetPhase>) -> Connection {
     let [client, server] = &conn.sides;
     let [client_end, server_end] = [conn.closing(Role::Client), conn.closing(Role::Server)];
-    let teardown = conn.teardown();
+    let (teardown, extra) = (conn.teardown(), conn.extra().copied().unwrap_or_default());
     let sequential = !conn.flags.simultaneous_close;
     let closing = [teardown.first_fin, teardown.rst].into_iter().filter_map(When::get).min();
     Connection {
@@ -243,6 +243,11 @@ fn describe(common: Common, conn: &Conn, outcome: Outcome, reset_phase: Option<R
         bytes_mod_4gib: may_have_wrapped(conn),
         syn_retransmits: conn.syns.saturating_sub(1).into(),
         synack_retransmits: conn.synacks.saturating_sub(1).into(),
+        syn_intervals_ns: extra.syns.gaps().to_vec(),
+        syn_backoff: backoff(extra.syns.gaps()),
+        synacks_after_ack: extra.synacks_after_ack.into(),
+        synack_again: synack_again(conn, extra.synacks_after_ack),
+        challenge_ack: extra.challenged,
         client_fins: client_end.fins,
         server_fins: server_end.fins,
         client_rsts: client_end.rsts,
@@ -253,9 +258,28 @@ fn describe(common: Common, conn: &Conn, outcome: Outcome, reset_phase: Option<R
         server_state: server.state,
         client_state_ns: StateTimes(conn.state_times(Role::Client).collect()),
         server_state_ns: StateTimes(conn.state_times(Role::Server).collect()),
-        icmp_error: conn.extra().and_then(|e| e.icmp).map(|note| icmp_report(conn, &note)),
+        icmp_error: extra.icmp.map(|note| icmp_report(conn, &note)),
         zeek_conn_state: zeek_conn_state(conn, outcome),
         common,
+    }
+}
+
+fn backoff(gaps: &[u64]) -> Option<Backoff> {
+    /// Timers are late by some ticks, and stacks round.
+    const SLACK_NS: u64 = 100_000_000;
+    let first = *gaps.first()?;
+    let near = |gap: u64, expected: u64| gap.abs_diff(expected) <= expected / 8 + SLACK_NS;
+    let doubles = |pair: &[u64]| near(pair[1], pair[0]) || near(pair[1], pair[0].saturating_mul(2));
+    // RFC 6298 §2.1: 1 s; RFC 1122 §4.2.3.1 had 3 s.
+    let starts = near(first, 1_000_000_000) || near(first, 3_000_000_000);
+    Some(if starts && gaps.windows(2).all(doubles) { Backoff::Regular } else { Backoff::Irregular })
+}
+
+fn synack_again(conn: &Conn, count: u16) -> Option<SynackAgain> {
+    match (count, conn.vantage) {
+        (0, _) => None,
+        (1, Some(Vantage::Client | Vantage::Middle) | None) => Some(SynackAgain::AckLost),
+        _ => Some(SynackAgain::NotAccepted),
     }
 }
 

@@ -74,6 +74,7 @@ fn syn(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) -> After {
     }
     if role == Role::Client {
         conn.syns = conn.syns.saturating_add(1);
+        conn.note_syn(seg.ts);
         if conn.at.first_synack == When::NEVER {
             conn.at.last_syn.set(seg.ts);
         }
@@ -175,6 +176,9 @@ fn synack(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) -> Resu
         // Before establishment the newer number counts: the client answers whichever it got.
         out.anomaly(conn, role, seg, misfit);
     }
+    if conn.flags.established && role == Role::Server && !conn.flags.simultaneous_open {
+        synack_again(conn, seg.ts);
+    }
     conn.synacks = conn.synacks.saturating_add(1);
     conn.at.first_synack.set_once(seg.ts);
     if !conn.flags.established {
@@ -188,6 +192,22 @@ fn synack(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) -> Resu
     out.transition(conn, role, Evidence::SentSynAck, seg.ts, false);
     synchronize(conn, role, seg, out);
     Ok(After::Goes)
+}
+
+/// The SYN-ACK was sent again although its acknowledgement had passed us: unless the two crossed on their way, that
+/// was lost between us and the server, or the server did not take it (a full accept queue drops it:
+/// `tcp_v4_syn_recv_sock` in `net/ipv4/tcp_ipv4.c`).
+fn synack_again(conn: &mut Conn, ts: Timestamp) {
+    // What the SYN needed to the server and its answer back.
+    let there_and_back = match (conn.at.last_syn.get(), conn.at.first_synack.get()) {
+        (Some(syn), Some(synack)) => synack.since(syn),
+        _ => 0,
+    };
+    if conn.at.established.get().is_some_and(|acked| ts.since(acked) < there_and_back) {
+        return;
+    }
+    let extra = conn.extra_mut();
+    extra.synacks_after_ack = extra.synacks_after_ack.saturating_add(1);
 }
 
 /// Everything without SYN and RST: the third segment, the acknowledgement of a FIN, the FIN itself.
@@ -305,14 +325,16 @@ fn fin(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) {
     conn.closing_mut(role).fin_end = Some(seg.end());
     let answered = conn.closing(peer(role)).fin_acked;
     let went_on = went_on(conn, role, seg);
+    // It had numbered its FIN when it acknowledged the peer's: this is that FIN again, the first was lost before us.
+    let crossed = conn.closing(role).sent_at_peer_fin == Some(seg.end());
     let teardown = conn.teardown_mut();
     if teardown.first_fin_by.is_none() {
         teardown.first_fin_by = Some(role);
         teardown.first_fin.set(seg.ts);
     } else {
         teardown.second_fin.set(seg.ts);
-        conn.flags.simultaneous_close = !answered;
-        conn.flags.half_closed = answered && went_on;
+        conn.flags.simultaneous_close = !answered || crossed;
+        conn.flags.half_closed = answered && went_on && !crossed;
     }
     out.transition(conn, role, Evidence::SentFin, seg.ts, false);
     // Reordering can show the acknowledgement before the FIN.
@@ -331,6 +353,10 @@ fn went_on(conn: &Conn, role: Role, seg: &Segment) -> bool {
 /// A RST: valid where its receiver would believe it (RFC 9293 §3.10.7.3 before, RFC 5961 §3.2 after the
 /// handshake).
 fn rst(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) -> Result<After, Misfit> {
+    if is_of_an_earlier_connection(conn, role, seg) {
+        conn.extra_mut().challenged = true;
+        return Ok(After::Goes);
+    }
     let (outcome, phase) = if conn.is_open() {
         rst_when_open(conn, role, seg)?
     } else {
@@ -347,18 +373,52 @@ fn rst(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) -> Result<
     Ok(After::Ends(outcome, phase))
 }
 
+/// In SYN-SENT an acknowledgement of anything but the SYN is answered by a RST with its number and without ACK
+/// (RFC 9293 §3.10.7.3, first step). So the server has an earlier connection on these ports, and answered the SYN by a
+/// challenge ACK (RFC 5961 §4.2) or as one does in TIME-WAIT. The RST makes it forget that; the SYN is tried again.
+fn is_of_an_earlier_connection(conn: &Conn, role: Role, seg: &Segment) -> bool {
+    role == Role::Client
+        && conn.side(Role::Client).state == State::SynSent
+        && conn.synacks == 0
+        && !conn.flags.partial
+        && !seg.flags.ack()
+        && !follows_own_syn(conn, role, seg)
+}
+
+/// Within what can be sent before the handshake is complete.
+pub(crate) fn follows_own_syn(conn: &Conn, role: Role, seg: &Segment) -> bool {
+    let own = conn.side(role);
+    own.isn.or(own.syn_end).is_some_and(|isn| {
+        let ahead = seg.seq.distance_from(isn);
+        (0..=UNSCALED_WINDOW + 1).contains(&ahead)
+    })
+}
+
+/// The peer's SYN was seen, and this acknowledges it, with none, some or all of the data in it.
+pub(crate) fn acknowledges_syn(conn: &Conn, role: Role, seg: &Segment) -> bool {
+    let other = conn.side(peer(role));
+    let (first, end) = (other.first_data(), other.syn_end);
+    seg.flags.ack()
+        && first.is_some_and(|first| seg.ack.at_or_after(first))
+        && end.is_some_and(|end| end.at_or_after(seg.ack))
+}
+
+/// A RST while one side is in TIME-WAIT, which ends that if the other would believe it (RFC 1337 §2: Linux does so unless
+/// `net.ipv4.tcp_rfc1337` is set).
+pub(crate) fn rst_after_the_end(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) {
+    if conn.is_open() && rst_when_open(conn, role, seg).is_ok() {
+        for role in [role, peer(role)] {
+            out.transition(conn, role, Evidence::Reset, seg.ts, false);
+        }
+    }
+}
+
 /// Refused by the server, or given up by the client.
 fn rst_in_handshake(conn: &Conn, role: Role, seg: &Segment) -> Result<Outcome, Misfit> {
     let (own, other) = (conn.side(role), conn.side(peer(role)));
-    let follows_own_syn = own.isn.or(own.syn_end).is_some_and(|isn| {
-        let ahead = seg.seq.distance_from(isn);
-        (0..=UNSCALED_WINDOW + 1).contains(&ahead)
-    });
-    let answers_syn = seg.flags.ack()
-        && match (other.first_data(), other.syn_end) {
-            (Some(first), Some(end)) => seg.ack.at_or_after(first) && end.at_or_after(seg.ack),
-            _ => true,
-        };
+    let follows_own_syn = follows_own_syn(conn, role, seg);
+    let unknown = seg.flags.ack() && other.first_data().is_none();
+    let answers_syn = unknown || acknowledges_syn(conn, role, seg);
     match role {
         Role::Server if answers_syn || follows_own_syn => Ok(Outcome::Refused),
         Role::Client if follows_own_syn => Ok(Outcome::Aborted),
@@ -375,9 +435,10 @@ fn rst_when_open(conn: &Conn, role: Role, seg: &Segment) -> Result<(Outcome, Opt
         (Some(acked), _) => Some(acked),
         (None, first) => first,
     };
-    // A RST one before the end is taken after a FIN (net/ipv4/tcp_input.c, tcp_reset_check).
     let (own_end, other_end) = (conn.closing(role), conn.closing(peer(role)));
-    let at_fin = own_end.fin_end.is_some_and(|end| seg.seq.plus(1) == end);
+    // One before the end is taken after a FIN, but not in TIME-WAIT (net/ipv4/tcp_input.c, tcp_reset_check).
+    let at_fin = own_end.fin_end.is_some_and(|end| seg.seq.plus(1) == end)
+        && matches!(other.state, State::CloseWait | State::LastAck | State::Closing);
     if near.is_some_and(|near| near.after(seg.seq)) && !at_fin {
         return Err((Reason::RstOutOfWindow, near.map(|s| s.0)));
     }

@@ -13,6 +13,8 @@ use std::{
 pub(crate) enum List {
     /// The handshake is under way.
     Handshake,
+    /// An ICMP error came, and a client that goes on all the same tries again soon.
+    Rejected,
     /// Past the handshake: none.
     Open,
     /// Reported; remembered while late segments may come.
@@ -49,7 +51,7 @@ pub(crate) struct Table {
     free: Vec<u32>,
     index: HashTable<u32>,
     hasher: DefaultHashBuilder,
-    lists: [Ends; 3],
+    lists: [Ends; 4],
 }
 
 impl Default for Table {
@@ -60,7 +62,7 @@ impl Default for Table {
             index: HashTable::new(),
             // Seeded at random for each table, so that nobody can aim at one bucket.
             hasher: DefaultHashBuilder::default(),
-            lists: [Ends { first: NONE, last: NONE, len: 0 }; 3],
+            lists: [Ends { first: NONE, last: NONE, len: 0 }; 4],
         }
     }
 }

@@ -1,5 +1,9 @@
 //! The tracker, case by case; `script.rs` has the language.
 
+mod grid;
+mod handshakes;
+mod model;
+mod properties;
 mod script;
 
 use super::{Config, Wants};
@@ -440,12 +444,24 @@ fn port_reuse_from_time_wait_and_while_open() {
          40 C S  9000
          41 S R. 0 9001",
     );
-    let outcomes: Vec<_> = closed.connections().iter().map(|c| (c.common.id, c.outcome)).collect();
-    assert_eq!(outcomes, [(1, Outcome::Closed), (2, Outcome::Refused)]);
+    assert_eq!(outcomes(&closed), [(1, Outcome::Closed), (2, Outcome::Refused)]);
     assert!(closed.transitions().contains(&"C TIME-WAIT>CLOSED?".to_owned()));
-    let open = opened("40 C S 9000").finish("50");
-    let outcomes: Vec<_> = open.connections().iter().map(|c| c.outcome).collect();
-    assert_eq!(outcomes, [Outcome::Reused, Outcome::Unanswered]);
+    // The server has forgotten the old one, or its number is past it.
+    let open = opened("40 C S 9000\n41 S S. 7000 9001\n42 C . 9001 7001").finish("50");
+    assert_eq!(outcomes(&open), [(1, Outcome::Reused), (2, Outcome::Open)]);
+    assert_eq!(open.connections()[1].times.syn_to_established_ns, Some(2_000_000));
+    let refused = opened("40 C S 9000\n41 S R. 0 9001").finish("50");
+    assert_eq!(outcomes(&refused), [(1, Outcome::Reused), (2, Outcome::Refused)]);
+    // One side was never heard: the SYN is all there will be.
+    let deaf = run("0 C S 1000\n20 C F. 1101 5001\n40 C S 9000").finish("50");
+    assert_eq!(outcomes(&deaf), [(1, Outcome::Reused), (2, Outcome::Unanswered)]);
+    // The records of the SYN-ACK and of the third segment are lost: its FIN's number says whose it is.
+    let lossy = opened("40 C S 9000\n60 C F. 9101 7001").finish("70");
+    assert_eq!(outcomes(&lossy), [(1, Outcome::Reused), (2, Outcome::Open)]);
+}
+
+fn outcomes(run: &Run) -> Vec<(u64, Outcome)> {
+    run.connections().iter().map(|c| (c.common.id, c.outcome)).collect()
 }
 
 #[test]

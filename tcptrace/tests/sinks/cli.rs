@@ -52,7 +52,7 @@ fn the_defaults() {
 #[test]
 fn kinds_of_events() {
     let default = Kinds::NONE.with(Kind::Established).with(Kind::Connection);
-    let verbose = default.with(Kind::Transition).with(Kind::Anomaly);
+    let verbose = default.with(Kind::Transition).with(Kind::Anomaly).with(Kind::IcmpError);
     for (args, kinds) in [
         (&["--json"][..], default.with(Kind::Stats)),
         (&["--stats-interval", "10s"], default.with(Kind::Stats)),

@@ -2,9 +2,10 @@
 
 use tcptrace::{
     event::{
-        Address, Anomaly, AnomalyReason, ClosedBy, Common, Connection, Cost, Established, Event,
-        HandshakeTimes, Options, Outcome, OutcomeCounts, ResetPhase, Role, SegmentCounts, SegmentEvent,
-        State, StateTimes, Stats, Transition, Unparsable, Vantage, Vlans, ZeekConnState,
+        Address, Anomaly, AnomalyReason, Backoff, ClosedBy, Common, Connection, Cost, Established, Event,
+        HandshakeTimes, IcmpErrorEvent, IcmpReport, Options, Outcome, OutcomeCounts, ResetPhase, Role,
+        SegmentCounts, SegmentEvent, State, StateTimes, Stats, SynackAgain, Transition, Unparsable, Vantage,
+        Vlans, ZeekConnState,
     },
     segment::{Direction, Timestamp},
 };
@@ -96,6 +97,11 @@ pub(crate) fn connection() -> Connection {
         bytes_mod_4gib: false,
         syn_retransmits: 0,
         synack_retransmits: 0,
+        syn_intervals_ns: vec![],
+        syn_backoff: None,
+        synacks_after_ack: 0,
+        synack_again: None,
+        challenge_ack: false,
         client_fins: 1,
         server_fins: 1,
         client_rsts: 0,
@@ -173,6 +179,21 @@ pub(crate) fn segment() -> SegmentEvent {
     }
 }
 
+/// What a router says of a SYN.
+pub(crate) fn icmp_report() -> IcmpReport {
+    IcmpReport {
+        from: [192, 168, 64, 2].into(),
+        kind: 3,
+        code: 1,
+        meaning: "host unreachable",
+        sender: Role::Client,
+    }
+}
+
+pub(crate) fn icmp_error() -> IcmpErrorEvent {
+    IcmpErrorEvent { common: common(at(0)), icmp: icmp_report(), seq: 4_130_871_516 }
+}
+
 pub(crate) fn anomaly() -> Anomaly {
     Anomaly {
         common: common(at(293_444)),
@@ -231,6 +252,14 @@ pub(crate) fn full_and_minimal() -> Vec<Event> {
         Event::Transition(transition()),
         Event::Segment(segment()),
         Event::Anomaly(anomaly()),
+        Event::IcmpError(icmp_error()),
+        Event::Connection(Box::new(Connection {
+            syn_intervals_ns: vec![1_000_000_000, 2_000_000_000],
+            syn_backoff: Some(Backoff::Regular),
+            synack_again: Some(SynackAgain::AckLost),
+            icmp_error: Some(icmp_report()),
+            ..unopened(Outcome::RefusedIcmp)
+        })),
         Event::Stats(Box::new(stats())),
         Event::Established(Established {
             common: bare.clone(),

@@ -5,8 +5,8 @@ use insta::assert_snapshot;
 use jiff::tz::TimeZone;
 use tcptrace::{
     event::{
-        ClosedBy, Connection, Established, Event, HandshakeTimes, Outcome, ResetPhase, Role, State,
-        Transition, Vlans,
+        Backoff, ClosedBy, Connection, Established, Event, HandshakeTimes, Outcome, ResetPhase, Role, State,
+        SynackAgain, Transition, Vlans,
     },
     segment::Timestamp,
     sink::{
@@ -57,6 +57,7 @@ fn verbose() {
         Event::Transition(fixtures::transition()),
         Event::Established(fixtures::established()),
         Event::Anomaly(fixtures::anomaly()),
+        Event::IcmpError(fixtures::icmp_error()),
         Event::Stats(Box::new(fixtures::stats())),
     ];
     assert_snapshot!(lines(events), @r###"
@@ -65,6 +66,7 @@ fn verbose() {
     06:59:50.293475    client     192.168.64.128:60592 > 180.101.49.11:80   28.820 ms  SYN-SENT -> ESTABLISHED
     06:59:50.293475  ESTABLISHED  192.168.64.128:60592 > 180.101.49.11:80   28.820 ms  = syn 28.789 + ack 0.031
     06:59:50.293444  ANOMALY      180.101.49.11:80 > 192.168.64.128:60592        -     SYN-ACK does not acknowledge the SYN, flags S., seq 528643112, ack 7, expected 4130871517, length 0
+    06:59:50.000000    icmp       192.168.64.128:60592 > 180.101.49.11:80        -     host unreachable, says 192.168.64.2 (ICMP type 3, code 1)
     06:59:50.400000  STATS        1200 packets, 1000 TCP, 0 connections open, 1 ended, 2 records lost, 7 events dropped
     "###);
 }
@@ -128,6 +130,36 @@ fn every_outcome() {
             ..fixtures::unopened(Outcome::Unanswered)
         },
         Connection {
+            syn_retransmits: 3,
+            syn_intervals_ns: vec![1_020_000_000, 2_016_000_000, 4_128_000_000],
+            syn_backoff: Some(Backoff::Regular),
+            start: seconds_ago(82),
+            ..fixtures::unopened(Outcome::Unanswered)
+        },
+        Connection {
+            syn_retransmits: 1,
+            syn_intervals_ns: vec![450_000_000],
+            syn_backoff: Some(Backoff::Irregular),
+            start: seconds_ago(75),
+            ..fixtures::unopened(Outcome::Unanswered)
+        },
+        Connection {
+            lifetime_ns: Some(120_000),
+            icmp_error: Some(fixtures::icmp_report()),
+            ..fixtures::unopened(Outcome::RefusedIcmp)
+        },
+        Connection {
+            synacks_after_ack: 3,
+            synack_again: Some(SynackAgain::NotAccepted),
+            ..alive(Outcome::Open)
+        },
+        Connection {
+            synacks_after_ack: 1,
+            synack_again: Some(SynackAgain::AckLost),
+            challenge_ack: true,
+            ..opened.clone()
+        },
+        Connection {
             synack_retransmits: 5,
             lifetime_ns: Some(31_000_000_000),
             start: seconds_ago(101),
@@ -143,10 +175,15 @@ fn every_outcome() {
     06:59:50.330991  RESET        192.168.64.128:60592 > 180.101.49.11:80   66.336 ms  by server while open, 172 B sent, 2781 B received
     06:59:50.330991  RESET        192.168.64.128:60592 > 180.101.49.11:80   66.336 ms  by server while closing, 172 B sent, 2781 B received
     06:59:50.330991  RESET        192.168.64.128:60592 > 180.101.49.11:80   66.336 ms  by server after both FINs, 172 B sent, 2781 B received
-    06:59:50.330991  REFUSED      192.168.64.128:60592 > 180.101.49.11:80    0.120 ms  by server
+    06:59:50.330991  REFUSED      192.168.64.128:60592 > 180.101.49.11:80    0.120 ms  RST by server: nothing listens there, or a firewall rejects
     06:59:50.330991  UNANSWERED   192.168.64.128:60592 > 180.101.49.11:80   63.000 s   no answer to 7 SYNs in 133.000 s
+    06:59:50.330991  UNANSWERED   192.168.64.128:60592 > 180.101.49.11:80   66.336 ms  no answer to 4 SYNs in 82.000 s (1.0, 2.0, 4.1 s apart, the usual back-off)
+    06:59:50.330991  UNANSWERED   192.168.64.128:60592 > 180.101.49.11:80   66.336 ms  no answer to 2 SYNs in 75.000 s (0.5 s apart, not a usual back-off: some may not have passed here)
+    06:59:50.330991  REFUSED      192.168.64.128:60592 > 180.101.49.11:80    0.120 ms  host unreachable, says 192.168.64.2 (ICMP type 3, code 1)
+    06:59:50.330991  OPEN         192.168.64.128:60592 > 180.101.49.11:80     12m 05s  when the trace ended, both ESTABLISHED, 3 SYN-ACK retries after the ACK: the server does not take it (accept queue full, or its own firewall)
+    06:59:50.330991  CLOSED       192.168.64.128:60592 > 180.101.49.11:80   66.336 ms  by client, 172 B sent, 2781 B received, close_wait 18.874 ms, server still had an earlier connection on these ports and answered that (challenge ACK), 1 SYN-ACK retry after the ACK: that was lost beyond here
     06:59:50.330991  SYNACK-UNANSWERED  192.168.64.128:60592 > 180.101.49.11:80   31.000 s   no answer to 6 SYN-ACKs in 101.000 s
-    06:59:50.330991  ABORTED      192.168.64.128:60592 > 180.101.49.11:80   66.336 ms  given up by client before it was established, 1 SYN retry
+    06:59:50.330991  ABORTED      192.168.64.128:60592 > 180.101.49.11:80   66.336 ms  begun anew by client before it was established, 1 SYN retry
     06:59:50.330991  REUSED       192.168.64.128:60592 > 180.101.49.11:80     12m 05s  same addresses and ports opened anew, both ESTABLISHED
     06:59:50.330991  OPEN         192.168.64.128:60592 > 180.101.49.11:80     12m 05s  when the trace ended, both ESTABLISHED, 5.0 GB received (or 4 GiB more, or a multiple)
     06:59:50.330991  EVICTED      192.168.64.128:60592 > 180.101.49.11:80     12m 05s  forgotten to stay within --max-connections, client ESTABLISHED, server CLOSE-WAIT

@@ -2,8 +2,8 @@
 
 use crate::{
     event::{
-        Anomaly, AnomalyReason, ClosedBy, Connection, Established, HandshakeTimes, IcmpReport, Options,
-        Outcome, ResetPhase, Role, SegmentEvent, State, Stats, Transition,
+        Anomaly, AnomalyReason, Backoff, ClosedBy, Connection, Established, HandshakeTimes, IcmpReport,
+        Options, Outcome, ResetPhase, Role, SegmentEvent, State, Stats, SynackAgain, Transition,
     },
     sink::units::{Bytes, Count, Millis, Nanos},
 };
@@ -103,7 +103,7 @@ pub(super) fn connection(event: &Connection, details: &mut Details<'_>) -> fmt::
         Outcome::Closed => closed(event, details)?,
         Outcome::Reset => reset(event, details)?,
         Outcome::Refused => {
-            details.add(format_args!("by {}", event.reset_by.map_or("a RST", role)))?;
+            details.add(format_args!("RST by server: nothing listens there, or a firewall rejects"))?;
             retries(event, details)?;
         }
         Outcome::RefusedIcmp => {
@@ -114,14 +114,19 @@ pub(super) fn connection(event: &Connection, details: &mut Details<'_>) -> fmt::
         }
         Outcome::Unanswered => {
             let syns = Count(u64::from(event.syn_retransmits) + 1, "SYN", "SYNs");
-            details.add(format_args!("no answer to {syns} in {}", waited(event)))?;
+            let apart = Spacing(event);
+            details.add(format_args!("no answer to {syns} in {}{apart}", waited(event)))?;
         }
         Outcome::SynackUnanswered => {
             let synacks = Count(u64::from(event.synack_retransmits) + 1, "SYN-ACK", "SYN-ACKs");
             details.add(format_args!("no answer to {synacks} in {}", waited(event)))?;
+            if let Some(icmp) = &event.icmp_error {
+                details.add(format_args!("{}", Icmp(icmp)))?;
+            }
         }
         Outcome::Aborted => {
-            details.add(format_args!("given up by client before it was established"))?;
+            let how = if event.reset_by.is_some() { "given up" } else { "begun anew" };
+            details.add(format_args!("{how} by client before it was established"))?;
             retries(event, details)?;
         }
         Outcome::Reused => {
@@ -138,6 +143,7 @@ pub(super) fn connection(event: &Connection, details: &mut Details<'_>) -> fmt::
             states(event, details)?;
         }
     }
+    handshake(event, details)?;
     if event.simultaneous_open {
         details.add(format_args!("simultaneous open"))?;
     }
@@ -158,6 +164,45 @@ impl fmt::Display for Icmp<'_> {
         let Self(IcmpReport { from, kind, code, meaning, .. }) = self;
         let version = if from.is_ipv6() { "v6" } else { "" };
         write!(f, "{meaning}, says {from} (ICMP{version} type {kind}, code {code})")
+    }
+}
+
+/// What went wrong in a handshake, whatever became of it.
+fn handshake(event: &Connection, details: &mut Details<'_>) -> fmt::Result {
+    if event.challenge_ack {
+        details.add(format_args!(
+            "server still had an earlier connection on these ports and answered that (challenge ACK)"
+        ))?;
+    }
+    let again = synack_retries(event.synacks_after_ack);
+    match event.synack_again {
+        Some(SynackAgain::AckLost) => {
+            details.add(format_args!("{again} after the ACK: that was lost beyond here"))
+        }
+        Some(SynackAgain::NotAccepted) => details.add(format_args!(
+            "{again} after the ACK: the server does not take it (accept queue full, or its own firewall)"
+        )),
+        None => Ok(()),
+    }
+}
+
+/// How far apart the tries were, and whether that is usual.
+struct Spacing<'a>(&'a Connection);
+
+impl fmt::Display for Spacing<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(event) = self;
+        let verdict = match event.syn_backoff {
+            Some(Backoff::Regular) => "the usual back-off",
+            Some(Backoff::Irregular) => "not a usual back-off: some may not have passed here",
+            None => return Ok(()),
+        };
+        for (nth, ns) in event.syn_intervals_ns.iter().enumerate() {
+            let tenths = ns.saturating_add(50_000_000) / 100_000_000;
+            let before = if nth == 0 { " (" } else { ", " };
+            write!(f, "{before}{}.{}", tenths / 10, tenths % 10)?;
+        }
+        write!(f, " s apart, {verdict})")
     }
 }
 

@@ -36,6 +36,7 @@ pub(super) fn flags(letters: &str) -> TcpFlags {
             'P' => TcpFlags::PSH,
             '.' => TcpFlags::ACK,
             'U' => TcpFlags::URG,
+            '-' => TcpFlags(0),
             other => panic!("no such flag: {other}"),
         })
     })

@@ -1,0 +1,140 @@
+//! What holds of the tracker's events whatever its input was.
+
+use crate::{
+    event::{Connection, Event, Outcome, Role, State, StateTimes, Transition},
+    segment::Timestamp,
+};
+use hashbrown::HashMap;
+
+/// Watches the events of one tracker. A finding is a panic.
+#[derive(Debug, Default)]
+pub(crate) struct Audit {
+    connections: HashMap<u64, Life>,
+    /// Connections that were reported.
+    pub(crate) ended: u64,
+}
+
+#[derive(Debug)]
+struct Life {
+    sides: [Side; 2],
+    established: bool,
+    ended: bool,
+}
+
+#[derive(Debug)]
+struct Side {
+    state: State,
+    /// When `state` was entered, if that was seen.
+    entered: Option<Timestamp>,
+    spent: Vec<(State, u64)>,
+}
+
+impl Default for Life {
+    fn default() -> Self {
+        let side = || Side { state: State::Closed, entered: None, spent: Vec::new() };
+        Self { sides: [side(), side()], established: false, ended: false }
+    }
+}
+
+impl Audit {
+    /// Takes the next event.
+    pub(crate) fn event(&mut self, event: &Event) {
+        let Some(common) = event.common() else { return };
+        assert!(common.id > 0, "{event:?}");
+        let life = self.connections.entry(common.id).or_default();
+        match event {
+            Event::Transition(transition) => life.transition(transition),
+            Event::Established(established) => {
+                assert!(!life.established && !life.ended, "established twice, or after the end: {event:?}");
+                life.established = true;
+                let times = &established.times;
+                if let (Some(syn), Some(ack), Some(retry), Some(total)) = (
+                    times.syn_to_synack_ns,
+                    times.synack_to_ack_ns,
+                    times.syn_retry_ns,
+                    times.syn_to_established_ns,
+                ) {
+                    // Saturated where the input's time goes back; else what lies between two SYN-ACKs is in no part.
+                    assert!(total >= retry.max(syn).max(ack), "{established:?}");
+                }
+            }
+            Event::Connection(connection) => {
+                assert!(!life.ended, "it ends twice: {connection:?}");
+                life.ended = true;
+                self.ended += 1;
+                life.end(connection);
+            }
+            Event::Segment(_) | Event::Anomaly(_) | Event::IcmpError(_) | Event::Stats(_) => {}
+        }
+    }
+
+    /// The states of client and server of a connection, by its transitions.
+    #[cfg(test)]
+    pub(crate) fn states(&self, id: u64) -> [State; 2] {
+        self.connections[&id].sides.each_ref().map(|side| side.state)
+    }
+}
+
+impl Life {
+    fn transition(&mut self, it: &Transition) {
+        let side = &mut self.sides[usize::from(it.endpoint == Role::Server)];
+        assert_eq!(it.from, side.state, "a transition is missing: {it:?}");
+        assert!(is_arrow(it.from, it.to), "no such arrow: {it:?}");
+        if self.ended {
+            // What is left after the report is the end of TIME-WAIT.
+            assert_eq!((it.from, it.to), (State::TimeWait, State::Closed), "{it:?}");
+        }
+        let spent = side.entered.map(|entered| it.common.ts.since(entered));
+        assert_eq!(it.since_previous_ns, spent.filter(|_| it.since_previous_ns.is_some()), "{it:?}");
+        if let Some(ns) = it.since_previous_ns
+            && !matches!(it.from, State::Closed | State::Listen)
+        {
+            match side.spent.iter_mut().find(|(state, _)| *state == it.from) {
+                Some((_, sum)) => *sum = sum.saturating_add(ns),
+                None => side.spent.push((it.from, ns)),
+            }
+        }
+        (side.state, side.entered) = (it.to, Some(it.common.ts));
+    }
+
+    fn end(&self, it: &Connection) {
+        let states = self.sides.each_ref().map(|side| side.state);
+        assert_eq!([it.client_state, it.server_state], states, "{it:?}");
+        for (side, StateTimes(times)) in self.sides.iter().zip([&it.client_state_ns, &it.server_state_ns]) {
+            assert_eq!(&side.spent, times, "{it:?}");
+        }
+        match it.outcome {
+            Outcome::Closed => {
+                let over = |state: &State| matches!(state, State::TimeWait | State::Closed);
+                assert!(states.iter().all(over), "{it:?}");
+            }
+            Outcome::Reset | Outcome::Refused => {
+                assert_eq!(states, [State::Closed; 2], "{it:?}");
+            }
+            _ => {}
+        }
+        assert_eq!(it.reset_phase.is_some(), it.outcome == Outcome::Reset, "{it:?}");
+        assert_eq!(it.synack_again.is_some(), it.synacks_after_ack > 0, "{it:?}");
+        assert_eq!(it.syn_backoff.is_some(), !it.syn_intervals_ns.is_empty(), "{it:?}");
+        if it.partial {
+            assert_eq!((it.lifetime_ns, it.times.syn_to_established_ns), (None, None), "{it:?}");
+        }
+    }
+}
+
+/// RFC 9293 §3.3.2, figure 5, and what a capture point has besides: a listener that is presumed, a beginning or the
+/// handshake's end that it did not see, and the ways to CLOSED by a RST, a time-out or an ICMP error.
+fn is_arrow(from: State, to: State) -> bool {
+    use State as S;
+    matches!(
+        (from, to),
+        (S::Closed, S::Listen | S::SynSent | S::SynReceived | S::Established)
+            | (S::Listen, S::SynSent | S::SynReceived | S::Established)
+            | (S::SynSent, S::SynReceived | S::Established)
+            | (S::SynReceived, S::Established | S::FinWait1)
+            | (S::Established, S::FinWait1 | S::CloseWait)
+            | (S::FinWait1, S::FinWait2 | S::Closing)
+            | (S::FinWait2 | S::Closing, S::TimeWait)
+            | (S::CloseWait, S::LastAck)
+    ) || (from != S::Closed && to == S::Closed)
+}

@@ -1,0 +1,173 @@
+//! A SYN on a four-tuple whose connection is open. Somebody may have forgotten that connection and open a new one, or
+//! somebody may only guess at numbers. The receiver cannot tell either, and asks by a challenge ACK (RFC 5961 §4); so
+//! the new connection is kept beside the old one until a segment shows which of the two is alive.
+
+use super::{
+    Tracker,
+    conn::{Conn, Key},
+    report::Out,
+    rules::{self, After},
+    table::List,
+};
+use crate::{
+    event::{AnomalyReason, Event, Outcome, Role},
+    segment::{IcmpError, Segment, Timestamp},
+};
+
+impl Tracker {
+    /// `seg` is a SYN that the open connection in `slot` does not know. If only one side of that was ever heard, nothing
+    /// more can be expected to decide, and it counts.
+    pub(super) fn is_challenge(&self, slot: u32, src_is_low: bool, seg: &Segment) -> bool {
+        let conn = &self.table[slot];
+        let role = conn.role_of(src_is_low);
+        seg.flags.syn()
+            && !seg.flags.ack()
+            && conn.is_open()
+            && conn.sides.iter().all(|side| side.acked.is_some())
+            && conn.side(role).isn != Some(seg.seq)
+            && !conn.is_answered_by_now(role, seg)
+    }
+
+    /// Takes such a SYN.
+    pub(super) fn challenge(
+        &mut self,
+        slot: u32,
+        src_is_low: bool,
+        seg: &Segment,
+        sink: &mut dyn FnMut(Event),
+    ) {
+        let incumbent = &self.table[slot];
+        let role = incumbent.role_of(src_is_low);
+        self.out(sink).anomaly(incumbent, role, seg, (AnomalyReason::SynInConnection, None));
+        let key = incumbent.key;
+        if let Some(slot) = self.challengers.find(&key) {
+            self.step(slot, src_is_low, seg, sink);
+        } else {
+            self.open_challenger(key, src_is_low, seg, sink);
+        }
+    }
+
+    fn open_challenger(&mut self, key: Key, src_is_low: bool, seg: &Segment, sink: &mut dyn FnMut(Event)) {
+        let mut conn = Conn::new(self.number(), key, src_is_low, Role::Client, seg.ts);
+        conn.note_vantage(Role::Client, seg.sender);
+        let mut out = self.out(sink);
+        out.segment(&conn, Role::Client, seg);
+        rules::first_syn(&mut conn, seg, &mut out);
+        self.challengers.insert(conn, List::Handshake);
+    }
+
+    /// A segment on a four-tuple with two connections: true if it was the newer one's, which takes the older one's
+    /// place if it is alive.
+    pub(super) fn is_challengers(
+        &mut self,
+        slot: u32,
+        src_is_low: bool,
+        seg: &Segment,
+        sink: &mut dyn FnMut(Event),
+    ) -> bool {
+        let key = self.table[slot].key;
+        let Some(newer) = self.challengers.find(&key) else {
+            return false;
+        };
+        let conn = &self.challengers[newer];
+        let role = conn.role_of(src_is_low);
+        let (flags, answers) = (seg.flags, rules::acknowledges_syn(conn, role, seg));
+        if flags.rst() && role == Role::Client && !answers {
+            // Of the older one only its own rules can tell.
+            let gives_up = rules::follows_own_syn(conn, role, seg);
+            if gives_up {
+                self.step(newer, src_is_low, seg, sink);
+            }
+            return gives_up;
+        }
+        // The server knows the new number, or the client goes on from it.
+        let goes_on = role == Role::Client && !flags.syn() && rules::follows_own_syn(conn, role, seg);
+        if !answers && !goes_on {
+            return false;
+        }
+        let older = self.table.remove(slot);
+        self.report(&older, seg.ts, Outcome::Reused, sink);
+        let newer = self.challengers.remove(newer);
+        let slot = self.table.insert(newer, List::Handshake);
+        self.continues(slot, src_is_low, seg, sink);
+        true
+    }
+
+    /// The older connection in `slot` ended by a segment of its own: the newer one, if there is one, takes its place.
+    pub(super) fn succeed(&mut self, slot: u32, seg: &Segment, sink: &mut dyn FnMut(Event)) {
+        let key = self.table[slot].key;
+        let Some(newer) = self.challengers.find(&key) else {
+            return;
+        };
+        self.forget(slot, seg.ts, sink);
+        let mut newer = self.challengers.remove(newer);
+        let (_, src_is_low) = Key::of(&seg.flow);
+        if seg.flags.rst() && newer.role_of(src_is_low) == Role::Client {
+            newer.extra_mut().challenged = true;
+        }
+        self.table.insert(newer, List::Handshake);
+    }
+
+    /// An ICMP error that quotes the newer connection's SYN; false if there is no such.
+    pub(super) fn is_challengers_icmp(
+        &mut self,
+        key: &Key,
+        src_is_low: bool,
+        error: &IcmpError,
+        sink: &mut dyn FnMut(Event),
+    ) -> bool {
+        let Some(slot) = self.challengers.find(key) else {
+            return false;
+        };
+        let conn = &mut self.challengers[slot];
+        let sender = conn.role_of(src_is_low);
+        if conn.side(sender).isn != Some(error.quoted.seq) {
+            return false;
+        }
+        let mut out = Out { wants: self.config.wants, names: &self.names, losses: self.losses, sink };
+        let after = super::icmp::error(conn, sender, error, &mut out);
+        self.settle_challenger(slot, after, src_is_low, &error.quoted, sink);
+        true
+    }
+
+    /// Nothing came back to a SYN on an open connection.
+    pub(super) fn give_up_challenger(&mut self, slot: u32, ts: Timestamp, sink: &mut dyn FnMut(Event)) {
+        let mut conn = self.challengers.remove(slot);
+        self.time_out(&mut conn, ts, sink);
+    }
+
+    fn step(&mut self, slot: u32, src_is_low: bool, seg: &Segment, sink: &mut dyn FnMut(Event)) {
+        let mut out = Out { wants: self.config.wants, names: &self.names, losses: self.losses, sink };
+        let conn = &mut self.challengers[slot];
+        let role = conn.role_of(src_is_low);
+        out.segment(conn, role, seg);
+        let after = rules::segment(conn, role, seg, &mut out);
+        if !matches!(after, After::Restarts(_)) {
+            conn.last = conn.last.max(seg.ts);
+        }
+        self.settle_challenger(slot, after, src_is_low, seg, sink);
+    }
+
+    fn settle_challenger(
+        &mut self,
+        slot: u32,
+        after: After,
+        src_is_low: bool,
+        seg: &Segment,
+        sink: &mut dyn FnMut(Event),
+    ) {
+        match after {
+            After::Goes => self.challengers.touch(slot, List::Handshake),
+            After::Ends(outcome, phase) => {
+                let conn = self.challengers.remove(slot);
+                self.counts.add(outcome);
+                self.out(sink).connection(&conn, conn.last, outcome, phase);
+            }
+            After::Restarts(outcome) => {
+                let conn = self.challengers.remove(slot);
+                self.report(&conn, seg.ts, outcome, sink);
+                self.open_challenger(conn.key, src_is_low, seg, sink);
+            }
+        }
+    }
+}
