@@ -52,7 +52,7 @@
 //! ```
 //!
 //! The fields are those of the JSON, of which a line names what matters; `icmp_error.type=3` is within another. Durations
-//! (`_ns`) may have a unit, `ts` and `start` are times as above.
+//! (`_ns`) may have a unit, and where they are several, have commas between them; `ts` and `start` are times as above.
 
 mod error;
 mod expect;

@@ -37,6 +37,9 @@ const CONNECTION: Telling = &[
     ("bytes_mod_4gib", "false"),
     ("syn_retransmits", "0"),
     ("synack_retransmits", "0"),
+    ("syn_backoff", "null"),
+    ("synack_again", "null"),
+    ("challenge_ack", "false"),
     ("close_wait_ns", "null"),
     ("teardown_ns", "null"),
     ("lifetime_ns", "null"),
@@ -47,7 +50,7 @@ const CONNECTION: Telling = &[
 const ANOMALY: Telling = &[("reason", ""), ("expected", "null")];
 
 const ICMP_ERROR: Telling =
-    &[("icmp.type", ""), ("icmp.code", ""), ("icmp.sender", ""), ("icmp.meaning", "")];
+    &[("type", ""), ("code", ""), ("sender", ""), ("meaning", "")];
 
 impl Fields {
     pub(super) fn of(event: &Event) -> Self {
@@ -76,21 +79,16 @@ impl Fields {
 
     /// The field has this value.
     pub(super) fn is(&self, path: &str, expected: &str) -> bool {
-        let Some(value) = self.get(path) else { return false };
-        match (value.as_u64(), unit(path)) {
-            (Some(ns), Some(unit)) => number::duration(expected, unit) == Ok(ns),
-            _ => text(value) == expected,
-        }
+        self.get(path).is_some_and(|value| match unit(path) {
+            Some(unit) => is_time(value, expected, unit),
+            None => text(value) == expected,
+        })
     }
 
     /// `path=value`
     pub(super) fn told(&self, path: &str) -> String {
         let Some(value) = self.get(path) else { return format!("{path}=(there is no such field)") };
-        let value = match (value.as_u64(), unit(path)) {
-            (Some(ns), Some(number::MILLISECOND)) => number::milliseconds(ns),
-            (Some(ns), Some(_)) => number::in_words(ns),
-            _ => text(value),
-        };
+        let value = unit(path).map_or_else(|| text(value), |unit| time(value, unit));
         if value.contains(char::is_whitespace) {
             format!("{path}=\"{value}\"")
         } else {
@@ -122,6 +120,27 @@ fn unit(path: &str) -> Option<u64> {
     match path {
         "ts" | "start" => Some(number::MILLISECOND),
         _ => path.split('.').any(|name| name.ends_with("_ns")).then_some(1),
+    }
+}
+
+/// A time, or several with commas between them.
+fn is_time(value: &Value, expected: &str, unit: u64) -> bool {
+    match value {
+        Value::Array(items) => {
+            let words: Vec<&str> = expected.split(',').collect();
+            words.len() == items.len() && items.iter().zip(words).all(|(item, word)| is_time(item, word, unit))
+        }
+        Value::Number(ns) => ns.as_u64().is_some_and(|ns| number::duration(expected, unit) == Ok(ns)),
+        other => text(other) == expected,
+    }
+}
+
+fn time(value: &Value, unit: u64) -> String {
+    match (value, value.as_u64()) {
+        (Value::Array(items), _) => items.iter().map(|item| time(item, unit)).collect::<Vec<_>>().join(","),
+        (_, Some(ns)) if unit == number::MILLISECOND => number::milliseconds(ns),
+        (_, Some(ns)) => number::in_words(ns),
+        (other, None) => text(other),
     }
 }
 

@@ -2,7 +2,6 @@
 
 use crate::{cases::Cases, packet};
 use libtest_mimic::Trial;
-use std::sync::Arc;
 use tcptrace::{
     parse::Parser,
     script::Level,
@@ -31,16 +30,20 @@ pub(crate) fn trials(cases: &Cases) -> Vec<Trial> {
     cases
         .map(|case| {
             Trial::test(format!("packets: {}", case.name), move || {
-                let mut parser = Parser::new(BUCKETS as usize, seeds());
-                let case = Arc::clone(&case);
+                let mut parser = parser();
                 case.play(|input| see(&mut parser, input))
             })
         })
         .collect()
 }
 
+/// A parser that has seen nothing.
+pub(crate) fn parser() -> Parser {
+    Parser::new(BUCKETS as usize, seeds())
+}
+
 /// The input that is left of it, if it is recorded at all.
-fn see(parser: &mut Parser, input: &Input) -> Result<Option<Input>, String> {
+pub(crate) fn see(parser: &mut Parser, input: &Input) -> Result<Option<Input>, String> {
     let segment = match input {
         Input::Segment(segment) => segment,
         Input::Lost(_) | Input::Tick(_) => return Ok(Some(*input)),
