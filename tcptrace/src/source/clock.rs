@@ -25,6 +25,9 @@ impl WallClock {
     /// A clock is steered by at most 500 ppm (adjtimex(2)), so an offset this old is wrong by 5 ms at most.
     const PERIOD_NS: u64 = 10_000_000_000;
     const TRIES: usize = 8;
+    /// What is more than reading two clocks one after the other can bring was a step: the clock was set, or the host
+    /// slept, which `CLOCK_MONOTONIC` does not count.
+    const STEP_NS: u64 = 1_000_000;
 
     /// Measures.
     #[must_use]
@@ -38,10 +41,16 @@ impl WallClock {
         self.offset_ns
     }
 
-    /// Measures again if the last time is ten seconds ago.
+    /// Measures again if the last time is ten seconds ago, or at once where the clock was set. A look costs some tens of
+    /// nanoseconds. Durations are differences of monotonic stamps and do not change with it.
     pub fn refresh(&mut self, now: Timestamp) {
-        if now.since(self.anchored) >= Self::PERIOD_NS {
-            *self = Self::new();
+        self.refresh_by(now, measure);
+    }
+
+    fn refresh_by(&mut self, now: Timestamp, measure: impl Fn(usize) -> i64) {
+        let stepped = measure(1).abs_diff(self.offset_ns) > Self::STEP_NS;
+        if stepped || now.since(self.anchored) >= Self::PERIOD_NS {
+            *self = Self { offset_ns: measure(Self::TRIES), anchored: now };
         }
     }
 }
@@ -83,11 +92,17 @@ mod tests {
     }
 
     #[test]
-    fn it_is_measured_again_after_ten_seconds_only() {
-        let mut clock = WallClock { offset_ns: 7, anchored: Timestamp(1_000) };
-        clock.refresh(Timestamp(1_000 + WallClock::PERIOD_NS - 1));
-        assert_eq!(clock.offset_ns(), 7);
-        clock.refresh(Timestamp(1_000 + WallClock::PERIOD_NS));
-        assert_ne!(clock.offset_ns(), 7);
+    fn it_is_measured_again_after_ten_seconds_or_a_step() {
+        let clock = WallClock { offset_ns: 7, anchored: Timestamp(1_000) };
+        let after = |ns: u64, offset: i64| {
+            let mut clock = clock;
+            clock.refresh_by(Timestamp(1_000 + ns), |_| offset);
+            (clock.offset_ns(), clock.anchored.0)
+        };
+        assert_eq!(after(WallClock::PERIOD_NS - 1, 900), (7, 1_000), "steered, and not yet due");
+        assert_eq!(after(WallClock::PERIOD_NS, 900), (900, 1_000 + WallClock::PERIOD_NS));
+        for hour in [3_600_000_000_000, -3_600_000_000_000] {
+            assert_eq!(after(50, hour), (hour, 1_050), "set");
+        }
     }
 }

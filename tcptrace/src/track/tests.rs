@@ -2,6 +2,7 @@
 
 mod grid;
 mod handshakes;
+mod long;
 mod model;
 mod properties;
 mod script;
