@@ -68,7 +68,7 @@ mod words;
 
 pub use error::{Error, Problem};
 pub use play::{Difference, Played};
-pub use scene::{Level, Levels, Scene};
+pub use scene::{CLIENT, Level, Levels, SERVER, Scene};
 
 use crate::segment::{Input, Timestamp};
 use expect::Expectation;

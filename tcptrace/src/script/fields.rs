@@ -49,8 +49,7 @@ const CONNECTION: Telling = &[
 
 const ANOMALY: Telling = &[("reason", ""), ("expected", "null")];
 
-const ICMP_ERROR: Telling =
-    &[("type", ""), ("code", ""), ("sender", ""), ("meaning", "")];
+const ICMP_ERROR: Telling = &[("type", ""), ("code", ""), ("sender", ""), ("meaning", "")];
 
 impl Fields {
     pub(super) fn of(event: &Event) -> Self {
@@ -128,7 +127,8 @@ fn is_time(value: &Value, expected: &str, unit: u64) -> bool {
     match value {
         Value::Array(items) => {
             let words: Vec<&str> = expected.split(',').collect();
-            words.len() == items.len() && items.iter().zip(words).all(|(item, word)| is_time(item, word, unit))
+            words.len() == items.len()
+                && items.iter().zip(words).all(|(item, word)| is_time(item, word, unit))
         }
         Value::Number(ns) => ns.as_u64().is_some_and(|ns| number::duration(expected, unit) == Ok(ns)),
         other => text(other) == expected,

@@ -6,7 +6,12 @@ use crate::{
     segment::{Direction, Flow, Sender},
     track::{Config, Wants},
 };
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+/// C where the script does not say.
+pub const CLIENT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 40_000);
+/// S, likewise.
+pub const SERVER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2)), 80);
 
 /// Who is who, and where the capture point stands.
 #[derive(Clone, Debug)]
@@ -73,8 +78,8 @@ impl Default for Scene {
     fn default() -> Self {
         Self {
             vantage: Vantage::Middle,
-            client: SocketAddr::from(([192, 0, 2, 1], 40_000)),
-            server: SocketAddr::from(([192, 0, 2, 2], 80)),
+            client: CLIENT,
+            server: SERVER,
             config: Config { wants: Wants { segments: false, ..Wants::ALL }, ..Config::default() },
             levels: None,
             interfaces: vec!["eth0".to_owned()],
