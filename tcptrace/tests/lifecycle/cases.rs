@@ -98,34 +98,18 @@ fn demands(case: &Case) -> Result<(), Failed> {
     }
     let lines: Vec<&str> = case.text.lines().collect();
     for (place, line) in lines.iter().enumerate().filter(|(_, line)| line.trim_start().starts_with('=')) {
-        let mut wrong: Vec<Option<String>> = fields(line)
-            .map(|(name, value)| {
-                let other = if value == "null" { "0" } else { "null" };
-                Some(line.replacen(&format!("{name}={value}"), &format!("{name}={other}"), 1))
-            })
-            .collect();
-        // A line of nothing but fields may go: it demands less then, and not something else.
-        if wrong.is_empty()
-            || !line.trim_start_matches([' ', '=']).split(' ').next().is_some_and(|word| word.contains('='))
-        {
-            wrong.push(None);
-        }
-        for wrong in wrong {
-            let text: Vec<&str> = lines[..place]
-                .iter()
-                .copied()
-                .chain(wrong.as_deref())
-                .chain(lines[place + 1..].iter().copied().skip_while(|line| wrong.is_none() && is_more(line)))
-                .collect();
-            let script = Script::parse(&text.join("\n"))?;
-            let played = if case.has_level(Level::Tracker) {
-                script.play(|input| Ok(Some(*input)))
-            } else {
-                let mut parser = packets::parser();
-                script.play(|input| packets::see(&mut parser, input))
-            }?;
-            if played.difference().is_none() && script.expects() {
-                let wrong = wrong.unwrap_or_else(|| "nothing".to_owned());
+        let others = fields(line).map(|(name, value)| {
+            let other = if value == "null" { "0" } else { "null" };
+            Some(line.replacen(&format!("{name}={value}"), &format!("{name}={other}"), 1))
+        });
+        // A line of nothing but fields may go: without it less is demanded, and nothing else.
+        let none = (!is_more(line)).then_some(None);
+        for wrong in others.chain(none) {
+            let rest = lines[place + 1..].iter().skip_while(|line| wrong.is_none() && is_more(line));
+            let text: Vec<&str> =
+                lines[..place].iter().chain(&wrong.as_deref()).chain(rest).copied().collect();
+            if holds(case, &text.join("\n"))? {
+                let wrong = wrong.unwrap_or_else(|| "nothing in its place".to_owned());
                 return Err(format!("{}:{}: holds as well with: {wrong}", case.path, place + 1).into());
             }
         }
@@ -133,13 +117,31 @@ fn demands(case: &Case) -> Result<(), Failed> {
     Ok(())
 }
 
+/// The case with another text is what comes.
+fn holds(case: &Case, text: &str) -> Result<bool, Failed> {
+    let script = Script::parse(text)?;
+    let played = if case.has_level(Level::Tracker) {
+        script.play(|input| Ok(Some(*input)))
+    } else {
+        let mut parser = packets::parser();
+        script.play(|input| packets::see(&mut parser, input))
+    };
+    Ok(played?.difference().is_none())
+}
+
 fn is_more(line: &str) -> bool {
     let mut words = line.split_whitespace();
     words.next() == Some("=") && words.next().is_some_and(|word| word.contains('='))
 }
 
+/// Each `NAME=VALUE` of a line.
 fn fields(line: &str) -> impl Iterator<Item = (&str, &str)> {
-    line.split_whitespace().skip(1).filter_map(|word| word.split_once('='))
+    let mut quoted = false;
+    let words = line.split(move |c: char| {
+        quoted ^= c == '"';
+        c == ' ' && !quoted
+    });
+    words.filter_map(|word| word.split_once('=')).filter(|(name, _)| !name.is_empty())
 }
 
 /// A line for each file that is not played at every level.
