@@ -9,7 +9,7 @@ use std::{
 };
 use tcptrace::script::Script;
 
-fn main() -> Result<ExitCode> {
+fn main() -> ExitCode {
     let mut files: Vec<String> = env::args().skip(1).collect();
     let write = files.first().is_some_and(|word| word == "--write");
     if write {
@@ -17,9 +17,13 @@ fn main() -> Result<ExitCode> {
     }
     let mut good = true;
     for file in &files {
-        good &= tell(file, write)?;
+        good &= tell(file, write).unwrap_or_else(|error| {
+            // A closed stderr is no reason to stop.
+            _ = writeln!(io::stderr(), "error: {error:#}");
+            false
+        });
     }
-    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// Prints the story, or writes it into the file; false where it is not what the file expects.

@@ -125,6 +125,20 @@ mod tests {
     }
 
     #[test]
+    fn lifecycle_takes_files_and_at_least_one() {
+        let files = |line: &[&str]| {
+            let words = ["xtask", "lifecycle"].iter().chain(line);
+            match Cli::try_parse_from(words).map(|cli| cli.task) {
+                Ok(Task::Lifecycle { write, files }) => Some((write, files.len())),
+                _ => None,
+            }
+        };
+        assert_eq!(files(&["a.tcp", "b.tcp"]), Some((false, 2)));
+        assert_eq!(files(&["--write", "a.tcp"]), Some((true, 1)));
+        assert_eq!(files(&["--write"]), None);
+    }
+
+    #[test]
     fn run_hands_everything_after_its_own_flag_to_tcptrace() {
         for (line, release, args) in [
             (&["-i", "lo"][..], false, &["-i", "lo"][..]),
