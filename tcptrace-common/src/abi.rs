@@ -4,8 +4,8 @@
 //! checked and read from bytes without a transmute. Both sides run on one host: integers are in its byte order,
 //! addresses in network order.
 
-/// What a record is about, and which layout it has: [`SynRecord`] for [`Kind::Syn`] and [`Kind::SynAck`],
-/// [`Record`] for the others. A segment is the first of these that it fits, so a SYN+FIN is a `Syn`.
+/// What a record is about, and which layout it has: [`SynRecord`] for [`Kind::Syn`] and [`Kind::SynAck`], [`IcmpRecord`]
+/// for [`Kind::Icmp`], [`Record`] for the others. A segment is the first of these that it fits, so a SYN+FIN is a `Syn`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 #[repr(u8)]
 pub enum Kind {
@@ -19,14 +19,17 @@ pub enum Kind {
     Fin = 4,
     /// None of them: an acknowledgement that the pending table waited for.
     Ack = 5,
+    /// An ICMP or ICMPv6 error that quotes a segment with SYN, or one whose control bits are not quoted.
+    Icmp = 6,
 }
 
 impl Kind {
     /// How many there are: the length of the counters by kind.
-    pub const COUNT: usize = 5;
+    pub const COUNT: usize = 6;
 
     /// All, in the order of [`Kind::index`].
-    pub const ALL: [Self; Self::COUNT] = [Self::Syn, Self::SynAck, Self::Rst, Self::Fin, Self::Ack];
+    pub const ALL: [Self; Self::COUNT] =
+        [Self::Syn, Self::SynAck, Self::Rst, Self::Fin, Self::Ack, Self::Icmp];
 
     /// The kind a record's code stands for.
     #[must_use]
@@ -37,6 +40,7 @@ impl Kind {
             3 => Some(Self::Rst),
             4 => Some(Self::Fin),
             5 => Some(Self::Ack),
+            6 => Some(Self::Icmp),
             _ => None,
         }
     }
@@ -67,6 +71,9 @@ pub const BIT_FORWARDED: u8 = 2;
 pub const BIT_IPV6: u8 = 4;
 
 /// One lifecycle segment, as it lies in the ring: 80 bytes.
+///
+/// Of [`Kind::Icmp`] it is two packets' in one: addresses, ports, numbers, control bits, window and payload are those of
+/// the quoted segment as far as the quote goes, and zero beyond; everything else is the ICMP packet's.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(C)]
 #[cfg_attr(
@@ -110,8 +117,10 @@ pub struct Record {
     pub bits: u8,
     /// Octets of options in the header, a multiple of 4 up to 40; in a [`SynRecord`] those that follow.
     pub options_len: u8,
-    /// Zero.
-    pub reserved: [u8; 2],
+    /// The type of the ICMP error, of ICMPv6 with [`BIT_IPV6`]; zero in records of other kinds.
+    pub icmp_type: u8,
+    /// Its code, likewise.
+    pub icmp_code: u8,
 }
 
 impl Record {
@@ -135,7 +144,8 @@ impl Record {
         kind: 0,
         bits: 0,
         options_len: 0,
-        reserved: [0; 2],
+        icmp_type: 0,
+        icmp_code: 0,
     };
 }
 
@@ -151,6 +161,20 @@ pub struct SynRecord {
     pub record: Record,
     /// The option bytes as sent, [`Record::options_len`] of them; zero after that.
     pub options: [u8; MAX_OPTIONS],
+}
+
+/// A record of an ICMP error. 96 bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(C)]
+#[cfg_attr(
+    feature = "user",
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
+)]
+pub struct IcmpRecord {
+    /// What every record has.
+    pub record: Record,
+    /// The error's own source address, as [`Record::src`] has addresses. Its destination is the quoted source.
+    pub from: [u8; 16],
 }
 
 /// The most bytes of options a TCP header has: 15 words less the fixed 5 (RFC 9293 §3.1).
@@ -210,11 +234,13 @@ const _: () = {
     assert!(core::mem::offset_of!(Record, src_port) == 60);
     assert!(core::mem::offset_of!(Record, vlan) == 68);
     assert!(core::mem::offset_of!(Record, kind) == 75);
-    assert!(core::mem::offset_of!(Record, reserved) == 78);
+    assert!(core::mem::offset_of!(Record, icmp_type) == 78);
     assert!(core::mem::offset_of!(SynRecord, options) == 80);
+    assert!(size_of::<IcmpRecord>() == 96);
+    assert!(core::mem::offset_of!(IcmpRecord, from) == 80);
     assert!(size_of::<Bucket>() == 64);
     assert!(align_of::<Bucket>() == 64);
-    assert!(size_of::<Counters>() == 160);
+    assert!(size_of::<Counters>() == 176);
 };
 
 #[cfg(test)]
@@ -228,6 +254,6 @@ mod tests {
             assert_eq!(kind.index(), index);
         }
         assert_eq!(Kind::from_code(0), None);
-        assert_eq!(Kind::from_code(6), None);
+        assert_eq!(Kind::from_code(7), None);
     }
 }

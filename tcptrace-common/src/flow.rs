@@ -77,8 +77,8 @@ impl Addresses for V4 {
 
     #[inline(always)]
     fn write(self, src: &mut [u8; 16], dst: &mut [u8; 16]) {
-        put_words(src, [0, 0, MAPPED, self.src]);
-        put_words(dst, [0, 0, MAPPED, self.dst]);
+        put_words(src, mapped(self.src));
+        put_words(dst, mapped(self.dst));
     }
 
     #[inline(always)]
@@ -113,8 +113,15 @@ impl Addresses for V6 {
 /// The third word of an IPv4-mapped address.
 const MAPPED: u32 = u32::from_ne_bytes([0, 0, 0xff, 0xff]);
 
+/// An IPv4 address as an IPv4-mapped one, in words as they lie on the wire.
 #[inline(always)]
-fn put_words(bytes: &mut [u8; 16], words: [u32; 4]) {
+pub(crate) const fn mapped(address: u32) -> [u32; 4] {
+    [0, 0, MAPPED, address]
+}
+
+/// Such words as bytes.
+#[inline(always)]
+pub(crate) fn put_words(bytes: &mut [u8; 16], words: [u32; 4]) {
     let (chunks, _) = bytes.as_chunks_mut::<4>();
     for (chunk, word) in chunks.iter_mut().zip(words) {
         *chunk = word.to_ne_bytes();

@@ -1,10 +1,10 @@
 //! From a parsed segment to the record that goes into the ring.
 
 use crate::{
-    abi::{BIT_EGRESS, BIT_FORWARDED, BIT_IPV6, Record},
+    abi::{BIT_EGRESS, BIT_FORWARDED, BIT_IPV6, Kind, Record},
     flow::Addresses,
     lifecycle::kind_of,
-    wire::Packet,
+    wire::{Packet, icmp::Quote},
 };
 
 /// What a hook knows about a packet besides its bytes.
@@ -40,7 +40,17 @@ pub fn fill<A: Addresses>(record: &mut Record, packet: &Packet<A>, seen: Sightin
     record.kind = kind_of(packet.flags) as u8;
     record.bits = bit(BIT_EGRESS, seen.egress) | bit(BIT_FORWARDED, seen.forwarded) | bit(BIT_IPV6, A::IPV6);
     record.options_len = packet.options_len as u8;
-    record.reserved = [0; 2];
+    record.icmp_type = 0;
+    record.icmp_code = 0;
+}
+
+/// Fills in the record of an ICMP error likewise. Its sender is not part of it: see [`crate::wire::Icmp::write_from`].
+#[inline(always)]
+pub fn fill_icmp<A: Addresses>(record: &mut Record, quote: &Quote<A>, seen: Sighting) {
+    fill(record, &quote.segment, seen);
+    record.kind = Kind::Icmp as u8;
+    record.icmp_type = quote.kind;
+    record.icmp_code = quote.code;
 }
 
 #[inline(always)]

@@ -47,7 +47,7 @@ pub(crate) struct TcAnywhere<const EGRESS: bool, const L3: bool>(pub(crate) *mut
 
 /// XDP, of which there is ingress only, and here on Ethernet only.
 #[derive(Clone, Copy)]
-pub(crate) struct Xdp<const EXTENSIONS: bool>(pub(crate) *mut xdp_md);
+pub(crate) struct Xdp<const RARE: bool>(pub(crate) *mut xdp_md);
 
 impl<const EGRESS: bool, const L3: bool> Hook for Tc<EGRESS, L3> {
     type Context = TcContext;
@@ -112,10 +112,10 @@ impl<const EGRESS: bool, const L3: bool> Hook for TcAnywhere<EGRESS, L3> {
     }
 }
 
-impl<const EXTENSIONS: bool> Hook for Xdp<EXTENSIONS> {
+impl<const RARE: bool> Hook for Xdp<RARE> {
     type Context = XdpContext;
     type Whole = Xdp<true>;
-    type Bytes = Linear<EXTENSIONS>;
+    type Bytes = Linear<RARE>;
 
     #[inline(always)]
     fn context(self) -> XdpContext {
@@ -128,7 +128,7 @@ impl<const EXTENSIONS: bool> Hook for Xdp<EXTENSIONS> {
     }
 
     #[inline(always)]
-    fn bytes(self) -> Linear<EXTENSIONS> {
+    fn bytes(self) -> Linear<RARE> {
         let context = self.context();
         let (data, data_end) = (context.data(), context.data_end());
         Linear { data, data_end, len: data_end - data }
@@ -176,14 +176,14 @@ fn offloaded_vlan(skb: *mut __sk_buff) -> Option<u16> {
 
 /// Direct access: what the kernel keeps in one piece.
 #[derive(Clone, Copy)]
-pub(crate) struct Linear<const EXTENSIONS: bool> {
+pub(crate) struct Linear<const RARE: bool> {
     data: usize,
     data_end: usize,
     /// How long the packet is, the parts elsewhere included.
     len: usize,
 }
 
-impl<const EXTENSIONS: bool> Reach for Linear<EXTENSIONS> {
+impl<const RARE: bool> Reach for Linear<RARE> {
     #[inline(always)]
     fn is_partial(&self) -> bool {
         self.len > self.data_end - self.data
@@ -197,8 +197,8 @@ impl Reach for Anywhere {
     }
 }
 
-impl<const EXTENSIONS: bool> Load for Linear<EXTENSIONS> {
-    const EXTENSIONS: bool = EXTENSIONS;
+impl<const RARE: bool> Load for Linear<RARE> {
+    const RARE: bool = RARE;
 
     type Header<const N: usize> = Within<N>;
 

@@ -6,9 +6,10 @@ use aya_ebpf::{
     maps::{Array, PerCpuArray, RingBuf},
 };
 use tcptrace_common::{
-    abi::{Bucket, Counters, Record, SEED_WORDS},
+    abi::{Bucket, Counters, IcmpRecord, SEED_WORDS},
     flow::{FlowHash, Seeds},
     lifecycle::{Slots, Table},
+    wire::{Icmp, Vlans},
 };
 
 /// The records; user space sets the size at load time.
@@ -33,10 +34,49 @@ static WORK: PerCpuArray<Work> = PerCpuArray::with_max_entries(1, 0);
 /// not tell apart the thousands of ways that lead here (kernel/bpf/verifier.c does not follow numbers through a map).
 #[repr(C)]
 pub(crate) struct Work {
-    pub(crate) record: Record,
+    /// With the sender of an ICMP error, which only a record of one has.
+    pub(crate) entry: IcmpRecord,
     pub(crate) options_at: u32,
+    pub(crate) icmp: Message,
     pub(crate) own: FlowHash,
     pub(crate) peer: FlowHash,
+}
+
+/// [`Icmp`] in integers alone, without the sender.
+#[repr(C)]
+pub(crate) struct Message {
+    ipv6: u32,
+    vlans: [u16; 2],
+    ttl: u32,
+    at: u32,
+    len: u32,
+}
+
+impl Message {
+    /// Keeps it. Places are within headers, and no packet is 4 GiB long.
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "places and lengths in a packet")]
+    pub(crate) fn put(&mut self, icmp: &Icmp) {
+        self.ipv6 = u32::from(icmp.ipv6);
+        self.vlans = icmp.vlans.ids();
+        self.ttl = u32::from(icmp.ttl);
+        self.at = icmp.at as u32;
+        self.len = icmp.len as u32;
+    }
+
+    /// What was kept.
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "it was 8 bits")]
+    pub(crate) fn get(&self) -> Icmp {
+        Icmp {
+            ipv6: self.ipv6 != 0,
+            from: [0; 4],
+            vlans: Vlans::of(self.vlans),
+            ttl: self.ttl as u8,
+            at: self.at as usize,
+            len: self.len as usize,
+        }
+    }
 }
 
 /// One set of short-lived buffers per CPU.

@@ -6,13 +6,17 @@ use crate::{
 };
 use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_ktime_get_ns};
 use tcptrace_common::{
-    abi::{Counters, MAX_OPTIONS, Record, SynRecord},
+    abi::{Counters, Kind, MAX_OPTIONS, Record, SynRecord},
     flow::{Addresses, hashes},
     lifecycle,
-    record::fill,
+    record::{fill, fill_icmp},
     seq::SeqNum,
     tcp::TcpFlags,
-    wire::{Packet, Parsed, Unparsable, options},
+    wire::{
+        Packet, Parsed, Unparsable,
+        icmp::{self, Quoted},
+        options,
+    },
 };
 
 /// Looks at one packet.
@@ -50,9 +54,9 @@ fn first_look<H: Hook>(hook: H, counters: &mut Counters) -> u32 {
     let lifecycle = match hook.parse() {
         Parsed::V4(packet) => is_lifecycle(hook, &packet, counters),
         Parsed::V6(packet) => is_lifecycle(hook, &packet, counters),
-        Parsed::Extensions => return LONG_WAY,
+        Parsed::Rare => return LONG_WAY,
         Parsed::Unparsable(Unparsable::Truncated) if hook.bytes().is_partial() => return LONG_WAY,
-        Parsed::Other => false,
+        Parsed::Other | Parsed::Icmp(_) => false,
         Parsed::Fragment => {
             counters.fragments += 1;
             false
@@ -74,21 +78,28 @@ fn is_lifecycle<A: Addresses, H: Hook>(hook: H, packet: &Packet<A>, counters: &m
     lifecycle
 }
 
-/// Not all of the headers are within direct reach, or they are many: the same again with all the means there are.
+/// Not all of the headers are within direct reach, or they are many, or of ICMP: the same again with all the means
+/// there are.
 #[inline(never)]
 fn the_long_way<H: Hook>(hook: H, counters: &mut Counters) {
     let Some(work) = work() else {
         return;
     };
     let found = describe(hook, work);
+    if found == ICMP {
+        if describe_quote(hook, work) {
+            emit(hook, work, counters, Kind::Icmp);
+        }
+        return;
+    }
     if found != TCP {
         return count(found, counters);
     }
     counters.tcp_packets += 1;
     hash(work);
-    let flags = TcpFlags(work.record.flags);
+    let flags = TcpFlags(work.entry.record.flags);
     if lifecycle::announces(flags)
-        || (flags.ack() && lifecycle::reached(work.own, SeqNum(work.record.ack), &mut PendingTable))
+        || (flags.ack() && lifecycle::reached(work.own, SeqNum(work.entry.record.ack), &mut PendingTable))
     {
         publish(hook, work, counters);
     }
@@ -98,19 +109,21 @@ fn the_long_way<H: Hook>(hook: H, counters: &mut Counters) {
 const TCP: u32 = 0;
 const OTHER: u32 = 1;
 const FRAGMENT: u32 = 2;
-const UNPARSABLE: u32 = 3;
+const ICMP: u32 = 3;
+const UNPARSABLE: u32 = 4;
 
 #[inline(always)]
 fn code(parsed: Parsed) -> u32 {
     match parsed {
         Parsed::V4(_) | Parsed::V6(_) => TCP,
-        Parsed::Other | Parsed::Extensions => OTHER,
+        Parsed::Other | Parsed::Rare => OTHER,
         Parsed::Fragment => FRAGMENT,
+        Parsed::Icmp(_) => ICMP,
         Parsed::Unparsable(reason) => UNPARSABLE + reason as u32,
     }
 }
 
-/// Counts what is not TCP.
+/// Counts what is neither TCP nor ICMP.
 #[inline(always)]
 fn count(code: u32, counters: &mut Counters) {
     if code == FRAGMENT {
@@ -120,19 +133,24 @@ fn count(code: u32, counters: &mut Counters) {
     }
 }
 
-/// Parses a packet and describes it in `work`, if it is TCP.
+/// Parses a packet and describes it in `work`, if it is TCP; of ICMP it keeps there where to look on.
 #[inline(never)]
 #[expect(clippy::cast_possible_truncation, reason = "offsets within headers")]
 fn describe<H: Hook>(hook: H, work: &mut Work) -> u32 {
     let parsed = hook.parse();
     let options_at = match &parsed {
         Parsed::V4(packet) => {
-            fill(&mut work.record, packet, hook.sighting());
+            fill(&mut work.entry.record, packet, hook.sighting());
             packet.options_at
         }
         Parsed::V6(packet) => {
-            fill(&mut work.record, packet, hook.sighting());
+            fill(&mut work.entry.record, packet, hook.sighting());
             packet.options_at
+        }
+        Parsed::Icmp(icmp) => {
+            icmp.write_from(&mut work.entry.from);
+            work.icmp.put(icmp);
+            0
         }
         _ => 0,
     };
@@ -140,47 +158,74 @@ fn describe<H: Hook>(hook: H, work: &mut Work) -> u32 {
     code(parsed)
 }
 
+/// Describes in `work` what an ICMP message quotes, if that can begin a connection. A function of its own, that begins
+/// from what [`describe`] kept: the verifier then knows one way to it, not all that lead through the headers before.
+#[inline(never)]
+fn describe_quote<H: Hook>(hook: H, work: &mut Work) -> bool {
+    let icmp = work.icmp.get();
+    // What comes out of a map has no bound that the verifier knows.
+    if icmp.at >= MAX_OFFSET || icmp.len > MAX_MESSAGE {
+        return false;
+    }
+    let record = &mut work.entry.record;
+    match icmp::quoted(&hook.bytes(), &icmp) {
+        Quoted::V4(quote) => fill_icmp(record, &quote, hook.sighting()),
+        Quoted::V6(quote) => fill_icmp(record, &quote, hook.sighting()),
+        Quoted::Nothing | Quoted::Short => return false,
+    }
+    true
+}
+
 /// Keeps the pending table for a segment with SYN, FIN or RST and puts its record into the ring, or that of an
 /// acknowledgement. Not inlined, so that the path of all other packets is short.
 #[inline(never)]
 fn publish<H: Hook>(hook: H, work: &mut Work, counters: &mut Counters) {
-    let flags = TcpFlags(work.record.flags);
+    let flags = TcpFlags(work.entry.record.flags);
     if lifecycle::announces(flags) {
         hash(work);
         if announce(work) {
             counters.pending_overwrites += 1;
         }
     }
+    emit(hook, work, counters, lifecycle::kind_of(flags));
+}
+
+/// Numbers a record, puts it into the ring and counts it.
+#[inline(always)]
+fn emit<H: Hook>(hook: H, work: &mut Work, counters: &mut Counters, kind: Kind) {
     // A record that finds the ring full has its number too: user space sees the gap.
     counters.number += 1;
-    stamp(&mut work.record, counters.number);
-    let kind = lifecycle::kind_of(flags);
-    let sent = if kind.has_options() { send_with_options(hook, work) } else { send(work) };
+    stamp(&mut work.entry.record, counters.number);
+    let sent = match kind {
+        Kind::Syn | Kind::SynAck => send_with_options(hook, work),
+        Kind::Icmp => send(&work.entry),
+        _ => send(&work.entry.record),
+    };
     let by_kind = if sent { &mut counters.emitted } else { &mut counters.ring_full };
     by_kind[kind.index()] += 1;
     if kernel_log() {
-        log(hook, &work.record);
+        log(hook, &work.entry.record);
     }
 }
 
 #[inline(never)]
 fn hash(work: &mut Work) {
-    (work.own, work.peer) = hashes(&work.record, &LoadedSeeds);
+    (work.own, work.peer) = hashes(&work.entry.record, &LoadedSeeds);
 }
 
 #[inline(never)]
 fn announce(work: &Work) -> bool {
-    lifecycle::announce(&work.record, (work.own, work.peer), &mut PendingTable)
+    lifecycle::announce(&work.entry.record, (work.own, work.peer), &mut PendingTable)
 }
 
 /// Puts a record into the ring; false where it is full. Flags 0: a consumer that had read everything is woken,
 /// one that is still reading is not.
 #[inline(always)]
-fn send(work: &Work) -> bool {
-    let Some(mut entry) = EVENTS.reserve::<Record>(0) else {
+fn send<T: Copy + 'static>(record: &T) -> bool {
+    let Some(mut entry) = EVENTS.reserve::<T>(0) else {
         return false;
     };
-    entry.write(work.record);
+    entry.write(*record);
     entry.submit(0);
     true
 }
@@ -191,8 +236,8 @@ fn send_with_options<H: Hook>(hook: H, work: &Work) -> bool {
     let Some(mut entry) = EVENTS.reserve::<SynRecord>(0) else {
         return false;
     };
-    let place = entry.write(SynRecord { record: work.record, options: [0; MAX_OPTIONS] });
-    let (at, len) = (work.options_at as usize, usize::from(work.record.options_len));
+    let place = entry.write(SynRecord { record: work.entry.record, options: [0; MAX_OPTIONS] });
+    let (at, len) = (work.options_at as usize, usize::from(work.entry.record.options_len));
     // What comes out of a map has no bound that the verifier knows.
     place.record.options_len =
         if at < MAX_OFFSET { options::copy(&hook.bytes(), at, len, &mut place.options) } else { 0 };
@@ -202,6 +247,8 @@ fn send_with_options<H: Hook>(hook: H, work: &Work) -> bool {
 
 /// TCP headers begin before this: two VLAN tags, IPv6 and the longest chain of extension headers are 12 KiB.
 const MAX_OFFSET: usize = 1 << 14;
+/// By the IP length no message is longer.
+const MAX_MESSAGE: usize = u16::MAX as usize;
 
 /// Time, CPU and running number.
 #[inline(always)]

@@ -1,6 +1,6 @@
-//! From the bytes of a ring record to a [`Segment`]. Bytes that are not exactly a record are an error.
+//! From the bytes of a ring record to an [`Observation`]. Bytes that are not exactly a record are an error.
 
-use crate::segment::{Direction, Flow, RawOptions, Segment, Sender, Timestamp};
+use crate::segment::{Direction, Flow, IcmpError, Observation, RawOptions, Segment, Sender, Timestamp};
 use tcptrace_common::{
     abi::{self, BIT_EGRESS, BIT_FORWARDED, BIT_IPV6, Kind, MAX_OPTIONS},
     seq::SeqNum,
@@ -19,15 +19,15 @@ pub struct Record {
     pub kind: Kind,
     /// Seen on egress, but not sent by this host.
     pub forwarded: bool,
-    /// The segment; its sender is for the source to fill in, [`Sender::Unknown`] until then. The capturing
-    /// interface is `segment.flow.interface`.
-    pub segment: Segment,
+    /// What it says; the sender is for the source to fill in, [`Sender::Unknown`] until then. The capturing interface
+    /// is its segment's `flow.interface`.
+    pub what: Observation,
 }
 
 /// Why bytes are not a record.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Error {
-    /// Neither layout has this length.
+    /// No layout has this length.
     #[error("a record of {0} bytes")]
     Length(usize),
     /// No such kind, or not one with this layout.
@@ -41,66 +41,100 @@ pub enum Error {
     Bits,
 }
 
-/// Decodes one record of the ring.
-pub fn record(bytes: &[u8]) -> Result<Record, Error> {
-    if let Ok(plain) = abi::Record::read_from_bytes(bytes) {
-        return decode(&plain, None);
-    }
-    match abi::SynRecord::read_from_bytes(bytes) {
-        Ok(syn) => decode(&syn.record, Some(&syn.options)),
-        Err(_) => Err(Error::Length(bytes.len())),
+/// What follows the part that all records have.
+#[derive(Clone, Copy)]
+pub(crate) enum Rest<'a> {
+    Nothing,
+    /// The option bytes of a segment with SYN.
+    Options(&'a [u8; MAX_OPTIONS]),
+    /// The sender of an ICMP error.
+    From([u8; 16]),
+}
+
+impl Rest<'_> {
+    const fn belongs_to(self, kind: Kind) -> bool {
+        match kind {
+            Kind::Syn | Kind::SynAck => matches!(self, Self::Options(_)),
+            Kind::Icmp => matches!(self, Self::From(_)),
+            Kind::Rst | Kind::Fin | Kind::Ack => matches!(self, Self::Nothing),
+        }
     }
 }
 
-/// A record with the option bytes that follow it, if any do.
-pub(crate) fn decode(record: &abi::Record, options: Option<&[u8; MAX_OPTIONS]>) -> Result<Record, Error> {
-    let kind = Kind::from_code(record.kind)
-        .filter(|kind| kind.has_options() == options.is_some())
-        .ok_or(Error::Kind(record.kind))?;
+/// Decodes one record of the ring.
+pub fn record(bytes: &[u8]) -> Result<Record, Error> {
+    if let Ok(plain) = abi::Record::read_from_bytes(bytes) {
+        decode(&plain, Rest::Nothing)
+    } else if let Ok(syn) = abi::SynRecord::read_from_bytes(bytes) {
+        decode(&syn.record, Rest::Options(&syn.options))
+    } else if let Ok(icmp) = abi::IcmpRecord::read_from_bytes(bytes) {
+        decode(&icmp.record, Rest::From(icmp.from))
+    } else {
+        Err(Error::Length(bytes.len()))
+    }
+}
+
+/// A record with what follows it.
+pub(crate) fn decode(record: &abi::Record, rest: Rest<'_>) -> Result<Record, Error> {
+    let kind =
+        Kind::from_code(record.kind).filter(|&kind| rest.belongs_to(kind)).ok_or(Error::Kind(record.kind))?;
     let options_len = usize::from(record.options_len);
-    if options_len > MAX_OPTIONS || !options_len.is_multiple_of(4) {
+    let is_icmp = kind == Kind::Icmp;
+    if options_len > MAX_OPTIONS || !options_len.is_multiple_of(4) || (is_icmp && options_len != 0) {
         return Err(Error::Options(record.options_len));
     }
+    let (icmp_type, icmp_code) = (record.icmp_type, record.icmp_code);
     if record.bits & !(BIT_EGRESS | BIT_FORWARDED | BIT_IPV6) != 0
-        || record.reserved != [0; 2]
         || record.flags > 0x01ff
+        || (!is_icmp && (icmp_type, icmp_code) != (0, 0))
     {
         return Err(Error::Bits);
     }
+    let options = match rest {
+        Rest::Options(bytes) => Some(RawOptions::new(&bytes[..options_len])),
+        Rest::Nothing | Rest::From(_) => None,
+    };
+    let segment = segment(record, options);
+    let what = match rest {
+        Rest::From(from) => {
+            Observation::Icmp(IcmpError { quoted: segment, from, kind: icmp_type, code: icmp_code })
+        }
+        Rest::Nothing | Rest::Options(_) => Observation::Segment(segment),
+    };
+    let forwarded = record.bits & BIT_FORWARDED != 0;
+    Ok(Record { cpu: record.cpu, number: record.number, kind, forwarded, what })
+}
+
+fn segment(record: &abi::Record, options: Option<RawOptions>) -> Segment {
     let egress = record.bits & BIT_EGRESS != 0;
-    Ok(Record {
-        cpu: record.cpu,
-        number: record.number,
-        kind,
-        forwarded: record.bits & BIT_FORWARDED != 0,
-        segment: Segment {
-            ts: Timestamp(record.ts),
-            flow: Flow {
-                src: record.src,
-                dst: record.dst,
-                src_port: record.src_port,
-                dst_port: record.dst_port,
-                interface: record.ifindex,
-                vlan: record.vlan,
-                ipv6: record.bits & BIT_IPV6 != 0,
-            },
-            flags: TcpFlags(record.flags),
-            seq: SeqNum(record.seq),
-            ack: SeqNum(record.ack),
-            window: record.window,
-            payload_len: record.payload_len,
-            ttl: record.ttl,
-            options: options.map(|bytes| RawOptions::new(&bytes[..options_len])),
-            direction: if egress { Direction::Egress } else { Direction::Ingress },
-            sender: Sender::Unknown,
+    Segment {
+        ts: Timestamp(record.ts),
+        flow: Flow {
+            src: record.src,
+            dst: record.dst,
+            src_port: record.src_port,
+            dst_port: record.dst_port,
+            interface: record.ifindex,
+            vlan: record.vlan,
+            ipv6: record.bits & BIT_IPV6 != 0,
         },
-    })
+        flags: TcpFlags(record.flags),
+        seq: SeqNum(record.seq),
+        ack: SeqNum(record.ack),
+        window: record.window,
+        payload_len: record.payload_len,
+        ttl: record.ttl,
+        options,
+        direction: if egress { Direction::Egress } else { Direction::Ingress },
+        sender: Sender::Unknown,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::{Error, record};
-    use tcptrace_common::abi::{Kind, Record, SynRecord};
+    use crate::segment::{Flow, Observation};
+    use tcptrace_common::abi::{BIT_IPV6, IcmpRecord, Kind, Record, SynRecord};
     use zerocopy::IntoBytes as _;
 
     const PLAIN: Record = Record { kind: Kind::Fin as u8, options_len: 12, ..Record::EMPTY };
@@ -112,12 +146,14 @@ mod tests {
         assert_eq!(record(syn.as_bytes()).map(|record| record.kind), Ok(Kind::Syn));
         for (wrong, error) in [
             (Record { kind: 0, ..PLAIN }, Error::Kind(0)),
-            (Record { kind: 6, ..PLAIN }, Error::Kind(6)),
+            (Record { kind: 7, ..PLAIN }, Error::Kind(7)),
+            (Record { kind: Kind::Icmp as u8, ..PLAIN }, Error::Kind(6)),
             (Record { kind: Kind::Syn as u8, ..PLAIN }, Error::Kind(1)),
             (Record { options_len: 44, ..PLAIN }, Error::Options(44)),
             (Record { options_len: 3, ..PLAIN }, Error::Options(3)),
             (Record { bits: 8, ..PLAIN }, Error::Bits),
-            (Record { reserved: [0, 1], ..PLAIN }, Error::Bits),
+            (Record { icmp_type: 3, ..PLAIN }, Error::Bits),
+            (Record { icmp_code: 1, ..PLAIN }, Error::Bits),
             (Record { flags: 0x200, ..PLAIN }, Error::Bits),
         ] {
             assert_eq!(record(wrong.as_bytes()), Err(error), "{wrong:?}");
@@ -127,9 +163,41 @@ mod tests {
     }
 
     #[test]
+    fn an_icmp_error_has_two_packets_in_one() {
+        let plain = Record {
+            kind: Kind::Icmp as u8,
+            src: [1; 16],
+            src_port: 40000,
+            seq: 7,
+            bits: BIT_IPV6,
+            icmp_type: 1,
+            icmp_code: 4,
+            ..Record::EMPTY
+        };
+        let icmp = IcmpRecord { record: plain, from: [9; 16] };
+        let Ok(Observation::Icmp(error)) = record(icmp.as_bytes()).map(|record| record.what) else {
+            panic!("{:?}", record(icmp.as_bytes()));
+        };
+        assert_eq!((error.from, error.kind, error.code), ([9; 16], 1, 4));
+        let Flow { src, src_port, ipv6, .. } = error.quoted.flow;
+        assert_eq!((src, src_port, ipv6, error.quoted.seq.0), ([1; 16], 40000, true, 7));
+        assert_eq!(error.quoted.options, None);
+        for (wrong, error) in [
+            (Record { kind: Kind::Syn as u8, ..plain }, Error::Kind(1)),
+            (Record { kind: Kind::Ack as u8, ..plain }, Error::Kind(5)),
+            (Record { options_len: 4, ..plain }, Error::Options(4)),
+            (Record { flags: 0x200, ..plain }, Error::Bits),
+        ] {
+            assert_eq!(record(IcmpRecord { record: wrong, ..icmp }.as_bytes()), Err(error), "{wrong:?}");
+        }
+        let as_syn = SynRecord { record: plain, options: [0; 40] };
+        assert_eq!(record(as_syn.as_bytes()), Err(Error::Kind(6)));
+    }
+
+    #[test]
     fn any_other_length_is_an_error() {
         let bytes = [0_u8; 200];
-        for len in (0..200).filter(|len| ![80, 120].contains(len)) {
+        for len in (0..200).filter(|len| ![80, 96, 120].contains(len)) {
             assert_eq!(record(&bytes[..len]), Err(Error::Length(len)));
         }
     }

@@ -5,7 +5,9 @@ pub(crate) mod audit;
 
 use crate::{
     decode,
-    segment::{Direction, Flow, IcmpError, Input, LossReport, RawOptions, Segment, Sender, Timestamp},
+    segment::{
+        Direction, Flow, IcmpError, Input, LossReport, Observation, RawOptions, Segment, Sender, Timestamp,
+    },
     source::pcap::{Options, PcapSource, Reader},
     track::{Config, Tracker},
 };
@@ -15,7 +17,10 @@ use tcptrace_common::{
     abi::SEED_WORDS,
     seq::SeqNum,
     tcp::TcpFlags,
-    wire::{self, Bytes, Link, Parsed},
+    wire::{
+        self, Bytes, Icmp, Link, Parsed,
+        icmp::{self, Quoted},
+    },
 };
 
 /// The file reader and everything behind it, up to segments. How the bytes arrive must not matter.
@@ -53,7 +58,7 @@ impl Read for Pieces {
     }
 }
 
-/// The header parser. What it finds lies within the packet.
+/// The header parser, and that of quotes in ICMP errors. What they find lies within the packet.
 pub fn headers(bytes: &[u8]) {
     let Some((&[len, tag], captured)) = bytes.split_first_chunk() else {
         return;
@@ -64,11 +69,29 @@ pub fn headers(bytes: &[u8]) {
             let (options_at, options_len) = match wire::parse(&packet, link, offloaded) {
                 Parsed::V4(tcp) => (tcp.options_at, tcp.options_len),
                 Parsed::V6(tcp) => (tcp.options_at, tcp.options_len),
+                Parsed::Icmp(icmp) => {
+                    quote(&packet, &icmp);
+                    continue;
+                }
                 _ => continue,
             };
             assert!(options_at <= captured.len() && options_len <= 40);
         }
     }
+}
+
+/// What an ICMP message quotes.
+fn quote(packet: &Bytes<'_>, icmp: &Icmp) {
+    let (ipv6, flags, payload_len) = match icmp::quoted(packet, icmp) {
+        Quoted::V4(quote) => (false, quote.segment.flags, quote.segment.payload_len),
+        Quoted::V6(quote) => (true, quote.segment.flags, quote.segment.payload_len),
+        Quoted::Nothing | Quoted::Short => return,
+    };
+    assert_eq!(ipv6, icmp.ipv6);
+    assert!(flags == TcpFlags(0) || (flags.syn() && !flags.fin() && !flags.rst()));
+    assert!(payload_len <= 0xffff);
+    let least = if ipv6 { 40 } else { 20 } + 16;
+    assert!(icmp.len >= least && icmp.at + least <= packet.captured.len());
 }
 
 /// The options of a SYN.
@@ -79,8 +102,9 @@ pub fn options(bytes: &[u8]) {
 /// The decoder of ring records.
 pub fn record(bytes: &[u8]) {
     if let Ok(record) = decode::record(bytes) {
-        assert!(bytes.len() == 80 || bytes.len() == 120);
-        assert_eq!(record.segment.options.is_some(), bytes.len() == 120);
+        assert!([80, 96, 120].contains(&bytes.len()));
+        assert_eq!(record.what.segment().options.is_some(), bytes.len() == 120);
+        assert_eq!(matches!(record.what, Observation::Icmp(_)), bytes.len() == 96);
     }
 }
 
@@ -157,6 +181,18 @@ mod tests {
             Just(vec![200, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x86, 0xdd, 0x60]),
             Just(vec![255, 0, 0x45, 0, 0, 60, 0, 0, 0, 0, 64, 6]),
             Just(vec![255, 0, 0x60, 0, 0, 0, 0, 60]),
+            Just(
+                [
+                    &[255, 0, 0x45, 0, 0, 90, 0, 0, 0, 0, 64, 1][..],
+                    &[10; 10],
+                    &[3, 3, 0, 0, 0, 0, 0, 0, 0x45]
+                ]
+                .concat()
+            ),
+            Just(
+                [&[255, 0, 0x60, 0, 0, 0, 0, 99, 58, 64][..], &[10; 32], &[1, 4, 0, 0, 0, 0, 0, 0, 0x60]]
+                    .concat()
+            ),
         ];
         (start, bytes(120)).prop_map(|(start, rest)| [start, rest].concat())
     }
@@ -180,9 +216,18 @@ mod tests {
         }
 
         #[test]
-        fn records(plain in proptest::collection::vec(any::<u8>(), 80), syn in proptest::collection::vec(any::<u8>(), 120), any in bytes(200)) {
-            record(&plain);
-            record(&syn);
+        fn records(mut bytes in proptest::collection::vec(any::<u8>(), 120), sound: bool, kind in 0..8_u8, any in bytes(200)) {
+            if sound {
+                // Flags, kind, bits, options, type and code as they have to be.
+                bytes[66..68].copy_from_slice(&[0; 2]);
+                bytes[75..78].copy_from_slice(&[kind, 0, 0]);
+                if kind != 6 {
+                    bytes[78..80].copy_from_slice(&[0; 2]);
+                }
+            }
+            for len in [80, 96, 120] {
+                record(&bytes[..len]);
+            }
             record(&any);
         }
 

@@ -1,13 +1,125 @@
 //! Packets in memory to records: what the kernel programs do, done here for capture files and for tests. The parser
 //! and the lifecycle test are the same code.
 
-use crate::decode;
+use crate::decode::{self, Rest};
 use tcptrace_common::{
-    abi::{Bucket, Counters, MAX_OPTIONS, SEED_WORDS},
-    lifecycle,
-    record::Sighting,
-    wire::{Bytes, Link, Parsed, options, parse},
+    abi::{Bucket, Counters, Kind, MAX_OPTIONS, Record, SEED_WORDS},
+    flow::Addresses,
+    lifecycle::{self, Table},
+    record::{Sighting, fill_icmp},
+    wire::{
+        self, Bytes, Icmp, Link, Packet, Parsed, Unparsable,
+        icmp::{self, Quoted},
+        options,
+    },
 };
+
+/// What a parsed packet is tested with.
+pub(crate) struct Test<'a, T: ?Sized> {
+    pub(crate) table: &'a mut T,
+    pub(crate) seeds: &'a [u64; SEED_WORDS],
+    pub(crate) counters: &'a mut Counters,
+}
+
+/// A packet that needs a record.
+pub(crate) struct Found {
+    pub(crate) record: decode::Record,
+    /// Where its TCP header ends, or its ICMP message; perhaps beyond what was captured.
+    pub(crate) end: usize,
+}
+
+impl<T: Table + ?Sized> Test<'_, T> {
+    /// Counts a packet, and makes its record if it belongs to a lifecycle. `captured` is what `parsed` was made from;
+    /// `seen` is asked only if it is needed.
+    #[inline]
+    pub(crate) fn packet(
+        &mut self,
+        parsed: &Parsed,
+        captured: &[u8],
+        ts: u64,
+        seen: impl FnOnce() -> Sighting,
+    ) -> Option<Found> {
+        match parsed {
+            Parsed::V4(tcp) => self.segment(tcp, captured, ts, seen()),
+            Parsed::V6(tcp) => self.segment(tcp, captured, ts, seen()),
+            Parsed::Icmp(icmp) => self.icmp(icmp, captured, ts, seen),
+            Parsed::Other | Parsed::Rare => None,
+            Parsed::Fragment => {
+                self.counters.fragments += 1;
+                None
+            }
+            Parsed::Unparsable(reason) => {
+                self.counters.unparsable[*reason as usize] += 1;
+                None
+            }
+        }
+    }
+
+    #[inline]
+    fn segment<A: Addresses>(
+        &mut self,
+        tcp: &Packet<A>,
+        captured: &[u8],
+        ts: u64,
+        seen: Sighting,
+    ) -> Option<Found> {
+        self.counters.tcp_packets += 1;
+        let (mut record, overwritten) = lifecycle::inspect(tcp, seen, self.table, self.seeds)?;
+        self.counters.pending_overwrites += u64::from(overwritten);
+        let kind = lifecycle::kind_of(tcp.flags);
+        let mut raw = [0; MAX_OPTIONS];
+        let rest = if kind.has_options() {
+            let packet = Bytes::whole(captured);
+            record.options_len = options::copy(&packet, tcp.options_at, tcp.options_len, &mut raw);
+            Rest::Options(&raw)
+        } else {
+            Rest::Nothing
+        };
+        self.record(record, rest, kind, ts, tcp.options_at + tcp.options_len)
+    }
+
+    #[cold]
+    fn icmp(
+        &mut self,
+        icmp: &Icmp,
+        captured: &[u8],
+        ts: u64,
+        seen: impl FnOnce() -> Sighting,
+    ) -> Option<Found> {
+        let end = icmp.at + icmp.len;
+        let mut record = Record::EMPTY;
+        match icmp::quoted(&Bytes::whole(captured), icmp) {
+            Quoted::V4(quote) => fill_icmp(&mut record, &quote, seen()),
+            Quoted::V6(quote) => fill_icmp(&mut record, &quote, seen()),
+            Quoted::Nothing => return None,
+            Quoted::Short => {
+                // A message may end where it likes, a capture that ends before it has lost something.
+                let lost = captured.len() < end;
+                self.counters.unparsable[Unparsable::Truncated as usize] += u64::from(lost);
+                return None;
+            }
+        }
+        let mut from = [0; 16];
+        icmp.write_from(&mut from);
+        self.record(record, Rest::From(from), Kind::Icmp, ts, end)
+    }
+
+    fn record(
+        &mut self,
+        mut record: Record,
+        rest: Rest<'_>,
+        kind: Kind,
+        ts: u64,
+        end: usize,
+    ) -> Option<Found> {
+        self.counters.number += 1;
+        self.counters.emitted[kind.index()] += 1;
+        record.ts = ts;
+        record.number = u32::try_from(self.counters.number & 0xffff_ffff).unwrap_or_default();
+        // A record made here is one.
+        Some(Found { record: decode::decode(&record, rest).ok()?, end })
+    }
+}
 
 /// A pending-ACK table in memory, and the counters that go with it.
 pub struct Parser {
@@ -53,34 +165,9 @@ impl Parser {
         seen: Sighting,
     ) -> Option<decode::Record> {
         self.counters.packets += 1;
-        let (table, seeds) = (&mut *self.table, &self.seeds);
-        let (verdict, options_at) = match parse(&bytes, link, offloaded) {
-            Parsed::V4(packet) => (lifecycle::inspect(&packet, seen, table, seeds), packet.options_at),
-            Parsed::V6(packet) => (lifecycle::inspect(&packet, seen, table, seeds), packet.options_at),
-            Parsed::Other | Parsed::Extensions => return None,
-            Parsed::Fragment => {
-                self.counters.fragments += 1;
-                return None;
-            }
-            Parsed::Unparsable(reason) => {
-                self.counters.unparsable[reason as usize] += 1;
-                return None;
-            }
-        };
-        self.counters.tcp_packets += 1;
-        let (mut record, overwritten) = verdict?;
-        self.counters.pending_overwrites += u64::from(overwritten);
-        self.counters.number += 1;
-        record.ts = ts;
-        record.number = u32::try_from(self.counters.number & 0xffff_ffff).unwrap_or_default();
-        let mut raw = [0; MAX_OPTIONS];
-        let kind = lifecycle::kind_of(tcptrace_common::tcp::TcpFlags(record.flags));
-        self.counters.emitted[kind.index()] += 1;
-        let with_options = kind.has_options().then(|| {
-            record.options_len = options::copy(&bytes, options_at, usize::from(record.options_len), &mut raw);
-            &raw
-        });
-        // A record made here is one.
-        decode::decode(&record, with_options).ok()
+        let parsed = wire::parse(&bytes, link, offloaded);
+        let Self { table, seeds, counters } = self;
+        let mut test = Test { table: &mut **table, seeds, counters };
+        test.packet(&parsed, bytes.captured, ts, || seen).map(|found| found.record)
     }
 }

@@ -172,6 +172,35 @@ pub struct IcmpError {
     pub code: u8,
 }
 
+/// What one packet says of a connection's life.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Observation {
+    /// It is a lifecycle segment.
+    Segment(Segment),
+    /// It is an ICMP error that quotes one.
+    Icmp(IcmpError),
+}
+
+impl Observation {
+    /// The segment, or the quoted one: either way with the packet's time, interface and direction.
+    #[must_use]
+    pub const fn segment(&self) -> &Segment {
+        match self {
+            Self::Segment(segment) => segment,
+            Self::Icmp(error) => &error.quoted,
+        }
+    }
+
+    /// The same, to be changed.
+    #[must_use]
+    pub const fn segment_mut(&mut self) -> &mut Segment {
+        match self {
+            Self::Segment(segment) => segment,
+            Self::Icmp(error) => &mut error.quoted,
+        }
+    }
+}
+
 /// Records that the source knows it did not get.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct LossReport {
@@ -194,4 +223,25 @@ pub enum Input {
     Lost(LossReport),
     /// Time has come this far, and nothing earlier will follow.
     Tick(Timestamp),
+}
+
+impl Input {
+    /// What it says of a connection, if it comes from a packet.
+    #[must_use]
+    pub const fn observation(&self) -> Option<Observation> {
+        match *self {
+            Self::Segment(segment) => Some(Observation::Segment(segment)),
+            Self::Icmp(error) => Some(Observation::Icmp(error)),
+            Self::Lost(_) | Self::Tick(_) => None,
+        }
+    }
+}
+
+impl From<Observation> for Input {
+    fn from(observation: Observation) -> Self {
+        match observation {
+            Observation::Segment(segment) => Self::Segment(segment),
+            Observation::Icmp(error) => Self::Icmp(error),
+        }
+    }
 }

@@ -10,6 +10,7 @@ use tcptrace::{
     decode,
     kernel::test_run::{Harness, Program},
     parse::Parser,
+    segment::{IcmpError, Observation},
 };
 use tcptrace_common::{
     abi::{Kind, SEED_WORDS},
@@ -62,10 +63,10 @@ impl Pair {
         let ours = self.parser.packet(self.link(), Bytes::whole(packet), None, 0, self.sighting);
         assert!(kernel.len() <= 1, "{name}: {kernel:?}");
         let same = kernel.first().map(|record| {
-            assert!(record.segment.ts.0 > 0, "{name}: no time");
+            assert!(record.what.segment().ts.0 > 0, "{name}: no time");
             // What only the kernel knows; its numbers are per CPU and looked at elsewhere.
             let mut record = *record;
-            record.segment.ts.0 = 0;
+            record.what.segment_mut().ts.0 = 0;
             record.cpu = 0;
             record.number = 0;
             record
@@ -95,7 +96,7 @@ fn all_flag_combinations() {
                 let frame = Frame { ipv6, flags, ..Frame::default() };
                 let record = pair.show(&format!("flags {flags:#x}"), &frame.bytes());
                 if flags & 7 != 0 {
-                    assert_eq!(record.map(|record| record.segment.flags.0), Some(flags));
+                    assert_eq!(record.map(|record| record.what.segment().flags.0), Some(flags));
                 }
             }
         }
@@ -126,7 +127,11 @@ fn vlan_tags_extension_headers_options_and_padding() {
                         let parsable = tags <= 2 && (!ipv6 || extensions <= 6);
                         assert_eq!(record.is_some(), parsable, "{name}");
                         if let Some(record) = record {
-                            assert_eq!(record.segment.payload_len, 0, "{name}: padding is not payload");
+                            assert_eq!(
+                                record.what.segment().payload_len,
+                                0,
+                                "{name}: padding is not payload"
+                            );
                         }
                     }
                 }
@@ -254,6 +259,170 @@ fn devices_without_a_link_header() {
     }
 }
 
+/// The error in a record, if it is of one.
+fn error_of(record: Option<decode::Record>) -> Option<IcmpError> {
+    match record?.what {
+        Observation::Icmp(error) => Some(error),
+        Observation::Segment(_) => None,
+    }
+}
+
+/// Shows an error in frames of all shapes that its program can see.
+fn show_error(pair: &mut Pair, name: &str, error: &Frame) -> Option<IcmpError> {
+    let bytes = if pair.link() == Link::Ip { error.ip() } else { error.bytes() };
+    error_of(pair.show(name, &bytes))
+}
+
+#[test]
+fn icmp_errors_that_quote_a_syn() {
+    for program in Program::ALL {
+        let mut pair = Pair::new(program, 64);
+        for ipv6 in [false, true] {
+            let (kind, code) = if ipv6 { (1, 4) } else { (3, 3) };
+            for flags in 0..512_u16 {
+                let segment = Frame { ipv6, flags, options: vec![1; 20], ..Frame::default() };
+                let name = format!("{program:?}, v6 {ipv6}, quoted flags {flags:#x}");
+                let found = show_error(&mut pair, &name, &segment.error(kind, code, 600));
+                let opens = flags & 2 != 0 && flags & 5 == 0;
+                assert_eq!(found.is_some(), opens, "{name}");
+                let Some(IcmpError { quoted, from, .. }) = found else { continue };
+                let flow = quoted.flow;
+                assert_eq!((flow.src_port, flow.dst_port, flow.ipv6), (1234, 80, ipv6), "{name}");
+                assert_eq!((quoted.flags.0, quoted.seq.0, quoted.window), (flags, 1000, 501), "{name}");
+                assert_eq!((&flow.src[12..], &from[12..]), (&[10, 0, 0, 1][..], &[10, 0, 0, 0xfe][..]));
+                assert_eq!((quoted.options, quoted.payload_len), (None, 0), "{name}");
+            }
+        }
+        pair.finish();
+    }
+}
+
+#[test]
+fn icmp_of_every_type_and_code() {
+    for program in Program::ALL {
+        let mut pair = Pair::new(program, 64);
+        for ipv6 in [false, true] {
+            let syn = Frame { ipv6, flags: 2, ..Frame::default() };
+            for kind in 0..=255 {
+                for code in [0, 1, 3, 4, 5, 13, 15, 255] {
+                    let name = format!("{program:?}, v6 {ipv6}, type {kind}, code {code}");
+                    let found = show_error(&mut pair, &name, &syn.error(kind, code, 60));
+                    let refuses = match (ipv6, kind) {
+                        (false, 3) => code != 4,
+                        (false, 11 | 12) | (true, 1 | 3 | 4) => true,
+                        _ => false,
+                    };
+                    assert_eq!(
+                        found.map(|error| (error.kind, error.code)),
+                        refuses.then_some((kind, code)),
+                        "{name}"
+                    );
+                }
+            }
+        }
+        let counted = pair.parser.counters();
+        assert_eq!(counted.emitted[Kind::Icmp.index()], counted.number);
+        assert_eq!((counted.tcp_packets, counted.unparsable), (0, [0; 5]));
+        pair.finish();
+    }
+}
+
+#[test]
+fn icmp_errors_quote_as_much_as_they_like() {
+    for program in Program::ALL {
+        let mut pair = Pair::new(program, 64);
+        for ipv6 in [false, true] {
+            for headers in [0, 1, 4, 7] {
+                let segment = Frame {
+                    ipv6,
+                    flags: 0x12,
+                    ip_options: if ipv6 { 0 } else { headers * 4 },
+                    extensions: vec![60; if ipv6 { headers } else { 0 }],
+                    options: vec![1; 8],
+                    ..Frame::default()
+                };
+                let whole = segment.ip().len();
+                let tcp_at = whole - 28;
+                for octets in 0..=whole {
+                    let name = format!("{program:?}, v6 {ipv6}, {headers} headers, {octets} octets");
+                    let error = Frame { padding: 18, ..segment.error(3, 1, octets) };
+                    let found = show_error(&mut pair, &name, &error);
+                    let there = octets >= tcp_at + 8 && (!ipv6 || headers <= 6);
+                    assert_eq!(found.is_some(), there, "{name}");
+                    if let Some(error) = found {
+                        let flags = if octets < tcp_at + 14 { 0 } else { 0x12 };
+                        assert_eq!(error.quoted.flags.0, flags, "{name}");
+                    }
+                }
+            }
+        }
+        pair.finish();
+    }
+}
+
+#[test]
+fn icmp_errors_behind_tags_options_and_extension_headers() {
+    for program in ETHERNET {
+        let mut pair = Pair::new(program, 64);
+        for tags in 0..=3 {
+            for ipv6 in [false, true] {
+                for headers in 0..=7 {
+                    let syn = Frame { ipv6, flags: 2, ..Frame::default() };
+                    let error = Frame {
+                        vlans: [0x2064, 0x0005, 0x0006][..tags].to_vec(),
+                        extensions: vec![60; if ipv6 { headers } else { 0 }],
+                        ip_options: if ipv6 { 0 } else { headers * 4 },
+                        ..syn.error(3, 0, 100)
+                    };
+                    let name = format!("{program:?}, {tags} tags, v6 {ipv6}, {headers} headers");
+                    let found = show_error(&mut pair, &name, &error);
+                    assert_eq!(found.is_some(), tags <= 2 && (!ipv6 || headers <= 6), "{name}");
+                    if let Some(error) = found {
+                        let ids = [[0xffff, 0xffff], [100, 0xffff], [100, 5]][tags];
+                        assert_eq!(error.quoted.flow.vlan, ids, "{name}");
+                    }
+                }
+            }
+        }
+        pair.finish();
+    }
+}
+
+#[test]
+fn icmp_errors_that_were_tampered_with() {
+    for program in Program::ALL {
+        let mut pair = Pair::new(program, 64);
+        let mut rng = Rng(17);
+        for ipv6 in [false, true] {
+            let extensions = if ipv6 { vec![0, 44] } else { vec![] };
+            let syn = Frame { ipv6, flags: 2, extensions, options: vec![1; 20], ..Frame::default() };
+            let error = syn.error(3, 0, 600);
+            let bytes = if pair.link() == Link::Ip { error.ip() } else { error.bytes() };
+            let start = bytes.len() - error.ip().len();
+            for at in start..bytes.len() {
+                for value in (0..=255_u8).step_by(5) {
+                    let mut bytes = bytes.clone();
+                    bytes[at] = value;
+                    pair.show(&format!("{program:?}, v6 {ipv6}, byte {at} is {value}"), &bytes);
+                }
+            }
+            for _ in 0..500 {
+                let mut bytes = bytes.clone();
+                for _ in 0..4 {
+                    let at = start + rng.below(bytes.len() - start);
+                    bytes[at] = rng.below(256) as u8;
+                }
+                pair.show("four bytes changed", &bytes);
+            }
+            // For TC the kernel refuses what ends within the IP header.
+            for len in start + if ipv6 { 40 } else { 20 }..bytes.len() {
+                pair.show(&format!("{program:?}, v6 {ipv6}, cut at {len}"), &bytes[..len]);
+            }
+        }
+        pair.finish();
+    }
+}
+
 /// A connection's segments in order: (from the client, flags, seq, ack, payload).
 type Script = Vec<(bool, u16, u32, u32, usize)>;
 
@@ -354,13 +523,16 @@ fn full_buckets_give_way_alike() {
 fn a_full_ring_is_counted_and_leaves_a_gap() {
     let mut rng = Rng(1);
     let seeds: [u64; SEED_WORDS] = std::array::from_fn(|_| rng.next());
-    let harness = Harness::load(&seeds, 64, 4096).unwrap_or_else(|error| panic!("{error}"));
-    let syn = Frame { flags: 2, ..Frame::default() }.bytes();
-    harness.run(Program::TcIngress, &syn, None, 100).unwrap_or_else(|error| panic!("{error}"));
-    let counters = harness.counters().unwrap_or_else(|error| panic!("{error}"));
-    let (kept, lost) = (counters.emitted[Kind::Syn.index()], counters.ring_full[Kind::Syn.index()]);
-    assert!(kept > 0 && lost > 0, "kept {kept}, lost {lost}");
-    assert_eq!((kept + lost, counters.number), (100, 100));
+    let mut harness = Harness::load(&seeds, 64, 4096).unwrap_or_else(|error| panic!("{error}"));
+    let syn = Frame { flags: 2, ..Frame::default() };
+    for (kind, packet) in [(Kind::Syn, syn.bytes()), (Kind::Icmp, syn.error(3, 3, 60).bytes())] {
+        harness.run(Program::TcIngress, &packet, None, 100).unwrap_or_else(|error| panic!("{error}"));
+        let counters = harness.counters().unwrap_or_else(|error| panic!("{error}"));
+        let (kept, lost) = (counters.emitted[kind.index()], counters.ring_full[kind.index()]);
+        assert!(kept > 0 && lost > 0, "{kind:?}: kept {kept}, lost {lost}");
+        assert_eq!((kept + lost, counters.number), (100, 100), "{kind:?}");
+        harness.clear().unwrap_or_else(|error| panic!("{error}"));
+    }
 }
 
 /// `BPF_PROG_TEST_RUN` makes no packet with pages for TC (seen on 6.18: more than a page less head and tail room is
@@ -373,7 +545,7 @@ fn a_packet_that_nearly_fills_a_page() {
         for ipv6 in [false, true] {
             let record =
                 pair.show("FIN", &Frame { flags: 0x11, payload: 3000, ipv6, ..Frame::default() }.bytes());
-            assert_eq!(record.map(|record| record.segment.payload_len), Some(3000));
+            assert_eq!(record.map(|record| record.what.segment().payload_len), Some(3000));
         }
         pair.finish();
     }

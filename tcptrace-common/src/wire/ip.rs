@@ -1,7 +1,7 @@
-//! The network layer: IPv4 (RFC 791) and IPv6 (RFC 8200) down to a TCP header.
+//! The network layer: IPv4 (RFC 791) and IPv6 (RFC 8200) down to a TCP or ICMP header.
 
-use super::{Header, Load, Parsed, Unparsable, Vlans, tcp};
-use crate::flow::{V4, V6};
+use super::{Header, Icmp, Load, Parsed, Unparsable, Vlans, tcp};
+use crate::flow::{V4, V6, mapped};
 
 /// IPv6 extension headers walked at most. RFC 8200 §4.1 lists six kinds of which we read five, each meant to occur
 /// once (destination options twice).
@@ -13,7 +13,9 @@ const MAX_EXTENSION: usize = 256 * 8;
 /// The first byte of IPv4 without options: version 4, five words.
 const PLAIN: u8 = 0x45;
 
-const TCP: u8 = 6;
+pub(super) const TCP: u8 = 6;
+const ICMP: u8 = 1;
+const ICMPV6: u8 = 58;
 const HOP_BY_HOP: u8 = 0;
 const ROUTING: u8 = 43;
 const FRAGMENT: u8 = 44;
@@ -41,15 +43,18 @@ pub(super) fn v4<L: Load>(packet: &L, at: usize, vlans: Vlans) -> Parsed {
     if first >> 4 != 4 {
         return Parsed::Unparsable(Unparsable::BadVersion);
     }
-    if !L::EXTENSIONS && first != PLAIN {
-        return Parsed::Extensions;
+    if !L::RARE && first != PLAIN {
+        return Parsed::Rare;
     }
-    if header.byte(9) != TCP {
-        return Parsed::Other;
-    }
-    // The lower 13 bits are the fragment's offset.
-    if header.raw16(6) & 0x1fff_u16.to_be() != 0 {
-        return Parsed::Fragment;
+    let icmp = match header.byte(9) {
+        TCP => false,
+        ICMP if L::RARE => true,
+        ICMP => return Parsed::Rare,
+        _ => return Parsed::Other,
+    };
+    if is_later_fragment(header) {
+        // Of ICMP, errors are not that long (RFC 1812 §4.3.2.3: 576 octets).
+        return if icmp { Parsed::Other } else { Parsed::Fragment };
     }
     let header_len = usize::from(first & 0x0f) * 4;
     let there = packet.wire_len().wrapping_sub(at);
@@ -61,13 +66,11 @@ pub(super) fn v4<L: Load>(packet: &L, at: usize, vlans: Vlans) -> Parsed {
     if header_len < 20 || total < header_len || total > there {
         return Parsed::Unparsable(Unparsable::BadLength);
     }
-    let network = Network {
-        addresses: V4 { src: header.raw32(12), dst: header.raw32(16) },
-        vlans,
-        ttl: header.byte(8),
-        at: at + header_len,
-        len: total - header_len,
-    };
+    let (ttl, at, len) = (header.byte(8), at + header_len, total - header_len);
+    if icmp {
+        return Parsed::Icmp(Icmp { ipv6: false, from: mapped(header.raw32(12)), vlans, ttl, at, len });
+    }
+    let network = Network { addresses: addresses_v4(header), vlans, ttl, at, len };
     match tcp::parse(packet, network) {
         Ok(segment) => Parsed::V4(segment),
         Err(reason) => Parsed::Unparsable(reason),
@@ -90,12 +93,13 @@ pub(super) fn v6<L: Load>(packet: &L, at: usize, vlans: Vlans) -> Parsed {
     };
     let walk = match header.byte(6) {
         TCP => Walk::Tcp { skipped: 0 },
-        next if !is_extension(next) => Walk::Other,
-        next if L::EXTENSIONS => extensions(packet, next, at + 40),
-        _ => return Parsed::Extensions,
+        next if !is_extension(next) && next != ICMPV6 => Walk::Other,
+        next if L::RARE => extensions(packet, next, at + 40),
+        _ => return Parsed::Rare,
     };
-    let skipped = match walk {
-        Walk::Tcp { skipped } => skipped,
+    let (icmp, skipped) = match walk {
+        Walk::Tcp { skipped } => (false, skipped),
+        Walk::Icmp { skipped } => (true, skipped),
         Walk::Other => return Parsed::Other,
         Walk::Fragment => return Parsed::Fragment,
         Walk::Unparsable(reason) => return Parsed::Unparsable(reason),
@@ -103,17 +107,31 @@ pub(super) fn v6<L: Load>(packet: &L, at: usize, vlans: Vlans) -> Parsed {
     if len > there || skipped > len {
         return Parsed::Unparsable(Unparsable::BadLength);
     }
-    let network = Network {
-        addresses: V6 { src: words(header, 8), dst: words(header, 24) },
-        vlans,
-        ttl: header.byte(7),
-        at: at + 40 + skipped,
-        len: len - skipped,
-    };
+    let (ttl, at, len) = (header.byte(7), at + 40 + skipped, len - skipped);
+    if icmp {
+        return Parsed::Icmp(Icmp { ipv6: true, from: words(header, 8), vlans, ttl, at, len });
+    }
+    let network = Network { addresses: addresses_v6(header), vlans, ttl, at, len };
     match tcp::parse(packet, network) {
         Ok(segment) => Parsed::V6(segment),
         Err(reason) => Parsed::Unparsable(reason),
     }
+}
+
+/// The lower 13 bits are the fragment's offset.
+#[inline(always)]
+pub(super) fn is_later_fragment(header: impl Header) -> bool {
+    header.raw16(6) & 0x1fff_u16.to_be() != 0
+}
+
+#[inline(always)]
+pub(super) fn addresses_v4(header: impl Header) -> V4 {
+    V4 { src: header.raw32(12), dst: header.raw32(16) }
+}
+
+#[inline(always)]
+pub(super) fn addresses_v6(header: impl Header) -> V6 {
+    V6 { src: words(header, 8), dst: words(header, 24) }
 }
 
 #[inline(always)]
@@ -121,8 +139,9 @@ fn words(header: impl Header, at: usize) -> [u32; 4] {
     [header.raw32(at), header.raw32(at + 4), header.raw32(at + 8), header.raw32(at + 12)]
 }
 
-enum Walk {
+pub(super) enum Walk {
     Tcp { skipped: usize },
+    Icmp { skipped: usize },
     Other,
     Fragment,
     Unparsable(Unparsable),
@@ -130,7 +149,7 @@ enum Walk {
 
 /// Walks the extension headers from the one of kind `next` at `start`.
 #[inline(always)]
-fn extensions(packet: &impl Load, mut next: u8, start: usize) -> Walk {
+pub(super) fn extensions(packet: &impl Load, mut next: u8, start: usize) -> Walk {
     let mut skipped = 0;
     for _ in 0..MAX_EXTENSIONS {
         if !is_extension(next) {
@@ -165,6 +184,7 @@ fn extensions(packet: &impl Load, mut next: u8, start: usize) -> Walk {
     }
     match next {
         TCP => Walk::Tcp { skipped },
+        ICMPV6 => Walk::Icmp { skipped },
         next if is_extension(next) => Walk::Unparsable(Unparsable::ExtensionDepth),
         _ => Walk::Other,
     }

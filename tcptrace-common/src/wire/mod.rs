@@ -3,6 +3,7 @@
 //! One parser serves the kernel programs and capture files: it reads through [`Load`], which a byte slice and the
 //! contexts of the kernel programs implement.
 
+pub mod icmp;
 mod ip;
 mod link;
 pub mod options;
@@ -12,12 +13,13 @@ use crate::flow::{Addresses, FlowKey, V4, V6};
 use crate::seq::SeqNum;
 use crate::tcp::TcpFlags;
 
+pub use icmp::Icmp;
 pub use ip::MAX_EXTENSIONS;
 
 /// The bytes of one packet.
 pub trait Load {
-    /// IPv4 options and chains of IPv6 extension headers are walked; if not, they are [`Parsed::Extensions`].
-    const EXTENSIONS: bool = true;
+    /// What is rare is read too: IPv4 options, IPv6 extension headers, ICMP. If not, it is [`Parsed::Rare`].
+    const RARE: bool = true;
 
     /// What [`Load::load`] gives.
     type Header<const N: usize>: Header;
@@ -118,7 +120,7 @@ pub enum Link {
 /// Why a packet could not be parsed. The numbers are places in `abi::Counters::unparsable`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Unparsable {
-    /// Cut short before the end of the fixed TCP header.
+    /// Cut short before the end of the fixed TCP header, or within an ICMP error before what a record needs.
     Truncated = 0,
     /// A length field that contradicts another one.
     BadLength = 1,
@@ -137,12 +139,14 @@ pub enum Parsed {
     V4(Packet<V4>),
     /// TCP over IPv6.
     V6(Packet<V6>),
-    /// Not TCP, or not IP.
+    /// ICMP or ICMPv6, for [`icmp::quoted`] to look into.
+    Icmp(Icmp),
+    /// Neither TCP nor ICMP, or not IP.
     Other,
     /// A fragment of TCP other than the first: its header is elsewhere.
     Fragment,
-    /// IPv4 with options or IPv6 with extension headers, which this [`Load`] leaves to another one.
-    Extensions,
+    /// IPv4 with options, IPv6 with extension headers or ICMP, which this [`Load`] leaves to another one.
+    Rare,
     /// Nothing that can be made sense of.
     Unparsable(Unparsable),
 }

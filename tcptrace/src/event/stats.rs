@@ -20,7 +20,7 @@ pub struct Stats {
     pub packets: u64,
     /// Of them TCP.
     pub tcp_packets: u64,
-    /// Lifecycle segments by kind.
+    /// Lifecycle segments by kind, and ICMP errors that quote one.
     pub segments: SegmentCounts,
     /// Records that found the ring full, by kind.
     pub ring_full: SegmentCounts,
@@ -44,7 +44,7 @@ pub struct Stats {
     pub cost: Cost,
 }
 
-/// A count for each kind of lifecycle segment.
+/// A count for each kind of lifecycle segment, and for ICMP errors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, JsonSchema)]
 pub struct SegmentCounts {
     /// SYN without ACK.
@@ -57,12 +57,22 @@ pub struct SegmentCounts {
     pub rst: u64,
     /// Expected acknowledgements.
     pub ack: u64,
+    /// ICMP and ICMPv6 errors that quote a SYN or SYN-ACK, or too little to say that it is none.
+    pub icmp: u64,
+}
+
+impl SegmentCounts {
+    /// All kinds together.
+    #[must_use]
+    pub const fn total(self) -> u64 {
+        self.syn + self.synack + self.fin + self.rst + self.ack + self.icmp
+    }
 }
 
 /// Packets that could not be parsed, by reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, JsonSchema)]
 pub struct Unparsable {
-    /// Cut short before the end of the TCP header.
+    /// Cut short before the end of the TCP header, or within an ICMP error before what is needed of it.
     pub truncated: u64,
     /// A length field that contradicts another one.
     pub bad_length: u64,

@@ -1,8 +1,8 @@
-//! `-w FILE`: the lifecycle segments as pcapng.
+//! `-w FILE`: the lifecycle segments, and ICMP errors that quote them, as pcapng.
 
 use super::RunError;
 use crate::{
-    segment::Segment,
+    segment::Observation,
     sink::{
         pcapng::{Origin, Writer},
         pipe::{Finished, OutputError, Pipe, Pressure, QUEUE_BYTES},
@@ -52,15 +52,15 @@ impl Capture {
         Ok(capture)
     }
 
-    /// Writes one segment that passed at `unix_ns` on the interface called `name`.
-    pub(super) fn segment(
+    /// Writes the packet behind `what`, which passed at `unix_ns` on the interface called `name`.
+    pub(super) fn packet(
         &mut self,
-        segment: &Segment,
+        what: &Observation,
         unix_ns: u64,
         name: Option<&str>,
         origin: Origin<'_>,
     ) -> Result<(), RunError> {
-        self.writer.segment(segment, unix_ns, name, origin, &mut self.block);
+        self.writer.packet(what, unix_ns, name, origin, &mut self.block);
         self.append()
     }
 
@@ -90,7 +90,7 @@ impl Capture {
         result.map_err(|error| failed(&self.path, error))
     }
 
-    /// Writes the rest, and says how many segments are not in the file.
+    /// Writes the rest, and says how many packets are not in the file.
     pub(super) fn finish(self, patience: Duration) -> Result<u64, RunError> {
         let Finished { dropped, result, .. } = self.pipe.finish(patience);
         result.map_err(|error| failed(&self.path, error))?;

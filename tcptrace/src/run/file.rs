@@ -4,7 +4,7 @@ use super::{Run, RunError};
 use crate::{
     cli::Config,
     event::Stats,
-    segment::{Input, Segment, Timestamp},
+    segment::{Input, Observation, Timestamp},
     sink::{pcapng::Origin, pipe::Pressure},
     source::{
         counters::CountersTotal,
@@ -62,7 +62,7 @@ struct File<'a> {
     source: PcapSource,
     names: HashMap<u32, Arc<str>>,
     packets: Packets,
-    /// The earliest and the latest time of a lifecycle segment.
+    /// The earliest and the latest time of a lifecycle segment or ICMP error.
     first: Option<Timestamp>,
     last: Timestamp,
 }
@@ -74,7 +74,7 @@ impl File<'_> {
         loop {
             let more = if self.run.capture.is_some() {
                 let packets = &mut self.packets;
-                self.source.next_batch_with(&mut inputs, |seg, packet| packets.keep(seg, packet))
+                self.source.next_batch_with(&mut inputs, |what, packet| packets.keep(what, packet))
             } else {
                 self.source.next_batch(&mut inputs)
             };
@@ -95,9 +95,10 @@ impl File<'_> {
     /// Writes a batch's packets to the capture, now that the names of their interfaces are known.
     fn write(&mut self) -> Result<(), RunError> {
         if let Some(capture) = &mut self.run.capture {
-            for (seg, packet) in self.packets.iter() {
-                let name = self.names.get(&seg.flow.interface).map(|name| &**name);
-                capture.segment(seg, seg.ts.0, name, Origin::Captured(packet))?;
+            for (what, packet) in self.packets.iter() {
+                let segment = what.segment();
+                let name = self.names.get(&segment.flow.interface).map(|name| &**name);
+                capture.packet(what, segment.ts.0, name, Origin::Captured(packet))?;
             }
             self.packets.clear();
         }
@@ -106,9 +107,10 @@ impl File<'_> {
 
     fn note_times(&mut self, inputs: &[Input]) {
         for input in inputs {
-            if let Input::Segment(seg) = input {
-                self.first = Some(self.first.map_or(seg.ts, |first| first.min(seg.ts)));
-                self.last = self.last.max(seg.ts);
+            if let Some(what) = input.observation() {
+                let ts = what.segment().ts;
+                self.first = Some(self.first.map_or(ts, |first| first.min(ts)));
+                self.last = self.last.max(ts);
             }
         }
     }
@@ -130,29 +132,29 @@ impl File<'_> {
     }
 }
 
-/// The packets of a batch's segments: their bytes belong to the reader, which has gone on.
+/// The packets behind a batch: their bytes belong to the reader, which has gone on.
 #[derive(Default)]
 struct Packets {
-    segments: Vec<(Segment, LinkType, u32, Range<usize>)>,
+    packets: Vec<(Observation, LinkType, u32, Range<usize>)>,
     bytes: Vec<u8>,
 }
 
 impl Packets {
-    fn keep(&mut self, segment: &Segment, packet: Captured<'_>) {
+    fn keep(&mut self, what: &Observation, packet: Captured<'_>) {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(packet.headers);
-        self.segments.push((*segment, packet.link, packet.original_len, start..self.bytes.len()));
+        self.packets.push((*what, packet.link, packet.original_len, start..self.bytes.len()));
     }
 
-    fn iter(&self) -> impl Iterator<Item = (&Segment, Captured<'_>)> {
-        self.segments.iter().map(|(segment, link, original_len, range)| {
+    fn iter(&self) -> impl Iterator<Item = (&Observation, Captured<'_>)> {
+        self.packets.iter().map(|(what, link, original_len, range)| {
             let headers = &self.bytes[range.clone()];
-            (segment, Captured { link: *link, headers, original_len: *original_len })
+            (what, Captured { link: *link, headers, original_len: *original_len })
         })
     }
 
     fn clear(&mut self) {
-        self.segments.clear();
+        self.packets.clear();
         self.bytes.clear();
     }
 }

@@ -8,7 +8,7 @@ use crate::{
         attach::{AttachMode, IngressHook as KernelHook, Notice},
         load::LoadOptions,
     },
-    segment::{Input, Timestamp},
+    segment::{IcmpError, Input, Timestamp},
     sink::{pcapng::Origin, pipe::Pressure},
     source::{
         clock::monotonic_now,
@@ -118,9 +118,11 @@ impl Live<'_> {
         let offset = self.offset_ns();
         if let Some(capture) = &mut self.run.capture {
             for input in &*inputs {
-                if let Input::Segment(seg) = input {
-                    let name = self.named.get(&seg.flow.interface).map(|name| &**name);
-                    capture.segment(seg, seg.ts.0.saturating_add_signed(offset), name, Origin::Record)?;
+                if let Some(what) = input.observation() {
+                    let segment = what.segment();
+                    let name = self.named.get(&segment.flow.interface).map(|name| &**name);
+                    let unix_ns = segment.ts.0.saturating_add_signed(offset);
+                    capture.packet(&what, unix_ns, name, Origin::Record)?;
                 }
             }
         }
@@ -133,7 +135,9 @@ impl Live<'_> {
         let names = self.source.names();
         for input in inputs {
             match input {
-                Input::Segment(seg) if !self.named.contains_key(&seg.flow.interface) => {
+                Input::Segment(seg) | Input::Icmp(IcmpError { quoted: seg, .. })
+                    if !self.named.contains_key(&seg.flow.interface) =>
+                {
                     let index = seg.flow.interface;
                     if let Some(name) = names.get(index) {
                         self.run.name_interface(index, Arc::clone(&name));

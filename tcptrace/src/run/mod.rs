@@ -218,7 +218,7 @@ impl<'a> Run<'a> {
         if !quiet {
             let _ = write!(io::stderr(), "{}", summary.render());
             if missing > 0 {
-                let _ = writeln!(io::stderr(), "the capture lacks {missing} segments: its disk was too slow");
+                let _ = writeln!(io::stderr(), "the capture lacks {missing} packets: its disk was too slow");
             }
         }
         ended

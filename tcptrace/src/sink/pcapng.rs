@@ -1,22 +1,24 @@
-//! Lifecycle segments as a pcapng file, for Wireshark: headers only, times in nanoseconds.
+//! Lifecycle segments, and ICMP errors that quote them, as a pcapng file, for Wireshark: headers only, times in
+//! nanoseconds.
 //!
 //! A segment that comes from a file keeps its packet's own bytes up to the end of the TCP header, link header
-//! included. One that comes from the kernel programs is rebuilt from its record, and a comment in the packet says
-//! so: addresses, ports, numbers, flags, window, TTL, VLAN identifiers, options and all lengths are those of the
-//! packet; Ethernet addresses (zero), DSCP, IP identification, fragmentation, flow label and urgent pointer are not
-//! recorded.
+//! included; an ICMP error those up to its end. What comes from the kernel programs is rebuilt from its record, and a
+//! comment in the packet says so: addresses, ports, numbers, flags, window, TTL, VLAN identifiers, options and all
+//! lengths are those of the packet; Ethernet addresses (zero), DSCP, IP identification, fragmentation, flow label and
+//! urgent pointer are not recorded. Of an ICMP error type, code, both ends and the quoted TCP header without options
+//! are, or of a short quote its eight octets.
 
 mod rebuild;
 
 use crate::{
-    segment::{Direction, Segment},
+    segment::{Direction, Observation},
     source::pcap::{Captured, LinkType},
 };
 use hashbrown::HashMap;
 
-pub use rebuild::COMMENT;
+pub use rebuild::{COMMENT, ICMP_COMMENT};
 
-/// Where a segment's bytes come from.
+/// Where a packet's bytes come from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Origin<'a> {
     /// A packet in a file.
@@ -29,7 +31,7 @@ pub enum Origin<'a> {
 #[derive(Debug, Default)]
 pub struct Writer {
     began: bool,
-    /// By the segments' interface and link type, the file's.
+    /// By the packets' interface and link type, the file's.
     interfaces: HashMap<(u32, LinkType), u32>,
 }
 
@@ -43,7 +45,7 @@ impl Writer {
         Self::default()
     }
 
-    /// Appends the beginning of the file: what a file without packets consists of too. [`Writer::segment`] does it
+    /// Appends the beginning of the file: what a file without packets consists of too. [`Writer::packet`] does it
     /// when it was not done.
     pub fn begin(&mut self, out: &mut Vec<u8>) {
         if self.began {
@@ -60,11 +62,11 @@ impl Writer {
         block.end();
     }
 
-    /// Appends one segment. `unix_ns` is its time since the Unix epoch: a segment's own time stamp may be on another
-    /// time line. `name` is its interface's, if that has one.
-    pub fn segment(
+    /// Appends the packet behind `what`. `unix_ns` is its time since the Unix epoch: its own time stamp may be on
+    /// another time line. `name` is its interface's, if that has one.
+    pub fn packet(
         &mut self,
-        segment: &Segment,
+        what: &Observation,
         unix_ns: u64,
         name: Option<&str>,
         origin: Origin<'_>,
@@ -75,6 +77,7 @@ impl Writer {
             Origin::Captured(captured) => captured.link,
             Origin::Record => LinkType::ETHERNET,
         };
+        let segment = what.segment();
         let interface = self.interface(segment.flow.interface, link, name, out);
         let mut block = Block::new(out, 6);
         block.word(interface);
@@ -87,12 +90,16 @@ impl Writer {
                 block.padded(captured.headers);
             }
             Origin::Record => {
-                let packet = rebuild::packet(segment);
+                let packet = rebuild::packet(what);
                 block.word(u32::try_from(packet.headers().len()).unwrap_or(u32::MAX));
                 block.word(packet.original_len);
                 block.padded(packet.headers());
                 // opt_comment
-                block.option(1, COMMENT.as_bytes());
+                let comment = match what {
+                    Observation::Segment(_) => COMMENT,
+                    Observation::Icmp(_) => ICMP_COMMENT,
+                };
+                block.option(1, comment.as_bytes());
             }
         }
         let direction = match segment.direction {

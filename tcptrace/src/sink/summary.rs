@@ -205,11 +205,10 @@ impl Summary {
     }
 
     fn write_loss(&self, stats: &Stats, out: &mut String) -> fmt::Result {
-        let full = stats.ring_full;
         let unparsable = stats.unparsable;
         write!(out, "\nlost: ")?;
         let mut separator = "";
-        let ring_full = full.syn + full.synack + full.fin + full.rst + full.ack;
+        let ring_full = stats.ring_full.total();
         let not_parsed = unparsable.truncated
             + unparsable.bad_length
             + unparsable.bad_version

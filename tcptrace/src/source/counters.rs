@@ -10,7 +10,7 @@ pub struct CountersTotal {
     pub packets: u64,
     /// Of them with a TCP header.
     pub tcp_packets: u64,
-    /// Lifecycle segments by kind, those included whose record found the ring full.
+    /// Records made by kind, those included that found the ring full.
     pub segments: SegmentCounts,
     /// Records that found the ring full.
     pub ring_full: SegmentCounts,
@@ -65,6 +65,7 @@ fn by_kind(count: impl Fn(Kind) -> u64) -> SegmentCounts {
         fin: count(Kind::Fin),
         rst: count(Kind::Rst),
         ack: count(Kind::Ack),
+        icmp: count(Kind::Icmp),
     }
 }
 
@@ -76,15 +77,16 @@ mod tests {
     fn cpus_and_kinds_add_up() {
         let one = Counters {
             packets: 10,
-            emitted: [1, 2, 3, 4, 5],
-            ring_full: [0, 0, 7, 0, 1],
+            emitted: [1, 2, 3, 4, 5, 6],
+            ring_full: [0, 0, 7, 0, 1, 2],
             unparsable: [1, 0, 0, 0, 2],
             ..Counters::default()
         };
         let total = CountersTotal::sum(&[one, one]);
         assert_eq!(total.packets, 20);
-        assert_eq!(total.segments, SegmentCounts { syn: 2, synack: 4, rst: 20, fin: 8, ack: 12 });
-        assert_eq!(total.ring_full, SegmentCounts { rst: 14, ack: 2, ..SegmentCounts::default() });
+        assert_eq!(total.segments, SegmentCounts { syn: 2, synack: 4, rst: 20, fin: 8, ack: 12, icmp: 16 });
+        assert_eq!(total.ring_full, SegmentCounts { rst: 14, ack: 2, icmp: 4, ..SegmentCounts::default() });
+        assert_eq!((total.segments.total(), total.ring_full.total()), (62, 20));
         assert_eq!((total.unparsable.truncated, total.unparsable.extension_depth), (2, 4));
     }
 }

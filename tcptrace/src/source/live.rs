@@ -23,7 +23,7 @@ use crate::{
         ring::RingGauge,
         watch::{Change, InterfaceNames, Watch},
     },
-    segment::{Input, Timestamp},
+    segment::{Input, Observation, Segment, Timestamp},
 };
 use aya::maps::{MapData, RingBuf};
 use aya_log::EbpfLogger;
@@ -403,18 +403,22 @@ impl LiveSource {
     }
 
     fn accept(&mut self, record: &Record) {
-        let Record { cpu, number, forwarded, mut segment, .. } = *record;
-        let ts = segment.ts;
+        let Record { cpu, number, forwarded, mut what, .. } = *record;
+        let Segment { ts, flow, direction, .. } = *what.segment();
         if let Some(loss) = self.gaps.observe(cpu, number, ts) {
             self.reorder.push(ts, Input::Lost(loss));
         }
         let watch = &self.watch;
-        let loopback = watch.is_loopback(segment.flow.interface);
-        segment.sender = sender_of(segment.direction, forwarded, loopback, || {
-            watch.addresses().contains(&segment.flow.dst)
-        });
+        let loopback = watch.is_loopback(flow.interface);
+        // An ICMP error goes back to where the quoted segment came from.
+        let to = match what {
+            Observation::Segment(_) => flow.dst,
+            Observation::Icmp(_) => flow.src,
+        };
+        what.segment_mut().sender =
+            sender_of(direction, forwarded, loopback, || watch.addresses().contains(&to));
         self.latest = self.latest.max(ts);
-        self.reorder.push(ts, Input::Segment(segment));
+        self.reorder.push(ts, what.into());
     }
 
     /// Everything that was issued when `issued` was read has either come or is lost for good.

@@ -301,7 +301,7 @@ pub(crate) fn nanoseconds(seconds: f64) -> i128 {
 impl Stream {
     /// What we call the end of a stream with these labels. The labels look at the FINs, and at a RST only where there is
     /// no FIN.
-    fn outcomes(&self) -> &'static [Outcome] {
+    pub(crate) fn outcomes(&self) -> &'static [Outcome] {
         let close = self.label.close.as_str();
         let some = |count: Option<u64>| count.unwrap_or(0) > 0;
         let reset = some(self.rst_count.a) || some(self.rst_count.b);

@@ -146,7 +146,7 @@ impl<'a> Pair<'a> {
         for bytes in self.harness.drain()? {
             // What only the kernel knows.
             let mut record = decode::record(&bytes)?;
-            record.segment.ts.0 = 0;
+            record.what.segment_mut().ts.0 = 0;
             record.cpu = 0;
             record.number = 0;
             kernel.push(record);

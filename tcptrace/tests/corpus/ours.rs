@@ -5,7 +5,7 @@ use libtest_mimic::Failed;
 use std::{collections::HashMap, net::IpAddr, path::Path};
 use tcptrace::{
     event::{AnomalyReason, Connection, Event, Role, SegmentEvent},
-    segment::{Input, Segment, Timestamp},
+    segment::{Segment, Timestamp},
     source::pcap::{Captured, FileError, Options, PcapSource, Reader},
     track::{Config, Tracker, Wants},
 };
@@ -66,8 +66,8 @@ impl Ours {
         let mut more = true;
         while more {
             let mut wrong = None;
-            more = source.next_batch_with(&mut inputs, |segment, packet| {
-                match frames.number_of(segment, packet) {
+            more = source.next_batch_with(&mut inputs, |what, packet| {
+                match frames.number_of(what.segment(), packet) {
                     Ok(number) => numbers.push(number),
                     Err(error) => wrong = Some(error),
                 }
@@ -76,8 +76,8 @@ impl Ours {
                 return Err(error.into());
             }
             for (input, number) in inputs.drain(..).zip(numbers.drain(..)) {
-                if let Input::Segment(segment) = &input {
-                    last = last.max(segment.ts);
+                if let Some(what) = input.observation() {
+                    last = last.max(what.segment().ts);
                 }
                 tracker.input(&input, &mut |event| ours.take(number, event));
             }

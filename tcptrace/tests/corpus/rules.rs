@@ -26,6 +26,8 @@ pub(crate) enum Rule {
     /// All that was seen is a RST at sequence number 0, which answers a SYN (RFC 9293 §3.10.7.1): refused, though the SYN
     /// was not seen.
     RefusesUnseenSyn,
+    /// An ICMP error answers the SYN: refused by the network. The truth looks at TCP alone, where nothing answers.
+    RefusedByIcmp,
     /// RST is looked at before FIN (RFC 9293 §3.10.7.4): with both, it is a RST.
     FinWithRst,
     /// tshark keys by addresses and ports alone: over several VLANs or interfaces, several connections are one stream.
@@ -253,6 +255,12 @@ impl Case<'_> {
             && self.seen.iter().all(|seen| answers_syn(seen))
         {
             return Some(Rule::RefusesUnseenSyn);
+        }
+        if connection.outcome == Outcome::RefusedIcmp
+            && connection.icmp_error.is_some()
+            && self.stream.outcomes() == [Outcome::Unanswered]
+        {
+            return Some(Rule::RefusedByIcmp);
         }
         // What the label goes by came later.
         let end = self.seen.iter().filter(|seen| !seen.late).map(|seen| seen.frame).max();

@@ -14,7 +14,7 @@ use std::{
     sync::Arc,
 };
 use tcptrace::{
-    segment::Input,
+    segment::{IcmpError, Input},
     sink::pcapng::{Origin, Writer},
     source::pcap::{Captured, FileError, Options, PcapSource, Reader},
 };
@@ -58,16 +58,17 @@ fn write(reader: Reader) -> Result<Written, FileError> {
     rebuilt.begin(&mut written.rebuilt);
     loop {
         let mut packets = Vec::new();
-        let more = source.next_batch_with(&mut written.inputs, |segment, packet: Captured<'_>| {
-            packets.push((*segment, packet.link, packet.headers.to_vec(), packet.original_len));
+        let more = source.next_batch_with(&mut written.inputs, |what, packet: Captured<'_>| {
+            packets.push((*what, packet.link, packet.headers.to_vec(), packet.original_len));
         })?;
         names.extend(source.new_names());
-        for (segment, link, headers, original_len) in &packets {
+        for (what, link, headers, original_len) in &packets {
+            let segment = what.segment();
             let name = names.get(&segment.flow.interface).map(|name| &**name);
             let packet = Captured { link: *link, headers, original_len: *original_len };
             let ns = segment.ts.0;
-            captured.segment(segment, ns, name, Origin::Captured(packet), &mut written.captured);
-            rebuilt.segment(segment, ns, name, Origin::Record, &mut written.rebuilt);
+            captured.packet(what, ns, name, Origin::Captured(packet), &mut written.captured);
+            rebuilt.packet(what, ns, name, Origin::Record, &mut written.rebuilt);
         }
         if !more {
             return Ok(written);
@@ -101,7 +102,7 @@ fn round_trip(path: &Path) -> Result<(), Failed> {
 fn number_interfaces(inputs: &mut [Input]) {
     let mut numbers = HashMap::new();
     for input in inputs {
-        if let Input::Segment(segment) = input {
+        if let Input::Segment(segment) | Input::Icmp(IcmpError { quoted: segment, .. }) = input {
             let next = u32::try_from(numbers.len()).expect("few interfaces");
             segment.flow.interface = *numbers.entry(segment.flow.interface).or_insert(next);
         }

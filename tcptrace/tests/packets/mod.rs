@@ -43,6 +43,17 @@ pub(crate) struct Frame {
     pub payload: usize,
     /// Octets after the IP packet.
     pub padding: usize,
+    /// Instead of TCP.
+    pub icmp: Option<Icmp>,
+}
+
+/// An ICMP or ICMPv6 message.
+#[derive(Clone, Debug)]
+pub(crate) struct Icmp {
+    pub kind: u8,
+    pub code: u8,
+    /// The beginning of an IP packet.
+    pub quote: Vec<u8>,
 }
 
 impl Default for Frame {
@@ -63,6 +74,7 @@ impl Default for Frame {
             options: vec![],
             payload: 0,
             padding: 0,
+            icmp: None,
         }
     }
 }
@@ -76,6 +88,19 @@ impl Frame {
             src_port: self.dst_port,
             dst_port: self.src_port,
             ..self.clone()
+        }
+    }
+
+    /// An error about this packet, with `octets` of it, to its source.
+    pub(crate) fn error(&self, kind: u8, code: u8, octets: usize) -> Self {
+        let mut quote = self.ip();
+        quote.truncate(octets);
+        Self {
+            ipv6: self.ipv6,
+            src: 0x0a00_00fe,
+            dst: self.src,
+            icmp: Some(Icmp { kind, code, quote }),
+            ..Self::default()
         }
     }
 
@@ -95,12 +120,12 @@ impl Frame {
 
     /// From the IP header on, without padding.
     pub(crate) fn ip(&self) -> Vec<u8> {
-        let tcp = self.tcp();
+        let body = self.icmp.as_ref().map_or_else(|| self.tcp(), Icmp::bytes);
         let mut bytes = Vec::new();
         if self.ipv6 {
             let (next, extensions) = self.extension_headers();
             bytes.extend([0x60, 0, 0, 0]);
-            bytes.extend(((extensions.len() + tcp.len()) as u16).to_be_bytes());
+            bytes.extend(((extensions.len() + body.len()) as u16).to_be_bytes());
             bytes.extend([next, 61]);
             for address in [self.src, self.dst] {
                 bytes.extend([0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0]);
@@ -110,23 +135,31 @@ impl Frame {
         } else {
             let header = 20 + self.ip_options;
             bytes.extend([0x40 | (header / 4) as u8, 0]);
-            bytes.extend(((header + tcp.len()) as u16).to_be_bytes());
+            bytes.extend(((header + body.len()) as u16).to_be_bytes());
             bytes.extend([0, 1]);
             bytes.extend(self.fragment.to_be_bytes());
-            bytes.extend([62, 6, 0, 0]);
+            bytes.extend([62, self.protocol(), 0, 0]);
             bytes.extend(self.src.to_be_bytes());
             bytes.extend(self.dst.to_be_bytes());
             bytes.extend(vec![1; self.ip_options]);
         }
-        bytes.extend(tcp);
+        bytes.extend(body);
         bytes
+    }
+
+    fn protocol(&self) -> u8 {
+        match (&self.icmp, self.ipv6) {
+            (None, _) => 6,
+            (Some(_), false) => 1,
+            (Some(_), true) => 58,
+        }
     }
 
     /// The kind of the first header after IPv6, and the extension headers.
     fn extension_headers(&self) -> (u8, Vec<u8>) {
         let mut bytes = Vec::new();
         for (place, kind) in self.extensions.iter().enumerate() {
-            let next = self.extensions.get(place + 1).copied().unwrap_or(6);
+            let next = self.extensions.get(place + 1).copied().unwrap_or(self.protocol());
             match kind {
                 44 => {
                     bytes.extend([next, 0]);
@@ -140,7 +173,7 @@ impl Frame {
                 }
             }
         }
-        (self.extensions.first().copied().unwrap_or(6), bytes)
+        (self.extensions.first().copied().unwrap_or(self.protocol()), bytes)
     }
 
     fn tcp(&self) -> Vec<u8> {
@@ -156,5 +189,11 @@ impl Frame {
         bytes.extend(&self.options);
         bytes.extend(vec![0x61; self.payload]);
         bytes
+    }
+}
+
+impl Icmp {
+    fn bytes(&self) -> Vec<u8> {
+        [&[self.kind, self.code, 0, 0, 0, 0, 0, 0], &self.quote[..]].concat()
     }
 }

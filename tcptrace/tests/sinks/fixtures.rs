@@ -208,7 +208,7 @@ pub(crate) fn anomaly() -> Anomaly {
 }
 
 pub(crate) fn stats() -> Stats {
-    let kinds = SegmentCounts { syn: 1, synack: 1, fin: 2, rst: 0, ack: 3 };
+    let kinds = SegmentCounts { syn: 1, synack: 1, fin: 2, rst: 0, ack: 3, icmp: 1 };
     Stats {
         ts: at(400_000),
         elapsed_ns: 135_345_000,

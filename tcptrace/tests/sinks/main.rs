@@ -2,8 +2,16 @@
 
 mod cli;
 mod fixtures;
+mod icmp;
 mod json;
 mod output;
+#[expect(
+    dead_code,
+    clippy::cast_possible_truncation,
+    reason = "shared with the tests of the kernel programs"
+)]
+#[path = "../packets/mod.rs"]
+mod packets;
 #[path = "../common/schema.rs"]
 mod schema;
 mod summary;

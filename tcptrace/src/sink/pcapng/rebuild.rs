@@ -1,14 +1,24 @@
 //! A packet's headers again, from what a record has of them.
 
-use crate::segment::{Flow, RawOptions, Segment};
-use tcptrace_common::abi::MAX_OPTIONS;
+use crate::segment::{Flow, IcmpError, Observation, RawOptions, Segment};
+use tcptrace_common::{abi::MAX_OPTIONS, tcp::TcpFlags};
 
-/// What a rebuilt packet says of itself.
+/// What a rebuilt segment says of itself.
 pub const COMMENT: &str = "Headers rebuilt by tcptrace from its record of this segment; Ethernet addresses, DSCP, \
     IP identification and flow label were not recorded, and the TCP checksum is right only where there is no payload.";
 
-/// Ethernet with two VLAN tags, IPv6, TCP with all options.
-const MOST: usize = 14 + 2 * 4 + 40 + 20 + MAX_OPTIONS;
+/// What a rebuilt ICMP error says of itself.
+pub const ICMP_COMMENT: &str = "Headers rebuilt by tcptrace from its record of this ICMP error; of the packet that it \
+    quotes, IP identification, TTL, TCP options and whatever followed them were not recorded, nor where the quote ended.";
+
+/// Ethernet with two VLAN tags, IPv6, then TCP with all options, or ICMP with IPv6 and TCP.
+const MOST: usize = 14 + 2 * 4 + 40 + if 20 + MAX_OPTIONS > QUOTE { 20 + MAX_OPTIONS } else { QUOTE };
+const QUOTE: usize = ICMP_HEADER + 40 + 20;
+const ICMP_HEADER: usize = 8;
+
+const ICMP: u8 = 1;
+const TCP: u8 = 6;
+const ICMPV6: u8 = 58;
 
 /// A packet without its payload.
 pub(super) struct Packet {
@@ -27,28 +37,29 @@ impl Packet {
         self.bytes[self.len..self.len + bytes.len()].copy_from_slice(bytes);
         self.len += bytes.len();
     }
+
+    /// Writes a checksum over what was put since `from` into the field `at` octets behind that.
+    fn seal(&mut self, from: usize, at: usize, pseudo_header: u32) {
+        let sum = fold(add(pseudo_header, &self.bytes[from..self.len]));
+        self.bytes[from + at..from + at + 2].copy_from_slice(&sum.to_be_bytes());
+    }
 }
 
 /// Builds it.
-pub(super) fn packet(segment: &Segment) -> Packet {
+pub(super) fn packet(what: &Observation) -> Packet {
     let mut packet = Packet { bytes: [0; MOST], len: 0, original_len: 0 };
-    let options = segment.options.as_ref().map_or(&[][..], RawOptions::as_slice);
-    let tcp_len = 20 + options.len();
-    ethernet(&mut packet, &segment.flow);
-    let len = tcp_len as u64 + u64::from(segment.payload_len);
-    if segment.flow.ipv6 {
-        ipv6(&mut packet, segment, len);
-    } else {
-        ipv4(&mut packet, segment, len);
-    }
-    let transport = packet.len;
-    tcp(&mut packet, segment, options);
-    if segment.payload_len == 0 {
-        // With a payload it cannot be known; 0 is what a capture before checksum offload has, too.
-        let sum = checksum(&segment.flow, &packet.bytes[transport..packet.len]);
-        packet.bytes[transport + 16..transport + 18].copy_from_slice(&sum.to_be_bytes());
-    }
-    let whole = packet.len as u64 + u64::from(segment.payload_len);
+    ethernet(&mut packet, &what.segment().flow);
+    let payload_len = match what {
+        Observation::Segment(found) => {
+            segment(&mut packet, found);
+            found.payload_len
+        }
+        Observation::Icmp(error) => {
+            icmp(&mut packet, error);
+            0
+        }
+    };
+    let whole = packet.len as u64 + u64::from(payload_len);
     packet.original_len = u32::try_from(whole).unwrap_or(u32::MAX);
     packet
 }
@@ -65,23 +76,73 @@ fn ethernet(packet: &mut Packet, flow: &Flow) {
     packet.put(if flow.ipv6 { &[0x86, 0xdd] } else { &[8, 0] });
 }
 
-/// `len` is TCP's; one that no header can say is 0, as Linux writes it.
-fn ipv4(packet: &mut Packet, segment: &Segment, len: u64) {
-    let total = u16::try_from(len + 20).unwrap_or(0);
-    let mut header = [0x45, 0, 0, 0, 0, 0, 0x40, 0, segment.ttl, 6, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-    header[2..4].copy_from_slice(&total.to_be_bytes());
-    header[12..16].copy_from_slice(&segment.flow.src[12..]);
-    header[16..20].copy_from_slice(&segment.flow.dst[12..]);
-    let sum = fold(add(0, &header));
-    header[10..12].copy_from_slice(&sum.to_be_bytes());
-    packet.put(&header);
+/// IP and TCP.
+fn segment(packet: &mut Packet, segment: &Segment) {
+    let options = segment.options.as_ref().map_or(&[][..], RawOptions::as_slice);
+    let len = 20 + options.len() as u64 + u64::from(segment.payload_len);
+    ip(packet, &Ip::of(segment, TCP), len);
+    let start = packet.len;
+    tcp(packet, segment, options);
+    if segment.payload_len == 0 {
+        // With a payload it cannot be known; 0 is what a capture before checksum offload has, too.
+        let sum = pseudo_header(&Ip::of(segment, TCP), packet.len - start);
+        packet.seal(start, 16, sum);
+    }
 }
 
-fn ipv6(packet: &mut Packet, segment: &Segment, len: u64) {
-    let [high, low] = u16::try_from(len).unwrap_or(0).to_be_bytes();
-    packet.put(&[0x60, 0, 0, 0, high, low, 6, segment.ttl]);
-    packet.put(&segment.flow.src);
-    packet.put(&segment.flow.dst);
+/// IP, ICMP and the quote. Its own length is that of what is known: the real one is not.
+fn icmp(packet: &mut Packet, error: &IcmpError) {
+    let quoted = &error.quoted;
+    let mut quote = Packet { bytes: [0; MOST], len: 0, original_len: 0 };
+    // It had some TTL when it was quoted.
+    segment(&mut quote, &Segment { ttl: 0, options: None, ..*quoted });
+    if quoted.flags == TcpFlags(0) {
+        // Control bits that are none were not quoted: it ended after the sequence number (RFC 792).
+        quote.len -= 12;
+    }
+    let protocol = if quoted.flow.ipv6 { ICMPV6 } else { ICMP };
+    let outer = Ip { src: error.from, dst: quoted.flow.src, ..Ip::of(quoted, protocol) };
+    let len = ICMP_HEADER + quote.len;
+    ip(packet, &outer, len as u64);
+    let start = packet.len;
+    packet.put(&[error.kind, error.code, 0, 0, 0, 0, 0, 0]);
+    packet.put(quote.headers());
+    // RFC 4443 §2.3; ICMP's own has no addresses in it (RFC 792).
+    let sum = if quoted.flow.ipv6 { pseudo_header(&outer, len) } else { 0 };
+    packet.seal(start, 2, sum);
+}
+
+/// What an IP header says.
+struct Ip {
+    ipv6: bool,
+    src: [u8; 16],
+    dst: [u8; 16],
+    ttl: u8,
+    protocol: u8,
+}
+
+impl Ip {
+    const fn of(segment: &Segment, protocol: u8) -> Self {
+        let Flow { src, dst, ipv6, .. } = segment.flow;
+        Self { ipv6, src, dst, ttl: segment.ttl, protocol }
+    }
+}
+
+/// `len` is that of what follows; one that no header can say is 0, as Linux writes it.
+fn ip(packet: &mut Packet, ip: &Ip, len: u64) {
+    if ip.ipv6 {
+        let [high, low] = u16::try_from(len).unwrap_or(0).to_be_bytes();
+        packet.put(&[0x60, 0, 0, 0, high, low, ip.protocol, ip.ttl]);
+        packet.put(&ip.src);
+        packet.put(&ip.dst);
+    } else {
+        let [high, low] = u16::try_from(len + 20).unwrap_or(0).to_be_bytes();
+        let start = packet.len;
+        packet.put(&[0x45, 0, high, low, 0, 0, 0x40, 0, ip.ttl, ip.protocol, 0, 0]);
+        packet.put(&ip.src[12..]);
+        packet.put(&ip.dst[12..]);
+        packet.seal(start, 10, 0);
+    }
 }
 
 fn tcp(packet: &mut Packet, segment: &Segment, options: &[u8]) {
@@ -96,15 +157,12 @@ fn tcp(packet: &mut Packet, segment: &Segment, options: &[u8]) {
     packet.put(options);
 }
 
-/// RFC 9293 §3.1: over a header with the addresses, the protocol and the length before it.
-fn checksum(flow: &Flow, tcp: &[u8]) -> u16 {
+/// The sum of the addresses, the protocol and the length that a checksum begins with (RFC 9293 §3.1, RFC 8200 §8.1).
+fn pseudo_header(ip: &Ip, len: usize) -> u32 {
     // Mapped IPv4 addresses begin alike, so only what differs from IPv4's own pseudo-header must go.
-    let addresses = if flow.ipv6 { 0..16 } else { 12..16 };
-    let mut sum = 6 + u32::try_from(tcp.len()).unwrap_or_default();
-    for part in [&flow.src[addresses.clone()], &flow.dst[addresses], tcp] {
-        sum = add(sum, part);
-    }
-    fold(sum)
+    let addresses = if ip.ipv6 { 0..16 } else { 12..16 };
+    let sum = u32::from(ip.protocol) + u32::try_from(len).unwrap_or_default();
+    add(add(sum, &ip.src[addresses.clone()]), &ip.dst[addresses])
 }
 
 /// Adds 16-bit words (RFC 1071); every part has whole ones.

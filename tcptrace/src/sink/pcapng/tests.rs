@@ -1,6 +1,6 @@
 use super::{Origin, Writer};
 use crate::{
-    segment::{Direction, Flow, Input, RawOptions, Segment, Sender, Timestamp},
+    segment::{Direction, Flow, IcmpError, Input, Observation, RawOptions, Segment, Sender, Timestamp},
     source::pcap::{Options, PcapSource, Reader},
 };
 use std::{io::Cursor, sync::Arc};
@@ -47,11 +47,14 @@ fn syn() -> Segment {
 }
 
 fn write(segments: &[Segment]) -> Vec<u8> {
+    write_all(segments.iter().copied().map(Observation::Segment))
+}
+
+fn write_all(all: impl IntoIterator<Item = Observation>) -> Vec<u8> {
     let mut writer = Writer::new();
     let mut file = Vec::new();
-    for segment in segments {
-        let origin = Origin::Record;
-        writer.segment(segment, segment.ts.0, Some("eth0"), origin, &mut file);
+    for what in all {
+        writer.packet(&what, what.segment().ts.0, Some("eth0"), Origin::Record, &mut file);
     }
     file
 }
@@ -92,6 +95,90 @@ fn a_rebuilt_segment_is_read_back_as_it_was() {
     assert_eq!(inputs(write(&segments)), expected);
 }
 
+/// ICMP errors as records have them: of both families, with quotes of all lengths.
+fn errors() -> Vec<IcmpError> {
+    let mut errors = Vec::new();
+    let synack = TcpFlags::SYN.union(TcpFlags::ACK);
+    for (flags, ack, window, payload_len) in
+        [(TcpFlags::SYN, 0, 64240, 0), (synack, 7, 1, 0), (TcpFlags::SYN, 0, 9, 1200), (TcpFlags(0), 0, 0, 0)]
+    {
+        let quoted = Segment { flags, ack: SeqNum(ack), window, payload_len, ..SYN };
+        let mut from = SYN.flow.dst;
+        from[15] = 254;
+        errors.push(IcmpError { quoted, from, kind: 3, code: 13 });
+        let flow = Flow { ipv6: true, src: [1; 16], dst: [2; 16], vlan: [7, 5], ..SYN.flow };
+        let quoted = Segment { flow, direction: Direction::Ingress, ..quoted };
+        errors.push(IcmpError { quoted, from: [3; 16], kind: 1, code: 4 });
+    }
+    errors
+}
+
+#[test]
+fn a_rebuilt_icmp_error_is_read_back_as_it_was() {
+    let expected: Vec<_> = errors().into_iter().map(Input::Icmp).collect();
+    let file = write_all(errors().into_iter().map(Observation::Icmp));
+    assert_eq!(inputs(file.clone()), expected);
+    assert_eq!(inputs(rewrite(file)), expected, "written again it is the same");
+}
+
+/// A 16-bit one's complement sum over bytes that include their own checksum is all ones (RFC 1071).
+fn sum(parts: &[&[u8]]) -> u16 {
+    let mut sum = 0_u32;
+    for word in parts.concat().chunks(2) {
+        sum += u32::from(word[0]) << 8 | u32::from(word.get(1).copied().unwrap_or(0));
+    }
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    u16::try_from(sum).expect("folded")
+}
+
+#[test]
+fn a_rebuilt_icmp_error_has_its_checksums() {
+    let file = write_all(errors().into_iter().map(Observation::Icmp));
+    let mut reader = Reader::from_read("test", Cursor::new(file)).expect("a capture");
+    for error in errors() {
+        let packet = reader.next().expect("undamaged").expect("a packet");
+        assert_eq!(packet.data.len(), packet.original_len as usize);
+        let ip = &packet.data[if error.quoted.flow.ipv6 { 22 } else { 14 }..];
+        let quote = if error.quoted.flow.ipv6 {
+            let len = u8::try_from(ip.len() - 40).expect("short");
+            assert_eq!(sum(&[&ip[8..40], &[0, len, 0, 58], &ip[40..]]), 0xffff, "ICMPv6: {error:?}");
+            &ip[48..]
+        } else {
+            assert_eq!(sum(&[&ip[..20]]), 0xffff, "IP: {error:?}");
+            assert_eq!(sum(&[&ip[20..]]), 0xffff, "ICMP: {error:?}");
+            assert_eq!(sum(&[&ip[28..48]]), 0xffff, "the quoted IP: {error:?}");
+            &ip[28..]
+        };
+        let tcp = quote.len() - if error.quoted.flow.ipv6 { 40 } else { 20 };
+        assert_eq!(tcp, if error.quoted.flags == TcpFlags(0) { 8 } else { 20 }, "{error:?}");
+    }
+}
+
+#[test]
+fn an_icmp_error_of_a_file_keeps_its_bytes_to_its_end() {
+    use crate::source::pcap::build::{Endian, pcap, record};
+    let written = write_all(errors().into_iter().take(1).map(Observation::Icmp));
+    let mut reader = Reader::from_read("test", Cursor::new(written)).expect("a capture");
+    let mut frame = reader.next().expect("undamaged").expect("a packet").data.to_vec();
+    // What follows the quoted header is part of the message (RFC 4884), what follows the message is the frame's.
+    frame[17] += 6;
+    let message = frame.len() + 6;
+    frame.extend([0x55; 20]);
+    for (captured, kept) in [(frame.len(), message), (message - 2, message - 2), (message - 18, message - 18)]
+    {
+        let mut file = pcap(Endian::Little, 0xa1b2_3c4d, 1);
+        let original = u32::try_from(frame.len()).expect("short");
+        file.extend(record(Endian::Little, (1, 2), original, &[], &frame[..captured]));
+        let rewritten = rewrite(file.clone());
+        let mut reader = Reader::from_read("test", Cursor::new(rewritten.clone())).expect("a capture");
+        let packet = reader.next().expect("undamaged").expect("a packet");
+        assert_eq!((packet.data, packet.original_len), (&frame[..kept], original), "captured {captured}");
+        assert_eq!(inputs(rewritten), inputs(file));
+    }
+}
+
 /// A capture with a handshake on two interfaces of two link types.
 fn capture() -> Vec<u8> {
     use crate::source::pcap::build::{Endian, enhanced, interface, option, section};
@@ -122,17 +209,18 @@ fn rewrite(file: Vec<u8>) -> Vec<u8> {
     loop {
         let mut kept = Vec::new();
         let more = source
-            .next_batch_with(&mut inputs, |segment, captured| {
-                kept.push((*segment, captured.link, captured.headers.to_vec(), captured.original_len));
+            .next_batch_with(&mut inputs, |what, captured| {
+                kept.push((*what, captured.link, captured.headers.to_vec(), captured.original_len));
             })
             .expect("undamaged");
         names.extend(source.new_names());
-        for (segment, link, headers, original_len) in &kept {
+        for (what, link, headers, original_len) in &kept {
+            let segment = what.segment();
             let captured =
                 crate::source::pcap::Captured { link: *link, headers, original_len: *original_len };
             let name =
                 names.iter().find(|(number, _)| *number == segment.flow.interface).map(|(_, name)| &**name);
-            writer.segment(segment, segment.ts.0, name, Origin::Captured(captured), &mut out);
+            writer.packet(what, segment.ts.0, name, Origin::Captured(captured), &mut out);
         }
         if !more {
             return out;

@@ -5,7 +5,7 @@
 
 use super::{LinkType, Packet};
 use crate::segment::Direction;
-use tcptrace_common::wire::{self, Bytes, Link, Parsed, Unparsable, Vlans};
+use tcptrace_common::wire::{self, Bytes, Icmp, Link, Parsed, Unparsable, Vlans};
 
 /// What a packet turned out to be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -66,6 +66,7 @@ fn with_vlans(parsed: Parsed, vlans: Vlans) -> Parsed {
     match parsed {
         Parsed::V4(packet) => Parsed::V4(wire::Packet { vlans, ..packet }),
         Parsed::V6(packet) => Parsed::V6(wire::Packet { vlans, ..packet }),
+        Parsed::Icmp(icmp) => Parsed::Icmp(Icmp { vlans, ..icmp }),
         other => other,
     }
 }

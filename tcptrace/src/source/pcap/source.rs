@@ -6,17 +6,14 @@ use super::{
     pending::Pending,
 };
 use crate::{
-    decode,
-    segment::{Direction, Input, Segment},
+    parse::{Found, Test},
+    segment::{Direction, Input, Observation},
 };
 use hashbrown::HashMap;
 use std::{collections::hash_map::RandomState, hash::BuildHasher as _, sync::Arc};
 use tcptrace_common::{
-    abi::{Counters, MAX_OPTIONS, SEED_WORDS},
-    flow::Addresses,
-    lifecycle,
+    abi::{Counters, SEED_WORDS},
     record::Sighting,
-    wire::{self, Bytes, Parsed, options},
 };
 
 /// Packets looked at in one batch.
@@ -43,18 +40,18 @@ impl Default for Options {
     }
 }
 
-/// The packet behind a segment.
+/// The packet behind a segment or an ICMP error.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Captured<'a> {
     /// What its first header is.
     pub link: LinkType,
-    /// Up to the end of its TCP header, as far as that was captured.
+    /// Up to the end of its TCP header or its ICMP message, as far as that was captured.
     pub headers: &'a [u8],
     /// How long it was on the wire.
     pub original_len: u32,
 }
 
-/// Reads a capture file as segments.
+/// Reads a capture file as segments, and as ICMP errors that quote them.
 ///
 /// They come in the file's order with their own times, which may go backwards (a file put together from several, a
 /// clock that was set). The tracker's own times never do: a connection's last sight is the latest of all, and a
@@ -92,17 +89,17 @@ impl PcapSource {
         }
     }
 
-    /// Appends the lifecycle segments of the next packets to `out`; false when there are no more. From a pipe these are
+    /// Appends what the next packets say of connections to `out`; false when there are no more. From a pipe these are
     /// the packets that have arrived, and at least one.
     pub fn next_batch(&mut self, out: &mut Vec<Input>) -> Result<bool, FileError> {
         self.next_batch_with(out, |_, _| {})
     }
 
-    /// The same, with a look at the packet of each segment.
+    /// The same, with a look at the packet behind each of these.
     pub fn next_batch_with(
         &mut self,
         out: &mut Vec<Input>,
-        mut tap: impl FnMut(&Segment, Captured<'_>),
+        mut tap: impl FnMut(&Observation, Captured<'_>),
     ) -> Result<bool, FileError> {
         if let Some(error) = self.error.take() {
             return Err(error);
@@ -136,16 +133,16 @@ impl PcapSource {
                 count(&mut self.unknown_links, packet.link);
                 continue;
             };
-            let mut test = Test {
-                table: &mut self.table,
-                seeds: &self.seeds,
-                counters: &mut self.counters,
-                devices: &mut self.devices,
-                names: &mut self.names,
-            };
-            if let Some((segment, headers)) = test.packet(&packet, &look) {
-                tap(&segment, Captured { link: packet.link, headers, original_len: packet.original_len });
-                out.push(Input::Segment(segment));
+            let devices = Devices { numbers: &mut self.devices, names: &mut self.names };
+            let mut test = Test { table: &mut self.table, seeds: &self.seeds, counters: &mut self.counters };
+            let from = packet.data.get(look.at..).unwrap_or_default();
+            let found = test.packet(&look.parsed, from, packet.ts.0, || devices.sighting(&packet, &look));
+            if let Some(Found { record, end }) = found {
+                let mut what = record.what;
+                what.segment_mut().direction = look.direction;
+                let headers = &packet.data[..(look.at + end).min(packet.data.len())];
+                tap(&what, Captured { link: packet.link, headers, original_len: packet.original_len });
+                out.push(what.into());
             }
         }
         self.name_interfaces();
@@ -187,78 +184,33 @@ impl PcapSource {
     }
 }
 
-/// What one packet is tested with.
-struct Test<'a> {
-    table: &'a mut Pending,
-    seeds: &'a [u64; SEED_WORDS],
-    counters: &'a mut Counters,
-    devices: &'a mut HashMap<(u32, u32), u32>,
+/// The numbers of devices that packets' own headers name.
+struct Devices<'a> {
+    numbers: &'a mut HashMap<(u32, u32), u32>,
     names: &'a mut Vec<(u32, Arc<str>)>,
 }
 
-impl Test<'_> {
-    /// The segment, if it belongs to a lifecycle, and the packet's bytes up to the end of its TCP header.
+impl Devices<'_> {
     #[inline]
-    fn packet<'p>(&mut self, packet: &Packet<'p>, look: &Look) -> Option<(Segment, &'p [u8])> {
-        match &look.parsed {
-            Parsed::V4(tcp) => self.segment(packet, look, tcp),
-            Parsed::V6(tcp) => self.segment(packet, look, tcp),
-            Parsed::Other | Parsed::Extensions => None,
-            Parsed::Fragment => {
-                self.counters.fragments += 1;
-                None
-            }
-            Parsed::Unparsable(reason) => {
-                self.counters.unparsable[*reason as usize] += 1;
-                None
-            }
-        }
-    }
-
-    #[inline]
-    fn segment<'p, A: Addresses>(
-        &mut self,
-        packet: &Packet<'p>,
-        look: &Look,
-        tcp: &wire::Packet<A>,
-    ) -> Option<(Segment, &'p [u8])> {
-        self.counters.tcp_packets += 1;
+    fn sighting(self, packet: &Packet<'_>, look: &Look) -> Sighting {
         let ifindex = match look.device {
             None => packet.interface,
-            Some(device) => self.device(packet.interface, device),
+            Some(device) => self.number(packet.interface, device),
         };
-        let seen = Sighting { ifindex, egress: look.direction == Direction::Egress, forwarded: false };
-        let (mut record, overwritten) = lifecycle::inspect(tcp, seen, self.table, self.seeds)?;
-        self.counters.pending_overwrites += u64::from(overwritten);
-        self.counters.number += 1;
-        record.ts = packet.ts.0;
-        let kind = lifecycle::kind_of(tcp.flags);
-        self.counters.emitted[kind.index()] += 1;
-        let from = packet.data.get(look.at..).unwrap_or_default();
-        let mut raw = [0; MAX_OPTIONS];
-        let with_options = kind.has_options().then(|| {
-            record.options_len =
-                options::copy(&Bytes::whole(from), tcp.options_at, tcp.options_len, &mut raw);
-            &raw
-        });
-        // A record made here is one.
-        let mut segment = decode::decode(&record, with_options).ok()?.segment;
-        segment.direction = look.direction;
-        let end = (look.at + tcp.options_at + tcp.options_len).min(packet.data.len());
-        Some((segment, &packet.data[..end]))
+        Sighting { ifindex, egress: look.direction == Direction::Egress, forwarded: false }
     }
 
     /// The number of a device that a packet's own header names: the same packet on two devices is two sightings, as
     /// it is to the kernel programs.
-    fn device(&mut self, interface: u32, device: u32) -> u32 {
-        if let Some(&number) = self.devices.get(&(interface, device)) {
+    fn number(self, interface: u32, device: u32) -> u32 {
+        if let Some(&number) = self.numbers.get(&(interface, device)) {
             return number;
         }
-        if self.devices.len() == MAX_DEVICES {
+        if self.numbers.len() == MAX_DEVICES {
             return interface;
         }
-        let number = FIRST_DEVICE + u32::try_from(self.devices.len()).unwrap_or_default();
-        self.devices.insert((interface, device), number);
+        let number = FIRST_DEVICE + u32::try_from(self.numbers.len()).unwrap_or_default();
+        self.numbers.insert((interface, device), number);
         self.names.push((number, format!("if{device}").into()));
         number
     }
