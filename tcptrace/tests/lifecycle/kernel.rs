@@ -11,7 +11,7 @@ use tcptrace::{
     decode,
     kernel::test_run::{Harness, Program},
     script::Level,
-    segment::{Direction, Input, Segment},
+    segment::{Direction, Input, Observation},
 };
 
 const RING_BYTES: u32 = 1 << 16;
@@ -49,28 +49,25 @@ fn play(case: &Case, ingress: Program, pool: &Pool) -> Result<(), Failed> {
 
 /// The input that is left of it, if it is recorded at all.
 fn see(harness: &mut Harness, ingress: Program, input: &Input) -> Result<Option<Input>, String> {
-    let segment = match input {
-        Input::Segment(segment) => segment,
-        Input::Lost(_) | Input::Tick(_) => return Ok(Some(*input)),
-        Input::Icmp(_) => return Err("an ICMP error cannot be a packet yet".to_owned()),
-    };
-    if segment.flow.interface != LOOPBACK {
+    let Some(what) = input.observation() else { return Ok(Some(*input)) };
+    if what.segment().flow.interface != LOOPBACK {
         return Err("a test run has only one interface".to_owned());
     }
-    record(harness, ingress, segment)?.map(|recorded| same(segment, recorded)).transpose()
+    record(harness, ingress, &what)?.map(|recorded| same(what, recorded)).transpose()
 }
 
 /// Shows one packet to the program of its direction; what that recorded.
-fn record(harness: &mut Harness, ingress: Program, segment: &Segment) -> Result<Option<Segment>, String> {
-    let program = if segment.direction == Direction::Egress { Program::TcEgress } else { ingress };
-    let packet = packet::of_segment(segment);
-    harness.run(program, &packet, None, 1).map_err(|error| error.to_string())?;
+fn record(
+    harness: &mut Harness,
+    ingress: Program,
+    what: &Observation,
+) -> Result<Option<Observation>, String> {
+    let program = if what.segment().direction == Direction::Egress { Program::TcEgress } else { ingress };
+    harness.run(program, &packet::of(what), None, 1).map_err(|error| error.to_string())?;
     let records = harness.drain().map_err(|error| error.to_string())?;
     match &records[..] {
         [] => Ok(None),
-        [bytes] => {
-            decode::record(bytes).map(|record| Some(record.segment)).map_err(|error| error.to_string())
-        }
+        [bytes] => decode::record(bytes).map(|record| Some(record.what)).map_err(|error| error.to_string()),
         more => Err(format!("{} records of one packet", more.len())),
     }
 }

@@ -1,13 +1,31 @@
 //! Segments and ICMP errors as packets, byte by byte.
 
-use tcptrace::segment::{Flow, Segment};
+use tcptrace::segment::{Flow, IcmpError, Observation, Segment};
 
+const ICMP: u8 = 1;
 const TCP: u8 = 6;
+const ICMP_V6: u8 = 58;
 
-/// The segment in an Ethernet frame, as it is on the wire but for the checksums, which nobody looks at.
-pub(crate) fn of_segment(segment: &Segment) -> Vec<u8> {
-    let flow = &segment.flow;
-    [link(flow), ip(flow, TCP, segment.ttl, &tcp(segment))].concat()
+/// An Ethernet frame, as it is on the wire but for the checksums, which nobody looks at.
+pub(crate) fn of(what: &Observation) -> Vec<u8> {
+    let packet = match what {
+        Observation::Segment(segment) => ip(&segment.flow, TCP, segment.ttl, &tcp(segment)),
+        Observation::Icmp(error) => icmp(error),
+    };
+    [link(&what.segment().flow), packet].concat()
+}
+
+/// The error on its way to whom it is for (RFC 792, RFC 4443 §3): the quote is whole, or if the script quotes no control
+/// bits, of eight octets.
+fn icmp(error: &IcmpError) -> Vec<u8> {
+    let quoted = &error.quoted;
+    let mut quote = ip(&quoted.flow, TCP, quoted.ttl, &tcp(quoted));
+    if quoted.flags.0 == 0 {
+        quote.truncate(if quoted.flow.ipv6 { 40 } else { 20 } + 8);
+    }
+    let message = [&[error.kind, error.code, 0, 0, 0, 0, 0, 0], &quote[..]].concat();
+    let flow = Flow { src: error.from, dst: quoted.flow.src, ..quoted.flow };
+    ip(&flow, if flow.ipv6 { ICMP_V6 } else { ICMP }, quoted.ttl, &message)
 }
 
 /// The Ethernet header and the tags.

@@ -5,7 +5,7 @@ use libtest_mimic::Trial;
 use tcptrace::{
     parse::Parser,
     script::Level,
-    segment::{Direction, Input, Segment},
+    segment::{Direction, Input, Observation, Segment},
 };
 use tcptrace_common::{
     abi::SEED_WORDS,
@@ -44,26 +44,22 @@ pub(crate) fn parser() -> Parser {
 
 /// The input that is left of it, if it is recorded at all.
 pub(crate) fn see(parser: &mut Parser, input: &Input) -> Result<Option<Input>, String> {
-    let segment = match input {
-        Input::Segment(segment) => segment,
-        Input::Lost(_) | Input::Tick(_) => return Ok(Some(*input)),
-        Input::Icmp(_) => return Err("an ICMP error cannot be a packet yet".to_owned()),
-    };
-    let egress = segment.direction == Direction::Egress;
-    let seen = Sighting { ifindex: segment.flow.interface, egress, forwarded: false };
-    let bytes = packet::of_segment(segment);
-    let record = parser.packet(Link::Ethernet, Bytes::whole(&bytes), None, segment.ts.0, seen);
-    record.map(|record| same(segment, record.segment)).transpose()
+    let Some(what) = input.observation() else { return Ok(Some(*input)) };
+    let Segment { ts, direction, flow, .. } = *what.segment();
+    let egress = direction == Direction::Egress;
+    let seen = Sighting { ifindex: flow.interface, egress, forwarded: false };
+    let bytes = packet::of(&what);
+    let record = parser.packet(Link::Ethernet, Bytes::whole(&bytes), None, ts.0, seen);
+    record.map(|record| same(what, record.what)).transpose()
 }
 
-/// The segment that was recorded is the one of the script. Whose stack sent it is the source's to find out, and the
-/// script tells.
-pub(crate) fn same(script: &Segment, recorded: Segment) -> Result<Input, String> {
-    let Segment { ts, direction, sender, .. } = *script;
-    let recorded = Segment { ts, direction, sender, ..recorded };
-    // An acknowledgement number means nothing without ACK, but is there.
-    if recorded == *script {
-        Ok(Input::Segment(recorded))
+/// What was recorded is what the script says. Whose stack sent it is the source's to find out, and the script tells.
+pub(crate) fn same(script: Observation, mut recorded: Observation) -> Result<Input, String> {
+    let Segment { ts, direction, sender, .. } = *script.segment();
+    let segment = recorded.segment_mut();
+    *segment = Segment { ts, direction, sender, ..*segment };
+    if recorded == script {
+        Ok(recorded.into())
     } else {
         Err(format!("recorded was {recorded:?}\nof {script:?}"))
     }
