@@ -61,9 +61,18 @@ struct Block<'a> {
     line: usize,
     text: Cow<'a, str>,
     ts: Timestamp,
+    /// The lines after it, as they are.
+    after: Vec<&'a str>,
+    /// Those of them that are comments or empty.
     asides: Vec<&'a str>,
     expected: Vec<Expected<'a>>,
     events: Vec<&'a Event>,
+}
+
+impl<'a> Block<'a> {
+    const fn new(line: usize, text: Cow<'a, str>, ts: Timestamp, events: Vec<&'a Event>) -> Self {
+        Self { line, text, ts, after: Vec::new(), asides: Vec::new(), expected: Vec::new(), events }
+    }
 }
 
 impl Script {
@@ -138,7 +147,12 @@ impl Played<'_> {
         for block in blocks {
             let is_in_the_file = block.line <= self.script.lines.len();
             lines.push((if is_in_the_file { Mark::Same } else { Mark::Came }, block.text.clone()));
-            for (expected, came) in self.pairs(&block) {
+            let pairs = self.pairs(&block);
+            if pairs.iter().all(|&(expected, came)| self.fits(expected, came)) {
+                lines.extend(block.after.into_iter().map(|text| (Mark::Same, text.into())));
+                continue;
+            }
+            for (expected, came) in pairs {
                 let fits = self.fits(expected, came);
                 if !fits && wrong.is_none() {
                     wrong = Some(expected.map_or(block.line, |expected| expected.line));
@@ -212,35 +226,28 @@ impl Played<'_> {
         let mut last = START;
         for (line, number) in self.script.lines.iter().zip(1..) {
             let text = line.text.as_str();
-            match (&line.what, blocks.last_mut()) {
-                (What::Step(step), _) => {
-                    last = last.max(step.ts());
-                    let events = events.next().unwrap_or_default();
-                    let (asides, expected) = (Vec::new(), Vec::new());
-                    blocks.push(Block {
-                        line: number,
-                        text: text.into(),
-                        ts: step.ts(),
-                        asides,
-                        expected,
-                        events,
-                    });
-                }
-                (_, None) => before.push(text),
-                (What::Aside, Some(block)) => block.asides.push(text),
-                (What::Expected(expectation), Some(block)) => {
+            if let What::Step(step) = &line.what {
+                last = last.max(step.ts());
+                blocks.push(Block::new(number, text.into(), step.ts(), events.next().unwrap_or_default()));
+                continue;
+            }
+            let Some(block) = blocks.last_mut() else {
+                before.push(text);
+                continue;
+            };
+            block.after.push(text);
+            match (&line.what, block.expected.last_mut()) {
+                (What::Expected(expectation), _) => {
                     block.expected.push(Expected { expectation, line: number, text: vec![text] });
                 }
-                (What::More, Some(block)) => {
-                    block.expected.last_mut().into_iter().for_each(|expected| expected.text.push(text));
-                }
+                (What::More, Some(expected)) => expected.text.push(text),
+                _ => block.asides.push(text),
             }
         }
         let end = events.next().unwrap_or_default();
         if !end.is_empty() {
             let text = format!("{} end", number::milliseconds(last.since(START))).into();
-            let line = self.script.lines.len() + 1;
-            blocks.push(Block { line, text, ts: last, asides: vec![], expected: vec![], events: end });
+            blocks.push(Block::new(self.script.lines.len() + 1, text, last, end));
         }
         (before, blocks)
     }
