@@ -245,7 +245,7 @@ fn send_with_options<H: Hook>(hook: H, work: &Work) -> bool {
     true
 }
 
-/// TCP headers begin before this: two VLAN tags, IPv6 and the longest chain of extension headers are 12 KiB.
+/// TCP and ICMP headers begin before this: two VLAN tags, IPv6 and the longest chain of extension headers are 12 KiB.
 const MAX_OFFSET: usize = 1 << 14;
 /// By the IP length no message is longer.
 const MAX_MESSAGE: usize = u16::MAX as usize;

@@ -171,3 +171,44 @@ impl Parser {
         test.packet(&parsed, bytes.captured, ts, || seen).map(|found| found.record)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// From a router, with the IP header and eight octets of a SYN's TCP header; nothing is behind it.
+    fn error(kind: u8) -> Vec<u8> {
+        let mut packet = vec![0x45, 0, 0, 56, 0, 0, 0, 0, 64, 1, 0, 0, 10, 0, 0, 9, 10, 0, 0, 1];
+        packet.extend([kind, 1, 0, 0, 0, 0, 0, 0]);
+        packet.extend([0x45, 0, 0, 60, 0, 0, 0, 0, 1, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2]);
+        packet.extend([0x9c, 0x40, 1, 0xbb, 0, 0, 0, 7]);
+        packet
+    }
+
+    #[test]
+    fn what_a_capture_cut_off_an_icmp_error_is_counted() {
+        let ended_early = {
+            let mut packet = error(3);
+            packet[3] -= 1;
+            packet
+        };
+        for (name, packet, captured, records, truncated) in [
+            ("all there is", error(3), 56, 1, 0),
+            ("one octet less was captured", error(3), 55, 0, 1),
+            ("only its header was", error(3), 28, 0, 1),
+            ("not even that", error(3), 27, 0, 1),
+            ("one octet less was sent", ended_early, 56, 0, 0),
+            ("an echo request is not looked into", error(8), 30, 0, 0),
+        ] {
+            let mut parser = Parser::new(1, [1; SEED_WORDS]);
+            let bytes = Bytes { captured: &packet[..captured], wire_len: packet.len() };
+            let seen = Sighting { ifindex: 1, egress: false, forwarded: false };
+            let found = parser.packet(Link::Ip, bytes, None, 5, seen);
+            let counters = parser.counters();
+            assert_eq!(u64::from(found.is_some()), records, "{name}");
+            assert_eq!(counters.emitted[Kind::Icmp.index()], records, "{name}");
+            assert_eq!(counters.unparsable[Unparsable::Truncated as usize], truncated, "{name}");
+            assert_eq!((counters.packets, counters.tcp_packets, counters.number), (1, 0, records), "{name}");
+        }
+    }
+}

@@ -1,6 +1,7 @@
 //! ICMP errors of the real kernel, seen by the live source where they arrive, where they are sent and on the way. Needs
 //! root and the commands `ip` and `nft`; fails without them.
 
+#[expect(dead_code, reason = "shared with the other tests on the real kernel")]
 mod common;
 
 use common::netns::Netns;
@@ -25,8 +26,8 @@ fn on(interfaces: &[&str]) -> LiveConfig {
 }
 
 /// Begins to trace in `ns`, tries to connect from `client`, and says which errors were seen and on what. There may be
-/// several: one that comes while connect() still holds the socket does not end it, and the SYN is sent again
-/// (net/ipv4/tcp_ipv4.c, `tcp_v4_err`: `sock_owned_by_user`).
+/// several: one that comes while `connect` still holds the socket does not end it, and the SYN is sent again
+/// (`net/ipv4/tcp_ipv4.c`, `tcp_v4_err`: `sock_owned_by_user`).
 fn errors(ns: &Netns, config: &LiveConfig, client: &Netns, to: IpAddr) -> Vec<(String, IcmpError)> {
     let connect = || {
         client.enter(|| {
