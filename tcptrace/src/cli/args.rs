@@ -51,8 +51,8 @@ pub struct Args {
     #[arg(short, long, value_name = "FILE", conflicts_with_all = ["interfaces", "ingress", "ring_size", "kernel_log", "stats_interval"])]
     read: Option<PathBuf>,
 
-    /// Also write the lifecycle segments' headers to a pcapng file, for Wireshark; `-` is the standard output, and no
-    /// events are printed then
+    /// Also write the headers of lifecycle segments and of ICMP errors about them to a pcapng file, for Wireshark; `-` is the
+    /// standard output, and no events are printed then
     #[arg(short, long, value_name = "FILE")]
     write: Option<PathBuf>,
 
