@@ -8,6 +8,7 @@ pub mod fuzzing;
 pub mod kernel;
 pub mod parse;
 pub mod run;
+pub mod script;
 pub mod segment;
 pub mod sink;
 pub mod source;

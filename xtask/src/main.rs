@@ -1,4 +1,4 @@
-//! Project tasks: `cargo xtask setup | run | test | bench | fuzz | schema`.
+//! Project tasks: `cargo xtask setup | run | test | lifecycle | bench | fuzz | schema`.
 //!
 //! Standard output belongs to what a task runs (and to the totals of `test`); what the tasks themselves have to
 //! say goes to standard error, one line each.
@@ -6,6 +6,7 @@
 mod bench;
 mod cargo;
 mod fuzz;
+mod lifecycle;
 mod packages;
 mod run;
 mod schema;
@@ -16,7 +17,7 @@ mod test;
 mod toolchain;
 
 use clap::{Parser, Subcommand};
-use std::{ffi::OsString, process::ExitCode};
+use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", about = "Project tasks of tcptrace", disable_help_subcommand = true)]
@@ -45,6 +46,15 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
+    /// Tell what the tracker makes of scripts of segments, such as those in tcptrace/tests/lifecycle
+    Lifecycle {
+        /// Write into the files what comes, in the place of what they expect
+        #[arg(long)]
+        write: bool,
+        /// The scripts
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
     /// Measure; without a part, all of them
     Bench {
         /// Which part
@@ -70,6 +80,7 @@ fn main() -> ExitCode {
         Task::Setup => setup::ensure().map(|_| ExitCode::SUCCESS),
         Task::Run { release, args } => run::run(release, &args).map(|never| match never {}),
         Task::Test { args } => test::run(&args),
+        Task::Lifecycle { write, files } => lifecycle::run(write, &files),
         Task::Bench { part, args } => bench::run(part.as_deref(), &args),
         Task::Fuzz { target, seconds } => fuzz::run(target.as_deref(), seconds),
         Task::Schema => schema::run().map(|()| ExitCode::SUCCESS),
@@ -111,6 +122,20 @@ mod tests {
                 other => panic!("{line:?} gave {other:?}"),
             }
         }
+    }
+
+    #[test]
+    fn lifecycle_takes_files_and_at_least_one() {
+        let files = |line: &[&str]| {
+            let words = ["xtask", "lifecycle"].iter().chain(line);
+            match Cli::try_parse_from(words).map(|cli| cli.task) {
+                Ok(Task::Lifecycle { write, files }) => Some((write, files.len())),
+                _ => None,
+            }
+        };
+        assert_eq!(files(&["a.tcp", "b.tcp"]), Some((false, 2)));
+        assert_eq!(files(&["--write", "a.tcp"]), Some((true, 1)));
+        assert_eq!(files(&["--write"]), None);
     }
 
     #[test]

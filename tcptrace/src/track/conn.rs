@@ -201,6 +201,11 @@ impl SynTimes {
         }
     }
 
+    /// When the last one was sent again.
+    pub(crate) fn latest(&self) -> Option<Timestamp> {
+        self.latest.get()
+    }
+
     pub(crate) fn gaps(&self) -> &[u64] {
         &self.gaps[..usize::from(self.len)]
     }
@@ -369,6 +374,11 @@ impl Conn {
         let extra = self.extra_mut();
         extra.syns.add(first, ts);
         extra.rejected = false;
+    }
+
+    /// When the last SYN passed.
+    pub(crate) fn latest_syn(&self) -> Option<Timestamp> {
+        self.extra().and_then(|extra| extra.syns.latest()).or(self.at.last_syn.get())
     }
 
     /// How it closes, as far as that was seen.

@@ -24,6 +24,10 @@ pub(crate) enum Severity {
 /// first answer (RFC 6298 §2.1), older ones 3 s.
 pub(crate) const RETRY_NS: u64 = 4_000_000_000;
 
+/// How long after a SYN a stack may still be busy with it, and keep an error for later: a reject on the same host or link
+/// takes tens of microseconds, one from further away longer than this.
+const HELD_NS: u64 = 1_000_000;
+
 /// An error came after the last SYN, and if another SYN follows then within [`RETRY_NS`]: the wait doubles each time.
 pub(crate) fn retry_is_due_soon(conn: &Conn) -> bool {
     conn.synacks == 0
@@ -85,13 +89,14 @@ pub(crate) fn error(conn: &mut Conn, sender: Role, error: &IcmpError, out: &mut 
     if sender != Role::Client || conn.synacks > 0 {
         return After::Goes;
     }
+    let ts = error.quoted.ts;
     let hard = severity(conn.key.ipv6, error.kind, error.code) == Severity::Hard;
-    // The sender of the SYN is this host's own stack, and in SYN-SENT that gives up on any of them
-    // (net/ipv4/tcp_ipv4.c, tcp_v4_err; net/ipv6/tcp_ipv6.c, tcp_v6_err).
-    if !hard && conn.vantage != Some(Vantage::Client) {
+    // The sender of the SYN is this host's own stack, and in SYN-SENT that gives up on any of them, unless it is so early
+    // that connect() still holds the socket (net/ipv4/tcp_ipv4.c, tcp_v4_err; net/ipv6/tcp_ipv6.c, tcp_v6_err).
+    let early = conn.latest_syn().is_some_and(|syn| ts.since(syn) < HELD_NS);
+    if early || (!hard && conn.vantage != Some(Vantage::Client)) {
         return After::Goes;
     }
-    let ts = error.quoted.ts;
     out.transition(conn, sender, Evidence::Unreachable, ts, false);
     out.transition(conn, peer(sender), Evidence::Unreachable, ts, false);
     After::Ends(Outcome::RefusedIcmp, None)

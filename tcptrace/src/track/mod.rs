@@ -173,7 +173,7 @@ impl Tracker {
         self.settle(slot, after, src_is_low, seg, sink);
     }
 
-    /// A late segment of a connection that was reported. Of TIME-WAIT a valid RST is the end (RFC 1337).
+    /// A late segment of a connection that was reported. A valid RST ends TIME-WAIT (RFC 1337), a FIN begins it anew.
     fn after_the_end(&mut self, slot: u32, src_is_low: bool, seg: &Segment, sink: &mut dyn FnMut(Event)) {
         let mut out = Out { wants: self.config.wants, names: &self.names, losses: self.losses, sink };
         let conn = &mut self.table[slot];
@@ -181,6 +181,9 @@ impl Tracker {
         out.segment(conn, role, seg);
         if seg.flags.rst() {
             rules::rst_after_the_end(conn, role, seg, &mut out);
+        } else if rules::restarts_time_wait(conn, role, seg) {
+            conn.last = conn.last.max(seg.ts);
+            self.table.touch(slot, List::Ended);
         }
     }
 

@@ -413,6 +413,13 @@ pub(crate) fn rst_after_the_end(conn: &mut Conn, role: Role, seg: &Segment, out:
     }
 }
 
+/// The FIN comes again, so its acknowledgement was lost: TIME-WAIT lasts from here (RFC 9293 §3.10.7.4, eighth step).
+pub(crate) fn restarts_time_wait(conn: &Conn, role: Role, seg: &Segment) -> bool {
+    seg.flags.fin()
+        && conn.side(peer(role)).state == State::TimeWait
+        && conn.closing(role).fin_end == Some(seg.end())
+}
+
 /// Refused by the server, or given up by the client.
 fn rst_in_handshake(conn: &Conn, role: Role, seg: &Segment) -> Result<Outcome, Misfit> {
     let (own, other) = (conn.side(role), conn.side(peer(role)));

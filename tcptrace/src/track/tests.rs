@@ -10,27 +10,21 @@ mod script;
 use super::{Config, Wants};
 use crate::{
     event::{AnomalyReason, ClosedBy, Outcome, ResetPhase, Role, State, Vantage},
-    segment::{Input, LossReport, Sender, Timestamp},
+    segment::{Input, Timestamp},
 };
-use script::{OPEN, Run, config, flow, ns, opened, run, segment};
+use script::{OPEN, Run, config, opened, run, segment};
 
 #[test]
 fn the_textbook_connection_gives_the_published_numbers() {
-    let mut sent = Run::new(config());
-    let script = "
+    let sent = run("
+        vantage client
         0       C S   4130871516
         28.789  S S.  528643112  4130871517
         28.820  C .   4130871517 528643113
         47.243  C F.  4130871689 528645894
         47.445  S .   528645894  4130871690
         66.319  S FP. 528645894  4130871690
-        66.336  C .   4130871690 528645895";
-    for line in script.lines().map(str::trim).filter(|l| !l.is_empty()) {
-        let mut seg = segment(line);
-        let from_client = seg.flow == flow(true);
-        seg.sender = if from_client { Sender::Here } else { Sender::There };
-        sent = sent.input(Input::Segment(seg));
-    }
+        66.336  C .   4130871690 528645895");
     let c = sent.only();
     assert_eq!(c.outcome, Outcome::Closed);
     assert_eq!(c.closed_by, Some(ClosedBy::Client));
@@ -473,14 +467,27 @@ fn time_wait_lasts_two_msl_and_absorbs_late_segments() {
          31 C .  1002 5002
          200 S F. 5001 1002
          201 C .  1002 5002
-         202 C R  1002
          300 C S  1000",
     )
-    .tick("60030");
+    .tick("60199");
     assert_eq!(r.connections().len(), 1);
-    assert!(!r.transitions().contains(&"C TIME-WAIT>CLOSED?".to_owned()));
-    let r = r.tick("60031");
-    assert_eq!(r.transitions().last().map(String::as_str), Some("C TIME-WAIT>CLOSED?"));
+    let last = |r: &Run| r.transitions().last().cloned();
+    assert_eq!(last(&r).as_deref(), Some("S LAST-ACK>CLOSED"), "the FIN again starts the wait again");
+    let r = r.tick("60200");
+    assert_eq!(last(&r).as_deref(), Some("C TIME-WAIT>CLOSED?"));
+}
+
+#[test]
+fn a_reset_ends_time_wait() {
+    let closed = "20 C F. 1001 5001\n30 S F. 5001 1002\n31 C . 1002 5002\n";
+    for (reset, ends) in
+        [("40 S R 5002", true), ("40 C R 1002", true), ("40 S R 5001", false), ("40 S R 4000", false)]
+    {
+        let r = opened(&[closed, reset].concat());
+        assert_eq!(r.connections().len(), 1);
+        let ended = r.transitions().last().map(String::as_str) == Some("C TIME-WAIT>CLOSED");
+        assert_eq!(ended, ends, "{reset}");
+    }
 }
 
 #[test]
@@ -524,17 +531,12 @@ fn acknowledgement_numbers_are_checked() {
 
 #[test]
 fn vantage_says_which_part_is_ours() {
-    for (sender, vantage, network, local) in [
-        (Sender::Here, Vantage::Client, Some(10_000_000), Some(100_000)),
-        (Sender::There, Vantage::Server, Some(100_000), Some(10_000_000)),
-        (Sender::Unknown, Vantage::Middle, None, None),
+    for (name, vantage, network, local) in [
+        ("client", Vantage::Client, Some(10_000_000), Some(100_000)),
+        ("server", Vantage::Server, Some(100_000), Some(10_000_000)),
+        ("middle", Vantage::Middle, None, None),
     ] {
-        let mut first = segment("0 C S 1000");
-        first.sender = sender;
-        let r = Run::new(config())
-            .input(Input::Segment(first))
-            .feed("10 S S. 5000 1001\n10.1 C . 1001 5001")
-            .finish("20");
+        let r = run(&format!("vantage {name}\n{OPEN}")).finish("20");
         let c = r.only();
         assert_eq!(
             (c.common.vantage, c.times.network_rtt_ns, c.times.local_stack_ns),
@@ -545,22 +547,14 @@ fn vantage_says_which_part_is_ours() {
 
 #[test]
 fn a_loss_marks_the_connections_it_can_have_touched() {
-    let lost = |after: &str, until: &str| {
-        Input::Lost(LossReport {
-            records: 1,
-            after: Timestamp(1_000_000_000 + ns(after)),
-            until: Timestamp(1_000_000_000 + ns(until)),
-        })
-    };
-    let touched = run(OPEN).input(lost("10.2", "10.5")).finish("20");
+    let touched = run(OPEN).feed("10.5 lost 1 since 10.2").finish("20");
     assert!(!touched.only().common.complete);
-    let later = Run::new(config()).input(lost("0", "0.5")).feed("1 C S 1000\n2 S R. 0 1001");
+    let later = run("0.5 lost 1 since 0\n1 C S 1000\n2 S R. 0 1001");
     assert!(later.only().common.complete);
-    let partial = Run::new(config()).input(lost("0", "0.5")).feed("1 C F. 1001 5001").finish("2");
+    let partial = run("0.5 lost 1 since 0\n1 C F. 1001 5001").finish("2");
     assert!(!partial.only().common.complete);
     // The third segment's record was lost: the FIN proves that it was open, not since when.
-    let third =
-        run("0 C S 1000\n1 S S. 5000 1001").input(lost("1.5", "2")).feed("3 C F. 1001 5001").finish("4");
+    let third = run("0 C S 1000\n1 S S. 5000 1001\n2 lost 1 since 1.5\n3 C F. 1001 5001").finish("4");
     assert_eq!(third.only().times.syn_to_established_ns, None);
 }
 

@@ -2,12 +2,9 @@
 
 use super::{
     outcomes,
-    script::{Run, config, opened, run, segment},
+    script::{opened, run},
 };
-use crate::{
-    event::{AnomalyReason, Backoff, Outcome, ResetPhase, Role, SynackAgain},
-    segment::{Input, Sender},
-};
+use crate::event::{AnomalyReason, Backoff, Outcome, ResetPhase, Role, SynackAgain};
 
 #[test]
 fn a_blind_syn_does_not_end_a_connection() {
@@ -75,12 +72,13 @@ fn a_synack_again_after_the_acknowledgement() {
     );
     // SYN to SYN-ACK took 10 ms: what comes within that was sent before the acknowledgement could arrive.
     assert_eq!(again("20 S S. 5000 1001\n20.1 C . 1001 5001"), (0, None));
-    let mut first = segment("0 C S 1000");
-    first.sender = Sender::There;
-    let r = Run::new(config())
-        .input(Input::Segment(first))
-        .feed("0.1 S S. 5000 1001\n10 C . 1001 5001\n1000 S S. 5000 1001")
-        .finish("2000");
+    let r = run("
+        vantage server
+        0    C S   1000
+        0.1  S S.  5000 1001
+        10   C .   1001 5001
+        1000 S S.  5000 1001")
+    .finish("2000");
     assert_eq!(r.only().synack_again, Some(SynackAgain::NotAccepted), "it had reached the server's host");
 }
 

@@ -11,6 +11,7 @@ use super::{
 use crate::{
     event::{Connection, Event, Outcome, Role, State},
     fuzzing::audit::Audit,
+    script::CLIENT,
     segment::{Input, Segment, Timestamp},
     source::reorder::Reorder,
 };
@@ -140,7 +141,7 @@ fn track(seen: impl IntoIterator<Item = Input>) -> Tracked {
     };
     let connection = connection.clone();
     let mut states = audit.states(connection.common.id);
-    if connection.common.client.port != script::CLIENT.1 {
+    if connection.common.client.port != CLIENT.port() {
         states.reverse();
     }
     Tracked { events, connection, states }
@@ -182,7 +183,7 @@ fn check(plan: &Plan, played: &Played, tracked: &Tracked) {
     assert!(fits, "{:?}:{}", connection.outcome, story());
     if connection.outcome == Outcome::Closed {
         let mut bytes = [connection.client_bytes, connection.server_bytes];
-        if connection.common.client.port != script::CLIENT.1 {
+        if connection.common.client.port != CLIENT.port() {
             bytes.reverse();
         }
         let written = [played.client.written, played.server.written].map(|n| Some(u64::from(n)));

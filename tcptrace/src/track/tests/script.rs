@@ -1,72 +1,26 @@
-//! Scripts of segments, a line each: `MILLISECONDS C|S FLAGS SEQ [ACK [PAYLOAD]]`, and what the tracker makes of them.
+//! Playing scripts ([`crate::script`] has the language), and asking what came of them.
 
 use super::super::{Config, Tracker};
 use crate::{
     event::{AnomalyReason, Connection, Event, Role},
-    segment::{Direction, Flow, Input, RawOptions, Segment, Sender, Timestamp},
+    script::{Script, Step},
+    segment::{Flow, Input, Segment, Timestamp},
 };
-use tcptrace_common::{seq::SeqNum, tcp::TcpFlags};
 
-pub(super) const CLIENT: ([u8; 4], u16) = ([192, 168, 64, 128], 60592);
-pub(super) const SERVER: ([u8; 4], u16) = ([180, 101, 49, 11], 80);
-
-pub(super) fn mapped([a, b, c, d]: [u8; 4]) -> [u8; 16] {
-    [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d]
-}
-
-pub(super) fn flow(from_client: bool) -> Flow {
-    let (src, dst) = if from_client { (CLIENT, SERVER) } else { (SERVER, CLIENT) };
-    Flow {
-        src: mapped(src.0),
-        dst: mapped(dst.0),
-        src_port: src.1,
-        dst_port: dst.1,
-        interface: 1,
-        vlan: [Flow::NO_VLAN; 2],
-        ipv6: false,
-    }
-}
-
-pub(super) fn flags(letters: &str) -> TcpFlags {
-    letters.chars().fold(TcpFlags(0), |all, letter| {
-        all.union(match letter {
-            'F' => TcpFlags::FIN,
-            'S' => TcpFlags::SYN,
-            'R' => TcpFlags::RST,
-            'P' => TcpFlags::PSH,
-            '.' => TcpFlags::ACK,
-            'U' => TcpFlags::URG,
-            '-' => TcpFlags(0),
-            other => panic!("no such flag: {other}"),
-        })
-    })
-}
-
-/// Milliseconds with up to six decimals, as nanoseconds.
-pub(super) fn ns(ms: &str) -> u64 {
-    let (whole, part) = ms.split_once('.').unwrap_or((ms, ""));
-    format!("{whole}{part:0<6}").parse().expect("milliseconds")
+fn steps(text: &str) -> Vec<Step> {
+    let script = Script::parse(text).unwrap_or_else(|error| panic!("{error} of {text}"));
+    script.steps().copied().collect()
 }
 
 pub(super) fn segment(line: &str) -> Segment {
-    let words: Vec<&str> = line.split_whitespace().collect();
-    let number = |i: usize| words.get(i).map_or(0, |w| w.parse::<u32>().expect("a number"));
-    let flags = flags(words[2]);
-    // MSS 1460.
-    let options = RawOptions::new(&[2, 4, 5, 0xb4]);
-    Segment {
-        ts: Timestamp(1_000_000_000 + ns(words[0])),
-        flow: flow(words[1] == "C"),
-        flags,
-        seq: SeqNum(number(3)),
-        ack: SeqNum(number(4)),
-        window: 14_600,
-        payload_len: number(5),
-        ttl: 64,
-        options: flags.syn().then_some(options),
-        direction: Direction::Unknown,
-        sender: Sender::Unknown,
+    match steps(line)[..] {
+        [Step::Input(Input::Segment(segment))] => segment,
+        ref other => panic!("{line} is {other:?}"),
     }
+}
+
+pub(super) fn flow(from_client: bool) -> Flow {
+    segment(if from_client { "0 C . 0" } else { "0 S . 0" }).flow
 }
 
 pub(super) fn config() -> Config {
@@ -85,11 +39,11 @@ impl Run {
         Self { tracker, events: Vec::new() }
     }
 
-    pub(super) fn feed(mut self, script: &str) -> Self {
-        for line in script.lines().map(str::trim).filter(|l| !l.is_empty()) {
-            self = self.input(Input::Segment(segment(line)));
-        }
-        self
+    pub(super) fn feed(self, script: &str) -> Self {
+        steps(script).into_iter().fold(self, |run, step| match step {
+            Step::Input(input) => run.input(input),
+            Step::End(ts) => run.end(ts),
+        })
     }
 
     pub(super) fn input(mut self, input: Input) -> Self {
@@ -99,12 +53,16 @@ impl Run {
     }
 
     pub(super) fn tick(self, ms: &str) -> Self {
-        self.input(Input::Tick(Timestamp(1_000_000_000 + ns(ms))))
+        self.feed(&format!("{ms} tick"))
     }
 
-    pub(super) fn finish(mut self, ms: &str) -> Self {
+    pub(super) fn finish(self, ms: &str) -> Self {
+        self.feed(&format!("{ms} end"))
+    }
+
+    fn end(mut self, ts: Timestamp) -> Self {
         let events = &mut self.events;
-        self.tracker.finish(Timestamp(1_000_000_000 + ns(ms)), &mut |e| events.push(e));
+        self.tracker.finish(ts, &mut |e| events.push(e));
         self
     }
 

@@ -1,0 +1,52 @@
+//! What can be wrong with a script.
+
+use thiserror::Error;
+
+/// A line that cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("line {line}: {problem}")]
+pub struct Error {
+    /// Its number, from 1.
+    pub line: usize,
+    /// What is wrong with it.
+    #[source]
+    pub problem: Problem,
+}
+
+/// What is wrong with a line.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Problem {
+    /// The line ends too early.
+    #[error("{0} is missing")]
+    Missing(&'static str),
+    /// A word that means nothing where it stands.
+    #[error("'{0}' is not {1}")]
+    Unknown(String, &'static str),
+    /// The line goes on for too long.
+    #[error("'{0}' is more than the line can have")]
+    TooMuch(String),
+    /// A word that stands there a second time.
+    #[error("'{0}' is there twice")]
+    Twice(String),
+    /// The scene is set before anything happens.
+    #[error("'{0}' belongs before the first segment")]
+    TooLate(String),
+    /// Nothing has happened that could cause it.
+    #[error("nothing has happened yet that could be expected to cause this")]
+    TooEarly,
+    /// Something after the end.
+    #[error("nothing happens after the end of the trace")]
+    AfterTheEnd,
+    /// One host has IPv4, the other IPv6.
+    #[error("one of the addresses is IPv4, another IPv6")]
+    Versions,
+    /// More option bytes than a header has room for.
+    #[error("these options take {0} octets, and a header has room for 40")]
+    Options(usize),
+    /// Options of a segment without SYN.
+    #[error("only SYNs are recorded with their options")]
+    OptionsWithoutSyn,
+    /// A restriction without a reason.
+    #[error("'levels' ends with a colon and the reason")]
+    NoReason,
+}

@@ -1,0 +1,77 @@
+//! Segments and ICMP errors as packets, byte by byte.
+
+use tcptrace::segment::{Flow, IcmpError, Observation, Segment};
+
+const ICMP: u8 = 1;
+const TCP: u8 = 6;
+const ICMP_V6: u8 = 58;
+
+/// An Ethernet frame, as it is on the wire but for the checksums, which nobody looks at.
+pub(crate) fn of(what: &Observation) -> Vec<u8> {
+    let packet = match what {
+        Observation::Segment(segment) => ip(&segment.flow, TCP, segment.ttl, &tcp(segment)),
+        Observation::Icmp(error) => icmp(error),
+    };
+    [link(&what.segment().flow), packet].concat()
+}
+
+/// The error on its way to whom it is for (RFC 792, RFC 4443 §3): the quote is whole, or if the script quotes no control
+/// bits, of eight octets.
+fn icmp(error: &IcmpError) -> Vec<u8> {
+    let quoted = &error.quoted;
+    let mut quote = ip(&quoted.flow, TCP, quoted.ttl, &tcp(quoted));
+    if quoted.flags.0 == 0 {
+        quote.truncate(if quoted.flow.ipv6 { 40 } else { 20 } + 8);
+    }
+    let message = [&[error.kind, error.code, 0, 0, 0, 0, 0, 0], &quote[..]].concat();
+    let flow = Flow { src: error.from, dst: quoted.flow.src, ..quoted.flow };
+    ip(&flow, if flow.ipv6 { ICMP_V6 } else { ICMP }, quoted.ttl, &message)
+}
+
+/// The Ethernet header and the tags.
+fn link(flow: &Flow) -> Vec<u8> {
+    let mut bytes = vec![2; 12];
+    let tags: Vec<u16> = flow.vlan.into_iter().filter(|&id| id != Flow::NO_VLAN).collect();
+    for (place, id) in tags.iter().enumerate() {
+        // IEEE 802.1Q: the outer of two tags is the service provider's.
+        let kind: u16 = if place + 1 < tags.len() { 0x88a8 } else { 0x8100 };
+        bytes.extend(kind.to_be_bytes());
+        bytes.extend(id.to_be_bytes());
+    }
+    bytes.extend(if flow.ipv6 { [0x86, 0xdd] } else { [0x08, 0x00] });
+    bytes
+}
+
+/// An IP packet with `payload` from the flow's source to its destination (RFC 791 §3.1, RFC 8200 §3).
+fn ip(flow: &Flow, protocol: u8, ttl: u8, payload: &[u8]) -> Vec<u8> {
+    let length = |octets: usize| u16::try_from(octets).expect("scripts have small segments").to_be_bytes();
+    if flow.ipv6 {
+        let header = [&[0x60, 0, 0, 0][..], &length(payload.len()), &[protocol, ttl], &flow.src, &flow.dst];
+        return [header.concat(), payload.to_vec()].concat();
+    }
+    let header = [
+        &[0x45, 0][..],
+        &length(20 + payload.len()),
+        &[0, 1, 0x40, 0, ttl, protocol, 0, 0],
+        &flow.src[12..],
+        &flow.dst[12..],
+    ];
+    [header.concat(), payload.to_vec()].concat()
+}
+
+/// RFC 9293 §3.1
+fn tcp(segment: &Segment) -> Vec<u8> {
+    let options = segment.options.as_ref().map_or(&[][..], |raw| raw.as_slice());
+    let words = u16::try_from(5 + options.len() / 4).expect("at most 15");
+    let mut bytes = Vec::new();
+    bytes.extend(segment.flow.src_port.to_be_bytes());
+    bytes.extend(segment.flow.dst_port.to_be_bytes());
+    bytes.extend(segment.seq.0.to_be_bytes());
+    bytes.extend(segment.ack.0.to_be_bytes());
+    bytes.extend((words << 12 | segment.flags.0).to_be_bytes());
+    bytes.extend(segment.window.to_be_bytes());
+    bytes.extend([0; 4]);
+    bytes.extend(options);
+    bytes.resize(bytes.len() + segment.payload_len as usize, 0x61);
+    bytes
+}

@@ -1,0 +1,23 @@
+//! `cargo xtask lifecycle`: what the tracker makes of a script of segments, in the script's own language.
+
+use crate::setup;
+use anyhow::{Context as _, Result};
+use std::{
+    path::{self, PathBuf},
+    process::ExitCode,
+};
+
+/// Builds the teller and lets it tell the files' stories, or write them into the files.
+pub(crate) fn run(write: bool, files: &[PathBuf]) -> Result<ExitCode> {
+    let mut command =
+        setup::ensure()?.cargo(["run", "--quiet", "--package", "tcptrace", "--example", "lifecycle", "--"]);
+    if write {
+        command.arg("--write");
+    }
+    for file in files {
+        // Cargo starts it in the repository.
+        command.arg(path::absolute(file).with_context(|| format!("cannot find {}", file.display()))?);
+    }
+    let status = command.status().context("cannot run cargo")?;
+    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
