@@ -165,3 +165,26 @@ fn check(refusal: &Refusal, lab: &Routed, family: Family, flow: Flow, events: &[
     assert_eq!(connections[0]["icmp_error"]["code"], code, "{flow}: {mine:#?}");
     assert_eq!(connections[0]["vantage"], vantage, "{flow}: {mine:#?}");
 }
+
+/// On a cable without delay the error is there before `connect` has let go of the socket, and then Linux only notes it
+/// (`net/ipv4/tcp_ipv4.c`, `tcp_v4_err`, `sock_owned_by_user`): the SYN is sent again, and the second error is the end.
+#[test]
+fn an_error_in_the_middle_of_connect_is_only_noted() {
+    let refusal = &REFUSALS[4];
+    let lab = Routed::new();
+    refusal.apply(&lab);
+    let trace = Trace::all_events(&lab.client, &["--syn-timeout", "3s"]);
+    let flows = Family::BOTH.map(|family| {
+        let flow = Loss::Nothing.flow(&lab.client, &lab.server, family);
+        let client = lab.client.ns.enter(|| bound(flow.client));
+        assert_eq!(connect(&client, &flow.server), Err(Errno::CONNREFUSED), "{flow}");
+        flow
+    });
+    trace.wait_for_connections(flows.len());
+    let events = trace.stop().events();
+    for flow in flows {
+        let mine: Vec<_> = of_kind(&events, "connection").filter(|event| flow_of(event) == flow).collect();
+        assert_eq!(mine.len(), 1, "{flow}: one try: {mine:#?}");
+        assert_eq!((&mine[0]["outcome"], &mine[0]["syn_retransmits"]), (&json!("refused_icmp"), &json!(1)));
+    }
+}
