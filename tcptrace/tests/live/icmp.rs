@@ -150,7 +150,7 @@ fn check(refusal: &Refusal, lab: &Routed, family: Family, flow: Flow, events: &[
         events.iter().filter(|event| event["event"] != "stats" && flow_of(event) == flow).cloned().collect();
     let (kind, code, _) = refusal.of(family);
     let errors: Vec<_> = of_kind(&mine, "icmp_error").collect();
-    assert_eq!(errors.len(), 1, "{flow} at the {vantage}: {mine:#?}");
+    assert!(!errors.is_empty(), "{flow} at the {vantage}: {mine:#?}");
     for (field, expected) in [
         ("type", json!(kind)),
         ("code", json!(code)),
@@ -164,6 +164,8 @@ fn check(refusal: &Refusal, lab: &Routed, family: Family, flow: Flow, events: &[
     assert_eq!(connections[0]["outcome"], "refused_icmp", "{flow} at the {vantage}: {mine:#?}");
     assert_eq!(connections[0]["icmp_error"]["code"], code, "{flow}: {mine:#?}");
     assert_eq!(connections[0]["vantage"], vantage, "{flow}: {mine:#?}");
+    // Each SYN was answered: one, unless `connect` was kept from waiting for longer than the line takes.
+    assert_eq!(connections[0]["syn_retransmits"], errors.len() - 1, "{flow}: {mine:#?}");
 }
 
 /// On a cable without delay the error is there before `connect` has let go of the socket, and then Linux only notes it
@@ -183,8 +185,12 @@ fn an_error_in_the_middle_of_connect_is_only_noted() {
     trace.wait_for_connections(flows.len());
     let events = trace.stop().events();
     for flow in flows {
-        let mine: Vec<_> = of_kind(&events, "connection").filter(|event| flow_of(event) == flow).collect();
-        assert_eq!(mine.len(), 1, "{flow}: one try: {mine:#?}");
-        assert_eq!((&mine[0]["outcome"], &mine[0]["syn_retransmits"]), (&json!("refused_icmp"), &json!(1)));
+        let of_flow = |kind| of_kind(&events, kind).filter(|event| flow_of(event) == flow);
+        let connections: Vec<_> = of_flow("connection").collect();
+        assert_eq!(connections.len(), 1, "{flow}: one try: {connections:#?}");
+        assert_eq!(connections[0]["outcome"], "refused_icmp", "{flow}: {connections:#?}");
+        // Two, but for a machine that is too busy to deliver the first at once.
+        let errors = of_flow("icmp_error").count();
+        assert_eq!(connections[0]["syn_retransmits"], errors - 1, "{flow}: {connections:#?}");
     }
 }
