@@ -147,6 +147,14 @@ impl Routed {
             v6: v6(net.into(), n.into()),
         };
         let lab = Self { client: host("tt0", 1, 1), router: host("tt1", 1, 254), server: host("tt3", 2, 1) };
+        let set = |host: &Host, setting: &str, value: &str| {
+            let path = format!("/proc/sys/net/{setting}");
+            host.ns.enter(|| fs::write(&path, value).unwrap_or_else(|error| panic!("{path}: {error}")));
+        };
+        for host in [&lab.client, &lab.router, &lab.server] {
+            // Neighbours are asked for from link-local addresses, which would have to prove unique for a second.
+            set(host, "ipv6/conf/default/accept_dad", "0");
+        }
         lab.client.ns.veth(lab.client.dev, &lab.router.ns, lab.router.dev, 1);
         lab.server.ns.veth(lab.server.dev, &lab.router.ns, "tt2", 2);
         for (host, dev, net, n) in [
@@ -169,8 +177,7 @@ impl Routed {
             ("ipv4/icmp_ratelimit", "0"),
             ("ipv6/icmp/ratelimit", "0"),
         ] {
-            let path = format!("/proc/sys/net/{setting}");
-            lab.router.ns.enter(|| fs::write(&path, value).unwrap_or_else(|error| panic!("{path}: {error}")));
+            set(&lab.router, setting, value);
         }
         lab
     }
