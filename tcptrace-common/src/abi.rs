@@ -17,7 +17,7 @@ pub enum Kind {
     Rst = 3,
     /// FIN without SYN and RST.
     Fin = 4,
-    /// None of them: an acknowledgement that the pending table waited for.
+    /// None of them: an acknowledgement that the pending table waited for, or what has no ACK either.
     Ack = 5,
     /// An ICMP or ICMPv6 error that quotes a segment with SYN, or one whose control bits are not quoted.
     Icmp = 6,

@@ -6,9 +6,9 @@
 //! buckets: a packet is tested by one bucket's eight words, and costs nanoseconds.
 //!
 //! A word is the tag of the flow that will acknowledge (see [`crate::flow`]) and the number it must reach. It goes
-//! when it is reached, when a RST voids it, when a SYN-ACK with a later number takes its place, or when a full bucket
-//! needs its slot. The last costs one ACK record, and is counted. A word that an earlier connection on the same
-//! four-tuple left behind costs at most one surplus ACK record, which the tracker ignores.
+//! when it is reached, when a RST voids it, or when a full bucket needs its slot. The last costs one ACK record, and is
+//! counted. A word that an earlier connection on the same four-tuple left behind, or a SYN-ACK with another number, costs
+//! at most one surplus ACK record, which the tracker ignores.
 //!
 //! CPUs share the table without locks: a word is read and written whole, and a lost race costs a word, never an
 //! invented record. Flows look for a free slot from a place of their own, so that two CPUs rarely want the same.
@@ -77,11 +77,12 @@ impl Table for [Bucket] {
 
 const SYN_FIN_RST: TcpFlags = TcpFlags::SYN.union(TcpFlags::FIN).union(TcpFlags::RST);
 
-/// The segment has SYN, FIN or RST: it is for [`announce`], the others are for [`awaited`].
+/// The segment has SYN, FIN or RST: it is for [`announce`], the others are for [`awaited`]. So is one without ACK too,
+/// which no stack sends (RFC 9293 §3.10.7.4, fifth step): somebody scans.
 #[inline(always)]
 #[must_use]
 pub const fn announces(flags: TcpFlags) -> bool {
-    flags.intersects(SYN_FIN_RST)
+    flags.intersects(SYN_FIN_RST) || !flags.ack()
 }
 
 /// Tests one segment, seen at `seen`, and keeps the table: its record, and whether another flow's word had to give
@@ -159,8 +160,9 @@ where
 {
     let (flags, seq) = (TcpFlags(record.flags), SeqNum(record.seq));
     let change = match (flags.syn(), flags.fin(), flags.rst()) {
-        // RFC 9293 §3.5: the peer acknowledges s+1. Another number of the same flow is an earlier ISN's.
-        (true, false, false) if flags.ack() => Change::Restart(seq.plus(1)),
+        // RFC 9293 §3.5: the peer acknowledges s+1. Other numbers of the flow stay: a SYN-ACK can come late or twice, after
+        // a FIN, and of two with different numbers the client answers whichever it got.
+        (true, false, false) if flags.ack() => Change::Add(seq.plus(1)),
         // The end: what was expected on this four-tuple will not come.
         (false, _, true) => Change::Void,
         // §3.6: FIN occupies the number after the payload.
@@ -187,10 +189,6 @@ where
             clear_all(&mut slots, peer.tag);
             false
         }
-        Change::Restart(expected) => {
-            clear_reached(&mut slots, peer.tag, seq);
-            arm(&mut slots, start, word(peer.tag, expected))
-        }
         Change::Add(expected) => arm(&mut slots, start, word(peer.tag, expected)),
     }
 }
@@ -200,9 +198,6 @@ where
 enum Change {
     /// They all go.
     Void,
-    /// Those before it go, and this number is expected. Those after it can be a FIN's, as the network may deliver a
-    /// SYN-ACK late or twice.
-    Restart(SeqNum),
     /// This number is expected too.
     Add(SeqNum),
 }

@@ -73,7 +73,8 @@ const LEAST: usize = 8;
 /// An error that says the quoted packet did not get through: destination unreachable, time exceeded, parameter problem.
 /// One about its size (3, code 4; of ICMPv6 type 2) refuses nothing: it is sent again in smaller pieces.
 #[inline(always)]
-const fn is_refusal(ipv6: bool, kind: u8, code: u8) -> bool {
+#[must_use]
+pub const fn is_refusal(ipv6: bool, kind: u8, code: u8) -> bool {
     if ipv6 { matches!(kind, 1 | 3 | 4) } else { kind == 3 && code != 4 || kind == 11 || kind == 12 }
 }
 

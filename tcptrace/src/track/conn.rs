@@ -107,6 +107,8 @@ pub(crate) struct Closing {
     late: StateLog<4>,
     /// The sequence number after its FIN.
     pub(crate) fin_end: Option<SeqNum>,
+    /// What its first FIN acknowledged.
+    pub(crate) fin_ack: Option<SeqNum>,
     /// Where its data ended by its RST, for the byte count.
     pub(crate) rst_seq: Option<SeqNum>,
     /// Where its data stood when it acknowledged the peer's FIN, for `half_closed`.
@@ -121,6 +123,7 @@ impl Closing {
     const NONE: Self = Self {
         late: StateLog::EMPTY,
         fin_end: None,
+        fin_ack: None,
         rst_seq: None,
         sent_at_peer_fin: None,
         fin_acked: false,
@@ -169,8 +172,25 @@ pub(crate) struct Extra {
     pub(crate) syns: SynTimes,
     /// SYN-ACKs that came again after the acknowledgement of the first had passed.
     pub(crate) synacks_after_ack: u16,
+    /// A SYN-ACK with another ISN than the one that counts.
+    pub(crate) other_synack: Option<OtherSynack>,
     /// The server acknowledged an earlier connection instead of the SYN, and the client reset that.
     pub(crate) challenged: bool,
+}
+
+/// What a SYN-ACK says of its sender.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OtherSynack {
+    pub(crate) isn: SeqNum,
+    pub(crate) syn_end: Option<SeqNum>,
+    pub(crate) options: Option<TcpOptions>,
+}
+
+impl OtherSynack {
+    pub(crate) fn of(side: &Side) -> Self {
+        let Side { isn, syn_end, options, .. } = *side;
+        Self { isn: isn.unwrap_or(SeqNum(0)), syn_end, options }
+    }
 }
 
 /// How far apart the client's SYNs were.

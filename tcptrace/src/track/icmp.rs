@@ -11,14 +11,7 @@ use crate::{
     segment::IcmpError,
 };
 
-/// What the receiver of an error makes of it while its SYN is unanswered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Severity {
-    /// Every stack gives up at once.
-    Hard,
-    /// Linux gives up; others try again, as the network may recover (RFC 5461 §4).
-    Soft,
-}
+pub(crate) use tcptrace_common::wire::icmp::is_refusal;
 
 /// How long after an error a client that goes on all the same tries again at the latest: most stacks wait 1 s for the
 /// first answer (RFC 6298 §2.1), older ones 3 s.
@@ -34,14 +27,6 @@ pub(crate) fn retry_is_due_soon(conn: &Conn) -> bool {
         && conn.extra().is_some_and(|extra| {
             extra.rejected && extra.syns.gaps().last().is_none_or(|gap| gap.saturating_mul(2) < RETRY_NS)
         })
-}
-
-/// How Linux grades the codes (`icmp_err_convert` in net/ipv4/icmp.c, `tab_unreach` in net/ipv6/icmp.c: `fatal`).
-pub(crate) const fn severity(ipv6: bool, kind: u8, code: u8) -> Severity {
-    match (ipv6, kind, code) {
-        (false, 3, 2 | 3 | 6..=10 | 13..=15) | (true, 1, 1 | 4..=6) => Severity::Hard,
-        _ => Severity::Soft,
-    }
 }
 
 /// Type and code in words (RFC 792, RFC 1812 §5.2.7.1, RFC 4443 §3).
@@ -90,11 +75,11 @@ pub(crate) fn error(conn: &mut Conn, sender: Role, error: &IcmpError, out: &mut 
         return After::Goes;
     }
     let ts = error.quoted.ts;
-    let hard = severity(conn.key.ipv6, error.kind, error.code) == Severity::Hard;
-    // The sender of the SYN is this host's own stack, and in SYN-SENT that gives up on any of them, unless it is so early
+    // Whether its receiver gives up shows when it does not try again: some do at once, for some errors, and some never
+    // (RFC 5461 §4). Of this host's own stack it is known: in SYN-SENT it gives up on any of them, unless it is so early
     // that connect() still holds the socket (net/ipv4/tcp_ipv4.c, tcp_v4_err; net/ipv6/tcp_ipv6.c, tcp_v6_err).
     let early = conn.latest_syn().is_some_and(|syn| ts.since(syn) < HELD_NS);
-    if early || (!hard && conn.vantage != Some(Vantage::Client)) {
+    if early || conn.vantage != Some(Vantage::Client) {
         return After::Goes;
     }
     out.transition(conn, sender, Evidence::Unreachable, ts, false);

@@ -190,6 +190,9 @@ impl Tracker {
     /// The network's answer to a SYN or SYN-ACK.
     fn icmp(&mut self, error: &IcmpError, sink: &mut dyn FnMut(Event)) {
         let quoted = &error.quoted;
+        if !icmp::is_refusal(quoted.flow.ipv6, error.kind, error.code) {
+            return;
+        }
         let (key, src_is_low) = Key::of(&quoted.flow);
         if self.is_challengers_icmp(&key, src_is_low, error, sink) {
             return;

@@ -217,7 +217,8 @@ fn describe(common: Common, conn: &Conn, outcome: Outcome, reset_phase: Option<R
     let [client_end, server_end] = [conn.closing(Role::Client), conn.closing(Role::Server)];
     let (teardown, extra) = (conn.teardown(), conn.extra().copied().unwrap_or_default());
     let sequential = !conn.flags.simultaneous_close;
-    let closing = [teardown.first_fin, teardown.rst].into_iter().filter_map(When::get).min();
+    let closing =
+        [teardown.first_fin, teardown.second_fin, teardown.rst].into_iter().filter_map(When::get).min();
     Connection {
         partial: conn.flags.partial,
         direction_inferred: conn.flags.direction_inferred,

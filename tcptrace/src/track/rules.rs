@@ -2,7 +2,7 @@
 //! by hand, and what fits moves the states. A segment that does not fit is an anomaly and changes nothing.
 
 use super::{
-    conn::{Conn, Misfit, When, peer},
+    conn::{Conn, Misfit, OtherSynack, When, peer},
     report::Out,
     state::{self, Evidence},
 };
@@ -173,8 +173,9 @@ fn synack(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) -> Resu
         if conn.is_open() || conn.flags.simultaneous_open {
             return Err(misfit);
         }
-        // Before establishment the newer number counts: the client answers whichever it got.
+        // Before establishment the newer number counts, until the client answers the other.
         out.anomaly(conn, role, seg, misfit);
+        conn.extra_mut().other_synack = Some(OtherSynack::of(conn.side(role)));
     }
     if conn.flags.established && role == Role::Server && !conn.flags.simultaneous_open {
         synack_again(conn, seg.ts);
@@ -212,6 +213,7 @@ fn synack_again(conn: &mut Conn, ts: Timestamp) {
 
 /// Everything without SYN and RST: the third segment, the acknowledgement of a FIN, the FIN itself.
 fn ack_or_fin(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) -> Result<After, Misfit> {
+    answer_other_synack(conn, role, seg);
     let other = *conn.side(peer(role));
     if let Some(end) = conn.closing(peer(role)).fin_end.filter(|&end| seg.ack.after(end)) {
         return Err((Reason::AckBeyondSent, Some(end.0)));
@@ -234,11 +236,31 @@ fn ack_or_fin(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) -> 
         conn.side_mut(peer(role)).syn_acked = true;
     }
     synchronize(conn, role, seg, out);
+    let fresh = seg.flags.fin() && conn.closing(role).fin_end.is_none();
+    // The peer's FIN acknowledges this one, which passes after it: the peer closed second all the same.
+    let overtaken = fresh && conn.closing(peer(role)).fin_ack.is_some_and(|ack| ack.at_or_after(seg.end()));
+    if overtaken {
+        fin(conn, role, seg, overtaken, out);
+    }
     acknowledge_fin(conn, role, seg.ts, Some(seg), out);
-    if seg.flags.fin() && conn.closing(role).fin_end.is_none() {
-        fin(conn, role, seg, out);
+    if fresh && !overtaken {
+        fin(conn, role, seg, overtaken, out);
     }
     Ok(if conn.is_over() { After::Ends(Outcome::Closed, None) } else { After::Goes })
+}
+
+/// The server sent SYN-ACKs with two numbers, and this acknowledges the one that is not the last.
+fn answer_other_synack(conn: &mut Conn, role: Role, seg: &Segment) {
+    let server = peer(role);
+    if conn.flags.established || conn.side(server).first_data() == Some(seg.ack) {
+        return;
+    }
+    let other = conn.extra().and_then(|extra| extra.other_synack);
+    if let Some(other) = other.filter(|other| other.isn.plus(1) == seg.ack) {
+        conn.extra_mut().other_synack = Some(OtherSynack::of(conn.side(server)));
+        let side = conn.side_mut(server);
+        (side.isn, side.syn_end, side.options) = (Some(other.isn), other.syn_end, other.options);
+    }
 }
 
 /// Brings both sides to ESTABLISHED as far as the acknowledgements allow, the sender of `seg` first.
@@ -315,22 +337,30 @@ fn acknowledge_fin(conn: &mut Conn, role: Role, ts: Timestamp, by: Option<&Segme
     }
     out.transition(conn, role, Evidence::AckedPeerFin, ts, false);
     out.transition(conn, closer, Evidence::OwnFinAcked, ts, false);
+    // Only who closed first waits; that the closer was second may have come to light when it was past LAST-ACK.
+    let second = conn.teardown().first_fin_by == Some(role) && !conn.flags.simultaneous_close;
+    if second && conn.side(closer).state == State::TimeWait {
+        out.transition(conn, closer, Evidence::TimedOut, ts, true);
+    }
 }
 
-/// The first FIN of `role` (RFC 9293 §3.6).
-fn fin(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) {
+/// The first FIN of `role` (RFC 9293 §3.6); `overtaken` by the peer's, which acknowledges it.
+fn fin(conn: &mut Conn, role: Role, seg: &Segment, overtaken: bool, out: &mut Out<'_>) {
     if conn.side(role).state != State::SynReceived {
         infer_open(conn, role, seg.ts, out);
     }
-    conn.closing_mut(role).fin_end = Some(seg.end());
+    let closing = conn.closing_mut(role);
+    (closing.fin_end, closing.fin_ack) = (Some(seg.end()), Some(seg.ack));
     let answered = conn.closing(peer(role)).fin_acked;
     let went_on = went_on(conn, role, seg);
     // It had numbered its FIN when it acknowledged the peer's: this is that FIN again, the first was lost before us.
     let crossed = conn.closing(role).sent_at_peer_fin == Some(seg.end());
     let teardown = conn.teardown_mut();
-    if teardown.first_fin_by.is_none() {
+    if teardown.first_fin_by.is_none() || overtaken {
         teardown.first_fin_by = Some(role);
+        (teardown.second_fin, teardown.second_fin_acked) = (teardown.first_fin, teardown.first_fin_acked);
         teardown.first_fin.set(seg.ts);
+        teardown.first_fin_acked = When::NEVER;
     } else {
         teardown.second_fin.set(seg.ts);
         conn.flags.simultaneous_close = !answered || crossed;
@@ -353,9 +383,15 @@ fn went_on(conn: &Conn, role: Role, seg: &Segment) -> bool {
 /// A RST: valid where its receiver would believe it (RFC 9293 §3.10.7.3 before, RFC 5961 §3.2 after the
 /// handshake).
 fn rst(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) -> Result<After, Misfit> {
-    if is_of_an_earlier_connection(conn, role, seg) {
-        conn.extra_mut().challenged = true;
+    if rejects_an_answer(conn, role, seg) {
+        if !follows_own_syn(conn, role, seg) {
+            conn.extra_mut().challenged = true;
+        }
         return Ok(After::Goes);
+    }
+    if proves_open(conn, role, seg) {
+        infer_open(conn, role, seg.ts, out);
+        infer_open(conn, peer(role), seg.ts, out);
     }
     let (outcome, phase) = if conn.is_open() {
         rst_when_open(conn, role, seg)?
@@ -374,23 +410,42 @@ fn rst(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) -> Result<
 }
 
 /// In SYN-SENT an acknowledgement of anything but the SYN is answered by a RST with its number and without ACK
-/// (RFC 9293 §3.10.7.3, first step). So the server has an earlier connection on these ports, and answered the SYN by a
-/// challenge ACK (RFC 5961 §4.2) or as one does in TIME-WAIT. The RST makes it forget that; the SYN is tried again.
-fn is_of_an_earlier_connection(conn: &Conn, role: Role, seg: &Segment) -> bool {
+/// (RFC 9293 §3.10.7.3, first step), and the SYN is tried again. A number that has nothing to do with the SYN is of an
+/// earlier connection on these ports that the server still has: it answered the SYN by a challenge ACK (RFC 5961 §4.2) or
+/// as one does in TIME-WAIT, and the RST makes it forget that.
+fn rejects_an_answer(conn: &Conn, role: Role, seg: &Segment) -> bool {
+    let client = conn.side(Role::Client);
     role == Role::Client
-        && conn.side(Role::Client).state == State::SynSent
+        && client.state == State::SynSent
         && conn.synacks == 0
         && !conn.flags.partial
         && !seg.flags.ack()
-        && !follows_own_syn(conn, role, seg)
+        && client.syn_end != Some(seg.seq)
+        && client.first_data() != Some(seg.seq)
+}
+
+/// A RST in what looks like the handshake, with numbers that only a synchronized end has: it, or its peer, sent data
+/// that was not recorded.
+fn proves_open(conn: &Conn, role: Role, seg: &Segment) -> bool {
+    let (own, other) = (conn.side(role), conn.side(peer(role)));
+    let sent = own.syn_end.is_some_and(|end| seg.seq.after(end));
+    let received = other.syn_end.is_some_and(|end| seg.ack.after(end));
+    let fits = other.first_data().is_none_or(|first| seg.ack.at_or_after(first));
+    let answered = role == Role::Client || own.isn.is_some();
+    !conn.is_open()
+        && seg.flags.ack()
+        && answered
+        && follows_own_syn(conn, role, seg)
+        && fits
+        && (sent || received)
 }
 
 /// Within what can be sent before the handshake is complete.
 pub(crate) fn follows_own_syn(conn: &Conn, role: Role, seg: &Segment) -> bool {
     let own = conn.side(role);
-    own.isn.or(own.syn_end).is_some_and(|isn| {
-        let ahead = seg.seq.distance_from(isn);
-        (0..=UNSCALED_WINDOW + 1).contains(&ahead)
+    own.first_data().or(own.syn_end).is_some_and(|first| {
+        let ahead = seg.seq.distance_from(first);
+        (0..=UNSCALED_WINDOW).contains(&ahead)
     })
 }
 

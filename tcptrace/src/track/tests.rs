@@ -358,8 +358,9 @@ fn an_acknowledgement_seen_before_its_fin() {
     );
     // The server's FIN already acknowledges the client's, which we saw later.
     let c = r.only();
-    assert_eq!(c.outcome, Outcome::Closed);
-    assert_eq!(c.second_fin_to_ack_ns, None);
+    assert_eq!((c.outcome, c.closed_by), (Outcome::Closed, Some(ClosedBy::Client)));
+    assert_eq!((c.first_fin_to_ack_ns, c.second_fin_to_ack_ns), (None, Some(1_000_000)));
+    assert_eq!((c.client_state, c.server_state), (State::TimeWait, State::Closed));
 }
 
 #[test]
