@@ -114,11 +114,10 @@ fn a_blind_syn_into_an_open_connection_is_challenged() {
     });
 }
 
-/// A segment without any of SYN, FIN, RST and ACK is none of a lifecycle to the kernel programs: they let it pass
-/// unseen, and the stack drops it (`net/ipv4/tcp_input.c`, `tcp_rcv_established`).
+/// The stack drops them or asks back (`net/ipv4/tcp_input.c`, `tcp_rcv_established`, `tcp_validate_incoming`).
 #[test]
 fn impossible_flags_change_no_open_connection() {
-    let anomalies = &["impossible_flags"; 3];
+    let anomalies = &["impossible_flags"; 5];
     check(&Expected { anomalies, ..SERVER }, |stage, peer| {
         let mut server = open(stage, peer);
         talk(peer, &mut server);
@@ -133,7 +132,7 @@ fn impossible_flags_change_no_open_connection() {
 
 #[test]
 fn impossible_flags_open_no_connection() {
-    let anomalies = &["impossible_flags"; 2];
+    let anomalies = &["impossible_flags"; 3];
     check(&Expected { anomalies, ..SERVER }, |stage, peer| {
         let listener = listen(stage, peer);
         for flags in [0, FIN | PSH | URG, SYN | FIN] {
