@@ -131,3 +131,18 @@ fn both_syns_and_both_answers_cross() {
         });
     });
 }
+
+#[test]
+fn a_syn_ack_with_a_wrong_number_is_answered_by_rst_and_the_right_one_still_counts() {
+    check(&Expected { anomalies: &["synack_ack_mismatch"], ..CLIENT }, |stage, peer| {
+        with_client(stage, peer, |peer| {
+            peer.take("the SYN", SYN);
+            let mut wrong = peer.segment(SYN | ACK, 0);
+            wrong.ack = wrong.ack.wrapping_add(1000);
+            peer.send(&wrong);
+            peer.hear("a RST", |segment| segment.flags & RST != 0);
+            peer.say(SYN | ACK, 0);
+            peer.take("its acknowledgement", ACK);
+        });
+    });
+}
