@@ -238,7 +238,7 @@ fn ack_or_fin(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) -> 
     synchronize(conn, role, seg, out);
     let fresh = seg.flags.fin() && conn.closing(role).fin_end.is_none();
     // The peer's FIN acknowledges this one, which passes after it: the peer closed second all the same.
-    let overtaken = fresh && conn.closing(peer(role)).fin_ack.is_some_and(|ack| ack.at_or_after(seg.end()));
+    let overtaken = fresh && conn.closing(peer(role)).fin_ack == Some(seg.end());
     if overtaken {
         fin(conn, role, seg, overtaken, out);
     }
@@ -420,8 +420,7 @@ fn rejects_an_answer(conn: &Conn, role: Role, seg: &Segment) -> bool {
         && conn.synacks == 0
         && !conn.flags.partial
         && !seg.flags.ack()
-        && client.syn_end != Some(seg.seq)
-        && client.first_data() != Some(seg.seq)
+        && ![client.isn, client.first_data(), client.syn_end].contains(&Some(seg.seq))
 }
 
 /// A RST in what looks like the handshake, with numbers that only a synchronized end has: it, or its peer, sent data
@@ -478,7 +477,9 @@ pub(crate) fn restarts_time_wait(conn: &Conn, role: Role, seg: &Segment) -> bool
 /// Refused by the server, or given up by the client.
 fn rst_in_handshake(conn: &Conn, role: Role, seg: &Segment) -> Result<Outcome, Misfit> {
     let (own, other) = (conn.side(role), conn.side(peer(role)));
-    let follows_own_syn = follows_own_syn(conn, role, seg);
+    // Where nothing was answered, some stacks give up with the number of the SYN itself.
+    let at_isn = conn.synacks == 0 && own.isn == Some(seg.seq);
+    let follows_own_syn = at_isn || follows_own_syn(conn, role, seg);
     let unknown = seg.flags.ack() && other.first_data().is_none();
     let answers_syn = unknown || acknowledges_syn(conn, role, seg);
     match role {
