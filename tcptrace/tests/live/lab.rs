@@ -128,6 +128,61 @@ impl Lab {
     }
 }
 
+/// Two hosts with a router between them.
+pub(crate) struct Routed {
+    pub(crate) client: Host,
+    pub(crate) server: Host,
+    /// Its device towards the client is named here, with the address that its ICMP errors come from.
+    pub(crate) router: Host,
+}
+
+impl Routed {
+    pub(crate) fn new() -> Self {
+        let v4 = |net, host| Ipv4Addr::new(10, 126, net, host);
+        let v6 = |net, host| Ipv6Addr::new(0xfd76, 0, 0, net, 0, 0, 0, host);
+        let host = |dev, net: u8, n: u8| Host {
+            ns: Netns::new(),
+            dev,
+            v4: v4(net, n),
+            v6: v6(net.into(), n.into()),
+        };
+        let lab = Self { client: host("tt0", 1, 1), router: host("tt1", 1, 254), server: host("tt3", 2, 1) };
+        let set = |host: &Host, setting: &str, value: &str| {
+            let path = format!("/proc/sys/net/{setting}");
+            host.ns.enter(|| fs::write(&path, value).unwrap_or_else(|error| panic!("{path}: {error}")));
+        };
+        for host in [&lab.client, &lab.router, &lab.server] {
+            // Neighbours are asked for from link-local addresses, which would have to prove unique for a second.
+            set(host, "ipv6/conf/default/accept_dad", "0");
+        }
+        lab.client.ns.veth(lab.client.dev, &lab.router.ns, lab.router.dev, 1);
+        lab.server.ns.veth(lab.server.dev, &lab.router.ns, "tt2", 2);
+        for (host, dev, net, n) in [
+            (&lab.client, lab.client.dev, 1, 1),
+            (&lab.router, lab.router.dev, 1, 254),
+            (&lab.router, "tt2", 2, 254),
+            (&lab.server, lab.server.dev, 2, 1),
+        ] {
+            host.ns.ip(&["addr", "add", &format!("{}/24", v4(net, n)), "dev", dev]);
+            host.ns.ip(&["addr", "add", &format!("{}/64", v6(net.into(), n.into())), "dev", dev, "nodad"]);
+        }
+        for (host, net) in [(&lab.client, 1), (&lab.server, 2)] {
+            host.ns.ip(&["route", "add", "default", "via", &v4(net, 254).to_string()]);
+            host.ns.ip(&["-6", "route", "add", "default", "via", &v6(net.into(), 254).to_string()]);
+        }
+        // A router, and one that answers each time.
+        for (setting, value) in [
+            ("ipv4/ip_forward", "1"),
+            ("ipv6/conf/all/forwarding", "1"),
+            ("ipv4/icmp_ratelimit", "0"),
+            ("ipv6/icmp/ratelimit", "0"),
+        ] {
+            set(&lab.router, setting, value);
+        }
+        lab
+    }
+}
+
 /// Waits until `holds`; panics with what it last said if it does not.
 pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> Result<(), String>) {
     let start = Instant::now();

@@ -4,7 +4,7 @@ use crate::{
     lab::{DEADLINE, Family, Host, Lab},
     netns::enter_path,
     trace::{Trace, flow_of, last_stats, of_kind},
-    traffic::{Flow, bound, listener, local_address},
+    traffic::{Flow, bound, connect, listener, local_address},
 };
 use serde_json::{Value, json};
 use std::{
@@ -151,7 +151,7 @@ impl Worker {
                 let client = self.source(flows.len());
                 flows.push(Flow { client, server: self.server });
                 let client = bound(client);
-                rustix::net::connect(&client, &self.server).expect("the server listens");
+                connect(&client, &self.server).expect("the server listens");
                 let (server, _) = self.listener.accept().expect("a connection");
                 server.set_read_timeout(Some(DEADLINE)).expect("a socket");
                 (TcpStream::from(client), server)

@@ -2,6 +2,9 @@
 //! real sockets as the traffic. Needs root and the commands `ip` and `nft`; fails without them.
 
 mod capture;
+mod frames;
+mod handmade;
+mod icmp;
 mod lab;
 mod lifecycles;
 mod load;
@@ -10,6 +13,8 @@ mod loss;
 mod netns;
 mod oracle;
 mod robust;
+mod routed;
+mod scenes;
 #[path = "../common/schema.rs"]
 mod schema;
 mod textbook;

@@ -2,32 +2,17 @@
 //! gaps at least as long as the published ones.
 
 use crate::{
-    lab::{Host, Lab},
+    frames::{ACK, FIN, PSH, SYN, Segment, Wire},
+    lab::Lab,
     trace::{Trace, last_stats, of_kind},
 };
-use nix::{
-    ifaddrs::getifaddrs,
-    sys::socket::{AddressFamily, SockFlag, SockType, bind, socket},
-};
-use rustix::net::{SendFlags, send};
 use serde_json::{Value, json};
-use std::{
-    net::Ipv4Addr,
-    os::fd::{AsRawFd as _, OwnedFd},
-    thread,
-    time::Duration,
-};
+use std::{net::Ipv4Addr, thread, time::Duration};
 
 const CLIENT: (Ipv4Addr, u16) = (Ipv4Addr::new(192, 168, 64, 128), 60592);
 const SERVER: (Ipv4Addr, u16) = (Ipv4Addr::new(180, 101, 49, 11), 80);
 const CLIENT_ISN: u32 = 4_130_871_516;
 const SERVER_ISN: u32 = 528_643_112;
-
-/// From <linux/tcp.h>, as on the wire.
-const FIN: u8 = 0x01;
-const SYN: u8 = 0x02;
-const PSH: u8 = 0x08;
-const ACK: u8 = 0x10;
 
 const CLIENT_OPTIONS: [u8; 20] = [
     2, 4, 0x05, 0xb4, // MSS 1460
@@ -92,7 +77,7 @@ fn the_textbook_capture_is_told_as_it_was() {
     for packet in capture() {
         thread::sleep(Duration::from_micros(packet.gap));
         let (from, to) = if packet.by_client { (&out, &into) } else { (&into, &out) };
-        from.send(&packet.frame(from.mac, to.mac));
+        from.send(&packet.segment().frame(from.mac, to.mac));
     }
     trace.wait_for_connections(1);
     let events = trace.stop().events();
@@ -177,68 +162,17 @@ fn check_connection(event: &Value) {
 }
 
 impl Packet {
-    fn frame(&self, from: [u8; 6], to: [u8; 6]) -> Vec<u8> {
-        let (src, dst) = if self.by_client { (CLIENT, SERVER) } else { (SERVER, CLIENT) };
-        let tcp = self.tcp(src, dst);
-        let length = u16::try_from(20 + tcp.len()).expect("it fits a packet").to_be_bytes();
-        let mut ip = vec![0x45, 0, length[0], length[1], 0, 0, 0x40, 0, 64, 6, 0, 0];
-        ip.extend(src.0.octets());
-        ip.extend(dst.0.octets());
-        let sum = checksum(&ip);
-        ip[10..12].copy_from_slice(&sum);
-        [&to[..], &from, &[0x08, 0x00], &ip, &tcp].concat()
-    }
-
-    fn tcp(&self, src: (Ipv4Addr, u16), dst: (Ipv4Addr, u16)) -> Vec<u8> {
-        let header = u8::try_from(20 + self.options.len()).expect("it fits a header");
-        let mut tcp = [src.1.to_be_bytes(), dst.1.to_be_bytes()].concat();
-        tcp.extend(self.seq.to_be_bytes());
-        tcp.extend(self.ack.to_be_bytes());
-        tcp.extend([header << 2, self.flags]);
-        tcp.extend(self.window.to_be_bytes());
-        tcp.extend([0; 4]);
-        tcp.extend(self.options);
-        tcp.extend(vec![b'x'; self.payload]);
-        let length = u16::try_from(tcp.len()).expect("it fits a packet").to_be_bytes();
-        let pseudo = [&src.0.octets()[..], &dst.0.octets(), &[0, 6], &length].concat();
-        let sum = checksum(&[&pseudo[..], &tcp].concat());
-        tcp[16..18].copy_from_slice(&sum);
-        tcp
-    }
-}
-
-/// RFC 1071.
-fn checksum(bytes: &[u8]) -> [u8; 2] {
-    let words =
-        bytes.chunks(2).map(|pair| u32::from_be_bytes([0, 0, pair[0], pair.get(1).copied().unwrap_or(0)]));
-    let sum: u32 = words.sum();
-    let folded = (sum & 0xffff) + (sum >> 16);
-    let folded = (folded & 0xffff) + (folded >> 16);
-    (!u16::try_from(folded & 0xffff).expect("masked")).to_be_bytes()
-}
-
-/// A packet socket on a host's interface.
-struct Wire {
-    socket: OwnedFd,
-    mac: [u8; 6],
-}
-
-impl Wire {
-    fn of(host: &Host) -> Self {
-        host.ns.enter(|| {
-            let address = getifaddrs()
-                .expect("interfaces are listed")
-                .filter(|it| it.interface_name == host.dev)
-                .find_map(|it| it.address?.as_link_addr().copied())
-                .expect("veth has a link-layer address");
-            let socket = socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, None)
-                .expect("root may open a packet socket");
-            bind(socket.as_raw_fd(), &address).expect("it is there");
-            Self { socket, mac: address.addr().expect("Ethernet has one") }
-        })
-    }
-
-    fn send(&self, frame: &[u8]) {
-        assert_eq!(send(&self.socket, frame, SendFlags::empty()), Ok(frame.len()));
+    fn segment(&self) -> Segment {
+        let (from, to) = if self.by_client { (CLIENT, SERVER) } else { (SERVER, CLIENT) };
+        Segment {
+            from: from.into(),
+            to: to.into(),
+            flags: self.flags,
+            seq: self.seq,
+            ack: self.ack,
+            window: self.window,
+            options: self.options.to_vec(),
+            payload: vec![b'x'; self.payload],
+        }
     }
 }

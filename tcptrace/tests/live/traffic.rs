@@ -2,13 +2,13 @@
 //! what happens first is known and not hoped for.
 
 use crate::{
-    lab::{DEADLINE, Family, Host},
+    lab::{DEADLINE, Family, Host, eventually},
     loss::{Loss, wait_for_loss},
 };
 use rustix::{
-    io::Errno,
+    io::{self as system, Errno, retry_on_intr},
     net::{
-        AddressFamily, SocketFlags, SocketType, bind, connect, listen, socket_with,
+        AddressFamily, SocketFlags, SocketType, bind, listen, socket_with,
         sockopt::{self, Timeout},
     },
 };
@@ -18,7 +18,7 @@ use std::{
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     os::fd::{AsFd, OwnedFd},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// Octets of a request and its answer.
@@ -88,6 +88,27 @@ impl Kind {
         Self::Bulk,
     ];
 
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::ClientCloses => "ClientCloses",
+            Self::ServerCloses => "ServerCloses",
+            Self::ThreeSegmentClose => "ThreeSegmentClose",
+            Self::Silent => "Silent",
+            Self::HalfClose => "HalfClose",
+            Self::SimultaneousClose => "SimultaneousClose",
+            Self::SimultaneousOpen => "SimultaneousOpen",
+            Self::ResetByClient => "ResetByClient",
+            Self::ResetByServer => "ResetByServer",
+            Self::ResetWhenClosing => "ResetWhenClosing",
+            Self::Refused => "Refused",
+            Self::Unanswered => "Unanswered",
+            Self::SynRetry => "SynRetry",
+            Self::SynAckRetry => "SynAckRetry",
+            Self::ThirdSegmentCarriesData => "ThirdSegmentCarriesData",
+            Self::Bulk => "Bulk",
+        }
+    }
+
     /// Needs a firewall that loses segments (`loss::lose_segments`).
     pub(crate) fn needs_loss(self) -> bool {
         Loss::of(self) != Loss::Nothing
@@ -109,17 +130,15 @@ impl fmt::Display for Flow {
 
 /// One connection of this kind, from its first segment to its last but for retransmissions.
 pub(crate) fn drive(kind: Kind, from: &Host, to: &Host, family: Family) -> Flow {
-    let client = from.ns.enter(|| bound(SocketAddr::new(from.ip(family), 0)));
-    let server = SocketAddr::new(to.ip(family), Loss::of(kind).port());
-    let flow = Flow { client: local_address(&client), server };
+    let flow = Loss::of(kind).flow(from, to, family);
+    let client = from.ns.enter(|| bound(flow.client));
     match kind {
         Kind::Refused => {
-            assert_eq!(connect(&client, &server), Err(Errno::CONNREFUSED), "{flow}");
+            assert_eq!(connect(&client, &flow.server), Err(Errno::CONNREFUSED), "{flow}");
             return flow;
         }
         Kind::Unanswered => {
-            sockopt::set_socket_timeout(&client, Timeout::Send, Some(PATIENCE)).expect("a socket");
-            assert_eq!(connect(&client, &server), Err(Errno::INPROGRESS), "{flow}");
+            try_in_vain(&client, flow);
             return flow;
         }
         Kind::ThirdSegmentCarriesData => {
@@ -181,7 +200,7 @@ fn talk(kind: Kind, client: &mut TcpStream, server: &mut TcpStream) {
 }
 
 /// `n` octets from one to the other, all of them read; from a thread, for they may not fit the buffers.
-fn send(from: &mut TcpStream, to: &mut TcpStream, n: usize) {
+pub(crate) fn send(from: &mut TcpStream, to: &mut TcpStream, n: usize) {
     thread::scope(|scope| {
         scope.spawn(|| from.write_all(&vec![b'x'; n]).expect("the peer reads"));
         to.read_exact(&mut vec![0; n]).expect("the peer writes");
@@ -224,7 +243,7 @@ fn close(kind: Kind, client: TcpStream, server: TcpStream) {
 }
 
 /// The close of four segments.
-fn in_turn(first: &TcpStream, second: TcpStream) {
+pub(crate) fn in_turn(first: &TcpStream, second: TcpStream) {
     end(first);
     read_to_end(&second);
     acknowledge_now(&second);
@@ -232,11 +251,11 @@ fn in_turn(first: &TcpStream, second: TcpStream) {
     read_to_end(first);
 }
 
-fn end(stream: &TcpStream) {
+pub(crate) fn end(stream: &TcpStream) {
     stream.shutdown(Shutdown::Write).expect("it is open");
 }
 
-fn read_to_end(mut stream: &TcpStream) {
+pub(crate) fn read_to_end(mut stream: &TcpStream) {
     let mut rest = Vec::new();
     stream.read_to_end(&mut rest).expect("the peer closes");
     assert_eq!(rest.len(), 0, "nothing else was sent");
@@ -244,23 +263,60 @@ fn read_to_end(mut stream: &TcpStream) {
 
 /// The kernel may keep back the acknowledgement of a FIN, to merge it with data or with its own FIN. Asking for
 /// quick ones sends it (`net/ipv4/tcp.c`, `__tcp_sock_set_quickack`).
-fn acknowledge_now(stream: &TcpStream) {
+pub(crate) fn acknowledge_now(stream: &TcpStream) {
     sockopt::set_tcp_quickack(stream, true).expect("a TCP socket");
 }
 
+/// Connects; goes on where it was if the process was stopped meanwhile (signal(7): with a time-out the kernel does not).
+pub(crate) fn connect(socket: impl AsFd, to: &SocketAddr) -> system::Result<()> {
+    retry_on_intr(|| rustix::net::connect(&socket, to))
+}
+
+/// Connects to where nobody answers, for as long as the patience lasts, stopped meanwhile or not.
+fn try_in_vain(client: &OwnedFd, flow: Flow) {
+    let start = Instant::now();
+    loop {
+        let left = PATIENCE.saturating_sub(start.elapsed()).max(Duration::from_millis(1));
+        sockopt::set_socket_timeout(client, Timeout::Send, Some(left)).expect("a socket");
+        match rustix::net::connect(client, &flow.server) {
+            // The second is what the kernel says where it was called before.
+            Err(Errno::INPROGRESS | Errno::ALREADY) => return,
+            Err(Errno::INTR) => {}
+            other => panic!("{flow}: {other:?}"),
+        }
+    }
+}
+
+/// Why nothing can be read.
+pub(crate) fn failure(mut stream: &TcpStream) -> ErrorKind {
+    loop {
+        match stream.read(&mut [0]) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return error.kind(),
+            Ok(n) => panic!("{n} octets of none"),
+        }
+    }
+}
+
 /// Closing without lingering is a RST.
-fn reset(from: TcpStream, mut to: &TcpStream) {
+pub(crate) fn reset(from: TcpStream, to: &TcpStream) {
     sockopt::set_socket_linger(&from, Some(Duration::ZERO)).expect("a socket");
     drop(from);
-    let error = to.read(&mut [0]).expect_err("it was reset");
-    assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+    assert_eq!(failure(to), ErrorKind::ConnectionReset);
 }
 
 /// A socket of the calling thread's namespace, so that its port is known before the first segment.
 pub(crate) fn bound(address: SocketAddr) -> OwnedFd {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None).expect("a TCP socket");
-    bind(&socket, &address).unwrap_or_else(|error| panic!("cannot bind to {address}: {error}"));
+    // Ports come round while an earlier connection on them still waits out its TIME-WAIT.
+    sockopt::set_socket_reuseaddr(&socket, true).expect("a socket");
+    // A child that another thread just starts holds what was closed here until it runs.
+    eventually(&format!("{address} is free"), || match bind(&socket, &address) {
+        Ok(()) => Ok(()),
+        Err(Errno::ADDRINUSE) => Err("it is in use".to_owned()),
+        Err(error) => panic!("cannot bind to {address}: {error}"),
+    });
     for timeout in [Timeout::Send, Timeout::Recv] {
         sockopt::set_socket_timeout(&socket, timeout, Some(DEADLINE)).expect("a socket");
     }
@@ -280,7 +336,7 @@ pub(crate) fn listener(host: &Host, address: SocketAddr, backlog: i32) -> TcpLis
 }
 
 /// Reads and writes that fail rather than hang.
-fn impatient(socket: OwnedFd) -> TcpStream {
+pub(crate) fn impatient(socket: OwnedFd) -> TcpStream {
     let stream = TcpStream::from(socket);
     stream.set_read_timeout(Some(DEADLINE)).expect("a socket");
     stream.set_write_timeout(Some(DEADLINE)).expect("a socket");

@@ -26,23 +26,31 @@ pub(crate) struct Rule {
 
 /// What is left to compare, and whether the kernel had a socket at all.
 pub(crate) struct Sides<'k, 'o> {
+    kind: &'k str,
     kernel: &'k [Step<'k>],
     ours: &'o [Step<'o>],
     socket: bool,
+}
+
+/// SYN-SENT and back, and then once more.
+fn is_vain(kernel: &[Step<'_>]) -> bool {
+    kernel.starts_with(&[step("CLOSED", "SYN_SENT"), step("SYN_SENT", "CLOSED"), step("CLOSED", "SYN_SENT")])
 }
 
 const fn step(from: &'static str, to: &'static str) -> Step<'static> {
     Step { from, to }
 }
 
-/// The place of that rule in the table.
-pub(crate) const REQUEST_SOCKET: usize = 1;
-/// Likewise.
-pub(crate) const TIME_WAIT: usize = 2;
-/// Likewise.
-pub(crate) const CLOSE_CALL: usize = 5;
+/// The place of that rule in the table: it comes before equality, for its first step has an equal one later.
+const TAKEN: usize = 0;
 
-pub(crate) const RULES: [Rule; 6] = [
+pub(crate) const RULES: [Rule; 12] = [
+    Rule {
+        name: "four-tuple taken",
+        reason: "connect() found no room for its socket and sent nothing, and the application tried again \
+                 (net/ipv4/tcp_ipv4.c, tcp_v4_connect, EADDRNOTAVAIL)",
+        covers: |s| is_vain(s.kernel).then_some((2, 0)),
+    },
     Rule {
         name: "presumed listener",
         reason: "LISTEN is the state of another socket, the listening one \
@@ -90,6 +98,50 @@ pub(crate) const RULES: [Rule; 6] = [
                  (net/ipv4/tcp.c, tcp_close_state)",
         covers: |s| s.kernel.first().is_some_and(|kernel| kernel.from == kernel.to).then_some((1, 0)),
     },
+    Rule {
+        name: "TIME-WAIT is over",
+        reason: "a SYN opened the four-tuple anew: the smaller thing that was in TIME-WAIT ends unreported \
+                 (net/ipv4/inet_timewait_sock.c, inet_twsk_deschedule_put)",
+        covers: |s| (s.ours.first() == Some(&step("TIME_WAIT", "CLOSED"))).then_some((0, 1)),
+    },
+    Rule {
+        name: "request without a socket",
+        reason: "the third segment never came, so the request never became a socket \
+                 (net/ipv4/inet_connection_sock.c, reqsk_timer_handler)",
+        covers: |s| {
+            let ours = s.ours == [step("LISTEN", "SYN_RECEIVED"), step("SYN_RECEIVED", "CLOSED")];
+            (!s.socket && ours).then_some((0, 2))
+        },
+    },
+    Rule {
+        name: "third segment not sent",
+        reason: "the client is in ESTABLISHED before its third segment, which a firewall of its own host drops: the \
+                 packets do not prove it",
+        covers: |s| {
+            let kernel = s.kernel == [step("SYN_SENT", "ESTABLISHED"), step("ESTABLISHED", "CLOSED")];
+            let silent = s.kind == "ThirdSegmentNever";
+            (silent && kernel && s.ours == [step("SYN_SENT", "CLOSED")]).then_some((2, 1))
+        },
+    },
+    Rule {
+        name: "death without a segment",
+        reason: "TCP_USER_TIMEOUT ran out: the socket is closed and nobody is told (net/ipv4/tcp_timer.c, \
+                 tcp_write_err); the packets do not prove it",
+        covers: |s| {
+            let kernel = s.kernel == [step("ESTABLISHED", "CLOSED")];
+            (s.kind == "UserTimeout" && kernel && s.ours.is_empty()).then_some((1, 0))
+        },
+    },
+    Rule {
+        name: "RST instead of an acknowledgement",
+        reason: "the FIN had come, so CLOSE-WAIT, and close() with data unread sends a RST before its acknowledgement: a \
+                 RST is the end and not looked at further (RFC 9293 §3.10.7.4, second and fifth step)",
+        covers: |s| {
+            let kernel = s.kernel == [step("ESTABLISHED", "CLOSE_WAIT"), step("CLOSE_WAIT", "CLOSED")];
+            let ours = s.ours == [step("ESTABLISHED", "CLOSED")];
+            (s.kind == "ResetForFin" && kernel && ours).then_some((2, 1))
+        },
+    },
 ];
 
 /// What came of comparing one endpoint, or many.
@@ -101,22 +153,31 @@ pub(crate) struct Verdict {
     /// Times each rule was needed.
     pub(crate) explained: [usize; RULES.len()],
     pub(crate) unexplained: usize,
+    /// The steps of the kernel and of ours that are one and the same event.
+    pub(crate) pairs: Vec<(usize, usize)>,
 }
 
 impl Verdict {
-    pub(crate) fn of(kernel: &[Step<'_>], ours: &[Step<'_>]) -> Self {
+    pub(crate) fn of(kind: &str, kernel: &[Step<'_>], ours: &[Step<'_>]) -> Self {
         let mut verdict = Self { kernel: kernel.len(), ours: ours.len(), ..Self::default() };
-        let mut sides = Sides { kernel, ours, socket: !kernel.is_empty() };
+        let mut sides = Sides { kind, kernel, ours, socket: !kernel.is_empty() };
         while !sides.kernel.is_empty() || !sides.ours.is_empty() {
             let mut covered = RULES.iter().map(|rule| (rule.covers)(&sides)).enumerate();
             let by_rule = covered.find_map(|(nth, covers)| Some((nth, covers?)));
+            let here = (kernel.len() - sides.kernel.len(), ours.len() - sides.ours.len());
+            let taken = matches!(by_rule, Some((TAKEN, _)));
             if let ([kernel, rest_of_kernel @ ..], [ours, rest_of_ours @ ..]) = (sides.kernel, sides.ours)
                 && kernel == ours
+                && !taken
             {
                 verdict.equal += 1;
+                verdict.pairs.push(here);
                 (sides.kernel, sides.ours) = (rest_of_kernel, rest_of_ours);
             } else if let Some((nth, (of_kernel, of_ours))) = by_rule {
                 verdict.explained[nth] += 1;
+                if (of_kernel, of_ours) == (1, 1) {
+                    verdict.pairs.push(here);
+                }
                 (sides.kernel, sides.ours) = (&sides.kernel[of_kernel..], &sides.ours[of_ours..]);
             } else {
                 // Nothing after the first difference can be trusted to belong together.
@@ -149,17 +210,39 @@ pub(crate) fn our_name(kernel: &str) -> &str {
     }
 }
 
+/// The states on the way, with a mark where a step does not begin where the last one ended.
+pub(crate) fn path(steps: &[Step<'_>]) -> String {
+    let mut way: Vec<&str> = Vec::new();
+    let vain = |nth: usize| is_vain(&steps[nth..]) || (nth > 0 && is_vain(&steps[nth - 1..]));
+    let steps = steps.iter().enumerate().filter(|(nth, step)| step.from != step.to && !vain(*nth));
+    for (_, step) in steps {
+        if way.last() != Some(&step.from) {
+            way.extend((!way.is_empty()).then_some("/"));
+            way.push(step.from);
+        }
+        way.push(step.to);
+    }
+    way.join(" ")
+}
+
 #[test]
 fn a_difference_without_a_rule_is_unexplained() {
     let handshake = [step("CLOSED", "SYN_SENT"), step("SYN_SENT", "ESTABLISHED")];
-    assert_eq!(Verdict::of(&handshake, &handshake).equal, 2);
+    assert_eq!(Verdict::of("", &handshake, &handshake).equal, 2);
     let [first, second] = handshake;
+    let death = step("ESTABLISHED", "CLOSED");
     for (kernel, ours) in [
         (&handshake[..], &handshake[..1]),
         (&handshake[..1], &handshake[..]),
         (&handshake[..], &[second, first][..]),
         (&handshake[..], &[][..]),
+        (&[first, second, death][..], &handshake[..]),
+        (&[first, second, death][..], &[first, step("SYN_SENT", "CLOSED")][..]),
+        (
+            &[second, step("ESTABLISHED", "CLOSE_WAIT"), step("CLOSE_WAIT", "CLOSED")][..],
+            &[second, death][..],
+        ),
     ] {
-        assert_ne!(Verdict::of(kernel, ours).unexplained, 0, "{kernel:?} is not {ours:?}");
+        assert_ne!(Verdict::of("", kernel, ours).unexplained, 0, "{kernel:?} is not {ours:?}");
     }
 }

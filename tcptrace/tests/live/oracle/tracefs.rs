@@ -8,6 +8,7 @@ use std::{
     ops::RangeInclusive,
     path::{Path, PathBuf},
     process::{self, Command},
+    sync::atomic::{AtomicU32, Ordering},
 };
 
 /// One change of a socket's state, as the tracepoint says it.
@@ -15,6 +16,8 @@ use std::{
 pub(crate) struct Change {
     pub(crate) local: SocketAddr,
     pub(crate) remote: SocketAddr,
+    /// Nanoseconds of `CLOCK_MONOTONIC`, cut to whole microseconds.
+    pub(crate) at: i64,
     /// As the kernel spells them, without `TCP_`.
     pub(crate) from: String,
     pub(crate) to: String,
@@ -28,14 +31,19 @@ pub(crate) struct Recording {
 }
 
 impl Recording {
-    /// Starts to record the sockets of servers on these ports and of their clients.
-    pub(crate) fn start(ports: &RangeInclusive<u16>) -> Self {
-        let (root, mounted) = tracefs();
-        let recording =
-            Self { instance: root.join(format!("instances/tcptrace-test-{}", process::id())), mounted };
+    /// Starts to record the sockets of servers on these ports and of their clients: so many connections at most.
+    pub(crate) fn start(ports: &RangeInclusive<u16>, connections: usize) -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("tcptrace-test-{}-{}", process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let (root, mounted) = tracefs(&name);
+        let recording = Self { instance: root.join("instances").join(name), mounted };
         fs::create_dir(&recording.instance).expect("root may make an instance of tracefs");
         let event = "events/sock/inet_sock_set_state";
-        recording.write("buffer_size_kb", "4096");
+        // Each CPU's buffer holds all of it: a dozen changes of less than a hundred octets each, and as much again that
+        // other tests do meanwhile.
+        recording.write("buffer_size_kb", &(2048 + 2 * connections).to_string());
+        // The clock of the kernel programs (bpf_ktime_get_ns).
+        recording.write("trace_clock", "mono");
         let range = |port: &str| format!("({port} >= {} && {port} <= {})", ports.start(), ports.end());
         recording.write(
             &format!("{event}/filter"),
@@ -76,14 +84,14 @@ impl Drop for Recording {
 }
 
 /// Where tracefs is, mounted at a place of our own if it is nowhere.
-fn tracefs() -> (PathBuf, Option<PathBuf>) {
+fn tracefs(name: &str) -> (PathBuf, Option<PathBuf>) {
     for place in ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"] {
         let place = Path::new(place);
         if place.join("instances").is_dir() {
             return (place.to_owned(), None);
         }
     }
-    let place = std::env::temp_dir().join(format!("tcptrace-test-tracefs-{}", process::id()));
+    let place = std::env::temp_dir().join(format!("{name}-tracefs"));
     fs::create_dir(&place).expect("a directory can be made");
     let status =
         Command::new("mount").args(["-t", "tracefs", "none"]).arg(&place).status().expect("mount runs");
@@ -91,8 +99,8 @@ fn tracefs() -> (PathBuf, Option<PathBuf>) {
     (place.clone(), Some(place))
 }
 
-/// `... inet_sock_set_state: family=AF_INET protocol=IPPROTO_TCP sport=4001 dport=38836 saddr=127.0.0.1
-/// daddr=127.0.0.1 saddrv6=::ffff:127.0.0.1 daddrv6=::ffff:127.0.0.1 oldstate=TCP_LISTEN newstate=TCP_SYN_RECV`
+/// `<idle>-0 [001] ..s3. 12345.678901: inet_sock_set_state: family=AF_INET protocol=IPPROTO_TCP sport=4001
+/// dport=38836 saddr=127.0.0.1 daddr=127.0.0.1 saddrv6=::ffff:127.0.0.1 daddrv6=::ffff:127.0.0.1 oldstate=TCP_LISTEN newstate=TCP_SYN_RECV`
 fn change(line: &str) -> Change {
     let field = |name: &str| {
         line.split_whitespace()
@@ -109,11 +117,20 @@ fn change(line: &str) -> Change {
     };
     let state = |name: &str| field(name).trim_start_matches("TCP_").to_owned();
     Change {
+        at: stamp(line).unwrap_or_else(|| panic!("a time is in {line}")),
         local: address(saddr, "sport"),
         remote: address(daddr, "dport"),
         from: state("oldstate"),
         to: state("newstate"),
     }
+}
+
+/// The last word before the event's name, in seconds with six decimals.
+fn stamp(line: &str) -> Option<i64> {
+    let (before, _) = line.split_once(": inet_sock_set_state: ")?;
+    let (seconds, micros) = before.split_whitespace().last()?.split_once('.')?;
+    assert_eq!(micros.len(), 6, "microseconds in {line}");
+    Some((seconds.parse::<i64>().ok()? * 1_000_000 + micros.parse::<i64>().ok()?) * 1000)
 }
 
 /// The changes once there are so many that fit.
