@@ -540,7 +540,7 @@ pub enum AnomalyReason {
     FinMoved,
     /// A RST whose numbers do not fit, to be answered by a challenge ACK (RFC 5961 §3.2).
     RstOutOfWindow,
-    /// A SYN on a connection that is open, to be answered by a challenge ACK (RFC 5961 §4.2).
+    /// A SYN on a connection that is open, or answered already, to be answered by a challenge ACK (RFC 5961 §4.2).
     SynInConnection,
     /// Control bits that no stack sends together: SYN+FIN, SYN+RST, none, Xmas.
     ImpossibleFlags,

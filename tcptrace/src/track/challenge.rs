@@ -1,4 +1,4 @@
-//! A SYN on a four-tuple whose connection is open. Somebody may have forgotten that connection and open a new one, or
+//! A SYN on a four-tuple whose connection is open, or was answered by a SYN-ACK. Somebody may have forgotten that connection and open a new one, or
 //! somebody may only guess at numbers. The receiver cannot tell either, and asks by a challenge ACK (RFC 5961 §4); so
 //! the new connection is kept beside the old one until a segment shows which of the two is alive.
 
@@ -10,20 +10,22 @@ use super::{
     table::List,
 };
 use crate::{
-    event::{AnomalyReason, Event, Outcome, Role},
+    event::{AnomalyReason, Event, Outcome, Role, State},
     segment::{IcmpError, Segment, Timestamp},
 };
 
 impl Tracker {
-    /// `seg` is a SYN that the open connection in `slot` does not know. If only one side of that was ever heard, nothing
-    /// more can be expected to decide, and it counts.
+    /// `seg` is a SYN that the connection in `slot` does not know. If only one side of that was ever heard, nothing more
+    /// can be expected to decide, and it counts.
     pub(super) fn is_challenge(&self, slot: u32, src_is_low: bool, seg: &Segment) -> bool {
         let conn = &self.table[slot];
         let role = conn.role_of(src_is_low);
+        let open = conn.is_open() && conn.sides.iter().all(|side| side.acked.is_some());
+        // A server in SYN-RECEIVED answers it by an acknowledgement, too (net/ipv4/tcp_minisocks.c, tcp_check_req).
+        let answered = role == Role::Client && conn.side(Role::Server).state == State::SynReceived;
         seg.flags.syn()
             && !seg.flags.ack()
-            && conn.is_open()
-            && conn.sides.iter().all(|side| side.acked.is_some())
+            && (open || (answered && !conn.flags.partial))
             && conn.side(role).isn != Some(seg.seq)
             && !conn.is_answered_by_now(role, seg)
     }
@@ -86,7 +88,8 @@ impl Tracker {
             return false;
         }
         let older = self.table.remove(slot);
-        self.report(&older, seg.ts, Outcome::Reused, sink);
+        let outcome = if older.is_open() { Outcome::Reused } else { Outcome::Aborted };
+        self.report(&older, seg.ts, outcome, sink);
         let newer = self.challengers.remove(newer);
         let slot = self.table.insert(newer, List::Handshake);
         self.continues(slot, src_is_low, seg, sink);
@@ -106,6 +109,14 @@ impl Tracker {
             newer.extra_mut().challenged = true;
         }
         self.table.insert(newer, List::Handshake);
+    }
+
+    /// The older connection was given up: the newer one, if there is one, takes its place.
+    pub(super) fn inherit(&mut self, key: &Key) {
+        if let Some(newer) = self.challengers.find(key) {
+            let newer = self.challengers.remove(newer);
+            self.table.insert(newer, List::Handshake);
+        }
     }
 
     /// An ICMP error that quotes the newer connection's SYN; false if there is no such.

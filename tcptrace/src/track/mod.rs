@@ -318,6 +318,7 @@ impl Tracker {
                 Due::GiveUp(slot) => {
                     let mut conn = self.table.remove(slot);
                     self.time_out(&mut conn, deadline, sink);
+                    self.inherit(&conn.key);
                 }
                 Due::GiveUpChallenger(slot) => self.give_up_challenger(slot, deadline, sink),
                 Due::Forget(slot) => self.forget(slot, deadline, sink),

@@ -338,7 +338,7 @@ const fn reason(reason: AnomalyReason) -> &'static str {
         AnomalyReason::AckBeyondSent => "acknowledges what was never sent",
         AnomalyReason::FinMoved => "FIN at another place than before",
         AnomalyReason::RstOutOfWindow => "RST outside the window",
-        AnomalyReason::SynInConnection => "SYN on an open connection",
+        AnomalyReason::SynInConnection => "SYN on a connection that is there already",
         AnomalyReason::ImpossibleFlags => "impossible flags",
     }
 }

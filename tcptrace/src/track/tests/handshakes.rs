@@ -28,6 +28,35 @@ fn a_blind_syn_does_not_end_a_connection() {
 }
 
 #[test]
+fn a_blind_syn_does_not_end_a_handshake() {
+    let r = run("
+        0    C S  1000
+        10   S S. 5000 1001
+        10.5 C S  9000
+        11   C .  1001 5001
+        20   C R. 1001 5001")
+    .tick("80000");
+    assert_eq!(outcomes(&r), [(1, Outcome::Reset), (2, Outcome::Unanswered)]);
+    // The client means it: the server is asked anew once it has forgotten the first.
+    let r = run("
+        0    C S  1000
+        10   S S. 5000 1001
+        20   C S  9000
+        21   C R  1001
+        1020 C S  9000
+        1021 S S. 7000 9001
+        1022 C .  9001 7001")
+    .finish("2000");
+    assert_eq!(outcomes(&r), [(1, Outcome::Aborted), (2, Outcome::Open)]);
+    // Or it is answered at once.
+    let r = run("0 C S 1000\n10 S S. 5000 1001\n20 C S 9000\n21 S S. 7000 9001").finish("2000");
+    assert_eq!(outcomes(&r), [(1, Outcome::Aborted), (2, Outcome::SynackUnanswered)]);
+    // Nobody goes on with either: each is given up in its time, and what comes then is of the second.
+    let r = run("0 C S 1000\n10 S S. 5000 1001\n20000 C S 9000").tick("75010").feed("75020 S R. 0 9001");
+    assert_eq!(outcomes(&r), [(1, Outcome::SynackUnanswered), (2, Outcome::Refused)]);
+}
+
+#[test]
 fn a_forgotten_connection_is_reset_and_the_syn_tried_again() {
     let r = opened(
         "40   C S  9000
