@@ -268,3 +268,22 @@ fn a_fin_that_moves_is_an_anomaly() {
         peer.say(ACK, 0);
     });
 }
+
+#[test]
+fn a_blind_syn_in_the_handshake_is_ignored() {
+    let expected =
+        Expected { outcomes: &["closed", "unanswered"], anomalies: &["syn_in_connection"], ..SERVER };
+    check(&expected, |stage, peer| {
+        let listener = listen(stage, peer);
+        peer.say(SYN, 0);
+        peer.take("the SYN-ACK", SYN | ACK);
+        let mut syn = peer.segment(SYN, 0);
+        syn.seq = peer.next.wrapping_add(0x1234_5678);
+        peer.send(&syn);
+        peer.wait_until_acknowledged();
+        peer.say(ACK, 0);
+        let mut server = accept(&listener);
+        talk(peer, &mut server);
+        peer.close(server);
+    });
+}
