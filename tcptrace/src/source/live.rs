@@ -32,7 +32,7 @@ use std::{
     io, mem, thread,
     time::{Duration, Instant},
 };
-use tcptrace_common::abi::Counters;
+use tcptrace_common::{abi::Counters, filter::Program};
 use thiserror::Error;
 use tokio::io::unix::AsyncFd;
 
@@ -66,6 +66,8 @@ pub struct LiveConfig {
     pub ingress: IngressHook,
     /// How TC programs are attached.
     pub attach: AttachMode,
+    /// Which segments the programs make records of.
+    pub filter: Box<Program>,
     /// Sizes, and whether the programs log.
     pub load: LoadOptions,
 }
@@ -155,6 +157,7 @@ impl LiveSource {
         let watch = Watch::open()?;
         let chosen = choose(&config.interfaces, &watch.interfaces())?;
         let mut programs = Programs::load(&config.load)?;
+        programs.set_filter(&config.filter)?;
         let ring = programs.take_ring()?;
         let gauge = RingGauge::new(&ring).map_err(|e| LiveError::io("map the ring's positions")(e.into()))?;
         let ring = readable(ring).map_err(LiveError::io("wait for the ring"))?;
