@@ -18,7 +18,7 @@ const SESSION: usize = 6 + 2;
 const SNAP: usize = 8;
 
 /// The furthest that IP begins: Ethernet, LLC, twice two tags, and what is longest of the rest.
-const FURTHEST: usize = 14 + SNAP + 4 * TAG + MAX_LABELS * LABEL;
+pub(super) const FURTHEST: usize = 14 + SNAP + 4 * TAG + MAX_LABELS * LABEL;
 
 /// Ethernet types as they lie on the wire: MPLS (RFC 5332 §3 gives the second its present use), PPPoE (RFC 2516 §4).
 const LABELS: [u16; 2] = [0x8847_u16.to_be(), 0x8848_u16.to_be()];
@@ -68,11 +68,7 @@ impl Place {
 pub(super) fn locate(packet: &impl Load, ethertype: u16, at: usize, vlans: Vlans) -> Located {
     let place =
         if is_length(ethertype) { llc(packet, at, vlans) } else { further(packet, ethertype, at, vlans) };
-    let (at, vlans) = (packet.forget(place.at), place.vlans);
-    if at > FURTHEST {
-        // Cannot be, but what was forgotten has to be bounded anew.
-        return Located::Unparsable(Unparsable::LabelDepth);
-    }
+    let Place { at, vlans, .. } = place;
     match place.what {
         What::V4 => Located::V4 { at, vlans },
         What::V6 => Located::V6 { at, vlans },

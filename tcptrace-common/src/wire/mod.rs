@@ -251,7 +251,7 @@ impl<A: Addresses> Packet<A> {
 /// Parses a packet. `offloaded` is the tag control information of a VLAN tag that was taken off the packet and
 /// is kept beside it (`skb->vlan_tci`).
 #[inline(always)]
-pub fn parse(packet: &impl Load, link: Link, offloaded: Option<u16>) -> Parsed {
+pub fn parse<L: Load>(packet: &L, link: Link, offloaded: Option<u16>) -> Parsed {
     let vlans = match offloaded {
         Some(tci) => Vlans::NONE.with(tci),
         None => Vlans::NONE,
@@ -262,12 +262,21 @@ pub fn parse(packet: &impl Load, link: Link, offloaded: Option<u16>) -> Parsed {
         Link::Behind(ethertype) => link::behind(packet, ethertype.to_be(), 0, vlans),
     };
     match located {
-        link::Located::V4 { at, vlans } => ip::v4(packet, at, vlans),
-        link::Located::V6 { at, vlans } => ip::v6(packet, at, vlans),
+        link::Located::V4 { at, vlans } => ip::v4(packet, settled(packet, at), vlans),
+        link::Located::V6 { at, vlans } => ip::v6(packet, settled(packet, at), vlans),
         link::Located::Other => Parsed::Other,
         link::Located::Rare => Parsed::Rare,
         link::Located::Unparsable(reason) => Parsed::Unparsable(reason),
     }
+}
+
+/// Where IP begins, with the way there forgotten where there are many: it would be followed from each anew. The mask
+/// changes nothing but what the verifier knows.
+#[inline(always)]
+fn settled<L: Load>(packet: &L, at: usize) -> usize {
+    const MASK: usize = 0x7f;
+    const { assert!(encapsulation::FURTHEST <= MASK) };
+    if L::RARE { packet.forget(at) & MASK } else { at }
 }
 
 #[cfg(test)]

@@ -475,8 +475,7 @@ fn a_full_ring_is_counted_and_leaves_a_gap() {
 }
 
 /// `BPF_PROG_TEST_RUN` makes no packet with pages for TC (seen on 6.18: more than a page less head and tail room is
-/// EINVAL, and so is `data_end` in the context). The code that reads such packets is the one that walks extension headers,
-/// tested above; that the way to it is taken when the linear part ends early is not.
+/// EINVAL, and so is `data_end` in the context). Such packets are in `live_paged.rs`.
 #[test]
 fn a_packet_that_nearly_fills_a_page() {
     for program in ETHERNET {
