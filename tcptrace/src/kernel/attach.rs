@@ -8,6 +8,7 @@ use super::{
     clsact::{self, Present},
     interface::{Interface, LinkType},
     load::{Entry, LoadError, Programs, errno, with_sources},
+    netns::{Netns, NetnsError},
 };
 use aya::programs::{
     LinkOrder, ProgramError, TcAttachType, XdpMode,
@@ -15,7 +16,7 @@ use aya::programs::{
     xdp::{XdpError, XdpLink},
 };
 use rustix::io::Errno;
-use std::{collections::BTreeMap, fmt, io, sync::Arc};
+use std::{collections::BTreeMap, fmt, io, mem, sync::Arc};
 use thiserror::Error;
 
 /// Which hook sees what comes in.
@@ -46,6 +47,9 @@ pub enum AttachError {
     /// Loading the programs failed.
     #[error(transparent)]
     Load(#[from] LoadError),
+    /// The namespace could not be entered any more.
+    #[error(transparent)]
+    Netns(#[from] NetnsError),
     /// Somebody's XDP program is there.
     #[error(
         "an XDP program is already on {interface} (bpftool net show dev {interface}): use --ingress tc, \
@@ -159,8 +163,9 @@ struct Attachment {
     _clsact: Option<OwnClsact>,
 }
 
-/// The interfaces that the programs are on.
+/// The interfaces that the programs are on, all of one network namespace.
 pub struct Attached {
+    netns: Netns,
     ingress: IngressHook,
     mode: AttachMode,
     on: BTreeMap<u32, Attachment>,
@@ -169,8 +174,8 @@ pub struct Attached {
 impl Attached {
     /// On nothing yet.
     #[must_use]
-    pub const fn new(ingress: IngressHook, mode: AttachMode) -> Self {
-        Self { ingress, mode, on: BTreeMap::new() }
+    pub const fn new(netns: Netns, ingress: IngressHook, mode: AttachMode) -> Self {
+        Self { netns, ingress, mode, on: BTreeMap::new() }
     }
 
     /// Where the programs are, for a person: `eth0 (TC), eth1 (XDP and TC)`.
@@ -200,12 +205,25 @@ impl Attached {
 
     /// Takes the programs off; the name of the interface if they were on it.
     pub fn detach(&mut self, index: u32) -> Option<Arc<str>> {
-        self.on.remove(&index).map(|attachment| attachment.name)
+        let attachment = self.on.remove(&index)?;
+        let name = Arc::clone(&attachment.name);
+        self.let_go(attachment);
+        Some(name)
     }
 
     /// Takes them off everywhere.
     pub fn detach_all(&mut self) {
-        self.on.clear();
+        let on = mem::take(&mut self.on);
+        self.let_go(on);
+    }
+
+    /// Drops what takes programs off, inside the namespace: elsewhere the removal of a clsact filter would go to
+    /// an interface of the same index there. If there is no way in any more, links end with the process.
+    fn let_go<T>(&self, attachments: T) {
+        let mut attachments = Some(attachments);
+        if self.netns.within(|| drop(attachments.take())).is_err() {
+            mem::forget(attachments);
+        }
     }
 
     /// Puts the programs on an interface, both ways (loopback: one way). Twice is once.
@@ -218,6 +236,17 @@ impl Attached {
         if self.contains(interface.index) {
             return Ok(());
         }
+        let attachment = self.netns.within(|| self.attach_here(programs, interface, notices))??;
+        self.on.insert(interface.index, attachment);
+        Ok(())
+    }
+
+    fn attach_here(
+        &self,
+        programs: &mut Programs,
+        interface: &Interface,
+        notices: &mut Vec<Notice>,
+    ) -> Result<Attachment, AttachError> {
         let (ingress, egress) = match interface.link {
             LinkType::Ethernet => (Entry::Ingress, Entry::Egress),
             LinkType::Layer3 => (Entry::IngressL3, Entry::EgressL3),
@@ -241,8 +270,7 @@ impl Attached {
         }
         let (tc, own_clsact) = self.attach_tc(programs, interface, &hooks)?;
         let name = Arc::clone(&interface.name);
-        self.on.insert(interface.index, Attachment { name, _tc: tc, xdp, _clsact: own_clsact });
-        Ok(())
+        Ok(Attachment { name, _tc: tc, xdp, _clsact: own_clsact })
     }
 
     fn attach_tc(
@@ -267,6 +295,12 @@ impl Attached {
         let own = prepare_clsact(interface)?;
         let links = attach_all(programs, false).map_err(|f| f.explain("a clsact filter", interface))?;
         Ok((links, own))
+    }
+}
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        self.detach_all();
     }
 }
 

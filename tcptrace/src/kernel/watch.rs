@@ -1,8 +1,9 @@
-//! The host's interfaces and addresses, kept current by the kernel's notifications.
+//! The interfaces and addresses of a network namespace, kept current by the kernel's notifications.
 
 use super::{
     interface::{self, Interface, InterfaceError, dump},
     netlink::{self, Message, Socket, u32_at},
+    netns::Netns,
     readiness::readable,
 };
 use std::{
@@ -84,6 +85,7 @@ pub enum Change {
 /// The interfaces and addresses as of the last notification read.
 pub struct Watch {
     socket: AsyncFd<Socket>,
+    netns: Netns,
     interfaces: BTreeMap<u32, Interface>,
     addresses: OwnAddresses,
     names: InterfaceNames,
@@ -91,11 +93,12 @@ pub struct Watch {
 
 impl Watch {
     /// Subscribes first and lists then, so that nothing falls between the two.
-    pub fn open() -> Result<Self, InterfaceError> {
+    pub fn open(netns: &Netns) -> Result<Self, InterfaceError> {
         let failed = |source| InterfaceError::Netlink { what: "interface changes", source };
-        let socket = Socket::subscribe().and_then(readable).map_err(failed)?;
+        let socket = netns.within(|| Socket::subscribe().and_then(readable))?.map_err(failed)?;
         let mut watch = Self {
             socket,
+            netns: netns.clone(),
             interfaces: BTreeMap::new(),
             addresses: OwnAddresses::default(),
             names: InterfaceNames::default(),
@@ -154,15 +157,18 @@ impl Watch {
     }
 
     fn resync(&mut self) -> Result<Vec<Change>, InterfaceError> {
-        let listed = interface::list()?;
+        let (listed, addresses) = self.netns.within(|| {
+            let listed = interface::list()?;
+            Ok::<_, InterfaceError>((listed, dump("addresses", netlink::RTM_GETADDR, &[0; ADDRESS_FIXED])?))
+        })??;
         let gone: Vec<u32> =
             self.interfaces.keys().copied().filter(|i| !listed.iter().any(|l| l.index == *i)).collect();
         let mut changes: Vec<_> =
             gone.iter().filter_map(|index| self.interfaces.remove(index)).map(Change::Gone).collect();
         changes.extend(listed.into_iter().filter_map(|i| self.update(i)));
         self.addresses = OwnAddresses::default();
-        for message in dump("addresses", netlink::RTM_GETADDR, &[0; ADDRESS_FIXED])? {
-            self.addresses.apply(&message);
+        for message in &addresses {
+            self.addresses.apply(message);
         }
         Ok(changes)
     }

@@ -43,7 +43,9 @@ async fn run(config: &Config, interfaces: &Interfaces) -> Result<(), RunError> {
     })?;
     let mut live = Live { run, source, named: HashMap::new(), start: monotonic_now(), cpu_start: cpu_time() };
     live.tell(&notices);
-    live.run.say(format_args!("tracing {}; Ctrl-C ends", live.source.describe()));
+    let place =
+        config.netns.as_ref().map(|netns| format!(" in network namespace {netns}")).unwrap_or_default();
+    live.run.say(format_args!("tracing {}{place}; Ctrl-C ends", live.source.describe()));
     let watched = live.watch(signals, &ended).await;
     let result = watched.and_then(|()| live.report_rest());
     // The programs come off before the output is waited for.
@@ -58,6 +60,7 @@ fn live_config(config: &Config, interfaces: &Interfaces) -> LiveConfig {
             Interfaces::Any => Selection::Any,
             Interfaces::Named(names) => Selection::Named(names.clone()),
         },
+        netns: config.netns.clone(),
         ingress: match config.ingress {
             IngressHook::Tc => KernelHook::Tc,
             IngressHook::Xdp => KernelHook::Xdp,

@@ -7,7 +7,7 @@ mod live;
 use crate::{
     cli::{Config, Format, Input as Source},
     event::{Event, Kind, Stats},
-    kernel::interface,
+    kernel::{interface, netns::Netns},
     segment::{Input, Timestamp},
     sink::{
         Sink,
@@ -85,10 +85,12 @@ pub fn trace(config: &Config) -> Result<(), RunError> {
     }
 }
 
-/// The interfaces as `-D` lists them, a line each.
-pub fn interfaces() -> Result<String, RunError> {
+/// The interfaces of a network namespace, or of this one, as `-D` lists them, a line each.
+pub fn interfaces(netns: Option<&str>) -> Result<String, RunError> {
     let mut out = String::new();
-    for it in interface::list().map_err(LiveError::from)? {
+    let listed =
+        Netns::open(netns).and_then(|netns| netns.within(interface::list)).map_err(LiveError::from)?;
+    for it in listed.map_err(LiveError::from)? {
         let state = if it.up { "up" } else { "down" };
         let note = if it.traceable() { "" } else { ", cannot be traced" };
         // A String takes everything.

@@ -9,6 +9,7 @@ mod lab;
 mod lifecycles;
 mod load;
 mod loss;
+mod namespaces;
 #[path = "../common/netns.rs"]
 mod netns;
 mod oracle;
