@@ -116,6 +116,13 @@ pub enum Notice {
         /// Which.
         interface: Arc<str>,
     },
+    /// A traced interface has another name now.
+    Renamed {
+        /// What it was called.
+        interface: Arc<str>,
+        /// What it is called.
+        name: Arc<str>,
+    },
     /// With `-i any`: one could not be attached to and is left out.
     LeftOut {
         /// Which.
@@ -139,6 +146,7 @@ impl fmt::Display for Notice {
                 write!(f, "XDP is not used on {interface} ({why}): using TC there")
             }
             Self::Vanished { interface } => write!(f, "interface {interface} is gone: its trace ends here"),
+            Self::Renamed { interface, name } => write!(f, "interface {interface} is called {name} now"),
             Self::LeftOut { interface, reason } => write!(f, "interface {interface} is not traced: {reason}"),
             Self::NoKernelLog => f.write_str("the kernel programs were built without a log"),
         }
@@ -224,6 +232,13 @@ impl Attached {
         if self.netns.within(|| drop(attachments.take())).is_err() {
             mem::forget(attachments);
         }
+    }
+
+    /// Takes note of the name of an interface; the one that it had, if the programs are on it and it is another.
+    pub fn rename(&mut self, interface: &Interface) -> Option<Arc<str>> {
+        let attachment = self.on.get_mut(&interface.index)?;
+        let before = mem::replace(&mut attachment.name, Arc::clone(&interface.name));
+        (before != interface.name).then_some(before)
     }
 
     /// Puts the programs on an interface, both ways (loopback: one way). Twice is once.

@@ -30,7 +30,9 @@ use aya::maps::{MapData, RingBuf};
 use aya_log::EbpfLogger;
 use std::{
     collections::BTreeSet,
-    io, mem, thread,
+    io, mem,
+    sync::Arc,
+    thread,
     time::{Duration, Instant},
 };
 use tcptrace_common::abi::Counters;
@@ -469,6 +471,12 @@ impl LiveSource {
 
     fn follow_interfaces(&mut self) -> Result<(), LiveError> {
         for change in self.watch.changes()? {
+            if let Change::Interface(interface) = &change
+                && let Some(before) = self.attached.rename(interface)
+            {
+                let name = Arc::clone(&interface.name);
+                self.notices.push(Notice::Renamed { interface: before, name });
+            }
             match change {
                 Change::Interface(interface) if self.any && interface.traceable() => {
                     let left_out = Some(&mut self.left_out);

@@ -5,6 +5,7 @@ mod capture;
 mod frames;
 mod handmade;
 mod icmp;
+mod interfaces;
 mod lab;
 mod lifecycles;
 mod load;
