@@ -6,6 +6,7 @@ mod frames;
 mod handmade;
 mod icmp;
 mod interfaces;
+mod kinds;
 mod lab;
 mod lifecycles;
 mod load;
