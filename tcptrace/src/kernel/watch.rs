@@ -22,18 +22,32 @@ const IFA_LOCAL: u16 = 2;
 /// Interface index to name, shared between the source and whoever prints. A name stays after its interface
 /// is gone, for the records that come after it.
 #[derive(Clone, Debug, Default)]
-pub struct InterfaceNames(Arc<RwLock<HashMap<u32, Arc<str>>>>);
+pub struct InterfaceNames(Arc<RwLock<Names>>);
+
+#[derive(Debug, Default)]
+struct Names {
+    by_index: HashMap<u32, Arc<str>>,
+    changes: u64,
+}
 
 impl InterfaceNames {
     /// The name of the interface of this index, if there ever was one.
     #[must_use]
     pub fn get(&self, index: u32) -> Option<Arc<str>> {
         // A reader that panicked has not changed the map.
-        self.0.read().unwrap_or_else(PoisonError::into_inner).get(&index).cloned()
+        self.0.read().unwrap_or_else(PoisonError::into_inner).by_index.get(&index).cloned()
+    }
+
+    /// How often an interface has got another name. While it stays the same, so do all names.
+    #[must_use]
+    pub fn changes(&self) -> u64 {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).changes
     }
 
     fn set(&self, index: u32, name: &Arc<str>) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(index, Arc::clone(name));
+        let mut names = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let before = names.by_index.insert(index, Arc::clone(name));
+        names.changes += u64::from(before.is_some_and(|before| before != *name));
     }
 }
 
