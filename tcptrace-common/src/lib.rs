@@ -8,6 +8,7 @@
 )]
 
 pub mod abi;
+pub mod filter;
 pub mod flow;
 pub mod lifecycle;
 pub mod record;

@@ -15,6 +15,7 @@
 
 use crate::{
     abi::{BUCKET_WORDS, Bucket, Kind, Record},
+    filter::Program,
     flow::{Addresses, FlowHash, Seeds, hashes},
     record::{Sighting, fill},
     seq::SeqNum,
@@ -86,10 +87,11 @@ pub const fn announces(flags: TcpFlags) -> bool {
 }
 
 /// Tests one segment, seen at `seen`, and keeps the table: its record, and whether another flow's word had to give
-/// way; `None` for a segment within a connection's life.
+/// way; `None` for a segment within a connection's life, and for one that `filter` does not take.
 pub fn inspect<A, T>(
     packet: &Packet<A>,
     seen: Sighting,
+    filter: &Program,
     table: &mut T,
     seeds: &impl Seeds,
 ) -> Option<(Record, bool)>
@@ -103,6 +105,9 @@ where
     }
     let mut record = Record::EMPTY;
     fill(&mut record, packet, seen);
+    if announces && !filter.admits(&record) {
+        return None;
+    }
     let overwritten = announces && announce(&record, hashes(&record, seeds), table);
     Some((record, overwritten))
 }

@@ -7,6 +7,7 @@ use aya_ebpf::{
 };
 use tcptrace_common::{
     abi::{Bucket, Counters, IcmpRecord, SEED_WORDS},
+    filter::{Numbers, Program},
     flow::{FlowHash, Seeds},
     lifecycle::{Slots, Table},
     wire::{Icmp, Vlans},
@@ -26,6 +27,16 @@ static PENDING: Array<Bucket> = Array::with_max_entries(1 << 16, BPF_F_MMAPABLE)
 #[map]
 static COUNTERS: PerCpuArray<Counters> = PerCpuArray::with_max_entries(1, 0);
 
+/// The filter; user space writes it, at any time.
+#[map]
+static FILTER: Array<Program> = Array::with_max_entries(1, 0);
+
+/// The filter that is in force.
+#[inline(always)]
+pub(crate) fn filter() -> Option<&'static Program> {
+    FILTER.get(0)
+}
+
 /// One workplace per CPU.
 #[map]
 static WORK: PerCpuArray<Work> = PerCpuArray::with_max_entries(1, 0);
@@ -40,6 +51,8 @@ pub(crate) struct Work {
     pub(crate) icmp: Message,
     pub(crate) own: FlowHash,
     pub(crate) peer: FlowHash,
+    /// What the filter tests.
+    pub(crate) numbers: Numbers,
 }
 
 /// [`Icmp`] in integers alone, without the sender.

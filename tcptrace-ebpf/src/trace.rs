@@ -2,11 +2,12 @@
 
 use crate::{
     hook::{Hook, Reach as _},
-    maps::{EVENTS, LoadedSeeds, PendingTable, Work, counters, kernel_log, work},
+    maps::{EVENTS, LoadedSeeds, PendingTable, Work, counters, filter as current_filter, kernel_log, work},
 };
 use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_ktime_get_ns};
 use tcptrace_common::{
     abi::{Counters, Kind, MAX_OPTIONS, Record, SynRecord},
+    filter::{self, Numbers, Program},
     flow::{Addresses, hashes},
     lifecycle,
     record::{fill, fill_icmp},
@@ -87,7 +88,7 @@ fn the_long_way<H: Hook>(hook: H, counters: &mut Counters) {
     };
     let found = describe(hook, work);
     if found == ICMP {
-        if describe_quote(hook, work) {
+        if describe_quote(hook, work) && is_wanted(work) {
             emit(hook, work, counters, Kind::Icmp);
         }
         return;
@@ -182,12 +183,48 @@ fn describe_quote<H: Hook>(hook: H, work: &mut Work) -> bool {
 fn publish<H: Hook>(hook: H, work: &mut Work, counters: &mut Counters) {
     let flags = TcpFlags(work.entry.record.flags);
     if lifecycle::announces(flags) {
+        // An acknowledgement that is waited for was announced by a segment that passed.
+        if !is_wanted(work) {
+            return;
+        }
         hash(work);
         if announce(work) {
             counters.pending_overwrites += 1;
         }
     }
     emit(hook, work, counters, lifecycle::kind_of(flags));
+}
+
+/// The filter takes what the record is of; see [`tcptrace_common::filter::Program::admits`].
+#[inline(never)]
+fn is_wanted(work: &mut Work) -> bool {
+    let Some(program) = current_filter() else {
+        return true;
+    };
+    if program.len == 0 {
+        return true;
+    }
+    filter::numbers(&work.entry.record, false, &mut work.numbers);
+    if takes(program, &work.numbers) {
+        return true;
+    }
+    if program.either_way == 0 {
+        return false;
+    }
+    filter::numbers(&work.entry.record, true, &mut work.numbers);
+    takes(program, &work.numbers)
+}
+
+#[inline(never)]
+fn takes(program: &Program, numbers: &Numbers) -> bool {
+    let mut stack = 0;
+    for (nth, step) in (0..).zip(&program.steps) {
+        if nth >= program.len {
+            break;
+        }
+        stack = step.run(stack, numbers);
+    }
+    stack & 1 == 1
 }
 
 /// Numbers a record, puts it into the ring and counts it.

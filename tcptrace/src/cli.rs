@@ -29,6 +29,8 @@ pub struct Config {
     pub input: Input,
     /// The network namespace that the interfaces are in: a name, a path or the number of a process.
     pub netns: Option<String>,
+    /// Which connections.
+    pub filter: FilterText,
     /// Write the lifecycle segments to this pcapng file; `-` is the standard output, which then has no events.
     pub write: Option<PathBuf>,
     /// The hook for packets that come in.
@@ -45,6 +47,15 @@ pub struct Config {
     pub ring_bytes: u32,
     /// Log what the kernel programs log.
     pub kernel_log: bool,
+}
+
+/// Where the filter expression is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FilterText {
+    /// On the command line; empty for all connections.
+    Given(String),
+    /// In this file.
+    File(PathBuf),
 }
 
 /// Where the packets come from.

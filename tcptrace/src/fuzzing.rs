@@ -39,7 +39,8 @@ fn segments(read: impl Read + Send + 'static) -> Vec<Input> {
     let Ok(reader) = Reader::from_read("fuzzing", read) else {
         return inputs;
     };
-    let mut source = PcapSource::new(reader, &Options { buckets: 4, seeds: [3; SEED_WORDS] });
+    let mut source =
+        PcapSource::new(reader, &Options { buckets: 4, seeds: [3; SEED_WORDS], ..Options::default() });
     // Compressed nothing can be long: enough is enough.
     while matches!(source.next_batch(&mut inputs), Ok(true)) && source.position().packets < 100_000 {}
     inputs

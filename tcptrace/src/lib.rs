@@ -3,6 +3,7 @@
 pub mod cli;
 pub mod decode;
 pub mod event;
+pub mod filter;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod kernel;

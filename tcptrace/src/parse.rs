@@ -4,6 +4,7 @@
 use crate::decode::{self, Rest};
 use tcptrace_common::{
     abi::{Bucket, Counters, Kind, MAX_OPTIONS, Record, SEED_WORDS},
+    filter::Program,
     flow::Addresses,
     lifecycle::{self, Table},
     record::{Sighting, fill_icmp},
@@ -18,6 +19,7 @@ use tcptrace_common::{
 pub(crate) struct Test<'a, T: ?Sized> {
     pub(crate) table: &'a mut T,
     pub(crate) seeds: &'a [u64; SEED_WORDS],
+    pub(crate) filter: &'a Program,
     pub(crate) counters: &'a mut Counters,
 }
 
@@ -64,7 +66,7 @@ impl<T: Table + ?Sized> Test<'_, T> {
         seen: Sighting,
     ) -> Option<Found> {
         self.counters.tcp_packets += 1;
-        let (mut record, overwritten) = lifecycle::inspect(tcp, seen, self.table, self.seeds)?;
+        let (mut record, overwritten) = lifecycle::inspect(tcp, seen, self.filter, self.table, self.seeds)?;
         self.counters.pending_overwrites += u64::from(overwritten);
         let kind = lifecycle::kind_of(tcp.flags);
         let mut raw = [0; MAX_OPTIONS];
@@ -99,6 +101,9 @@ impl<T: Table + ?Sized> Test<'_, T> {
                 return None;
             }
         }
+        if !self.filter.admits(&record) {
+            return None;
+        }
         let mut from = [0; 16];
         icmp.write_from(&mut from);
         self.record(record, Rest::From(from), Kind::Icmp, ts, end)
@@ -125,6 +130,7 @@ impl<T: Table + ?Sized> Test<'_, T> {
 pub struct Parser {
     table: Box<[Bucket]>,
     seeds: [u64; SEED_WORDS],
+    filter: Program,
     counters: Counters,
 }
 
@@ -133,7 +139,12 @@ impl Parser {
     #[must_use]
     pub fn new(buckets: usize, seeds: [u64; SEED_WORDS]) -> Self {
         let table = vec![Bucket::default(); buckets.next_power_of_two()].into_boxed_slice();
-        Self { table, seeds, counters: Counters::default() }
+        Self { table, seeds, filter: Program::ALL, counters: Counters::default() }
+    }
+
+    /// From now on only what `filter` admits has records.
+    pub fn set_filter(&mut self, filter: &Program) {
+        self.filter = *filter;
     }
 
     /// What was counted so far.
@@ -166,8 +177,8 @@ impl Parser {
     ) -> Option<decode::Record> {
         self.counters.packets += 1;
         let parsed = wire::parse(&bytes, link, offloaded);
-        let Self { table, seeds, counters } = self;
-        let mut test = Test { table: &mut **table, seeds, counters };
+        let Self { table, seeds, filter, counters } = self;
+        let mut test = Test { table: &mut **table, seeds, filter, counters };
         test.packet(&parsed, bytes.captured, ts, || seen).map(|found| found.record)
     }
 }

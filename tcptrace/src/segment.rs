@@ -44,6 +44,18 @@ pub enum Direction {
     Unknown,
 }
 
+impl Direction {
+    /// Of a segment the other way.
+    #[must_use]
+    pub const fn reversed(self) -> Self {
+        match self {
+            Self::Ingress => Self::Egress,
+            Self::Egress => Self::Ingress,
+            Self::Unknown => Self::Unknown,
+        }
+    }
+}
+
 /// Whose stack sent a segment, as far as the capture point can tell.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Sender {

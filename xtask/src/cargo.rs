@@ -53,6 +53,16 @@ impl BuildEnv {
         command
     }
 
+    /// Likewise of rustup's nightly, by rustup itself: the cargo that runs us need not know what `+nightly` is.
+    pub(crate) fn nightly_cargo<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
+        let mut command = Command::new("rustup");
+        command.args(["run", "nightly", "cargo"]).args(args).current_dir(root()).env("PATH", &self.path);
+        if let Some(toolchain) = self.toolchain {
+            command.env(TOOLCHAIN, toolchain);
+        }
+        command
+    }
+
     /// The same, for subcommands that run what they build: tests and benchmarks attach programs, as root.
     pub(crate) fn cargo_as_root<S: AsRef<OsStr>>(
         &self,

@@ -26,7 +26,7 @@ pub(crate) fn run(target: Option<&str>, seconds: u32) -> Result<ExitCode> {
     let env = setup::ensure()?;
     let mut good = true;
     for target in targets {
-        let mut command = env.cargo(["+nightly", "fuzz", "run", target]);
+        let mut command = env.nightly_cargo(["fuzz", "run", target]);
         let own = root().join("fuzz/corpus").join(target);
         fs::create_dir_all(&own).with_context(|| format!("cannot create {}", own.display()))?;
         // New findings go to the first folder, so the seeds are copied there.

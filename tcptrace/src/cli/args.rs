@@ -1,7 +1,8 @@
 //! The arguments as typed. Help, man page and completions come from this one definition.
 
 use super::{
-    Color, Command, Config, Format, IngressHook, Input, Interfaces, Limits, OutputConfig, kinds, parse,
+    Color, Command, Config, FilterText, Format, IngressHook, Input, Interfaces, Limits, OutputConfig, kinds,
+    parse,
 };
 use crate::event::Kinds;
 use clap::{ArgAction, Parser, Subcommand};
@@ -15,6 +16,7 @@ Examples:
   sudo tcptrace -i eth0              connections of eth0 as they open, fail and close
   sudo tcptrace -i any --netns blue  on every interface of the network namespace blue, also those to come
   sudo tcptrace -i any -v            on every interface, with each change of state of both ends
+  sudo tcptrace -i eth0 'port 443 and not net 10.0.0.0/8'    those alone, chosen in the kernel
   sudo tcptrace -i eth0 -c 10        the next ten, then the summary
   tcptrace -r trace.pcapng           the same of a capture file
   sudo tcptrace -i eth0 -w life.pcapng    keep the segments of openings and closings, for Wireshark
@@ -63,7 +65,7 @@ pub struct Args {
 
     /// List the interfaces and exit
     // All but --netns would do nothing.
-    #[arg(short = 'D', long, conflicts_with_all = ["interfaces", "read", "write", "count", "ingress", "OutputArgs", "LimitArgs", "kernel_log"])]
+    #[arg(short = 'D', long, conflicts_with_all = ["interfaces", "filter", "filter_file", "read", "write", "count", "ingress", "OutputArgs", "LimitArgs", "kernel_log"])]
     list_interfaces: bool,
 
     /// Exit once COUNT connections have ended and been reported; what is still open then is not
@@ -73,6 +75,16 @@ pub struct Args {
     /// Hook for incoming packets
     #[arg(long, value_name = "HOOK", value_enum, default_value_t = IngressHook::Tc)]
     ingress: IngressHook,
+
+    /// Only connections that match, in tcpdump's filter language: `host`, `net`, `port`, `portrange` with `src` and `dst`
+    /// (the client and the server), `ip`, `ip6`, `vlan [ID]`, `inbound`, `outbound`, `and`, `or`, `not`, parentheses, and
+    /// lists as in `port in {80 443}` [default: all]
+    #[arg(value_name = "FILTER")]
+    filter: Vec<String>,
+
+    /// Read the filter from a file
+    #[arg(short = 'F', long, value_name = "FILE", conflicts_with = "filter")]
+    filter_file: Option<PathBuf>,
 
     #[command(flatten, next_help_heading = "Output")]
     output: OutputArgs,
@@ -167,6 +179,10 @@ impl Args {
                 None => Input::Live(interfaces(self.interfaces)?),
             },
             netns: self.netns,
+            filter: match self.filter_file {
+                Some(path) => FilterText::File(path),
+                None => FilterText::Given(self.filter.join(" ")),
+            },
             ingress: self.ingress,
             write: self.write,
             stats_interval: self.output.stats_interval,

@@ -3,7 +3,7 @@
 use super::object::OBJECT;
 use aya::{
     Ebpf, EbpfError, EbpfLoader,
-    maps::{MapData, MapError, PerCpuArray, RingBuf},
+    maps::{Array, MapData, MapError, PerCpuArray, RingBuf},
     programs::{ProgramError, ProgramInfo, SchedClassifier, Xdp},
     util::KernelVersion,
 };
@@ -15,7 +15,10 @@ use rustix::{
     thread::{CapabilitySet, capabilities},
 };
 use std::{fs, io};
-use tcptrace_common::abi::{Bucket, Counters, SEED_WORDS};
+use tcptrace_common::{
+    abi::{Bucket, Counters, SEED_WORDS},
+    filter::Program,
+};
 use thiserror::Error;
 
 /// How big, and whether the programs log.
@@ -212,6 +215,15 @@ impl Programs {
         Ok(Self { ebpf })
     }
 
+    /// Has the programs make records of what `filter` admits only, from now on. Nothing is loaded anew.
+    pub fn set_filter(&mut self, filter: &Program) -> Result<(), LoadError> {
+        let map = self.ebpf.map_mut("FILTER").ok_or(LoadError::Object("the map FILTER"))?;
+        let words: [u64; FILTER_WORDS] = zerocopy::transmute!(*filter);
+        Array::<_, [u64; FILTER_WORDS]>::try_from(map)
+            .and_then(|mut map| map.set(0, words, 0))
+            .map_err(|e| explain_map(e, "FILTER"))
+    }
+
     /// The TC program of this entry point, loaded.
     pub(super) fn classifier(&mut self, entry: Entry) -> Result<&mut SchedClassifier, LoadError> {
         let program: &mut SchedClassifier =
@@ -260,6 +272,7 @@ impl Programs {
     }
 }
 
+const FILTER_WORDS: usize = size_of::<Program>() / size_of::<u64>();
 const COUNTER_WORDS: usize = size_of::<Counters>() / size_of::<u64>();
 
 /// The counters of every CPU, as the programs keep them.

@@ -11,10 +11,16 @@ use std::{
     io,
     os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
 };
-use tcptrace_common::abi::{BUCKET_WORDS, Counters, SEED_WORDS};
+use tcptrace_common::{
+    abi::{BUCKET_WORDS, Counters, SEED_WORDS},
+    filter::Program as Filter,
+};
 
 /// [`Counters`] as 64-bit words.
 const WORDS: usize = size_of::<Counters>() / size_of::<u64>();
+
+/// [`Filter`] likewise.
+const FILTER_WORDS: usize = size_of::<Filter>() / size_of::<u64>();
 
 /// What can go wrong before or during a test run.
 #[derive(Debug, thiserror::Error)]
@@ -129,6 +135,13 @@ impl Harness {
         let events = self.ebpf.map_mut("EVENTS").ok_or(Error::Missing("EVENTS"))?;
         let mut ring = RingBuf::try_from(events)?;
         Ok(std::iter::from_fn(|| ring.next().map(|item| item.to_vec())).collect())
+    }
+
+    /// Has the programs make records of what `filter` admits only.
+    pub fn set_filter(&mut self, filter: &Filter) -> Result<(), Error> {
+        let map = self.ebpf.map_mut("FILTER").ok_or(Error::Missing("FILTER"))?;
+        let words: [u64; FILTER_WORDS] = zerocopy::transmute!(*filter);
+        Ok(Array::<_, [u64; FILTER_WORDS]>::try_from(map)?.set(0, words, 0)?)
     }
 
     /// The counters of all CPUs, added up.

@@ -4,6 +4,7 @@ use super::{Run, RunError};
 use crate::{
     cli::Config,
     event::Stats,
+    filter::Filter,
     segment::{Input, Observation, Timestamp},
     sink::{pcapng::Origin, pipe::Pressure},
     source::{
@@ -29,14 +30,15 @@ const PROGRESS: Duration = Duration::from_secs(1);
 
 /// Reads `path` to its end, or until a signal, the count or the reader's going away. What comes before damage is
 /// reported before the damage is.
-pub(super) fn trace(config: &Config, path: &Path) -> Result<(), RunError> {
+pub(super) fn trace(config: &Config, path: &Path, filter: Filter) -> Result<(), RunError> {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM, SIGHUP] {
         signal_hook::flag::register(signal, Arc::clone(&stop))
             .map_err(RunError::system("listen for signals"))?;
     }
-    let source = PcapSource::new(Reader::open(path)?, &Options::default());
-    let run = Run::new(config, Pressure::Wait, {
+    let options = Options { filter: Box::new(*filter.program()), ..Options::default() };
+    let source = PcapSource::new(Reader::open(path)?, &options);
+    let run = Run::new(config, filter, Pressure::Wait, {
         let stop = Arc::clone(&stop);
         move || stop.store(true, Ordering::Relaxed)
     })?;

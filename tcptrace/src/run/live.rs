@@ -4,6 +4,7 @@ use super::{Run, RunError};
 use crate::{
     cli::{Config, IngressHook, Interfaces},
     event::{Cost, Stats},
+    filter::Filter,
     kernel::{
         attach::{AttachMode, IngressHook as KernelHook, Notice},
         load::LoadOptions,
@@ -25,19 +26,19 @@ use tokio::{
 };
 
 /// Traces interfaces until a signal, the count, the last interface's end or the reader's going away.
-pub(super) fn trace(config: &Config, interfaces: &Interfaces) -> Result<(), RunError> {
+pub(super) fn trace(config: &Config, interfaces: &Interfaces, filter: Filter) -> Result<(), RunError> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(RunError::system("start the runtime"))?
-        .block_on(run(config, interfaces))
+        .block_on(run(config, interfaces, filter))
 }
 
-async fn run(config: &Config, interfaces: &Interfaces) -> Result<(), RunError> {
+async fn run(config: &Config, interfaces: &Interfaces, filter: Filter) -> Result<(), RunError> {
     let signals = Signals::new()?;
-    let (source, notices) = LiveSource::open(&live_config(config, interfaces))?;
+    let (source, notices) = LiveSource::open(&live_config(config, interfaces, &filter))?;
     let ended = Arc::new(Notify::new());
-    let run = Run::new(config, Pressure::Drop, {
+    let run = Run::new(config, filter, Pressure::Drop, {
         let ended = Arc::clone(&ended);
         move || ended.notify_one()
     })?;
@@ -60,7 +61,7 @@ async fn run(config: &Config, interfaces: &Interfaces) -> Result<(), RunError> {
     live.run.end(result)
 }
 
-fn live_config(config: &Config, interfaces: &Interfaces) -> LiveConfig {
+fn live_config(config: &Config, interfaces: &Interfaces, filter: &Filter) -> LiveConfig {
     LiveConfig {
         interfaces: match interfaces {
             Interfaces::Default => Selection::DefaultRoute,
@@ -73,6 +74,7 @@ fn live_config(config: &Config, interfaces: &Interfaces) -> LiveConfig {
             IngressHook::Xdp => KernelHook::Xdp,
         },
         attach: AttachMode::Auto,
+        filter: Box::new(*filter.program()),
         load: LoadOptions {
             ring_bytes: config.ring_bytes,
             kernel_log: config.kernel_log,

@@ -5,8 +5,9 @@ mod file;
 mod live;
 
 use crate::{
-    cli::{Config, Format, Input as Source},
+    cli::{Config, FilterText, Format, Input as Source},
     event::{Event, Kind, Stats},
+    filter::{Filter, FilterError, SystemNames},
     kernel::{interface, netns::Netns},
     segment::{Input, Timestamp},
     sink::{
@@ -22,6 +23,7 @@ use crate::{
 use capture::Capture;
 use std::{
     fmt::{Display, Write as _},
+    fs,
     io::{self, IsTerminal as _, Write as _},
     os::fd::AsFd as _,
     path::PathBuf,
@@ -42,6 +44,17 @@ pub enum RunError {
     /// The file could not be read to its end.
     #[error(transparent)]
     File(#[from] FileError),
+    /// The filter makes no sense.
+    #[error(transparent)]
+    Filter(#[from] FilterError),
+    /// The file with the filter could not be read.
+    #[error("cannot read the filter in {}: {source}", path.display())]
+    FilterFile {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// The output ended.
     #[error(transparent)]
     Output(#[from] OutputError),
@@ -79,10 +92,22 @@ impl RunError {
 
 /// Traces until the source ends, or until a signal, the count or the reader's going away ends it.
 pub fn trace(config: &Config) -> Result<(), RunError> {
+    let filter = filter(&config.filter)?;
     match &config.input {
-        Source::Live(interfaces) => live::trace(config, interfaces),
-        Source::File(path) => file::trace(config, path),
+        Source::Live(interfaces) => live::trace(config, interfaces, filter),
+        Source::File(path) => file::trace(config, path, filter),
     }
+}
+
+/// Compiles the filter, with the system's names of hosts and ports.
+fn filter(text: &FilterText) -> Result<Filter, RunError> {
+    let text = match text {
+        FilterText::Given(text) => text.clone(),
+        FilterText::File(path) => {
+            fs::read_to_string(path).map_err(|source| RunError::FilterFile { path: path.clone(), source })?
+        }
+    };
+    Ok(Filter::compile(text.trim_end(), &SystemNames)?)
 }
 
 /// The interfaces of a network namespace, or of this one, as `-D` lists them, a line each.
@@ -113,16 +138,20 @@ impl<'a> Run<'a> {
     /// `on_end` is called when the output has ended before the trace.
     fn new(
         config: &'a Config,
+        filter: Filter,
         pressure: Pressure,
         on_end: impl FnOnce() + Clone + Send + 'static,
     ) -> Result<Self, RunError> {
         let limits = &config.limits;
-        let tracker = Tracker::new(track::Config {
+        let mut tracker = Tracker::new(track::Config {
             give_up_ns: nanoseconds(limits.syn_timeout),
             time_wait_ns: nanoseconds(limits.time_wait),
             max_connections: limits.max_connections,
             wants: wants(config),
         });
+        if !filter.takes_all() {
+            tracker.set_filter(filter);
+        }
         let capture = match &config.write {
             Some(path) => Some(Capture::create(path, pressure, on_end.clone())?),
             None => None,

@@ -35,7 +35,7 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use tcptrace_common::abi::Counters;
+use tcptrace_common::{abi::Counters, filter::Program};
 use thiserror::Error;
 use tokio::io::unix::AsyncFd;
 
@@ -71,6 +71,8 @@ pub struct LiveConfig {
     pub ingress: IngressHook,
     /// How TC programs are attached.
     pub attach: AttachMode,
+    /// Which segments the programs make records of.
+    pub filter: Box<Program>,
     /// Sizes, and whether the programs log.
     pub load: LoadOptions,
 }
@@ -186,6 +188,7 @@ impl LiveSource {
         let watch = Watch::open(netns)?;
         let chosen = netns.within(|| choose(&config.interfaces, &watch.interfaces()))??;
         let mut programs = Programs::load(&config.load)?;
+        programs.set_filter(&config.filter)?;
         let ring = programs.take_ring()?;
         let gauge = RingGauge::new(&ring).map_err(|e| LiveError::io("map the ring's positions")(e.into()))?;
         let ring = readable(ring).map_err(LiveError::io("wait for the ring"))?;

@@ -51,6 +51,7 @@ impl Tracker {
 
     fn open_challenger(&mut self, key: Key, src_is_low: bool, seg: &Segment, sink: &mut dyn FnMut(Event)) {
         let mut conn = Conn::new(self.number(), key, src_is_low, Role::Client, seg.ts);
+        conn.flags.hidden = self.is_unwanted(Role::Client, seg);
         conn.note_vantage(Role::Client, seg.sender);
         let mut out = self.out(sink);
         out.segment(&conn, Role::Client, seg);
@@ -171,7 +172,7 @@ impl Tracker {
             After::Goes => self.challengers.touch(slot, List::Handshake),
             After::Ends(outcome, phase) => {
                 let conn = self.challengers.remove(slot);
-                self.counts.add(outcome);
+                self.count(&conn, outcome);
                 self.out(sink).connection(&conn, conn.last, outcome, phase);
             }
             After::Restarts(outcome) => {

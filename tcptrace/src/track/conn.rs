@@ -323,6 +323,9 @@ pub(crate) struct ConnFlags {
     pub(crate) half_closed: bool,
     /// `established` was reported, or could not be any more.
     pub(crate) established: bool,
+    /// The filter does not take it: it is followed, as its later segments look like those of one that it takes, and
+    /// never told of.
+    pub(crate) hidden: bool,
     /// `connection` was reported: what is left is to absorb late segments.
     pub(crate) ended: bool,
 }

@@ -15,6 +15,7 @@ pub use report::Wants;
 
 use crate::{
     event::{AnomalyReason, Event, Outcome, OutcomeCounts, Role, State},
+    filter::Filter,
     segment::{IcmpError, Input, Segment, Sender, Timestamp},
 };
 use conn::{Conn, Key};
@@ -60,6 +61,7 @@ pub struct Tracker {
     challengers: Table,
     names: HashMap<u32, Arc<str>>,
     losses: Losses,
+    filter: Option<Filter>,
     next_id: u64,
     counts: OutcomeCounts,
 }
@@ -74,6 +76,7 @@ impl Tracker {
             challengers: Table::default(),
             names: HashMap::new(),
             losses: Losses::default(),
+            filter: None,
             next_id: 1,
             counts: OutcomeCounts::default(),
         }
@@ -84,15 +87,29 @@ impl Tracker {
         self.names.insert(interface, name);
     }
 
+    /// Only connections that `filter` takes are told of from now on.
+    pub fn set_filter(&mut self, filter: Filter) {
+        self.filter = Some(filter);
+    }
+
     /// Connections reported so far, by outcome.
     #[must_use]
     pub fn counts(&self) -> OutcomeCounts {
         self.counts
     }
 
-    /// Connections that are not over.
+    /// Connections that are not over, of those that are told of.
     #[must_use]
     pub fn open(&self) -> usize {
+        if self.filter.is_some() {
+            // Asked for with statistics only.
+            let told = |conn: &Conn| !conn.flags.ended && !conn.flags.hidden;
+            return [&self.table, &self.challengers]
+                .into_iter()
+                .flat_map(|table| table.slots().map(|slot| &table[slot]))
+                .filter(|conn| told(conn))
+                .count();
+        }
         self.table.len() - self.table.len_of(List::Ended) + self.challengers.len()
     }
 
@@ -204,6 +221,7 @@ impl Tracker {
             None if quoted.flags.syn() && !quoted.flags.ack() => {
                 self.make_room(quoted.ts, sink);
                 let mut conn = Conn::new(self.number(), key, src_is_low, Role::Client, quoted.ts);
+                conn.flags.hidden = self.is_unwanted(Role::Client, quoted);
                 rules::quoted_syn(&mut conn, quoted, &mut self.out(sink));
                 self.table.insert(conn, List::Handshake)
             }
@@ -231,6 +249,7 @@ impl Tracker {
         self.make_room(seg.ts, sink);
         let mut conn = Conn::new(self.number(), key, src_is_low, sender, seg.ts);
         conn.flags.direction_inferred = guessed;
+        conn.flags.hidden = self.is_unwanted(sender, seg);
         conn.note_vantage(sender, seg.sender);
         let mut out = self.out(sink);
         out.segment(&conn, sender, seg);
@@ -268,8 +287,10 @@ impl Tracker {
             After::Ends(outcome, phase) => {
                 self.table[slot].flags.ended = true;
                 self.table.touch(slot, List::Ended);
-                self.counts.add(outcome);
                 let conn = &self.table[slot];
+                if !conn.flags.hidden {
+                    self.counts.add(outcome);
+                }
                 self.out(sink).connection(conn, conn.last, outcome, phase);
                 if self.challengers.len() > 0 {
                     self.succeed(slot, seg, sink);
@@ -296,6 +317,7 @@ impl Tracker {
         }
         let mut conn = Conn::new(self.number(), key, src_is_low, Role::Client, seg.ts);
         conn.flags.partial = true;
+        conn.flags.hidden = self.is_unwanted(Role::Client, seg);
         conn.note_vantage(Role::Client, seg.sender);
         let mut out = self.out(sink);
         out.segment(&conn, Role::Client, seg);
@@ -304,8 +326,14 @@ impl Tracker {
 
     /// Reports a connection that ends without a segment of its own to end it, so without a reset.
     fn report(&mut self, conn: &Conn, ts: Timestamp, outcome: Outcome, sink: &mut dyn FnMut(Event)) {
-        self.counts.add(outcome);
+        self.count(conn, outcome);
         self.out(sink).connection(conn, ts, outcome, None);
+    }
+
+    fn count(&mut self, conn: &Conn, outcome: Outcome) {
+        if !conn.flags.hidden {
+            self.counts.add(outcome);
+        }
     }
 
     /// Time has come to `now`: gives up on what was never answered, and lets TIME-WAIT run out, in the order
@@ -370,6 +398,16 @@ impl Tracker {
         let number = self.next_id;
         self.next_id += 1;
         number
+    }
+
+    /// The filter does not take a connection of which `sender` sent this. Its client is its source, whoever sent it.
+    fn is_unwanted(&self, sender: Role, seg: &Segment) -> bool {
+        let Some(filter) = &self.filter else { return false };
+        let opened = match sender {
+            Role::Client => filter.takes(&seg.flow, seg.direction),
+            Role::Server => filter.takes(&seg.flow.reversed(), seg.direction.reversed()),
+        };
+        !opened
     }
 
     /// One more connection will fit.

@@ -108,7 +108,7 @@ impl Out<'_> {
         inferred: bool,
     ) {
         let Some((from, to, since)) = conn.apply(role, evidence, ts) else { return };
-        if self.wants.transitions {
+        if self.wants.transitions && !conn.flags.hidden {
             let common = self.common(conn, ts);
             (self.sink)(Event::Transition(Transition {
                 common,
@@ -123,7 +123,7 @@ impl Out<'_> {
 
     /// One lifecycle segment as it was.
     pub(crate) fn segment(&mut self, conn: &Conn, role: Role, seg: &Segment) {
-        if !self.wants.segments {
+        if !self.wants.segments || conn.flags.hidden {
             return;
         }
         let relative = |n: SeqNum, isn: Option<SeqNum>| isn.map(|isn| n.0.wrapping_sub(isn.0));
@@ -148,7 +148,7 @@ impl Out<'_> {
 
     /// A segment that cannot be.
     pub(crate) fn anomaly(&mut self, conn: &Conn, role: Role, seg: &Segment, (reason, expected): Misfit) {
-        if !self.wants.anomalies {
+        if !self.wants.anomalies || conn.flags.hidden {
             return;
         }
         let event = Event::Anomaly(Anomaly {
@@ -166,7 +166,7 @@ impl Out<'_> {
 
     /// An ICMP error that quotes a segment of `sender`.
     pub(crate) fn icmp(&mut self, conn: &Conn, sender: Role, error: &IcmpError) {
-        if !self.wants.icmp_errors {
+        if !self.wants.icmp_errors || conn.flags.hidden {
             return;
         }
         let event = Event::IcmpError(IcmpErrorEvent {
@@ -179,7 +179,7 @@ impl Out<'_> {
 
     /// The handshake is complete.
     pub(crate) fn established(&mut self, conn: &Conn, ts: Timestamp) {
-        if !self.wants.established {
+        if !self.wants.established || conn.flags.hidden {
             return;
         }
         let [client, server] = &conn.sides;
@@ -204,7 +204,7 @@ impl Out<'_> {
         outcome: Outcome,
         reset_phase: Option<ResetPhase>,
     ) {
-        if !self.wants.connections {
+        if !self.wants.connections || conn.flags.hidden {
             return;
         }
         let connection = describe(self.common(conn, ts), conn, outcome, reset_phase);

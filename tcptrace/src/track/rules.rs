@@ -490,7 +490,7 @@ fn rst_in_handshake(conn: &Conn, role: Role, seg: &Segment) -> Result<Outcome, M
     }
 }
 
-/// Data is not recorded, so the window's far end is unknown; its near end is what the peer acknowledged.
+/// Data is not recorded, so the window's far end is unknown until a FIN is it; its near end is what the peer acknowledged.
 fn rst_when_open(conn: &Conn, role: Role, seg: &Segment) -> Result<(Outcome, Option<ResetPhase>), Misfit> {
     let (own, other) = (conn.side(role), conn.side(peer(role)));
     let near = match (other.acked, own.first_data()) {
@@ -504,6 +504,9 @@ fn rst_when_open(conn: &Conn, role: Role, seg: &Segment) -> Result<(Outcome, Opt
         && matches!(other.state, State::CloseWait | State::LastAck | State::Closing);
     if near.is_some_and(|near| near.after(seg.seq)) && !at_fin {
         return Err((Reason::RstOutOfWindow, near.map(|s| s.0)));
+    }
+    if let Some(end) = own_end.fin_end.filter(|&end| !end.at_or_after(seg.seq)) {
+        return Err((Reason::RstOutOfWindow, Some(end.0)));
     }
     let phase = match (own_end.fin_end.is_some(), other_end.fin_end.is_some()) {
         (false, false) => ResetPhase::Established,

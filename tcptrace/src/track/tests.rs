@@ -1,5 +1,6 @@
 //! The tracker, case by case; `script.rs` has the language.
 
+mod filtered;
 mod grid;
 mod handshakes;
 mod long;

@@ -4,6 +4,7 @@
 
 mod case;
 mod corpus;
+mod filters;
 mod kernel;
 mod ours;
 mod reader;
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
             trials.extend(truth::trials(&corpus, &tables));
             trials.extend(zeek::trials(&corpus, &tables));
             trials.extend(kernel::trials(&corpus, &tables));
+            trials.push(filters::trial(&corpus, &tables));
             trials
         }
         None => vec![Trial::test("the corpus was not found", || Ok(())).with_ignored_flag(true)],

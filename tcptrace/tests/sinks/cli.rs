@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 use tcptrace::{
-    cli::{self, Args, Color, Config, Format, Input, Interfaces, Limits},
+    cli::{self, Args, Color, Config, FilterText, Format, Input, Interfaces, Limits},
     event::{Kind, Kinds},
 };
 
@@ -47,6 +47,35 @@ fn the_defaults() {
         time_wait: Duration::from_mins(1),
     };
     assert_eq!(config.limits, limits);
+}
+
+#[test]
+fn a_filter_in_one_word_or_many_or_in_a_file() {
+    for (args, text) in [
+        (&[][..], ""),
+        (&["port 80 or port 443"], "port 80 or port 443"),
+        (&["-i", "eth0", "host", "10.0.0.1", "and", "not", "port", "22"], "host 10.0.0.1 and not port 22"),
+    ] {
+        assert_eq!(config(args).filter, FilterText::Given(text.into()), "{args:?}");
+    }
+    assert_eq!(config(&["-F", "some.file"]).filter, FilterText::File("some.file".into()));
+    assert!(parse(&["-F", "some.file", "port", "80"]).is_err());
+}
+
+/// Before anything else: no file is looked for, and no privilege is needed.
+#[test]
+fn a_filter_that_is_none_is_wrong_usage_and_shows_where() {
+    let wrong = run(&["-r", "nowhere.pcap", "port", "80", "and", "udp"]);
+    let said = String::from_utf8_lossy(&wrong.stderr);
+    assert_eq!(
+        said,
+        "tcptrace: cannot use the filter: 'udp' is not supported: tcptrace traces TCP only\n  port 80 and udp\n              ^^^\n"
+    );
+    assert_eq!((wrong.status.code(), wrong.stdout.len()), (Some(2), 0));
+    let missing = run(&["-r", "nowhere.pcap", "-F", "no.such.filter"]);
+    let said = String::from_utf8_lossy(&missing.stderr);
+    assert!(said.starts_with("tcptrace: cannot read the filter in no.such.filter: No such file"), "{said}");
+    assert_eq!(missing.status.code(), Some(1));
 }
 
 #[test]
@@ -131,13 +160,15 @@ fn wrong_usage_is_said_on_stderr_with_exit_code_2() {
         (&["-c", "0"], "is not in 1.."),
         (&["-D", "-i", "eth0"], "cannot be used with"),
         (&["-D", "--json"], "cannot be used with"),
+        (&["-D", "tcp"], "cannot be used with"),
+        (&["-D", "-F", "some.file"], "cannot be used with"),
         (&["-D", "--ring-size", "1M"], "cannot be used with"),
         (&["-D", "--ingress", "tc"], "cannot be used with"),
         (&["-r", "a.pcap", "--netns", "blue"], "cannot be used with"),
         (&["--netns", ""], "a value is required"),
         (&["-r", "a.pcap", "-i", "eth0"], "cannot be used with"),
         (&["-r", "a.pcap", "--ingress", "xdp"], "cannot be used with"),
-        (&["-i", "eth0", "schema"], "cannot be used with"),
+        (&["-i", "eth0", "schema"], "'schema' is neither a word of the filter language nor an address"),
         (&["--ingress", "af_xdp"], "[possible values: tc, xdp]"),
     ] {
         let output = run(args);

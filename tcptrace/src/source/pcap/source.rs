@@ -13,6 +13,7 @@ use hashbrown::HashMap;
 use std::{collections::hash_map::RandomState, hash::BuildHasher as _, sync::Arc};
 use tcptrace_common::{
     abi::{Counters, SEED_WORDS},
+    filter::Program,
     record::Sighting,
 };
 
@@ -30,13 +31,19 @@ pub struct Options {
     pub buckets: usize,
     /// Keys of its hash.
     pub seeds: [u64; SEED_WORDS],
+    /// Which segments are wanted, as the kernel programs ask.
+    pub filter: Box<Program>,
 }
 
 impl Default for Options {
     /// Half a million expected acknowledgements in 4 MiB, and keys that a file's author cannot know.
     fn default() -> Self {
         let random = RandomState::new();
-        Self { buckets: 1 << 16, seeds: std::array::from_fn(|index| random.hash_one(index)) }
+        Self {
+            buckets: 1 << 16,
+            seeds: std::array::from_fn(|index| random.hash_one(index)),
+            filter: Box::new(Program::ALL),
+        }
     }
 }
 
@@ -60,6 +67,7 @@ pub struct PcapSource {
     reader: Reader,
     table: Pending,
     seeds: [u64; SEED_WORDS],
+    filter: Box<Program>,
     counters: Counters,
     unknown_links: Vec<(LinkType, u64)>,
     devices: HashMap<(u32, u32), u32>,
@@ -79,6 +87,7 @@ impl PcapSource {
             reader,
             table: Pending::new(options.buckets),
             seeds: options.seeds,
+            filter: options.filter.clone(),
             counters: Counters::default(),
             unknown_links: Vec::new(),
             devices: HashMap::new(),
@@ -134,7 +143,12 @@ impl PcapSource {
                 continue;
             };
             let devices = Devices { numbers: &mut self.devices, names: &mut self.names };
-            let mut test = Test { table: &mut self.table, seeds: &self.seeds, counters: &mut self.counters };
+            let mut test = Test {
+                table: &mut self.table,
+                seeds: &self.seeds,
+                filter: &self.filter,
+                counters: &mut self.counters,
+            };
             let from = packet.data.get(look.at..).unwrap_or_default();
             let found = test.packet(&look.parsed, from, packet.ts.0, || devices.sighting(&packet, &look));
             if let Some(Found { record, end }) = found {

@@ -1,0 +1,50 @@
+//! Names of hosts and ports.
+
+use std::{fs, net::IpAddr, net::ToSocketAddrs as _};
+
+/// Where names are looked up.
+pub trait Names {
+    /// The addresses of a host.
+    fn host(&self, name: &str) -> Vec<IpAddr>;
+    /// The TCP port of a service.
+    fn port(&self, name: &str) -> Option<u16>;
+}
+
+/// As this system has them: its resolver, and `/etc/services`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemNames;
+
+impl Names for SystemNames {
+    fn host(&self, name: &str) -> Vec<IpAddr> {
+        let mut all: Vec<IpAddr> =
+            (name, 0).to_socket_addrs().into_iter().flatten().map(|address| address.ip()).collect();
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+
+    fn port(&self, name: &str) -> Option<u16> {
+        service(&fs::read_to_string("/etc/services").ok()?, name)
+    }
+}
+
+/// services(5): the name, the port with its protocol, then aliases.
+fn service(services: &str, name: &str) -> Option<u16> {
+    services.lines().find_map(|line| {
+        let mut words = line.split('#').next()?.split_whitespace();
+        let (first, port) = (words.next()?, words.next()?);
+        let (number, protocol) = port.split_once('/')?;
+        let named = protocol == "tcp" && (first == name || words.any(|alias| alias == name));
+        if named { number.parse().ok() } else { None }
+    })
+}
+
+#[test]
+fn services_have_aliases_and_protocols() {
+    let file = "# comment\nhttp\t80/tcp\twww\t# web\ndomain 53/udp\ndomain 53/tcp\nsyslog 514/udp\n";
+    assert_eq!(service(file, "http"), Some(80));
+    assert_eq!(service(file, "www"), Some(80));
+    assert_eq!(service(file, "domain"), Some(53));
+    assert_eq!(service(file, "syslog"), None);
+    assert_eq!(service(file, "web"), None);
+}

@@ -1,0 +1,258 @@
+//! The language, word by word; the comparison with tcpdump's own verdicts is `tests/filters`.
+
+use super::{Filter, Names};
+use proptest::prelude::*;
+use std::net::IpAddr;
+use tcptrace_common::{
+    abi::{BIT_EGRESS, BIT_IPV6, NO_VLAN, Record},
+    filter::{NUMBERS, numbers},
+};
+
+struct Few;
+
+impl Names for Few {
+    fn host(&self, name: &str) -> Vec<IpAddr> {
+        match name {
+            "two" => {
+                vec!["192.0.2.2".parse().expect("an address"), "2001:db8::2".parse().expect("an address")]
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn port(&self, name: &str) -> Option<u16> {
+        match name {
+            "http" => Some(80),
+            "ftp-data" => Some(20),
+            _ => None,
+        }
+    }
+}
+
+fn filter(text: &str) -> Filter {
+    Filter::compile(text, &Few).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn error(text: &str) -> String {
+    Filter::compile(text, &Few).expect_err(text).to_string()
+}
+
+/// `SRC PORT DST PORT`, then `vlan ID`s and `out`.
+fn record(line: &str) -> Record {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let address = |word: &str| match word.parse::<IpAddr>().expect("an address") {
+        IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
+        IpAddr::V6(v6) => v6.octets(),
+    };
+    let mut vlan = [NO_VLAN; 2];
+    for (place, id) in vlan.iter_mut().zip(words.iter().filter_map(|w| w.strip_prefix("vlan"))) {
+        *place = id.parse().expect("an identifier");
+    }
+    let egress = if words.contains(&"out") { BIT_EGRESS } else { 0 };
+    let ipv6 = if words[0].contains(':') { BIT_IPV6 } else { 0 };
+    Record {
+        src: address(words[0]),
+        src_port: words[1].parse().expect("a port"),
+        dst: address(words[2]),
+        dst_port: words[3].parse().expect("a port"),
+        vlan,
+        bits: egress | ipv6,
+        ..Record::EMPTY
+    }
+}
+
+fn takes(filter: &Filter, line: &str) -> bool {
+    let mut fields = [0; NUMBERS];
+    numbers(&record(line), false, &mut fields);
+    filter.program().takes(&fields)
+}
+
+const A: &str = "192.0.2.1 40000 198.51.100.2 80";
+const B: &str = "198.51.100.2 443 10.1.2.3 50000 out";
+const C: &str = "2001:db8::1 40000 2001:db8:1::2 443 vlan7";
+const D: &str = "::1 22 ::1 22 vlan100 vlan7";
+
+#[test]
+fn every_word() {
+    for (text, expected) in [
+        ("", "ABCD"),
+        ("tcp", "ABCD"),
+        ("ip", "AB"),
+        ("ip6", "CD"),
+        ("host 192.0.2.1", "A"),
+        ("192.0.2.1", "A"),
+        ("host 198.51.100.2", "AB"),
+        ("src host 198.51.100.2", "B"),
+        ("dst host 198.51.100.2", "A"),
+        ("src 198.51.100.2", "B"),
+        ("src or dst host 198.51.100.2", "AB"),
+        ("dst or src host 198.51.100.2", "AB"),
+        ("src and dst host ::1", "D"),
+        ("src and dst host 198.51.100.2", ""),
+        ("ip host 198.51.100.2", "AB"),
+        ("host 2001:db8::1", "C"),
+        ("ip6 host 2001:db8::1", "C"),
+        ("dst host 2001:db8::1", ""),
+        ("host two", ""),
+        ("net 10.0.0.0/8", "B"),
+        ("net 10", "B"),
+        ("net 10.1", "B"),
+        ("net 10.2", ""),
+        ("net 198.51.100", "AB"),
+        ("net 198.48.0.0 mask 255.240.0.0", "AB"),
+        ("src net 198.51.100.0/24", "B"),
+        ("198.51.0.0/16", "AB"),
+        ("net 0.0.0.0/0", "AB"),
+        ("net 2001:db8::/32", "C"),
+        ("dst net 2001:db8:1::/48", "C"),
+        ("src net 2001:db8:1::/48", ""),
+        ("net ::/0", "CD"),
+        ("net ::/8", "D"),
+        ("port 80", "A"),
+        ("port http", "A"),
+        ("tcp port 443", "BC"),
+        ("src port 443", "B"),
+        ("tcp dst port 443", "C"),
+        ("src and dst port 22", "D"),
+        ("portrange 400-500", "BC"),
+        ("portrange 500-400", "BC"),
+        ("dst portrange 400-500", "C"),
+        ("port in {80 22}", "AD"),
+        ("port in {80, 22}", "AD"),
+        ("not port in {80,22}", "BC"),
+        ("port in {20-25 http}", "AD"),
+        ("port in {20..25}", "D"),
+        ("src host in {192.0.2.1 ::1}", "AD"),
+        ("net in {10.0.0.0/8, 2001:db8::/32}", "BC"),
+        ("vlan", "CD"),
+        ("vlan 7", "CD"),
+        ("vlan 100", "D"),
+        ("not vlan", "AB"),
+        ("inbound", "ACD"),
+        ("outbound", "B"),
+        ("port 80 or port 22", "AD"),
+        ("port 80 or 22", "AD"),
+        ("port 80 or 22 or http", "AD"),
+        ("host 192.0.2.1 or 2001:db8::1", "AC"),
+        ("not host 192.0.2.1 and 2001:db8::1", "C"),
+        ("port 443 and ip", "B"),
+        ("port 443 && ! ip", "C"),
+        ("ip || vlan 100", "ABD"),
+        ("not (port 80 or port 443)", "D"),
+        ("!(port 80)", "BCD"),
+        ("not not port 80", "A"),
+        // Alike, from left to right, as pcap-filter(7) has it.
+        ("port 80 or port 443 and ip6", "C"),
+        ("port 80 or (port 443 and ip6)", "AC"),
+        ("ip6 and port 443 or port 80", "AC"),
+        ("host 192.0.2.1 and tcp port 80 or (net 2001:db8::/32 and not port 22)", "AC"),
+    ] {
+        let filter = filter(text);
+        let taken: String = [("A", A), ("B", B), ("C", C), ("D", D)]
+            .iter()
+            .filter(|(_, l)| takes(&filter, l))
+            .map(|(n, _)| *n)
+            .collect();
+        assert_eq!(taken, expected, "{text}");
+    }
+}
+
+#[test]
+fn only_what_tells_ends_apart_is_asked_both_ways() {
+    for (text, both) in [
+        ("host 10.0.0.1 and port 80", 0),
+        ("src and dst port 80", 0),
+        ("src or dst host 10.0.0.1", 0),
+        ("vlan 5 and ip", 0),
+        ("port 80 and src host 10.0.0.1", 1),
+        ("not (dst port 80)", 1),
+        ("outbound", 1),
+    ] {
+        assert_eq!(filter(text).program().either_way, both, "{text}");
+    }
+}
+
+#[test]
+fn errors_point_at_the_word() {
+    for (text, expected) in [
+        (
+            "port 80 and udp",
+            "'udp' is not supported: tcptrace traces TCP only\n  port 80 and udp\n              ^^^",
+        ),
+        (
+            "ether host 0:0:0:0:0:1",
+            "'ether' is not supported: link-layer headers are not part of a connection\n  ether host 0:0:0:0:0:1\n  ^^^^^",
+        ),
+        (
+            "tcp[13] & 2 != 0",
+            "'[' is not supported: a filter here is about addresses, ports and VLANs, not about other bytes of a packet\n  tcp[13] & 2 != 0\n     ^",
+        ),
+        ("host", "expected an address or port\n  host\n      ^"),
+        ("port 80 and", "expected a condition\n  port 80 and\n             ^"),
+        ("port 80 443", "expected 'and' or 'or'\n  port 80 443\n          ^^^"),
+        ("(port 80", "expected ')'\n  (port 80\n          ^"),
+        ("port 80)", "expected 'and' or 'or'\n  port 80)\n         ^"),
+        ("port 65536", "'65536' is not a TCP port or the name of one\n  port 65536\n       ^^^^^"),
+        ("port sesame", "'sesame' is not a TCP port or the name of one\n  port sesame\n       ^^^^^^"),
+        ("host 10.0.0", "'10.0.0' is not an address\n  host 10.0.0\n       ^^^^^^"),
+        (
+            "host 10.0.0.0/8",
+            "'10.0.0.0/8' is not the address of one host ('net' takes a prefix)\n  host 10.0.0.0/8\n       ^^^^^^^^^^",
+        ),
+        ("net 10.0.0.1/8", "'10.0.0.1/8' has bits set outside its mask\n  net 10.0.0.1/8\n      ^^^^^^^^^^"),
+        (
+            "net 10.0.0.0/33",
+            "'10.0.0.0/33' is not an IPv4 net: a prefix has at most 32 bits\n  net 10.0.0.0/33\n      ^^^^^^^^^^^",
+        ),
+        ("ip host ::1", "'::1' is not an IPv4 address\n  ip host ::1\n          ^^^"),
+        (
+            "tcp host 10.0.0.1",
+            "'tcp' does not go with 'host' or 'net'\n  tcp host 10.0.0.1\n           ^^^^^^^^",
+        ),
+        ("ip port 80", "'port' does not go with 'ip'\n  ip port 80\n          ^^"),
+        ("host nowhere", "cannot find an address of 'nowhere'\n  host nowhere\n       ^^^^^^^"),
+        (
+            "prot 80",
+            "'prot' is neither a word of the filter language nor an address or port\n  prot 80\n  ^^^^",
+        ),
+        ("vlan 5000", "'5000' is not a VLAN identifier (0 to 4095)\n  vlan 5000\n       ^^^^"),
+        ("port in 80", "expected '{'\n  port in 80\n          ^^"),
+        ("port in {80", "expected '}'\n  port in {80\n             ^"),
+        ("port in {}", "expected an address or port\n  port in {}\n           ^"),
+        ("port 80 and\n  udp", "'udp' is not supported: tcptrace traces TCP only\n    udp\n    ^^^"),
+    ] {
+        assert_eq!(error(text), format!("cannot use the filter: {expected}"), "{text}");
+    }
+}
+
+#[test]
+fn what_is_too_long_or_too_deep_is_said_so() {
+    let ports = |n: usize| (0..n).map(|p| (1000 + p).to_string()).collect::<Vec<_>>().join(" ");
+    assert!(takes(&filter(&format!("port in {{{}}}", ports(64))), "10.0.0.1 1063 10.0.0.2 5"));
+    assert!(error(&format!("port in {{{}}}", ports(65))).contains("takes 130 steps"));
+    let nested = |n: usize| format!("{}port 80{}", "(".repeat(n), ")".repeat(n));
+    assert!(takes(&filter(&nested(32)), A));
+    assert!(error(&nested(33)).contains("nested more than 32 deep"));
+    assert!(error(&"not ".repeat(100_000)).contains("nested"));
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_a_filter_or_an_error_in_lines(text in "[a-z0-9(){}!&|,.:/ \\[\\]é-]{0,60}") {
+        if let Err(error) = Filter::compile(&text, &Few) {
+            prop_assert!(!error.to_string().is_empty());
+        }
+    }
+
+    #[test]
+    fn any_words_are_a_filter_or_an_error(words in proptest::collection::vec(prop_oneof![
+        Just("host"), Just("net"), Just("port"), Just("src"), Just("dst"), Just("and"), Just("or"), Just("not"), Just("("),
+        Just(")"), Just("in"), Just("{"), Just("}"), Just("80"), Just("10.0.0.1"), Just("::1"), Just("10.0.0.0/8"),
+        Just("vlan"), Just("ip"), Just("ip6"), Just("tcp"), Just("mask"), Just("portrange"), Just("1-2"), Just("udp"),
+    ], 0..16)) {
+        let text = words.join(" ");
+        if let Ok(filter) = Filter::compile(&text, &Few) {
+            takes(&filter, A);
+        }
+    }
+}
