@@ -8,6 +8,7 @@ use super::{
     clsact::{self, Present},
     interface::{Interface, LinkType},
     load::{Entry, LoadError, Programs, errno, with_sources},
+    netlink::Socket,
     netns::{Netns, NetnsError},
 };
 use aya::programs::{
@@ -15,7 +16,7 @@ use aya::programs::{
     tc::{NlOptions, SchedClassifierLink, TcAttachOptions, TcError},
     xdp::{XdpError, XdpLink},
 };
-use rustix::io::Errno;
+use rustix::{io::Errno, net::netdevice::index_to_name};
 use std::{collections::BTreeMap, fmt, io, mem, sync::Arc};
 use thiserror::Error;
 
@@ -343,9 +344,36 @@ impl Failure {
     }
 }
 
+/// The library finds an interface by its name, and a name can go to another one at any time: it is asked for by the
+/// index before, and has to be the same after.
 fn attach_classifier(
     programs: &mut Programs,
     interface: &Interface,
+    entry: Entry,
+    side: TcAttachType,
+    tcx: bool,
+) -> Result<SchedClassifierLink, Failure> {
+    /// Whoever renames does so once or twice.
+    const TRIES: usize = 10;
+    let socket = Socket::open().map_err(|e| Failure::Other(e.to_string()))?;
+    let name = || match index_to_name(&socket, interface.index) {
+        Ok(name) => Ok(name),
+        Err(Errno::NODEV | Errno::NXIO) => Err(Failure::Gone),
+        Err(error) => Err(Failure::Other(error.to_string())),
+    };
+    for _ in 0..TRIES {
+        let before = name()?;
+        let linked = attach_by_name(programs, &before, entry, side, tcx);
+        if name()? == before {
+            return linked;
+        }
+    }
+    Err(Failure::Other("it is renamed again and again".to_owned()))
+}
+
+fn attach_by_name(
+    programs: &mut Programs,
+    name: &str,
     entry: Entry,
     side: TcAttachType,
     tcx: bool,
@@ -363,7 +391,7 @@ fn attach_classifier(
         Some(Errno::INVAL | Errno::OPNOTSUPP) if tcx => Failure::NoTcx,
         _ => Failure::Other(with_sources(&error)),
     };
-    let id = program.attach_with_options(&interface.name, side, options).map_err(explain)?;
+    let id = program.attach_with_options(name, side, options).map_err(explain)?;
     program.take_link(id).map_err(|e| Failure::Other(with_sources(&e)))
 }
 

@@ -109,3 +109,27 @@ fn an_interface_that_moves_to_another_namespace_is_let_go_and_taken_up_when_it_i
     any.wait_for_connections(1);
     assert_eq!(reports(&any.stop().events(), flow), [["tt0", "closed"]]);
 }
+
+#[test]
+fn names_that_change_hands_at_once_mislead_nobody() {
+    const PAIRS: usize = 25;
+    let lab = Lab::new();
+    let trace = start(&lab, "any");
+    let swap = |n| {
+        let [a, b, c] = ["a", "b", "c"].map(|it| format!("{it}{n}"));
+        format!(
+            "link add {a} type veth peer name {b}\nlink set {a} up\nlink set {a} name {c}\nlink set {b} up\n\
+             link set {b} name {a}\nlink set {c} name {b}\n"
+        )
+    };
+    let batch: String = (0..PAIRS).map(swap).collect();
+    lab.a.ns.run("sh", &["-c", &format!("ip -batch - <<'END'\n{batch}END")]);
+    for n in 0..PAIRS {
+        for dev in [format!("a{n}"), format!("b{n}")] {
+            lab.a.wait_until_attached_to(&dev);
+            assert_eq!(lab.a.programs_on(&dev).len(), 2, "{dev}: {:?}", lab.a.programs_on(&dev));
+        }
+    }
+    let report = trace.stop();
+    assert!(report.status.success() && !report.stderr.contains("is not traced"), "{}", report.stderr);
+}
