@@ -13,8 +13,14 @@ mod packets;
 use packets::{Frame, Rng};
 use serde_json::{Value, json};
 use std::{env, error::Error, fs};
-use tcptrace::kernel::test_run::{Empty, Harness, Outcome, Program, empty};
-use tcptrace_common::abi::{BUCKET_WORDS, SEED_WORDS};
+use tcptrace::{
+    filter::{Filter, SystemNames},
+    kernel::test_run::{Empty, Harness, Outcome, Program, empty},
+};
+use tcptrace_common::{
+    abi::{BUCKET_WORDS, SEED_WORDS},
+    filter::{MAX_STEPS, Program as FilterProgram},
+};
 
 const ROUNDS: usize = 101;
 /// Repetitions of packets that make no record.
@@ -39,6 +45,31 @@ struct Case {
     crowded: bool,
     /// Runs before each run of the packet.
     before: Option<Vec<u8>>,
+    filter: Filtering,
+}
+
+/// The filter in force.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Filtering {
+    Nothing,
+    /// One that takes the packet, as people write them.
+    Usual,
+    /// As long as they may be, and leaves the packet out.
+    Longest,
+}
+
+impl Filtering {
+    fn program(self) -> Result<Box<FilterProgram>, Box<dyn Error>> {
+        let text = match self {
+            Self::Nothing => String::new(),
+            Self::Usual => "host 10.0.0.1 and port 80 and not net 192.168.0.0/16".to_owned(),
+            Self::Longest => {
+                let ports: Vec<String> = (0..MAX_STEPS / 2).map(|port| (5000 + port).to_string()).collect();
+                format!("port in {{{}}}", ports.join(" "))
+            }
+        };
+        Ok(Box::new(*Filter::compile(&text, &SystemNames)?.program()))
+    }
 }
 
 fn cases() -> Vec<Case> {
@@ -47,7 +78,14 @@ fn cases() -> Vec<Case> {
     let v6 = |frame: &Frame| Frame { ipv6: true, ..frame.clone() }.bytes();
     let bare = |flags| Frame { flags, ..Frame::default() };
     let with_options = |flags| Frame { options: vec![1; 20], ..bare(flags) }.bytes();
-    let quiet = |name, packet| Case { name, packet, repeat: REPEAT, crowded: false, before: None };
+    let quiet = |name, packet| Case {
+        name,
+        packet,
+        repeat: REPEAT,
+        crowded: false,
+        before: None,
+        filter: Filtering::Nothing,
+    };
     let record = |name, packet| Case { repeat: RECORDS, ..quiet(name, packet) };
     let crowded = |name, packet| Case { crowded: true, ..quiet(name, packet) };
     let fin = Frame { seq: 1999, ..bare(0x11) }.reversed().bytes();
@@ -60,6 +98,8 @@ fn cases() -> Vec<Case> {
         crowded("data, IPv4, full bucket", data.bytes()),
         crowded("data, IPv6, full bucket", v6(&data)),
         record("SYN", with_options(0x02)),
+        Case { filter: Filtering::Usual, ..record("SYN, a usual filter that takes it", with_options(0x02)) },
+        Case { filter: Filtering::Longest, ..quiet("SYN, 128 steps that do not", with_options(0x02)) },
         record("SYN-ACK", with_options(0x12)),
         record("FIN", bare(0x11).bytes()),
         Case { before: Some(fin), repeat: 1, ..awaited },
@@ -90,6 +130,8 @@ impl Bench {
         if let Some(before) = &case.before {
             harness.run(program, before, None, 1)?;
         }
+        // Between runs: changing it is no part of what is measured.
+        harness.set_filter(&*case.filter.program()?)?;
         let outcome = harness.run(program, &case.packet, None, case.repeat)?;
         harness.drain()?;
         Ok(outcome)
