@@ -14,7 +14,10 @@ pub enum Command {
     /// Trace connections.
     Trace(Box<Config>),
     /// List the interfaces that can be traced.
-    ListInterfaces,
+    ListInterfaces {
+        /// Those of this network namespace.
+        netns: Option<String>,
+    },
     /// Print the JSON Schema of the events.
     Schema,
 }
@@ -24,6 +27,8 @@ pub enum Command {
 pub struct Config {
     /// Where the packets come from.
     pub input: Input,
+    /// The network namespace that the interfaces are in: a name, a path or the number of a process.
+    pub netns: Option<String>,
     /// Which connections.
     pub filter: FilterText,
     /// Write the lifecycle segments to this pcapng file; `-` is the standard output, which then has no events.

@@ -497,6 +497,8 @@ fn any_picks_up_an_interface_that_comes_later() {
             s.names().get(index).as_deref() == Some("renamed0")
         })
         .await;
+        let renamed = Notice::Renamed { interface: "late0".into(), name: "renamed0".into() };
+        assert_eq!(source.take_notices(), [renamed]);
         here.ip(&["link", "del", "renamed0"]);
         assert_eq!(source.names().get(index).as_deref(), Some("renamed0"), "a name outlives its interface");
         let mut inputs = Vec::new();

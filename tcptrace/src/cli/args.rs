@@ -14,6 +14,7 @@ use std::{
 const EXAMPLES: &str = "\
 Examples:
   sudo tcptrace -i eth0              connections of eth0 as they open, fail and close
+  sudo tcptrace -i any --netns blue  on every interface of the network namespace blue, also those to come
   sudo tcptrace -i any -v            on every interface, with each change of state of both ends
   sudo tcptrace -i eth0 'port 443 and not net 10.0.0.0/8'    those alone, chosen in the kernel
   sudo tcptrace -i eth0 -c 10        the next ten, then the summary
@@ -49,8 +50,12 @@ pub struct Args {
     #[arg(short, long = "interface", value_name = "IFACE", value_parser = parse::interface)]
     interfaces: Vec<String>,
 
+    /// Network namespace that the interfaces are in: a name (as of ip netns), a path, or the number of a process in it
+    #[arg(long, value_name = "NETNS", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    netns: Option<String>,
+
     /// Read packets from a capture file (pcap or pcapng, also gzip or zstd); `-` is the standard input
-    #[arg(short, long, value_name = "FILE", conflicts_with_all = ["interfaces", "ingress", "ring_size", "kernel_log", "stats_interval"])]
+    #[arg(short, long, value_name = "FILE", conflicts_with_all = ["interfaces", "netns", "ingress", "ring_size", "kernel_log", "stats_interval"])]
     read: Option<PathBuf>,
 
     /// Also write the headers of lifecycle segments and of ICMP errors about them to a pcapng file, for Wireshark; `-` is the
@@ -59,7 +64,8 @@ pub struct Args {
     write: Option<PathBuf>,
 
     /// List the interfaces and exit
-    #[arg(short = 'D', long, exclusive = true)]
+    // All but --netns would do nothing.
+    #[arg(short = 'D', long, conflicts_with_all = ["interfaces", "filter", "filter_file", "read", "write", "count", "ingress", "OutputArgs", "LimitArgs", "kernel_log"])]
     list_interfaces: bool,
 
     /// Exit once COUNT connections have ended and been reported; what is still open then is not
@@ -157,7 +163,7 @@ impl Args {
     pub fn command(self) -> Result<Command, clap::Error> {
         match self.command {
             Some(Sub::Schema) => Ok(Command::Schema),
-            None if self.list_interfaces => Ok(Command::ListInterfaces),
+            None if self.list_interfaces => Ok(Command::ListInterfaces { netns: self.netns }),
             None => self.config().map(|config| Command::Trace(Box::new(config))),
         }
     }
@@ -172,6 +178,7 @@ impl Args {
                 Some(path) => Input::File(path),
                 None => Input::Live(interfaces(self.interfaces)?),
             },
+            netns: self.netns,
             filter: match self.filter_file {
                 Some(path) => FilterText::File(path),
                 None => FilterText::Given(self.filter.join(" ")),

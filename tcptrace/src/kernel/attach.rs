@@ -8,14 +8,16 @@ use super::{
     clsact::{self, Present},
     interface::{Interface, LinkType},
     load::{Entry, LoadError, Programs, errno, with_sources},
+    netlink::Socket,
+    netns::{Netns, NetnsError},
 };
 use aya::programs::{
     LinkOrder, ProgramError, TcAttachType, XdpMode,
     tc::{NlOptions, SchedClassifierLink, TcAttachOptions, TcError},
     xdp::{XdpError, XdpLink},
 };
-use rustix::io::Errno;
-use std::{collections::BTreeMap, fmt, io, sync::Arc};
+use rustix::{io::Errno, net::netdevice::index_to_name};
+use std::{collections::BTreeMap, fmt, io, mem, sync::Arc};
 use thiserror::Error;
 
 /// Which hook sees what comes in.
@@ -46,6 +48,9 @@ pub enum AttachError {
     /// Loading the programs failed.
     #[error(transparent)]
     Load(#[from] LoadError),
+    /// The namespace could not be entered any more.
+    #[error(transparent)]
+    Netns(#[from] NetnsError),
     /// Somebody's XDP program is there.
     #[error(
         "an XDP program is already on {interface} (bpftool net show dev {interface}): use --ingress tc, \
@@ -112,6 +117,13 @@ pub enum Notice {
         /// Which.
         interface: Arc<str>,
     },
+    /// A traced interface has another name now.
+    Renamed {
+        /// What it was called.
+        interface: Arc<str>,
+        /// What it is called.
+        name: Arc<str>,
+    },
     /// With `-i any`: one could not be attached to and is left out.
     LeftOut {
         /// Which.
@@ -135,6 +147,7 @@ impl fmt::Display for Notice {
                 write!(f, "XDP is not used on {interface} ({why}): using TC there")
             }
             Self::Vanished { interface } => write!(f, "interface {interface} is gone: its trace ends here"),
+            Self::Renamed { interface, name } => write!(f, "interface {interface} is called {name} now"),
             Self::LeftOut { interface, reason } => write!(f, "interface {interface} is not traced: {reason}"),
             Self::NoKernelLog => f.write_str("the kernel programs were built without a log"),
         }
@@ -159,8 +172,9 @@ struct Attachment {
     _clsact: Option<OwnClsact>,
 }
 
-/// The interfaces that the programs are on.
+/// The interfaces that the programs are on, all of one network namespace.
 pub struct Attached {
+    netns: Netns,
     ingress: IngressHook,
     mode: AttachMode,
     on: BTreeMap<u32, Attachment>,
@@ -169,8 +183,8 @@ pub struct Attached {
 impl Attached {
     /// On nothing yet.
     #[must_use]
-    pub const fn new(ingress: IngressHook, mode: AttachMode) -> Self {
-        Self { ingress, mode, on: BTreeMap::new() }
+    pub const fn new(netns: Netns, ingress: IngressHook, mode: AttachMode) -> Self {
+        Self { netns, ingress, mode, on: BTreeMap::new() }
     }
 
     /// Where the programs are, for a person: `eth0 (TC), eth1 (XDP and TC)`.
@@ -200,12 +214,32 @@ impl Attached {
 
     /// Takes the programs off; the name of the interface if they were on it.
     pub fn detach(&mut self, index: u32) -> Option<Arc<str>> {
-        self.on.remove(&index).map(|attachment| attachment.name)
+        let attachment = self.on.remove(&index)?;
+        let name = Arc::clone(&attachment.name);
+        self.let_go(attachment);
+        Some(name)
     }
 
     /// Takes them off everywhere.
     pub fn detach_all(&mut self) {
-        self.on.clear();
+        let on = mem::take(&mut self.on);
+        self.let_go(on);
+    }
+
+    /// Drops what takes programs off, inside the namespace: elsewhere the removal of a clsact filter would go to
+    /// an interface of the same index there. If there is no way in any more, links end with the process.
+    fn let_go<T>(&self, attachments: T) {
+        let mut attachments = Some(attachments);
+        if self.netns.within(|| drop(attachments.take())).is_err() {
+            mem::forget(attachments);
+        }
+    }
+
+    /// Takes note of the name of an interface; the one that it had, if the programs are on it and it is another.
+    pub fn rename(&mut self, interface: &Interface) -> Option<Arc<str>> {
+        let attachment = self.on.get_mut(&interface.index)?;
+        let before = mem::replace(&mut attachment.name, Arc::clone(&interface.name));
+        (before != interface.name).then_some(before)
     }
 
     /// Puts the programs on an interface, both ways (loopback: one way). Twice is once.
@@ -218,6 +252,17 @@ impl Attached {
         if self.contains(interface.index) {
             return Ok(());
         }
+        let attachment = self.netns.within(|| self.attach_here(programs, interface, notices))??;
+        self.on.insert(interface.index, attachment);
+        Ok(())
+    }
+
+    fn attach_here(
+        &self,
+        programs: &mut Programs,
+        interface: &Interface,
+        notices: &mut Vec<Notice>,
+    ) -> Result<Attachment, AttachError> {
         let (ingress, egress) = match interface.link {
             LinkType::Ethernet => (Entry::Ingress, Entry::Egress),
             LinkType::Layer3 => (Entry::IngressL3, Entry::EgressL3),
@@ -241,8 +286,7 @@ impl Attached {
         }
         let (tc, own_clsact) = self.attach_tc(programs, interface, &hooks)?;
         let name = Arc::clone(&interface.name);
-        self.on.insert(interface.index, Attachment { name, _tc: tc, xdp, _clsact: own_clsact });
-        Ok(())
+        Ok(Attachment { name, _tc: tc, xdp, _clsact: own_clsact })
     }
 
     fn attach_tc(
@@ -270,6 +314,12 @@ impl Attached {
     }
 }
 
+impl Drop for Attached {
+    fn drop(&mut self) {
+        self.detach_all();
+    }
+}
+
 /// Why a single program could not be attached.
 enum Failure {
     Load(LoadError),
@@ -294,9 +344,36 @@ impl Failure {
     }
 }
 
+/// The library finds an interface by its name, and a name can go to another one at any time: it is asked for by the
+/// index before, and has to be the same after.
 fn attach_classifier(
     programs: &mut Programs,
     interface: &Interface,
+    entry: Entry,
+    side: TcAttachType,
+    tcx: bool,
+) -> Result<SchedClassifierLink, Failure> {
+    /// Whoever renames does so once or twice.
+    const TRIES: usize = 10;
+    let socket = Socket::open().map_err(|e| Failure::Other(e.to_string()))?;
+    let name = || match index_to_name(&socket, interface.index) {
+        Ok(name) => Ok(name),
+        Err(Errno::NODEV | Errno::NXIO) => Err(Failure::Gone),
+        Err(error) => Err(Failure::Other(error.to_string())),
+    };
+    for _ in 0..TRIES {
+        let before = name()?;
+        let linked = attach_by_name(programs, &before, entry, side, tcx);
+        if name()? == before {
+            return linked;
+        }
+    }
+    Err(Failure::Other("it is renamed again and again".to_owned()))
+}
+
+fn attach_by_name(
+    programs: &mut Programs,
+    name: &str,
     entry: Entry,
     side: TcAttachType,
     tcx: bool,
@@ -314,7 +391,7 @@ fn attach_classifier(
         Some(Errno::INVAL | Errno::OPNOTSUPP) if tcx => Failure::NoTcx,
         _ => Failure::Other(with_sources(&error)),
     };
-    let id = program.attach_with_options(&interface.name, side, options).map_err(explain)?;
+    let id = program.attach_with_options(name, side, options).map_err(explain)?;
     program.take_link(id).map_err(|e| Failure::Other(with_sources(&e)))
 }
 

@@ -1,7 +1,10 @@
 //! The host's interfaces: what they are called, what their frames begin with, whether they are up, and which
 //! of them the default route leaves by.
 
-use super::netlink::{self, Message, Socket, text, u16_at, u32_at};
+use super::{
+    netlink::{self, Message, Socket, text, u16_at, u32_at},
+    netns::NetnsError,
+};
 use std::{fmt, io, sync::Arc};
 use thiserror::Error;
 
@@ -59,6 +62,9 @@ pub enum InterfaceError {
     /// There is no interface at all that could be traced.
     #[error("no interface is up: bring one up with ip link set NAME up")]
     NoneUp,
+    /// The namespace cannot be entered.
+    #[error(transparent)]
+    Netns(#[from] NetnsError),
     /// The kernel did not answer.
     #[error("cannot read the list of {what} from the kernel over netlink: {source}")]
     Netlink {
@@ -69,7 +75,7 @@ pub enum InterfaceError {
     },
 }
 
-struct Suggestion<'a>(&'a [String]);
+pub(super) struct Suggestion<'a>(pub(super) &'a [String]);
 
 impl fmt::Display for Suggestion<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -235,7 +241,7 @@ pub(super) fn dump(what: &'static str, kind: u16, fixed: &[u8]) -> Result<Vec<Me
 }
 
 /// Up to three names that `name` may be a slip for, nearest first.
-fn near_names<'a>(name: &str, all: impl Iterator<Item = &'a str>) -> Vec<String> {
+pub(super) fn near_names<'a>(name: &str, all: impl Iterator<Item = &'a str>) -> Vec<String> {
     // A third of the letters wrong is another name, not a slip.
     let limit = (name.chars().count() / 3).clamp(1, 3);
     let mut near: Vec<_> =

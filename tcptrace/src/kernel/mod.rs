@@ -6,6 +6,7 @@ mod clsact;
 pub mod interface;
 pub mod load;
 mod netlink;
+pub mod netns;
 pub mod object;
 pub(crate) mod readiness;
 pub mod ring;

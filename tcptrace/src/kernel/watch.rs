@@ -1,8 +1,9 @@
-//! The host's interfaces and addresses, kept current by the kernel's notifications.
+//! The interfaces and addresses of a network namespace, kept current by the kernel's notifications.
 
 use super::{
     interface::{self, Interface, InterfaceError, dump},
     netlink::{self, Message, Socket, u32_at},
+    netns::Netns,
     readiness::readable,
 };
 use std::{
@@ -21,18 +22,32 @@ const IFA_LOCAL: u16 = 2;
 /// Interface index to name, shared between the source and whoever prints. A name stays after its interface
 /// is gone, for the records that come after it.
 #[derive(Clone, Debug, Default)]
-pub struct InterfaceNames(Arc<RwLock<HashMap<u32, Arc<str>>>>);
+pub struct InterfaceNames(Arc<RwLock<Names>>);
+
+#[derive(Debug, Default)]
+struct Names {
+    by_index: HashMap<u32, Arc<str>>,
+    changes: u64,
+}
 
 impl InterfaceNames {
     /// The name of the interface of this index, if there ever was one.
     #[must_use]
     pub fn get(&self, index: u32) -> Option<Arc<str>> {
         // A reader that panicked has not changed the map.
-        self.0.read().unwrap_or_else(PoisonError::into_inner).get(&index).cloned()
+        self.0.read().unwrap_or_else(PoisonError::into_inner).by_index.get(&index).cloned()
+    }
+
+    /// How often an interface has got another name. While it stays the same, so do all names.
+    #[must_use]
+    pub fn changes(&self) -> u64 {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).changes
     }
 
     fn set(&self, index: u32, name: &Arc<str>) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(index, Arc::clone(name));
+        let mut names = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let before = names.by_index.insert(index, Arc::clone(name));
+        names.changes += u64::from(before.is_some_and(|before| before != *name));
     }
 }
 
@@ -84,6 +99,7 @@ pub enum Change {
 /// The interfaces and addresses as of the last notification read.
 pub struct Watch {
     socket: AsyncFd<Socket>,
+    netns: Netns,
     interfaces: BTreeMap<u32, Interface>,
     addresses: OwnAddresses,
     names: InterfaceNames,
@@ -91,11 +107,12 @@ pub struct Watch {
 
 impl Watch {
     /// Subscribes first and lists then, so that nothing falls between the two.
-    pub fn open() -> Result<Self, InterfaceError> {
+    pub fn open(netns: &Netns) -> Result<Self, InterfaceError> {
         let failed = |source| InterfaceError::Netlink { what: "interface changes", source };
-        let socket = Socket::subscribe().and_then(readable).map_err(failed)?;
+        let socket = netns.within(|| Socket::subscribe().and_then(readable))?.map_err(failed)?;
         let mut watch = Self {
             socket,
+            netns: netns.clone(),
             interfaces: BTreeMap::new(),
             addresses: OwnAddresses::default(),
             names: InterfaceNames::default(),
@@ -154,15 +171,18 @@ impl Watch {
     }
 
     fn resync(&mut self) -> Result<Vec<Change>, InterfaceError> {
-        let listed = interface::list()?;
+        let (listed, addresses) = self.netns.within(|| {
+            let listed = interface::list()?;
+            Ok::<_, InterfaceError>((listed, dump("addresses", netlink::RTM_GETADDR, &[0; ADDRESS_FIXED])?))
+        })??;
         let gone: Vec<u32> =
             self.interfaces.keys().copied().filter(|i| !listed.iter().any(|l| l.index == *i)).collect();
         let mut changes: Vec<_> =
             gone.iter().filter_map(|index| self.interfaces.remove(index)).map(Change::Gone).collect();
         changes.extend(listed.into_iter().filter_map(|i| self.update(i)));
         self.addresses = OwnAddresses::default();
-        for message in dump("addresses", netlink::RTM_GETADDR, &[0; ADDRESS_FIXED])? {
-            self.addresses.apply(&message);
+        for message in &addresses {
+            self.addresses.apply(message);
         }
         Ok(changes)
     }

@@ -42,9 +42,18 @@ async fn run(config: &Config, interfaces: &Interfaces, filter: Filter) -> Result
         let ended = Arc::clone(&ended);
         move || ended.notify_one()
     })?;
-    let mut live = Live { run, source, named: HashMap::new(), start: monotonic_now(), cpu_start: cpu_time() };
+    let mut live = Live {
+        run,
+        source,
+        named: HashMap::new(),
+        name_changes: 0,
+        start: monotonic_now(),
+        cpu_start: cpu_time(),
+    };
     live.tell(&notices);
-    live.run.say(format_args!("tracing {}; Ctrl-C ends", live.source.describe()));
+    let place =
+        config.netns.as_ref().map(|netns| format!(" in network namespace {netns}")).unwrap_or_default();
+    live.run.say(format_args!("tracing {}{place}; Ctrl-C ends", live.source.describe()));
     let watched = live.watch(signals, &ended).await;
     let result = watched.and_then(|()| live.report_rest());
     // The programs come off before the output is waited for.
@@ -59,6 +68,7 @@ fn live_config(config: &Config, interfaces: &Interfaces, filter: &Filter) -> Liv
             Interfaces::Any => Selection::Any,
             Interfaces::Named(names) => Selection::Named(names.clone()),
         },
+        netns: config.netns.clone(),
         ingress: match config.ingress {
             IngressHook::Tc => KernelHook::Tc,
             IngressHook::Xdp => KernelHook::Xdp,
@@ -78,6 +88,8 @@ struct Live<'a> {
     source: LiveSource,
     /// Interfaces whose names the tracker knows.
     named: HashMap<u32, Arc<str>>,
+    /// As of so many changes of names.
+    name_changes: u64,
     start: Timestamp,
     cpu_start: Duration,
 }
@@ -131,30 +143,27 @@ impl Live<'_> {
         self.run.take(inputs, offset)
     }
 
-    /// Tells the tracker what the interfaces in a batch are called. A batch with a tick (at least one a second)
-    /// looks all names up again, since interfaces can be renamed.
+    /// Tells the tracker what the interfaces in a batch are called, and what those are called now that it knows.
     fn name_interfaces(&mut self, inputs: &[Input]) {
         let names = self.source.names();
+        let changes = names.changes();
+        if changes != self.name_changes {
+            self.name_changes = changes;
+            for (&index, known) in &mut self.named {
+                if let Some(name) = names.get(index).filter(|name| name != known) {
+                    self.run.name_interface(index, Arc::clone(&name));
+                    *known = name;
+                }
+            }
+        }
         for input in inputs {
-            match input {
-                Input::Segment(seg) | Input::Icmp(IcmpError { quoted: seg, .. })
-                    if !self.named.contains_key(&seg.flow.interface) =>
-                {
-                    let index = seg.flow.interface;
-                    if let Some(name) = names.get(index) {
-                        self.run.name_interface(index, Arc::clone(&name));
-                        self.named.insert(index, name);
-                    }
-                }
-                Input::Tick(_) => {
-                    for (&index, known) in &mut self.named {
-                        if let Some(name) = names.get(index).filter(|name| name != known) {
-                            self.run.name_interface(index, Arc::clone(&name));
-                            *known = name;
-                        }
-                    }
-                }
-                _ => {}
+            let (Input::Segment(seg) | Input::Icmp(IcmpError { quoted: seg, .. })) = input else { continue };
+            let index = seg.flow.interface;
+            if !self.named.contains_key(&index)
+                && let Some(name) = names.get(index)
+            {
+                self.run.name_interface(index, Arc::clone(&name));
+                self.named.insert(index, name);
             }
         }
     }

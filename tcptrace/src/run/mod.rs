@@ -8,7 +8,7 @@ use crate::{
     cli::{Config, FilterText, Format, Input as Source},
     event::{Event, Kind, Stats},
     filter::{Filter, FilterError, SystemNames},
-    kernel::interface,
+    kernel::{interface, netns::Netns},
     segment::{Input, Timestamp},
     sink::{
         Sink,
@@ -110,10 +110,12 @@ fn filter(text: &FilterText) -> Result<Filter, RunError> {
     Ok(Filter::compile(text.trim_end(), &SystemNames)?)
 }
 
-/// The interfaces as `-D` lists them, a line each.
-pub fn interfaces() -> Result<String, RunError> {
+/// The interfaces of a network namespace, or of this one, as `-D` lists them, a line each.
+pub fn interfaces(netns: Option<&str>) -> Result<String, RunError> {
     let mut out = String::new();
-    for it in interface::list().map_err(LiveError::from)? {
+    let listed =
+        Netns::open(netns).and_then(|netns| netns.within(interface::list)).map_err(LiveError::from)?;
+    for it in listed.map_err(LiveError::from)? {
         let state = if it.up { "up" } else { "down" };
         let note = if it.traceable() { "" } else { ", cannot be traced" };
         // A String takes everything.

@@ -19,6 +19,7 @@ use crate::{
         attach::{AttachError, AttachMode, Attached, IngressHook, Notice},
         interface::{self, Interface, InterfaceError},
         load::{CounterMap, LoadError, LoadOptions, Programs},
+        netns::{Netns, NetnsError},
         readiness::readable,
         ring::RingGauge,
         watch::{Change, InterfaceNames, Watch},
@@ -29,7 +30,9 @@ use aya::maps::{MapData, RingBuf};
 use aya_log::EbpfLogger;
 use std::{
     collections::BTreeSet,
-    io, mem, thread,
+    io, mem,
+    sync::Arc,
+    thread,
     time::{Duration, Instant},
 };
 use tcptrace_common::{abi::Counters, filter::Program};
@@ -62,6 +65,8 @@ pub enum Selection {
 pub struct LiveConfig {
     /// Which interfaces.
     pub interfaces: Selection,
+    /// The network namespace that they are in, as [`Netns::open`] takes it; None is the thread's own.
+    pub netns: Option<String>,
     /// The hook for what comes in.
     pub ingress: IngressHook,
     /// How TC programs are attached.
@@ -84,6 +89,17 @@ pub enum LiveError {
     /// The interface cannot be traced.
     #[error(transparent)]
     Interface(#[from] InterfaceError),
+    /// The network namespace cannot be entered.
+    #[error(transparent)]
+    Netns(#[from] NetnsError),
+    /// It went wrong in another network namespace.
+    #[error("in network namespace {netns}: {error}")]
+    Within {
+        /// Which.
+        netns: String,
+        /// What went wrong.
+        error: Box<Self>,
+    },
     /// A descriptor or mapping failed.
     #[error("cannot {what}: {source}")]
     Io {
@@ -97,6 +113,16 @@ pub enum LiveError {
 impl LiveError {
     fn io(what: &'static str) -> impl Fn(io::Error) -> Self {
         move |source| Self::Io { what, source }
+    }
+
+    /// Says where, if it is about interfaces that are elsewhere.
+    fn within(self, netns: &Netns) -> Self {
+        match (self, netns.name()) {
+            (error @ (Self::Interface(_) | Self::Attach(_)), Some(netns)) => {
+                Self::Within { netns: netns.to_owned(), error: Box::new(error) }
+            }
+            (error, _) => error,
+        }
     }
 }
 
@@ -154,8 +180,13 @@ pub struct LiveSource {
 impl LiveSource {
     /// Loads, attaches and begins. Must be called on a runtime with I/O and time. The notices are for the user.
     pub fn open(config: &LiveConfig) -> Result<(Self, Vec<Notice>), LiveError> {
-        let watch = Watch::open()?;
-        let chosen = choose(&config.interfaces, &watch.interfaces())?;
+        let netns = Netns::open(config.netns.as_deref())?;
+        Self::open_in(&netns, config).map_err(|error| error.within(&netns))
+    }
+
+    fn open_in(netns: &Netns, config: &LiveConfig) -> Result<(Self, Vec<Notice>), LiveError> {
+        let watch = Watch::open(netns)?;
+        let chosen = netns.within(|| choose(&config.interfaces, &watch.interfaces()))??;
         let mut programs = Programs::load(&config.load)?;
         programs.set_filter(&config.filter)?;
         let ring = programs.take_ring()?;
@@ -167,7 +198,7 @@ impl LiveSource {
         let start = monotonic_now();
         let now = Instant::now();
         let any = config.interfaces == Selection::Any;
-        let mut attached = Attached::new(config.ingress, config.attach);
+        let mut attached = Attached::new(netns.clone(), config.ingress, config.attach);
         let mut left_out = BTreeSet::new();
         for interface in &chosen {
             let left = if any { Some(&mut left_out) } else { None };
@@ -443,6 +474,12 @@ impl LiveSource {
 
     fn follow_interfaces(&mut self) -> Result<(), LiveError> {
         for change in self.watch.changes()? {
+            if let Change::Interface(interface) = &change
+                && let Some(before) = self.attached.rename(interface)
+            {
+                let name = Arc::clone(&interface.name);
+                self.notices.push(Notice::Renamed { interface: before, name });
+            }
             match change {
                 Change::Interface(interface) if self.any && interface.traceable() => {
                     let left_out = Some(&mut self.left_out);
@@ -473,7 +510,9 @@ fn attach(
 ) -> Result<(), LiveError> {
     match (attached.attach(programs, interface, notices), left_out) {
         (Ok(()), _) | (Err(AttachError::Gone { .. }), Some(_)) => Ok(()),
-        (Err(error @ AttachError::Load(_)), _) | (Err(error), None) => Err(error.into()),
+        (Err(error @ (AttachError::Load(_) | AttachError::Netns(_))), _) | (Err(error), None) => {
+            Err(error.into())
+        }
         (Err(error), Some(left_out)) => {
             if left_out.insert(interface.index) {
                 let name = interface.name.clone();

@@ -41,6 +41,11 @@ impl Host {
         }
     }
 
+    /// A host of one IPv4 address.
+    pub(crate) fn new(ns: Netns, dev: &'static str, v4: Ipv4Addr) -> Self {
+        Self { ns, dev, v4, v6: v4.to_ipv6_mapped() }
+    }
+
     /// A host that talks to itself.
     pub(crate) fn alone() -> Self {
         Self { ns: Netns::new(), dev: "lo", v4: Ipv4Addr::LOCALHOST, v6: Ipv6Addr::LOCALHOST }
@@ -70,21 +75,34 @@ impl Host {
     /// The programs on the interface, with the hook of each: `driver tcptrace_xdp`, `tcx/egress ...`. Every hook is
     /// looked at, and by more than one tool where one does not know them all: not every bpftool knows TCX.
     pub(crate) fn programs(&self) -> Vec<String> {
+        self.programs_on(self.dev)
+    }
+
+    /// The same of another interface here.
+    pub(crate) fn programs_on(&self, dev: &str) -> Vec<String> {
         let mut programs = Vec::new();
         self.ns.enter(|| {
             for (hook, attach) in [("ingress", TcAttachType::Ingress), ("egress", TcAttachType::Egress)] {
                 // Kernels before 6.6 have no TCX, so nothing is there.
-                let (_, tcx) = SchedClassifier::query_tcx(self.dev, attach).unwrap_or_default();
+                let (_, tcx) = SchedClassifier::query_tcx(dev, attach).unwrap_or_default();
                 programs
                     .extend(tcx.iter().map(|it| format!("tcx/{hook} {}", it.name_as_str().unwrap_or("?"))));
             }
         });
-        let shown = self.ns.run("bpftool", &["net", "show", "dev", self.dev]);
+        let shown = self.ns.run("bpftool", &["net", "show", "dev", dev]);
         let of_others = shown.lines().filter(|line| line.contains(" id ") && !line.contains("tcx/"));
         programs.extend(of_others.map(str::to_owned));
-        let qdiscs = self.ns.tc(&["qdisc", "show", "dev", self.dev]);
+        let qdiscs = self.ns.tc(&["qdisc", "show", "dev", dev]);
         programs.extend(qdiscs.lines().filter(|line| line.contains("clsact")).map(str::to_owned));
         programs
+    }
+
+    /// Waits until the programs are on an interface here, also the one for what goes out, which comes last.
+    pub(crate) fn wait_until_attached_to(&self, dev: &str) {
+        eventually(&format!("the programs are on {dev}"), || {
+            let programs = self.programs_on(dev);
+            if programs.iter().any(|it| it.contains("egress")) { Ok(()) } else { Err(programs.join(", ")) }
+        });
     }
 
     /// Fails if the kernel still holds anything of a tracer's on the interface, some time after it ended.

@@ -6,10 +6,13 @@ mod filters;
 mod frames;
 mod handmade;
 mod icmp;
+mod interfaces;
+mod kinds;
 mod lab;
 mod lifecycles;
 mod load;
 mod loss;
+mod namespaces;
 #[path = "../common/netns.rs"]
 mod netns;
 mod oracle;

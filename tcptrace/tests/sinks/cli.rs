@@ -118,7 +118,11 @@ fn values() {
     }
     assert_eq!(config(&["-r", "-"]).input, Input::File("-".into()));
     assert_eq!(config(&["-nn", "-c", "3", "-q"]).count, Some(3));
-    assert_eq!(parse(&["-D"]).expect("valid"), cli::Command::ListInterfaces);
+    assert_eq!(parse(&["-D"]).expect("valid"), cli::Command::ListInterfaces { netns: None });
+    let blue = Some("blue".to_owned());
+    let listed = parse(&["--netns", "blue", "-D"]).expect("valid");
+    assert_eq!(listed, cli::Command::ListInterfaces { netns: blue.clone() });
+    assert_eq!(config(&["--netns", "blue"]).netns, blue);
     assert_eq!(parse(&["schema"]).expect("valid"), cli::Command::Schema);
 }
 
@@ -155,6 +159,13 @@ fn wrong_usage_is_said_on_stderr_with_exit_code_2() {
         (&["--max-connections", "0"], "is not in 1..=16777216"),
         (&["-c", "0"], "is not in 1.."),
         (&["-D", "-i", "eth0"], "cannot be used with"),
+        (&["-D", "--json"], "cannot be used with"),
+        (&["-D", "tcp"], "cannot be used with"),
+        (&["-D", "-F", "some.file"], "cannot be used with"),
+        (&["-D", "--ring-size", "1M"], "cannot be used with"),
+        (&["-D", "--ingress", "tc"], "cannot be used with"),
+        (&["-r", "a.pcap", "--netns", "blue"], "cannot be used with"),
+        (&["--netns", ""], "a value is required"),
         (&["-r", "a.pcap", "-i", "eth0"], "cannot be used with"),
         (&["-r", "a.pcap", "--ingress", "xdp"], "cannot be used with"),
         (&["-i", "eth0", "schema"], "'schema' is neither a word of the filter language nor an address"),

@@ -1,0 +1,135 @@
+//! Interfaces that change while they are traced: they are renamed, go down and up, and move away.
+
+use crate::{
+    lab::{Family, Lab},
+    netns::Netns,
+    trace::{Trace, command, flow_of, of_kind},
+    traffic::{Flow, Kind, drive},
+};
+use serde_json::Value;
+
+/// Each report of a flow: the interface and the outcome.
+fn reports(events: &[Value], flow: Flow) -> Vec<[&str; 2]> {
+    of_kind(events, "connection")
+        .filter(|event| flow_of(event) == flow)
+        .map(|event| ["interface", "outcome"].map(|field| event[field].as_str().expect("text")))
+        .collect()
+}
+
+/// Traces this, from the first host of the lab.
+fn start(lab: &Lab, interface: &str) -> Trace {
+    let mut trace = Trace::spawn(&lab.a, &mut command(&["-i", interface, "--json"]));
+    trace.wait_until_attached();
+    trace
+}
+
+#[test]
+fn a_renamed_interface_is_traced_on_under_its_new_name() {
+    for interface in ["tt0", "any"] {
+        let lab = Lab::new();
+        let trace = start(&lab, interface);
+        let before = drive(Kind::ClientCloses, &lab.a, &lab.b, Family::V4);
+        trace.wait_for_connections(1);
+        // While it is up, which kernels before 6.2 refuse.
+        lab.a.ns.ip(&["link", "set", "tt0", "name", "uplink0"]);
+        let after = drive(Kind::ClientCloses, &lab.a, &lab.b, Family::V4);
+        trace.wait_for_connections(2);
+        // To the name that it had comes another, and what was is not mistaken for it.
+        lab.a.ns.veth("tt0", &lab.b.ns, "tt9", 201);
+        let again = drive(Kind::ClientCloses, &lab.a, &lab.b, Family::V4);
+        trace.wait_for_connections(3);
+        let report = trace.stop();
+        let events = report.events();
+        assert_eq!(reports(&events, before), [["tt0", "closed"]], "-i {interface}");
+        for flow in [after, again] {
+            assert_eq!(reports(&events, flow), [["uplink0", "closed"]], "-i {interface}");
+        }
+        assert!(report.stderr.contains("interface tt0 is called uplink0 now"), "{}", report.stderr);
+    }
+}
+
+#[test]
+fn a_renamed_interface_goes_under_its_new_name() {
+    let lab = Lab::new();
+    let trace = start(&lab, "tt0");
+    lab.a.ns.ip(&["link", "set", "tt0", "name", "uplink0"]);
+    lab.a.ns.ip(&["link", "del", "uplink0"]);
+    let report = trace.end();
+    assert!(report.status.success(), "{}", report.stderr);
+    assert!(report.stderr.contains("interface uplink0 is gone"), "{}", report.stderr);
+}
+
+#[test]
+fn an_interface_that_was_down_meanwhile_is_traced_on() {
+    for interface in ["tt0", "any"] {
+        let lab = Lab::new();
+        let trace = start(&lab, interface);
+        let mut flows = vec![drive(Kind::ClientCloses, &lab.a, &lab.b, Family::V4)];
+        for n in 2..4 {
+            lab.a.ns.ip(&["link", "set", "tt0", "down"]);
+            lab.a.ns.ip(&["link", "set", "tt0", "up"]);
+            flows.push(drive(Kind::ClientCloses, &lab.a, &lab.b, Family::V4));
+            trace.wait_for_connections(n);
+        }
+        let events = trace.stop().events();
+        for flow in flows {
+            assert_eq!(reports(&events, flow), [["tt0", "closed"]], "-i {interface}");
+        }
+        lab.a.assert_nothing_attached();
+    }
+}
+
+#[test]
+fn any_takes_up_what_comes_up_later() {
+    let lab = Lab::new();
+    lab.a.ns.ip(&["link", "set", "tt0", "down"]);
+    let trace = start(&lab, "any");
+    assert!(lab.a.programs().is_empty(), "{:?}", lab.a.programs());
+    lab.a.ns.ip(&["link", "set", "tt0", "up"]);
+    lab.a.wait_until_attached_to("tt0");
+    let flow = drive(Kind::ClientCloses, &lab.a, &lab.b, Family::V4);
+    trace.wait_for_connections(1);
+    assert_eq!(reports(&trace.stop().events(), flow), [["tt0", "closed"]]);
+}
+
+#[test]
+fn an_interface_that_moves_to_another_namespace_is_let_go_and_taken_up_when_it_is_back() {
+    let (lab, elsewhere) = (Lab::new(), Netns::new());
+    let (named, any) = (start(&lab, "tt0"), start(&lab, "any"));
+    let name = |path: &str| path.rsplit('/').next().expect("a path").to_owned();
+    lab.a.ns.ip(&["link", "set", "tt0", "netns", &name(&elsewhere.path())]);
+    let report = named.end();
+    assert!(report.stderr.contains("interface tt0 is gone"), "{}", report.stderr);
+    let address = format!("{}/24", lab.a.ip(Family::V4));
+    elsewhere.ip(&["link", "set", "tt0", "netns", &name(&lab.a.ns.path())]);
+    lab.a.ns.ip(&["addr", "add", &address, "dev", "tt0"]);
+    lab.a.ns.ip(&["link", "set", "tt0", "up"]);
+    lab.a.wait_until_attached_to("tt0");
+    let flow = drive(Kind::ClientCloses, &lab.a, &lab.b, Family::V4);
+    any.wait_for_connections(1);
+    assert_eq!(reports(&any.stop().events(), flow), [["tt0", "closed"]]);
+}
+
+#[test]
+fn names_that_change_hands_at_once_mislead_nobody() {
+    const PAIRS: usize = 25;
+    let lab = Lab::new();
+    let trace = start(&lab, "any");
+    let swap = |n| {
+        let [a, b, c] = ["a", "b", "c"].map(|it| format!("{it}{n}"));
+        format!(
+            "link add {a} type veth peer name {b}\nlink set {a} up\nlink set {a} name {c}\nlink set {b} up\n\
+             link set {b} name {a}\nlink set {c} name {b}\n"
+        )
+    };
+    let batch: String = (0..PAIRS).map(swap).collect();
+    lab.a.ns.run("sh", &["-c", &format!("ip -batch - <<'END'\n{batch}END")]);
+    for n in 0..PAIRS {
+        for dev in [format!("a{n}"), format!("b{n}")] {
+            lab.a.wait_until_attached_to(&dev);
+            assert_eq!(lab.a.programs_on(&dev).len(), 2, "{dev}: {:?}", lab.a.programs_on(&dev));
+        }
+    }
+    let report = trace.stop();
+    assert!(report.status.success() && !report.stderr.contains("is not traced"), "{}", report.stderr);
+}
