@@ -219,7 +219,7 @@ pub struct Counters {
 }
 
 /// How many reasons there are not to parse a packet.
-pub const UNPARSABLE_REASONS: usize = 5;
+pub const UNPARSABLE_REASONS: usize = 6;
 
 /// Random words that the flow hash needs.
 pub const SEED_WORDS: usize = 26;
@@ -240,7 +240,7 @@ const _: () = {
     assert!(core::mem::offset_of!(IcmpRecord, from) == 80);
     assert!(size_of::<Bucket>() == 64);
     assert!(align_of::<Bucket>() == 64);
-    assert!(size_of::<Counters>() == 176);
+    assert!(size_of::<Counters>() == 184);
 };
 
 #[cfg(test)]

@@ -65,7 +65,7 @@ pub fn headers(bytes: &[u8]) {
         return;
     };
     let packet = Bytes { captured, wire_len: usize::from(len) * 8 };
-    for link in [Link::Ethernet, Link::Ip] {
+    for link in [Link::Ethernet, Link::Ip, Link::Behind(0), Link::Behind(0x8847), Link::Behind(0x8864)] {
         for offloaded in [None, Some(u16::from(tag))] {
             let (options_at, options_len) = match wire::parse(&packet, link, offloaded) {
                 Parsed::V4(tcp) => (tcp.options_at, tcp.options_len),
@@ -180,7 +180,15 @@ mod tests {
         let start = prop_oneof![
             Just(vec![200, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 8, 0, 0x45]),
             Just(vec![200, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x86, 0xdd, 0x60]),
+            // MPLS, PPPoE, LLC with SNAP, in a VLAN too.
+            Just([&[200, 0][..], &[0; 12], &[0x88, 0x47, 0, 0, 0, 9, 0, 0, 1, 9, 0x45]].concat()),
+            Just([&[200, 0][..], &[0; 12], &[0x91, 0, 0, 5, 0x88, 0x48]].concat()),
+            Just([&[200, 0][..], &[0; 12], &[0x88, 0x64, 0x11, 0, 0, 7, 0, 99, 0, 0x57, 0x60]].concat()),
+            Just([&[200, 0][..], &[0; 12], &[0, 99, 0xaa, 0xaa, 3, 0, 0, 0, 8, 0, 0x45]].concat()),
+            Just([&[200, 0][..], &[0; 12], &[0x81, 0, 0, 5, 0, 99, 0xaa, 0xaa, 3, 0, 0, 0]].concat()),
             Just(vec![255, 0, 0x45, 0, 0, 60, 0, 0, 0, 0, 64, 6]),
+            Just([&[255, 0, 0x45, 0, 0, 99, 0, 0, 0, 0, 64, 51][..], &[10; 10], &[6, 4]].concat()),
+            Just([&[255, 0, 0x60, 0, 0, 0, 0, 99, 135, 64][..], &[10; 32], &[51, 0]].concat()),
             Just(vec![255, 0, 0x60, 0, 0, 0, 0, 60]),
             Just(
                 [

@@ -117,7 +117,7 @@ fn the_longest_filter() {
     }
 }
 
-/// A tenth of what the kernel allows: older kernels walk more for the same program.
+/// A fifth of what the kernel allows: older kernels walk more for the same program.
 #[test]
 fn the_verifier_walks_few_instructions() {
     let harness = load();
@@ -126,6 +126,6 @@ fn the_verifier_walks_few_instructions() {
             harness.verified_instructions(program).unwrap_or_else(|error| panic!("{program:?}: {error}"));
         eprintln!("{program:?}: {walked:?} instructions");
         // Kernels before 5.16 do not say.
-        assert!(walked.is_none_or(|walked| walked < 100_000), "{program:?}: {walked:?}");
+        assert!(walked.is_none_or(|walked| walked < 200_000), "{program:?}: {walked:?}");
     }
 }

@@ -6,7 +6,7 @@
 
 use super::{
     Header as _, Load, Packet, Unparsable, Vlans,
-    ip::{self, Network, TCP, Walk},
+    ip::{self, AUTHENTICATION, Network, TCP, Walk},
 };
 use crate::{
     flow::{V4, V6, put_words},
@@ -140,12 +140,20 @@ fn v4(message: &impl Load, icmp: &Icmp) -> Result<Packet<V4>, Miss> {
     let header = message.load::<20>(at).ok_or(Miss::Short)?;
     let first = header.byte(0);
     let header_len = usize::from(first & 0x0f) * 4;
-    if first >> 4 != 4 || header_len < 20 || header.byte(9) != TCP || ip::is_later_fragment(header) {
+    if first >> 4 != 4 || header_len < 20 || ip::is_later_fragment(header) {
         return Err(Miss::Nothing);
     }
-    let len = usize::from(header.be16(2)).saturating_sub(header_len);
+    let (protocol, skipped) = match header.byte(9) {
+        AUTHENTICATION => ip::authentication(message, at + header_len).ok_or(Miss::Short)?,
+        protocol => (protocol, 0),
+    };
+    if protocol != TCP {
+        return Err(Miss::Nothing);
+    }
+    let skipped = header_len + skipped;
+    let len = usize::from(header.be16(2)).saturating_sub(skipped);
     let (vlans, ttl) = (icmp.vlans, icmp.ttl);
-    tcp(message, Network { addresses: ip::addresses_v4(header), vlans, ttl, at: at + header_len, len })
+    tcp(message, Network { addresses: ip::addresses_v4(header), vlans, ttl, at: at + skipped, len })
 }
 
 #[inline(always)]

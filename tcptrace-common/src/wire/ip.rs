@@ -4,10 +4,12 @@ use super::{Header, Icmp, Load, Parsed, Unparsable, Vlans, tcp};
 use crate::flow::{V4, V6, mapped};
 
 /// IPv6 extension headers walked at most. RFC 8200 §4.1 lists six kinds of which we read five, each meant to occur
-/// once (destination options twice).
+/// once (destination options twice); of those that came later few packets have one.
 pub const MAX_EXTENSIONS: usize = 6;
 
-/// Octets of the longest extension header.
+/// Octets of the longest authentication header.
+const MAX_AUTHENTICATION: usize = (255 + 2) * 4;
+/// Octets of the longest of the other extension headers.
 const MAX_EXTENSION: usize = 256 * 8;
 
 /// The first byte of IPv4 without options: version 4, five words.
@@ -19,8 +21,11 @@ const ICMPV6: u8 = 58;
 const HOP_BY_HOP: u8 = 0;
 const ROUTING: u8 = 43;
 const FRAGMENT: u8 = 44;
-const AUTHENTICATION: u8 = 51;
+pub(super) const AUTHENTICATION: u8 = 51;
 const DESTINATION: u8 = 60;
+const MOBILITY: u8 = 135;
+const HIP: u8 = 139;
+const SHIM6: u8 = 140;
 
 /// Where a TCP header may be, and what the network layer knows about it.
 #[derive(Clone, Copy)]
@@ -46,15 +51,16 @@ pub(super) fn v4<L: Load>(packet: &L, at: usize, vlans: Vlans) -> Parsed {
     if !L::RARE && first != PLAIN {
         return Parsed::Rare;
     }
-    let icmp = match header.byte(9) {
-        TCP => false,
-        ICMP if L::RARE => true,
-        ICMP => return Parsed::Rare,
+    let protocol = header.byte(9);
+    match protocol {
+        TCP => {}
+        ICMP | AUTHENTICATION if L::RARE => {}
+        ICMP | AUTHENTICATION => return Parsed::Rare,
         _ => return Parsed::Other,
-    };
+    }
     if is_later_fragment(header) {
         // Of ICMP, errors are not that long (RFC 1812 §4.3.2.3: 576 octets).
-        return if icmp { Parsed::Other } else { Parsed::Fragment };
+        return if protocol == ICMP { Parsed::Other } else { Parsed::Fragment };
     }
     let header_len = usize::from(first & 0x0f) * 4;
     let there = packet.wire_len().wrapping_sub(at);
@@ -66,8 +72,23 @@ pub(super) fn v4<L: Load>(packet: &L, at: usize, vlans: Vlans) -> Parsed {
     if header_len < 20 || total < header_len || total > there {
         return Parsed::Unparsable(Unparsable::BadLength);
     }
-    let (ttl, at, len) = (header.byte(8), at + header_len, total - header_len);
-    if icmp {
+    let (mut protocol, ttl, mut at, mut len) =
+        (protocol, header.byte(8), at + header_len, total - header_len);
+    if L::RARE && protocol == AUTHENTICATION {
+        let Some((next, skipped)) = authentication(packet, at) else {
+            return Parsed::Unparsable(Unparsable::Truncated);
+        };
+        if skipped > len {
+            return Parsed::Unparsable(Unparsable::BadLength);
+        }
+        (protocol, at, len) = (next, at + skipped, len - skipped);
+        match protocol {
+            TCP | ICMP => {}
+            AUTHENTICATION => return Parsed::Unparsable(Unparsable::ExtensionDepth),
+            _ => return Parsed::Other,
+        }
+    }
+    if protocol == ICMP {
         return Parsed::Icmp(Icmp { ipv6: false, from: mapped(header.raw32(12)), vlans, ttl, at, len });
     }
     let network = Network { addresses: addresses_v4(header), vlans, ttl, at, len };
@@ -116,6 +137,21 @@ pub(super) fn v6<L: Load>(packet: &L, at: usize, vlans: Vlans) -> Parsed {
         Ok(segment) => Parsed::V6(segment),
         Err(reason) => Parsed::Unparsable(reason),
     }
+}
+
+/// What is behind the authentication header at `at`, and how far.
+#[inline(always)]
+pub(super) fn authentication(packet: &impl Load, at: usize) -> Option<(u8, usize)> {
+    let header = packet.load::<4>(at)?;
+    let len = packet.forget(authentication_len(header));
+    // Cannot be, but what was forgotten has to be bounded anew.
+    if len > MAX_AUTHENTICATION { None } else { Some((header.byte(0), len)) }
+}
+
+/// In words of 4 octets, less 2 (RFC 4302 §2.2).
+#[inline(always)]
+fn authentication_len(header: impl Header) -> usize {
+    (usize::from(header.byte(1)) + 2) * 4
 }
 
 /// The lower 13 bits are the fragment's offset.
@@ -170,9 +206,8 @@ pub(super) fn extensions(packet: &impl Load, mut next: u8, start: usize) -> Walk
                 }
                 8
             }
-            // In words of 4 octets, less 2 (RFC 4302 §2.2).
-            AUTHENTICATION => (usize::from(header.byte(1)) + 2) * 4,
-            // In words of 8 octets, less 1 (RFC 8200 §4).
+            AUTHENTICATION => authentication_len(header),
+            // In words of 8 octets, less 1 (RFC 8200 §4; RFC 6275 §6.1.1, RFC 7401 §5.1, RFC 5533 §5.1).
             _ => (usize::from(header.byte(1)) + 1) * 8,
         };
         skipped = packet.forget(skipped + len);
@@ -192,5 +227,5 @@ pub(super) fn extensions(packet: &impl Load, mut next: u8, start: usize) -> Walk
 
 #[inline(always)]
 const fn is_extension(next: u8) -> bool {
-    matches!(next, HOP_BY_HOP | ROUTING | FRAGMENT | AUTHENTICATION | DESTINATION)
+    matches!(next, HOP_BY_HOP | ROUTING | FRAGMENT | AUTHENTICATION | DESTINATION | MOBILITY | HIP | SHIM6)
 }

@@ -3,6 +3,7 @@
 //! One parser serves the kernel programs and capture files: it reads through [`Load`], which a byte slice and the
 //! contexts of the kernel programs implement.
 
+mod encapsulation;
 pub mod icmp;
 mod ip;
 mod link;
@@ -13,12 +14,14 @@ use crate::flow::{Addresses, FlowKey, V4, V6};
 use crate::seq::SeqNum;
 use crate::tcp::TcpFlags;
 
+pub use encapsulation::MAX_LABELS;
 pub use icmp::Icmp;
 pub use ip::MAX_EXTENSIONS;
 
 /// The bytes of one packet.
 pub trait Load {
-    /// What is rare is read too: IPv4 options, IPv6 extension headers, ICMP. If not, it is [`Parsed::Rare`].
+    /// What is rare is read too: MPLS, PPPoE, LLC, IPv4 options, extension headers, ICMP. If not, it is
+    /// [`Parsed::Rare`].
     const RARE: bool = true;
 
     /// What [`Load::load`] gives.
@@ -115,6 +118,8 @@ pub enum Link {
     Ethernet,
     /// At the IP header; its version nibble tells which.
     Ip,
+    /// Behind this Ethernet type, or this 802.3 length (below 0x600), which another kind of header had.
+    Behind(u16),
 }
 
 /// Why a packet could not be parsed. The numbers are places in `abi::Counters::unparsable`.
@@ -128,8 +133,10 @@ pub enum Unparsable {
     BadVersion = 2,
     /// More than two VLAN tags in band.
     VlanDepth = 3,
-    /// More than [`MAX_EXTENSIONS`] IPv6 extension headers.
+    /// More than [`MAX_EXTENSIONS`] IPv6 extension headers, or in IPv4 more than one authentication header.
     ExtensionDepth = 4,
+    /// More than [`MAX_LABELS`] MPLS labels.
+    LabelDepth = 5,
 }
 
 /// What a packet turned out to be.
@@ -145,7 +152,7 @@ pub enum Parsed {
     Other,
     /// A fragment of TCP other than the first: its header is elsewhere.
     Fragment,
-    /// IPv4 with options, IPv6 with extension headers or ICMP, which this [`Load`] leaves to another one.
+    /// What [`Load::RARE`] names, which this [`Load`] leaves to another one.
     Rare,
     /// Nothing that can be made sense of.
     Unparsable(Unparsable),
@@ -244,7 +251,7 @@ impl<A: Addresses> Packet<A> {
 /// Parses a packet. `offloaded` is the tag control information of a VLAN tag that was taken off the packet and
 /// is kept beside it (`skb->vlan_tci`).
 #[inline(always)]
-pub fn parse(packet: &impl Load, link: Link, offloaded: Option<u16>) -> Parsed {
+pub fn parse<L: Load>(packet: &L, link: Link, offloaded: Option<u16>) -> Parsed {
     let vlans = match offloaded {
         Some(tci) => Vlans::NONE.with(tci),
         None => Vlans::NONE,
@@ -252,13 +259,24 @@ pub fn parse(packet: &impl Load, link: Link, offloaded: Option<u16>) -> Parsed {
     let located = match link {
         Link::Ethernet => link::ethernet(packet, vlans),
         Link::Ip => link::bare(packet, vlans),
+        Link::Behind(ethertype) => link::behind(packet, ethertype.to_be(), 0, vlans),
     };
     match located {
-        link::Located::V4 { at, vlans } => ip::v4(packet, at, vlans),
-        link::Located::V6 { at, vlans } => ip::v6(packet, at, vlans),
+        link::Located::V4 { at, vlans } => ip::v4(packet, settled(packet, at), vlans),
+        link::Located::V6 { at, vlans } => ip::v6(packet, settled(packet, at), vlans),
         link::Located::Other => Parsed::Other,
+        link::Located::Rare => Parsed::Rare,
         link::Located::Unparsable(reason) => Parsed::Unparsable(reason),
     }
+}
+
+/// Where IP begins, with the way there forgotten where there are many: it would be followed from each anew. The mask
+/// changes nothing but what the verifier knows.
+#[inline(always)]
+fn settled<L: Load>(packet: &L, at: usize) -> usize {
+    const MASK: usize = 0x7f;
+    const { assert!(encapsulation::FURTHEST <= MASK) };
+    if L::RARE { packet.forget(at) & MASK } else { at }
 }
 
 #[cfg(test)]

@@ -80,8 +80,10 @@ pub struct Unparsable {
     pub bad_version: u64,
     /// More VLAN tags than are walked.
     pub vlan_depth: u64,
-    /// More IPv6 extension headers than are walked.
+    /// More IPv6 extension headers, or IPv4 authentication headers, than are walked.
     pub extension_depth: u64,
+    /// More MPLS labels than are walked.
+    pub label_depth: u64,
 }
 
 /// Connections by outcome.

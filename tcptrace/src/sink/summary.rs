@@ -213,7 +213,8 @@ impl Summary {
             + unparsable.bad_length
             + unparsable.bad_version
             + unparsable.vlan_depth
-            + unparsable.extension_depth;
+            + unparsable.extension_depth
+            + unparsable.label_depth;
         for (count, one, many, what) in [
             (stats.records_lost, "record", "records", "between kernel and tracer"),
             (ring_full, "record", "records", "for which the ring was full"),

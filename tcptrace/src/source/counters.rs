@@ -41,6 +41,7 @@ impl CountersTotal {
                 bad_version: total(|c| c.unparsable[2]),
                 vlan_depth: total(|c| c.unparsable[3]),
                 extension_depth: total(|c| c.unparsable[4]),
+                label_depth: total(|c| c.unparsable[5]),
             },
             fragments: total(|c| c.fragments),
         }
@@ -79,7 +80,7 @@ mod tests {
             packets: 10,
             emitted: [1, 2, 3, 4, 5, 6],
             ring_full: [0, 0, 7, 0, 1, 2],
-            unparsable: [1, 0, 0, 0, 2],
+            unparsable: [1, 0, 0, 0, 2, 3],
             ..Counters::default()
         };
         let total = CountersTotal::sum(&[one, one]);
@@ -88,5 +89,6 @@ mod tests {
         assert_eq!(total.ring_full, SegmentCounts { rst: 14, ack: 2, icmp: 4, ..SegmentCounts::default() });
         assert_eq!((total.segments.total(), total.ring_full.total()), (62, 20));
         assert_eq!((total.unparsable.truncated, total.unparsable.extension_depth), (2, 4));
+        assert_eq!(total.unparsable.label_depth, 6);
     }
 }

@@ -33,6 +33,8 @@ struct Packet {
 enum Rule {
     /// libpcap looks behind a tag only after `vlan`, at one more each time; we look through all tags.
     Tagged,
+    /// libpcap looks behind labels, sessions, LLC and authentication headers only when it is told to; we always do.
+    Shape,
     /// libpcap looks for ports right behind the IPv6 header; we walk the extension headers.
     Extensions,
 }
@@ -202,6 +204,8 @@ fn judge(filter: &Filter, packet: &Packet, theirs: bool, tally: &mut Tally) {
             rules.insert(Rule::Tagged);
         } else if has_extensions(packet) {
             rules.insert(Rule::Extensions);
+        } else if is_shaped(packet) {
+            rules.insert(Rule::Shape);
         } else {
             unexplained.push(format!("we say {ours}, tcpdump {theirs}: {:?}", packet.flow));
         }
@@ -212,6 +216,18 @@ fn judge(filter: &Filter, packet: &Packet, theirs: bool, tally: &mut Tally) {
 fn is_tagged(packet: &Packet) -> bool {
     packet.headers.get(12..14).is_some_and(|kind| matches!(kind, [0x81 | 0x91, 0] | [0x88, 0xa8]))
         || packet.flow.vlan != [Flow::NO_VLAN; 2]
+}
+
+/// Of an Ethernet frame neither IPv4 nor IPv6 follows, or of that not TCP.
+fn is_shaped(packet: &Packet) -> bool {
+    const IPV4: [u8; 2] = [0x08, 0x00];
+    let ethertype = packet.headers.get(12..14);
+    let is_ip = ethertype == Some(&IPV4) || ethertype == Some(&[0x86, 0xdd]);
+    // Headers alone: what they say of the length goes beyond.
+    let bytes = Bytes { captured: &packet.headers, wire_len: 1 << 17 };
+    let parsed = parse(&bytes, Link::Ethernet, None);
+    matches!(parsed, Parsed::V4(_) | Parsed::V6(_))
+        && (!is_ip || ethertype == Some(&IPV4) && packet.headers.get(23) == Some(&51))
 }
 
 /// The TCP header is further on than right behind the IPv6 header.

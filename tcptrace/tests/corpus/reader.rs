@@ -106,7 +106,7 @@ fn count(path: &Path) -> Result<(), Failed> {
 }
 
 /// What tshark looks into and the header parser does not: TCP inside of these is not visible yet.
-pub(crate) const TUNNELS: [&str; 16] = [
+pub(crate) const TUNNELS: [&str; 14] = [
     "GRE",
     "ERSPAN",
     "VXLAN",
@@ -116,10 +116,9 @@ pub(crate) const TUNNELS: [&str; 16] = [
     "6in4",
     "4in6",
     "6in6",
-    "AH",
-    "MPLS",
-    "PPPoE",
     "L2TP/PPP",
+    // In tunnel mode: it is before another IP header, and compressed.
+    "complete conn inside AH",
     // A wireless frame within CAPWAP, and provider backbone bridging, which is QinQ with a third header.
     "complete conn inside 802.11",
     "complete conn inside QinQ",

@@ -278,23 +278,22 @@ impl Case<'_> {
 }
 
 impl Stream {
-    /// By its layers. Authentication headers are looked through in IPv6, whose extension headers they are.
+    /// By its layers. Labels, sessions, LLC and authentication headers are no tunnels: they are looked through. A tunnel
+    /// is another IP header, or what names the network within: MPLS with Ethernet in it, a backbone's service tag.
     pub(crate) fn is_in_tunnel(&self) -> bool {
-        const TUNNELS: [&str; 14] = [
+        const TUNNELS: [&str; 12] = [
             "gre",
             "erspan",
             "vxlan",
             "geneve",
             "gtp",
-            "ppp",
             "capwap",
-            "mpls",
+            "pw",
             "l2tp",
             "ipcomp",
             "ieee8021ah",
             "cfp",
             "teredo",
-            "ah",
         ];
         let of_tunnel = |layer: &str| TUNNELS.iter().any(|tunnel| layer.starts_with(tunnel));
         let enc = &self.enc;

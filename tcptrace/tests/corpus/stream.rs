@@ -2,7 +2,7 @@
 //! not there is not compared.
 
 use serde::Deserialize;
-use std::{fmt, net::IpAddr};
+use std::{collections::BTreeSet, fmt, net::IpAddr};
 
 /// One `tcp.stream`. `a` sent the first SYN, or what came first of what was seen.
 #[derive(Debug, Default, Deserialize)]
@@ -113,6 +113,18 @@ pub(crate) fn plain(ip: IpAddr) -> IpAddr {
     match ip {
         IpAddr::V6(v6) => v6.to_ipv4_mapped().map_or(ip, IpAddr::V4),
         IpAddr::V4(_) => ip,
+    }
+}
+
+impl Stream {
+    /// What lies between the first header and IP, and kinds of extension headers; two VLAN tags are `qinq`.
+    pub(crate) fn layers(&self) -> BTreeSet<&str> {
+        let mut layers = BTreeSet::new();
+        for stack in self.enc.stacks.iter().filter(|stack| !stack.is_empty()) {
+            layers.extend(stack.split(':'));
+            layers.extend(stack.contains("vlan:vlan").then_some("qinq"));
+        }
+        layers
     }
 }
 

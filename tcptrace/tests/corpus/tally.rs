@@ -82,9 +82,24 @@ pub(crate) struct Tally {
     explained: u64,
     rules: BTreeMap<String, u64>,
     pub(crate) unexplained: Vec<String>,
+    /// By what lies between the first header and TCP: equal, explained, unexplained.
+    layers: BTreeMap<String, [u64; 3]>,
 }
 
 impl Tally {
+    /// Counts one of what is compared by each layer that it is in.
+    pub(crate) fn count_layers<'a>(
+        &mut self,
+        layers: impl IntoIterator<Item = &'a str>,
+        rules: bool,
+        unexplained: bool,
+    ) {
+        let column = if unexplained { 2 } else { usize::from(rules) };
+        for layer in layers {
+            self.layers.entry(layer.to_owned()).or_default()[column] += 1;
+        }
+    }
+
     /// Counts one of what is compared. It is equal if it needed no rule and nothing is unexplained.
     pub(crate) fn count<R: fmt::Debug>(
         &mut self,
@@ -113,6 +128,10 @@ impl Tally {
         for (rule, count) in other.rules {
             *self.rules.entry(rule).or_default() += count;
         }
+        for (layer, counts) in other.layers {
+            let sum = self.layers.entry(layer).or_default();
+            sum.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
+        }
     }
 
     /// Fails where something is unexplained.
@@ -129,6 +148,12 @@ impl fmt::Display for Tally {
         for (rule, count) in &self.rules {
             writeln!(f, "    {rule:<20}{count:>6}")?;
         }
-        writeln!(f, "  unexplained   {:>8}", self.unexplained.len())
+        writeln!(f, "  unexplained   {:>8}", self.unexplained.len())?;
+        if !self.layers.is_empty() {
+            writeln!(f, "  in                      equal   explained unexplained")?;
+        }
+        self.layers.iter().try_for_each(|(layer, [equal, explained, unexplained])| {
+            writeln!(f, "    {layer:<20}{equal:>9}{explained:>12}{unexplained:>12}")
+        })
     }
 }

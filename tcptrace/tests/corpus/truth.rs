@@ -57,6 +57,7 @@ fn compare(judged: &Judged) -> Result<Tally, Failed> {
         let case = Case::new(stream, &ours, judged.tolerance_ns);
         let Verdict { rules, unexplained } = case.judge();
         tally.count(stream, &rules, &unexplained);
+        tally.count_layers(stream.layers(), !rules.is_empty(), !unexplained.is_empty());
     }
     tally.unexplained.extend(made_up(&ours, &streams));
     Ok(tally)

@@ -32,10 +32,14 @@ pub(crate) struct Frame {
     pub ack: u32,
     /// Tag control information, outer first.
     pub vlans: Vec<u16>,
+    /// What is between the tags and IP.
+    pub shape: Shape,
     /// Kinds of IPv6 extension headers.
     pub extensions: Vec<u8>,
     /// Octets of IPv4 options.
     pub ip_options: usize,
+    /// Authentication headers behind an IPv4 header.
+    pub authentication: usize,
     /// Fragment offset in units of 8 octets.
     pub fragment: u16,
     /// TCP option bytes, whole words.
@@ -45,6 +49,20 @@ pub(crate) struct Frame {
     pub padding: usize,
     /// Instead of TCP.
     pub icmp: Option<Icmp>,
+}
+
+/// What is between an Ethernet type and IP.
+#[derive(Clone, Debug, Default)]
+pub(crate) enum Shape {
+    #[default]
+    Plain,
+    /// MPLS labels, this many.
+    Mpls(usize),
+    PppoE,
+    /// A length, LLC and SNAP; and behind that these tags.
+    Snap(Vec<u16>),
+    /// SNAP and then MPLS.
+    SnapMpls(usize),
 }
 
 /// An ICMP or ICMPv6 message.
@@ -68,8 +86,10 @@ impl Default for Frame {
             seq: 1000,
             ack: 2000,
             vlans: vec![],
+            shape: Shape::Plain,
             extensions: vec![],
             ip_options: 0,
+            authentication: 0,
             fragment: 0,
             options: vec![],
             payload: 0,
@@ -112,10 +132,37 @@ impl Frame {
             bytes.extend(kind.to_be_bytes());
             bytes.extend(tci.to_be_bytes());
         }
-        bytes.extend(if self.ipv6 { [0x86, 0xdd] } else { [0x08, 0x00] });
-        bytes.extend(self.ip());
+        let ip = self.ip();
+        bytes.extend(self.between(ip.len()));
+        bytes.extend(ip);
         bytes.extend(vec![0xee; self.padding]);
         bytes
+    }
+
+    /// From the last tag to IP, the Ethernet type included.
+    fn between(&self, len: usize) -> Vec<u8> {
+        const SNAP: [u8; 6] = [0xaa, 0xaa, 3, 0, 0, 0];
+        let ip = if self.ipv6 { [0x86, 0xdd] } else { [0x08, 0x00] };
+        let length = |more: usize| ((8 + more + len) as u16).to_be_bytes();
+        let labels = |depth: usize| {
+            let entry = |place: usize| [0x12, 0x34, u8::from(place + 1 == depth), 64];
+            [vec![0x88, 0x47], (0..depth).flat_map(entry).collect()].concat()
+        };
+        match &self.shape {
+            Shape::Plain => ip.to_vec(),
+            Shape::Mpls(depth) => labels(*depth),
+            Shape::PppoE => {
+                let len = (len as u16 + 2).to_be_bytes();
+                let protocol = if self.ipv6 { 0x57 } else { 0x21 };
+                [0x88, 0x64, 0x11, 0, 0, 7, len[0], len[1], 0, protocol].to_vec()
+            }
+            Shape::Snap(tags) => {
+                let tags: Vec<u8> =
+                    tags.iter().flat_map(|tci| [[0x81, 0], tci.to_be_bytes()].concat()).collect();
+                [&length(tags.len())[..], &SNAP, &tags, &ip].concat()
+            }
+            Shape::SnapMpls(depth) => [&length(depth * 4)[..], &SNAP, &labels(*depth)].concat(),
+        }
     }
 
     /// From the IP header on, without padding.
@@ -134,17 +181,29 @@ impl Frame {
             bytes.extend(extensions);
         } else {
             let header = 20 + self.ip_options;
+            let (first, authentication) = self.authentication_headers();
             bytes.extend([0x40 | (header / 4) as u8, 0]);
-            bytes.extend(((header + body.len()) as u16).to_be_bytes());
+            bytes.extend(((header + authentication.len() + body.len()) as u16).to_be_bytes());
             bytes.extend([0, 1]);
             bytes.extend(self.fragment.to_be_bytes());
-            bytes.extend([62, self.protocol(), 0, 0]);
+            bytes.extend([62, first, 0, 0]);
             bytes.extend(self.src.to_be_bytes());
             bytes.extend(self.dst.to_be_bytes());
             bytes.extend(vec![1; self.ip_options]);
+            bytes.extend(authentication);
         }
         bytes.extend(body);
         bytes
+    }
+
+    /// The protocol after IPv4, and its authentication headers.
+    fn authentication_headers(&self) -> (u8, Vec<u8>) {
+        let mut bytes = Vec::new();
+        for place in 0..self.authentication {
+            let next = if place + 1 == self.authentication { self.protocol() } else { 51 };
+            bytes.extend(authentication(next));
+        }
+        (if self.authentication == 0 { self.protocol() } else { 51 }, bytes)
     }
 
     fn protocol(&self) -> u8 {
@@ -166,7 +225,7 @@ impl Frame {
                     bytes.extend((self.fragment << 3).to_be_bytes());
                     bytes.extend([0, 0, 0, 9]);
                 }
-                51 => bytes.extend([next, 2, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0]),
+                51 => bytes.extend(authentication(next)),
                 _ => {
                     bytes.extend([next, 1]);
                     bytes.extend([0; 14]);
@@ -190,6 +249,11 @@ impl Frame {
         bytes.extend(vec![0x61; self.payload]);
         bytes
     }
+}
+
+/// RFC 4302 §2, with 4 octets of check value.
+fn authentication(next: u8) -> [u8; 16] {
+    [next, 2, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0]
 }
 
 impl Icmp {

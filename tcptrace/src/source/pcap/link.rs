@@ -1,11 +1,11 @@
 //! From a packet's first header, whichever it is, to the header that the parser of the kernel programs begins at:
-//! Ethernet's or IP's. That parser then reads a file's packets as it reads the kernel's.
+//! Ethernet's, IP's, or what follows an Ethernet type. That parser then reads a file's packets as it reads the kernel's.
 //!
 //! A header that is not known is not guessed at: its packets are counted by its name.
 
 use super::{LinkType, Packet};
 use crate::segment::Direction;
-use tcptrace_common::wire::{self, Bytes, Icmp, Link, Parsed, Unparsable, Vlans};
+use tcptrace_common::wire::{self, Bytes, Link, Parsed, Unparsable};
 
 /// What a packet turned out to be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -30,27 +30,20 @@ pub fn look(packet: &Packet<'_>) -> Result<Look, UnknownLink> {
     if packet.link == LinkType::ETHERNET {
         let bytes = Bytes { captured: packet.data, wire_len: packet.original_len as usize };
         let parsed = wire::parse(&bytes, Link::Ethernet, None);
-        if !matches!(parsed, Parsed::Other) || !is_length(packet.data) {
-            return Ok(Look { parsed, at: 0, direction: packet.direction, device: None });
-        }
+        return Ok(Look { parsed, at: 0, direction: packet.direction, device: None });
     }
     walk(packet)
 }
 
-/// All but plain Ethernet.
+/// All but Ethernet.
 fn walk(packet: &Packet<'_>) -> Result<Look, UnknownLink> {
     let data = packet.data;
     let reach = reach(packet.link, data).ok_or(UnknownLink(packet.link))?;
     let (at, parsed) = match reach.way {
-        Way::Ip { at, vlans } => {
+        Way::To { link, at } => {
             let wire_len = (packet.original_len as usize).saturating_sub(at);
             let bytes = Bytes { captured: data.get(at..).unwrap_or_default(), wire_len };
-            (at, with_vlans(wire::parse(&bytes, Link::Ip, None), vlans))
-        }
-        Way::Ethernet { at } => {
-            let wire_len = (packet.original_len as usize).saturating_sub(at);
-            let bytes = Bytes { captured: data.get(at..).unwrap_or_default(), wire_len };
-            (at, wire::parse(&bytes, Link::Ethernet, None))
+            (at, wire::parse(&bytes, link, None))
         }
         Way::Other => (0, Parsed::Other),
         Way::Unparsable(reason) => (0, Parsed::Unparsable(reason)),
@@ -62,15 +55,6 @@ fn walk(packet: &Packet<'_>) -> Result<Look, UnknownLink> {
     Ok(Look { parsed, at, direction, device: reach.device })
 }
 
-fn with_vlans(parsed: Parsed, vlans: Vlans) -> Parsed {
-    match parsed {
-        Parsed::V4(packet) => Parsed::V4(wire::Packet { vlans, ..packet }),
-        Parsed::V6(packet) => Parsed::V6(wire::Packet { vlans, ..packet }),
-        Parsed::Icmp(icmp) => Parsed::Icmp(Icmp { vlans, ..icmp }),
-        other => other,
-    }
-}
-
 /// What a packet's headers lead to.
 struct Reach {
     way: Way,
@@ -79,10 +63,33 @@ struct Reach {
 }
 
 enum Way {
-    Ip { at: usize, vlans: Vlans },
-    Ethernet { at: usize },
+    /// To a header that the parser knows.
+    To {
+        link: Link,
+        at: usize,
+    },
     Other,
     Unparsable(Unparsable),
+}
+
+impl Way {
+    const fn ip(at: usize) -> Self {
+        Self::To { link: Link::Ip, at }
+    }
+
+    const fn ethernet(at: usize) -> Self {
+        Self::To { link: Link::Ethernet, at }
+    }
+
+    /// Behind an Ethernet type that another kind of header had, where a length would mean nothing.
+    const fn behind(ethertype: u16, at: usize) -> Self {
+        if ethertype < 0x600 { Self::Other } else { Self::To { link: Link::Behind(ethertype), at } }
+    }
+
+    /// LLC, which lengths announce.
+    const fn llc(at: usize) -> Self {
+        Self::To { link: Link::Behind(0), at }
+    }
 }
 
 const CUT: Way = Way::Unparsable(Unparsable::Truncated);
@@ -96,16 +103,17 @@ impl From<Way> for Reach {
 /// `None` for a link type that is not known.
 fn reach(link: LinkType, data: &[u8]) -> Option<Reach> {
     Some(match link {
-        LinkType::ETHERNET => lengths(data).into(),
+        LinkType::ETHERNET => Way::ethernet(0).into(),
         LinkType::RAW | LinkType::RAW_BSD | LinkType::RAW_OPENBSD | LinkType::IPV4 | LinkType::IPV6 => {
-            Way::Ip { at: 0, vlans: Vlans::NONE }.into()
+            Way::ip(0).into()
         }
         LinkType::NULL | LinkType::LOOP => loopback(data).into(),
         LinkType::LINUX_SLL => cooked(data),
         LinkType::LINUX_SLL2 => cooked_v2(data),
         LinkType::PPP | LinkType::PPP_HDLC => ppp(data).into(),
         LinkType::C_HDLC => cisco_hdlc(data).into(),
-        LinkType::PPP_ETHER => ppp_over_ethernet(data).into(),
+        // PPPoE without the Ethernet header.
+        LinkType::PPP_ETHER => Way::behind(0x8864, 0).into(),
         LinkType::FDDI => fddi(data).into(),
         LinkType::IEEE802_11 => ieee802_11(data, 0, false).into(),
         LinkType::RADIOTAP => radiotap(data).into(),
@@ -113,66 +121,6 @@ fn reach(link: LinkType, data: &[u8]) -> Option<Reach> {
         LinkType::NFLOG => netfilter_log(data).into(),
         _ => return None,
     })
-}
-
-/// A frame that is plain Ethernet but for a length where the type would be.
-fn is_length(data: &[u8]) -> bool {
-    let mut at = 12;
-    while let Some(field) = be16(data, at) {
-        if !is_tag(field) {
-            return field < 0x600;
-        }
-        at += 4;
-        if at > 20 {
-            break;
-        }
-    }
-    false
-}
-
-/// 802.3: a length, then LLC, behind up to two tags.
-fn lengths(data: &[u8]) -> Way {
-    let Some(first) = be16(data, 12) else {
-        return CUT;
-    };
-    by_type(data, 14, first, Vlans::NONE)
-}
-
-/// From `at` on, by an Ethernet type or an 802.3 length.
-fn by_type(data: &[u8], mut at: usize, mut field: u16, mut vlans: Vlans) -> Way {
-    for _ in 0..=2 {
-        match field {
-            0x0800 | 0x86dd => return Way::Ip { at, vlans },
-            0..0x600 => return llc(data, at, vlans),
-            field if !is_tag(field) => return Way::Other,
-            _ => {}
-        }
-        let (Some(tag), Some(next)) = (be16(data, at), be16(data, at + 2)) else {
-            return CUT;
-        };
-        (at, field, vlans) = (at + 4, next, vlans.with(tag));
-    }
-    Way::Unparsable(Unparsable::VlanDepth)
-}
-
-/// IEEE 802.1Q, 802.1ad, and what was used before 802.1ad: as the parser has it.
-const fn is_tag(ethertype: u16) -> bool {
-    matches!(ethertype, 0x8100 | 0x88a8 | 0x9100)
-}
-
-/// IEEE 802.2 with SNAP (RFC 1042), or with 802.1H's bridge-tunnel code.
-fn llc(data: &[u8], at: usize, vlans: Vlans) -> Way {
-    match data.get(at..) {
-        Some(&[0xaa, 0xaa, 3, 0, 0, 0 | 0xf8, high, low, ..]) => {
-            let field = u16::from_be_bytes([high, low]);
-            // A length here would lead in circles.
-            if field < 0x600 { Way::Other } else { by_type(data, at + 8, field, vlans) }
-        }
-        // LLC's own number for IP (RFC 1042 names it, few use it).
-        Some(&[6, 6, 3, ..]) => Way::Ip { at: at + 3, vlans },
-        Some(rest) if rest.len() >= 8 => Way::Other,
-        _ => CUT,
-    }
 }
 
 /// The address family of the capturing system, in its byte order for NULL, in network order for LOOP; some writers of
@@ -183,7 +131,7 @@ fn loopback(data: &[u8]) -> Way {
     };
     match if family > 0xffff { family.swap_bytes() } else { family } {
         // AF_INET everywhere; AF_INET6 of Linux, Windows, NetBSD and OpenBSD, FreeBSD, Darwin
-        2 | 10 | 23 | 24 | 28 | 30 => Way::Ip { at: 4, vlans: Vlans::NONE },
+        2 | 10 | 23 | 24 | 28 | 30 => Way::ip(4),
         _ => Way::Other,
     }
 }
@@ -193,7 +141,7 @@ fn cooked(data: &[u8]) -> Reach {
     let (Some(kind), Some(protocol)) = (be16(data, 0), be16(data, 14)) else {
         return CUT.into();
     };
-    Reach { way: cooked_protocol(data, 16, protocol), direction: cooked_direction(kind), device: None }
+    Reach { way: cooked_protocol(protocol, 16), direction: cooked_direction(kind), device: None }
 }
 
 /// `LINUX_SLL2`: protocol, reserved, interface index, device type, packet type, address length, address.
@@ -202,18 +150,17 @@ fn cooked_v2(data: &[u8]) -> Reach {
         return CUT.into();
     };
     Reach {
-        way: cooked_protocol(data, 20, u16::from_be_bytes([p0, p1])),
+        way: cooked_protocol(u16::from_be_bytes([p0, p1]), 20),
         direction: cooked_direction(u16::from(kind)),
         device: Some(u32::from_be_bytes([i0, i1, i2, i3])),
     }
 }
 
-fn cooked_protocol(data: &[u8], at: usize, protocol: u16) -> Way {
+const fn cooked_protocol(protocol: u16, at: usize) -> Way {
     match protocol {
         // LINUX_SLL_P_802_2
-        4 => llc(data, at, Vlans::NONE),
-        0..0x600 => Way::Other,
-        protocol => by_type(data, at, protocol, Vlans::NONE),
+        4 => Way::llc(at),
+        protocol => Way::behind(protocol, at),
     }
 }
 
@@ -244,30 +191,20 @@ fn ppp_protocol(data: &[u8], at: usize) -> Way {
         _ => return CUT,
     };
     match protocol {
-        0x21 | 0x57 => Way::Ip { at, vlans: Vlans::NONE },
+        0x21 | 0x57 => Way::ip(at),
         _ => Way::Other,
     }
 }
 
 /// Address, control, then an Ethernet type.
 fn cisco_hdlc(data: &[u8]) -> Way {
-    be16(data, 2)
-        .map_or(CUT, |field| if field < 0x600 { Way::Other } else { by_type(data, 4, field, Vlans::NONE) })
-}
-
-/// RFC 2516 §4: version and type, code (0 for a session's data), session, length.
-fn ppp_over_ethernet(data: &[u8]) -> Way {
-    match *data {
-        [0x11, 0, _, _, _, _, ..] => ppp_protocol(data, 6),
-        [_, _, _, _, _, _, ..] => Way::Other,
-        _ => CUT,
-    }
+    be16(data, 2).map_or(CUT, |ethertype| Way::behind(ethertype, 4))
 }
 
 /// Frame control, two addresses, then LLC if the frame is an LLC frame.
 fn fddi(data: &[u8]) -> Way {
     match data.first() {
-        Some(control) if control & 0xf0 == 0x50 => llc(data, 13, Vlans::NONE),
+        Some(control) if control & 0xf0 == 0x50 => Way::llc(13),
         Some(_) => Way::Other,
         None => CUT,
     }
@@ -326,7 +263,7 @@ fn ieee802_11(data: &[u8], at: usize, padded: bool) -> Way {
     if padded {
         len = len.next_multiple_of(4);
     }
-    llc(data, at + len, Vlans::NONE)
+    Way::llc(at + len)
 }
 
 /// PPI: version, flags, length and the link type of what follows, little-endian.
@@ -343,10 +280,9 @@ fn per_packet_information(data: &[u8]) -> Option<Reach> {
         return None;
     }
     let at = usize::from(len);
-    let found = if link == LinkType::ETHERNET { Way::Ethernet { at: 0 }.into() } else { reach(link, rest)? };
+    let found = if link == LinkType::ETHERNET { Way::ethernet(0).into() } else { reach(link, rest)? };
     let way = match found.way {
-        Way::Ip { at: further, vlans } => Way::Ip { at: at + further, vlans },
-        Way::Ethernet { at: further } => Way::Ethernet { at: at + further },
+        Way::To { link, at: further } => Way::To { link, at: at + further },
         way => way,
     };
     Some(Reach { way, ..found })
@@ -371,7 +307,7 @@ fn netfilter_log(data: &[u8]) -> Way {
         if kind == PAYLOAD {
             // AF_INET and AF_INET6 of Linux; a bridge logs frames of its own kind.
             let ip = matches!(family, 2 | 10);
-            return if ip { Way::Ip { at: at + 4, vlans: Vlans::NONE } } else { Way::Other };
+            return if ip { Way::ip(at + 4) } else { Way::Other };
         }
         at += usize::from(len).next_multiple_of(4);
     }

@@ -1,0 +1,170 @@
+//! What may lie between an Ethernet type and IP besides VLAN tags: MPLS labels, a PPPoE session, LLC. All of it is rare,
+//! and none of it is another network within this one: addresses and ports mean what they mean without it, so that it is
+//! looked into without being told to, and labels and sessions are not part of a connection's identity.
+
+use super::{
+    Header as _, Load, Unparsable, Vlans,
+    link::{Located, TAG, Untagged, untagged},
+};
+
+/// MPLS labels walked at most. Networks use two or three, with fast reroute and entropy labels some more.
+pub const MAX_LABELS: usize = 8;
+
+/// Octets of a label stack entry.
+const LABEL: usize = 4;
+/// Octets of a PPPoE header and of PPP's protocol number.
+const SESSION: usize = 6 + 2;
+/// Octets of LLC and SNAP.
+const SNAP: usize = 8;
+
+/// The furthest that IP begins: Ethernet, LLC, twice two tags, and what is longest of the rest.
+pub(super) const FURTHEST: usize = 14 + SNAP + 4 * TAG + MAX_LABELS * LABEL;
+
+/// Ethernet types as they lie on the wire: MPLS (RFC 5332 §3 gives the second its present use), PPPoE (RFC 2516 §4).
+const LABELS: [u16; 2] = [0x8847_u16.to_be(), 0x8848_u16.to_be()];
+const PPPOE: u16 = 0x8864_u16.to_be();
+
+/// Whether a header of this Ethernet type is one that is looked into here.
+#[inline(always)]
+pub(super) const fn may_hold_ip(ethertype: u16) -> bool {
+    ethertype == LABELS[0] || ethertype == LABELS[1] || ethertype == PPPOE || is_length(ethertype)
+}
+
+/// Below 0x600 the field is a length and LLC follows (IEEE 802.3 §3.2.6).
+#[inline(always)]
+const fn is_length(ethertype: u16) -> bool {
+    // The first octet on the wire.
+    ethertype.to_ne_bytes()[0] < 6
+}
+
+/// What was found, and where. Numbers side by side rather than a [`Located`] within a `Result`: of enumerations in each
+/// other the compiler copies pieces that lie at odd places, which the verifier refuses on the stack.
+#[derive(Clone, Copy)]
+struct Place {
+    what: What,
+    at: usize,
+    vlans: Vlans,
+}
+
+#[derive(Clone, Copy)]
+enum What {
+    V4,
+    V6,
+    Other,
+    Truncated,
+    TooManyTags,
+    TooManyLabels,
+}
+
+impl Place {
+    #[inline(always)]
+    const fn not(what: What) -> Self {
+        Self { what, at: 0, vlans: Vlans::NONE }
+    }
+}
+
+/// Finds IP from what follows an Ethernet type on, at `at`.
+#[inline(always)]
+pub(super) fn locate(packet: &impl Load, ethertype: u16, at: usize, vlans: Vlans) -> Located {
+    let place =
+        if is_length(ethertype) { llc(packet, at, vlans) } else { further(packet, ethertype, at, vlans) };
+    let Place { at, vlans, .. } = place;
+    match place.what {
+        What::V4 => Located::V4 { at, vlans },
+        What::V6 => Located::V6 { at, vlans },
+        What::Other => Located::Other,
+        What::Truncated => Located::Unparsable(Unparsable::Truncated),
+        What::TooManyTags => Located::Unparsable(Unparsable::VlanDepth),
+        What::TooManyLabels => Located::Unparsable(Unparsable::LabelDepth),
+    }
+}
+
+/// Labels or a session.
+#[inline(always)]
+fn further(packet: &impl Load, ethertype: u16, at: usize, vlans: Vlans) -> Place {
+    if ethertype == PPPOE { session(packet, at, vlans) } else { labels(packet, at, vlans) }
+}
+
+/// IEEE 802.2 with SNAP (RFC 1042), or with 802.1H's bridge-tunnel code; or LLC's own number for IP, which RFC 1042 names
+/// and few use. A frame may end behind a shorter LLC header: that is all of it.
+#[inline(always)]
+fn llc(packet: &impl Load, at: usize, vlans: Vlans) -> Place {
+    let Some(header) = packet.load::<3>(at) else {
+        return Place::not(What::Truncated);
+    };
+    match (header.byte(0), header.byte(1), header.byte(2)) {
+        (0xaa, 0xaa, 3) => {}
+        (6, 6, 3) => return by_version(packet, at + 3, vlans),
+        _ => return Place::not(What::Other),
+    }
+    let Some(snap) = packet.load::<SNAP>(at) else {
+        return Place::not(What::Truncated);
+    };
+    if snap.raw16(3) != 0 || !matches!(snap.byte(5), 0 | 0xf8) {
+        return Place::not(What::Other);
+    }
+    match untagged(packet, snap.raw16(6), at + SNAP, vlans) {
+        Untagged::Located(Located::V4 { at, vlans }) => Place { what: What::V4, at, vlans },
+        Untagged::Located(Located::V6 { at, vlans }) => Place { what: What::V6, at, vlans },
+        Untagged::Located(Located::Unparsable(Unparsable::VlanDepth)) => Place::not(What::TooManyTags),
+        Untagged::Located(Located::Unparsable(_)) => Place::not(What::Truncated),
+        Untagged::Located(Located::Other | Located::Rare) => Place::not(What::Other),
+        // A length here would lead in circles.
+        Untagged::Further { ethertype, .. } if is_length(ethertype) => Place::not(What::Other),
+        Untagged::Further { ethertype, at, vlans } => further(packet, ethertype, at, vlans),
+    }
+}
+
+/// RFC 3032 §2.1: label, traffic class, bottom of stack, TTL. What follows the bottom has no type.
+#[inline(always)]
+fn labels(packet: &impl Load, mut at: usize, vlans: Vlans) -> Place {
+    for _ in 0..MAX_LABELS {
+        let Some(entry) = packet.load::<LABEL>(at) else {
+            return Place::not(What::Truncated);
+        };
+        at += LABEL;
+        if entry.byte(2) & 1 != 0 {
+            return by_version(packet, at, vlans);
+        }
+    }
+    Place::not(What::TooManyLabels)
+}
+
+/// By the first nibble, as routers tell (RFC 4928 §2). 0 is a pseudowire's control word (RFC 4385 §3), mostly with
+/// Ethernet behind it, which is another network: left out.
+#[inline(always)]
+fn by_version(packet: &impl Load, at: usize, vlans: Vlans) -> Place {
+    // Not one byte: see `link::bare`.
+    let Some(first) = packet.load::<2>(at) else {
+        return Place::not(What::Truncated);
+    };
+    match first.byte(0) >> 4 {
+        4 => Place { what: What::V4, at, vlans },
+        6 => Place { what: What::V6, at, vlans },
+        _ => Place::not(What::Other),
+    }
+}
+
+/// RFC 2516 §4: version and type, code (0 for a session's data), session, length; then PPP's protocol number, which may
+/// be compressed to one octet: its least significant bit ends it (RFC 1661 §2).
+#[inline(always)]
+fn session(packet: &impl Load, at: usize, vlans: Vlans) -> Place {
+    let Some(header) = packet.load::<SESSION>(at) else {
+        return Place::not(What::Truncated);
+    };
+    if header.byte(0) != 0x11 || header.byte(1) != 0 {
+        return Place::not(What::Other);
+    }
+    let (protocol, at) = match (header.byte(6), header.byte(7)) {
+        (0, low) => (low, at + SESSION),
+        (low, _) => (low, at + SESSION - 1),
+    };
+    match protocol {
+        0x21 => Place { what: What::V4, at, vlans },
+        0x57 => Place { what: What::V6, at, vlans },
+        _ => Place::not(What::Other),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,79 @@
+//! The kernel programs beside the same code in user space.
+
+use crate::packets::Rng;
+use tcptrace::{
+    decode,
+    kernel::test_run::{Harness, Program},
+    parse::Parser,
+};
+use tcptrace_common::{
+    abi::SEED_WORDS,
+    record::Sighting,
+    wire::{Bytes, Link},
+};
+
+/// Both sides, to be fed the same packets.
+pub(crate) struct Pair {
+    pub(crate) harness: Harness,
+    pub(crate) parser: Parser,
+    program: Program,
+    sighting: Sighting,
+    runs: u64,
+}
+
+impl Pair {
+    pub(crate) fn new(program: Program, buckets: u32) -> Self {
+        let mut rng = Rng(0x5eed);
+        let seeds: [u64; SEED_WORDS] = std::array::from_fn(|_| rng.next());
+        let harness = Harness::load(&seeds, buckets, 1 << 20)
+            .unwrap_or_else(|error| panic!("these tests need root and BPF: {error}"));
+        let egress = matches!(program, Program::TcEgress | Program::TcEgressL3);
+        // BPF_PROG_TEST_RUN gives a packet the namespace's loopback device, which is number 1.
+        let sighting = Sighting { ifindex: 1, egress, forwarded: false };
+        let parser = Parser::new(buckets as usize, seeds);
+        Self { harness, parser, program, sighting, runs: 0 }
+    }
+
+    pub(crate) fn link(&self) -> Link {
+        if matches!(self.program, Program::TcIngressL3 | Program::TcEgressL3) {
+            Link::Ip
+        } else {
+            Link::Ethernet
+        }
+    }
+
+    /// Shows one packet to both, and demands the same record or none.
+    pub(crate) fn show(&mut self, name: &str, packet: &[u8]) -> Option<decode::Record> {
+        self.runs += 1;
+        let outcome =
+            self.harness.run(self.program, packet, None, 1).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let pass = if self.program == Program::Xdp { 2 } else { u32::MAX };
+        assert_eq!(outcome.verdict, pass, "{name}: the packet must pass");
+        let records = self.harness.drain().unwrap_or_else(|error| panic!("{name}: {error}"));
+        let kernel: Vec<decode::Record> = records
+            .iter()
+            .map(|bytes| decode::record(bytes).unwrap_or_else(|error| panic!("{name}: {error}")))
+            .collect();
+        let ours = self.parser.packet(self.link(), Bytes::whole(packet), None, 0, self.sighting);
+        assert!(kernel.len() <= 1, "{name}: {kernel:?}");
+        let same = kernel.first().map(|record| {
+            assert!(record.what.segment().ts.0 > 0, "{name}: no time");
+            // What only the kernel knows; its numbers are per CPU and looked at elsewhere.
+            let mut record = *record;
+            record.what.segment_mut().ts.0 = 0;
+            record.cpu = 0;
+            record.number = 0;
+            record
+        });
+        let expected = ours.map(|record| decode::Record { number: 0, ..record });
+        assert_eq!(same, expected, "{name}: {packet:02x?}");
+        kernel.first().copied()
+    }
+
+    /// All counters are equal in the end.
+    pub(crate) fn finish(self) {
+        let kernel = self.harness.counters().unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(kernel.packets, self.runs);
+        assert_eq!(&kernel, self.parser.counters());
+    }
+}
