@@ -5,6 +5,7 @@
 //! generated from the same attributes. What a derive cannot say (time stamps, Community ID) is in `event/`.
 
 mod community_id;
+mod icmp;
 mod json;
 mod kind;
 mod schema;
@@ -13,6 +14,7 @@ mod time;
 mod zeek;
 
 pub use community_id::CommunityId;
+pub use icmp::{IcmpErrorEvent, IcmpReport};
 pub use kind::{Kind, Kinds};
 pub use schema::schema;
 pub use stats::{Cost, OutcomeCounts, SegmentCounts, Stats, Unparsable};
@@ -568,34 +570,4 @@ pub struct Anomaly {
     pub expected: Option<u32>,
     /// Octets of payload.
     pub payload_bytes: u32,
-}
-
-/// What an ICMP or ICMPv6 error says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct IcmpReport {
-    /// Who says so: a router on the way, or the host itself.
-    #[schemars(schema_with = "schema::ip")]
-    pub from: IpAddr,
-    /// The type, of ICMP or ICMPv6 as the connection's addresses are.
-    #[serde(rename = "type")]
-    pub kind: u8,
-    /// The code.
-    pub code: u8,
-    /// Both in words.
-    pub meaning: &'static str,
-    /// Who sent the segment that it quotes.
-    pub sender: Role,
-}
-
-/// The network's answer to a SYN or SYN-ACK.
-#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
-pub struct IcmpErrorEvent {
-    /// Who and when.
-    #[serde(flatten)]
-    pub common: Common,
-    /// What it says.
-    #[serde(flatten)]
-    pub icmp: IcmpReport,
-    /// The quoted sequence number, raw.
-    pub seq: u32,
 }
