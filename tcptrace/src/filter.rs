@@ -128,7 +128,15 @@ pub(crate) enum Problem {
     /// Too long.
     #[error("takes {0} steps, and the kernel programs run {MAX_STEPS}: use a net or a port range for a list")]
     TooLong(usize),
+    /// Longer than that whatever it is compiled to.
+    #[error(
+        "more than {MAX_STEPS} conditions, and the kernel programs run {MAX_STEPS} steps: use a net or a port range for a list"
+    )]
+    TooMany,
 }
+
+/// Characters of the expression in an error, at most.
+const EXCERPT: usize = 400;
 
 impl fmt::Display for FilterError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -141,7 +149,11 @@ impl fmt::Display for FilterError {
         }
         let before = self.text[start..self.at.start].chars().count();
         let carets = self.text[self.at.clone()].lines().next().unwrap_or_default().chars().count().max(1);
-        write!(f, "\n  {line}\n  {:before$}{}", "", "^".repeat(carets))
+        // Of a line that fills the screen, the part about that place.
+        let skipped = if line.chars().count() > EXCERPT { before.saturating_sub(EXCERPT / 2) } else { 0 };
+        let excerpt: String = line.chars().skip(skipped).take(EXCERPT).collect();
+        let (before, carets) = (before - skipped, carets.min(EXCERPT));
+        write!(f, "\n  {excerpt}\n  {:before$}{}", "", "^".repeat(carets))
     }
 }
 

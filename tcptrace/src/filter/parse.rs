@@ -10,6 +10,7 @@ use std::{
     net::{IpAddr, Ipv4Addr},
     ops::Range,
 };
+use tcptrace_common::filter::MAX_STEPS;
 
 /// Parentheses, or `not`s, within each other.
 pub(super) const MAX_NESTING: usize = 32;
@@ -47,11 +48,14 @@ struct Parser<'a> {
     /// Of the last value.
     last: Option<Qualifiers>,
     nesting: usize,
+    /// Each takes a step at least.
+    conditions: usize,
 }
 
 /// Parses an expression; none for an empty one.
 pub(super) fn expression(text: &str, names: &dyn Names) -> Located<Option<Expr>> {
-    let mut parser = Parser { text, tokens: tokens(text), next: 0, names, last: None, nesting: 0 };
+    let mut parser =
+        Parser { text, tokens: tokens(text), next: 0, names, last: None, nesting: 0, conditions: 0 };
     if parser.tokens.is_empty() {
         return Ok(None);
     }
@@ -84,6 +88,13 @@ impl Parser<'_> {
     /// The place after the last token: where something is missing.
     fn end(&self) -> Range<usize> {
         self.text.len()..self.text.len()
+    }
+
+    /// One more condition, at `at`. More than there can be steps for are not even collected: what is made of them is as
+    /// deep as they are many.
+    fn condition(&mut self, at: &Range<usize>) -> Located<()> {
+        self.conditions += 1;
+        if self.conditions > MAX_STEPS { Err((at.clone(), Problem::TooMany)) } else { Ok(()) }
     }
 
     fn surplus(&self, token: &Token) -> Problem {
@@ -150,9 +161,13 @@ impl Parser<'_> {
         match word.as_str() {
             "inbound" | "outbound" => {
                 self.next += 1;
+                self.condition(&first.at)?;
                 Ok(Expr::Test(if word == "inbound" { Test::Inbound } else { Test::Outbound }))
             }
-            "vlan" => self.vlan(),
+            "vlan" => {
+                self.condition(&first.at)?;
+                self.vlan()
+            }
             word if is_qualifier(word) => self.qualified(),
             word => {
                 if let Some(problem) = unsupported(word) {
@@ -209,11 +224,14 @@ impl Parser<'_> {
                 self.value(qualifiers)
             }
             next => match (alone, qualifiers.proto) {
-                (true, Some(proto)) => Ok(Expr::Test(match proto {
-                    Proto::Ip => Test::Family(4),
-                    Proto::Ip6 => Test::Family(6),
-                    Proto::Tcp => Test::Tcp,
-                })),
+                (true, Some(proto)) => {
+                    self.condition(&last.at)?;
+                    Ok(Expr::Test(match proto {
+                        Proto::Ip => Test::Family(4),
+                        Proto::Ip6 => Test::Family(6),
+                        Proto::Tcp => Test::Tcp,
+                    }))
+                }
                 _ => {
                     Err((next.map_or(self.end(), |token| token.at), Problem::Expected("an address or port")))
                 }
@@ -288,6 +306,7 @@ impl Parser<'_> {
         };
         let word = self.word(&token).trim_start_matches('\\').to_owned();
         self.next += 1;
+        self.condition(&token.at)?;
         let located = |problem| (token.at.clone(), problem);
         let side = qualifiers.side.unwrap_or_default();
         match (qualifiers.kind, qualifiers.proto) {

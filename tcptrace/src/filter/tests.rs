@@ -234,6 +234,14 @@ fn what_is_too_long_or_too_deep_is_said_so() {
     assert!(takes(&filter(&nested(32)), A));
     assert!(error(&nested(33)).contains("nested more than 32 deep"));
     assert!(error(&"not ".repeat(100_000)).contains("nested"));
+    // What is made of these must not be walked, or it ends the process.
+    for endless in ["port 80 or ".repeat(100_000), "ip or ".repeat(100_000), "vlan or ".repeat(100_000)] {
+        let said = error(&endless);
+        assert!(said.contains("more than 128 conditions") && said.len() < 2000, "{said}");
+    }
+    assert!(error(&format!("port in {{{}}}", "80 ".repeat(100_000))).contains("more than 128 conditions"));
+    let ports: Vec<String> = (0..128).map(|port| port.to_string()).collect();
+    assert!(takes(&filter(&format!("dst port in {{{}}}", ports.join(" "))), A), "one step each");
 }
 
 proptest! {
