@@ -169,26 +169,34 @@ impl Program {
         Self { len: 0, either_way: 0, steps: [Step::new(Op::Push, Field::Family, 0, 0, 0); MAX_STEPS] };
 
     /// A record of this segment is wanted. Which end is the client only some segments show, so where the expression
-    /// tells ends apart what either direction's verdict takes is passed on, and the tracker decides.
+    /// tells ends apart what either direction's verdict takes is passed on, and the tracker decides. `scratch` is the
+    /// caller's, as it is more than the kernel programs have stack for; what is left in it means nothing.
+    #[inline(always)]
     #[must_use]
-    pub fn admits(&self, record: &Record) -> bool {
-        let mut all = [0; NUMBERS];
-        numbers(record, false, &mut all);
-        if self.takes(&all) {
+    pub fn admits(&self, record: &Record, scratch: &mut Numbers) -> bool {
+        if self.len == 0 {
+            return true;
+        }
+        numbers(record, false, scratch);
+        if self.takes(scratch) {
             return true;
         }
         self.either_way != 0 && {
-            numbers(record, true, &mut all);
-            self.takes(&all)
+            numbers(record, true, scratch);
+            self.takes(scratch)
         }
     }
 
     /// The verdict on these numbers, as they are.
+    #[inline(never)]
     #[must_use]
     pub fn takes(&self, numbers: &Numbers) -> bool {
         // Nothing to test: everything.
         let mut stack = u64::from(self.len == 0);
-        for step in self.steps.iter().take(self.len as usize) {
+        for (nth, step) in (0..).zip(&self.steps) {
+            if nth >= self.len {
+                break;
+            }
             stack = step.run(stack, numbers);
         }
         stack & 1 == 1

@@ -15,7 +15,7 @@
 
 use crate::{
     abi::{BUCKET_WORDS, Bucket, Kind, Record},
-    filter::Program,
+    filter::{NUMBERS, Program},
     flow::{Addresses, FlowHash, Seeds, hashes},
     record::{Sighting, fill},
     seq::SeqNum,
@@ -105,7 +105,7 @@ where
     }
     let mut record = Record::EMPTY;
     fill(&mut record, packet, seen);
-    if announces && !filter.admits(&record) {
+    if announces && !filter.admits(&record, &mut [0; NUMBERS]) {
         return None;
     }
     let overwritten = announces && announce(&record, hashes(&record, seeds), table);

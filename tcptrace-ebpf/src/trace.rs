@@ -2,12 +2,11 @@
 
 use crate::{
     hook::{Hook, Reach as _},
-    maps::{EVENTS, LoadedSeeds, PendingTable, Work, counters, filter as current_filter, kernel_log, work},
+    maps::{EVENTS, LoadedSeeds, PendingTable, Work, counters, filter, kernel_log, work},
 };
 use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_ktime_get_ns};
 use tcptrace_common::{
     abi::{Counters, Kind, MAX_OPTIONS, Record, SynRecord},
-    filter::{self, Numbers, Program},
     flow::{Addresses, hashes},
     lifecycle,
     record::{fill, fill_icmp},
@@ -198,33 +197,7 @@ fn publish<H: Hook>(hook: H, work: &mut Work, counters: &mut Counters) {
 /// The filter takes what the record is of; see [`tcptrace_common::filter::Program::admits`].
 #[inline(never)]
 fn is_wanted(work: &mut Work) -> bool {
-    let Some(program) = current_filter() else {
-        return true;
-    };
-    if program.len == 0 {
-        return true;
-    }
-    filter::numbers(&work.entry.record, false, &mut work.numbers);
-    if takes(program, &work.numbers) {
-        return true;
-    }
-    if program.either_way == 0 {
-        return false;
-    }
-    filter::numbers(&work.entry.record, true, &mut work.numbers);
-    takes(program, &work.numbers)
-}
-
-#[inline(never)]
-fn takes(program: &Program, numbers: &Numbers) -> bool {
-    let mut stack = 0;
-    for (nth, step) in (0..).zip(&program.steps) {
-        if nth >= program.len {
-            break;
-        }
-        stack = step.run(stack, numbers);
-    }
-    stack & 1 == 1
+    filter().is_none_or(|program| program.admits(&work.entry.record, &mut work.numbers))
 }
 
 /// Numbers a record, puts it into the ring and counts it.

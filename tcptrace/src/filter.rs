@@ -38,10 +38,11 @@ impl Filter {
         Ok(Self { text: text.to_owned(), program })
     }
 
-    /// There is nothing that it leaves out.
+    /// It asks which end is the client, or which way it went: a segment alone cannot always tell, so that the source of
+    /// the segments lets more through, and the tracker has to ask again.
     #[must_use]
-    pub fn takes_all(&self) -> bool {
-        self.program.len == 0
+    pub fn tells_ends_apart(&self) -> bool {
+        self.program.either_way != 0
     }
 
     /// The program.

@@ -4,7 +4,7 @@
 use crate::decode::{self, Rest};
 use tcptrace_common::{
     abi::{Bucket, Counters, Kind, MAX_OPTIONS, Record, SEED_WORDS},
-    filter::Program,
+    filter::{NUMBERS, Program},
     flow::Addresses,
     lifecycle::{self, Table},
     record::{Sighting, fill_icmp},
@@ -101,7 +101,7 @@ impl<T: Table + ?Sized> Test<'_, T> {
                 return None;
             }
         }
-        if !self.filter.admits(&record) {
+        if !self.filter.admits(&record, &mut [0; NUMBERS]) {
             return None;
         }
         let mut from = [0; 16];

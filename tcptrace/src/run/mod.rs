@@ -149,7 +149,7 @@ impl<'a> Run<'a> {
             max_connections: limits.max_connections,
             wants: wants(config),
         });
-        if !filter.takes_all() {
+        if filter.tells_ends_apart() {
             tracker.set_filter(filter);
         }
         let capture = match &config.write {
