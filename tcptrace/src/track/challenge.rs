@@ -4,8 +4,7 @@
 
 use super::{
     Tracker,
-    conn::{Conn, Key},
-    report::Out,
+    conn::Key,
     rules::{self, After},
     table::List,
 };
@@ -15,7 +14,7 @@ use crate::{
 };
 
 impl Tracker {
-    /// `seg` is a SYN that the connection in `slot` does not know. If only one side of that was ever heard, nothing more
+    /// `seg`, a SYN, is one that the connection in `slot` does not know. If only one side of that was ever heard, nothing more
     /// can be expected to decide, and it counts.
     pub(super) fn is_challenge(&self, slot: u32, src_is_low: bool, seg: &Segment) -> bool {
         let conn = &self.table[slot];
@@ -23,9 +22,7 @@ impl Tracker {
         let open = conn.is_open() && conn.sides.iter().all(|side| side.acked.is_some());
         // A server in SYN-RECEIVED answers it by an acknowledgement, too (net/ipv4/tcp_minisocks.c, tcp_check_req).
         let answered = role == Role::Client && conn.side(Role::Server).state == State::SynReceived;
-        seg.flags.syn()
-            && !seg.flags.ack()
-            && (open || (answered && !conn.flags.partial))
+        (open || (answered && !conn.flags.partial))
             && conn.side(role).isn != Some(seg.seq)
             && !conn.is_answered_by_now(role, seg)
     }
@@ -40,7 +37,7 @@ impl Tracker {
     ) {
         let incumbent = &self.table[slot];
         let role = incumbent.role_of(src_is_low);
-        self.out(sink).anomaly(incumbent, role, seg, (AnomalyReason::SynInConnection, None));
+        self.telling.to(sink).anomaly(incumbent, role, seg, (AnomalyReason::SynInConnection, None));
         let key = incumbent.key;
         if let Some(slot) = self.challengers.find(&key) {
             self.step(slot, src_is_low, seg, sink);
@@ -50,10 +47,9 @@ impl Tracker {
     }
 
     fn open_challenger(&mut self, key: Key, src_is_low: bool, seg: &Segment, sink: &mut dyn FnMut(Event)) {
-        let mut conn = Conn::new(self.number(), key, src_is_low, Role::Client, seg.ts);
-        conn.flags.hidden = self.is_unwanted(Role::Client, seg);
+        let mut conn = self.fresh(key, src_is_low, Role::Client, seg);
         conn.note_vantage(Role::Client, seg.sender);
-        let mut out = self.out(sink);
+        let mut out = self.telling.to(sink);
         out.segment(&conn, Role::Client, seg);
         rules::first_syn(&mut conn, seg, &mut out);
         self.challengers.insert(conn, List::Handshake);
@@ -91,33 +87,33 @@ impl Tracker {
         let older = self.table.remove(slot);
         let outcome = if older.is_open() { Outcome::Reused } else { Outcome::Aborted };
         self.report(&older, seg.ts, outcome, sink);
-        let newer = self.challengers.remove(newer);
-        let slot = self.table.insert(newer, List::Handshake);
-        self.continues(slot, src_is_low, seg, sink);
+        if let Some(slot) = self.inherit(&key) {
+            self.continues(slot, src_is_low, seg, sink);
+        }
         true
     }
 
     /// The older connection in `slot` ended by a segment of its own: the newer one, if there is one, takes its place.
     pub(super) fn succeed(&mut self, slot: u32, seg: &Segment, sink: &mut dyn FnMut(Event)) {
         let key = self.table[slot].key;
-        let Some(newer) = self.challengers.find(&key) else {
+        if self.challengers.find(&key).is_none() {
             return;
-        };
-        self.forget(slot, seg.ts, sink);
-        let mut newer = self.challengers.remove(newer);
-        let (_, src_is_low) = Key::of(&seg.flow);
-        if seg.flags.rst() && newer.role_of(src_is_low) == Role::Client {
-            newer.extra_mut().challenged = true;
         }
-        self.table.insert(newer, List::Handshake);
+        self.forget(slot, seg.ts, sink);
+        let (_, src_is_low) = Key::of(&seg.flow);
+        if let Some(slot) = self.inherit(&key)
+            && seg.flags.rst()
+            && self.table[slot].role_of(src_is_low) == Role::Client
+        {
+            self.table[slot].extra_mut().challenged = true;
+        }
     }
 
-    /// The older connection was given up: the newer one, if there is one, takes its place.
-    pub(super) fn inherit(&mut self, key: &Key) {
-        if let Some(newer) = self.challengers.find(key) {
-            let newer = self.challengers.remove(newer);
-            self.table.insert(newer, List::Handshake);
-        }
+    /// The older connection has left the table: the newer one, if there is one, takes its place.
+    pub(super) fn inherit(&mut self, key: &Key) -> Option<u32> {
+        let newer = self.challengers.find(key)?;
+        let newer = self.challengers.remove(newer);
+        Some(self.table.insert(newer, List::Handshake))
     }
 
     /// An ICMP error that quotes the newer connection's SYN; false if there is no such.
@@ -136,7 +132,7 @@ impl Tracker {
         if conn.side(sender).isn != Some(error.quoted.seq) {
             return false;
         }
-        let mut out = Out { wants: self.config.wants, names: &self.names, losses: self.losses, sink };
+        let mut out = self.telling.to(sink);
         let after = super::icmp::error(conn, sender, error, &mut out);
         self.settle_challenger(slot, after, src_is_low, &error.quoted, sink);
         true
@@ -149,14 +145,8 @@ impl Tracker {
     }
 
     fn step(&mut self, slot: u32, src_is_low: bool, seg: &Segment, sink: &mut dyn FnMut(Event)) {
-        let mut out = Out { wants: self.config.wants, names: &self.names, losses: self.losses, sink };
         let conn = &mut self.challengers[slot];
-        let role = conn.role_of(src_is_low);
-        out.segment(conn, role, seg);
-        let after = rules::segment(conn, role, seg, &mut out);
-        if !matches!(after, After::Restarts(_)) {
-            conn.last = conn.last.max(seg.ts);
-        }
+        let after = super::judge(conn, src_is_low, seg, &mut self.telling.to(sink));
         self.settle_challenger(slot, after, src_is_low, seg, sink);
     }
 
@@ -172,8 +162,8 @@ impl Tracker {
             After::Goes => self.challengers.touch(slot, List::Handshake),
             After::Ends(outcome, phase) => {
                 let conn = self.challengers.remove(slot);
-                self.count(&conn, outcome);
-                self.out(sink).connection(&conn, conn.last, outcome, phase);
+                super::count(&mut self.counts, &conn, outcome);
+                self.telling.to(sink).connection(&conn, conn.last, outcome, phase);
             }
             After::Restarts(outcome) => {
                 let conn = self.challengers.remove(slot);

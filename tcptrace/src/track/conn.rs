@@ -163,7 +163,7 @@ impl Teardown {
 }
 
 /// What only few connections have.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Extra {
     /// The last ICMP error that quoted its SYN or SYN-ACK.
     pub(crate) icmp: Option<IcmpNote>,
@@ -201,15 +201,21 @@ pub(crate) struct SynTimes {
     latest: When,
 }
 
-impl Default for SynTimes {
-    fn default() -> Self {
-        Self { gaps: [0; Self::MOST], len: 0, latest: When::NEVER }
-    }
+impl Extra {
+    const NONE: Self = Self {
+        icmp: None,
+        rejected: false,
+        syns: SynTimes::NONE,
+        synacks_after_ack: 0,
+        other_synack: None,
+        challenged: false,
+    };
 }
 
 impl SynTimes {
     /// Linux sends seven SYNs (`net.ipv4.tcp_syn_retries` is 6), eleven with `tcp_syn_linear_timeouts`.
     const MOST: usize = 10;
+    const NONE: Self = Self { gaps: [0; Self::MOST], len: 0, latest: When::NEVER };
 
     /// One more SYN at `ts`; the one before, if it was the first, was at `first`.
     pub(crate) fn add(&mut self, first: Timestamp, ts: Timestamp) {
@@ -401,7 +407,7 @@ impl Conn {
 
     /// When the last SYN passed.
     pub(crate) fn latest_syn(&self) -> Option<Timestamp> {
-        self.extra().and_then(|extra| extra.syns.latest()).or(self.at.last_syn.get())
+        self.extra().syns.latest().or(self.at.last_syn.get())
     }
 
     /// How it closes, as far as that was seen.
@@ -414,12 +420,13 @@ impl Conn {
         self.teardown.get_or_insert_with(|| Box::new(Teardown::NONE))
     }
 
-    pub(crate) fn extra(&self) -> Option<&Extra> {
-        self.teardown().extra.as_deref()
+    pub(crate) fn extra(&self) -> &Extra {
+        static NONE: Extra = Extra::NONE;
+        self.teardown().extra.as_deref().unwrap_or(&NONE)
     }
 
     pub(crate) fn extra_mut(&mut self) -> &mut Extra {
-        self.teardown_mut().extra.get_or_insert_default()
+        self.teardown_mut().extra.get_or_insert_with(|| Box::new(Extra::NONE))
     }
 
     pub(crate) fn closing(&self, role: Role) -> &Closing {

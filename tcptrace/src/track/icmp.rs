@@ -23,10 +23,10 @@ const HELD_NS: u64 = 1_000_000;
 
 /// An error came after the last SYN, and if another SYN follows then within [`RETRY_NS`]: the wait doubles each time.
 pub(crate) fn retry_is_due_soon(conn: &Conn) -> bool {
+    let extra = conn.extra();
     conn.synacks == 0
-        && conn.extra().is_some_and(|extra| {
-            extra.rejected && extra.syns.gaps().last().is_none_or(|gap| gap.saturating_mul(2) < RETRY_NS)
-        })
+        && extra.rejected
+        && extra.syns.gaps().last().is_none_or(|gap| gap.saturating_mul(2) < RETRY_NS)
 }
 
 /// Type and code in words (RFC 792, RFC 1812 §5.2.7.1, RFC 4443 §3).

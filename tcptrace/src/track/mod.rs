@@ -20,7 +20,7 @@ use crate::{
 };
 use conn::{Conn, Key};
 use hashbrown::HashMap;
-use report::{Losses, Out};
+use report::{Losses, Out, Telling};
 use rules::After;
 use state::Evidence;
 use std::sync::Arc;
@@ -59,8 +59,7 @@ pub struct Tracker {
     table: Table,
     /// Connections whose four-tuple another one in `table` still has; see `challenge.rs`.
     challengers: Table,
-    names: HashMap<u32, Arc<str>>,
-    losses: Losses,
+    telling: Telling,
     filter: Option<Filter>,
     next_id: u64,
     counts: OutcomeCounts,
@@ -74,8 +73,7 @@ impl Tracker {
             config,
             table: Table::default(),
             challengers: Table::default(),
-            names: HashMap::new(),
-            losses: Losses::default(),
+            telling: Telling { wants: config.wants, names: HashMap::new(), losses: Losses::default() },
             filter: None,
             next_id: 1,
             counts: OutcomeCounts::default(),
@@ -84,7 +82,7 @@ impl Tracker {
 
     /// What events call the interface of this number from now on.
     pub fn name_interface(&mut self, interface: u32, name: Arc<str>) {
-        self.names.insert(interface, name);
+        self.telling.names.insert(interface, name);
     }
 
     /// Only connections that `filter` takes are told of from now on.
@@ -125,8 +123,8 @@ impl Tracker {
                 self.icmp(error, sink);
             }
             Input::Lost(report) => {
-                let until = self.losses.until.map_or(report.until, |known| known.max(report.until));
-                self.losses.until = Some(until);
+                let losses = &mut self.telling.losses;
+                losses.until = Some(losses.until.map_or(report.until, |known| known.max(report.until)));
             }
             Input::Tick(now) => self.expire(*now, sink),
         }
@@ -146,10 +144,6 @@ impl Tracker {
         }
     }
 
-    fn out<'a>(&'a self, sink: &'a mut dyn FnMut(Event)) -> Out<'a> {
-        Out { wants: self.config.wants, names: &self.names, losses: self.losses, sink }
-    }
-
     fn segment(&mut self, seg: &Segment, sink: &mut dyn FnMut(Event)) {
         let (key, src_is_low) = Key::of(&seg.flow);
         if rules::are_impossible(seg.flags) {
@@ -159,7 +153,7 @@ impl Tracker {
         let opens = seg.flags.syn() && !seg.flags.ack();
         if let Some(slot) = self.table.find(&key) {
             if !self.table[slot].flags.ended {
-                if self.is_challenge(slot, src_is_low, seg) {
+                if opens && self.is_challenge(slot, src_is_low, seg) {
                     self.challenge(slot, src_is_low, seg, sink);
                 } else if self.challengers.len() == 0 || !self.is_challengers(slot, src_is_low, seg, sink) {
                     self.continues(slot, src_is_low, seg, sink);
@@ -177,22 +171,15 @@ impl Tracker {
 
     /// A segment of a connection that is in the table.
     fn continues(&mut self, slot: u32, src_is_low: bool, seg: &Segment, sink: &mut dyn FnMut(Event)) {
-        let mut out = Out { wants: self.config.wants, names: &self.names, losses: self.losses, sink };
         let conn = &mut self.table[slot];
-        let role = conn.role_of(src_is_low);
-        conn.note_vantage(role, seg.sender);
-        let last = conn.last.max(seg.ts);
-        out.segment(conn, role, seg);
-        let after = rules::segment(conn, role, seg, &mut out);
-        if !matches!(after, After::Restarts(_)) {
-            conn.last = last;
-        }
+        conn.note_vantage(conn.role_of(src_is_low), seg.sender);
+        let after = judge(conn, src_is_low, seg, &mut self.telling.to(sink));
         self.settle(slot, after, src_is_low, seg, sink);
     }
 
     /// A late segment of a connection that was reported. A valid RST ends TIME-WAIT (RFC 1337), a FIN begins it anew.
     fn after_the_end(&mut self, slot: u32, src_is_low: bool, seg: &Segment, sink: &mut dyn FnMut(Event)) {
-        let mut out = Out { wants: self.config.wants, names: &self.names, losses: self.losses, sink };
+        let mut out = self.telling.to(sink);
         let conn = &mut self.table[slot];
         let role = conn.role_of(src_is_low);
         out.segment(conn, role, seg);
@@ -220,14 +207,13 @@ impl Tracker {
             // Of a quote without control bits nobody can say what it quotes.
             None if quoted.flags.syn() && !quoted.flags.ack() => {
                 self.make_room(quoted.ts, sink);
-                let mut conn = Conn::new(self.number(), key, src_is_low, Role::Client, quoted.ts);
-                conn.flags.hidden = self.is_unwanted(Role::Client, quoted);
-                rules::quoted_syn(&mut conn, quoted, &mut self.out(sink));
+                let mut conn = self.fresh(key, src_is_low, Role::Client, quoted);
+                rules::quoted_syn(&mut conn, quoted, &mut self.telling.to(sink));
                 self.table.insert(conn, List::Handshake)
             }
             None => return,
         };
-        let mut out = Out { wants: self.config.wants, names: &self.names, losses: self.losses, sink };
+        let mut out = self.telling.to(sink);
         let conn = &mut self.table[slot];
         let sender = conn.role_of(src_is_low);
         // The error is on its way to the sender of what it quotes.
@@ -247,11 +233,10 @@ impl Tracker {
             return;
         }
         self.make_room(seg.ts, sink);
-        let mut conn = Conn::new(self.number(), key, src_is_low, sender, seg.ts);
+        let mut conn = self.fresh(key, src_is_low, sender, seg);
         conn.flags.direction_inferred = guessed;
-        conn.flags.hidden = self.is_unwanted(sender, seg);
         conn.note_vantage(sender, seg.sender);
-        let mut out = self.out(sink);
+        let mut out = self.telling.to(sink);
         out.segment(&conn, sender, seg);
         let after = match (seg.flags.syn(), seg.flags.ack()) {
             (true, false) => {
@@ -288,10 +273,8 @@ impl Tracker {
                 self.table[slot].flags.ended = true;
                 self.table.touch(slot, List::Ended);
                 let conn = &self.table[slot];
-                if !conn.flags.hidden {
-                    self.counts.add(outcome);
-                }
-                self.out(sink).connection(conn, conn.last, outcome, phase);
+                count(&mut self.counts, conn, outcome);
+                self.telling.to(sink).connection(conn, conn.last, outcome, phase);
                 if self.challengers.len() > 0 {
                     self.succeed(slot, seg, sink);
                 }
@@ -310,30 +293,23 @@ impl Tracker {
         if let Some(slot) = self.table.find(&key) {
             let conn = &self.table[slot];
             let role = conn.role_of(src_is_low);
-            let mut out = self.out(sink);
+            let mut out = self.telling.to(sink);
             out.segment(conn, role, seg);
             out.anomaly(conn, role, seg, misfit);
             return;
         }
-        let mut conn = Conn::new(self.number(), key, src_is_low, Role::Client, seg.ts);
+        let mut conn = self.fresh(key, src_is_low, Role::Client, seg);
         conn.flags.partial = true;
-        conn.flags.hidden = self.is_unwanted(Role::Client, seg);
         conn.note_vantage(Role::Client, seg.sender);
-        let mut out = self.out(sink);
+        let mut out = self.telling.to(sink);
         out.segment(&conn, Role::Client, seg);
         out.anomaly(&conn, Role::Client, seg, misfit);
     }
 
     /// Reports a connection that ends without a segment of its own to end it, so without a reset.
     fn report(&mut self, conn: &Conn, ts: Timestamp, outcome: Outcome, sink: &mut dyn FnMut(Event)) {
-        self.count(conn, outcome);
-        self.out(sink).connection(conn, ts, outcome, None);
-    }
-
-    fn count(&mut self, conn: &Conn, outcome: Outcome) {
-        if !conn.flags.hidden {
-            self.counts.add(outcome);
-        }
+        count(&mut self.counts, conn, outcome);
+        self.telling.to(sink).connection(conn, ts, outcome, None);
     }
 
     /// Time has come to `now`: gives up on what was never answered, and lets TIME-WAIT run out, in the order
@@ -376,7 +352,7 @@ impl Tracker {
     /// Nothing came back within the give-up time.
     fn time_out(&mut self, conn: &mut Conn, ts: Timestamp, sink: &mut dyn FnMut(Event)) {
         let outcome = unfinished(conn);
-        let mut out = self.out(sink);
+        let mut out = self.telling.to(sink);
         out.transition(conn, Role::Client, Evidence::TimedOut, ts, true);
         out.transition(conn, Role::Server, Evidence::TimedOut, ts, true);
         self.report(conn, ts, outcome, sink);
@@ -385,7 +361,7 @@ impl Tracker {
     /// A connection that was reported leaves the table; TIME-WAIT ends with it.
     fn forget(&mut self, slot: u32, ts: Timestamp, sink: &mut dyn FnMut(Event)) {
         let mut conn = self.table.remove(slot);
-        let mut out = self.out(sink);
+        let mut out = self.telling.to(sink);
         for role in [Role::Client, Role::Server] {
             if conn.side(role).state == State::TimeWait {
                 out.transition(&mut conn, role, Evidence::TimedOut, ts, true);
@@ -393,11 +369,12 @@ impl Tracker {
         }
     }
 
-    /// A connection's number.
-    fn number(&mut self) -> u64 {
-        let number = self.next_id;
+    /// A connection of which `sender` sent the first segment that is seen.
+    fn fresh(&mut self, key: Key, src_is_low: bool, sender: Role, first: &Segment) -> Conn {
+        let mut conn = Conn::new(self.next_id, key, src_is_low, sender, first.ts);
         self.next_id += 1;
-        number
+        conn.flags.hidden = self.is_unwanted(sender, first);
+        conn
     }
 
     /// The filter does not take a connection of which `sender` sent this. Its client is its source, whoever sent it.
@@ -436,6 +413,23 @@ impl Tracker {
     }
 }
 
+/// What a segment makes of a connection that is there.
+fn judge(conn: &mut Conn, src_is_low: bool, seg: &Segment, out: &mut Out<'_>) -> After {
+    let role = conn.role_of(src_is_low);
+    out.segment(conn, role, seg);
+    let after = rules::segment(conn, role, seg, out);
+    if !matches!(after, After::Restarts(_)) {
+        conn.last = conn.last.max(seg.ts);
+    }
+    after
+}
+
+fn count(counts: &mut OutcomeCounts, conn: &Conn, outcome: Outcome) {
+    if !conn.flags.hidden {
+        counts.add(outcome);
+    }
+}
+
 /// What a deadline is for, and the place in its table.
 #[derive(Clone, Copy)]
 enum Due {
@@ -461,7 +455,7 @@ fn unfinished(conn: &Conn) -> Outcome {
         Outcome::Open
     } else if conn.synacks > 0 {
         Outcome::SynackUnanswered
-    } else if conn.extra().is_some_and(|extra| extra.icmp.is_some()) {
+    } else if conn.extra().icmp.is_some() {
         Outcome::RefusedIcmp
     } else {
         Outcome::Unanswered

@@ -65,17 +65,30 @@ impl Losses {
     }
 }
 
+/// What every event depends on besides its connection.
+#[derive(Debug)]
+pub(crate) struct Telling {
+    pub(crate) wants: Wants,
+    pub(crate) names: HashMap<u32, Arc<str>>,
+    pub(crate) losses: Losses,
+}
+
+impl Telling {
+    /// Where to put what is found now.
+    pub(crate) fn to<'a>(&'a self, sink: &'a mut dyn FnMut(Event)) -> Out<'a> {
+        Out { telling: self, sink }
+    }
+}
+
 /// Where the rules put what they find.
 pub(crate) struct Out<'a> {
-    pub(crate) wants: Wants,
-    pub(crate) names: &'a HashMap<u32, Arc<str>>,
-    pub(crate) losses: Losses,
-    pub(crate) sink: &'a mut dyn FnMut(Event),
+    telling: &'a Telling,
+    sink: &'a mut dyn FnMut(Event),
 }
 
 impl Out<'_> {
     pub(crate) fn is_complete(&self, conn: &Conn) -> bool {
-        self.losses.spare(conn)
+        self.telling.losses.spare(conn)
     }
 
     fn common(&self, conn: &Conn, ts: Timestamp) -> Common {
@@ -95,7 +108,7 @@ impl Out<'_> {
     }
 
     fn interface_name(&self, interface: u32) -> Arc<str> {
-        self.names.get(&interface).cloned().unwrap_or_else(|| format!("#{interface}").into())
+        self.telling.names.get(&interface).cloned().unwrap_or_else(|| format!("#{interface}").into())
     }
 
     /// Moves one side along one arrow, and says so.
@@ -108,7 +121,7 @@ impl Out<'_> {
         inferred: bool,
     ) {
         let Some((from, to, since)) = conn.apply(role, evidence, ts) else { return };
-        if self.wants.transitions && !conn.flags.hidden {
+        if self.telling.wants.transitions && !conn.flags.hidden {
             let common = self.common(conn, ts);
             (self.sink)(Event::Transition(Transition {
                 common,
@@ -123,7 +136,7 @@ impl Out<'_> {
 
     /// One lifecycle segment as it was.
     pub(crate) fn segment(&mut self, conn: &Conn, role: Role, seg: &Segment) {
-        if !self.wants.segments || conn.flags.hidden {
+        if !self.telling.wants.segments || conn.flags.hidden {
             return;
         }
         let relative = |n: SeqNum, isn: Option<SeqNum>| isn.map(|isn| n.0.wrapping_sub(isn.0));
@@ -148,7 +161,7 @@ impl Out<'_> {
 
     /// A segment that cannot be.
     pub(crate) fn anomaly(&mut self, conn: &Conn, role: Role, seg: &Segment, (reason, expected): Misfit) {
-        if !self.wants.anomalies || conn.flags.hidden {
+        if !self.telling.wants.anomalies || conn.flags.hidden {
             return;
         }
         let event = Event::Anomaly(Anomaly {
@@ -166,7 +179,7 @@ impl Out<'_> {
 
     /// An ICMP error that quotes a segment of `sender`.
     pub(crate) fn icmp(&mut self, conn: &Conn, sender: Role, error: &IcmpError) {
-        if !self.wants.icmp_errors || conn.flags.hidden {
+        if !self.telling.wants.icmp_errors || conn.flags.hidden {
             return;
         }
         let event = Event::IcmpError(IcmpErrorEvent {
@@ -179,7 +192,7 @@ impl Out<'_> {
 
     /// The handshake is complete.
     pub(crate) fn established(&mut self, conn: &Conn, ts: Timestamp) {
-        if !self.wants.established || conn.flags.hidden {
+        if !self.telling.wants.established || conn.flags.hidden {
             return;
         }
         let [client, server] = &conn.sides;
@@ -204,7 +217,7 @@ impl Out<'_> {
         outcome: Outcome,
         reset_phase: Option<ResetPhase>,
     ) {
-        if !self.wants.connections || conn.flags.hidden {
+        if !self.telling.wants.connections || conn.flags.hidden {
             return;
         }
         let connection = describe(self.common(conn, ts), conn, outcome, reset_phase);
@@ -215,7 +228,7 @@ impl Out<'_> {
 fn describe(common: Common, conn: &Conn, outcome: Outcome, reset_phase: Option<ResetPhase>) -> Connection {
     let [client, server] = &conn.sides;
     let [client_end, server_end] = [conn.closing(Role::Client), conn.closing(Role::Server)];
-    let (teardown, extra) = (conn.teardown(), conn.extra().copied().unwrap_or_default());
+    let (teardown, extra) = (conn.teardown(), conn.extra());
     let sequential = !conn.flags.simultaneous_close;
     let closing =
         [teardown.first_fin, teardown.second_fin, teardown.rst].into_iter().filter_map(When::get).min();

@@ -255,7 +255,7 @@ fn answer_other_synack(conn: &mut Conn, role: Role, seg: &Segment) {
     if conn.flags.established || conn.side(server).first_data() == Some(seg.ack) {
         return;
     }
-    let other = conn.extra().and_then(|extra| extra.other_synack);
+    let other = conn.extra().other_synack;
     if let Some(other) = other.filter(|other| other.isn.plus(1) == seg.ack) {
         conn.extra_mut().other_synack = Some(OtherSynack::of(conn.side(server)));
         let side = conn.side_mut(server);
