@@ -46,20 +46,23 @@ impl BuildEnv {
     /// Cargo, in the repository, with this environment.
     pub(crate) fn cargo<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
         let mut command = command();
-        command.args(args).current_dir(root()).env("PATH", &self.path);
+        self.prepare(&mut command);
+        command.args(args);
+        command
+    }
+
+    fn prepare(&self, command: &mut Command) {
+        command.current_dir(root()).env("PATH", &self.path);
         if let Some(toolchain) = self.toolchain {
             command.env(TOOLCHAIN, toolchain);
         }
-        command
     }
 
     /// Likewise of rustup's nightly, by rustup itself: the cargo that runs us need not know what `+nightly` is.
     pub(crate) fn nightly_cargo<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
         let mut command = Command::new("rustup");
-        command.args(["run", "nightly", "cargo"]).args(args).current_dir(root()).env("PATH", &self.path);
-        if let Some(toolchain) = self.toolchain {
-            command.env(TOOLCHAIN, toolchain);
-        }
+        self.prepare(&mut command);
+        command.args(["run", "nightly", "cargo"]).args(args);
         command
     }
 

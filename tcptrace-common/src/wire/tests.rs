@@ -9,13 +9,18 @@ const TCP: [u8; 24] =
     [0x1f, 0x90, 0, 80, 0, 0, 1, 0, 0, 0, 2, 0, 0x61, 0x12, 0x20, 0, 0, 0, 0, 0, 2, 4, 5, 0xb4];
 
 fn v4(tcp: &[u8]) -> Vec<u8> {
-    let total = u8::try_from(20 + tcp.len()).unwrap_or_default();
-    let mut packet = std::vec![0x45, 0, 0, total, 0, 0, 0x40, 0, 61, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2];
-    packet.extend(tcp);
+    v4_with(6, tcp)
+}
+
+pub(super) fn v4_with(protocol: u8, rest: &[u8]) -> Vec<u8> {
+    let total = u8::try_from(20 + rest.len()).unwrap_or_default();
+    let mut packet =
+        std::vec![0x45, 0, 0, total, 0, 0, 0x40, 0, 61, protocol, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2];
+    packet.extend(rest);
     packet
 }
 
-fn v6(next: u8, rest: &[u8]) -> Vec<u8> {
+pub(super) fn v6(next: u8, rest: &[u8]) -> Vec<u8> {
     let mut packet = std::vec![0x60, 0, 0, 0, 0, u8::try_from(rest.len()).unwrap_or_default(), next, 61];
     packet.extend([0x20; 32]);
     packet.extend(rest);

@@ -163,14 +163,7 @@ fn lengths_that_contradict() {
                     pair.show(&format!("v6 {ipv6}, byte {at} is {value}"), &bytes);
                 }
             }
-            for _ in 0..500 {
-                let mut bytes = bytes.clone();
-                for _ in 0..4 {
-                    let at = 12 + rng.below(bytes.len() - 12);
-                    bytes[at] = rng.below(256) as u8;
-                }
-                pair.show("four bytes changed", &bytes);
-            }
+            pair.show_tampered(&mut rng, &bytes, 12, 500);
         }
         pair.finish();
     }
@@ -345,14 +338,7 @@ fn icmp_errors_that_were_tampered_with() {
                     pair.show(&format!("{program:?}, v6 {ipv6}, byte {at} is {value}"), &bytes);
                 }
             }
-            for _ in 0..500 {
-                let mut bytes = bytes.clone();
-                for _ in 0..4 {
-                    let at = start + rng.below(bytes.len() - start);
-                    bytes[at] = rng.below(256) as u8;
-                }
-                pair.show("four bytes changed", &bytes);
-            }
+            pair.show_tampered(&mut rng, &bytes, start, 500);
             // For TC the kernel refuses what ends within the IP header.
             for len in start + if ipv6 { 40 } else { 20 }..bytes.len() {
                 pair.show(&format!("{program:?}, v6 {ipv6}, cut at {len}"), &bytes[..len]);

@@ -70,6 +70,18 @@ impl Pair {
         kernel.first().copied()
     }
 
+    /// Shows a packet that many times, each time with four bytes from `start` on changed at random.
+    pub(crate) fn show_tampered(&mut self, rng: &mut Rng, packet: &[u8], start: usize, times: usize) {
+        for _ in 0..times {
+            let mut packet = packet.to_vec();
+            for _ in 0..4 {
+                let at = start + rng.below(packet.len() - start);
+                packet[at] = rng.below(256) as u8;
+            }
+            self.show("four bytes changed", &packet);
+        }
+    }
+
     /// All counters are equal in the end.
     pub(crate) fn finish(self) {
         let kernel = self.harness.counters().unwrap_or_else(|error| panic!("{error}"));

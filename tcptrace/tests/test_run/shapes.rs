@@ -119,14 +119,7 @@ fn shapes_that_were_tampered_with() {
                         pair.show(&format!("{shape:?}, v6 {ipv6}, byte {at} is {value}"), &bytes);
                     }
                 }
-                for _ in 0..300 {
-                    let mut bytes = bytes.clone();
-                    for _ in 0..4 {
-                        let at = 12 + rng.below(bytes.len() - 12);
-                        bytes[at] = rng.below(256) as u8;
-                    }
-                    pair.show("four bytes changed", &bytes);
-                }
+                pair.show_tampered(&mut rng, &bytes, 12, 300);
             }
         }
         pair.finish();

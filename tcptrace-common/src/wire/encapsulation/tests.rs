@@ -2,27 +2,15 @@ extern crate std;
 
 use crate::{
     abi::NO_VLAN,
-    wire::{Bytes, Link, Parsed, Unparsable, parse},
+    wire::{
+        Bytes, Link, Parsed, Unparsable, parse,
+        tests::{v4_with as v4, v6},
+    },
 };
 use std::vec::Vec;
 
 /// A SYN from port 8080 to port 80.
 const TCP: [u8; 20] = [0x1f, 0x90, 0, 80, 0, 0, 1, 0, 0, 0, 0, 0, 0x50, 2, 0x20, 0, 0, 0, 0, 0];
-
-fn v4(protocol: u8, rest: &[u8]) -> Vec<u8> {
-    let total = u8::try_from(20 + rest.len()).unwrap_or_default();
-    let mut packet =
-        std::vec![0x45, 0, 0, total, 0, 0, 0x40, 0, 61, protocol, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2];
-    packet.extend(rest);
-    packet
-}
-
-fn v6(next: u8, rest: &[u8]) -> Vec<u8> {
-    let mut packet = std::vec![0x60, 0, 0, 0, 0, u8::try_from(rest.len()).unwrap_or_default(), next, 61];
-    packet.extend([0x20; 32]);
-    packet.extend(rest);
-    packet
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Seen {
