@@ -15,6 +15,7 @@
 
 use crate::{
     abi::{BUCKET_WORDS, Bucket, Kind, Record},
+    admission::lot,
     filter::{NUMBERS, Program},
     flow::{Addresses, FlowHash, Seeds, hashes},
     record::{Sighting, fill},
@@ -108,7 +109,12 @@ where
     if announces && !filter.admits(&record, &mut [0; NUMBERS]) {
         return None;
     }
-    let overwritten = announces && announce(&record, hashes(&record, seeds), table);
+    let mut overwritten = false;
+    if announces {
+        let (own, peer) = hashes(&record, seeds);
+        record.lot = lot(own, peer);
+        overwritten = announce(&record, (own, peer), table);
+    }
     Some((record, overwritten))
 }
 

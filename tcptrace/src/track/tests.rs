@@ -7,6 +7,7 @@ mod long;
 mod model;
 mod properties;
 mod script;
+mod shedding;
 
 use super::{Config, Wants};
 use crate::{
