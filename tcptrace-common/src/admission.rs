@@ -33,7 +33,7 @@ impl Admission {
     /// The share of connections admitted, from 0 to 1.
     #[must_use]
     pub const fn rate(self) -> f64 {
-        const LOTS: f64 = (1_u64 << 32) as f64;
+        const LOTS: f64 = 4_294_967_296.0;
         (self.0 as f64 + 1.0) / LOTS
     }
 }
@@ -73,7 +73,7 @@ mod tests {
         [
             count(|n| FlowKey {
                 addresses: V4 { src: 1, dst: 2 },
-                ports: n << 16 | 80,
+                ports: n << 16 | 0x50,
                 ifindex: 1,
                 vlans: 0,
             }),

@@ -227,7 +227,7 @@ fn pair(seeds: &impl Seeds, first: usize, x: u32, y: u32) -> u64 {
     x.wrapping_mul(y)
 }
 
-/// Keys for tests, from SplitMix64: enough where no adversary guesses.
+/// Keys for tests, from `SplitMix64`: enough where no adversary guesses.
 #[cfg(test)]
 pub(crate) fn test_seeds(seed: u64) -> [u64; SEED_WORDS] {
     let mut state = seed;

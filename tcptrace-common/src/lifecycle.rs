@@ -15,7 +15,6 @@
 
 use crate::{
     abi::{BUCKET_WORDS, Bucket, Kind, Record},
-    admission::lot,
     filter::{NUMBERS, Program},
     flow::{Addresses, FlowHash, Seeds, hashes},
     record::{Sighting, fill},
@@ -109,12 +108,7 @@ where
     if announces && !filter.admits(&record, &mut [0; NUMBERS]) {
         return None;
     }
-    let mut overwritten = false;
-    if announces {
-        let (own, peer) = hashes(&record, seeds);
-        record.lot = lot(own, peer);
-        overwritten = announce(&record, (own, peer), table);
-    }
+    let overwritten = announces && announce(&record, hashes(&record, seeds), table);
     Some((record, overwritten))
 }
 

@@ -261,7 +261,7 @@ fn announce(work: &Work) -> bool {
 #[inline(always)]
 fn wakeup(number: u64) -> u64 {
     const EVERY: u64 = 64;
-    if number % EVERY == 0 && ring_is_filling() { BPF_RB_FORCE_WAKEUP.into() } else { 0 }
+    if number.is_multiple_of(EVERY) && ring_is_filling() { BPF_RB_FORCE_WAKEUP.into() } else { 0 }
 }
 
 /// Puts a record into the ring; false where it is full.

@@ -4,9 +4,8 @@
 use crate::decode::{self, Rest};
 use tcptrace_common::{
     abi::{Bucket, Counters, Kind, MAX_OPTIONS, Record, SEED_WORDS},
-    admission::lot,
     filter::{NUMBERS, Program},
-    flow::{Addresses, hashes},
+    flow::Addresses,
     lifecycle::{self, Table},
     record::{Sighting, fill_icmp},
     wire::{
@@ -105,8 +104,6 @@ impl<T: Table + ?Sized> Test<'_, T> {
         if !self.filter.admits(&record, &mut [0; NUMBERS]) {
             return None;
         }
-        let (own, peer) = hashes(&record, self.seeds);
-        record.lot = lot(own, peer);
         let mut from = [0; 16];
         icmp.write_from(&mut from);
         self.record(record, Rest::From(from), Kind::Icmp, ts, end)

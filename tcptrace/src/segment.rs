@@ -160,7 +160,8 @@ pub struct Segment {
     pub direction: Direction,
     /// Whose stack sent it.
     pub sender: Sender,
-    /// The connection's lot ([`tcptrace_common::admission`]); 0, which is always admitted, in a plain acknowledgement.
+    /// The connection's lot ([`tcptrace_common::admission`]); 0, which is always admitted, in a plain acknowledgement
+    /// and in a file.
     pub lot: u32,
 }
 
