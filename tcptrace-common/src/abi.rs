@@ -70,7 +70,7 @@ pub const BIT_FORWARDED: u8 = 2;
 /// [`Record::bits`]: IPv6 on the wire.
 pub const BIT_IPV6: u8 = 4;
 
-/// One lifecycle segment, as it lies in the ring: 80 bytes.
+/// One lifecycle segment, as it lies in the ring: 88 bytes.
 ///
 /// Of [`Kind::Icmp`] it is two packets' in one: addresses, ports, numbers, control bits, window and payload are those of
 /// the quoted segment as far as the quote goes, and zero beyond; everything else is the ICMP packet's.
@@ -97,6 +97,10 @@ pub struct Record {
     pub payload_len: u32,
     /// This CPU's running number, from 1, modulo 2^32: a gap is a record that found the ring full.
     pub number: u32,
+    /// The connection's lot ([`crate::admission`]); 0 in records of [`Kind::Ack`], which is not drawn for.
+    pub lot: u32,
+    /// 0.
+    pub spare: u32,
     /// Source port.
     pub src_port: u16,
     /// Destination port.
@@ -134,6 +138,8 @@ impl Record {
         ack: 0,
         payload_len: 0,
         number: 0,
+        lot: 0,
+        spare: 0,
         src_port: 0,
         dst_port: 0,
         window: 0,
@@ -149,7 +155,7 @@ impl Record {
     };
 }
 
-/// A record of a segment with SYN: the option bytes follow, to be parsed once, in user space. 120 bytes.
+/// A record of a segment with SYN: the option bytes follow, to be parsed once, in user space. 128 bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(C)]
 #[cfg_attr(
@@ -163,7 +169,7 @@ pub struct SynRecord {
     pub options: [u8; MAX_OPTIONS],
 }
 
-/// A record of an ICMP error. 96 bytes.
+/// A record of an ICMP error. 104 bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(C)]
 #[cfg_attr(
@@ -208,6 +214,8 @@ pub struct Counters {
     pub emitted: [u64; Kind::COUNT],
     /// Records that found the ring full, by [`Kind::index`].
     pub ring_full: [u64; Kind::COUNT],
+    /// Segments that the filter takes, of connections that are not admitted, by [`Kind::index`].
+    pub shed: [u64; Kind::COUNT],
     /// Expected acknowledgements overwritten in a full bucket.
     pub pending_overwrites: u64,
     /// Packets that could not be parsed, by `wire::Unparsable`.
@@ -225,22 +233,22 @@ pub const UNPARSABLE_REASONS: usize = 6;
 pub const SEED_WORDS: usize = 26;
 
 const _: () = {
-    assert!(size_of::<Record>() == 80);
+    assert!(size_of::<Record>() == 88);
     assert!(align_of::<Record>() == 8);
-    assert!(size_of::<SynRecord>() == 120);
+    assert!(size_of::<SynRecord>() == 128);
     assert!(core::mem::offset_of!(Record, src) == 8);
     assert!(core::mem::offset_of!(Record, ifindex) == 40);
     assert!(core::mem::offset_of!(Record, number) == 56);
-    assert!(core::mem::offset_of!(Record, src_port) == 60);
-    assert!(core::mem::offset_of!(Record, vlan) == 68);
-    assert!(core::mem::offset_of!(Record, kind) == 75);
-    assert!(core::mem::offset_of!(Record, icmp_type) == 78);
-    assert!(core::mem::offset_of!(SynRecord, options) == 80);
-    assert!(size_of::<IcmpRecord>() == 96);
-    assert!(core::mem::offset_of!(IcmpRecord, from) == 80);
+    assert!(core::mem::offset_of!(Record, src_port) == 68);
+    assert!(core::mem::offset_of!(Record, vlan) == 76);
+    assert!(core::mem::offset_of!(Record, kind) == 83);
+    assert!(core::mem::offset_of!(Record, icmp_type) == 86);
+    assert!(core::mem::offset_of!(SynRecord, options) == 88);
+    assert!(size_of::<IcmpRecord>() == 104);
+    assert!(core::mem::offset_of!(IcmpRecord, from) == 88);
     assert!(size_of::<Bucket>() == 64);
     assert!(align_of::<Bucket>() == 64);
-    assert!(size_of::<Counters>() == 184);
+    assert!(size_of::<Counters>() == 232);
 };
 
 #[cfg(test)]

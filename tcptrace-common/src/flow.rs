@@ -227,24 +227,24 @@ fn pair(seeds: &impl Seeds, first: usize, x: u32, y: u32) -> u64 {
     x.wrapping_mul(y)
 }
 
+/// Keys for tests, from `SplitMix64`: enough where no adversary guesses.
+#[cfg(test)]
+pub(crate) fn test_seeds(seed: u64) -> [u64; SEED_WORDS] {
+    let mut state = seed;
+    core::array::from_fn(|_| {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     extern crate std;
-    use super::{FlowKey, V4, V6};
-    use crate::abi::SEED_WORDS;
+    use super::{FlowKey, V4, V6, test_seeds as seeds};
     use proptest::prelude::*;
     use std::{collections::HashSet, vec::Vec};
-
-    fn seeds(seed: u64) -> [u64; SEED_WORDS] {
-        // SplitMix64: enough for keys that no adversary of a test guesses.
-        let mut state = seed;
-        core::array::from_fn(|_| {
-            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let z = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            z ^ (z >> 31)
-        })
-    }
 
     #[test]
     fn every_part_of_the_key_counts() {

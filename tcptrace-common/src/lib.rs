@@ -8,6 +8,7 @@
 )]
 
 pub mod abi;
+pub mod admission;
 pub mod filter;
 pub mod flow;
 pub mod lifecycle;

@@ -18,7 +18,7 @@ pub struct Sighting {
     pub forwarded: bool,
 }
 
-/// Fills in the record of a segment, but for time, CPU and running number: they are 0.
+/// Fills in the record of a segment, but for time, CPU, running number and lot: they are 0.
 /// [`Record::options_len`] is the header's, whether the bytes follow or not.
 #[inline(always)]
 #[expect(clippy::cast_possible_truncation, reason = "the halves of a word, and at most 40")]
@@ -30,6 +30,8 @@ pub fn fill<A: Addresses>(record: &mut Record, packet: &Packet<A>, seen: Sightin
     record.ack = packet.ack.0;
     record.payload_len = packet.payload_len;
     record.number = 0;
+    record.lot = 0;
+    record.spare = 0;
     record.src_port = (packet.ports >> 16) as u16;
     record.dst_port = packet.ports as u16;
     record.window = packet.window;

@@ -1,12 +1,13 @@
 //! All maps and load-time constants of the kernel programs, and safe access to them.
 
 use aya_ebpf::{
-    bindings::BPF_F_MMAPABLE,
+    bindings::{BPF_F_MMAPABLE, BPF_RB_AVAIL_DATA},
     macros::map,
     maps::{Array, PerCpuArray, RingBuf},
 };
 use tcptrace_common::{
     abi::{Bucket, Counters, IcmpRecord, SEED_WORDS},
+    admission::Admission,
     filter::{Numbers, Program},
     flow::{FlowHash, Seeds},
     lifecycle::{Slots, Table},
@@ -35,6 +36,22 @@ static FILTER: Array<Program> = Array::with_max_entries(1, 0);
 #[inline(always)]
 pub(crate) fn filter() -> Option<&'static Program> {
     FILTER.get(0)
+}
+
+/// All bits of the greatest lot that is admitted, inverted: an empty map admits everything. User space writes it, at any
+/// time.
+#[map]
+static ADMISSION: Array<u32> = Array::with_max_entries(1, 0);
+
+/// The admission that is in force.
+#[inline(always)]
+pub(crate) fn admission() -> Admission {
+    let Some(inverted) = ADMISSION.get_ptr(0) else {
+        return Admission::ALL;
+    };
+    // SAFETY: the kernel's pointer to a map value is valid while the program runs; volatile, as user space writes it
+    // meanwhile, which makes it one access of 32 bits.
+    Admission(!unsafe { inverted.read_volatile() })
 }
 
 /// One workplace per CPU.
@@ -136,6 +153,18 @@ static PENDING_MASK: u32 = (1 << 16) - 1;
 /// Not 0: each record is logged too (by aya-log). The verifier sees a constant and drops the code where it is 0.
 #[unsafe(no_mangle)]
 static KERNEL_LOG: u8 = 0;
+
+/// So many bytes waiting in the ring are reason to wake the reader, whatever it waits for.
+#[unsafe(no_mangle)]
+static WAKE_BYTES: u64 = 0;
+
+/// The ring is so full that the reader should come at once.
+#[inline(always)]
+pub(crate) fn ring_is_filling() -> bool {
+    // SAFETY: a valid static; volatile because the loader writes it after the compiler is done.
+    let enough = unsafe { (&raw const WAKE_BYTES).read_volatile() };
+    EVENTS.query(BPF_RB_AVAIL_DATA.into()) >= enough
+}
 
 /// Records are to be logged.
 #[inline(always)]

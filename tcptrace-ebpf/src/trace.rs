@@ -2,11 +2,18 @@
 
 use crate::{
     hook::{Hook, Reach as _},
-    maps::{EVENTS, LoadedSeeds, PendingTable, Work, counters, filter, kernel_log, work},
+    maps::{
+        EVENTS, LoadedSeeds, PendingTable, Work, admission, counters, filter, kernel_log, ring_is_filling,
+        work,
+    },
 };
-use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_ktime_get_ns};
+use aya_ebpf::{
+    bindings::BPF_RB_FORCE_WAKEUP,
+    helpers::{bpf_get_smp_processor_id, bpf_ktime_get_ns},
+};
 use tcptrace_common::{
     abi::{Counters, Kind, MAX_OPTIONS, Record, SynRecord},
+    admission::lot,
     flow::{Addresses, hashes},
     lifecycle,
     record::{fill, fill_icmp},
@@ -88,7 +95,10 @@ fn the_long_way<H: Hook>(hook: H, counters: &mut Counters) {
     let found = describe(hook, work);
     if found == ICMP {
         if describe_quote(hook, work) && is_wanted(work) {
-            emit(hook, work, counters, Kind::Icmp);
+            hash(work);
+            if is_admitted(work, counters) {
+                emit(hook, work, counters, Kind::Icmp);
+            }
         }
         return;
     }
@@ -182,11 +192,14 @@ fn describe_quote<H: Hook>(hook: H, work: &mut Work) -> bool {
 fn publish<H: Hook>(hook: H, work: &mut Work, counters: &mut Counters) {
     let flags = TcpFlags(work.entry.record.flags);
     if lifecycle::announces(flags) {
-        // An acknowledgement that is waited for was announced by a segment that passed.
+        // An acknowledgement that is waited for was announced by a segment that passed here.
         if !is_wanted(work) {
             return;
         }
         hash(work);
+        if !is_admitted(work, counters) {
+            return;
+        }
         if announce(work) {
             counters.pending_overwrites += 1;
         }
@@ -200,16 +213,30 @@ fn is_wanted(work: &mut Work) -> bool {
     filter().is_none_or(|program| program.admits(&work.entry.record, &mut work.numbers))
 }
 
+/// The connection is one of those that are followed under the present load; counted if it is not. It has its lot now.
+#[inline(always)]
+fn is_admitted(work: &mut Work, counters: &mut Counters) -> bool {
+    let record = &mut work.entry.record;
+    record.lot = lot(work.own, work.peer);
+    let admitted = admission().takes(record.lot);
+    // The kind as the record has it: told apart by the control bits, the verifier would follow each kind on its own.
+    if !admitted && let Some(count) = counters.shed.get_mut(usize::from(record.kind).wrapping_sub(1)) {
+        *count += 1;
+    }
+    admitted
+}
+
 /// Numbers a record, puts it into the ring and counts it.
 #[inline(always)]
 fn emit<H: Hook>(hook: H, work: &mut Work, counters: &mut Counters, kind: Kind) {
     // A record that finds the ring full has its number too: user space sees the gap.
     counters.number += 1;
     stamp(&mut work.entry.record, counters.number);
+    let wakeup = wakeup(counters.number);
     let sent = match kind {
-        Kind::Syn | Kind::SynAck => send_with_options(hook, work),
-        Kind::Icmp => send(&work.entry),
-        _ => send(&work.entry.record),
+        Kind::Syn | Kind::SynAck => send_with_options(hook, work, wakeup),
+        Kind::Icmp => send(&work.entry, wakeup),
+        _ => send(&work.entry.record, wakeup),
     };
     let by_kind = if sent { &mut counters.emitted } else { &mut counters.ring_full };
     by_kind[kind.index()] += 1;
@@ -228,21 +255,29 @@ fn announce(work: &Work) -> bool {
     lifecycle::announce(&work.entry.record, (work.own, work.peer), &mut PendingTable)
 }
 
-/// Puts a record into the ring; false where it is full. Flags 0: a consumer that had read everything is woken,
-/// one that is still reading is not.
+/// How the reader is woken. 0: if it had read everything, for it sleeps then; while it waits for more to collect, and
+/// while it reads, no record costs a wake-up. Unless the ring fills: then it should not wait. That is looked for with
+/// every 64th record only.
 #[inline(always)]
-fn send<T: Copy + 'static>(record: &T) -> bool {
+fn wakeup(number: u64) -> u64 {
+    const EVERY: u64 = 64;
+    if number.is_multiple_of(EVERY) && ring_is_filling() { BPF_RB_FORCE_WAKEUP.into() } else { 0 }
+}
+
+/// Puts a record into the ring; false where it is full.
+#[inline(always)]
+fn send<T: Copy + 'static>(record: &T, wakeup: u64) -> bool {
     let Some(mut entry) = EVENTS.reserve::<T>(0) else {
         return false;
     };
     entry.write(*record);
-    entry.submit(0);
+    entry.submit(wakeup);
     true
 }
 
 /// The same with the option bytes, which go from the packet into the ring without a copy between.
 #[inline(always)]
-fn send_with_options<H: Hook>(hook: H, work: &Work) -> bool {
+fn send_with_options<H: Hook>(hook: H, work: &Work, wakeup: u64) -> bool {
     let Some(mut entry) = EVENTS.reserve::<SynRecord>(0) else {
         return false;
     };
@@ -251,7 +286,7 @@ fn send_with_options<H: Hook>(hook: H, work: &Work) -> bool {
     // What comes out of a map has no bound that the verifier knows.
     place.record.options_len =
         if at < MAX_OFFSET { options::copy(&hook.bytes(), at, len, &mut place.options) } else { 0 };
-    entry.submit(0);
+    entry.submit(wakeup);
     true
 }
 

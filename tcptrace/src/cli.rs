@@ -7,6 +7,7 @@ pub use args::Args;
 
 use crate::event::{Kind, Kinds};
 use std::{path::PathBuf, time::Duration};
+use tcptrace_common::admission::Admission;
 
 /// What the user asked for.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,6 +46,10 @@ pub struct Config {
     pub limits: Limits,
     /// Bytes of the ring buffer between the kernel and this process: a power of two.
     pub ring_bytes: u32,
+    /// The part of connections that is followed at most.
+    pub sample: Admission,
+    /// How late after it happened something may be told of.
+    pub latency: Duration,
     /// Log what the kernel programs log.
     pub kernel_log: bool,
 }

@@ -127,6 +127,7 @@ fn segment(record: &abi::Record, options: Option<RawOptions>) -> Segment {
         options,
         direction: if egress { Direction::Egress } else { Direction::Ingress },
         sender: Sender::Unknown,
+        lot: record.lot,
     }
 }
 
@@ -197,7 +198,7 @@ mod tests {
     #[test]
     fn any_other_length_is_an_error() {
         let bytes = [0_u8; 200];
-        for len in (0..200).filter(|len| ![80, 96, 120].contains(len)) {
+        for len in (0..200).filter(|len| ![88, 104, 128].contains(len)) {
             assert_eq!(record(&bytes[..len]), Err(Error::Length(len)));
         }
     }

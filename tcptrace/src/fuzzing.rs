@@ -6,7 +6,8 @@ pub(crate) mod audit;
 use crate::{
     decode,
     segment::{
-        Direction, Flow, IcmpError, Input, LossReport, Observation, RawOptions, Segment, Sender, Timestamp,
+        AdmissionChange, Direction, Flow, IcmpError, Input, LossReport, Observation, RawOptions, Segment,
+        Sender, Timestamp,
     },
     source::pcap::{Options, PcapSource, Reader},
     track::{Config, Tracker},
@@ -15,6 +16,7 @@ use audit::Audit;
 use std::io::{self, Cursor, Read};
 use tcptrace_common::{
     abi::SEED_WORDS,
+    admission::Admission,
     seq::SeqNum,
     tcp::TcpFlags,
     wire::{
@@ -134,6 +136,10 @@ fn input(bytes: &[u8; 12], last: Timestamp) -> (Input, Timestamp) {
     match what {
         0 => return (Input::Tick(ts), ts),
         1 => return (Input::Lost(LossReport { records: u64::from(more), after: last, until: ts }), ts),
+        10 => {
+            let admission = Admission(u32::from(more) << 24);
+            return (Input::Admission(AdmissionChange { ts, admission }), ts);
+        }
         _ => {}
     }
     let forth = Flow {
@@ -158,6 +164,7 @@ fn input(bytes: &[u8; 12], last: Timestamp) -> (Input, Timestamp) {
         options: flags.syn().then_some(RawOptions::new(&[1, 3, 3, more & 15])),
         direction: [Direction::Unknown, Direction::Ingress, Direction::Egress][usize::from(more >> 2) % 3],
         sender: [Sender::Unknown, Sender::Here, Sender::There][usize::from(more >> 4) % 3],
+        lot: u32::from(flow & 0x3f) << 26,
     };
     if (2..10).contains(&what) {
         let quoted = Segment { options: None, ..segment };

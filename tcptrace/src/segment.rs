@@ -3,6 +3,7 @@
 use std::fmt;
 use tcptrace_common::{
     abi::MAX_OPTIONS,
+    admission::Admission,
     seq::SeqNum,
     tcp::{TcpFlags, TcpOptions},
     wire::options,
@@ -159,6 +160,9 @@ pub struct Segment {
     pub direction: Direction,
     /// Whose stack sent it.
     pub sender: Sender,
+    /// The connection's lot ([`tcptrace_common::admission`]); 0, which is always admitted, in a plain acknowledgement
+    /// and in a file.
+    pub lot: u32,
 }
 
 impl Segment {
@@ -224,6 +228,15 @@ pub struct LossReport {
     pub until: Timestamp,
 }
 
+/// The kernel programs follow other connections than before.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct AdmissionChange {
+    /// From then on.
+    pub ts: Timestamp,
+    /// These.
+    pub admission: Admission,
+}
+
 /// Everything that can drive a tracker.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Input {
@@ -233,6 +246,8 @@ pub enum Input {
     Icmp(IcmpError),
     /// Some are missing.
     Lost(LossReport),
+    /// Some will be.
+    Admission(AdmissionChange),
     /// Time has come this far, and nothing earlier will follow.
     Tick(Timestamp),
 }
@@ -244,7 +259,7 @@ impl Input {
         match *self {
             Self::Segment(segment) => Some(Observation::Segment(segment)),
             Self::Icmp(error) => Some(Observation::Icmp(error)),
-            Self::Lost(_) | Self::Tick(_) => None,
+            Self::Lost(_) | Self::Admission(_) | Self::Tick(_) => None,
         }
     }
 }

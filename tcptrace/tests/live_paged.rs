@@ -88,6 +88,7 @@ fn expected(frames: &[Frame]) -> Vec<Segment> {
 fn comparable(segment: &Segment) -> Segment {
     let mut segment = *segment;
     segment.ts.0 = 0;
+    segment.lot = 0;
     segment.flow.interface = 0;
     segment.direction = Direction::Unknown;
     segment.sender = tcptrace::segment::Sender::Unknown;

@@ -10,6 +10,7 @@ use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
+use tcptrace_common::admission::Admission;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -146,6 +147,14 @@ struct LimitArgs {
     #[arg(long, value_name = "SIZE", default_value = "8M", value_parser = parse::ring_bytes)]
     ring_size: u32,
 
+    /// Follow one connection in N, written 1/N, chosen at random; also under less load than would need it
+    #[arg(long, value_name = "1/N", default_value = "1/1", value_parser = parse::sample, conflicts_with = "read")]
+    sample: Admission,
+
+    /// Tell of nothing later than this after it happened; from 0ms to 10s. Less costs more wake-ups
+    #[arg(long, value_name = "DURATION", default_value = "100ms", value_parser = parse::latency, conflicts_with = "read")]
+    latency: Duration,
+
     /// Call a connection unanswered when nothing came for this long after its last SYN; from 1s to 1h
     // Linux sends its sixth and last retry 63 s after the first SYN and waits 64 s more (tcp_syn_retries, 1 s
     // doubled each time). A shorter time would call that last wait an end, or a late retry a new connection.
@@ -189,6 +198,8 @@ impl Args {
             output,
             count: self.count,
             ring_bytes: self.limits.ring_size,
+            sample: self.limits.sample,
+            latency: self.limits.latency,
             limits: self.limits.limits(),
             kernel_log: self.kernel_log,
         })

@@ -3,6 +3,7 @@
 use crate::event::{Kind, Kinds};
 use jiff::SignedDuration;
 use std::{ops::RangeInclusive, time::Duration};
+use tcptrace_common::admission::Admission;
 
 /// The kernel's limit on names of interfaces: IFNAMSIZ less the terminating zero (include/uapi/linux/if.h).
 const INTERFACE_NAME: usize = 15;
@@ -54,6 +55,19 @@ pub(super) fn ring_bytes(text: &str) -> Result<u32, String> {
     } else {
         Err(range())
     }
+}
+
+/// A part of all connections, as a fraction.
+pub(super) fn sample(text: &str) -> Result<Admission, String> {
+    match text.strip_prefix("1/").map(str::parse) {
+        Some(Ok(n @ 1..)) => Ok(Admission::one_in(n)),
+        _ => Err(format!("1/N is needed, with N from 1 to {}, such as 1/100", u32::MAX)),
+    }
+}
+
+/// How late is soon enough.
+pub(super) fn latency(text: &str) -> Result<Duration, String> {
+    duration(text, "0ms", "10s")
 }
 
 /// How often `stats` come.

@@ -20,10 +20,13 @@ pub struct Stats {
     pub packets: u64,
     /// Of them TCP.
     pub tcp_packets: u64,
-    /// Lifecycle segments by kind, and ICMP errors that quote one.
+    /// Lifecycle segments by kind, and ICMP errors that quote one: exact, whatever was shed. Only the acknowledgements of
+    /// connections that were shed are not among them.
     pub segments: SegmentCounts,
     /// Records that found the ring full, by kind.
     pub ring_full: SegmentCounts,
+    /// Segments of connections that were not followed, because of overload or `--sample`, by kind.
+    pub shed: SegmentCounts,
     /// Records lost between kernel and user space, by the running numbers.
     pub records_lost: u64,
     /// Expected acknowledgements overwritten in a full bucket.
@@ -38,7 +41,8 @@ pub struct Stats {
     pub connections_open: u64,
     /// Connections reported so far, by outcome.
     pub connections: OutcomeCounts,
-    /// The part of connections admitted, 1 for all.
+    /// The part of connections that is followed at present, 1 for all. Which ones is random, and the same for all their
+    /// segments.
     pub admission_rate: f64,
     /// What the tracing cost.
     pub cost: Cost,

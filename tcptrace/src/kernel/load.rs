@@ -17,6 +17,7 @@ use rustix::{
 use std::{fs, io};
 use tcptrace_common::{
     abi::{Bucket, Counters, SEED_WORDS},
+    admission::Admission,
     filter::Program,
 };
 use thiserror::Error;
@@ -37,6 +38,8 @@ impl LoadOptions {
     /// drain leaves room for 3 million records a second; at a more usual 100,000 a second it outlasts half a
     /// second in which the reader gets no CPU. The kernel allocates it whole, so bigger is not free.
     pub const DEFAULT_RING_BYTES: u32 = 8 << 20;
+    /// The reader is woken, if it waits, when this part of the ring is full: time enough to come before the rest is.
+    const WAKE_PART: u32 = 8;
     /// 65,536 buckets (4 MiB): half a million acknowledgements awaited at once.
     pub const DEFAULT_PENDING_BUCKETS: u32 = 1 << 16;
     /// Larger tables than 1 GiB are mistakes.
@@ -204,15 +207,25 @@ impl Programs {
         let seeds = random_seeds()?;
         let mask = options.pending_buckets - 1;
         let kernel_log = u8::from(options.kernel_log);
+        let wake_bytes = u64::from(options.ring_bytes / LoadOptions::WAKE_PART);
         let ebpf = EbpfLoader::new()
             .map_max_entries("EVENTS", options.ring_bytes)
             .map_max_entries("PENDING", options.pending_buckets)
             .override_global("SEEDS", &seeds, true)
             .override_global("PENDING_MASK", &mask, true)
             .override_global("KERNEL_LOG", &kernel_log, false)
+            .override_global("WAKE_BYTES", &wake_bytes, true)
             .load(OBJECT)
             .map_err(|e| explain_load(e, options))?;
         Ok(Self { ebpf })
+    }
+
+    /// Has the programs follow only the connections that `admission` takes, from now on.
+    pub fn set_admission(&mut self, admission: Admission) -> Result<(), LoadError> {
+        let map = self.ebpf.map_mut("ADMISSION").ok_or(LoadError::Object("the map ADMISSION"))?;
+        Array::<_, u32>::try_from(map)
+            .and_then(|mut map| map.set(0, !admission.0, 0))
+            .map_err(|e| explain_map(e, "ADMISSION"))
     }
 
     /// Has the programs make records of what `filter` admits only, from now on. Nothing is loaded anew.

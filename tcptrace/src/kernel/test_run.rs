@@ -13,6 +13,7 @@ use std::{
 };
 use tcptrace_common::{
     abi::{BUCKET_WORDS, Counters, SEED_WORDS},
+    admission::Admission,
     filter::Program as Filter,
 };
 
@@ -142,6 +143,12 @@ impl Harness {
         let map = self.ebpf.map_mut("FILTER").ok_or(Error::Missing("FILTER"))?;
         let words: [u64; FILTER_WORDS] = zerocopy::transmute!(*filter);
         Ok(Array::<_, [u64; FILTER_WORDS]>::try_from(map)?.set(0, words, 0)?)
+    }
+
+    /// Has the programs follow only the connections that `admission` takes.
+    pub fn set_admission(&mut self, admission: Admission) -> Result<(), Error> {
+        let map = self.ebpf.map_mut("ADMISSION").ok_or(Error::Missing("ADMISSION"))?;
+        Ok(Array::<_, u32>::try_from(map)?.set(0, !admission.0, 0)?)
     }
 
     /// The counters of all CPUs, added up.

@@ -127,6 +127,7 @@ impl File<'_> {
             ts: self.last,
             elapsed_ns: self.first.map_or(0, |first| self.last.since(first)),
             last: true,
+            admission_rate: 1.0,
             ..Stats::default()
         };
         CountersTotal::sum(std::slice::from_ref(self.source.counters())).fill(&mut stats);

@@ -19,6 +19,7 @@ use crate::{
 use hashbrown::HashMap;
 use rustix::time::{ClockId, clock_gettime};
 use std::{future::Future, sync::Arc, time::Duration};
+use tcptrace_common::admission::Admission;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::Notify,
@@ -47,6 +48,7 @@ async fn run(config: &Config, interfaces: &Interfaces, filter: Filter) -> Result
         source,
         named: HashMap::new(),
         name_changes: 0,
+        announced: Announced::new(config.sample),
         start: monotonic_now(),
         cpu_start: cpu_time(),
     };
@@ -80,6 +82,8 @@ fn live_config(config: &Config, interfaces: &Interfaces, filter: &Filter) -> Liv
             kernel_log: config.kernel_log,
             ..LoadOptions::default()
         },
+        sample: config.sample,
+        latency: config.latency,
     }
 }
 
@@ -90,6 +94,7 @@ struct Live<'a> {
     named: HashMap<u32, Arc<str>>,
     /// As of so many changes of names.
     name_changes: u64,
+    announced: Announced,
     start: Timestamp,
     cpu_start: Duration,
 }
@@ -111,6 +116,8 @@ impl Live<'_> {
             let notices = self.source.take_notices();
             self.tell(&notices);
             self.take(&mut inputs)?;
+            self.source.note_backlog(self.run.output.backlog());
+            self.announce_admission()?;
             if over || self.run.has_counted() {
                 return Ok(());
             }
@@ -168,6 +175,16 @@ impl Live<'_> {
         }
     }
 
+    /// Says that more or fewer connections are followed than was said last.
+    fn announce_admission(&mut self) -> Result<(), RunError> {
+        let admission = self.source.admission();
+        if let Some(change) = self.announced.next(admission, Instant::now()) {
+            self.run.say(change);
+            self.stats(false)?;
+        }
+        Ok(())
+    }
+
     /// Reports the counters.
     fn stats(&mut self, last: bool) -> Result<(), RunError> {
         let now = monotonic_now();
@@ -177,6 +194,7 @@ impl Live<'_> {
             ts: now,
             elapsed_ns,
             last,
+            admission_rate: self.source.admission().rate(),
             // One that makes no sense is lost as well.
             records_lost: self.source.records_lost() + self.source.records_undecodable(),
             cost: Cost {
@@ -198,6 +216,39 @@ impl Live<'_> {
         self.take(&mut inputs)?;
         self.run.finish_tracker(monotonic_now(), self.source.wall_clock().offset_ns())?;
         self.stats(true)
+    }
+}
+
+/// What was said of the admission.
+struct Announced {
+    admission: Admission,
+    /// The most that there will be.
+    limit: Admission,
+    at: Option<Instant>,
+}
+
+impl Announced {
+    /// Changes come in bursts: the first is said at once, and where that leads a second later.
+    const PAUSE: Duration = Duration::from_secs(1);
+
+    const fn new(limit: Admission) -> Self {
+        Self { admission: limit, limit, at: None }
+    }
+
+    /// What to say now.
+    fn next(&mut self, admission: Admission, now: Instant) -> Option<String> {
+        let soon = self.at.is_some_and(|at| now < at + Self::PAUSE);
+        if admission == self.admission || soon {
+            return None;
+        }
+        let line = if admission == self.limit {
+            "keeping up again: following as many connections as before".to_owned()
+        } else {
+            let way = if admission < self.admission { "too much to follow" } else { "less to do" };
+            format!("{way}: following 1 connection in {:.0}", 1.0 / admission.rate())
+        };
+        (self.admission, self.at) = (admission, Some(now));
+        Some(line)
     }
 }
 

@@ -224,7 +224,6 @@ impl<'a> Run<'a> {
         stats.events_dropped = self.output.dropped();
         stats.connections_open = self.tracker.open().try_into().unwrap_or(u64::MAX);
         stats.connections = self.tracker.counts();
-        stats.admission_rate = 1.0;
         let mut event = Event::Stats(Box::new(stats));
         event.shift(offset_ns);
         self.summary.observe(&event);

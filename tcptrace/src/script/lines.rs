@@ -80,6 +80,7 @@ impl Step {
             Self::Input(Input::Segment(segment)) => segment.ts,
             Self::Input(Input::Icmp(error)) => error.quoted.ts,
             Self::Input(Input::Lost(report)) => report.until,
+            Self::Input(Input::Admission(change)) => change.ts,
             Self::Input(Input::Tick(ts)) | Self::End(ts) => *ts,
         }
     }

@@ -50,6 +50,12 @@ impl Output {
         self.pipe.flush()
     }
 
+    /// See [`Pipe::backlog`].
+    #[must_use]
+    pub fn backlog(&self) -> f64 {
+        self.pipe.backlog()
+    }
+
     /// See [`Pipe::dropped`].
     #[must_use]
     pub fn dropped(&self) -> u64 {

@@ -189,6 +189,13 @@ impl Pipe {
         Ok(())
     }
 
+    /// How full the queue is, from 0 to 1: bytes that wait for the reader.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "a ratio needs no 53 bits")]
+    pub fn backlog(&self) -> f64 {
+        self.shared.lock().waiting as f64 / self.queue_bytes.max(1) as f64
+    }
+
     /// Events dropped so far because the reader was too slow: `events_dropped` of the `stats` event.
     #[must_use]
     pub fn dropped(&self) -> u64 {

@@ -233,15 +233,21 @@ impl Summary {
                 separator = ", ";
             }
         }
-        if stats.admission_rate < 1.0 {
-            write!(
+        writeln!(out, "{}", if separator.is_empty() { "nothing" } else { "" })?;
+        let shed = stats.shed;
+        if shed.total() > 0 {
+            writeln!(
                 out,
-                "{separator}connections shed, {:.1} % admitted at last",
+                "not followed: {} SYN, {} SYN-ACK, {} FIN, {} RST; outcomes and times are of the other connections, {:.1} % \
+                 of all at the end",
+                shed.syn,
+                shed.synack,
+                shed.fin,
+                shed.rst,
                 stats.admission_rate * 100.0
             )?;
-            separator = ", ";
         }
-        writeln!(out, "{}", if separator.is_empty() { "nothing" } else { "" })
+        Ok(())
     }
 }
 

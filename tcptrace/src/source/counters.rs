@@ -10,10 +10,12 @@ pub struct CountersTotal {
     pub packets: u64,
     /// Of them with a TCP header.
     pub tcp_packets: u64,
-    /// Records made by kind, those included that found the ring full.
+    /// Lifecycle segments by kind, those included that found the ring full or were shed.
     pub segments: SegmentCounts,
     /// Records that found the ring full.
     pub ring_full: SegmentCounts,
+    /// Of connections that were not admitted.
+    pub shed: SegmentCounts,
     /// Expected acknowledgements overwritten in a full bucket.
     pub pending_overwrites: u64,
     /// Packets that could not be parsed.
@@ -26,14 +28,18 @@ impl CountersTotal {
     /// Over all CPUs.
     pub(crate) fn sum(cpus: &[Counters]) -> Self {
         let total = |field: fn(&Counters) -> u64| cpus.iter().map(field).sum::<u64>();
-        let kind =
-            |kind: Kind| cpus.iter().map(|c| c.emitted[kind.index()] + c.ring_full[kind.index()]).sum();
+        let kind = |kind: Kind| {
+            let at = kind.index();
+            cpus.iter().map(|c| c.emitted[at] + c.ring_full[at] + c.shed[at]).sum()
+        };
         let full = |kind: Kind| cpus.iter().map(|c| c.ring_full[kind.index()]).sum();
+        let shed = |kind: Kind| cpus.iter().map(|c| c.shed[kind.index()]).sum();
         Self {
             packets: total(|c| c.packets),
             tcp_packets: total(|c| c.tcp_packets),
             segments: by_kind(kind),
             ring_full: by_kind(full),
+            shed: by_kind(shed),
             pending_overwrites: total(|c| c.pending_overwrites),
             unparsable: Unparsable {
                 truncated: total(|c| c.unparsable[0]),
@@ -53,6 +59,7 @@ impl CountersTotal {
         stats.tcp_packets = self.tcp_packets;
         stats.segments = self.segments;
         stats.ring_full = self.ring_full;
+        stats.shed = self.shed;
         stats.pending_overwrites = self.pending_overwrites;
         stats.unparsable = self.unparsable;
         stats.fragments = self.fragments;
@@ -80,14 +87,16 @@ mod tests {
             packets: 10,
             emitted: [1, 2, 3, 4, 5, 6],
             ring_full: [0, 0, 7, 0, 1, 2],
+            shed: [1, 0, 0, 0, 0, 0],
             unparsable: [1, 0, 0, 0, 2, 3],
             ..Counters::default()
         };
         let total = CountersTotal::sum(&[one, one]);
         assert_eq!(total.packets, 20);
-        assert_eq!(total.segments, SegmentCounts { syn: 2, synack: 4, rst: 20, fin: 8, ack: 12, icmp: 16 });
+        assert_eq!(total.segments, SegmentCounts { syn: 4, synack: 4, rst: 20, fin: 8, ack: 12, icmp: 16 });
         assert_eq!(total.ring_full, SegmentCounts { rst: 14, ack: 2, icmp: 4, ..SegmentCounts::default() });
-        assert_eq!((total.segments.total(), total.ring_full.total()), (62, 20));
+        assert_eq!((total.segments.total(), total.ring_full.total()), (64, 20));
+        assert_eq!(total.shed, SegmentCounts { syn: 2, ..SegmentCounts::default() });
         assert_eq!((total.unparsable.truncated, total.unparsable.extension_depth), (2, 4));
         assert_eq!(total.unparsable.label_depth, 6);
     }

@@ -9,6 +9,7 @@ use super::{
     cost::CostMeter,
     counters::CountersTotal,
     gaps::Gaps,
+    overload::{Overload, Pressure},
     pace::Pace,
     reorder::Reorder,
     sender::sender_of,
@@ -24,7 +25,7 @@ use crate::{
         ring::RingGauge,
         watch::{Change, InterfaceNames, Watch},
     },
-    segment::{Input, Observation, Segment, Timestamp},
+    segment::{AdmissionChange, Input, Observation, Segment, Timestamp},
 };
 use aya::maps::{MapData, RingBuf};
 use aya_log::EbpfLogger;
@@ -35,7 +36,7 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use tcptrace_common::{abi::Counters, filter::Program};
+use tcptrace_common::{abi::Counters, admission::Admission, filter::Program};
 use thiserror::Error;
 use tokio::io::unix::AsyncFd;
 
@@ -61,7 +62,7 @@ pub enum Selection {
 }
 
 /// What to trace and how.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct LiveConfig {
     /// Which interfaces.
     pub interfaces: Selection,
@@ -75,6 +76,30 @@ pub struct LiveConfig {
     pub filter: Box<Program>,
     /// Sizes, and whether the programs log.
     pub load: LoadOptions,
+    /// The most that is admitted.
+    pub sample: Admission,
+    /// Nothing is told of later than this after it happened, as long as there is CPU time.
+    pub latency: Duration,
+}
+
+impl LiveConfig {
+    /// Late enough that a busy host is woken ten times a second, early enough for a person.
+    pub const DEFAULT_LATENCY: Duration = Duration::from_millis(100);
+}
+
+impl Default for LiveConfig {
+    fn default() -> Self {
+        Self {
+            interfaces: Selection::default(),
+            netns: None,
+            ingress: IngressHook::default(),
+            attach: AttachMode::default(),
+            filter: Box::default(),
+            load: LoadOptions::default(),
+            sample: Admission::ALL,
+            latency: Self::DEFAULT_LATENCY,
+        }
+    }
 }
 
 /// Why the source could not open or go on.
@@ -167,11 +192,16 @@ pub struct LiveSource {
     wall: WallClock,
     cost: CostMeter,
     pace: Pace,
+    overload: Overload,
+    /// How full the output's queue was.
+    backlog: f64,
     phase: Phase,
     next_tick: Instant,
     next_settle: Instant,
     last_drain: Instant,
     drained_bytes: u64,
+    /// Records since the load was last judged.
+    drained_records: u64,
     ring_bytes: u64,
     ring_peak_bytes: u64,
     undecodable: u64,
@@ -189,6 +219,7 @@ impl LiveSource {
         let chosen = netns.within(|| choose(&config.interfaces, &watch.interfaces()))??;
         let mut programs = Programs::load(&config.load)?;
         programs.set_filter(&config.filter)?;
+        programs.set_admission(config.sample)?;
         let ring = programs.take_ring()?;
         let gauge = RingGauge::new(&ring).map_err(|e| LiveError::io("map the ring's positions")(e.into()))?;
         let ring = readable(ring).map_err(LiveError::io("wait for the ring"))?;
@@ -204,6 +235,10 @@ impl LiveSource {
             let left = if any { Some(&mut left_out) } else { None };
             attach(&mut attached, &mut programs, interface, left, &mut notices)?;
         }
+        let mut reorder = Reorder::default();
+        if config.sample != Admission::ALL {
+            reorder.push(start, Input::Admission(AdmissionChange { ts: start, admission: config.sample }));
+        }
         let source = Self {
             cost: CostMeter::start(&programs, now),
             attached,
@@ -217,15 +252,18 @@ impl LiveSource {
             left_out,
             notices: Vec::new(),
             gaps: Gaps::new(start),
-            reorder: Reorder::default(),
+            reorder,
             latest: start,
             wall: WallClock::new(),
-            pace: Pace::new(config.load.ring_bytes.into()),
+            pace: Pace::new(config.load.ring_bytes.into(), config.latency),
+            overload: Overload::new(config.sample, start),
+            backlog: 0.0,
             phase: Phase::Idle,
             next_tick: now + TICK,
             next_settle: now + TICK,
             last_drain: now,
             drained_bytes: 0,
+            drained_records: 0,
             ring_bytes: config.load.ring_bytes.into(),
             ring_peak_bytes: 0,
             undecodable: 0,
@@ -305,6 +343,17 @@ impl LiveSource {
         self.undecodable
     }
 
+    /// What is admitted at present.
+    #[must_use]
+    pub const fn admission(&self) -> Admission {
+        self.overload.admission()
+    }
+
+    /// The output's queue is so full, from 0 to 1: to be said after each batch.
+    pub const fn note_backlog(&mut self, backlog: f64) {
+        self.backlog = backlog;
+    }
+
     /// The ring's size.
     #[must_use]
     pub const fn ring_bytes(&self) -> u64 {
@@ -345,21 +394,24 @@ impl LiveSource {
     /// Until something is due. Only the last step before a return changes anything.
     async fn wait(&mut self) -> Result<(), LiveError> {
         let deadline = self.deadline();
-        let idle = self.phase == Phase::Idle;
+        let listens = matches!(self.phase, Phase::Idle | Phase::Waiting(_));
         let woken = tokio::select! {
             biased;
             ready = self.watch.ready() => return ready.map_err(LiveError::io("wait for interface changes")),
             () = flushed(self.log.as_mut()) => return Ok(()),
             () = std::future::ready(()), if self.phase == Phase::Draining => return Ok(()),
-            ready = self.ring.readable(), if idle => {
-                // Cleared before draining: a record that finds the ring empty after the drain sets it again.
+            ready = self.ring.readable(), if listens => {
+                // While we wait for records to collect we are woken only if the ring fills too fast for that. Cleared before draining: a record that finds the ring empty after the drain sets it again.
                 ready.map_err(LiveError::io("wait for the ring"))?.clear_ready();
                 true
             }
             () = tokio::time::sleep_until(deadline.into()) => false,
         };
         if woken {
-            self.phase = Phase::Waiting(Instant::now() + self.pace.wait());
+            self.phase = match self.phase {
+                Phase::Waiting(_) => Phase::Draining,
+                _ => Phase::Waiting(Instant::now() + self.pace.wait()),
+            };
         }
         Ok(())
     }
@@ -391,7 +443,8 @@ impl LiveSource {
         let issued = if self.next_settle <= now { Some(self.counters.read()?) } else { None };
         let began = monotonic_now();
         self.wall.refresh(began);
-        let empty = self.drain_slice();
+        let (level, empty) = self.drain_slice();
+        self.judge(level, began)?;
         let horizon = if empty { began } else { self.latest };
         if empty {
             if let Some(issued) = issued {
@@ -415,13 +468,14 @@ impl LiveSource {
         Ok(())
     }
 
-    /// True if the ring is empty now.
-    fn drain_slice(&mut self) -> bool {
+    /// How many bytes there were before, and whether the ring is empty now.
+    fn drain_slice(&mut self) -> (u64, bool) {
         let used = self.gauge.used_bytes() as u64;
         self.ring_peak_bytes = self.ring_peak_bytes.max(used);
         for _ in 0..SLICE {
-            let Some(item) = self.ring.get_mut().next() else { return true };
+            let Some(item) = self.ring.get_mut().next() else { return (used, true) };
             self.drained_bytes += item.len() as u64;
+            self.drained_records += 1;
             let record = decode::record(&item);
             drop(item);
             match record {
@@ -429,11 +483,23 @@ impl LiveSource {
                 Err(_) => self.undecodable += 1,
             }
         }
-        false
+        (used, false)
     }
 
     fn drain_all(&mut self) {
-        while !self.drain_slice() {}
+        while !self.drain_slice().1 {}
+    }
+
+    /// Follows fewer connections if this is too much, or more again. What is lost by that is known before it is lost.
+    #[expect(clippy::cast_precision_loss, reason = "a ratio needs no 53 bits")]
+    fn judge(&mut self, level: u64, now: Timestamp) -> Result<(), LiveError> {
+        let pressure = Pressure { ring: level as f64 / self.ring_bytes as f64, output: self.backlog };
+        let records = mem::take(&mut self.drained_records);
+        if let Some(admission) = self.overload.observe(now, records, pressure) {
+            self.reorder.push(now, Input::Admission(AdmissionChange { ts: now, admission }));
+            self.programs.set_admission(admission)?;
+        }
+        Ok(())
     }
 
     fn accept(&mut self, record: &Record) {

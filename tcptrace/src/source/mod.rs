@@ -5,6 +5,7 @@ mod cost;
 pub mod counters;
 mod gaps;
 pub mod live;
+mod overload;
 mod pace;
 pub mod pcap;
 pub(crate) mod reorder;

@@ -1,21 +1,23 @@
 //! How long to wait after a wake-up before draining the ring. Records that arrive meanwhile wake nobody: a
-//! wake-up costs microseconds, so a busy host pays for fifty a second and an idle one for its first record.
+//! wake-up costs microseconds, so a busy host pays for ten a second and an idle one for its first record.
 
 use std::time::Duration;
 
-/// Waits so long that the ring fills by an eighth at most at the rate of the last drain.
+/// Waits for the latency that was asked for, or so long that the ring fills by an eighth at the rate of the last drain.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pace {
+    longest: Duration,
     ring_bytes: u64,
     bytes_per_ms: u64,
 }
 
 impl Pace {
-    const LONGEST: Duration = Duration::from_millis(20);
+    /// What reading, ordering and writing take of the latency.
+    const REST: Duration = Duration::from_millis(10);
 
-    /// Nothing is known about the rate yet.
-    pub(super) const fn new(ring_bytes: u64) -> Self {
-        Self { ring_bytes, bytes_per_ms: 0 }
+    /// For records to be told of within `latency`. Nothing is known about the rate yet.
+    pub(super) const fn new(ring_bytes: u64, latency: Duration) -> Self {
+        Self { longest: latency.saturating_sub(Self::REST), ring_bytes, bytes_per_ms: 0 }
     }
 
     /// `bytes` came in during `time`.
@@ -27,8 +29,8 @@ impl Pace {
     /// From a wake-up to the drain.
     pub(super) fn wait(self) -> Duration {
         match (self.ring_bytes / 8).checked_div(self.bytes_per_ms) {
-            None => Self::LONGEST,
-            Some(ms) => Self::LONGEST.min(Duration::from_millis(ms)),
+            None => self.longest,
+            Some(ms) => self.longest.min(Duration::from_millis(ms)),
         }
     }
 }
@@ -39,7 +41,7 @@ mod tests {
 
     #[test]
     fn the_wait_shortens_as_the_rate_rises() {
-        let mut pace = Pace::new(8 << 20);
+        let mut pace = Pace::new(8 << 20, Duration::from_millis(30));
         assert_eq!(pace.wait(), Duration::from_millis(20), "nothing known");
         for (bytes, ms, expected_ms) in [
             (1_000, 20, 20),
@@ -52,5 +54,6 @@ mod tests {
             pace.drained(bytes, Duration::from_millis(ms));
             assert_eq!(pace.wait(), Duration::from_millis(expected_ms), "{bytes} bytes in {ms} ms");
         }
+        assert_eq!(Pace::new(8 << 20, Duration::from_millis(5)).wait(), Duration::ZERO, "at once");
     }
 }

@@ -304,6 +304,8 @@ pub(crate) struct Conn {
     pub(crate) at: Moments,
     /// Client, server.
     pub(crate) sides: [Side; 2],
+    /// See [`Segment::lot`].
+    pub(crate) lot: u32,
     pub(crate) syns: u16,
     pub(crate) synacks: u16,
     pub(crate) vantage: Option<Vantage>,
@@ -332,6 +334,8 @@ pub(crate) struct ConnFlags {
     /// The filter does not take it: it is followed, as its later segments look like those of one that it takes, and
     /// never told of.
     pub(crate) hidden: bool,
+    /// Segments of it may have been shed.
+    pub(crate) shed: bool,
     /// `connection` was reported: what is left is to absorb late segments.
     pub(crate) ended: bool,
 }
@@ -367,6 +371,7 @@ impl Conn {
                 established: When::NEVER,
             },
             sides: [Side::NEW; 2],
+            lot: 0,
             syns: 0,
             synacks: 0,
             vantage: None,

@@ -6,6 +6,7 @@ mod conn;
 mod icmp;
 mod report;
 mod rules;
+mod shedding;
 mod state;
 mod table;
 #[cfg(test)]
@@ -16,12 +17,13 @@ pub use report::Wants;
 use crate::{
     event::{AnomalyReason, Event, Outcome, OutcomeCounts, Role, State},
     filter::Filter,
-    segment::{IcmpError, Input, Segment, Sender, Timestamp},
+    segment::{AdmissionChange, IcmpError, Input, Segment, Sender, Timestamp},
 };
 use conn::{Conn, Key};
 use hashbrown::HashMap;
 use report::{Losses, Out, Telling};
 use rules::After;
+use shedding::Shedding;
 use state::Evidence;
 use std::sync::Arc;
 use table::{List, Table};
@@ -61,6 +63,7 @@ pub struct Tracker {
     challengers: Table,
     telling: Telling,
     filter: Option<Filter>,
+    shedding: Shedding,
     next_id: u64,
     counts: OutcomeCounts,
 }
@@ -75,6 +78,7 @@ impl Tracker {
             challengers: Table::default(),
             telling: Telling { wants: config.wants, names: HashMap::new(), losses: Losses::default() },
             filter: None,
+            shedding: Shedding::default(),
             next_id: 1,
             counts: OutcomeCounts::default(),
         }
@@ -126,6 +130,7 @@ impl Tracker {
                 let losses = &mut self.telling.losses;
                 losses.until = Some(losses.until.map_or(report.until, |known| known.max(report.until)));
             }
+            Input::Admission(AdmissionChange { ts, admission }) => self.admit(*admission, *ts),
             Input::Tick(now) => self.expire(*now, sink),
         }
     }
@@ -373,6 +378,9 @@ impl Tracker {
     fn fresh(&mut self, key: Key, src_is_low: bool, sender: Role, first: &Segment) -> Conn {
         let mut conn = Conn::new(self.next_id, key, src_is_low, sender, first.ts);
         self.next_id += 1;
+        conn.lot = first.lot;
+        let opens = first.flags.syn() && !first.flags.ack();
+        conn.flags.shed = self.shedding.touches(first.lot, !opens, first.ts);
         conn.flags.hidden = self.is_unwanted(sender, first);
         conn
     }

@@ -88,7 +88,7 @@ pub(crate) struct Out<'a> {
 
 impl Out<'_> {
     pub(crate) fn is_complete(&self, conn: &Conn) -> bool {
-        self.telling.losses.spare(conn)
+        !conn.flags.shed && self.telling.losses.spare(conn)
     }
 
     fn common(&self, conn: &Conn, ts: Timestamp) -> Common {

@@ -91,6 +91,11 @@ impl Table {
         self.index.iter().copied()
     }
 
+    /// Every connection, in no order.
+    pub(crate) fn for_each(&mut self, each: impl FnMut(&mut Conn)) {
+        self.entries.iter_mut().filter_map(|entry| entry.conn.as_mut()).for_each(each);
+    }
+
     /// Adds a connection whose key is not there yet, as the youngest of `list`.
     pub(crate) fn insert(&mut self, conn: Conn, list: List) -> u32 {
         let hash = self.hasher.hash_one(conn.key);

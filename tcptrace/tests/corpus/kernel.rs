@@ -147,6 +147,7 @@ impl<'a> Pair<'a> {
             // What only the kernel knows.
             let mut record = decode::record(&bytes)?;
             record.what.segment_mut().ts.0 = 0;
+            record.what.segment_mut().lot = 0;
             record.cpu = 0;
             record.number = 0;
             kernel.push(record);

@@ -53,11 +53,12 @@ pub(crate) fn see(parser: &mut Parser, input: &Input) -> Result<Option<Input>, S
     record.map(|record| same(what, record.what)).transpose()
 }
 
-/// What was recorded is what the script says. Whose stack sent it is the source's to find out, and the script tells.
+/// What was recorded is what the script says. Whose stack sent it is the source's to find out, and its lot is random: the
+/// script tells.
 pub(crate) fn same(script: Observation, mut recorded: Observation) -> Result<Input, String> {
-    let Segment { ts, direction, sender, .. } = *script.segment();
+    let Segment { ts, direction, sender, lot, .. } = *script.segment();
     let segment = recorded.segment_mut();
-    *segment = Segment { ts, direction, sender, ..*segment };
+    *segment = Segment { ts, direction, sender, lot, ..*segment };
     if recorded == script {
         Ok(recorded.into())
     } else {

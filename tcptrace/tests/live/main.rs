@@ -21,6 +21,7 @@ mod routed;
 mod scenes;
 #[path = "../common/schema.rs"]
 mod schema;
+mod shedding;
 mod textbook;
 mod trace;
 mod traffic;

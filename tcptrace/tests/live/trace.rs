@@ -141,6 +141,14 @@ impl Trace {
         self.wait_for_lines(n, r#""event":"connection""#);
     }
 
+    /// Waits until it has said this on stderr.
+    pub(crate) fn wait_for_notice(&self, containing: &str) {
+        eventually(&format!("a notice with {containing}"), || {
+            let said = self.stderr.with(|lines| lines.join("\n"));
+            if said.contains(containing) { Ok(()) } else { Err(said) }
+        });
+    }
+
     /// How many of the lines printed so far are such.
     pub(crate) fn count(&self, is_such: impl Fn(&str) -> bool) -> usize {
         let stdout = self.stdout.as_ref().expect("piped");

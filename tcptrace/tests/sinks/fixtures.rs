@@ -217,6 +217,7 @@ pub(crate) fn stats() -> Stats {
         tcp_packets: 1000,
         segments: kinds,
         ring_full: SegmentCounts { syn: 2, ..SegmentCounts::default() },
+        shed: SegmentCounts::default(),
         records_lost: 2,
         pending_overwrites: 0,
         unparsable: Unparsable { truncated: 1, ..Unparsable::default() },

@@ -3,7 +3,7 @@
 use crate::fixtures;
 use insta::assert_snapshot;
 use tcptrace::{
-    event::{Connection, Cost, Established, Event, HandshakeTimes, Outcome, Stats},
+    event::{Connection, Cost, Established, Event, HandshakeTimes, Outcome, SegmentCounts, Stats},
     sink::summary::Summary,
 };
 
@@ -94,12 +94,14 @@ fn a_trace() {
 fn what_was_not_measured_is_not_claimed() {
     let mut summary = Summary::new();
     summary.observe(&ended(Outcome::Unanswered));
-    let stats = Stats { admission_rate: 0.25, cost: Cost::default(), ..Stats::default() };
+    let shed = SegmentCounts { syn: 300, synack: 150, fin: 20, rst: 7, ..SegmentCounts::default() };
+    let stats = Stats { admission_rate: 0.25, shed, cost: Cost::default(), ..Stats::default() };
     summary.observe(&Event::Stats(Box::new(stats)));
     assert_snapshot!(summary.render(), @r###"
     1 connection: 1 unanswered
 
-    lost: connections shed, 25.0 % admitted at last
+    lost: nothing
+    not followed: 300 SYN, 150 SYN-ACK, 20 FIN, 7 RST; outcomes and times are of the other connections, 25.0 % of all at the end
     cost: 0 packets, kernel time not measured
     "###);
 }

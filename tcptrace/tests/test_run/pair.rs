@@ -61,6 +61,7 @@ impl Pair {
             // What only the kernel knows; its numbers are per CPU and looked at elsewhere.
             let mut record = *record;
             record.what.segment_mut().ts.0 = 0;
+            record.what.segment_mut().lot = 0;
             record.cpu = 0;
             record.number = 0;
             record

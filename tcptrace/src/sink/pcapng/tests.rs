@@ -38,6 +38,7 @@ const SYN: Segment = Segment {
     options: None,
     direction: Direction::Egress,
     sender: Sender::Unknown,
+    lot: 0,
 };
 
 /// A SYN as Linux sends it: MSS, SACK permitted, timestamps, window scale.
