@@ -247,6 +247,17 @@ impl Input {
             Self::Lost(_) | Self::Tick(_) => None,
         }
     }
+
+    /// The time that has come with it; a loss is told of when it is noticed.
+    #[must_use]
+    pub const fn ts(&self) -> Option<Timestamp> {
+        match self {
+            Self::Segment(segment) => Some(segment.ts),
+            Self::Icmp(error) => Some(error.quoted.ts),
+            Self::Lost(_) => None,
+            Self::Tick(now) => Some(*now),
+        }
+    }
 }
 
 impl From<Observation> for Input {
