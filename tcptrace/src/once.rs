@@ -113,7 +113,7 @@ impl Once {
         !self.held.is_empty()
     }
 
-    /// Connections that had to be reported before their time, as more than [`MAX_HELD`] events came within it: perhaps
+    /// Connections that had to be reported before their time, as more events came within it than are held: perhaps
     /// not at the best vantage, or without all of the path.
     #[must_use]
     pub const fn early(&self) -> u64 {
