@@ -127,6 +127,8 @@ pub struct OutputConfig {
     pub color: Color,
     /// No notices and no summary on stderr.
     pub quiet: bool,
+    /// Each connection once, however many interfaces it passes.
+    pub once: bool,
 }
 
 /// Lines for people or for programs.

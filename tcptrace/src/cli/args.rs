@@ -16,6 +16,7 @@ const EXAMPLES: &str = "\
 Examples:
   sudo tcptrace -i eth0              connections of eth0 as they open, fail and close
   sudo tcptrace -i any --netns blue  on every interface of the network namespace blue, also those to come
+  sudo tcptrace -i any --once        each connection once, however many interfaces it passes, with their path
   sudo tcptrace -i any -v            on every interface, with each change of state of both ends
   sudo tcptrace -i eth0 'port 443 and not net 10.0.0.0/8'    those alone, chosen in the kernel
   sudo tcptrace -i eth0 -c 10        the next ten, then the summary
@@ -120,6 +121,11 @@ struct OutputArgs {
     #[arg(short, action = ArgAction::Count)]
     verbose: u8,
 
+    /// Report a connection that passes several interfaces once: as seen nearest to one of its ends, a tenth of a second
+    /// later, and with the path of interfaces that it was seen on
+    #[arg(long)]
+    once: bool,
+
     /// No notices and no summary on stderr; errors are still reported
     #[arg(short, long)]
     quiet: bool,
@@ -211,7 +217,7 @@ impl OutputArgs {
         let format = if self.json { Format::Json } else { Format::Text };
         let events =
             self.events.unwrap_or_else(|| kinds(self.verbose, format, self.stats_interval.is_some()));
-        OutputConfig { format, events, color: self.color, quiet: self.quiet }
+        OutputConfig { format, events, color: self.color, quiet: self.quiet, once: self.once }
     }
 }
 

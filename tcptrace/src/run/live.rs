@@ -9,6 +9,7 @@ use crate::{
         attach::{AttachMode, IngressHook as KernelHook, Notice},
         load::LoadOptions,
     },
+    once::HOLD_NS,
     segment::{IcmpError, Input, Timestamp},
     sink::{pcapng::Origin, pipe::Pressure},
     source::{
@@ -25,6 +26,9 @@ use tokio::{
     sync::Notify,
     time::{Instant, Interval, MissedTickBehavior, interval_at},
 };
+
+/// How often time goes on where nothing else happens while events are held.
+const HOLDING_TICK: Duration = Duration::from_nanos(HOLD_NS / 4);
 
 /// Traces interfaces until a signal, the count, the last interface's end or the reader's going away.
 pub(super) fn trace(config: &Config, interfaces: &Interfaces, filter: Filter) -> Result<(), RunError> {
@@ -116,8 +120,11 @@ impl Live<'_> {
             let notices = self.source.take_notices();
             self.tell(&notices);
             self.take(&mut inputs)?;
-            self.source.note_backlog(self.run.output.backlog());
+            self.source.note_backlog(self.run.backlog());
             self.announce_admission()?;
+            if self.run.is_holding() {
+                self.source.tick_within(HOLDING_TICK);
+            }
             if over || self.run.has_counted() {
                 return Ok(());
             }

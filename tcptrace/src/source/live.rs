@@ -287,6 +287,11 @@ impl LiveSource {
         Ok(Flow::End)
     }
 
+    /// The next tick comes no later than this from now.
+    pub fn tick_within(&mut self, within: Duration) {
+        self.next_tick = self.next_tick.min(Instant::now() + within);
+    }
+
     /// Takes the programs off, then reads what is left, so that nothing is lost without being counted.
     /// Further calls add nothing.
     pub fn finish(&mut self, out: &mut Vec<Input>) -> Result<(), LiveError> {

@@ -15,6 +15,7 @@ mod loss;
 mod namespaces;
 #[path = "../common/netns.rs"]
 mod netns;
+mod once;
 mod oracle;
 mod robust;
 mod routed;

@@ -41,6 +41,7 @@ fn the_defaults() {
     assert_eq!(config.output.events, [Kind::Established, Kind::Connection].into_iter().collect());
     assert_eq!((config.count, config.stats_interval), (None, None));
     assert_eq!(config.ring_bytes, 8 << 20);
+    assert!(!config.output.once && self::config(&["--once"]).output.once);
     let limits = Limits {
         max_connections: 262_144,
         syn_timeout: Duration::from_secs(70),
