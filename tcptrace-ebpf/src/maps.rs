@@ -45,7 +45,7 @@ static WORK: PerCpuArray<Work> = PerCpuArray::with_max_entries(1, 0);
 /// not tell apart the thousands of ways that lead here (kernel/bpf/verifier.c does not follow numbers through a map).
 #[repr(C)]
 pub(crate) struct Work {
-    /// With the sender of an ICMP error, which only a record of one has.
+    /// With the sender, type and code of an ICMP error, which only a record of one has.
     pub(crate) entry: IcmpRecord,
     pub(crate) options_at: u32,
     pub(crate) icmp: Message,

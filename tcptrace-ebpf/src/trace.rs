@@ -167,10 +167,10 @@ fn describe_quote<H: Hook>(hook: H, work: &mut Work) -> bool {
     if icmp.at >= MAX_OFFSET || icmp.len > MAX_MESSAGE {
         return false;
     }
-    let record = &mut work.entry.record;
+    let entry = &mut work.entry;
     match icmp::quoted(&hook.bytes(), &icmp) {
-        Quoted::V4(quote) => fill_icmp(record, &quote, hook.sighting()),
-        Quoted::V6(quote) => fill_icmp(record, &quote, hook.sighting()),
+        Quoted::V4(quote) => fill_icmp(entry, &quote, hook.sighting()),
+        Quoted::V6(quote) => fill_icmp(entry, &quote, hook.sighting()),
         Quoted::Nothing | Quoted::Short => return false,
     }
     true
