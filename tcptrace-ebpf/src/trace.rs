@@ -2,7 +2,7 @@
 
 use crate::{
     hook::{Hook, Reach as _},
-    maps::{EVENTS, LoadedSeeds, PendingTable, Work, counters, filter, kernel_log, work},
+    maps::{EVENTS, LoadedSeeds, PendingTable, Work, counters, filter, kernel_log, netns, work},
 };
 use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_ktime_get_ns};
 use tcptrace_common::{
@@ -260,11 +260,12 @@ const MAX_OFFSET: usize = 1 << 14;
 /// By the IP length no message is longer.
 const MAX_MESSAGE: usize = u16::MAX as usize;
 
-/// Time, CPU and running number.
+/// Time, CPU, running number and namespace.
 #[inline(always)]
 #[expect(clippy::cast_possible_truncation, reason = "numbers are modulo 2^32; Linux has at most 8192 CPUs")]
 fn stamp(record: &mut Record, number: u64) {
     record.number = number as u32;
+    record.netns = netns();
     // SAFETY: a helper without arguments.
     record.ts = unsafe { bpf_ktime_get_ns() };
     // SAFETY: a helper without arguments.

@@ -7,5 +7,6 @@ mod gaps;
 pub mod live;
 mod pace;
 pub mod pcap;
+mod place;
 pub(crate) mod reorder;
 mod sender;
