@@ -10,7 +10,7 @@ use aya::{
 use aya_log::EbpfLogger;
 use rustix::{
     io::Errno,
-    process::{Resource, Rlimit, setrlimit},
+    process::{Resource, Rlimit, getrlimit, setrlimit},
     rand::{GetRandomFlags, getrandom},
     thread::{CapabilitySet, capabilities},
 };
@@ -316,6 +316,14 @@ fn random_seeds() -> Result<[u64; SEED_WORDS], LoadError> {
         }
     }
     Ok(zerocopy::transmute!(bytes))
+}
+
+/// Lets this process have as many descriptors open as it may: each copy of the programs takes about ten, and each
+/// interface two.
+pub(crate) fn raise_open_files() {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    // Where this fails, loading says what it lacks.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
 }
 
 /// The running kernel is older than this. Kernels that hide their version count as new.

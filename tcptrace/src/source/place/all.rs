@@ -10,7 +10,7 @@ use super::{
 use crate::{
     kernel::{
         attach::{AttachMode, IngressHook, Notice},
-        load::{LoadError, LoadOptions, Programs},
+        load::{self, LoadError, LoadOptions, Programs},
         namespaces::{self, Found, Survey},
         netns::{self, Home, Netns, NetnsError},
         nsid::{Heard, Listener},
@@ -34,8 +34,8 @@ const SURVEY_EVERY: Duration = Duration::from_secs(1);
 const SURVEY_PAUSE: u32 = 100;
 /// So soon after a sign of a new one: whoever makes one does more than that.
 const SURVEY_SOON: Duration = Duration::from_millis(20);
-/// Namespaces traced at once. Each takes a copy of the programs in the kernel and about as much here.
-const MAX_SPACES: usize = 4096;
+/// Namespaces traced at once. Each takes about 1 MiB here and half of one in the kernel for its copy of the programs.
+const MAX_SPACES: usize = 1024;
 /// No record stays in the ring for so long, so that nothing asks for a namespace that is gone after that.
 const REMEMBER: Duration = Duration::from_mins(1);
 /// Interfaces that are listed by name.
@@ -50,6 +50,8 @@ pub(super) struct Common {
     pub(super) has_attached: bool,
     /// Their names; None is any.
     wanted: Option<Vec<String>>,
+    /// Nothing is attached yet: first all is loaded, which takes long, so that then all begins at once.
+    pub(super) is_loading: bool,
     shared: Option<SharedMaps>,
     interfaces: u32,
 }
@@ -96,6 +98,7 @@ pub(crate) struct All {
 impl All {
     pub(super) fn choose(config: &LiveConfig) -> Result<Self, LiveError> {
         netns::may_trace_all()?;
+        load::raise_open_files();
         let home = Home::open().map_err(LiveError::io("open the own network namespace"))?;
         let listener =
             readable(Listener::open(&home)?).map_err(LiveError::io("hear of network namespaces"))?;
@@ -113,6 +116,7 @@ impl All {
                     Selection::Named(names) => Some(names.clone()),
                     Selection::Any | Selection::DefaultRoute => None,
                 },
+                is_loading: true,
                 shared: None,
                 interfaces: 0,
             },
@@ -141,7 +145,8 @@ impl All {
         while let Some(found) = self.arrivals.pop_front() {
             self.take_up(&found, own, notices)?;
         }
-        Ok(())
+        self.common.is_loading = false;
+        self.spaces.values_mut().try_for_each(|space| space.begin(&mut self.common, own, notices))
     }
 
     pub(super) async fn ready(&mut self) -> Result<(), LiveError> {

@@ -14,6 +14,7 @@ use crate::{
 };
 use std::{
     collections::{BTreeSet, HashMap},
+    mem,
     sync::Arc,
     time::Instant,
 };
@@ -35,6 +36,8 @@ pub(super) struct Space {
     attached: Attached,
     /// Loaded when there is something to attach to.
     programs: Option<Programs>,
+    /// To be attached to once everything is loaded.
+    chosen: Vec<Interface>,
     /// Could not be attached to, and said so once.
     left_out: BTreeSet<u32>,
     /// What [`Spot::interface`] is, by index.
@@ -53,6 +56,7 @@ impl Space {
             gone: None,
             links: Links::default(),
             programs: None,
+            chosen: Vec::new(),
             left_out: BTreeSet::new(),
             interfaces: HashMap::new(),
         }
@@ -70,6 +74,17 @@ impl Space {
             self.follow(change, common, own, notices)?;
         }
         Ok(())
+    }
+
+    /// Attaches to what was chosen while everything was loaded.
+    pub(super) fn begin(
+        &mut self,
+        common: &mut Common,
+        own: &mut Programs,
+        notices: &mut Vec<Notice>,
+    ) -> Result<(), LiveError> {
+        let chosen = mem::take(&mut self.chosen);
+        chosen.iter().try_for_each(|shown| self.attach(shown, common, own, notices))
     }
 
     /// Takes over what notifications say. True if interfaces came or went.
@@ -141,6 +156,10 @@ impl Space {
             none => common.load(self.number).map(|programs| none.insert(programs)),
         };
         let attached = match copy {
+            Ok(_) if common.is_loading => {
+                self.chosen.push(shown.clone());
+                return Ok(());
+            }
             Ok(programs) => self.attached.attach(programs, shown, notices),
             Err(error) => Err(error.into()),
         };
