@@ -266,10 +266,13 @@ impl All {
     }
 
     fn found_again(&mut self, number: u16, found: &Found) {
-        let name = found.is_named().then(|| self.unique(found));
-        let Some(space) = self.spaces.get_mut(&number) else { return };
+        let Some(space) = self.spaces.get(&number) else { return };
         space.netns.found_again(found);
-        if let (Some(name), false) = (name, space.is_named) {
+        if space.is_named || !found.is_named() {
+            return;
+        }
+        let name = self.unique(found);
+        if let Some(space) = self.spaces.get_mut(&number) {
             space.is_named = true;
             space.rename(name, &mut self.common);
         }
