@@ -8,6 +8,7 @@ use crate::{
     kernel::{
         attach::{AttachMode, IngressHook as KernelHook, Notice},
         load::LoadOptions,
+        netns::Namespaces,
     },
     once::HOLD_NS,
     segment::{IcmpError, Input, Timestamp},
@@ -57,8 +58,10 @@ async fn run(config: &Config, interfaces: &Interfaces, filter: Filter) -> Result
         cpu_start: cpu_time(),
     };
     live.tell(&notices);
-    let place =
-        config.netns.as_ref().map(|netns| format!(" in network namespace {netns}")).unwrap_or_default();
+    let place = match &config.netns {
+        Namespaces::Named(netns) => format!(" in network namespace {netns}"),
+        Namespaces::Own | Namespaces::All => String::new(),
+    };
     live.run.say(format_args!("tracing {}{place}; Ctrl-C ends", live.source.describe()));
     let watched = live.watch(signals, &ended).await;
     let result = watched.and_then(|()| live.report_rest());
@@ -74,7 +77,7 @@ fn live_config(config: &Config, interfaces: &Interfaces, filter: &Filter) -> Liv
             Interfaces::Any => Selection::Any,
             Interfaces::Named(names) => Selection::Named(names.clone()),
         },
-        netns: config.netns.clone(),
+        namespaces: config.netns.clone(),
         ingress: match config.ingress {
             IngressHook::Tc => KernelHook::Tc,
             IngressHook::Xdp => KernelHook::Xdp,

@@ -8,7 +8,11 @@ use crate::{
     cli::{Config, FilterText, Format, Input as Source},
     event::{Event, Kind, Stats},
     filter::{Filter, FilterError, SystemNames},
-    kernel::{interface, netns::Netns},
+    kernel::{
+        interface::{self, Interface},
+        namespaces::{self, Interfaces},
+        netns::{Namespaces, Netns},
+    },
     once::{self, Once},
     segment::{Input, Timestamp},
     sink::{
@@ -112,18 +116,32 @@ fn filter(text: &FilterText) -> Result<Filter, RunError> {
     Ok(Filter::compile(text.trim_end(), &SystemNames)?)
 }
 
-/// The interfaces of a network namespace, or of this one, as `-D` lists them, a line each.
-pub fn interfaces(netns: Option<&str>) -> Result<String, RunError> {
+/// The interfaces of a network namespace, of this one or of all, as `-D` lists them, a line each.
+pub fn interfaces(netns: &Namespaces) -> Result<String, RunError> {
     let mut out = String::new();
-    let listed =
-        Netns::open(netns).and_then(|netns| netns.within(interface::list)).map_err(LiveError::from)?;
-    for it in listed.map_err(LiveError::from)? {
+    for it in listed(netns)? {
         let state = if it.up { "up" } else { "down" };
         let note = if it.traceable() { "" } else { ", cannot be traced" };
         // A String takes everything.
         let _ = writeln!(out, "{}\t{}\t{state}, {}{note}", it.index, it.name, it.link);
     }
     Ok(out)
+}
+
+fn listed(netns: &Namespaces) -> Result<Vec<Interface>, LiveError> {
+    let of_one = |name| Netns::open(name)?.within(interface::list).map_err(LiveError::from);
+    match netns {
+        Namespaces::Own => Ok(of_one(None)??),
+        Namespaces::Named(name) => Ok(of_one(Some(name))??),
+        Namespaces::All => {
+            let Interfaces { interfaces, left_out } = namespaces::interfaces()?;
+            for (netns, why) in left_out {
+                // If stderr is gone there is nobody to tell.
+                let _ = writeln!(io::stderr(), "tcptrace: network namespace {netns} is not listed: {why}");
+            }
+            Ok(interfaces)
+        }
+    }
 }
 
 /// What a trace has besides its source.
@@ -330,7 +348,7 @@ fn open_output(
     let sink: Box<dyn Sink> = match config.output.format {
         Format::Json => Box::new(JsonSink::default()),
         Format::Text => Box::new(TextSink::new(TextOptions {
-            interfaces: config.input.has_many_interfaces() || config.output.once,
+            interfaces: config.has_many_interfaces() || config.output.once,
             color: config.output.color.enabled(stdout.is_terminal(), std::env::var_os("NO_COLOR").as_deref()),
             zone: jiff::tz::TimeZone::system(),
         })),

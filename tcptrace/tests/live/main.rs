@@ -2,6 +2,7 @@
 //! real sockets as the traffic. Needs root and the commands `ip` and `nft`; fails without them.
 
 mod capture;
+mod everywhere;
 mod filters;
 mod frames;
 mod handmade;
