@@ -56,7 +56,7 @@ fn first_look<H: Hook>(hook: H, counters: &mut Counters) -> u32 {
         Parsed::V6(packet) => is_lifecycle(hook, &packet, counters),
         Parsed::Rare => return LONG_WAY,
         Parsed::Unparsable(Unparsable::Truncated) if hook.bytes().is_partial() => return LONG_WAY,
-        Parsed::Other | Parsed::Icmp(_) => false,
+        Parsed::Other | Parsed::Icmp(_) | Parsed::Tunnel(_) => false,
         Parsed::Fragment => {
             counters.fragments += 1;
             false
@@ -116,7 +116,7 @@ const UNPARSABLE: u32 = 4;
 fn code(parsed: Parsed) -> u32 {
     match parsed {
         Parsed::V4(_) | Parsed::V6(_) => TCP,
-        Parsed::Other | Parsed::Rare => OTHER,
+        Parsed::Other | Parsed::Rare | Parsed::Tunnel(_) => OTHER,
         Parsed::Fragment => FRAGMENT,
         Parsed::Icmp(_) => ICMP,
         Parsed::Unparsable(reason) => UNPARSABLE + reason as u32,

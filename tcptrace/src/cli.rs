@@ -7,6 +7,7 @@ pub use args::Args;
 
 use crate::event::{Kind, Kinds};
 use std::{path::PathBuf, time::Duration};
+use tcptrace_common::wire::tunnel::Decap;
 
 /// What the user asked for.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,6 +46,8 @@ pub struct Config {
     pub limits: Limits,
     /// Bytes of the ring buffer between the kernel and this process: a power of two.
     pub ring_bytes: u32,
+    /// Which tunnels are looked into.
+    pub decap: Decap,
     /// Log what the kernel programs log.
     pub kernel_log: bool,
 }

@@ -144,6 +144,7 @@ fn input(bytes: &[u8; 12], last: Timestamp) -> (Input, Timestamp) {
         interface: u32::from(flow >> 3 & 1),
         vlan: [if flow & 0x10 == 0 { Flow::NO_VLAN } else { 5 }, Flow::NO_VLAN],
         ipv6: flow & 0x20 != 0,
+        tunnel: 0,
     };
     let flags = TcpFlags(u16::from(flags) | u16::from(more & 1) << 8);
     let segment = Segment {
@@ -158,6 +159,7 @@ fn input(bytes: &[u8; 12], last: Timestamp) -> (Input, Timestamp) {
         options: flags.syn().then_some(RawOptions::new(&[1, 3, 3, more & 15])),
         direction: [Direction::Unknown, Direction::Ingress, Direction::Egress][usize::from(more >> 2) % 3],
         sender: [Sender::Unknown, Sender::Here, Sender::There][usize::from(more >> 4) % 3],
+        encapsulation: None,
     };
     if (2..10).contains(&what) {
         let quoted = Segment { options: None, ..segment };

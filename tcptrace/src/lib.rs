@@ -14,3 +14,4 @@ pub mod segment;
 pub mod sink;
 pub mod source;
 pub mod track;
+pub mod tunnel;

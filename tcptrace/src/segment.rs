@@ -1,5 +1,6 @@
 //! What a source yields and the tracker consumes. A file and the ring buffer produce the same values.
 
+use crate::tunnel::Layer;
 use std::fmt;
 use tcptrace_common::{
     abi::MAX_OPTIONS,
@@ -84,6 +85,8 @@ pub struct Flow {
     pub vlan: [u16; 2],
     /// The packet was IPv6 on the wire (an IPv4-mapped address can be either).
     pub ipv6: bool,
+    /// Which tunnels it was in ([`crate::tunnel::identity`]); 0 for none.
+    pub tunnel: u32,
 }
 
 impl Flow {
@@ -135,7 +138,7 @@ impl fmt::Debug for RawOptions {
 }
 
 /// One lifecycle segment: SYN, SYN-ACK, FIN, RST, or an acknowledgement that one of them waited for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Segment {
     /// When it passed the capture point.
     pub ts: Timestamp,
@@ -159,6 +162,8 @@ pub struct Segment {
     pub direction: Direction,
     /// Whose stack sent it.
     pub sender: Sender,
+    /// The tunnels around its packet, outer first; `None` without any.
+    pub encapsulation: Option<Box<[Layer]>>,
 }
 
 impl Segment {
@@ -170,11 +175,12 @@ impl Segment {
 }
 
 /// An ICMP or ICMPv6 error that quotes a SYN or a SYN-ACK: the network's own answer to it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct IcmpError {
     /// The quoted segment as it was sent, from its sender to whom it was for, as far as the quote goes: the ports and
     /// the sequence number always (RFC 792; the first eight octets), the control bits where they are quoted and none
-    /// otherwise, options never. Time, direction and [`Segment::sender`] are those of the packet with the error.
+    /// otherwise, options never. Time, direction, [`Segment::sender`] and [`Segment::encapsulation`] are those of the packet
+    /// with the error.
     pub quoted: Segment,
     /// Who says so: the error's own source address; IPv4 as an IPv4-mapped address.
     pub from: [u8; 16],
@@ -185,7 +191,7 @@ pub struct IcmpError {
 }
 
 /// What one packet says of a connection's life.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Observation {
     /// It is a lifecycle segment.
     Segment(Segment),
@@ -225,7 +231,7 @@ pub struct LossReport {
 }
 
 /// Everything that can drive a tracker.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Input {
     /// A lifecycle segment, in time order within the source's bounded window.
     Segment(Segment),
@@ -240,10 +246,20 @@ pub enum Input {
 impl Input {
     /// What it says of a connection, if it comes from a packet.
     #[must_use]
-    pub const fn observation(&self) -> Option<Observation> {
-        match *self {
-            Self::Segment(segment) => Some(Observation::Segment(segment)),
-            Self::Icmp(error) => Some(Observation::Icmp(error)),
+    pub fn observation(&self) -> Option<Observation> {
+        match self {
+            Self::Segment(segment) => Some(Observation::Segment(segment.clone())),
+            Self::Icmp(error) => Some(Observation::Icmp(error.clone())),
+            Self::Lost(_) | Self::Tick(_) => None,
+        }
+    }
+
+    /// Its segment, or the quoted one, if it comes from a packet.
+    #[must_use]
+    pub const fn segment(&self) -> Option<&Segment> {
+        match self {
+            Self::Segment(segment) => Some(segment),
+            Self::Icmp(error) => Some(&error.quoted),
             Self::Lost(_) | Self::Tick(_) => None,
         }
     }

@@ -225,6 +225,7 @@ impl<'a> Run<'a> {
         stats.connections_open = self.tracker.open().try_into().unwrap_or(u64::MAX);
         stats.connections = self.tracker.counts();
         stats.admission_rate = 1.0;
+        stats.tunnels = stats.tunnels.filter(|_| !self.config.decap.is_none());
         let mut event = Event::Stats(Box::new(stats));
         event.shift(offset_ns);
         self.summary.observe(&event);

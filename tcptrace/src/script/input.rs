@@ -91,6 +91,7 @@ fn segment(words: &mut Words<'_>, ts: Timestamp, who: Who, scene: &mut Scene) ->
         options: None,
         direction,
         sender,
+        encapsulation: None,
     })
 }
 

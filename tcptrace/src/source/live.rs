@@ -425,7 +425,7 @@ impl LiveSource {
             let record = decode::record(&item);
             drop(item);
             match record {
-                Ok(record) => self.accept(&record),
+                Ok(record) => self.accept(record),
                 Err(_) => self.undecodable += 1,
             }
         }
@@ -436,9 +436,9 @@ impl LiveSource {
         while !self.drain_slice() {}
     }
 
-    fn accept(&mut self, record: &Record) {
-        let Record { cpu, number, forwarded, mut what, .. } = *record;
-        let Segment { ts, flow, direction, .. } = *what.segment();
+    fn accept(&mut self, record: Record) {
+        let Record { cpu, number, forwarded, mut what, .. } = record;
+        let &Segment { ts, flow, direction, .. } = what.segment();
         if let Some(loss) = self.gaps.observe(cpu, number, ts) {
             self.reorder.push(ts, Input::Lost(loss));
         }

@@ -44,7 +44,7 @@ pub(crate) fn parser() -> Parser {
 
 /// The input that is left of it, if it is recorded at all.
 pub(crate) fn see(parser: &mut Parser, input: &Input) -> Result<Option<Input>, String> {
-    let Some(what) = input.observation() else { return Ok(Some(*input)) };
+    let Some(what) = input.observation() else { return Ok(Some(input.clone())) };
     let Segment { ts, direction, flow, .. } = *what.segment();
     let egress = direction == Direction::Egress;
     let seen = Sighting { ifindex: flow.interface, egress, forwarded: false };
@@ -57,7 +57,7 @@ pub(crate) fn see(parser: &mut Parser, input: &Input) -> Result<Option<Input>, S
 pub(crate) fn same(script: Observation, mut recorded: Observation) -> Result<Input, String> {
     let Segment { ts, direction, sender, .. } = *script.segment();
     let segment = recorded.segment_mut();
-    *segment = Segment { ts, direction, sender, ..*segment };
+    *segment = Segment { ts, direction, sender, ..segment.clone() };
     if recorded == script {
         Ok(recorded.into())
     } else {

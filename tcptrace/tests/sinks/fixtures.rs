@@ -32,6 +32,7 @@ pub(crate) fn common(ts: Timestamp) -> Common {
         client: address("192.168.64.128", 60592),
         server: address("180.101.49.11", 80),
         vlan: Vlans::default(),
+        tunnel: vec![],
         vantage: Vantage::Client,
         complete: true,
     }
@@ -220,6 +221,7 @@ pub(crate) fn stats() -> Stats {
         records_lost: 2,
         pending_overwrites: 0,
         unparsable: Unparsable { truncated: 1, ..Unparsable::default() },
+        tunnels: None,
         fragments: 0,
         events_dropped: 7,
         connections_open: 0,

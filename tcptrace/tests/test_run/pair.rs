@@ -59,7 +59,7 @@ impl Pair {
         let same = kernel.first().map(|record| {
             assert!(record.what.segment().ts.0 > 0, "{name}: no time");
             // What only the kernel knows; its numbers are per CPU and looked at elsewhere.
-            let mut record = *record;
+            let mut record = record.clone();
             record.what.segment_mut().ts.0 = 0;
             record.cpu = 0;
             record.number = 0;
@@ -67,7 +67,7 @@ impl Pair {
         });
         let expected = ours.map(|record| decode::Record { number: 0, ..record });
         assert_eq!(same, expected, "{name}: {packet:02x?}");
-        kernel.first().copied()
+        kernel.first().cloned()
     }
 
     /// Shows a packet that many times, each time with four bytes from `start` on changed at random.

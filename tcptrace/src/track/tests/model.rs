@@ -211,6 +211,7 @@ fn segment(client: bool, seg: Seg, now: u64) -> Segment {
         options: flags.syn().then_some(crate::segment::RawOptions::new(&[])),
         direction: Direction::Unknown,
         sender: Sender::Unknown,
+        encapsulation: None,
     }
 }
 

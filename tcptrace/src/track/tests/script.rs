@@ -9,13 +9,13 @@ use crate::{
 
 fn steps(text: &str) -> Vec<Step> {
     let script = Script::parse(text).unwrap_or_else(|error| panic!("{error} of {text}"));
-    script.steps().copied().collect()
+    script.steps().cloned().collect()
 }
 
 pub(super) fn segment(line: &str) -> Segment {
-    match steps(line)[..] {
-        [Step::Input(Input::Segment(segment))] => segment,
-        ref other => panic!("{line} is {other:?}"),
+    match &steps(line)[..] {
+        [Step::Input(Input::Segment(segment))] => segment.clone(),
+        other => panic!("{line} is {other:?}"),
     }
 }
 
