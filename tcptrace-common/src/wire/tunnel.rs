@@ -45,9 +45,20 @@ impl Kind {
     ];
 
     /// The kind that a code stands for.
+    #[inline(always)]
     #[must_use]
     pub const fn from_code(code: u8) -> Option<Self> {
-        if code == 0 || code as usize > Self::COUNT { None } else { Some(Self::ALL[code as usize - 1]) }
+        match code {
+            1 => Some(Self::Ipip),
+            2 => Some(Self::SixInFour),
+            3 => Some(Self::FourInSix),
+            4 => Some(Self::Gre),
+            5 => Some(Self::Erspan),
+            6 => Some(Self::Vxlan),
+            7 => Some(Self::Geneve),
+            8 => Some(Self::GtpU),
+            _ => None,
+        }
     }
 
     /// Its place in the counters by kind.

@@ -18,6 +18,7 @@ use std::{fs, io};
 use tcptrace_common::{
     abi::{Bucket, Counters, SEED_WORDS},
     filter::Program,
+    wire::tunnel::Decap,
 };
 use thiserror::Error;
 
@@ -30,6 +31,8 @@ pub struct LoadOptions {
     pub pending_buckets: u32,
     /// The programs log each record, for finding out what they do.
     pub kernel_log: bool,
+    /// Which tunnels the programs look into, one level.
+    pub decap: Decap,
 }
 
 impl LoadOptions {
@@ -74,6 +77,7 @@ impl Default for LoadOptions {
             ring_bytes: Self::DEFAULT_RING_BYTES,
             pending_buckets: Self::DEFAULT_PENDING_BUCKETS,
             kernel_log: false,
+            decap: Decap::NONE,
         }
     }
 }
@@ -210,6 +214,7 @@ impl Programs {
             .override_global("SEEDS", &seeds, true)
             .override_global("PENDING_MASK", &mask, true)
             .override_global("KERNEL_LOG", &kernel_log, false)
+            .override_global("DECAP", &options.decap.words()[..], true)
             .load(OBJECT)
             .map_err(|e| explain_load(e, options))?;
         Ok(Self { ebpf })

@@ -6,6 +6,7 @@
 mod packets;
 mod pair;
 mod shapes;
+mod tunnels;
 
 use packets::{Frame, Rng};
 use pair::Pair;

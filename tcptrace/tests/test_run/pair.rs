@@ -4,12 +4,12 @@ use crate::packets::Rng;
 use tcptrace::{
     decode,
     kernel::test_run::{Harness, Program},
-    parse::Parser,
+    parse::{Parser, Tunnels},
 };
 use tcptrace_common::{
     abi::SEED_WORDS,
     record::Sighting,
-    wire::{Bytes, Link},
+    wire::{Bytes, Link, tunnel::Decap},
 };
 
 /// Both sides, to be fed the same packets.
@@ -23,14 +23,20 @@ pub(crate) struct Pair {
 
 impl Pair {
     pub(crate) fn new(program: Program, buckets: u32) -> Self {
+        Self::with_decap(program, buckets, &Decap::NONE)
+    }
+
+    /// Both looking into these tunnels, one level.
+    pub(crate) fn with_decap(program: Program, buckets: u32, decap: &Decap) -> Self {
         let mut rng = Rng(0x5eed);
         let seeds: [u64; SEED_WORDS] = std::array::from_fn(|_| rng.next());
-        let harness = Harness::load(&seeds, buckets, 1 << 20)
+        let harness = Harness::load_with_decap(&seeds, buckets, 1 << 20, decap)
             .unwrap_or_else(|error| panic!("these tests need root and BPF: {error}"));
         let egress = matches!(program, Program::TcEgress | Program::TcEgressL3);
         // BPF_PROG_TEST_RUN gives a packet the namespace's loopback device, which is number 1.
         let sighting = Sighting { ifindex: 1, egress, forwarded: false };
-        let parser = Parser::new(buckets as usize, seeds);
+        let mut parser = Parser::new(buckets as usize, seeds);
+        parser.set_tunnels(Tunnels { decap: *decap, levels: 1 });
         Self { harness, parser, program, sighting, runs: 0 }
     }
 
