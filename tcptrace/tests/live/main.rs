@@ -16,6 +16,9 @@ mod namespaces;
 #[path = "../common/netns.rs"]
 mod netns;
 mod oracle;
+#[path = "../packets/mod.rs"]
+#[expect(dead_code, reason = "shared with tests that need more of it")]
+mod packets;
 mod robust;
 mod routed;
 mod scenes;

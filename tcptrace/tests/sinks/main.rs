@@ -17,3 +17,4 @@ mod schema;
 mod summary;
 mod text;
 mod textbook;
+mod tunnels;
