@@ -257,7 +257,6 @@ pub fn of_tunnel(tunnel: &Tunnel, kind: Kind, seeds: &impl Seeds) -> FlowHash {
 }
 
 #[inline(always)]
-#[expect(clippy::cast_possible_truncation, reason = "the upper half")]
 const fn upper(sum: u64) -> u32 {
     (sum >> 32) as u32
 }

@@ -302,9 +302,13 @@ fn send_tunnelled<H: Hook>(hook: H, work: &Work, kind: Kind) -> bool {
     match kind {
         Kind::Syn | Kind::SynAck => send_within(work, |place: *mut SynRecord| {
             // SAFETY: a part of what was reserved.
-            unsafe { (&raw mut (*place).record).write(work.entry.record) };
-            // SAFETY: likewise.
-            unsafe { (&raw mut (*place).options).write([0; MAX_OPTIONS]) };
+            let record = unsafe { &raw mut (*place).record };
+            // SAFETY: likewise, and aligned as maps are.
+            unsafe { record.write(work.entry.record) };
+            // SAFETY: as above.
+            let options = unsafe { &raw mut (*place).options };
+            // SAFETY: as above.
+            unsafe { options.write([0; MAX_OPTIONS]) };
             // SAFETY: all of it is written, and nobody else has it.
             copy_options(hook, work, unsafe { &mut *place });
         }),
@@ -329,7 +333,9 @@ fn send_within<T: 'static>(work: &Work, fill: impl FnOnce(*mut T)) -> bool {
     // SAFETY: within what was reserved.
     fill(unsafe { &raw mut (*place).record });
     // SAFETY: likewise.
-    unsafe { (&raw mut (*place).tunnel).write(work.tunnel) };
+    let tunnel = unsafe { &raw mut (*place).tunnel };
+    // SAFETY: likewise, and aligned as maps are.
+    unsafe { tunnel.write(work.tunnel) };
     entry.submit(0);
     true
 }

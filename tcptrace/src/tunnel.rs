@@ -39,7 +39,7 @@ impl Layer {
 }
 
 /// Tells what is in these tunnels, outer first, from what is in others, whichever direction it goes; 0 without any. It is
-/// SipHash with a key of this process's own: that two tunnels which somebody chose have one number, so that connections
+/// `SipHash` with a key of this process's own: that two tunnels which somebody chose have one number, so that connections
 /// with equal addresses and ports in both are one, happens with a probability of 2^-32.
 ///
 /// Which outer addresses and identifiers count is the kind's matter: see [`Kind::is_by_addresses`] and

@@ -8,6 +8,7 @@ const ETHERNET: usize = 14;
 pub(super) const TAG: usize = 4;
 
 /// Where the IP header is.
+#[derive(Clone, Copy)]
 pub(super) enum Located {
     V4 {
         at: usize,

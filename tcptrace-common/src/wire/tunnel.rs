@@ -16,7 +16,7 @@ pub enum Kind {
     SixInFour = 2,
     /// IPv4 in IPv6 (RFC 2473).
     FourInSix = 3,
-    /// GRE, version 0 (RFC 2784, RFC 2890), also in UDP (RFC 8086); and MikroTik's EoIP.
+    /// GRE, version 0 (RFC 2784, RFC 2890), also in UDP (RFC 8086); and the Ethernet in it of `MikroTik`.
     Gre = 4,
     /// ERSPAN types I, II and III, in GRE (draft-foschiano-erspan-03).
     Erspan = 5,
@@ -423,7 +423,7 @@ pub fn enter(packet: &impl Load, ipv6: bool, protocol: u8, at: usize) -> Step {
 }
 
 /// RFC 2784 §2.1 with RFC 2890 §2: flags and version, protocol type, then checksum, key and sequence number where the
-/// flags say so. What has RFC 1701's routing is left alone. Of other versions only MikroTik's EoIP is known, which is a
+/// flags say so. What has RFC 1701's routing is left alone. Of other versions only the `EoIP` of `MikroTik` is known, which is a
 /// version 1 of its own: the frame's length and the tunnel's number, little-endian, then Ethernet.
 #[inline(always)]
 fn gre(packet: &impl Load, at: usize) -> Step {

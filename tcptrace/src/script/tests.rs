@@ -18,7 +18,7 @@ fn steps(text: &str) -> Vec<Step> {
 fn segment(text: &str) -> Segment {
     match &steps(text)[..] {
         [Step::Input(Input::Segment(segment))] => segment.clone(),
-        ref other => panic!("{other:?}"),
+        other => panic!("{other:?}"),
     }
 }
 

@@ -53,7 +53,7 @@ fn see(harness: &mut Harness, ingress: Program, input: &Input) -> Result<Option<
     if what.segment().flow.interface != LOOPBACK {
         return Err("a test run has only one interface".to_owned());
     }
-    record(harness, ingress, &what)?.map(|recorded| same(what, recorded)).transpose()
+    record(harness, ingress, &what)?.map(|recorded| same(&what, recorded)).transpose()
 }
 
 /// Shows one packet to the program of its direction; what that recorded.

@@ -50,15 +50,15 @@ pub(crate) fn see(parser: &mut Parser, input: &Input) -> Result<Option<Input>, S
     let seen = Sighting { ifindex: flow.interface, egress, forwarded: false };
     let bytes = packet::of(&what);
     let record = parser.packet(Link::Ethernet, Bytes::whole(&bytes), None, ts.0, seen);
-    record.map(|record| same(what, record.what)).transpose()
+    record.map(|record| same(&what, record.what)).transpose()
 }
 
 /// What was recorded is what the script says. Whose stack sent it is the source's to find out, and the script tells.
-pub(crate) fn same(script: Observation, mut recorded: Observation) -> Result<Input, String> {
+pub(crate) fn same(script: &Observation, mut recorded: Observation) -> Result<Input, String> {
     let Segment { ts, direction, sender, .. } = *script.segment();
     let segment = recorded.segment_mut();
     *segment = Segment { ts, direction, sender, ..segment.clone() };
-    if recorded == script {
+    if recorded == *script {
         Ok(recorded.into())
     } else {
         Err(format!("recorded was {recorded:?}\nof {script:?}"))

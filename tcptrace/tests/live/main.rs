@@ -17,7 +17,11 @@ mod namespaces;
 mod netns;
 mod oracle;
 #[path = "../packets/mod.rs"]
-#[expect(dead_code, reason = "shared with tests that need more of it")]
+#[expect(
+    dead_code,
+    clippy::cast_possible_truncation,
+    reason = "shared with the tests of the kernel programs"
+)]
 mod packets;
 mod robust;
 mod routed;

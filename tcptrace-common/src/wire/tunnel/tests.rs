@@ -1,6 +1,10 @@
 extern crate std;
 
-use super::{Decap, Deep, End, Kind, MAX_GTP_EXTENSIONS, Step, enter, inside};
+use super::{
+    Decap, Deep, End,
+    End::{BadLength, Inside, Other, Truncated},
+    Kind, MAX_GTP_EXTENSIONS, Step, enter, inside,
+};
 use crate::wire::{
     Bytes, Link, Parsed, Unparsable, Vlans, parse,
     tests::{v4_with, v6},
@@ -35,7 +39,7 @@ fn walk(packet: &[u8], decap: &Decap) -> (Vec<Step>, Parsed) {
     while let (Parsed::Tunnel(outer), true) = (parsed, steps.len() < 3) {
         let step = enter(&packet, outer.ipv6, outer.protocol, outer.at);
         steps.push(step);
-        if step.end != End::Inside {
+        if step.end != Inside {
             break;
         }
         parsed = inside(&packet, step.ethertype, step.at, outer.fragmented);
@@ -43,19 +47,21 @@ fn walk(packet: &[u8], decap: &Decap) -> (Vec<Step>, Parsed) {
     (steps, parsed)
 }
 
-/// Each header's shape: the protocol that IP says, its bytes, and what is made of it: the end, the kind, the identifier.
-fn shapes() -> Vec<(&'static str, u8, Vec<u8>, End, Kind, Option<u32>)> {
+/// A header's shape: its name, the protocol that IP says, its bytes, and what is made of it: the end, the kind, the
+/// identifier.
+type Shape = (&'static str, u8, Vec<u8>, End, Kind, Option<u32>);
+
+fn shapes() -> Vec<Shape> {
+    [behind_ip(), vxlan_and_geneve(), gtp()].concat()
+}
+
+fn before(header: &[u8], rest: &[u8]) -> Vec<u8> {
+    [header, rest].concat()
+}
+
+fn behind_ip() -> Vec<Shape> {
     let (packet, ethernet) = (inner(), frame(0x0800, &inner()));
-    let gre = |header: &[u8], rest: &[u8]| [header, rest].concat();
-    let vx = |port, header: [u8; 8], rest: &[u8]| udp(port, &gre(&header, rest));
-    let gtp = |header: &[u8]| udp(2152, &gre(header, &packet));
-    let mut many = std::vec![0x34, 255, 0, 0, 0, 0, 0, 7, 0, 0, 0, 0x85];
-    for _ in 0..MAX_GTP_EXTENSIONS {
-        many.extend([1, 0, 0, 0x85]);
-    }
-    let mut options = std::vec![0x3f, 0, 0x65, 0x58, 0, 0, 9, 0];
-    options.extend([7; 252]);
-    use End::{BadLength, Deep, Inside, Other, Truncated};
+    let gre = before;
     std::vec![
         ("IPv4", 4, packet.clone(), Inside, Kind::Ipip, None),
         ("IPv6", 41, inner_v6(), Inside, Kind::SixInFour, None),
@@ -109,6 +115,15 @@ fn shapes() -> Vec<(&'static str, u8, Vec<u8>, End, Kind, Option<u32>)> {
             Kind::Erspan,
             None,
         ),
+    ]
+}
+
+fn vxlan_and_geneve() -> Vec<Shape> {
+    let (packet, ethernet) = (inner(), frame(0x0800, &inner()));
+    let vx = |port, header: [u8; 8], rest: &[u8]| udp(port, &before(&header, rest));
+    let mut options = std::vec![0x3f, 0, 0x65, 0x58, 0, 0, 9, 0];
+    options.extend([7; 252]);
+    std::vec![
         ("VXLAN", 17, vx(4789, [8, 0, 0, 0, 1, 2, 3, 0xff], &ethernet), Inside, Kind::Vxlan, Some(0x1_0203)),
         ("VXLAN, Linux", 17, vx(8472, [8, 0, 0, 0, 0, 0, 5, 0], &ethernet), Inside, Kind::Vxlan, Some(5)),
         ("VXLAN, no identifier", 17, vx(4789, [0, 0, 0, 0, 0, 0, 5, 0], &ethernet), Other, Kind::Vxlan, None),
@@ -133,6 +148,17 @@ fn shapes() -> Vec<(&'static str, u8, Vec<u8>, End, Kind, Option<u32>)> {
             None,
         ),
         ("Geneve, version 1", 17, vx(6081, [0x40, 0, 8, 0, 0, 0, 9, 0], &packet), Other, Kind::Geneve, None),
+    ]
+}
+
+fn gtp() -> Vec<Shape> {
+    let (packet, ethernet) = (inner(), frame(0x0800, &inner()));
+    let gtp = |header: &[u8]| udp(2152, &before(header, &packet));
+    let mut many = std::vec![0x34, 255, 0, 0, 0, 0, 0, 7, 0, 0, 0, 0x85];
+    for _ in 0..MAX_GTP_EXTENSIONS {
+        many.extend([1, 0, 0, 0x85]);
+    }
+    std::vec![
         ("GTP-U", 17, gtp(&[0x30, 255, 0, 0, 0, 0, 0, 7]), Inside, Kind::GtpU, Some(7)),
         ("GTP-U, sequence", 17, gtp(&[0x32, 255, 0, 0, 0, 0, 0, 7, 0, 1, 0, 0]), Inside, Kind::GtpU, Some(7)),
         (
@@ -159,7 +185,7 @@ fn shapes() -> Vec<(&'static str, u8, Vec<u8>, End, Kind, Option<u32>)> {
             Kind::GtpU,
             None,
         ),
-        ("GTP-U, one extension too many", 17, gtp(&many), Deep, Kind::GtpU, None),
+        ("GTP-U, one extension too many", 17, gtp(&many), End::Deep, Kind::GtpU, None),
         (
             "GTP-U, an extension beyond the packet",
             17,
@@ -197,12 +223,12 @@ fn every_header_over_both_families() {
             assert_eq!(step.has_id.then_some(step.id), id, "{name}, v6 {ipv6}");
             let read = matches!(parsed, Parsed::V4(tcp) if tcp.ports == 0x1f90_0050)
                 || matches!(parsed, Parsed::V6(tcp) if tcp.ports == 0x1f90_0050);
-            assert_eq!(read, end == End::Inside, "{name}, v6 {ipv6}: {parsed:?}");
+            assert_eq!(read, end == Inside, "{name}, v6 {ipv6}: {parsed:?}");
             // Nothing is looked into without being told to, nor at another kind's.
             assert_eq!(walk(&packet, &Decap::NONE).1, Parsed::Other, "{name}");
             let others = Kind::ALL.into_iter().filter(|&other| other != kind);
             let (steps, parsed) = walk(&packet, &others.fold(Decap::NONE, Decap::with));
-            assert!(steps.iter().all(|step| step.end != End::Inside), "{name}, v6 {ipv6}");
+            assert!(steps.iter().all(|step| step.end != Inside), "{name}, v6 {ipv6}");
             assert!(!matches!(parsed, Parsed::V4(_) | Parsed::V6(_)), "{name}, v6 {ipv6}");
         }
     }

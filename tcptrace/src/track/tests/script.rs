@@ -41,14 +41,14 @@ impl Run {
 
     pub(super) fn feed(self, script: &str) -> Self {
         steps(script).into_iter().fold(self, |run, step| match step {
-            Step::Input(input) => run.input(input),
+            Step::Input(input) => run.input(&input),
             Step::End(ts) => run.end(ts),
         })
     }
 
-    pub(super) fn input(mut self, input: Input) -> Self {
+    pub(super) fn input(mut self, input: &Input) -> Self {
         let events = &mut self.events;
-        self.tracker.input(&input, &mut |e| events.push(e));
+        self.tracker.input(input, &mut |e| events.push(e));
         self
     }
 

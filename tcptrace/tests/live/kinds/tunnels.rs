@@ -78,7 +78,7 @@ fn look_below(stage: &Stage, net: u8, kind: &str, id: Option<u32>) -> String {
         assert!(stats >= Some(8), "{kind}: {stats:?} packets");
     }
     let report = without.stop();
-    assert_eq!(connections(&report, flow), [json!(0); 0], "{kind}");
+    assert!(connections(&report, flow).is_empty(), "{kind}");
     assert_eq!(last_stats(&report.events()).get("tunnels"), None);
     "ok       closed, with its ends".to_owned()
 }
