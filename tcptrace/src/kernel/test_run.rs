@@ -15,6 +15,7 @@ use tcptrace_common::{
     abi::{BUCKET_WORDS, Counters, SEED_WORDS},
     admission::Admission,
     filter::Program as Filter,
+    wire::tunnel::Decap,
 };
 
 /// [`Counters`] as 64-bit words.
@@ -91,7 +92,17 @@ impl Harness {
     /// Loads all programs with a pending table of `buckets` (a power of two) and a ring of `ring_bytes` (a power of
     /// two of pages).
     pub fn load(seeds: &[u64; SEED_WORDS], buckets: u32, ring_bytes: u32) -> Result<Self, Error> {
-        Self::load_with_log(seeds, buckets, ring_bytes, 0)
+        Self::load_with(seeds, buckets, ring_bytes, 0, &Decap::NONE)
+    }
+
+    /// The same, looking into these tunnels.
+    pub fn load_with_decap(
+        seeds: &[u64; SEED_WORDS],
+        buckets: u32,
+        ring_bytes: u32,
+        decap: &Decap,
+    ) -> Result<Self, Error> {
+        Self::load_with(seeds, buckets, ring_bytes, 0, decap)
     }
 
     /// The same, with `KERNEL_LOG` set to `log`.
@@ -101,11 +112,22 @@ impl Harness {
         ring_bytes: u32,
         log: u8,
     ) -> Result<Self, Error> {
+        Self::load_with(seeds, buckets, ring_bytes, log, &Decap::NONE)
+    }
+
+    fn load_with(
+        seeds: &[u64; SEED_WORDS],
+        buckets: u32,
+        ring_bytes: u32,
+        log: u8,
+        decap: &Decap,
+    ) -> Result<Self, Error> {
         let mask = buckets - 1;
         let mut ebpf = EbpfLoader::new()
             .override_global("SEEDS", &seeds[..], true)
             .override_global("PENDING_MASK", &mask, true)
             .override_global("KERNEL_LOG", &log, true)
+            .override_global("DECAP", &decap.words()[..], true)
             .map_max_entries("PENDING", buckets)
             .map_max_entries("EVENTS", ring_bytes)
             .load(OBJECT)?;
