@@ -74,7 +74,7 @@ impl Placement {
 pub(crate) struct Made {
     /// Opened, used and closed.
     pub(crate) connections: u64,
-    /// Reset by the server's kernel, which does not find a socket in the instant in which it puts the connection in the
+    /// Lost in a flood; or reset by the server's kernel, which does not find a socket in the instant in which it puts the connection in the
     /// place of the request (`net/ipv4/inet_hashtables.c`, `inet_ehash_insert`) if the first data come on another
     /// processor just then: some in a million, where the client's end has native XDP.
     pub(crate) failed: u64,
@@ -88,6 +88,14 @@ pub(crate) struct Made {
 }
 
 impl Made {
+    /// An error if more than a few failed.
+    pub(crate) fn checked(self) -> Result<Self, String> {
+        if self.failed * FEW > self.connections {
+            return Err(format!("of {} connections {} failed", self.connections + self.failed, self.failed));
+        }
+        Ok(self)
+    }
+
     #[expect(clippy::cast_precision_loss, reason = "fewer than 2^52 connections")]
     pub(crate) fn rate(&self) -> f64 {
         self.connections as f64 / self.elapsed.as_secs_f64()
@@ -134,7 +142,9 @@ pub(crate) fn run(world: &World, load: Load) -> Result<Made, Box<dyn Error>> {
         let join = |(client, server): (ScopedJoinHandle<'_, _>, ScopedJoinHandle<'_, io::Result<()>>)| {
             let made: io::Result<Client> =
                 client.join().unwrap_or_else(|_| Err(io::Error::other("a client panicked")));
-            server.join().unwrap_or_else(|_| Err(io::Error::other("a server panicked"))).and(made)
+            let served = server.join().unwrap_or_else(|_| Err(io::Error::other("a server panicked")));
+            // The client's error is the cause of the server's.
+            made.and_then(|made| served.map(|()| made))
         };
         threads.into_iter().map(join).collect()
     })?;
@@ -144,9 +154,6 @@ pub(crate) fn run(world: &World, load: Load) -> Result<Made, Box<dyn Error>> {
         connect.add(&client.connect)?;
     }
     let (connections, failed) = (connect.len(), clients.iter().map(|client| client.failed).sum());
-    if failed * FEW > connections {
-        return Err(format!("of {} connections {failed} failed", connections + failed).into());
-    }
     Ok(Made { connections, failed, elapsed, connect, own_cpu, machine_cpu })
 }
 
@@ -205,7 +212,9 @@ impl Client {
         drop(stream);
         if let Err(error) = used {
             self.failed += 1;
-            return if error.kind() == io::ErrorKind::ConnectionReset { Ok(false) } else { Err(error) };
+            // In a flood an octet and all its retransmissions may be lost.
+            let is_usual = matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::WouldBlock);
+            return if is_usual { Ok(false) } else { Err(error) };
         }
         self.connect.saturating_record(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
         Ok(true)

@@ -88,14 +88,14 @@ fn mode(
     load: Load,
 ) -> Result<serde_json::Value, Box<dyn Error>> {
     let mut rows: Vec<Row> = tools.iter().map(|tool| Row::new(tool)).collect();
-    let mut untraced = vec![load::run(world, load)?];
+    let mut untraced = vec![load::run(world, load)?.checked()?];
     for _ in 0..repeats {
         for row in rows.iter_mut().filter(|row| row.refused.is_none()) {
             match round(world, row.tool, load) {
                 Ok(round) => {
                     // The rounds without anything are before and behind each round with a tool.
                     let before = untraced.len() - 1;
-                    untraced.push(load::run(world, load)?);
+                    untraced.push(load::run(world, load)?.checked()?);
                     row.add(&round, [&untraced[before], &untraced[before + 1]]);
                 }
                 // Ours has no reason that counts.
@@ -136,7 +136,7 @@ fn round(world: &World, tool: &Tool, load: Load) -> Result<Round, Box<dyn Error>
     let running = Running::start(&world.client, &tool.words()?, tool.stdout, tool.ready)?;
     let warm = warm(world, tool)?;
     let start = running.cpu();
-    let made = load::run(world, load)?;
+    let made = load::run(world, load)?.checked()?;
     let meanwhile = running.cpu() - start;
     running.settle();
     let (tool_cpu, peak_mib) = (running.cpu() - start, running.peak_mib());
@@ -158,7 +158,7 @@ fn last(said: &str) -> &str {
 fn warm(world: &World, tool: &Tool) -> Result<Made, Box<dyn Error>> {
     let load =
         Load { time: Duration::from_millis(20), rate: Some(2000.0), port: PORT, placement: Placement::Free };
-    let made = load::run(world, load)?;
+    let made = load::run(world, load)?.checked()?;
     thread::sleep(if tool.is_ours() { OUR_SAMPLE } else { Duration::from_millis(100) });
     Ok(made)
 }
@@ -172,7 +172,7 @@ fn kernel_time(world: &World, tool: &Tool, load: Load) -> Result<f64, Box<dyn Er
         programs.iter().filter_map(|program| program.get("run_time_ns")?.parse::<u64>().ok()).sum()
     };
     let before = run_time();
-    let made = load::run(world, load)?;
+    let made = load::run(world, load)?.checked()?;
     let time = run_time() - before;
     drop(statistics);
     running.stop()?;
