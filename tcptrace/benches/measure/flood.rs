@@ -187,7 +187,7 @@ fn flood(case: &Case, args: &Args) -> Result<Found, Box<dyn Error>> {
         sent.map_err(|_| "the generator panicked")?.map_err(|error| format!("the generator: {error}"))?;
     let dropped = dropped(&world)? - dropped_before;
     let after = real(2, 3.0)?;
-    running.settle();
+    running.settle(Duration::ZERO);
     let peak_mib = running.peak_mib();
     let ended = running.stop()?;
     let (by_port, stats) = reader.join().map_err(|_| "the reader panicked")??;

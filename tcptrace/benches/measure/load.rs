@@ -17,7 +17,10 @@ use std::{
     fs,
     io::{self, Read as _, Write as _},
     net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream},
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
     thread::{self, ScopedJoinHandle},
     time::{Duration, Instant},
 };
@@ -110,7 +113,11 @@ impl Made {
 
 /// Pairs of a client and a server, one for each processor.
 pub(crate) fn pairs() -> u8 {
-    thread::available_parallelism().map_or(1, |n| u8::try_from(n.get()).unwrap_or(u8::MAX))
+    // Asked once: of a thread that is bound to a processor the answer is one.
+    static PAIRS: OnceLock<u8> = OnceLock::new();
+    *PAIRS.get_or_init(|| {
+        thread::available_parallelism().map_or(1, |n| u8::try_from(n.get()).unwrap_or(u8::MAX))
+    })
 }
 
 /// Makes the connections.

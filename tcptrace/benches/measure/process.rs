@@ -130,15 +130,16 @@ impl Running {
         seconds
     }
 
-    /// Waits until it has worked off what it has: it took less than a hundredth of a processor for a while.
-    pub(crate) fn settle(&self) {
+    /// Waits until it has worked off what it has: `delay` is over, after which it looks at the last of it, and it took
+    /// less than a hundredth of a processor for a while.
+    pub(crate) fn settle(&self, delay: Duration) {
         const LOOK: Duration = Duration::from_millis(150);
         let start = Instant::now();
         let mut before = self.cpu();
         while start.elapsed() < PATIENCE {
             thread::sleep(LOOK);
             let now = self.cpu();
-            if now - before < 0.01 * LOOK.as_secs_f64() {
+            if start.elapsed() > delay && now - before < 0.01 * LOOK.as_secs_f64() {
                 return;
             }
             before = now;

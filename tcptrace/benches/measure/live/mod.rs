@@ -21,6 +21,8 @@ use tools::{Program, TOOLS, Tool};
 pub(crate) const PORT: u16 = 8000;
 /// A second of the kernel's program statistics at the beginning is part of a trace; it is let pass.
 const OUR_SAMPLE: Duration = Duration::from_millis(1100);
+/// How long libpcap leaves packets in a block that is not full (tcpdump.c, `pcap_set_timeout`: 1000 ms).
+const PACKET_TIMEOUT: Duration = Duration::from_millis(1200);
 
 /// Churn, with and without each tool
 #[derive(Debug, clap::Args)]
@@ -29,7 +31,7 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 3)]
     repeats: u32,
     /// Of one round
-    #[arg(long, default_value_t = 1.0)]
+    #[arg(long, default_value_t = 0.8)]
     seconds: f64,
     /// Only these, by the names of the last column
     #[arg(long, value_delimiter = ',')]
@@ -138,7 +140,7 @@ fn round(world: &World, tool: &Tool, load: Load) -> Result<Round, Box<dyn Error>
     let start = running.cpu();
     let made = load::run(world, load)?.checked()?;
     let meanwhile = running.cpu() - start;
-    running.settle();
+    running.settle(if tool.takes_packets() { PACKET_TIMEOUT } else { Duration::ZERO });
     let (tool_cpu, peak_mib) = (running.cpu() - start, running.peak_mib());
     let ended = running.stop()?;
     let count: Count = (tool.count)(&ended).map_err(|error| format!("{error}: {}", last(&ended.said())))?;

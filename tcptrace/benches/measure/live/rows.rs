@@ -29,6 +29,8 @@ pub(crate) struct Row {
     p99: Samples,
     lost: Samples,
     peak_mib: Samples,
+    /// Connections that failed meanwhile.
+    failed: u64,
 }
 
 impl Row {
@@ -46,6 +48,7 @@ impl Row {
             p99: empty(),
             lost: empty(),
             peak_mib: empty(),
+            failed: 0,
         }
     }
 
@@ -61,6 +64,7 @@ impl Row {
         self.p99.push(microseconds(made, 0.99));
         self.lost.push(round.lost);
         self.peak_mib.push(round.peak_mib);
+        self.failed += made.failed;
     }
 
     fn cells(&self) -> Vec<String> {
@@ -94,6 +98,7 @@ impl Row {
             "connect_p50_us": self.p50.json(),
             "connect_p99_us": self.p99.json(),
             "lost": self.lost.json(),
+            "failed": self.failed,
             "kernel_ns_per_connection": self.kernel_ns,
             "peak_mib": self.peak_mib.json(),
         })

@@ -145,6 +145,11 @@ impl Tool {
         matches!(self.program, Program::Ours(_))
     }
 
+    /// By libpcap.
+    pub(crate) fn takes_packets(&self) -> bool {
+        matches!(self.binary(), Some("tcpdump" | "tshark" | "rustnet"))
+    }
+
     /// The name of the program, for its version.
     pub(crate) fn binary(&self) -> Option<&'static str> {
         match self.program {
