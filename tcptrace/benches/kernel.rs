@@ -9,10 +9,13 @@
 #[expect(dead_code, clippy::cast_possible_truncation, reason = "shared with the tests")]
 #[path = "../tests/packets/mod.rs"]
 mod packets;
+#[expect(dead_code, reason = "shared with the other measurements")]
+#[path = "measure/report.rs"]
+mod report;
 
 use packets::{Frame, Rng, tunnel::Wrap};
 use serde_json::{Value, json};
-use std::{env, error::Error, fs};
+use std::{env, error::Error, path::Path};
 use tcptrace::{
     filter::{Filter, SystemNames},
     kernel::test_run::{Empty, Harness, Outcome, Program, empty},
@@ -251,8 +254,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let hooks = [measure(&mut bench, "tc", Program::TcIngress)?, measure(&mut bench, "xdp", Program::Xdp)?];
     println!("{FOOTNOTE}");
     if let Some(file) = json_file {
-        let report = json!({ "rounds": ROUNDS, "hooks": hooks, "note": FOOTNOTE });
-        fs::write(file, format!("{report:#}\n"))?;
+        let figures = json!({ "rounds": ROUNDS, "hooks": hooks, "note": FOOTNOTE });
+        report::write(Path::new(&file), "kernel", &[], &figures)?;
     }
     Ok(())
 }

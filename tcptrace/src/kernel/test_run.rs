@@ -270,9 +270,18 @@ pub fn empty(program: Program) -> Result<Empty, io::Error> {
         if program == Program::Xdp { (BPF_PROG_TYPE_XDP, 2_i32) } else { (BPF_PROG_TYPE_SCHED_CLS, -1) };
     let [a, b, c, d] = verdict.to_ne_bytes();
     let instructions = [[0xb7, 0, 0, 0, a, b, c, d], [0x95, 0, 0, 0, 0, 0, 0, 0_u8]];
+    load(prog_type, &instructions).map(Empty)
+}
+
+/// Loads an XDP program of these instructions (`struct bpf_insn`).
+pub(super) fn load_xdp(instructions: &[[u8; 8]]) -> Result<OwnedFd, io::Error> {
+    load(BPF_PROG_TYPE_XDP, instructions)
+}
+
+fn load(prog_type: u32, instructions: &[[u8; 8]]) -> Result<OwnedFd, io::Error> {
     let attr = LoadAttr {
         prog_type,
-        insn_cnt: 2,
+        insn_cnt: u32::try_from(instructions.len()).map_err(io::Error::other)?,
         insns: instructions.as_ptr() as u64,
         license: c"GPL".as_ptr() as u64,
         zero: [0; 13],
@@ -281,7 +290,7 @@ pub fn empty(program: Program) -> Result<Empty, io::Error> {
     let fd = unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_LOAD, &raw const attr, size_of::<LoadAttr>()) };
     let fd = i32::try_from(fd).ok().filter(|&fd| fd >= 0).ok_or_else(io::Error::last_os_error)?;
     // SAFETY: the kernel has just made this descriptor, and nobody else has it.
-    Ok(Empty(unsafe { OwnedFd::from_raw_fd(fd) }))
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 impl Empty {
