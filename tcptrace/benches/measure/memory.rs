@@ -195,6 +195,7 @@ fn client(number: u32, ts: u64, flags: TcpFlags, seq: u32, ack: u32) -> Input {
             interface: 1,
             vlan: [tcptrace_common::abi::NO_VLAN; 2],
             ipv6: false,
+            tunnel: 0,
         },
         flags,
         seq: SeqNum(seq),
@@ -205,6 +206,8 @@ fn client(number: u32, ts: u64, flags: TcpFlags, seq: u32, ack: u32) -> Input {
         options: None,
         direction: Direction::Ingress,
         sender: Sender::There,
+        lot: 0,
+        encapsulation: None,
     })
 }
 
