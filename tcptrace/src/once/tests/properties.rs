@@ -200,8 +200,9 @@ proptest! {
         for (mut segment, wait_ns) in nonsense {
             now = now.plus(wait_ns);
             segment.ts = now;
-            bench.input(&Input::Segment(segment.clone()));
-            reference.input(&Input::Segment(segment), &mut |event| each.push(event));
+            let input = Input::Segment(segment);
+            bench.input(&input);
+            reference.input(&input, &mut |event| each.push(event));
         }
         let bench = bench.finish(now);
         reference.finish(now, &mut |event| each.push(event));
