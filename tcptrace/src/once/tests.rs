@@ -134,22 +134,22 @@ impl Bench {
 
     fn feed(mut self, segments: &[Segment]) -> Self {
         for segment in segments {
-            self.input(Input::Segment(segment.clone()));
+            self.input(&Input::Segment(segment.clone()));
         }
         self
     }
 
-    fn input(&mut self, input: Input) {
+    fn input(&mut self, input: &Input) {
         let Self { tracker, once, told } = self;
         let tell = &mut |event| told.push(event);
-        tracker.input(&input, &mut |event| once.event(event, tell));
+        tracker.input(input, &mut |event| once.event(event, tell));
         if let Some(now) = input.ts() {
             once.advance(now, tell);
         }
     }
 
     fn tick(mut self, ts: Timestamp) -> Self {
-        self.input(Input::Tick(ts));
+        self.input(&Input::Tick(ts));
         self
     }
 

@@ -164,7 +164,7 @@ proptest! {
         let hops = NAMES.map(Hop::middle);
         let mut bench = Bench::new(keep).name(&hops);
         for segment in in_order(seen) {
-            bench.input(Input::Segment(segment.clone()));
+            bench.input(&Input::Segment(segment.clone()));
         }
         let bench = bench.tick(at(4_000_000));
         prop_assert!(bench.once.groups.is_empty() && !bench.once.is_holding());
@@ -200,8 +200,9 @@ proptest! {
         for (mut segment, wait_ns) in nonsense {
             now = now.plus(wait_ns);
             segment.ts = now;
-            bench.input(Input::Segment(segment.clone()));
-            reference.input(&Input::Segment(segment), &mut |event| each.push(event));
+            let input = Input::Segment(segment);
+            bench.input(&input);
+            reference.input(&input, &mut |event| each.push(event));
         }
         let bench = bench.finish(now);
         reference.finish(now, &mut |event| each.push(event));
