@@ -121,10 +121,9 @@ pub struct Record {
     pub bits: u8,
     /// Octets of options in the header, a multiple of 4 up to 40; in a [`SynRecord`] those that follow.
     pub options_len: u8,
-    /// The type of the ICMP error, of ICMPv6 with [`BIT_IPV6`]; zero in records of other kinds.
-    pub icmp_type: u8,
-    /// Its code, likewise.
-    pub icmp_code: u8,
+    /// The network namespace that the device is in, by the number that user space gave it in this run: 0 for the only
+    /// one, or the tracer's own.
+    pub netns: u16,
 }
 
 impl Record {
@@ -150,8 +149,7 @@ impl Record {
         kind: 0,
         bits: 0,
         options_len: 0,
-        icmp_type: 0,
-        icmp_code: 0,
+        netns: 0,
     };
 }
 
@@ -169,7 +167,7 @@ pub struct SynRecord {
     pub options: [u8; MAX_OPTIONS],
 }
 
-/// A record of an ICMP error. 104 bytes.
+/// A record of an ICMP error. 112 bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(C)]
 #[cfg_attr(
@@ -181,6 +179,18 @@ pub struct IcmpRecord {
     pub record: Record,
     /// The error's own source address, as [`Record::src`] has addresses. Its destination is the quoted source.
     pub from: [u8; 16],
+    /// Its type, of ICMPv6 with [`BIT_IPV6`].
+    pub icmp_type: u8,
+    /// Its code, likewise.
+    pub icmp_code: u8,
+    /// Zero.
+    pub reserved: [u8; 6],
+}
+
+impl IcmpRecord {
+    /// All zero: to be filled in.
+    pub const EMPTY: Self =
+        Self { record: Record::EMPTY, from: [0; 16], icmp_type: 0, icmp_code: 0, reserved: [0; 6] };
 }
 
 /// The most bytes of options a TCP header has: 15 words less the fixed 5 (RFC 9293 §3.1).
@@ -242,10 +252,11 @@ const _: () = {
     assert!(core::mem::offset_of!(Record, src_port) == 68);
     assert!(core::mem::offset_of!(Record, vlan) == 76);
     assert!(core::mem::offset_of!(Record, kind) == 83);
-    assert!(core::mem::offset_of!(Record, icmp_type) == 86);
+    assert!(core::mem::offset_of!(Record, netns) == 86);
     assert!(core::mem::offset_of!(SynRecord, options) == 88);
-    assert!(size_of::<IcmpRecord>() == 104);
+    assert!(size_of::<IcmpRecord>() == 112);
     assert!(core::mem::offset_of!(IcmpRecord, from) == 88);
+    assert!(core::mem::offset_of!(IcmpRecord, icmp_type) == 104);
     assert!(size_of::<Bucket>() == 64);
     assert!(align_of::<Bucket>() == 64);
     assert!(size_of::<Counters>() == 232);

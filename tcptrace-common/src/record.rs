@@ -1,7 +1,7 @@
 //! From a parsed segment to the record that goes into the ring.
 
 use crate::{
-    abi::{BIT_EGRESS, BIT_FORWARDED, BIT_IPV6, Kind, Record},
+    abi::{BIT_EGRESS, BIT_FORWARDED, BIT_IPV6, IcmpRecord, Kind, Record},
     flow::Addresses,
     lifecycle::kind_of,
     wire::{Packet, icmp::Quote},
@@ -18,7 +18,7 @@ pub struct Sighting {
     pub forwarded: bool,
 }
 
-/// Fills in the record of a segment, but for time, CPU, running number and lot: they are 0.
+/// Fills in the record of a segment, but for time, CPU, running number, lot and namespace: they are 0.
 /// [`Record::options_len`] is the header's, whether the bytes follow or not.
 #[inline(always)]
 #[expect(clippy::cast_possible_truncation, reason = "the halves of a word, and at most 40")]
@@ -42,17 +42,16 @@ pub fn fill<A: Addresses>(record: &mut Record, packet: &Packet<A>, seen: Sightin
     record.kind = kind_of(packet.flags) as u8;
     record.bits = bit(BIT_EGRESS, seen.egress) | bit(BIT_FORWARDED, seen.forwarded) | bit(BIT_IPV6, A::IPV6);
     record.options_len = packet.options_len as u8;
-    record.icmp_type = 0;
-    record.icmp_code = 0;
+    record.netns = 0;
 }
 
 /// Fills in the record of an ICMP error likewise. Its sender is not part of it: see [`crate::wire::Icmp::write_from`].
 #[inline(always)]
-pub fn fill_icmp<A: Addresses>(record: &mut Record, quote: &Quote<A>, seen: Sighting) {
-    fill(record, &quote.segment, seen);
-    record.kind = Kind::Icmp as u8;
-    record.icmp_type = quote.kind;
-    record.icmp_code = quote.code;
+pub fn fill_icmp<A: Addresses>(entry: &mut IcmpRecord, quote: &Quote<A>, seen: Sighting) {
+    fill(&mut entry.record, &quote.segment, seen);
+    entry.record.kind = Kind::Icmp as u8;
+    entry.icmp_type = quote.kind;
+    entry.icmp_code = quote.code;
 }
 
 #[inline(always)]

@@ -62,7 +62,7 @@ static WORK: PerCpuArray<Work> = PerCpuArray::with_max_entries(1, 0);
 /// not tell apart the thousands of ways that lead here (kernel/bpf/verifier.c does not follow numbers through a map).
 #[repr(C)]
 pub(crate) struct Work {
-    /// With the sender of an ICMP error, which only a record of one has.
+    /// With the sender, type and code of an ICMP error, which only a record of one has.
     pub(crate) entry: IcmpRecord,
     pub(crate) options_at: u32,
     pub(crate) icmp: Message,
@@ -142,13 +142,24 @@ pub(crate) fn work() -> Option<&'static mut Work> {
     Some(unsafe { &mut *work })
 }
 
-/// The random words of the flow hash, new for each run.
+/// The random words of the flow hash, new for each run and each copy of the programs.
 #[unsafe(no_mangle)]
 static SEEDS: [u64; SEED_WORDS] = [0; SEED_WORDS];
 
 /// Buckets of `PENDING` less one; a power of two less one.
 #[unsafe(no_mangle)]
 static PENDING_MASK: u32 = (1 << 16) - 1;
+
+/// The number of the network namespace that this copy of the programs is for.
+#[unsafe(no_mangle)]
+static NETNS: u16 = 0;
+
+/// [`NETNS`] as the loader set it. For records only: the flow hash tells namespaces apart by their [`SEEDS`].
+#[inline(always)]
+pub(crate) fn netns() -> u16 {
+    // SAFETY: a valid static; volatile because the loader writes it after the compiler is done.
+    unsafe { (&raw const NETNS).read_volatile() }
+}
 
 /// Not 0: each record is logged too (by aya-log). The verifier sees a constant and drops the code where it is 0.
 #[unsafe(no_mangle)]

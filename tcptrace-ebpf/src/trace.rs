@@ -3,8 +3,8 @@
 use crate::{
     hook::{Hook, Reach as _},
     maps::{
-        EVENTS, LoadedSeeds, PendingTable, Work, admission, counters, filter, kernel_log, ring_is_filling,
-        work,
+        EVENTS, LoadedSeeds, PendingTable, Work, admission, counters, filter, kernel_log, netns,
+        ring_is_filling, work,
     },
 };
 use aya_ebpf::{
@@ -177,10 +177,10 @@ fn describe_quote<H: Hook>(hook: H, work: &mut Work) -> bool {
     if icmp.at >= MAX_OFFSET || icmp.len > MAX_MESSAGE {
         return false;
     }
-    let record = &mut work.entry.record;
+    let entry = &mut work.entry;
     match icmp::quoted(&hook.bytes(), &icmp) {
-        Quoted::V4(quote) => fill_icmp(record, &quote, hook.sighting()),
-        Quoted::V6(quote) => fill_icmp(record, &quote, hook.sighting()),
+        Quoted::V4(quote) => fill_icmp(entry, &quote, hook.sighting()),
+        Quoted::V6(quote) => fill_icmp(entry, &quote, hook.sighting()),
         Quoted::Nothing | Quoted::Short => return false,
     }
     true
@@ -295,11 +295,12 @@ const MAX_OFFSET: usize = 1 << 14;
 /// By the IP length no message is longer.
 const MAX_MESSAGE: usize = u16::MAX as usize;
 
-/// Time, CPU and running number.
+/// Time, CPU, running number and namespace.
 #[inline(always)]
 #[expect(clippy::cast_possible_truncation, reason = "numbers are modulo 2^32; Linux has at most 8192 CPUs")]
 fn stamp(record: &mut Record, number: u64) {
     record.number = number as u32;
+    record.netns = netns();
     // SAFETY: a helper without arguments.
     record.ts = unsafe { bpf_ktime_get_ns() };
     // SAFETY: a helper without arguments.

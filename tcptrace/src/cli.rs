@@ -5,7 +5,10 @@ mod parse;
 
 pub use args::Args;
 
-use crate::event::{Kind, Kinds};
+use crate::{
+    event::{Kind, Kinds},
+    kernel::netns::Namespaces,
+};
 use std::{path::PathBuf, time::Duration};
 use tcptrace_common::admission::Admission;
 
@@ -16,8 +19,8 @@ pub enum Command {
     Trace(Box<Config>),
     /// List the interfaces that can be traced.
     ListInterfaces {
-        /// Those of this network namespace.
-        netns: Option<String>,
+        /// Those in here.
+        netns: Namespaces,
     },
     /// Print the JSON Schema of the events.
     Schema,
@@ -28,8 +31,8 @@ pub enum Command {
 pub struct Config {
     /// Where the packets come from.
     pub input: Input,
-    /// The network namespace that the interfaces are in: a name, a path or the number of a process.
-    pub netns: Option<String>,
+    /// The network namespaces that the interfaces are in.
+    pub netns: Namespaces,
     /// Which connections.
     pub filter: FilterText,
     /// Write the lifecycle segments to this pcapng file; `-` is the standard output, which then has no events.
@@ -52,6 +55,14 @@ pub struct Config {
     pub latency: Duration,
     /// Log what the kernel programs log.
     pub kernel_log: bool,
+}
+
+impl Config {
+    /// More than one interface can occur, so that the output has to say which.
+    #[must_use]
+    pub fn has_many_interfaces(&self) -> bool {
+        self.netns == Namespaces::All || self.input.has_many_interfaces()
+    }
 }
 
 /// Where the filter expression is.
@@ -127,6 +138,8 @@ pub struct OutputConfig {
     pub color: Color,
     /// No notices and no summary on stderr.
     pub quiet: bool,
+    /// Each connection once, however many interfaces it passes.
+    pub once: bool,
 }
 
 /// Lines for people or for programs.

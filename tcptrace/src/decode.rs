@@ -15,6 +15,9 @@ pub struct Record {
     pub cpu: u16,
     /// That CPU's running number, from 1, modulo 2^32. A gap is a loss.
     pub number: u32,
+    /// The network namespace that it is from, by the number that the programs there were given. Interface indexes of
+    /// different ones have nothing to do with each other.
+    pub netns: u16,
     /// What it is about.
     pub kind: Kind,
     /// Seen on egress, but not sent by this host.
@@ -47,15 +50,23 @@ pub(crate) enum Rest<'a> {
     Nothing,
     /// The option bytes of a segment with SYN.
     Options(&'a [u8; MAX_OPTIONS]),
-    /// The sender of an ICMP error.
-    From([u8; 16]),
+    /// The sender, type and code of an ICMP error.
+    Icmp {
+        from: [u8; 16],
+        kind: u8,
+        code: u8,
+    },
 }
 
 impl Rest<'_> {
+    pub(crate) const fn icmp(of: &abi::IcmpRecord) -> Self {
+        Self::Icmp { from: of.from, kind: of.icmp_type, code: of.icmp_code }
+    }
+
     const fn belongs_to(self, kind: Kind) -> bool {
         match kind {
             Kind::Syn | Kind::SynAck => matches!(self, Self::Options(_)),
-            Kind::Icmp => matches!(self, Self::From(_)),
+            Kind::Icmp => matches!(self, Self::Icmp { .. }),
             Kind::Rst | Kind::Fin | Kind::Ack => matches!(self, Self::Nothing),
         }
     }
@@ -68,7 +79,10 @@ pub fn record(bytes: &[u8]) -> Result<Record, Error> {
     } else if let Ok(syn) = abi::SynRecord::read_from_bytes(bytes) {
         decode(&syn.record, Rest::Options(&syn.options))
     } else if let Ok(icmp) = abi::IcmpRecord::read_from_bytes(bytes) {
-        decode(&icmp.record, Rest::From(icmp.from))
+        if icmp.reserved != [0; 6] {
+            return Err(Error::Bits);
+        }
+        decode(&icmp.record, Rest::icmp(&icmp))
     } else {
         Err(Error::Length(bytes.len()))
     }
@@ -83,26 +97,21 @@ pub(crate) fn decode(record: &abi::Record, rest: Rest<'_>) -> Result<Record, Err
     if options_len > MAX_OPTIONS || !options_len.is_multiple_of(4) || (is_icmp && options_len != 0) {
         return Err(Error::Options(record.options_len));
     }
-    let (icmp_type, icmp_code) = (record.icmp_type, record.icmp_code);
-    if record.bits & !(BIT_EGRESS | BIT_FORWARDED | BIT_IPV6) != 0
-        || record.flags > 0x01ff
-        || (!is_icmp && (icmp_type, icmp_code) != (0, 0))
-    {
+    if record.bits & !(BIT_EGRESS | BIT_FORWARDED | BIT_IPV6) != 0 || record.flags > 0x01ff {
         return Err(Error::Bits);
     }
     let options = match rest {
         Rest::Options(bytes) => Some(RawOptions::new(&bytes[..options_len])),
-        Rest::Nothing | Rest::From(_) => None,
+        Rest::Nothing | Rest::Icmp { .. } => None,
     };
     let segment = segment(record, options);
     let what = match rest {
-        Rest::From(from) => {
-            Observation::Icmp(IcmpError { quoted: segment, from, kind: icmp_type, code: icmp_code })
-        }
+        Rest::Icmp { from, kind, code } => Observation::Icmp(IcmpError { quoted: segment, from, kind, code }),
         Rest::Nothing | Rest::Options(_) => Observation::Segment(segment),
     };
     let forwarded = record.bits & BIT_FORWARDED != 0;
-    Ok(Record { cpu: record.cpu, number: record.number, kind, forwarded, what })
+    let abi::Record { cpu, number, netns, .. } = *record;
+    Ok(Record { cpu, number, netns, kind, forwarded, what })
 }
 
 fn segment(record: &abi::Record, options: Option<RawOptions>) -> Segment {
@@ -153,8 +162,6 @@ mod tests {
             (Record { options_len: 44, ..PLAIN }, Error::Options(44)),
             (Record { options_len: 3, ..PLAIN }, Error::Options(3)),
             (Record { bits: 8, ..PLAIN }, Error::Bits),
-            (Record { icmp_type: 3, ..PLAIN }, Error::Bits),
-            (Record { icmp_code: 1, ..PLAIN }, Error::Bits),
             (Record { flags: 0x200, ..PLAIN }, Error::Bits),
         ] {
             assert_eq!(record(wrong.as_bytes()), Err(error), "{wrong:?}");
@@ -171,15 +178,16 @@ mod tests {
             src_port: 40000,
             seq: 7,
             bits: BIT_IPV6,
-            icmp_type: 1,
-            icmp_code: 4,
+            netns: 3,
             ..Record::EMPTY
         };
-        let icmp = IcmpRecord { record: plain, from: [9; 16] };
+        let icmp =
+            IcmpRecord { record: plain, from: [9; 16], icmp_type: 1, icmp_code: 4, ..IcmpRecord::EMPTY };
         let Ok(Observation::Icmp(error)) = record(icmp.as_bytes()).map(|record| record.what) else {
             panic!("{:?}", record(icmp.as_bytes()));
         };
         assert_eq!((error.from, error.kind, error.code), ([9; 16], 1, 4));
+        assert_eq!(record(icmp.as_bytes()).map(|record| record.netns), Ok(3));
         let Flow { src, src_port, ipv6, .. } = error.quoted.flow;
         assert_eq!((src, src_port, ipv6, error.quoted.seq.0), ([1; 16], 40000, true, 7));
         assert_eq!(error.quoted.options, None);
@@ -191,6 +199,8 @@ mod tests {
         ] {
             assert_eq!(record(IcmpRecord { record: wrong, ..icmp }.as_bytes()), Err(error), "{wrong:?}");
         }
+        let reserved = IcmpRecord { reserved: [0, 0, 0, 0, 0, 1], ..icmp };
+        assert_eq!(record(reserved.as_bytes()), Err(Error::Bits));
         let as_syn = SynRecord { record: plain, options: [0; 40] };
         assert_eq!(record(as_syn.as_bytes()), Err(Error::Kind(6)));
     }
@@ -198,7 +208,7 @@ mod tests {
     #[test]
     fn any_other_length_is_an_error() {
         let bytes = [0_u8; 200];
-        for len in (0..200).filter(|len| ![88, 104, 128].contains(len)) {
+        for len in (0..200).filter(|len| ![88, 112, 128].contains(len)) {
             assert_eq!(record(&bytes[..len]), Err(Error::Length(len)));
         }
     }

@@ -9,6 +9,7 @@ mod icmp;
 mod json;
 mod kind;
 mod schema;
+mod sighting;
 mod stats;
 mod time;
 mod zeek;
@@ -17,6 +18,7 @@ pub use community_id::CommunityId;
 pub use icmp::{IcmpErrorEvent, IcmpReport};
 pub use kind::{Kind, Kinds};
 pub use schema::schema;
+pub use sighting::{Origin, Path};
 pub use stats::{Cost, OutcomeCounts, SegmentCounts, Stats, Unparsable};
 pub use time::Rfc3339;
 pub use zeek::ZeekConnState;
@@ -87,6 +89,19 @@ impl Event {
         }
     }
 
+    /// The same, to be changed.
+    pub const fn common_mut(&mut self) -> Option<&mut Common> {
+        match self {
+            Self::Segment(event) => Some(&mut event.common),
+            Self::Transition(event) => Some(&mut event.common),
+            Self::Established(event) => Some(&mut event.common),
+            Self::Connection(event) => Some(&mut event.common),
+            Self::Anomaly(event) => Some(&mut event.common),
+            Self::IcmpError(event) => Some(&mut event.common),
+            Self::Stats(_) => None,
+        }
+    }
+
     /// Moves every time stamp by `offset_ns`: from the trace's own time line to Unix time, which is what the sinks
     /// print. Durations stay as they are.
     pub fn shift(&mut self, offset_ns: i64) {
@@ -127,6 +142,8 @@ pub struct Common {
     pub vantage: Vantage,
     /// False where a record of this connection may have been lost.
     pub complete: bool,
+    /// What the same connection has in common on other interfaces; not printed.
+    pub origin: Origin,
 }
 
 /// Up to two VLAN identifiers, outer first.
@@ -343,6 +360,10 @@ pub struct Established {
     /// Who and when.
     #[serde(flatten)]
     pub common: Common,
+    /// With `--once`: the interfaces that the connection was seen on, in the order in which its first segment passed them.
+    #[serde(skip_serializing_if = "Path::is_empty")]
+    #[schemars(schema_with = "schema::path")]
+    pub path: Path,
     /// How long.
     #[serde(flatten)]
     pub times: HandshakeTimes,
@@ -394,6 +415,10 @@ pub struct Connection {
     /// Who and when (the time of the last lifecycle segment, or of the decision that it is over).
     #[serde(flatten)]
     pub common: Common,
+    /// With `--once`: the interfaces that the connection was seen on, in the order in which its first segment passed them.
+    #[serde(skip_serializing_if = "Path::is_empty")]
+    #[schemars(schema_with = "schema::path")]
+    pub path: Path,
     /// The SYN was not seen: the trace began later.
     pub partial: bool,
     /// Who is client was guessed from the ports.

@@ -105,9 +105,9 @@ pub fn options(bytes: &[u8]) {
 /// The decoder of ring records.
 pub fn record(bytes: &[u8]) {
     if let Ok(record) = decode::record(bytes) {
-        assert!([80, 96, 120].contains(&bytes.len()));
+        assert!([80, 104, 120].contains(&bytes.len()));
         assert_eq!(record.what.segment().options.is_some(), bytes.len() == 120);
-        assert_eq!(matches!(record.what, Observation::Icmp(_)), bytes.len() == 96);
+        assert_eq!(matches!(record.what, Observation::Icmp(_)), bytes.len() == 104);
     }
 }
 
@@ -234,14 +234,14 @@ mod tests {
         #[test]
         fn records(mut bytes in proptest::collection::vec(any::<u8>(), 120), sound: bool, kind in 0..8_u8, any in bytes(200)) {
             if sound {
-                // Flags, kind, bits, options, type and code as they have to be.
+                // Flags, kind, bits, options and reserved bytes as they have to be.
                 bytes[66..68].copy_from_slice(&[0; 2]);
                 bytes[75..78].copy_from_slice(&[kind, 0, 0]);
-                if kind != 6 {
-                    bytes[78..80].copy_from_slice(&[0; 2]);
+                if kind == 6 {
+                    bytes[98..104].copy_from_slice(&[0; 6]);
                 }
             }
-            for len in [80, 96, 120] {
+            for len in [80, 104, 120] {
                 record(&bytes[..len]);
             }
             record(&any);

@@ -7,6 +7,7 @@ pub mod filter;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod kernel;
+pub mod once;
 pub mod parse;
 pub mod run;
 pub mod script;

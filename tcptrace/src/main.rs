@@ -37,9 +37,9 @@ fn execute(command: &Command) -> anyhow::Result<()> {
     match command {
         Command::Schema => print_schema(),
         Command::Trace(config) => Ok(run::trace(config)?),
-        Command::ListInterfaces { netns } => io::stdout()
-            .write_all(run::interfaces(netns.as_deref())?.as_bytes())
-            .context("cannot write the list"),
+        Command::ListInterfaces { netns } => {
+            io::stdout().write_all(run::interfaces(netns)?.as_bytes()).context("cannot write the list")
+        }
     }
 }
 

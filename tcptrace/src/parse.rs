@@ -3,7 +3,7 @@
 
 use crate::decode::{self, Rest};
 use tcptrace_common::{
-    abi::{Bucket, Counters, Kind, MAX_OPTIONS, Record, SEED_WORDS},
+    abi::{Bucket, Counters, IcmpRecord, Kind, MAX_OPTIONS, Record, SEED_WORDS},
     filter::{NUMBERS, Program},
     flow::Addresses,
     lifecycle::{self, Table},
@@ -89,10 +89,10 @@ impl<T: Table + ?Sized> Test<'_, T> {
         seen: impl FnOnce() -> Sighting,
     ) -> Option<Found> {
         let end = icmp.at + icmp.len;
-        let mut record = Record::EMPTY;
+        let mut entry = IcmpRecord::EMPTY;
         match icmp::quoted(&Bytes::whole(captured), icmp) {
-            Quoted::V4(quote) => fill_icmp(&mut record, &quote, seen()),
-            Quoted::V6(quote) => fill_icmp(&mut record, &quote, seen()),
+            Quoted::V4(quote) => fill_icmp(&mut entry, &quote, seen()),
+            Quoted::V6(quote) => fill_icmp(&mut entry, &quote, seen()),
             Quoted::Nothing => return None,
             Quoted::Short => {
                 // A message may end where it likes, a capture that ends before it has lost something.
@@ -101,12 +101,11 @@ impl<T: Table + ?Sized> Test<'_, T> {
                 return None;
             }
         }
-        if !self.filter.admits(&record, &mut [0; NUMBERS]) {
+        if !self.filter.admits(&entry.record, &mut [0; NUMBERS]) {
             return None;
         }
-        let mut from = [0; 16];
-        icmp.write_from(&mut from);
-        self.record(record, Rest::From(from), Kind::Icmp, ts, end)
+        icmp.write_from(&mut entry.from);
+        self.record(entry.record, Rest::icmp(&entry), Kind::Icmp, ts, end)
     }
 
     fn record(

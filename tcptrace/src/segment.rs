@@ -262,6 +262,18 @@ impl Input {
             Self::Lost(_) | Self::Admission(_) | Self::Tick(_) => None,
         }
     }
+
+    /// The time that has come with it; a loss is told of when it is noticed.
+    #[must_use]
+    pub const fn ts(&self) -> Option<Timestamp> {
+        match self {
+            Self::Segment(segment) => Some(segment.ts),
+            Self::Icmp(error) => Some(error.quoted.ts),
+            Self::Admission(change) => Some(change.ts),
+            Self::Lost(_) => None,
+            Self::Tick(now) => Some(*now),
+        }
+    }
 }
 
 impl From<Observation> for Input {

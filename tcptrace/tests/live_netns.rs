@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use tcptrace::{
     kernel::{
         attach::{AttachMode, Notice},
-        netns::{self, NetnsError},
+        netns::{self, Namespaces, NetnsError},
     },
     source::live::{LiveConfig, LiveError, LiveSource, Selection},
 };
@@ -15,7 +15,7 @@ use tcptrace::{
 fn config(netns: &Netns, interface: &str) -> LiveConfig {
     LiveConfig {
         interfaces: Selection::Named(vec![interface.to_owned()]),
-        netns: Some(netns.path()),
+        namespaces: Namespaces::Named(netns.path()),
         ..LiveConfig::default()
     }
 }
@@ -54,7 +54,7 @@ fn clsact_is_made_and_removed_there_and_not_on_the_same_index_here() {
     let [here, there, _peer] = twins();
     within(&here, async || {
         // Its filters have the numbers that the others have there.
-        let (_mine, _) = open(&LiveConfig { netns: None, ..clsact(&there) });
+        let (_mine, _) = open(&LiveConfig { namespaces: Namespaces::Own, ..clsact(&there) });
         let filters = || ["ingress", "egress"].map(|side| here.tc(&["filter", "show", "dev", "tt0", side]));
         let before = filters();
         assert!(before.iter().all(|side| side.contains("tcptrace_tc_")), "{before:?}");
@@ -100,4 +100,21 @@ fn without_the_capability_to_enter_it_is_named() {
         }
     });
     assert!(error.contains(&there.path()) && error.contains("CAP_SYS_ADMIN missing"), "{error}");
+}
+
+#[test]
+fn without_the_capability_to_enter_any_all_are_refused_in_one_line() {
+    aya::features();
+    let error = within(&Netns::new(), async || {
+        let mut sets = rustix::thread::capabilities(None).expect("its own");
+        sets.effective.remove(rustix::thread::CapabilitySet::SYS_ADMIN);
+        rustix::thread::set_capabilities(None, sets).expect("dropping is allowed");
+        let config = LiveConfig { namespaces: Namespaces::All, ..LiveConfig::default() };
+        match LiveSource::open(&config) {
+            Err(error) => error.to_string(),
+            Ok(_) => panic!("it opened"),
+        }
+    });
+    let expected = "not permitted to trace all network namespaces: CAP_SYS_ADMIN missing; run as root, or ";
+    assert!(error.starts_with(expected) && error.lines().count() == 1, "{error}");
 }

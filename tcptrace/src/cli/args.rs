@@ -4,7 +4,7 @@ use super::{
     Color, Command, Config, FilterText, Format, IngressHook, Input, Interfaces, Limits, OutputConfig, kinds,
     parse,
 };
-use crate::event::Kinds;
+use crate::{event::Kinds, kernel::netns::Namespaces};
 use clap::{ArgAction, Parser, Subcommand};
 use std::{
     path::{Path, PathBuf},
@@ -16,6 +16,8 @@ const EXAMPLES: &str = "\
 Examples:
   sudo tcptrace -i eth0              connections of eth0 as they open, fail and close
   sudo tcptrace -i any --netns blue  on every interface of the network namespace blue, also those to come
+  sudo tcptrace -i any --once        each connection once, however many interfaces it passes, with their path
+  sudo tcptrace --all-netns          on every interface of every network namespace: of all containers, say
   sudo tcptrace -i any -v            on every interface, with each change of state of both ends
   sudo tcptrace -i eth0 'port 443 and not net 10.0.0.0/8'    those alone, chosen in the kernel
   sudo tcptrace -i eth0 -c 10        the next ten, then the summary
@@ -55,8 +57,12 @@ pub struct Args {
     #[arg(long, value_name = "NETNS", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     netns: Option<String>,
 
+    /// Trace in all network namespaces, also those to come: all interfaces, or those of the names that -i gives
+    #[arg(long, conflicts_with = "netns")]
+    all_netns: bool,
+
     /// Read packets from a capture file (pcap or pcapng, also gzip or zstd); `-` is the standard input
-    #[arg(short, long, value_name = "FILE", conflicts_with_all = ["interfaces", "netns", "ingress", "ring_size", "kernel_log", "stats_interval"])]
+    #[arg(short, long, value_name = "FILE", conflicts_with_all = ["interfaces", "netns", "all_netns", "ingress", "ring_size", "kernel_log", "stats_interval"])]
     read: Option<PathBuf>,
 
     /// Also write the headers of lifecycle segments and of ICMP errors about them to a pcapng file, for Wireshark; `-` is the
@@ -65,7 +71,7 @@ pub struct Args {
     write: Option<PathBuf>,
 
     /// List the interfaces and exit
-    // All but --netns would do nothing.
+    // All but --netns and --all-netns would do nothing.
     #[arg(short = 'D', long, conflicts_with_all = ["interfaces", "filter", "filter_file", "read", "write", "count", "ingress", "OutputArgs", "LimitArgs", "kernel_log"])]
     list_interfaces: bool,
 
@@ -120,6 +126,11 @@ struct OutputArgs {
     #[arg(short, action = ArgAction::Count)]
     verbose: u8,
 
+    /// Report a connection that passes several interfaces once: as seen nearest to one of its ends, a tenth of a second
+    /// later, and with the path of interfaces that it was seen on
+    #[arg(long)]
+    once: bool,
+
     /// No notices and no summary on stderr; errors are still reported
     #[arg(short, long)]
     quiet: bool,
@@ -172,7 +183,9 @@ impl Args {
     pub fn command(self) -> Result<Command, clap::Error> {
         match self.command {
             Some(Sub::Schema) => Ok(Command::Schema),
-            None if self.list_interfaces => Ok(Command::ListInterfaces { netns: self.netns }),
+            None if self.list_interfaces => {
+                Ok(Command::ListInterfaces { netns: namespaces(self.netns, self.all_netns) })
+            }
             None => self.config().map(|config| Command::Trace(Box::new(config))),
         }
     }
@@ -185,9 +198,13 @@ impl Args {
         Ok(Config {
             input: match self.read {
                 Some(path) => Input::File(path),
-                None => Input::Live(interfaces(self.interfaces)?),
+                None => match interfaces(self.interfaces)? {
+                    // Namespaces need not have a default route, and what leaves by it would say little about them.
+                    Interfaces::Default if self.all_netns => Input::Live(Interfaces::Any),
+                    interfaces => Input::Live(interfaces),
+                },
             },
-            netns: self.netns,
+            netns: namespaces(self.netns, self.all_netns),
             filter: match self.filter_file {
                 Some(path) => FilterText::File(path),
                 None => FilterText::Given(self.filter.join(" ")),
@@ -211,7 +228,7 @@ impl OutputArgs {
         let format = if self.json { Format::Json } else { Format::Text };
         let events =
             self.events.unwrap_or_else(|| kinds(self.verbose, format, self.stats_interval.is_some()));
-        OutputConfig { format, events, color: self.color, quiet: self.quiet }
+        OutputConfig { format, events, color: self.color, quiet: self.quiet, once: self.once }
     }
 }
 
@@ -222,6 +239,14 @@ impl LimitArgs {
             syn_timeout: self.syn_timeout,
             time_wait: self.time_wait,
         }
+    }
+}
+
+fn namespaces(name: Option<String>, all: bool) -> Namespaces {
+    match name {
+        Some(name) => Namespaces::Named(name),
+        None if all => Namespaces::All,
+        None => Namespaces::Own,
     }
 }
 

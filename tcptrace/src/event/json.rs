@@ -1,7 +1,8 @@
 //! Where the JSON says more than a derive can.
 
 use super::{
-    Address, Common, CommunityId, Event, Kind, Rfc3339, SCHEMA_VERSION, StateTimes, Vantage, Vlans, schema,
+    Address, Common, CommunityId, Event, Kind, Path, Rfc3339, SCHEMA_VERSION, StateTimes, Vantage, Vlans,
+    schema,
 };
 use crate::segment::{Direction, Timestamp};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
@@ -70,7 +71,8 @@ struct CommonJson<'a> {
 
 impl Serialize for Common {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self { ts, id, ref interface, ip_version, client, server, vlan, vantage, complete } = *self;
+        let Self { ts, id, ref interface, ip_version, client, server, vlan, vantage, complete, origin: _ } =
+            *self;
         let community_id = CommunityId::new(client, server);
         CommonJson { ts, id, interface, ip_version, client, server, community_id, vlan, vantage, complete }
             .serialize(serializer)
@@ -98,6 +100,12 @@ impl Vlans {
 impl Serialize for Vlans {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(self.outer.iter().chain(&self.inner))
+    }
+}
+
+impl Serialize for Path {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.names())
     }
 }
 

@@ -116,6 +116,10 @@ pub(super) fn vlan(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+pub(super) fn path(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "array", "items": { "type": "string" }, "minItems": 1 })
+}
+
 pub(super) fn direction(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "enum": ["ingress", "egress", null] })
 }

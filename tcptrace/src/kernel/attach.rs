@@ -124,12 +124,24 @@ pub enum Notice {
         /// What it is called.
         name: Arc<str>,
     },
-    /// With `-i any`: one could not be attached to and is left out.
+    /// With `-i any` or in all namespaces: one could not be attached to and is left out.
     LeftOut {
         /// Which.
         interface: Arc<str>,
         /// Why.
         reason: String,
+    },
+    /// In all namespaces: one cannot be traced and is left out.
+    NamespaceLeftOut {
+        /// What it is called.
+        netns: String,
+        /// Why.
+        reason: String,
+    },
+    /// In all namespaces: some may be hidden.
+    HiddenProcesses {
+        /// So many may not be looked at.
+        count: u64,
     },
     /// The programs cannot tell what they do.
     NoKernelLog,
@@ -149,6 +161,14 @@ impl fmt::Display for Notice {
             Self::Vanished { interface } => write!(f, "interface {interface} is gone: its trace ends here"),
             Self::Renamed { interface, name } => write!(f, "interface {interface} is called {name} now"),
             Self::LeftOut { interface, reason } => write!(f, "interface {interface} is not traced: {reason}"),
+            Self::NamespaceLeftOut { netns, reason } => {
+                write!(f, "network namespace {netns} is not traced: {reason}")
+            }
+            Self::HiddenProcesses { count } => write!(
+                f,
+                "processes that may not be looked at: {count} (CAP_SYS_PTRACE, or a security module); a network \
+                 namespace that nobody else is in is not traced"
+            ),
             Self::NoKernelLog => f.write_str("the kernel programs were built without a log"),
         }
     }
@@ -167,9 +187,25 @@ impl Drop for OwnClsact {
 /// What we have on one interface. Fields drop in order: programs first, then the qdisc under them.
 struct Attachment {
     name: Arc<str>,
-    _tc: Vec<SchedClassifierLink>,
+    tc: Tc,
     xdp: Option<XdpLink>,
-    _clsact: Option<OwnClsact>,
+}
+
+/// How the TC programs are there. Fields drop in order: programs first, then the qdisc under them.
+enum Tc {
+    /// By links, which are descriptors: closing them does it from anywhere.
+    Links { _programs: Vec<SchedClassifierLink> },
+    /// By filters, which are removed by the interface's index.
+    Filters { programs: Vec<SchedClassifierLink>, clsact: Option<OwnClsact> },
+}
+
+impl Attachment {
+    /// To an interface that is gone: the kernel has removed its filters, and a link is a descriptor to be closed.
+    fn abandon(self) {
+        if let Tc::Filters { programs, clsact } = self.tc {
+            mem::forget((programs, clsact));
+        }
+    }
 }
 
 /// The interfaces that the programs are on, all of one network namespace.
@@ -206,6 +242,12 @@ impl Attached {
         self.on.is_empty()
     }
 
+    /// On how many they are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.on.len()
+    }
+
     /// The programs are on the interface of this index.
     #[must_use]
     pub fn contains(&self, index: u32) -> bool {
@@ -216,22 +258,30 @@ impl Attached {
     pub fn detach(&mut self, index: u32) -> Option<Arc<str>> {
         let attachment = self.on.remove(&index)?;
         let name = Arc::clone(&attachment.name);
-        self.let_go(attachment);
+        self.let_go([attachment]);
         Some(name)
+    }
+
+    /// Everything is gone with the namespace: lets go of what is left without going there.
+    pub fn abandon(&mut self) {
+        mem::take(&mut self.on).into_values().for_each(Attachment::abandon);
     }
 
     /// Takes them off everywhere.
     pub fn detach_all(&mut self) {
         let on = mem::take(&mut self.on);
-        self.let_go(on);
+        self.let_go(on.into_values());
     }
 
-    /// Drops what takes programs off, inside the namespace: elsewhere the removal of a clsact filter would go to
-    /// an interface of the same index there. If there is no way in any more, links end with the process.
-    fn let_go<T>(&self, attachments: T) {
-        let mut attachments = Some(attachments);
-        if self.netns.within(|| drop(attachments.take())).is_err() {
-            mem::forget(attachments);
+    /// Drops what takes programs off, filters inside the namespace: elsewhere the removal of one would go to an
+    /// interface of the same index there.
+    fn let_go(&self, attachments: impl IntoIterator<Item = Attachment>) {
+        let (mut inside, anywhere): (Vec<_>, Vec<_>) =
+            attachments.into_iter().partition(|it| matches!(it.tc, Tc::Filters { .. }));
+        drop(anywhere);
+        if !inside.is_empty() && self.netns.within(|| inside.clear()).is_err() {
+            // There is no way in any more.
+            inside.into_iter().for_each(Attachment::abandon);
         }
     }
 
@@ -284,9 +334,8 @@ impl Attached {
         if !interface.loopback {
             hooks.push((egress, TcAttachType::Egress));
         }
-        let (tc, own_clsact) = self.attach_tc(programs, interface, &hooks)?;
-        let name = Arc::clone(&interface.name);
-        Ok(Attachment { name, _tc: tc, xdp, _clsact: own_clsact })
+        let tc = self.attach_tc(programs, interface, &hooks)?;
+        Ok(Attachment { name: Arc::clone(&interface.name), tc, xdp })
     }
 
     fn attach_tc(
@@ -294,7 +343,7 @@ impl Attached {
         programs: &mut Programs,
         interface: &Interface,
         hooks: &[(Entry, TcAttachType)],
-    ) -> Result<(Vec<SchedClassifierLink>, Option<OwnClsact>), AttachError> {
+    ) -> Result<Tc, AttachError> {
         let attach_all = |programs: &mut Programs, tcx: bool| {
             hooks
                 .iter()
@@ -303,14 +352,14 @@ impl Attached {
         };
         if self.mode != AttachMode::Clsact {
             match attach_all(programs, true) {
-                Ok(links) => return Ok((links, None)),
+                Ok(links) => return Ok(Tc::Links { _programs: links }),
                 Err(Failure::NoTcx) if self.mode == AttachMode::Auto => {}
                 Err(failure) => return Err(failure.explain("a TCX program", interface)),
             }
         }
-        let own = prepare_clsact(interface)?;
-        let links = attach_all(programs, false).map_err(|f| f.explain("a clsact filter", interface))?;
-        Ok((links, own))
+        let clsact = prepare_clsact(interface)?;
+        let filters = attach_all(programs, false).map_err(|f| f.explain("a clsact filter", interface))?;
+        Ok(Tc::Filters { programs: filters, clsact })
     }
 }
 

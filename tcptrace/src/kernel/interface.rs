@@ -166,6 +166,13 @@ impl Interface {
         })
     }
 
+    /// The same, called as one of this namespace among others. No interface has a '/' in its own name
+    /// (`net/core/dev.c`, `dev_valid_name`).
+    #[must_use]
+    pub fn within(self, netns: &str) -> Self {
+        Self { name: format!("{netns}/{}", self.name).into(), ..self }
+    }
+
     /// Up and of a kind that is traced.
     #[must_use]
     pub fn traceable(&self) -> bool {

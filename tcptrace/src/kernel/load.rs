@@ -3,18 +3,18 @@
 use super::object::OBJECT;
 use aya::{
     Ebpf, EbpfError, EbpfLoader,
-    maps::{Array, MapData, MapError, PerCpuArray, RingBuf},
+    maps::{Array, Map, MapData, MapError, PerCpuArray, RingBuf},
     programs::{ProgramError, ProgramInfo, SchedClassifier, Xdp},
     util::KernelVersion,
 };
 use aya_log::EbpfLogger;
 use rustix::{
     io::Errno,
-    process::{Resource, Rlimit, setrlimit},
+    process::{Resource, Rlimit, getrlimit, setrlimit},
     rand::{GetRandomFlags, getrandom},
     thread::{CapabilitySet, capabilities},
 };
-use std::{fs, io};
+use std::{fs, io, path::PathBuf};
 use tcptrace_common::{
     abi::{Bucket, Counters, SEED_WORDS},
     admission::Admission,
@@ -199,6 +199,15 @@ pub struct Programs {
 impl Programs {
     /// Creates the maps. Raises the limit of locked memory where that counts, as far as it may.
     pub fn load(options: &LoadOptions) -> Result<Self, LoadError> {
+        Self::load_with(options, 0, &[])
+    }
+
+    /// For the network namespace of this number, with maps that exist: each by its name, and where it is pinned.
+    pub(super) fn load_with(
+        options: &LoadOptions,
+        netns: u16,
+        maps: &[(&str, PathBuf)],
+    ) -> Result<Self, LoadError> {
         options.check()?;
         if kernel_before(5, 11) {
             // Without CAP_SYS_RESOURCE this fails; then the limit may still be high enough.
@@ -208,11 +217,16 @@ impl Programs {
         let mask = options.pending_buckets - 1;
         let kernel_log = u8::from(options.kernel_log);
         let wake_bytes = u64::from(options.ring_bytes / LoadOptions::WAKE_PART);
-        let ebpf = EbpfLoader::new()
+        let mut loader = EbpfLoader::new();
+        for (name, path) in maps {
+            loader.map_pin_path(name, path.as_path());
+        }
+        let ebpf = loader
             .map_max_entries("EVENTS", options.ring_bytes)
             .map_max_entries("PENDING", options.pending_buckets)
             .override_global("SEEDS", &seeds, true)
             .override_global("PENDING_MASK", &mask, true)
+            .override_global("NETNS", &netns, true)
             .override_global("KERNEL_LOG", &kernel_log, false)
             .override_global("WAKE_BYTES", &wake_bytes, true)
             .load(OBJECT)
@@ -235,6 +249,11 @@ impl Programs {
         Array::<_, [u64; FILTER_WORDS]>::try_from(map)
             .and_then(|mut map| map.set(0, words, 0))
             .map_err(|e| explain_map(e, "FILTER"))
+    }
+
+    /// The maps that another copy of the programs can have in common with this one: all but the constants.
+    pub(super) fn shareable_maps(&self) -> impl Iterator<Item = (&str, &Map)> {
+        self.ebpf.maps().filter(|(name, _)| !name.starts_with('.'))
     }
 
     /// The TC program of this entry point, loaded.
@@ -310,6 +329,14 @@ fn random_seeds() -> Result<[u64; SEED_WORDS], LoadError> {
         }
     }
     Ok(zerocopy::transmute!(bytes))
+}
+
+/// Lets this process have as many descriptors open as it may: each copy of the programs takes about ten, and each
+/// interface two.
+pub(crate) fn raise_open_files() {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    // Where this fails, loading says what it lacks.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
 }
 
 /// The running kernel is older than this. Kernels that hide their version count as new.

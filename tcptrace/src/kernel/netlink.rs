@@ -27,6 +27,8 @@ pub(super) const RTM_DELQDISC: u16 = 37;
 pub(super) const RTM_GETQDISC: u16 = 38;
 pub(super) const RTM_NEWTFILTER: u16 = 44;
 pub(super) const RTM_GETTFILTER: u16 = 46;
+pub(super) const RTM_NEWNSID: u16 = 88;
+pub(super) const RTM_DELNSID: u16 = 89;
 
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
@@ -40,6 +42,11 @@ const NLM_F_CREATE: u16 = 0x400;
 const RTMGRP_LINK: u32 = 0x1;
 const RTMGRP_IPV4_IFADDR: u32 = 0x10;
 const RTMGRP_IPV6_IFADDR: u32 = 0x100;
+/// `RTNLGRP_NSID`, 28, in the same form: numbers of network namespaces.
+const RTMGRP_NSID: u32 = 1 << 27;
+
+/// What interfaces are followed by.
+const CHANGES: u32 = RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR;
 
 const HEADER: usize = 16;
 /// Kernel dumps are cut into pieces of at most this size (`NLMSG_GOODSIZE`, `netlink_dump`).
@@ -49,7 +56,7 @@ const ATTRIBUTE_TYPE_MASK: u16 = 0x3fff;
 
 /// One message: its type, and everything after the netlink header.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Message {
+pub(crate) struct Message {
     pub(super) kind: u16,
     pub(super) body: Vec<u8>,
 }
@@ -107,10 +114,12 @@ impl Socket {
 
     /// Does not block, and hears of every change of links and addresses.
     pub(super) fn subscribe() -> io::Result<Self> {
-        Self::with_groups(
-            RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR,
-            SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
-        )
+        Self::with_groups(CHANGES, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)
+    }
+
+    /// Hears of numbers of network namespaces too.
+    pub(super) fn subscribe_to_numbers() -> io::Result<Self> {
+        Self::with_groups(CHANGES | RTMGRP_NSID, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)
     }
 
     fn with_groups(groups: u32, flags: SocketFlags) -> io::Result<Self> {
@@ -188,6 +197,11 @@ impl AsRawFd for Socket {
     fn as_raw_fd(&self) -> RawFd {
         self.0.as_raw_fd()
     }
+}
+
+/// The messages of a notification.
+pub(super) fn messages(datagram: &[u8]) -> Vec<Message> {
+    parse(datagram).0
 }
 
 fn parse(mut datagram: &[u8]) -> (Vec<Message>, Option<io::Result<()>>) {

@@ -3,7 +3,10 @@
 //! setns(2) moves one thread. Sockets and BPF links stay in the namespace that they were made in, so the thread
 //! goes back each time, and everything else that it does is done at home.
 
-use super::interface::{Suggestion, near_names};
+use super::{
+    interface::{Suggestion, near_names},
+    namespaces::Found,
+};
 use rustix::{
     io::Errno,
     thread::{CapabilitySet, LinkNameSpaceType, capabilities, move_into_link_name_space},
@@ -11,9 +14,12 @@ use rustix::{
 use std::{
     fs::{File, OpenOptions},
     io,
-    os::{fd::AsFd as _, unix::fs::OpenOptionsExt as _},
-    path::Path,
-    sync::Arc,
+    os::{
+        fd::{AsFd, BorrowedFd},
+        unix::fs::{MetadataExt as _, OpenOptionsExt as _},
+    },
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
 };
 use thiserror::Error;
 
@@ -58,6 +64,21 @@ pub enum NetnsError {
         /// What is missing.
         why: &'static str,
     },
+    /// It is not where it was any more.
+    #[error("network namespace {name} is gone")]
+    Gone {
+        /// What it was called.
+        name: String,
+    },
+    /// Not all can be traced.
+    #[error(
+        "not permitted to trace all network namespaces: {missing} missing; run as root, or setcap \
+         cap_sys_admin,cap_sys_ptrace,cap_net_admin,cap_net_broadcast+ep on the binary"
+    )]
+    NotPermittedAll {
+        /// Capabilities.
+        missing: String,
+    },
     /// Anything else.
     #[error("cannot enter network namespace {name}: {source}")]
     Io {
@@ -68,16 +89,64 @@ pub enum NetnsError {
     },
 }
 
-/// The namespace whose interfaces are meant: the thread's own, unless another was opened. As long as it is open,
-/// the kernel keeps it.
+/// Which network namespaces the interfaces are in.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub enum Namespaces {
+    /// The thread's own.
+    #[default]
+    Own,
+    /// One, as [`Netns::open`] takes it.
+    Named(String),
+    /// All that there are, and those that come later.
+    All,
+}
+
+/// The namespace whose interfaces are meant: the thread's own, unless another was opened or found. As long as one is
+/// open, the kernel keeps it; one that was found is opened for each visit.
 #[derive(Clone, Debug, Default)]
 pub struct Netns(Option<Arc<Other>>);
 
 #[derive(Debug)]
 struct Other {
     name: String,
-    there: File,
-    home: File,
+    there: There,
+    home: Home,
+}
+
+#[derive(Debug)]
+enum There {
+    Open(File),
+    Found { inode: u64, paths: Mutex<Vec<PathBuf>> },
+}
+
+/// The thread's own namespace, to come back to.
+#[derive(Clone, Debug)]
+pub(crate) struct Home(Arc<File>);
+
+impl Home {
+    /// Where the thread is.
+    pub(crate) fn open() -> io::Result<Self> {
+        File::open(OWN).map(|file| Self(Arc::new(file)))
+    }
+
+    /// Its inode number.
+    pub(crate) fn inode(&self) -> io::Result<u64> {
+        self.0.metadata().map(|file| file.ino())
+    }
+
+    /// Runs `f`, which may go where it likes, and comes back.
+    pub(crate) fn and_back<R>(&self, name: &str, f: impl FnOnce() -> R) -> Result<R, NetnsError> {
+        let away = Away { name, home: self };
+        let result = f();
+        away.come_back()?;
+        Ok(result)
+    }
+}
+
+impl AsFd for Home {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
 }
 
 impl Netns {
@@ -85,14 +154,35 @@ impl Netns {
     /// the thread's own.
     pub fn open(name: Option<&str>) -> Result<Self, NetnsError> {
         let Some(name) = name else { return Ok(Self::default()) };
-        let there = find(name)?;
-        let home = File::open(OWN).map_err(|source| NetnsError::Io { name: name.to_owned(), source })?;
-        let other = Other { name: name.to_owned(), there, home };
+        let there = There::Open(find(name)?);
+        let home = Home::open().map_err(|source| NetnsError::Io { name: name.to_owned(), source })?;
         // To go where it is moves a thread nowhere, but asks for what coming back will need.
-        other.move_to(&other.home)?;
-        let netns = Self(Some(Arc::new(other)));
+        move_to(name, home.as_fd())?;
+        let netns = Self(Some(Arc::new(Other { name: name.to_owned(), there, home })));
         netns.within(|| ())?;
         Ok(netns)
+    }
+
+    /// One that was found, which it does not keep. `home` is where the thread is.
+    pub(crate) fn found(found: &Found, name: &str, home: &Home) -> Self {
+        let there = There::Found { inode: found.inode, paths: Mutex::new(found.paths()) };
+        Self(Some(Arc::new(Other { name: name.to_owned(), there, home: home.clone() })))
+    }
+
+    /// It was found again, perhaps elsewhere.
+    pub(crate) fn found_again(&self, again: &Found) {
+        if let Some(Other { there: There::Found { paths, .. }, .. }) = self.0.as_deref() {
+            *paths.lock().unwrap_or_else(PoisonError::into_inner) = again.paths();
+        }
+    }
+
+    /// Runs `f` with a descriptor of the namespace, without going there.
+    pub(crate) fn with_descriptor<R>(&self, f: impl FnOnce(BorrowedFd<'_>) -> R) -> Result<R, NetnsError> {
+        if let Some(other) = &self.0 {
+            return Ok(f(other.there()?.as_fd()));
+        }
+        let own = Home::open().map_err(|source| NetnsError::Io { name: "of our own".into(), source })?;
+        Ok(f(own.as_fd()))
     }
 
     /// How the user called it; None is the thread's own.
@@ -104,44 +194,99 @@ impl Netns {
     /// Runs `f` with the thread inside, and comes back. Not to be nested, and for the thread that opened it.
     pub fn within<R>(&self, f: impl FnOnce() -> R) -> Result<R, NetnsError> {
         let Some(other) = &self.0 else { return Ok(f()) };
-        other.move_to(&other.there)?;
-        let inside = Inside(other);
-        let result = f();
-        inside.leave()?;
-        Ok(result)
+        move_to(&other.name, other.there()?.as_fd())?;
+        other.home.and_back(&other.name, f)
+    }
+}
+
+/// An open namespace, kept or for a moment.
+enum Opened<'a> {
+    Kept(&'a File),
+    Briefly(File),
+}
+
+impl AsFd for Opened<'_> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Kept(file) => file.as_fd(),
+            Self::Briefly(file) => file.as_fd(),
+        }
     }
 }
 
 impl Other {
-    fn move_to(&self, namespace: &File) -> Result<(), NetnsError> {
-        let name = || self.name.clone();
-        move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network)).map_err(|error| {
-            match error {
-                // kernel/nsproxy.c, setns: a file that is no namespace, or one of another type.
-                Errno::INVAL => NetnsError::NotNamespace { name: name() },
-                Errno::PERM => NetnsError::NotPermitted { name: name(), why: why_not() },
-                error => NetnsError::Io { name: name(), source: error.into() },
+    fn there(&self) -> Result<Opened<'_>, NetnsError> {
+        let (wanted, paths) = match &self.there {
+            There::Open(file) => return Ok(Opened::Kept(file)),
+            There::Found { inode, paths } => (*inode, paths.lock().unwrap_or_else(PoisonError::into_inner)),
+        };
+        let mut denied = false;
+        for path in &*paths {
+            match open(path) {
+                // A number of a process, or a name, may be another's by now.
+                Ok(file) if file.metadata().is_ok_and(|it| it.ino() == wanted) => {
+                    return Ok(Opened::Briefly(file));
+                }
+                Err(error) => denied |= error.kind() == io::ErrorKind::PermissionDenied,
+                Ok(_) => {}
             }
+        }
+        let name = self.name.clone();
+        Err(if denied {
+            NetnsError::NotPermitted {
+                name,
+                why: "CAP_SYS_PTRACE missing to look at its processes; run as root",
+            }
+        } else {
+            NetnsError::Gone { name }
         })
     }
 }
 
-/// The thread is there and not at home. A panic brings it back, too.
-struct Inside<'a>(&'a Other);
+fn move_to(name: &str, namespace: BorrowedFd<'_>) -> Result<(), NetnsError> {
+    let name = || name.to_owned();
+    move_into_link_name_space(namespace, Some(LinkNameSpaceType::Network)).map_err(|error| {
+        match error {
+            // kernel/nsproxy.c, setns: a file that is no namespace, or one of another type.
+            Errno::INVAL => NetnsError::NotNamespace { name: name() },
+            Errno::PERM => NetnsError::NotPermitted { name: name(), why: why_not() },
+            error => NetnsError::Io { name: name(), source: error.into() },
+        }
+    })
+}
 
-impl Inside<'_> {
-    fn leave(self) -> Result<(), NetnsError> {
-        let left = self.0.move_to(&self.0.home);
+/// The thread may not be at home. A panic brings it back, too.
+struct Away<'a> {
+    name: &'a str,
+    home: &'a Home,
+}
+
+impl Away<'_> {
+    fn come_back(self) -> Result<(), NetnsError> {
+        let back = move_to(self.name, self.home.as_fd());
         std::mem::forget(self);
-        left
+        back
     }
 }
 
-impl Drop for Inside<'_> {
+impl Drop for Away<'_> {
     fn drop(&mut self) {
         // The panic says more.
-        let _ = self.0.move_to(&self.0.home);
+        let _ = move_to(self.name, self.home.as_fd());
     }
+}
+
+/// What tracing all namespaces needs and this thread does not have, for a person: to enter them, and to hear of them
+/// (`net/netlink/af_netlink.c`, `do_one_broadcast`).
+pub(crate) fn may_trace_all() -> Result<(), NetnsError> {
+    let Ok(sets) = capabilities(None) else { return Ok(()) };
+    let missing: Vec<_> =
+        [("CAP_SYS_ADMIN", CapabilitySet::SYS_ADMIN), ("CAP_NET_BROADCAST", CapabilitySet::NET_BROADCAST)]
+            .into_iter()
+            .filter(|(_, wanted)| !sets.effective.contains(*wanted))
+            .map(|(name, _)| name)
+            .collect();
+    if missing.is_empty() { Ok(()) } else { Err(NetnsError::NotPermittedAll { missing: missing.join(", ") }) }
 }
 
 /// What the kernel asks for to enter (`net/core/net_namespace.c`, `netns_install`).

@@ -2,5 +2,5 @@
 
 /// An ELF object with the programs `tcptrace_tc_ingress`, `tcptrace_tc_egress`, `tcptrace_tc_ingress_l3`,
 /// `tcptrace_tc_egress_l3` and `tcptrace_xdp`, the maps `EVENTS`, `PENDING` and `COUNTERS`, and the globals
-/// `SEEDS`, `PENDING_MASK` and `KERNEL_LOG`. Aligned as an ELF parser wants it.
+/// `SEEDS`, `PENDING_MASK`, `NETNS` and `KERNEL_LOG`. Aligned as an ELF parser wants it.
 pub const OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tcptrace"));

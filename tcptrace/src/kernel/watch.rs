@@ -44,7 +44,7 @@ impl InterfaceNames {
         self.0.read().unwrap_or_else(PoisonError::into_inner).changes
     }
 
-    fn set(&self, index: u32, name: &Arc<str>) {
+    pub(crate) fn set(&self, index: u32, name: &Arc<str>) {
         let mut names = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let before = names.by_index.insert(index, Arc::clone(name));
         names.changes += u64::from(before.is_some_and(|before| before != *name));
@@ -96,12 +96,90 @@ pub enum Change {
     Gone(Interface),
 }
 
+/// The interfaces and addresses of one namespace, as far as messages about them were applied.
+#[derive(Debug, Default)]
+pub(crate) struct Links {
+    interfaces: BTreeMap<u32, Interface>,
+    addresses: OwnAddresses,
+}
+
+/// All interfaces and addresses of a namespace.
+pub(crate) struct Listed {
+    interfaces: Vec<Interface>,
+    addresses: Vec<Message>,
+}
+
+impl Listed {
+    /// Asks the kernel.
+    pub(crate) fn of(netns: &Netns) -> Result<Self, InterfaceError> {
+        netns.within(|| {
+            let interfaces = interface::list()?;
+            let addresses = dump("addresses", netlink::RTM_GETADDR, &[0; ADDRESS_FIXED])?;
+            Ok(Self { interfaces, addresses })
+        })?
+    }
+}
+
+impl Links {
+    /// The interface of this index.
+    pub(crate) fn get(&self, index: u32) -> Option<&Interface> {
+        self.interfaces.get(&index)
+    }
+
+    /// By index.
+    pub(crate) fn interfaces(&self) -> impl Iterator<Item = &Interface> {
+        self.interfaces.values()
+    }
+
+    /// The host's own addresses.
+    pub(crate) const fn addresses(&self) -> &OwnAddresses {
+        &self.addresses
+    }
+
+    /// Takes over what is there now; what that changes.
+    pub(crate) fn replace(&mut self, by: Listed) -> Vec<Change> {
+        let Listed { interfaces: listed, addresses } = by;
+        let gone: Vec<u32> =
+            self.interfaces.keys().copied().filter(|i| !listed.iter().any(|l| l.index == *i)).collect();
+        let mut changes: Vec<_> =
+            gone.iter().filter_map(|index| self.interfaces.remove(index)).map(Change::Gone).collect();
+        changes.extend(listed.into_iter().filter_map(|i| self.update(i)));
+        self.addresses = OwnAddresses::default();
+        for message in &addresses {
+            self.addresses.apply(message);
+        }
+        changes
+    }
+
+    /// Takes over what a notification says; what that changes.
+    pub(crate) fn apply(&mut self, message: &Message) -> Option<Change> {
+        match message.kind {
+            netlink::RTM_NEWLINK => self.update(Interface::from_message(message)?),
+            netlink::RTM_DELLINK => {
+                self.interfaces.remove(&Interface::from_message(message)?.index).map(Change::Gone)
+            }
+            netlink::RTM_NEWADDR | netlink::RTM_DELADDR => {
+                self.addresses.apply(message);
+                None
+            }
+            _ => None,
+        }
+    }
+
+    fn update(&mut self, interface: Interface) -> Option<Change> {
+        if self.interfaces.get(&interface.index) == Some(&interface) {
+            return None;
+        }
+        self.interfaces.insert(interface.index, interface.clone());
+        Some(Change::Interface(interface))
+    }
+}
+
 /// The interfaces and addresses as of the last notification read.
 pub struct Watch {
     socket: AsyncFd<Socket>,
     netns: Netns,
-    interfaces: BTreeMap<u32, Interface>,
-    addresses: OwnAddresses,
+    links: Links,
     names: InterfaceNames,
 }
 
@@ -110,13 +188,8 @@ impl Watch {
     pub fn open(netns: &Netns) -> Result<Self, InterfaceError> {
         let failed = |source| InterfaceError::Netlink { what: "interface changes", source };
         let socket = netns.within(|| Socket::subscribe().and_then(readable))?.map_err(failed)?;
-        let mut watch = Self {
-            socket,
-            netns: netns.clone(),
-            interfaces: BTreeMap::new(),
-            addresses: OwnAddresses::default(),
-            names: InterfaceNames::default(),
-        };
+        let mut watch =
+            Self { socket, netns: netns.clone(), links: Links::default(), names: InterfaceNames::default() };
         watch.resync()?;
         Ok(watch)
     }
@@ -124,19 +197,19 @@ impl Watch {
     /// The interfaces, by index.
     #[must_use]
     pub fn interfaces(&self) -> Vec<Interface> {
-        self.interfaces.values().cloned().collect()
+        self.links.interfaces().cloned().collect()
     }
 
     /// The interface of this index is loopback.
     #[must_use]
     pub fn is_loopback(&self, index: u32) -> bool {
-        self.interfaces.get(&index).is_some_and(|i| i.loopback)
+        self.links.get(index).is_some_and(|i| i.loopback)
     }
 
     /// The host's own addresses.
     #[must_use]
     pub const fn addresses(&self) -> &OwnAddresses {
-        &self.addresses
+        self.links.addresses()
     }
 
     /// The shared table of names.
@@ -158,7 +231,10 @@ impl Watch {
         loop {
             match self.socket.get_ref().notifications() {
                 Ok(messages) if messages.is_empty() => return Ok(changes),
-                Ok(messages) => changes.extend(messages.iter().filter_map(|m| self.apply(m))),
+                Ok(messages) => {
+                    let changed = messages.iter().filter_map(|m| self.links.apply(m)).collect();
+                    changes.extend(self.named(changed));
+                }
                 // The socket's buffer overflowed: some notifications are lost, so list everything anew.
                 Err(e) if e.raw_os_error() == Some(rustix::io::Errno::NOBUFS.raw_os_error()) => {
                     changes.extend(self.resync()?);
@@ -171,43 +247,17 @@ impl Watch {
     }
 
     fn resync(&mut self) -> Result<Vec<Change>, InterfaceError> {
-        let (listed, addresses) = self.netns.within(|| {
-            let listed = interface::list()?;
-            Ok::<_, InterfaceError>((listed, dump("addresses", netlink::RTM_GETADDR, &[0; ADDRESS_FIXED])?))
-        })??;
-        let gone: Vec<u32> =
-            self.interfaces.keys().copied().filter(|i| !listed.iter().any(|l| l.index == *i)).collect();
-        let mut changes: Vec<_> =
-            gone.iter().filter_map(|index| self.interfaces.remove(index)).map(Change::Gone).collect();
-        changes.extend(listed.into_iter().filter_map(|i| self.update(i)));
-        self.addresses = OwnAddresses::default();
-        for message in &addresses {
-            self.addresses.apply(message);
-        }
-        Ok(changes)
+        let changed = self.links.replace(Listed::of(&self.netns)?);
+        Ok(self.named(changed))
     }
 
-    fn apply(&mut self, message: &Message) -> Option<Change> {
-        match message.kind {
-            netlink::RTM_NEWLINK => self.update(Interface::from_message(message)?),
-            netlink::RTM_DELLINK => {
-                self.interfaces.remove(&Interface::from_message(message)?.index).map(Change::Gone)
+    fn named(&self, changes: Vec<Change>) -> Vec<Change> {
+        for change in &changes {
+            if let Change::Interface(interface) = change {
+                self.names.set(interface.index, &interface.name);
             }
-            netlink::RTM_NEWADDR | netlink::RTM_DELADDR => {
-                self.addresses.apply(message);
-                None
-            }
-            _ => None,
         }
-    }
-
-    fn update(&mut self, interface: Interface) -> Option<Change> {
-        if self.interfaces.get(&interface.index) == Some(&interface) {
-            return None;
-        }
-        self.names.set(interface.index, &interface.name);
-        self.interfaces.insert(interface.index, interface.clone());
-        Some(Change::Interface(interface))
+        changes
     }
 }
 

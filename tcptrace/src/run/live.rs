@@ -8,7 +8,9 @@ use crate::{
     kernel::{
         attach::{AttachMode, IngressHook as KernelHook, Notice},
         load::LoadOptions,
+        netns::Namespaces,
     },
+    once::HOLD_NS,
     segment::{IcmpError, Input, Timestamp},
     sink::{pcapng::Origin, pipe::Pressure},
     source::{
@@ -25,6 +27,9 @@ use tokio::{
     sync::Notify,
     time::{Instant, Interval, MissedTickBehavior, interval_at},
 };
+
+/// How often time goes on where nothing else happens while events are held.
+const HOLDING_TICK: Duration = Duration::from_nanos(HOLD_NS / 4);
 
 /// Traces interfaces until a signal, the count, the last interface's end or the reader's going away.
 pub(super) fn trace(config: &Config, interfaces: &Interfaces, filter: Filter) -> Result<(), RunError> {
@@ -53,8 +58,10 @@ async fn run(config: &Config, interfaces: &Interfaces, filter: Filter) -> Result
         cpu_start: cpu_time(),
     };
     live.tell(&notices);
-    let place =
-        config.netns.as_ref().map(|netns| format!(" in network namespace {netns}")).unwrap_or_default();
+    let place = match &config.netns {
+        Namespaces::Named(netns) => format!(" in network namespace {netns}"),
+        Namespaces::Own | Namespaces::All => String::new(),
+    };
     live.run.say(format_args!("tracing {}{place}; Ctrl-C ends", live.source.describe()));
     let watched = live.watch(signals, &ended).await;
     let result = watched.and_then(|()| live.report_rest());
@@ -70,7 +77,7 @@ fn live_config(config: &Config, interfaces: &Interfaces, filter: &Filter) -> Liv
             Interfaces::Any => Selection::Any,
             Interfaces::Named(names) => Selection::Named(names.clone()),
         },
-        netns: config.netns.clone(),
+        namespaces: config.netns.clone(),
         ingress: match config.ingress {
             IngressHook::Tc => KernelHook::Tc,
             IngressHook::Xdp => KernelHook::Xdp,
@@ -116,8 +123,11 @@ impl Live<'_> {
             let notices = self.source.take_notices();
             self.tell(&notices);
             self.take(&mut inputs)?;
-            self.source.note_backlog(self.run.output.backlog());
+            self.source.note_backlog(self.run.backlog());
             self.announce_admission()?;
+            if self.run.is_holding() {
+                self.source.tick_within(HOLDING_TICK);
+            }
             if over || self.run.has_counted() {
                 return Ok(());
             }

@@ -8,7 +8,12 @@ use crate::{
     cli::{Config, FilterText, Format, Input as Source},
     event::{Event, Kind, Stats},
     filter::{Filter, FilterError, SystemNames},
-    kernel::{interface, netns::Netns},
+    kernel::{
+        interface::{self, Interface},
+        namespaces::{self, Interfaces},
+        netns::{Namespaces, Netns},
+    },
+    once::{self, Once},
     segment::{Input, Timestamp},
     sink::{
         Sink,
@@ -16,6 +21,7 @@ use crate::{
         output::{Finished, Output, OutputError, OutputOptions, Pressure, QUEUE_BYTES},
         summary::Summary,
         text::{TextOptions, TextSink},
+        units::Count,
     },
     source::{live::LiveError, pcap::FileError},
     track::{self, Tracker, Wants},
@@ -110,12 +116,10 @@ fn filter(text: &FilterText) -> Result<Filter, RunError> {
     Ok(Filter::compile(text.trim_end(), &SystemNames)?)
 }
 
-/// The interfaces of a network namespace, or of this one, as `-D` lists them, a line each.
-pub fn interfaces(netns: Option<&str>) -> Result<String, RunError> {
+/// The interfaces of a network namespace, of this one or of all, as `-D` lists them, a line each.
+pub fn interfaces(netns: &Namespaces) -> Result<String, RunError> {
     let mut out = String::new();
-    let listed =
-        Netns::open(netns).and_then(|netns| netns.within(interface::list)).map_err(LiveError::from)?;
-    for it in listed.map_err(LiveError::from)? {
+    for it in listed(netns)? {
         let state = if it.up { "up" } else { "down" };
         let note = if it.traceable() { "" } else { ", cannot be traced" };
         // A String takes everything.
@@ -124,14 +128,59 @@ pub fn interfaces(netns: Option<&str>) -> Result<String, RunError> {
     Ok(out)
 }
 
+fn listed(netns: &Namespaces) -> Result<Vec<Interface>, LiveError> {
+    let of_one = |name| Netns::open(name)?.within(interface::list).map_err(LiveError::from);
+    match netns {
+        Namespaces::Own => Ok(of_one(None)??),
+        Namespaces::Named(name) => Ok(of_one(Some(name))??),
+        Namespaces::All => {
+            let Interfaces { interfaces, left_out } = namespaces::interfaces()?;
+            for (netns, why) in left_out {
+                // If stderr is gone there is nobody to tell.
+                let _ = writeln!(io::stderr(), "tcptrace: network namespace {netns} is not listed: {why}");
+            }
+            Ok(interfaces)
+        }
+    }
+}
+
 /// What a trace has besides its source.
 struct Run<'a> {
     config: &'a Config,
     tracker: Tracker,
-    output: Output,
+    /// With `--once`.
+    once: Option<Once>,
+    teller: Teller,
     capture: Option<Capture>,
+}
+
+/// What becomes of an event that is told: it is counted, summed up and printed.
+struct Teller {
+    output: Output,
     summary: Summary,
+    /// Connections told, and how many are to be.
     reported: u64,
+    limit: u64,
+    /// The first error; nothing is printed after it.
+    result: Result<(), OutputError>,
+}
+
+impl Teller {
+    /// Gives an event the wall clock's time on its way out.
+    fn tell(&mut self, mut event: Event, offset_ns: i64) {
+        let counted = event.common().is_some();
+        if self.result.is_err() || (counted && self.reported >= self.limit) {
+            return;
+        }
+        self.reported += u64::from(matches!(event, Event::Connection(_)));
+        event.shift(offset_ns);
+        self.summary.observe(&event);
+        self.result = self.output.event(&event);
+    }
+
+    fn result(&mut self) -> Result<(), OutputError> {
+        std::mem::replace(&mut self.result, Ok(()))
+    }
 }
 
 impl<'a> Run<'a> {
@@ -156,8 +205,21 @@ impl<'a> Run<'a> {
             Some(path) => Some(Capture::create(path, pressure, on_end.clone())?),
             None => None,
         };
-        let output = open_output(config, pressure, on_end)?;
-        Ok(Self { config, tracker, output, capture, summary: Summary::new(), reported: 0 })
+        let once = config.output.once.then(|| {
+            Once::new(once::Config {
+                keep: config.output.events,
+                time_wait_ns: nanoseconds(limits.time_wait),
+                max_connections: limits.max_connections,
+            })
+        });
+        let teller = Teller {
+            output: open_output(config, pressure, on_end)?,
+            summary: Summary::new(),
+            reported: 0,
+            limit: config.count.unwrap_or(u64::MAX),
+            result: Ok(()),
+        };
+        Ok(Self { config, tracker, once, teller, capture })
     }
 
     /// A line on stderr, unless it was asked to be quiet.
@@ -169,7 +231,17 @@ impl<'a> Run<'a> {
     }
 
     fn has_counted(&self) -> bool {
-        self.config.count.is_some_and(|count| self.reported >= count)
+        self.teller.reported >= self.teller.limit
+    }
+
+    /// Events wait for time to go on.
+    fn is_holding(&self) -> bool {
+        self.once.as_ref().is_some_and(Once::is_holding)
+    }
+
+    /// How full the output's queue is, from 0 to 1.
+    fn backlog(&self) -> f64 {
+        self.teller.output.backlog()
     }
 
     fn name_interface(&mut self, interface: u32, name: Arc<str>) {
@@ -180,11 +252,15 @@ impl<'a> Run<'a> {
     fn take(&mut self, inputs: &mut Vec<Input>, offset_ns: i64) -> Result<(), RunError> {
         for input in inputs.drain(..) {
             self.track(offset_ns, |tracker, sink| tracker.input(&input, sink))?;
+            if let (Some(once), Some(now)) = (&mut self.once, input.ts()) {
+                once.advance(now, &mut |event| self.teller.tell(event, offset_ns));
+                self.teller.result()?;
+            }
             if self.has_counted() {
                 break;
             }
         }
-        self.output.flush()?;
+        self.teller.output.flush()?;
         self.capture.as_mut().map_or(Ok(()), Capture::flush)
     }
 
@@ -193,49 +269,53 @@ impl<'a> Run<'a> {
         if self.config.count.is_none() {
             self.track(offset_ns, |tracker, sink| tracker.finish(ts, sink))?;
         }
-        Ok(())
+        if let Some(once) = &mut self.once {
+            once.flush(&mut |event| self.teller.tell(event, offset_ns));
+        }
+        Ok(self.teller.result()?)
     }
 
-    /// Runs the tracker, and gives each event the wall clock's time on its way out.
+    /// Runs the tracker, and tells what it says.
     fn track(
         &mut self,
         offset_ns: i64,
         step: impl FnOnce(&mut Tracker, &mut dyn FnMut(Event)),
     ) -> Result<(), OutputError> {
-        let mut result = Ok(());
-        let Self { tracker, output, summary, reported, config, .. } = self;
-        let limit = config.count.unwrap_or(u64::MAX);
-        step(tracker, &mut |mut event| {
-            if result.is_err() || *reported >= limit {
-                return;
-            }
-            if matches!(event, Event::Connection(_)) {
-                *reported += 1;
-            }
-            event.shift(offset_ns);
-            summary.observe(&event);
-            result = output.event(&event);
-        });
-        result
+        let Self { tracker, once, teller, .. } = self;
+        let tell = &mut |event| teller.tell(event, offset_ns);
+        match once {
+            None => step(tracker, tell),
+            Some(once) => step(tracker, &mut |event| once.event(event, tell)),
+        }
+        teller.result()
     }
 
     /// Completes counters of a source with those of the rest, and reports them.
     fn stats(&mut self, mut stats: Stats, offset_ns: i64) -> Result<(), RunError> {
-        stats.events_dropped = self.output.dropped();
+        let last = stats.last;
+        stats.events_dropped = self.teller.output.dropped();
         stats.connections_open = self.tracker.open().try_into().unwrap_or(u64::MAX);
         stats.connections = self.tracker.counts();
-        let mut event = Event::Stats(Box::new(stats));
-        event.shift(offset_ns);
-        self.summary.observe(&event);
-        self.output.event(&event)?;
-        self.output.flush()?;
+        let event = Event::Stats(Box::new(stats));
+        let tell = &mut |event| self.teller.tell(event, offset_ns);
+        match &mut self.once {
+            None => tell(event),
+            Some(once) => {
+                once.event(event, tell);
+                if last {
+                    once.flush(tell);
+                }
+            }
+        }
+        self.teller.result()?;
+        self.teller.output.flush()?;
         Ok(())
     }
 
     /// Writes what is left, and prints the summary where the trace went well (or its input's end did not).
     fn end(self, ended: Result<(), RunError>) -> Result<(), RunError> {
         let quiet = self.config.output.quiet;
-        let Self { output, capture, mut summary, .. } = self;
+        let Self { teller: Teller { output, mut summary, .. }, once, capture, .. } = self;
         let written = capture.map_or(Ok(0), |capture| capture.finish(PATIENCE));
         let Finished { dropped, result, .. } = output.finish(PATIENCE);
         // The writers' own errors say more than what came of them.
@@ -249,6 +329,9 @@ impl<'a> Run<'a> {
             let _ = write!(io::stderr(), "{}", summary.render());
             if missing > 0 {
                 let _ = writeln!(io::stderr(), "the capture lacks {missing} packets: its disk was too slow");
+            }
+            if let Some(once) = once {
+                let _ = write!(io::stderr(), "{}", shortfall(&once));
             }
         }
         ended
@@ -265,7 +348,7 @@ fn open_output(
     let sink: Box<dyn Sink> = match config.output.format {
         Format::Json => Box::new(JsonSink::default()),
         Format::Text => Box::new(TextSink::new(TextOptions {
-            interfaces: config.input.has_many_interfaces(),
+            interfaces: config.has_many_interfaces() || config.output.once,
             color: config.output.color.enabled(stdout.is_terminal(), std::env::var_os("NO_COLOR").as_deref()),
             zone: jiff::tz::TimeZone::system(),
         })),
@@ -274,15 +357,30 @@ fn open_output(
     Ok(Output::start(sink, fd, options, on_end)?)
 }
 
-/// The tracker makes what is printed, counted or summed up, and nothing else.
+/// Where `--once` could not do what it is for.
+fn shortfall(once: &Once) -> String {
+    let mut said = String::new();
+    for (count, what) in [
+        (once.early(), "reported before all of their interfaces were known: too many at once"),
+        (once.apart(), "reported for each interface, to stay within --max-connections"),
+    ] {
+        if count > 0 {
+            // A String takes everything.
+            let _ = writeln!(said, "--once: {} {what}", Count(count, "connection", "connections"));
+        }
+    }
+    said
+}
+
+/// The tracker makes what is printed, counted or summed up, or needed to tell things once, and nothing else.
 fn wants(config: &Config) -> Wants {
     let has = |kind| config.output.events.contains(kind);
-    let summed = !config.output.quiet;
+    let (summed, once) = (!config.output.quiet, config.output.once);
     Wants {
         segments: has(Kind::Segment),
-        transitions: has(Kind::Transition),
-        established: has(Kind::Established) || summed,
-        connections: has(Kind::Connection) || summed || config.count.is_some(),
+        transitions: has(Kind::Transition) || once,
+        established: has(Kind::Established) || summed || once,
+        connections: has(Kind::Connection) || summed || config.count.is_some() || once,
         anomalies: has(Kind::Anomaly),
         icmp_errors: has(Kind::IcmpError),
     }

@@ -12,8 +12,8 @@ mod words;
 
 use super::Sink;
 use crate::event::{
-    Address, Anomaly, Common, Connection, Established, Event, IcmpErrorEvent, Outcome, Role, SegmentEvent,
-    Stats, Transition,
+    Address, Anomaly, Common, Connection, Established, Event, IcmpErrorEvent, Outcome, Path, Role,
+    SegmentEvent, Stats, Transition,
 };
 use crate::sink::units::Column;
 use anstyle::{AnsiColor, Style};
@@ -96,6 +96,7 @@ impl TextSink {
         )?;
         write!(line, "  {}", Column(event.times.syn_to_established_ns))?;
         words::established(event, line)?;
+        via(&event.path, line)?;
         tail(&event.common, line)
     }
 
@@ -104,6 +105,7 @@ impl TextSink {
         self.head(&event.common, &label, style, (event.common.client, event.common.server), line)?;
         write!(line, "  {}", Column(event.lifetime_ns))?;
         words::connection(event, &mut Details::new(line))?;
+        via(&event.path, line)?;
         tail(&event.common, line)
     }
 
@@ -205,6 +207,20 @@ const fn directed(common: &Common, sender: Role) -> (Address, Address) {
         Role::Client => (common.client, common.server),
         Role::Server => (common.server, common.client),
     }
+}
+
+/// The interfaces on the way, where there are several.
+fn via(path: &Path, line: &mut String) -> fmt::Result {
+    if path.names().nth(1).is_none() {
+        return Ok(());
+    }
+    let mut separator = " (via ";
+    for name in path.names() {
+        write!(line, "{separator}{name}")?;
+        separator = ", ";
+    }
+    line.push(')');
+    Ok(())
 }
 
 /// What qualifies the whole line.

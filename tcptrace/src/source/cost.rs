@@ -19,8 +19,8 @@ struct Runs {
 }
 
 impl Runs {
-    fn of(programs: &Programs) -> Self {
-        programs.info().fold(Self::default(), |sum, info| Self {
+    fn of(programs: &[&Programs]) -> Self {
+        programs.iter().flat_map(|it| it.info()).fold(Self::default(), |sum, info| Self {
             count: sum.count + info.run_count(),
             time: sum.time + info.run_time(),
         })
@@ -49,7 +49,7 @@ pub(super) struct CostMeter {
 
 impl CostMeter {
     /// Begins with a sample, so that a short trace has one too.
-    pub(super) fn start(programs: &Programs, now: Instant) -> Self {
+    pub(super) fn start(programs: &[&Programs], now: Instant) -> Self {
         Self { phase: sample(programs, now), total: Runs::default() }
     }
 
@@ -62,7 +62,7 @@ impl CostMeter {
     }
 
     /// Ends a sample or a pause that is over.
-    pub(super) fn step(&mut self, programs: &Programs, now: Instant) {
+    pub(super) fn step(&mut self, programs: &[&Programs], now: Instant) {
         if self.due().is_some_and(|due| due <= now) {
             match &mut self.phase {
                 // Nothing came: statistics of nothing cost nothing, so wait for the first packets.
@@ -76,7 +76,7 @@ impl CostMeter {
     }
 
     /// Ends a running sample early.
-    pub(super) fn stop(&mut self, programs: &Programs, now: Instant) {
+    pub(super) fn stop(&mut self, programs: &[&Programs], now: Instant) {
         if let Phase::Sampling { before, .. } = &self.phase {
             let after = Runs::of(programs);
             self.total.count += after.count.saturating_sub(before.count);
@@ -95,7 +95,7 @@ impl CostMeter {
     }
 }
 
-fn sample(programs: &Programs, now: Instant) -> Phase {
+fn sample(programs: &[&Programs], now: Instant) -> Phase {
     match enable_stats(Stats::RunTime) {
         Ok(on) => Phase::Sampling { _on: on, before: Runs::of(programs), end: now + SAMPLE },
         // Kernels before 5.8, or no CAP_SYS_ADMIN: the trace goes on without the number.

@@ -11,29 +11,27 @@ use super::{
     gaps::Gaps,
     overload::{Overload, Pressure},
     pace::Pace,
+    place::Place,
     reorder::Reorder,
     sender::sender_of,
 };
 use crate::{
     decode::{self, Record},
     kernel::{
-        attach::{AttachError, AttachMode, Attached, IngressHook, Notice},
-        interface::{self, Interface, InterfaceError},
+        attach::{AttachError, AttachMode, IngressHook, Notice},
+        interface::InterfaceError,
         load::{CounterMap, LoadError, LoadOptions, Programs},
-        netns::{Netns, NetnsError},
+        netns::{Namespaces, Netns, NetnsError},
         readiness::readable,
         ring::RingGauge,
-        watch::{Change, InterfaceNames, Watch},
+        watch::InterfaceNames,
     },
     segment::{AdmissionChange, Input, Observation, Segment, Timestamp},
 };
 use aya::maps::{MapData, RingBuf};
 use aya_log::EbpfLogger;
 use std::{
-    collections::BTreeSet,
-    io, mem,
-    sync::Arc,
-    thread,
+    io, mem, thread,
     time::{Duration, Instant},
 };
 use tcptrace_common::{abi::Counters, admission::Admission, filter::Program};
@@ -66,8 +64,8 @@ pub enum Selection {
 pub struct LiveConfig {
     /// Which interfaces.
     pub interfaces: Selection,
-    /// The network namespace that they are in, as [`Netns::open`] takes it; None is the thread's own.
-    pub netns: Option<String>,
+    /// The network namespaces that they are in.
+    pub namespaces: Namespaces,
     /// The hook for what comes in.
     pub ingress: IngressHook,
     /// How TC programs are attached.
@@ -91,7 +89,7 @@ impl Default for LiveConfig {
     fn default() -> Self {
         Self {
             interfaces: Selection::default(),
-            netns: None,
+            namespaces: Namespaces::default(),
             ingress: IngressHook::default(),
             attach: AttachMode::default(),
             filter: Box::default(),
@@ -136,12 +134,12 @@ pub enum LiveError {
 }
 
 impl LiveError {
-    fn io(what: &'static str) -> impl Fn(io::Error) -> Self {
+    pub(super) fn io(what: &'static str) -> impl Fn(io::Error) -> Self {
         move |source| Self::Io { what, source }
     }
 
     /// Says where, if it is about interfaces that are elsewhere.
-    fn within(self, netns: &Netns) -> Self {
+    pub(super) fn within(self, netns: &Netns) -> Self {
         match (self, netns.name()) {
             (error @ (Self::Interface(_) | Self::Attach(_)), Some(netns)) => {
                 Self::Within { netns: netns.to_owned(), error: Box::new(error) }
@@ -175,16 +173,12 @@ enum Phase {
 
 /// A running trace. Dropping it takes the programs off.
 pub struct LiveSource {
-    attached: Attached,
+    place: Place,
     programs: Programs,
     ring: AsyncFd<RingBuf<MapData>>,
     gauge: RingGauge,
     counters: CounterMap,
     log: Option<AsyncFd<EbpfLogger<&'static dyn log::Log>>>,
-    watch: Watch,
-    any: bool,
-    /// With `-i any`: could not be attached to, and said so once.
-    left_out: BTreeSet<u32>,
     notices: Vec<Notice>,
     gaps: Gaps,
     reorder: Reorder,
@@ -210,16 +204,11 @@ pub struct LiveSource {
 impl LiveSource {
     /// Loads, attaches and begins. Must be called on a runtime with I/O and time. The notices are for the user.
     pub fn open(config: &LiveConfig) -> Result<(Self, Vec<Notice>), LiveError> {
-        let netns = Netns::open(config.netns.as_deref())?;
-        Self::open_in(&netns, config).map_err(|error| error.within(&netns))
-    }
-
-    fn open_in(netns: &Netns, config: &LiveConfig) -> Result<(Self, Vec<Notice>), LiveError> {
-        let watch = Watch::open(netns)?;
-        let chosen = netns.within(|| choose(&config.interfaces, &watch.interfaces()))??;
+        let mut place = Place::choose(config)?;
         let mut programs = Programs::load(&config.load)?;
         programs.set_filter(&config.filter)?;
         programs.set_admission(config.sample)?;
+        place.loaded(&programs, &config.load)?;
         let ring = programs.take_ring()?;
         let gauge = RingGauge::new(&ring).map_err(|e| LiveError::io("map the ring's positions")(e.into()))?;
         let ring = readable(ring).map_err(LiveError::io("wait for the ring"))?;
@@ -228,28 +217,19 @@ impl LiveSource {
         let log = if config.load.kernel_log { open_log(&mut programs, &mut notices)? } else { None };
         let start = monotonic_now();
         let now = Instant::now();
-        let any = config.interfaces == Selection::Any;
-        let mut attached = Attached::new(netns.clone(), config.ingress, config.attach);
-        let mut left_out = BTreeSet::new();
-        for interface in &chosen {
-            let left = if any { Some(&mut left_out) } else { None };
-            attach(&mut attached, &mut programs, interface, left, &mut notices)?;
-        }
+        place.begin(&mut programs, &mut notices)?;
         let mut reorder = Reorder::default();
         if config.sample != Admission::ALL {
             reorder.push(start, Input::Admission(AdmissionChange { ts: start, admission: config.sample }));
         }
         let source = Self {
-            cost: CostMeter::start(&programs, now),
-            attached,
+            cost: CostMeter::start(&place.programs(&programs), now),
+            place,
             programs,
             ring,
             gauge,
             counters,
             log,
-            watch,
-            any,
-            left_out,
             notices: Vec::new(),
             gaps: Gaps::new(start),
             reorder,
@@ -278,13 +258,18 @@ impl LiveSource {
         while self.phase != Phase::Ended {
             self.wait().await?;
             self.turn(out)?;
-            if self.attached.is_empty() && !self.any {
+            if self.place.is_over() {
                 self.finish(out)?;
             } else if out.len() > before || !self.notices.is_empty() {
                 return Ok(Flow::More);
             }
         }
         Ok(Flow::End)
+    }
+
+    /// The next tick comes no later than this from now.
+    pub fn tick_within(&mut self, within: Duration) {
+        self.next_tick = self.next_tick.min(Instant::now() + within);
     }
 
     /// Takes the programs off, then reads what is left, so that nothing is lost without being counted.
@@ -295,8 +280,8 @@ impl LiveSource {
         if self.phase == Phase::Ended {
             return Ok(());
         }
-        self.cost.stop(&self.programs, Instant::now());
-        self.attached.detach_all();
+        self.cost.stop(&self.place.programs(&self.programs), Instant::now());
+        self.place.detach_all();
         for _ in 0..TRIES {
             let issued = self.counters.read()?;
             self.drain_all();
@@ -376,13 +361,13 @@ impl LiveSource {
     /// Where the programs are, for a person: `eth0 (TC)`.
     #[must_use]
     pub fn describe(&self) -> String {
-        self.attached.describe()
+        self.place.describe()
     }
 
-    /// Interface index to name, shared.
+    /// What the interfaces of segments are called, shared.
     #[must_use]
     pub fn names(&self) -> InterfaceNames {
-        self.watch.names()
+        self.place.names()
     }
 
     /// The wall clock's distance, kept current.
@@ -397,11 +382,12 @@ impl LiveSource {
         let listens = matches!(self.phase, Phase::Idle | Phase::Waiting(_));
         let woken = tokio::select! {
             biased;
-            ready = self.watch.ready() => return ready.map_err(LiveError::io("wait for interface changes")),
+            ready = self.place.ready() => return ready,
             () = flushed(self.log.as_mut()) => return Ok(()),
             () = std::future::ready(()), if self.phase == Phase::Draining => return Ok(()),
             ready = self.ring.readable(), if listens => {
-                // While we wait for records to collect we are woken only if the ring fills too fast for that. Cleared before draining: a record that finds the ring empty after the drain sets it again.
+                // While we wait for records to collect we are woken only if the ring fills too fast for that. Cleared
+                // before draining: a record that finds the ring empty after the drain sets it again.
                 ready.map_err(LiveError::io("wait for the ring"))?.clear_ready();
                 true
             }
@@ -421,14 +407,16 @@ impl LiveSource {
             Phase::Waiting(drain) => drain,
             _ => self.next_tick,
         };
-        self.cost.due().map_or(ring, |cost| cost.min(ring))
+        [self.cost.due(), self.place.due()].into_iter().flatten().fold(ring, Instant::min)
     }
 
     /// Does everything that is due.
     fn turn(&mut self, out: &mut Vec<Input>) -> Result<(), LiveError> {
-        self.follow_interfaces()?;
+        self.place.follow(&mut self.programs, &mut self.notices)?;
         let now = Instant::now();
-        self.cost.step(&self.programs, now);
+        if self.cost.due().is_some_and(|due| due <= now) {
+            self.cost.step(&self.place.programs(&self.programs), now);
+        }
         let due = match self.phase {
             Phase::Idle => self.next_tick <= now,
             Phase::Waiting(drain) => drain <= now,
@@ -503,20 +491,23 @@ impl LiveSource {
     }
 
     fn accept(&mut self, record: &Record) {
-        let Record { cpu, number, forwarded, mut what, .. } = *record;
+        let Record { cpu, number, netns, forwarded, mut what, .. } = *record;
         let Segment { ts, flow, direction, .. } = *what.segment();
         if let Some(loss) = self.gaps.observe(cpu, number, ts) {
             self.reorder.push(ts, Input::Lost(loss));
         }
-        let watch = &self.watch;
-        let loopback = watch.is_loopback(flow.interface);
+        let Some(spot) = self.place.spot(netns, flow.interface) else {
+            self.undecodable += 1;
+            return;
+        };
         // An ICMP error goes back to where the quoted segment came from.
         let to = match what {
             Observation::Segment(_) => flow.dst,
             Observation::Icmp(_) => flow.src,
         };
-        what.segment_mut().sender =
-            sender_of(direction, forwarded, loopback, || watch.addresses().contains(&to));
+        let segment = what.segment_mut();
+        segment.flow.interface = spot.interface;
+        segment.sender = sender_of(direction, forwarded, spot.loopback, || spot.addresses.contains(&to));
         self.latest = self.latest.max(ts);
         self.reorder.push(ts, what.into());
     }
@@ -536,71 +527,6 @@ impl LiveSource {
             issued.iter().enumerate().map(|(cpu, c)| u64::from(self.gaps.missing(cpu, c.number))).sum();
         let full: u64 = issued.iter().flat_map(|c| c.ring_full).sum();
         self.gaps.lost() + missing <= full
-    }
-
-    fn follow_interfaces(&mut self) -> Result<(), LiveError> {
-        for change in self.watch.changes()? {
-            if let Change::Interface(interface) = &change
-                && let Some(before) = self.attached.rename(interface)
-            {
-                let name = Arc::clone(&interface.name);
-                self.notices.push(Notice::Renamed { interface: before, name });
-            }
-            match change {
-                Change::Interface(interface) if self.any && interface.traceable() => {
-                    let left_out = Some(&mut self.left_out);
-                    attach(&mut self.attached, &mut self.programs, &interface, left_out, &mut self.notices)?;
-                }
-                Change::Interface(_) => {}
-                Change::Gone(interface) => {
-                    self.left_out.remove(&interface.index);
-                    let traced = self.attached.detach(interface.index);
-                    if let (Some(interface), false) = (traced, self.any) {
-                        self.notices.push(Notice::Vanished { interface });
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-/// With `-i any`, which keeps a list of those left out, a single interface that cannot be attached to is left
-/// out and said so, once.
-fn attach(
-    attached: &mut Attached,
-    programs: &mut Programs,
-    interface: &Interface,
-    left_out: Option<&mut BTreeSet<u32>>,
-    notices: &mut Vec<Notice>,
-) -> Result<(), LiveError> {
-    match (attached.attach(programs, interface, notices), left_out) {
-        (Ok(()), _) | (Err(AttachError::Gone { .. }), Some(_)) => Ok(()),
-        (Err(error @ (AttachError::Load(_) | AttachError::Netns(_))), _) | (Err(error), None) => {
-            Err(error.into())
-        }
-        (Err(error), Some(left_out)) => {
-            if left_out.insert(interface.index) {
-                let name = interface.name.clone();
-                notices.push(Notice::LeftOut { interface: name, reason: error.to_string() });
-            }
-            Ok(())
-        }
-    }
-}
-
-fn choose(selection: &Selection, all: &[Interface]) -> Result<Vec<Interface>, InterfaceError> {
-    match selection {
-        Selection::Any => {
-            let up: Vec<_> = all.iter().filter(|i| i.traceable()).cloned().collect();
-            if up.is_empty() { Err(InterfaceError::NoneUp) } else { Ok(up) }
-        }
-        Selection::Named(names) => names.iter().map(|name| interface::find(all, name).cloned()).collect(),
-        Selection::DefaultRoute => {
-            let index = interface::default_route()?;
-            let found = all.iter().find(|i| i.index == index).ok_or(InterfaceError::NoDefaultRoute)?;
-            Ok(vec![interface::find(all, &found.name)?.clone()])
-        }
     }
 }
 

@@ -8,5 +8,6 @@ pub mod live;
 mod overload;
 mod pace;
 pub mod pcap;
+mod place;
 pub(crate) mod reorder;
 mod sender;

@@ -305,6 +305,8 @@ impl Tracker {
         }
         let mut conn = self.fresh(key, src_is_low, Role::Client, seg);
         conn.flags.partial = true;
+        // Nothing else will come of it.
+        conn.flags.ended = true;
         conn.note_vantage(Role::Client, seg.sender);
         let mut out = self.telling.to(sink);
         out.segment(&conn, Role::Client, seg);

@@ -8,8 +8,8 @@ use super::{
 use crate::{
     event::{
         Address, Anomaly, Backoff, ClosedBy, Common, Connection, Established, Event, HandshakeTimes,
-        IcmpErrorEvent, IcmpReport, Options, Outcome, ResetPhase, Role, SegmentEvent, StateTimes,
-        SynackAgain, Transition, Vantage, Vlans, ZeekConnState,
+        IcmpErrorEvent, IcmpReport, Options, Origin, Outcome, Path, ResetPhase, Role, SegmentEvent,
+        StateTimes, SynackAgain, Transition, Vantage, Vlans, ZeekConnState,
     },
     segment::{Flow, IcmpError, Segment, Timestamp},
 };
@@ -104,6 +104,13 @@ impl Out<'_> {
             vlan: vlans(key.vlan),
             vantage: conn.vantage.unwrap_or(Vantage::Middle),
             complete: self.is_complete(conn),
+            origin: Origin {
+                interface: key.interface,
+                start: conn.start,
+                client_isn: conn.side(Role::Client).isn.map(|isn| isn.0),
+                server_isn: conn.side(Role::Server).isn.map(|isn| isn.0),
+                ended: conn.flags.ended,
+            },
         }
     }
 
@@ -142,8 +149,14 @@ impl Out<'_> {
         let relative = |n: SeqNum, isn: Option<SeqNum>| isn.map(|isn| n.0.wrapping_sub(isn.0));
         let ack = seg.flags.ack().then_some(seg.ack);
         let own_isn = conn.side(role).isn.or(seg.flags.syn().then_some(seg.seq));
+        let mut common = self.common(conn, seg.ts);
+        // The rules have not seen it yet.
+        match role {
+            Role::Client => common.origin.client_isn = own_isn.map(|isn| isn.0),
+            Role::Server => common.origin.server_isn = own_isn.map(|isn| isn.0),
+        }
         let event = Event::Segment(SegmentEvent {
-            common: self.common(conn, seg.ts),
+            common,
             sender: role,
             direction: seg.direction,
             flags: seg.flags,
@@ -198,6 +211,7 @@ impl Out<'_> {
         let [client, server] = &conn.sides;
         let event = Event::Established(Established {
             common: self.common(conn, ts),
+            path: Path::default(),
             times: handshake_times(conn),
             syn_retransmits: conn.syns.saturating_sub(1).into(),
             synack_retransmits: conn.synacks.saturating_sub(1).into(),
@@ -233,6 +247,7 @@ fn describe(common: Common, conn: &Conn, outcome: Outcome, reset_phase: Option<R
     let closing =
         [teardown.first_fin, teardown.second_fin, teardown.rst].into_iter().filter_map(When::get).min();
     Connection {
+        path: Path::default(),
         partial: conn.flags.partial,
         direction_inferred: conn.flags.direction_inferred,
         outcome,

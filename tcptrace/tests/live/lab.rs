@@ -72,29 +72,14 @@ impl Host {
         });
     }
 
-    /// The programs on the interface, with the hook of each: `driver tcptrace_xdp`, `tcx/egress ...`. Every hook is
-    /// looked at, and by more than one tool where one does not know them all: not every bpftool knows TCX.
+    /// The programs on the interface: see [`programs_on`].
     pub(crate) fn programs(&self) -> Vec<String> {
         self.programs_on(self.dev)
     }
 
     /// The same of another interface here.
     pub(crate) fn programs_on(&self, dev: &str) -> Vec<String> {
-        let mut programs = Vec::new();
-        self.ns.enter(|| {
-            for (hook, attach) in [("ingress", TcAttachType::Ingress), ("egress", TcAttachType::Egress)] {
-                // Kernels before 6.6 have no TCX, so nothing is there.
-                let (_, tcx) = SchedClassifier::query_tcx(dev, attach).unwrap_or_default();
-                programs
-                    .extend(tcx.iter().map(|it| format!("tcx/{hook} {}", it.name_as_str().unwrap_or("?"))));
-            }
-        });
-        let shown = self.ns.run("bpftool", &["net", "show", "dev", dev]);
-        let of_others = shown.lines().filter(|line| line.contains(" id ") && !line.contains("tcx/"));
-        programs.extend(of_others.map(str::to_owned));
-        let qdiscs = self.ns.tc(&["qdisc", "show", "dev", dev]);
-        programs.extend(qdiscs.lines().filter(|line| line.contains("clsact")).map(str::to_owned));
-        programs
+        programs_on(&self.ns, dev)
     }
 
     /// Waits until the programs are on an interface here, also the one for what goes out, which comes last.
@@ -199,6 +184,25 @@ impl Routed {
         }
         lab
     }
+}
+
+/// The programs on an interface, with the hook of each: `driver tcptrace_xdp`, `tcx/egress ...`. Every hook is looked
+/// at, and by more than one tool where one does not know them all: not every bpftool knows TCX.
+pub(crate) fn programs_on(ns: &Netns, dev: &str) -> Vec<String> {
+    let mut programs = Vec::new();
+    ns.enter(|| {
+        for (hook, attach) in [("ingress", TcAttachType::Ingress), ("egress", TcAttachType::Egress)] {
+            // Kernels before 6.6 have no TCX, so nothing is there.
+            let (_, tcx) = SchedClassifier::query_tcx(dev, attach).unwrap_or_default();
+            programs.extend(tcx.iter().map(|it| format!("tcx/{hook} {}", it.name_as_str().unwrap_or("?"))));
+        }
+    });
+    let shown = ns.run("bpftool", &["net", "show", "dev", dev]);
+    let of_others = shown.lines().filter(|line| line.contains(" id ") && !line.contains("tcx/"));
+    programs.extend(of_others.map(str::to_owned));
+    let qdiscs = ns.tc(&["qdisc", "show", "dev", dev]);
+    programs.extend(qdiscs.lines().filter(|line| line.contains("clsact")).map(str::to_owned));
+    programs
 }
 
 /// Waits until `holds`; panics with what it last said if it does not.

@@ -2,6 +2,7 @@
 //! real sockets as the traffic. Needs root and the commands `ip` and `nft`; fails without them.
 
 mod capture;
+mod everywhere;
 mod filters;
 mod frames;
 mod handmade;
@@ -15,6 +16,7 @@ mod loss;
 mod namespaces;
 #[path = "../common/netns.rs"]
 mod netns;
+mod once;
 mod oracle;
 mod robust;
 mod routed;

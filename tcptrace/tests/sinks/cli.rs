@@ -10,6 +10,7 @@ use std::{
 use tcptrace::{
     cli::{self, Args, Color, Config, FilterText, Format, Input, Interfaces, Limits},
     event::{Kind, Kinds},
+    kernel::netns::Namespaces,
 };
 
 fn parse(args: &[&str]) -> Result<cli::Command, clap::Error> {
@@ -41,6 +42,7 @@ fn the_defaults() {
     assert_eq!(config.output.events, [Kind::Established, Kind::Connection].into_iter().collect());
     assert_eq!((config.count, config.stats_interval), (None, None));
     assert_eq!(config.ring_bytes, 8 << 20);
+    assert!(!config.output.once && self::config(&["--once"]).output.once);
     let limits = Limits {
         max_connections: 262_144,
         syn_timeout: Duration::from_secs(70),
@@ -118,11 +120,14 @@ fn values() {
     }
     assert_eq!(config(&["-r", "-"]).input, Input::File("-".into()));
     assert_eq!(config(&["-nn", "-c", "3", "-q"]).count, Some(3));
-    assert_eq!(parse(&["-D"]).expect("valid"), cli::Command::ListInterfaces { netns: None });
-    let blue = Some("blue".to_owned());
+    assert_eq!(parse(&["-D"]).expect("valid"), cli::Command::ListInterfaces { netns: Namespaces::Own });
+    let blue = Namespaces::Named("blue".to_owned());
     let listed = parse(&["--netns", "blue", "-D"]).expect("valid");
     assert_eq!(listed, cli::Command::ListInterfaces { netns: blue.clone() });
     assert_eq!(config(&["--netns", "blue"]).netns, blue);
+    let all = config(&["--all-netns"]);
+    assert_eq!((&all.netns, &all.input), (&Namespaces::All, &Input::Live(Interfaces::Any)));
+    assert!(config(&["--all-netns", "-i", "eth0"]).has_many_interfaces());
     assert_eq!(parse(&["schema"]).expect("valid"), cli::Command::Schema);
 }
 
@@ -165,6 +170,8 @@ fn wrong_usage_is_said_on_stderr_with_exit_code_2() {
         (&["-D", "--ring-size", "1M"], "cannot be used with"),
         (&["-D", "--ingress", "tc"], "cannot be used with"),
         (&["-r", "a.pcap", "--netns", "blue"], "cannot be used with"),
+        (&["-r", "a.pcap", "--all-netns"], "cannot be used with"),
+        (&["--netns", "blue", "--all-netns"], "cannot be used with"),
         (&["--netns", ""], "a value is required"),
         (&["-r", "a.pcap", "-i", "eth0"], "cannot be used with"),
         (&["-r", "a.pcap", "--ingress", "xdp"], "cannot be used with"),

@@ -3,9 +3,9 @@
 use tcptrace::{
     event::{
         Address, Anomaly, AnomalyReason, Backoff, ClosedBy, Common, Connection, Cost, Established, Event,
-        HandshakeTimes, IcmpErrorEvent, IcmpReport, Options, Outcome, OutcomeCounts, ResetPhase, Role,
-        SegmentCounts, SegmentEvent, State, StateTimes, Stats, SynackAgain, Transition, Unparsable, Vantage,
-        Vlans, ZeekConnState,
+        HandshakeTimes, IcmpErrorEvent, IcmpReport, Options, Origin, Outcome, OutcomeCounts, Path,
+        ResetPhase, Role, SegmentCounts, SegmentEvent, State, StateTimes, Stats, SynackAgain, Transition,
+        Unparsable, Vantage, Vlans, ZeekConnState,
     },
     segment::{Direction, Timestamp},
 };
@@ -34,6 +34,7 @@ pub(crate) fn common(ts: Timestamp) -> Common {
         vlan: Vlans::default(),
         vantage: Vantage::Client,
         complete: true,
+        origin: Origin::default(),
     }
 }
 
@@ -59,6 +60,7 @@ pub(crate) fn established() -> Established {
     };
     Established {
         common: common(at(293_475)),
+        path: Path::default(),
         times: times(),
         syn_retransmits: 0,
         synack_retransmits: 0,
@@ -77,6 +79,7 @@ pub(crate) fn established() -> Established {
 pub(crate) fn connection() -> Connection {
     Connection {
         common: common(at(330_991)),
+        path: Path::default(),
         partial: false,
         direction_inferred: false,
         outcome: Outcome::Closed,

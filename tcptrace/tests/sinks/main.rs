@@ -4,6 +4,7 @@ mod cli;
 mod fixtures;
 mod icmp;
 mod json;
+mod once;
 mod output;
 #[expect(
     dead_code,

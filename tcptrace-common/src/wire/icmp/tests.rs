@@ -2,7 +2,7 @@ extern crate std;
 
 use super::{Icmp, Quoted, quoted};
 use crate::{
-    abi::{BIT_EGRESS, BIT_IPV6, Kind, NO_VLAN, Record},
+    abi::{BIT_EGRESS, BIT_IPV6, IcmpRecord, Kind, NO_VLAN},
     flow::{V4, V6},
     record::{Sighting, fill_icmp},
     seq::SeqNum,
@@ -146,9 +146,10 @@ fn the_record_of_an_error_is_of_both_packets() {
     let Quoted::V4(quote) = quoted(&Bytes::whole(&tagged), &message) else {
         panic!("no quote");
     };
-    let mut record = Record::EMPTY;
-    fill_icmp(&mut record, &quote, seen);
-    assert_eq!((record.kind, record.icmp_type, record.icmp_code), (Kind::Icmp as u8, 3, 3));
+    let mut entry = IcmpRecord::EMPTY;
+    fill_icmp(&mut entry, &quote, seen);
+    let record = entry.record;
+    assert_eq!((record.kind, entry.icmp_type, entry.icmp_code), (Kind::Icmp as u8, 3, 3));
     assert_eq!((record.ifindex, record.bits, record.ttl, record.vlan), (7, BIT_EGRESS, 55, [5, NO_VLAN]));
     assert_eq!((&record.src[12..], &record.dst[12..]), (&[10, 0, 0, 1][..], &[10, 0, 0, 2][..]));
     assert_eq!((record.src_port, record.dst_port, record.seq), (40000, 443, 256));
@@ -158,8 +159,8 @@ fn the_record_of_an_error_is_of_both_packets() {
     let Quoted::V6(quote) = of(&packet) else {
         panic!("no quote");
     };
-    fill_icmp(&mut record, &quote, seen);
-    assert_eq!((record.bits, record.icmp_type, record.icmp_code), (BIT_EGRESS | BIT_IPV6, 1, 4));
+    fill_icmp(&mut entry, &quote, seen);
+    assert_eq!((entry.record.bits, entry.icmp_type, entry.icmp_code), (BIT_EGRESS | BIT_IPV6, 1, 4));
 }
 
 #[test]

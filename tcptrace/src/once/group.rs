@@ -1,0 +1,307 @@
+//! The sightings of one connection: which belong together, which is told, and the path.
+
+use super::HOLD_NS;
+use crate::{
+    event::{Address, Common, Event, Kind, Origin, Outcome, Path, Vantage, Vlans},
+    segment::Timestamp,
+};
+use std::sync::Arc;
+
+/// Ports that a Linux bridge can have (`BR_MAX_PORTS`): it sends a SYN to all of them while it does not know the way.
+const MAX_SIGHTINGS: usize = 1024;
+
+/// The four-tuple without a direction, as two sightings of the middle of a connection can differ in who is client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Tuple {
+    low: Address,
+    high: Address,
+}
+
+impl Tuple {
+    pub(super) fn of(common: &Common) -> Self {
+        let (client, server) = (common.client, common.server);
+        let (low, high) = if client_is_low(common) { (client, server) } else { (server, client) };
+        Self { low, high }
+    }
+}
+
+fn client_is_low(common: &Common) -> bool {
+    let key = |address: Address| (address.ip, address.port);
+    key(common.client) <= key(common.server)
+}
+
+/// Initial sequence numbers, of the low end and of the high one.
+type Isns = [Option<u32>; 2];
+
+fn isns(common: &Common) -> Isns {
+    let Origin { client_isn, server_isn, .. } = common.origin;
+    if client_is_low(common) { [client_isn, server_isn] } else { [server_isn, client_isn] }
+}
+
+/// A connection of the tracker.
+#[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a separate fact")]
+struct Sighting {
+    id: u64,
+    interface: u32,
+    vlan: Vlans,
+    start: Timestamp,
+    name: Arc<str>,
+    vantage: Vantage,
+    /// Its `established` came.
+    established: bool,
+    /// Its `connection` is held or was told.
+    reported: bool,
+    ended: bool,
+    /// Its end said little, so that what follows there can still be of the same connection.
+    vague: bool,
+    /// It is what followed: the path has its place already.
+    again: bool,
+}
+
+impl Sighting {
+    fn new(common: &Common) -> Self {
+        Self {
+            id: common.id,
+            interface: common.origin.interface,
+            vlan: common.vlan,
+            start: common.origin.start,
+            name: Arc::clone(&common.interface),
+            vantage: common.vantage,
+            established: false,
+            reported: false,
+            ended: false,
+            vague: false,
+            again: false,
+        }
+    }
+
+    /// It is where this is: the tracker has only one connection at a time of a four-tuple there.
+    fn is_where(&self, common: &Common) -> bool {
+        self.interface == common.origin.interface && self.vlan == common.vlan
+    }
+}
+
+/// The sightings of one connection.
+#[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a separate fact")]
+pub(super) struct Group {
+    pub(super) tuple: Tuple,
+    isns: Isns,
+    client_is_low: bool,
+    /// In the order in which the opening passed.
+    sightings: Vec<Sighting>,
+    /// Sightings that are not over.
+    pub(super) open: usize,
+    /// Events of it that are held.
+    pub(super) held: usize,
+    /// When the last of the sightings that are over ended.
+    pub(super) end: Timestamp,
+    /// It waits for being forgotten.
+    pub(super) leaving: bool,
+    /// The sighting that is told.
+    told: Option<u64>,
+    /// What the connection is called: the first one that was told.
+    number: Option<u64>,
+    path: Path,
+    /// Its `established` was told, and its `connection`.
+    established: bool,
+    connection: bool,
+}
+
+impl Group {
+    pub(super) fn new(first: &Common) -> Self {
+        Self {
+            tuple: Tuple::of(first),
+            isns: [None; 2],
+            client_is_low: client_is_low(first),
+            sightings: Vec::new(),
+            open: 0,
+            held: 0,
+            end: Timestamp::default(),
+            leaving: false,
+            told: None,
+            number: None,
+            path: Path::default(),
+            established: false,
+            connection: false,
+        }
+    }
+
+    /// `other` can be a sighting of the same connection. If so, the less the better it fits.
+    pub(super) fn fit(&self, other: &Common) -> Option<(bool, u64)> {
+        let start = other.origin.start;
+        // Behind its end, a copy of the last packets can still be on its way to the next interface.
+        let in_time = self.open > 0 || start <= self.end.plus(HOLD_NS);
+        // Where only one direction passes, the tracker gives up what is alive, and meets it again at its end.
+        let midstream = other.origin.client_isn.is_none() && other.origin.server_isn.is_none();
+        let mut there = self.sightings.iter().filter(|sighting| sighting.is_where(other));
+        let taken = there.any(|sighting| !midstream || !sighting.vague);
+        let same = self.has_isns_of(other);
+        if !in_time || taken || same == Some(false) || self.sightings.len() >= MAX_SIGHTINGS {
+            return None;
+        }
+        Some((same.is_none(), self.start().0.abs_diff(start.0)))
+    }
+
+    /// The client's number decides; where one of the two has not seen it, the server's.
+    fn has_isns_of(&self, other: &Common) -> Option<bool> {
+        let theirs = isns(other);
+        let client = usize::from(!self.client_is_low);
+        [client, 1 - client].into_iter().find_map(|end| Some(self.isns[end]? == theirs[end]?))
+    }
+
+    fn start(&self) -> Timestamp {
+        self.sightings.first().map_or(Timestamp::default(), |sighting| sighting.start)
+    }
+
+    pub(super) fn ids(&self) -> impl Iterator<Item = u64> {
+        self.sightings.iter().map(|sighting| sighting.id)
+    }
+
+    pub(super) fn join(&mut self, common: &Common) {
+        let again = self.sightings.iter().any(|sighting| sighting.is_where(common));
+        self.sightings.push(Sighting { again, ..Sighting::new(common) });
+        self.open += 1;
+        self.path = Path::default();
+        self.sort();
+    }
+
+    fn sort(&mut self) {
+        self.sightings.sort_by_key(|sighting| (sighting.start, sighting.id));
+    }
+
+    /// Takes note of what an event says of the sighting that it is of.
+    pub(super) fn note(&mut self, event: &Event, common: &Common) {
+        for (known, now) in self.isns.iter_mut().zip(isns(common)) {
+            *known = known.or(now);
+        }
+        let Some(sighting) = self.sightings.iter_mut().find(|sighting| sighting.id == common.id) else {
+            return;
+        };
+        sighting.vantage = common.vantage;
+        sighting.established |= event.kind() == Kind::Established;
+        let over = common.origin.ended || event.kind() == Kind::Connection;
+        if over && !sighting.ended {
+            sighting.ended = true;
+            sighting.vague = says_little(event);
+            self.open -= 1;
+            self.end = self.end.max(common.ts);
+        }
+        // An interface is renamed; a SYN comes that its answer overtook.
+        let moved = sighting.start != common.origin.start;
+        if moved || sighting.name != common.interface {
+            sighting.start = common.origin.start;
+            sighting.name = Arc::clone(&common.interface);
+            self.path = Path::default();
+        }
+        if moved {
+            self.sort();
+        }
+    }
+
+    /// Whether an event that was noted may be told, so that it has to be held.
+    pub(super) fn hold(&mut self, event: &Event) -> bool {
+        let id = event.common().map(|common| common.id);
+        let kind = event.kind();
+        let wanted = match kind {
+            Kind::Established => !self.established,
+            Kind::Connection => !self.connection,
+            _ => self.told.is_none() || self.told == id,
+        };
+        if wanted {
+            self.held += 1;
+            let own = self.sightings.iter_mut().find(|sighting| Some(sighting.id) == id);
+            if let Some(sighting) = own.filter(|_| kind == Kind::Connection) {
+                sighting.reported = true;
+            }
+        }
+        wanted
+    }
+
+    pub(super) const fn is_undecided(&self) -> bool {
+        self.told.is_none()
+    }
+
+    /// It is not over, as far as was told.
+    pub(super) const fn is_open(&self) -> bool {
+        self.open > 0 && !self.connection
+    }
+
+    /// An event was held for its time: whether it is told. If so it gets the path, and the connection's number.
+    pub(super) fn tell(&mut self, event: &mut Event) -> bool {
+        self.held -= 1;
+        let Some(id) = event.common().map(|common| common.id) else { return false };
+        if !self.is_told(event, id) {
+            let own = self.sightings.iter_mut().find(|sighting| sighting.id == id);
+            if let Some(sighting) = own.filter(|_| event.kind() == Kind::Connection) {
+                sighting.reported = false;
+            }
+            return false;
+        }
+        match event {
+            Event::Established(established) => {
+                self.established = true;
+                established.path = self.path();
+            }
+            Event::Connection(connection) => {
+                self.connection = true;
+                connection.path = self.path();
+            }
+            _ => {}
+        }
+        if let Some(common) = event.common_mut() {
+            common.id = *self.number.get_or_insert(id);
+        }
+        true
+    }
+
+    /// Of an establishment and of an end there is one each. If the sighting that is told has none by now, and another
+    /// has, that is told from here on: records of the first may be lost, or the answers take another way.
+    fn is_told(&mut self, event: &Event, id: u64) -> bool {
+        let told = self.sightings.iter().find(|sighting| Some(sighting.id) == self.told);
+        let lacks = match event.kind() {
+            Kind::Established if self.established => return false,
+            Kind::Connection if self.connection => return false,
+            Kind::Established => told.is_none_or(|sighting| !sighting.established),
+            // An end that says little waits while there can be one that says more.
+            Kind::Connection if says_little(event) && self.open > 0 => false,
+            Kind::Connection => told.is_none_or(|sighting| !sighting.reported),
+            _ => told.is_none(),
+        };
+        if lacks {
+            self.told = self.nearest(event);
+        }
+        self.told == Some(id)
+    }
+
+    /// The sighting nearest to an endpoint, of those that have what is to be told: the client's own host, where the
+    /// opening begins; else the server's, where it ends; else the one nearest to the client.
+    fn nearest(&self, event: &Event) -> Option<u64> {
+        let little = says_little(event);
+        let has = |sighting: &&Sighting| match event.kind() {
+            Kind::Established => sighting.established,
+            Kind::Connection => sighting.reported && (little || !sighting.vague),
+            _ => true,
+        };
+        let at = |vantage| move |sighting: &&Sighting| sighting.vantage == vantage;
+        let having = || self.sightings.iter().filter(has);
+        let client = having().find(at(Vantage::Client));
+        let server = || having().rev().find(at(Vantage::Server));
+        client.or_else(server).or_else(|| having().next()).map(|sighting| sighting.id)
+    }
+
+    fn path(&mut self) -> Path {
+        if self.path.is_empty() {
+            let places = self.sightings.iter().filter(|sighting| !sighting.again);
+            self.path = places.map(|sighting| Arc::clone(&sighting.name)).collect();
+        }
+        self.path.clone()
+    }
+}
+
+/// An end that no segment shows, or one that only says what was not seen: another interface may have seen more.
+fn says_little(event: &Event) -> bool {
+    let Event::Connection(connection) = event else { return false };
+    !matches!(connection.outcome, Outcome::Closed | Outcome::Reset | Outcome::Refused | Outcome::RefusedIcmp)
+}

@@ -1,0 +1,145 @@
+//! Interfaces of one network namespace.
+
+use super::Spot;
+use crate::{
+    kernel::{
+        attach::{AttachError, Attached, Notice},
+        interface::{self, Interface, InterfaceError},
+        load::Programs,
+        netns::Netns,
+        watch::{Change, InterfaceNames, Watch},
+    },
+    source::live::{LiveConfig, LiveError, Selection},
+};
+use std::{collections::BTreeSet, sync::Arc};
+
+pub(crate) struct One {
+    netns: Netns,
+    watch: Watch,
+    attached: Attached,
+    chosen: Vec<Interface>,
+    any: bool,
+    /// With `-i any`: could not be attached to, and said so once.
+    left_out: BTreeSet<u32>,
+}
+
+impl One {
+    pub(super) fn choose(netns: Option<&str>, config: &LiveConfig) -> Result<Self, LiveError> {
+        let netns = Netns::open(netns)?;
+        Self::choose_in(&netns, config).map_err(|error| error.within(&netns))
+    }
+
+    fn choose_in(netns: &Netns, config: &LiveConfig) -> Result<Self, LiveError> {
+        let watch = Watch::open(netns)?;
+        let chosen = netns.within(|| choose(&config.interfaces, &watch.interfaces()))??;
+        Ok(Self {
+            netns: netns.clone(),
+            watch,
+            attached: Attached::new(netns.clone(), config.ingress, config.attach),
+            chosen,
+            any: config.interfaces == Selection::Any,
+            left_out: BTreeSet::new(),
+        })
+    }
+
+    pub(super) fn begin(
+        &mut self,
+        programs: &mut Programs,
+        notices: &mut Vec<Notice>,
+    ) -> Result<(), LiveError> {
+        for interface in std::mem::take(&mut self.chosen) {
+            self.attach(programs, &interface, notices).map_err(|error| error.within(&self.netns))?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn ready(&self) -> Result<(), LiveError> {
+        self.watch.ready().await.map_err(LiveError::io("wait for interface changes"))
+    }
+
+    pub(super) fn follow(
+        &mut self,
+        programs: &mut Programs,
+        notices: &mut Vec<Notice>,
+    ) -> Result<(), LiveError> {
+        for change in self.watch.changes()? {
+            match change {
+                Change::Interface(interface) => {
+                    if let Some(before) = self.attached.rename(&interface) {
+                        let name = Arc::clone(&interface.name);
+                        notices.push(Notice::Renamed { interface: before, name });
+                    }
+                    if self.any && interface.traceable() {
+                        self.attach(programs, &interface, notices)?;
+                    }
+                }
+                Change::Gone(interface) => {
+                    self.left_out.remove(&interface.index);
+                    let traced = self.attached.detach(interface.index);
+                    if let (Some(interface), false) = (traced, self.any) {
+                        notices.push(Notice::Vanished { interface });
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// With `-i any` a single interface that cannot be attached to is left out and said so, once.
+    fn attach(
+        &mut self,
+        programs: &mut Programs,
+        interface: &Interface,
+        notices: &mut Vec<Notice>,
+    ) -> Result<(), LiveError> {
+        match self.attached.attach(programs, interface, notices) {
+            Ok(()) => Ok(()),
+            Err(AttachError::Gone { .. }) if self.any => Ok(()),
+            Err(error @ (AttachError::Load(_) | AttachError::Netns(_))) => Err(error.into()),
+            Err(error) if !self.any => Err(error.into()),
+            Err(error) => {
+                if self.left_out.insert(interface.index) {
+                    let name = Arc::clone(&interface.name);
+                    notices.push(Notice::LeftOut { interface: name, reason: error.to_string() });
+                }
+                Ok(())
+            }
+        }
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.attached.is_empty() && !self.any
+    }
+
+    #[inline]
+    pub(super) fn spot(&self, index: u32) -> Spot<'_> {
+        Spot { interface: index, loopback: self.watch.is_loopback(index), addresses: self.watch.addresses() }
+    }
+
+    pub(super) fn names(&self) -> InterfaceNames {
+        self.watch.names()
+    }
+
+    pub(super) fn describe(&self) -> String {
+        self.attached.describe()
+    }
+
+    pub(super) fn detach_all(&mut self) {
+        self.attached.detach_all();
+    }
+}
+
+fn choose(selection: &Selection, all: &[Interface]) -> Result<Vec<Interface>, InterfaceError> {
+    match selection {
+        Selection::Any => {
+            let up: Vec<_> = all.iter().filter(|i| i.traceable()).cloned().collect();
+            if up.is_empty() { Err(InterfaceError::NoneUp) } else { Ok(up) }
+        }
+        Selection::Named(names) => names.iter().map(|name| interface::find(all, name).cloned()).collect(),
+        Selection::DefaultRoute => {
+            let index = interface::default_route()?;
+            let found = all.iter().find(|i| i.index == index).ok_or(InterfaceError::NoDefaultRoute)?;
+            Ok(vec![interface::find(all, &found.name)?.clone()])
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! One network namespace among all: its interfaces, its copy of the programs, and what it is called.
+
+use super::{Spot, all::Common};
+use crate::{
+    kernel::{
+        attach::{AttachError, Attached, Notice},
+        interface::Interface,
+        load::Programs,
+        netns::{Netns, NetnsError},
+        nsid::Message,
+        watch::{Change, Links, Listed},
+    },
+    source::live::LiveError,
+};
+use std::{
+    collections::{BTreeSet, HashMap},
+    mem,
+    sync::Arc,
+    time::Instant,
+};
+
+/// The number of the tracer's own namespace, whose programs are the first copy.
+pub(super) const OWN: u16 = 0;
+
+pub(super) struct Space {
+    pub(super) number: u16,
+    pub(super) inode: u64,
+    pub(super) netns: Netns,
+    /// What its interfaces are called after; None for the tracer's own.
+    pub(super) name: Option<String>,
+    /// That is a name, not a process's number.
+    pub(super) is_named: bool,
+    /// Since when it is gone. It stays for the records that are still to be read.
+    pub(super) gone: Option<Instant>,
+    links: Links,
+    attached: Attached,
+    /// Loaded when there is something to attach to.
+    programs: Option<Programs>,
+    /// To be attached to once everything is loaded.
+    chosen: Vec<Interface>,
+    /// Could not be attached to, and said so once.
+    left_out: BTreeSet<u32>,
+    /// What [`Spot::interface`] is, by index.
+    interfaces: HashMap<u32, u32>,
+}
+
+impl Space {
+    pub(super) fn new(number: u16, inode: u64, netns: Netns, name: Option<String>, common: &Common) -> Self {
+        Self {
+            number,
+            inode,
+            attached: Attached::new(netns.clone(), common.ingress, common.mode),
+            netns,
+            name,
+            is_named: true,
+            gone: None,
+            links: Links::default(),
+            programs: None,
+            chosen: Vec::new(),
+            left_out: BTreeSet::new(),
+            interfaces: HashMap::new(),
+        }
+    }
+
+    /// Takes over what is there now.
+    pub(super) fn list(
+        &mut self,
+        listed: Listed,
+        common: &mut Common,
+        own: &mut Programs,
+        notices: &mut Vec<Notice>,
+    ) -> Result<(), LiveError> {
+        for change in self.links.replace(listed) {
+            self.follow(change, common, own, notices)?;
+        }
+        Ok(())
+    }
+
+    /// Attaches to what was chosen while everything was loaded.
+    pub(super) fn begin(
+        &mut self,
+        common: &mut Common,
+        own: &mut Programs,
+        notices: &mut Vec<Notice>,
+    ) -> Result<(), LiveError> {
+        let chosen = mem::take(&mut self.chosen);
+        chosen.iter().try_for_each(|shown| self.attach(shown, common, own, notices))
+    }
+
+    /// Takes over what notifications say. True if interfaces came or went.
+    pub(super) fn apply(
+        &mut self,
+        messages: &[Message],
+        common: &mut Common,
+        own: &mut Programs,
+        notices: &mut Vec<Notice>,
+    ) -> Result<bool, LiveError> {
+        let mut changed = false;
+        for message in messages {
+            if let Some(change) = self.links.apply(message) {
+                changed = true;
+                self.follow(change, common, own, notices)?;
+            }
+        }
+        Ok(changed)
+    }
+
+    fn follow(
+        &mut self,
+        change: Change,
+        common: &mut Common,
+        own: &mut Programs,
+        notices: &mut Vec<Notice>,
+    ) -> Result<(), LiveError> {
+        match change {
+            Change::Interface(interface) => {
+                let wanted = interface.traceable() && common.wants(&interface.name);
+                let shown = self.shown(interface);
+                self.number_and_name(&shown, common);
+                if let Some(before) = self.attached.rename(&shown) {
+                    notices.push(Notice::Renamed { interface: before, name: Arc::clone(&shown.name) });
+                }
+                if wanted { self.attach(&shown, common, own, notices) } else { Ok(()) }
+            }
+            Change::Gone(interface) => {
+                self.left_out.remove(&interface.index);
+                self.attached.detach(interface.index);
+                Ok(())
+            }
+        }
+    }
+
+    /// As it is called in the output, and in whatever is said about it.
+    fn shown(&self, interface: Interface) -> Interface {
+        match &self.name {
+            Some(name) => interface.within(name),
+            None => interface,
+        }
+    }
+
+    fn number_and_name(&mut self, shown: &Interface, common: &mut Common) {
+        let number = *self.interfaces.entry(shown.index).or_insert_with(|| common.next_interface());
+        common.names.set(number, &shown.name);
+    }
+
+    fn attach(
+        &mut self,
+        shown: &Interface,
+        common: &mut Common,
+        own: &mut Programs,
+        notices: &mut Vec<Notice>,
+    ) -> Result<(), LiveError> {
+        let copy = match &mut self.programs {
+            _ if self.number == OWN => Ok(own),
+            Some(programs) => Ok(programs),
+            none => common.load(self.number).map(|programs| none.insert(programs)),
+        };
+        let attached = match copy {
+            Ok(_) if common.is_loading => {
+                self.chosen.push(shown.clone());
+                return Ok(());
+            }
+            Ok(programs) => self.attached.attach(programs, shown, notices),
+            Err(error) => Err(error.into()),
+        };
+        match attached {
+            Ok(()) => common.has_attached = true,
+            Err(AttachError::Gone { .. } | AttachError::Netns(NetnsError::Gone { .. })) => {}
+            // It would fail everywhere.
+            Err(AttachError::Load(error)) if !common.has_attached => return Err(error.into()),
+            Err(error) => {
+                if self.left_out.insert(shown.index) {
+                    let interface = Arc::clone(&shown.name);
+                    notices.push(Notice::LeftOut { interface, reason: error.to_string() });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// It has a better name now.
+    pub(super) fn rename(&mut self, name: String, common: &mut Common) {
+        self.name = Some(name);
+        let all: Vec<_> = self.links.interfaces().cloned().collect();
+        for interface in all {
+            let shown = self.shown(interface);
+            self.number_and_name(&shown, common);
+            self.attached.rename(&shown);
+        }
+    }
+
+    /// The namespace is gone, and everything that was attached there with it.
+    pub(super) fn end(&mut self, now: Instant) {
+        self.gone = Some(now);
+        self.attached.abandon();
+        self.programs = None;
+    }
+
+    #[inline]
+    pub(super) fn spot(&self, index: u32) -> Option<Spot<'_>> {
+        Some(Spot {
+            interface: *self.interfaces.get(&index)?,
+            loopback: self.links.get(index).is_some_and(|it| it.loopback),
+            addresses: self.links.addresses(),
+        })
+    }
+
+    pub(super) const fn attached(&self) -> &Attached {
+        &self.attached
+    }
+
+    pub(super) fn detach_all(&mut self) {
+        self.attached.detach_all();
+    }
+
+    pub(super) const fn programs(&self) -> Option<&Programs> {
+        self.programs.as_ref()
+    }
+}
