@@ -43,9 +43,8 @@ enum Task {
     },
     /// Format, lint, document and run every test; with a name, run only the tests that contain it
     Test {
-        /// Only the tests that meet the kernel, in each of several kernels of Debian's, or in these (`--kernels=5.10,6.1`)
-        #[arg(long, value_name = "LIST", num_args = 0..=1, require_equals = true, value_delimiter = ',',
-              conflicts_with = "args")]
+        /// Only the tests that meet the kernel, in each of several kernels of Debian's, or in these (`--kernels=5.10,6.1`); names that follow choose test binaries
+        #[arg(long, value_name = "LIST", num_args = 0..=1, require_equals = true, value_delimiter = ',')]
         kernels: Option<Vec<String>>,
         /// Passed to the test binaries
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -84,8 +83,8 @@ fn main() -> ExitCode {
     let result = match Cli::parse().task {
         Task::Setup => setup::ensure().map(|_| ExitCode::SUCCESS),
         Task::Run { release, args } => run::run(release, &args).map(|never| match never {}),
-        Task::Test { kernels: Some(names), .. } => test::kernels(names),
-        Task::Test { args, .. } => test::run(&args),
+        Task::Test { kernels: Some(kernels), args } => test::kernels(kernels, &args),
+        Task::Test { kernels: None, args } => test::run(&args),
         Task::Lifecycle { write, files } => lifecycle::run(write, &files),
         Task::Bench { part, args } => bench::run(part.as_deref(), &args),
         Task::Fuzz { target, seconds } => fuzz::run(target.as_deref(), seconds),
@@ -159,7 +158,7 @@ mod tests {
         assert_eq!(parsed(&["NAME", "--nocapture"]), Some((None, 2)));
         assert_eq!(parsed(&["--kernels"]), Some((names(&[]), 0)));
         assert_eq!(parsed(&["--kernels=5.10,6.1"]), Some((names(&["5.10", "6.1"]), 0)));
-        assert_eq!(parsed(&["--kernels", "NAME"]), None);
+        assert_eq!(parsed(&["--kernels", "NAME"]), Some((names(&[]), 1)));
     }
 
     #[test]

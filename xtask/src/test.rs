@@ -84,11 +84,12 @@ pub(crate) fn run(args: &[OsString]) -> Result<ExitCode> {
     conclude(&failed, tally)
 }
 
-/// Only the tests in other kernels: in these, or in all.
-pub(crate) fn kernels(names: Vec<String>) -> Result<ExitCode> {
+/// Only the tests in other kernels: in these, or in all; of these binaries, or of all.
+pub(crate) fn kernels(kernels: Vec<String>, binaries: &[OsString]) -> Result<ExitCode> {
+    let binaries = binaries.iter().map(|it| it.to_string_lossy().into_owned()).collect();
+    let choice = Choice::Full { kernels, binaries };
     let env = setup::ensure()?;
     install_commands(&env)?;
-    let choice = Choice::Full((!names.is_empty()).then_some(names));
     let mut tally = Tally::default();
     let success = kernels::run(&env, &choice, &mut tally)?;
     conclude(if success { &[] } else { &["tests in other kernels"] }, tally)

@@ -143,9 +143,12 @@ pub(super) fn v6<L: Load>(packet: &L, at: usize, vlans: Vlans) -> Parsed {
 #[inline(always)]
 pub(super) fn authentication(packet: &impl Load, at: usize) -> Option<(u8, usize)> {
     let header = packet.load::<4>(at)?;
-    let len = packet.forget(authentication_len(header));
-    // Cannot be, but what was forgotten has to be bounded anew.
-    if len > MAX_AUTHENTICATION { None } else { Some((header.byte(0), len)) }
+    // What was forgotten has to be bounded anew, by a mask: before 5.11 the verifier does not carry what a comparison
+    // found out over to a copy on the stack.
+    const MASK: usize = 0x7ff;
+    const { assert!(MAX_AUTHENTICATION <= MASK) };
+    let len = packet.forget(authentication_len(header)) & MASK;
+    Some((header.byte(0), len))
 }
 
 /// In words of 4 octets, less 2 (RFC 4302 §2.2).
@@ -210,11 +213,10 @@ pub(super) fn extensions(packet: &impl Load, mut next: u8, start: usize) -> Walk
             // In words of 8 octets, less 1 (RFC 8200 §4; RFC 6275 §6.1.1, RFC 7401 §5.1, RFC 5533 §5.1).
             _ => (usize::from(header.byte(1)) + 1) * 8,
         };
-        skipped = packet.forget(skipped + len);
-        if skipped > MAX_EXTENSIONS * MAX_EXTENSION {
-            // Cannot be, but what was forgotten has to be bounded anew.
-            return Walk::Unparsable(Unparsable::ExtensionDepth);
-        }
+        // As in `authentication`.
+        const MASK: usize = 0x3fff;
+        const { assert!(MAX_EXTENSIONS * MAX_EXTENSION <= MASK) };
+        skipped = packet.forget(skipped + len) & MASK;
         next = header.byte(0);
     }
     match next {

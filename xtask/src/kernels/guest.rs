@@ -55,7 +55,7 @@ pub(super) struct Report {
 pub(super) fn run(
     kernel: &Unpacked,
     initramfs: &Path,
-    suites: &[Suite],
+    suites: &[&Suite],
     place: &Path,
     mut each: impl FnMut(&Verdict),
 ) -> Result<Report> {

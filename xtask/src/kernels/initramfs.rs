@@ -54,7 +54,7 @@ impl Contents {
     }
 
     /// Writes it for one kernel and some suites.
-    pub(super) fn write(&self, path: &Path, kernel: &Unpacked, suites: &[Suite]) -> Result<()> {
+    pub(super) fn write(&self, path: &Path, kernel: &Unpacked, suites: &[&Suite]) -> Result<()> {
         let mut archive = Archive::create(path)?;
         // Before init has mounted anything, the kernel opens it for init.
         archive.device(Path::new("/dev/console"), 5, 1)?;
@@ -84,7 +84,7 @@ impl Contents {
     }
 
     /// The lines that init reads.
-    fn script(&self, suites: &[Suite]) -> Result<String> {
+    fn script(&self, suites: &[&Suite]) -> Result<String> {
         let mut script = format!("cd {}\n", root().join("tcptrace").display());
         for Suite { binary, args, seconds } in suites {
             let path = self.binaries.get(*binary).with_context(|| format!("cargo built no test {binary}"))?;

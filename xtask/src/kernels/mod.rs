@@ -30,37 +30,48 @@ const PACKAGES: [&str; 4] = ["qemu-system-x86", "busybox-static", "kmod", "xz-ut
 pub(crate) enum Choice {
     /// The oldest, a few tests: part of every `cargo xtask test`.
     Short,
-    /// These by their names, or all.
-    Full(Option<Vec<String>>),
+    /// These by their names, and of the test binaries these; none is all.
+    Full { kernels: Vec<String>, binaries: Vec<String> },
 }
 
 impl Choice {
     fn kernels(&self) -> Result<Vec<&'static Kernel>> {
         match self {
             Self::Short => Ok(KERNELS.iter().take(1).collect()),
-            Self::Full(None) => Ok(KERNELS.iter().collect()),
-            Self::Full(Some(names)) => names.iter().map(|name| named(name)).collect(),
+            Self::Full { kernels, .. } => chosen(&KERNELS, |it| it.name, kernels, "kernel"),
         }
     }
 
-    const fn suites(&self) -> &'static [Suite] {
+    fn suites(&self) -> Result<Vec<&'static Suite>> {
         match self {
-            Self::Short => SHORT,
-            Self::Full(_) => FULL,
+            Self::Short => Ok(SHORT.iter().collect()),
+            Self::Full { binaries, .. } => chosen(FULL, |it| it.binary, binaries, "test binary"),
         }
     }
 }
 
-fn named(name: &str) -> Result<&'static Kernel> {
-    KERNELS.iter().find(|kernel| kernel.name == name).with_context(|| {
-        let names: Vec<_> = KERNELS.iter().map(|kernel| kernel.name).collect();
-        format!("no kernel {name}: there are {}", names.join(", "))
-    })
+/// Those of these names, or all where there are no names.
+fn chosen<T>(
+    all: &'static [T],
+    name: impl Fn(&T) -> &'static str,
+    names: &[String],
+    what: &str,
+) -> Result<Vec<&'static T>> {
+    if names.is_empty() {
+        return Ok(all.iter().collect());
+    }
+    let find = |wanted: &String| {
+        all.iter().find(|it| name(it) == wanted).with_context(|| {
+            let known: Vec<_> = all.iter().map(&name).collect();
+            format!("no {what} {wanted}: there are {}", known.join(", "))
+        })
+    };
+    names.iter().map(find).collect()
 }
 
 /// Runs them and counts. A kernel that cannot be had, or does not start, is a failure and the next ones go on.
 pub(crate) fn run(env: &BuildEnv, choice: &Choice, tally: &mut Tally) -> Result<bool> {
-    let kernels = choice.kernels()?;
+    let (kernels, suites) = (choice.kernels()?, choice.suites()?);
     let machine = capture(Command::new("uname").arg("-m"))?;
     if machine.trim() != "x86_64" {
         bail!("other kernels are tested on x86-64 only, and this is {}", machine.trim());
@@ -76,7 +87,7 @@ pub(crate) fn run(env: &BuildEnv, choice: &Choice, tally: &mut Tally) -> Result<
     }
     let (mut table, mut success) = (String::new(), true);
     for kernel in kernels {
-        match one(kernel, &contents, choice.suites(), &home, &mut table) {
+        match one(kernel, &contents, &suites, &home, &mut table) {
             Ok(verdicts) => {
                 success &= verdicts.iter().all(|verdict| verdict.outcome.is_ok());
                 tally.passed += verdicts.iter().map(|verdict| verdict.passed).sum::<u64>();
@@ -97,7 +108,7 @@ pub(crate) fn run(env: &BuildEnv, choice: &Choice, tally: &mut Tally) -> Result<
 fn one(
     kernel: &Kernel,
     contents: &Contents,
-    suites: &[Suite],
+    suites: &[&Suite],
     home: &Path,
     table: &mut String,
 ) -> Result<Vec<Verdict>> {
@@ -119,12 +130,14 @@ fn one(
     Ok(verdicts)
 }
 
-/// A line for a verdict; after a failure all that the suite printed.
+/// A line for a verdict; after a failure the end of what the suite printed. The verifier can fill thousands of lines.
 fn show(release: &str, verdict: &Verdict) {
     let Verdict { suite, outcome, passed, failed, took, output } = verdict;
     if outcome.is_err() {
-        for line in output {
-            say(line);
+        const LINES: usize = 100;
+        const LETTERS: usize = 500;
+        for line in &output[output.len().saturating_sub(LINES)..] {
+            say(line.chars().take(LETTERS).collect::<String>());
         }
     }
     let word = match outcome {
@@ -143,13 +156,18 @@ mod tests {
 
     #[test]
     fn kernels_are_chosen_by_name() {
+        let choice = |kernels: &[&str], binaries: &[&str]| {
+            let owned = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
+            Choice::Full { kernels: owned(kernels), binaries: owned(binaries) }
+        };
         let names =
             |choice: &Choice| choice.kernels().map(|all| all.iter().map(|it| it.name).collect::<Vec<_>>());
         assert_eq!(names(&Choice::Short).expect("one"), ["5.10"]);
-        assert_eq!(names(&Choice::Full(None)).expect("all").first(), Some(&"5.10"));
-        let two = Choice::Full(Some(vec!["6.12".into(), "6.1".into()]));
-        assert_eq!(names(&two).expect("two"), ["6.12", "6.1"]);
-        let error = names(&Choice::Full(Some(vec!["6.2".into()]))).expect_err("no such");
+        assert_eq!(names(&choice(&[], &[])).expect("all").first(), Some(&"5.10"));
+        assert_eq!(names(&choice(&["6.12", "6.1"], &[])).expect("two"), ["6.12", "6.1"]);
+        let error = names(&choice(&["6.2"], &[])).expect_err("no such");
         assert!(error.to_string().starts_with("no kernel 6.2: there are 5.10, "), "{error}");
+        assert_eq!(choice(&[], &["live"]).suites().expect("one").len(), 1);
+        assert!(choice(&[], &["dead"]).suites().is_err());
     }
 }
