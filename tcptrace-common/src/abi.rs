@@ -69,6 +69,8 @@ pub const BIT_EGRESS: u8 = 1;
 pub const BIT_FORWARDED: u8 = 2;
 /// [`Record::bits`]: IPv6 on the wire.
 pub const BIT_IPV6: u8 = 4;
+/// [`Record::bits`]: seen in a tunnel; a [`Tunnel`] follows the record, whichever layout that has.
+pub const BIT_TUNNEL: u8 = 8;
 
 /// One lifecycle segment, as it lies in the ring: 88 bytes.
 ///
@@ -117,7 +119,7 @@ pub struct Record {
     pub ttl: u8,
     /// A [`Kind`].
     pub kind: u8,
-    /// [`BIT_EGRESS`], [`BIT_FORWARDED`], [`BIT_IPV6`].
+    /// [`BIT_EGRESS`], [`BIT_FORWARDED`], [`BIT_IPV6`], [`BIT_TUNNEL`].
     pub bits: u8,
     /// Octets of options in the header, a multiple of 4 up to 40; in a [`SynRecord`] those that follow.
     pub options_len: u8,
@@ -193,6 +195,49 @@ impl IcmpRecord {
         Self { record: Record::EMPTY, from: [0; 16], icmp_type: 0, icmp_code: 0, reserved: [0; 6] };
 }
 
+/// The tunnel that a packet was in: what follows the record of one. 48 bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(C)]
+#[cfg_attr(
+    feature = "user",
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
+)]
+pub struct Tunnel {
+    /// The outer source address, as [`Record::src`] has addresses.
+    pub src: [u8; 16],
+    /// The outer destination address.
+    pub dst: [u8; 16],
+    /// The identifier in its header (`wire::tunnel::Step::id`); 0 without [`BIT_ID`].
+    pub id: u32,
+    /// VLAN identifiers before the outer IP header, as in [`Record::vlan`], which has the inner ones.
+    pub vlan: [u16; 2],
+    /// A `wire::tunnel::Kind`.
+    pub kind: u8,
+    /// [`BIT_ID`].
+    pub bits: u8,
+    /// Zero.
+    pub zero: [u8; 6],
+}
+
+impl Tunnel {
+    /// All zero: to be filled in.
+    pub const EMPTY: Self =
+        Self { src: [0; 16], dst: [0; 16], id: 0, vlan: [0; 2], kind: 0, bits: 0, zero: [0; 6] };
+}
+
+/// [`Tunnel::bits`]: its header has an identifier.
+pub const BIT_ID: u8 = 1;
+
+/// A record of a packet in a tunnel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(C)]
+pub struct Tunnelled<R> {
+    /// The record, of the inner packet.
+    pub record: R,
+    /// The tunnel.
+    pub tunnel: Tunnel,
+}
+
 /// The most bytes of options a TCP header has: 15 words less the fixed 5 (RFC 9293 §3.1).
 pub const MAX_OPTIONS: usize = 40;
 
@@ -234,13 +279,15 @@ pub struct Counters {
     pub fragments: u64,
     /// Records made, the lost ones included: the last [`Record::number`] in 64 bits.
     pub number: u64,
+    /// Packets in tunnels that were looked into, by `wire::tunnel::Kind::index`; one in two counts twice.
+    pub tunnels: [u64; crate::wire::tunnel::Kind::COUNT],
 }
 
 /// How many reasons there are not to parse a packet.
-pub const UNPARSABLE_REASONS: usize = 6;
+pub const UNPARSABLE_REASONS: usize = 7;
 
 /// Random words that the flow hash needs.
-pub const SEED_WORDS: usize = 26;
+pub const SEED_WORDS: usize = 26 + 13;
 
 const _: () = {
     assert!(size_of::<Record>() == 88);
@@ -259,7 +306,12 @@ const _: () = {
     assert!(core::mem::offset_of!(IcmpRecord, icmp_type) == 104);
     assert!(size_of::<Bucket>() == 64);
     assert!(align_of::<Bucket>() == 64);
-    assert!(size_of::<Counters>() == 232);
+    assert!(size_of::<Counters>() == 304);
+    assert!(size_of::<Tunnel>() == 48);
+    assert!(size_of::<Tunnelled<Record>>() == 88 + 48);
+    assert!(size_of::<Tunnelled<SynRecord>>() == 128 + 48);
+    assert!(size_of::<Tunnelled<IcmpRecord>>() == size_of::<IcmpRecord>() + 48);
+    assert!(core::mem::offset_of!(Tunnel, id) == 32);
 };
 
 #[cfg(test)]

@@ -10,14 +10,17 @@
 //! comparison is not made: the price of a collision is one surplus ACK record, which the tracker ignores.
 
 use crate::{
-    abi::{BIT_IPV6, Record, SEED_WORDS},
-    wire::Vlans,
+    abi::{BIT_IPV6, Record, SEED_WORDS, Tunnel},
+    wire::{Vlans, tunnel::Kind},
 };
 
-/// Keys of one of the two hashes.
-const KEYS: usize = SEED_WORDS / 2;
+/// Keys of one of the two hashes: two addends, ports and device, VLANs, four pairs of address words.
+const KEYS: usize = 13;
+/// The first key of what is added for tunnels: for the addresses an addend and two pairs, and for each of the two hashes an
+/// addend, kind and identifier, and the product of both addresses.
+const TUNNEL_KEYS: usize = 2 * KEYS;
 
-const _: () = assert!(KEYS == 13, "two addends, ports and device, VLANs, four pairs of address words");
+const _: () = assert!(SEED_WORDS == TUNNEL_KEYS + 5 + 2 * 4);
 
 /// Where the random keys come from: an array, or the read-only data of the kernel programs.
 pub trait Seeds {
@@ -212,6 +215,61 @@ pub fn hashes(record: &Record, seeds: &impl Seeds) -> (FlowHash, FlowHash) {
         let key = FlowKey { addresses, ports, ifindex: record.ifindex, vlans };
         (key.hash(seeds), key.reversed().hash(seeds))
     }
+}
+
+impl FlowHash {
+    /// Of the same flow in a tunnel, whose own hash [`of_tunnel`] gives.
+    #[inline(always)]
+    #[must_use]
+    pub const fn within(self, tunnel: Self) -> Self {
+        let tag = self.tag ^ tunnel.tag;
+        Self { bucket: self.bucket ^ tunnel.bucket, tag: if tag == 0 { 1 } else { tag } }
+    }
+
+    /// Of a tunnel within another one.
+    #[inline(always)]
+    #[must_use]
+    pub const fn inside(self, outer: Self) -> Self {
+        let (bucket, tag) = (outer.bucket.rotate_left(7), outer.tag.rotate_left(7));
+        Self { bucket: self.bucket ^ bucket, tag: self.tag ^ tag }
+    }
+}
+
+/// The hash of what tells a tunnel from others, the same for both directions: of the kind, of the identifier, and of the
+/// outer addresses without an order, each where the kind goes by it ([`Kind::is_by_id`], [`Kind::is_by_addresses`]). The
+/// addresses are hashed to 32 bits each, and the product of both with a key makes the order no matter.
+#[inline(always)]
+pub fn of_tunnel(tunnel: &Tunnel, kind: Kind, seeds: &impl Seeds) -> FlowHash {
+    let (src, dst) = if kind.is_by_addresses() {
+        (address(&tunnel.src, seeds), address(&tunnel.dst, seeds))
+    } else {
+        (0, 0)
+    };
+    let id = if kind.is_by_id() { tunnel.id } else { 0 };
+    let what = u32::from(tunnel.kind) << 8 | u32::from(tunnel.bits);
+    let half = |first: usize| {
+        let key = seeds.key(first + 3);
+        let product = key.wrapping_add(src).wrapping_mul(key.wrapping_add(dst));
+        seeds.key(first).wrapping_add(pair(seeds, first + 1, what, id)).wrapping_add(product)
+    };
+    let (bucket, tag) = (half(TUNNEL_KEYS + 5), half(TUNNEL_KEYS + 9));
+    FlowHash { bucket: upper(bucket), tag: upper(tag) }
+}
+
+#[inline(always)]
+const fn upper(sum: u64) -> u32 {
+    (sum >> 32) as u32
+}
+
+/// An outer address in 32 bits.
+#[inline(always)]
+fn address(bytes: &[u8; 16], seeds: &impl Seeds) -> u64 {
+    let words = words(bytes);
+    let sum = seeds
+        .key(TUNNEL_KEYS)
+        .wrapping_add(pair(seeds, TUNNEL_KEYS + 1, words[0], words[1]))
+        .wrapping_add(pair(seeds, TUNNEL_KEYS + 3, words[2], words[3]));
+    sum >> 32
 }
 
 #[inline(always)]

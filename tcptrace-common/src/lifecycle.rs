@@ -112,6 +112,33 @@ where
     Some((record, overwritten))
 }
 
+/// The same for a segment in a tunnel whose hash ([`crate::flow::of_tunnel`]) is `tunnel`. Its record says nothing of that.
+pub fn inspect_within<A, T>(
+    packet: &Packet<A>,
+    tunnel: FlowHash,
+    seen: Sighting,
+    filter: &Program,
+    table: &mut T,
+    seeds: &impl Seeds,
+) -> Option<(Record, bool)>
+where
+    A: Addresses,
+    T: Table + ?Sized,
+{
+    let mut record = Record::EMPTY;
+    fill(&mut record, packet, seen);
+    let (own, peer) = hashes(&record, seeds);
+    let (own, peer) = (own.within(tunnel), peer.within(tunnel));
+    if !announces(packet.flags) {
+        return reached(own, packet.ack, table).then_some((record, false));
+    }
+    if !filter.admits(&record, &mut [0; NUMBERS]) {
+        return None;
+    }
+    let overwritten = announce(&record, (own, peer), table);
+    Some((record, overwritten))
+}
+
 /// Somebody waited for this acknowledgement; nobody does from now on.
 #[inline(always)]
 pub fn awaited<A, T>(packet: &Packet<A>, ifindex: u32, table: &mut T, seeds: &impl Seeds) -> bool

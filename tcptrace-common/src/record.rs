@@ -1,10 +1,10 @@
 //! From a parsed segment to the record that goes into the ring.
 
 use crate::{
-    abi::{BIT_EGRESS, BIT_FORWARDED, BIT_IPV6, IcmpRecord, Kind, Record},
-    flow::Addresses,
+    abi::{BIT_EGRESS, BIT_FORWARDED, BIT_ID, BIT_IPV6, IcmpRecord, Kind, Record, Tunnel},
+    flow::{Addresses, put_words},
     lifecycle::kind_of,
-    wire::{Packet, icmp::Quote},
+    wire::{Outer, Packet, icmp::Quote, tunnel::Step},
 };
 
 /// What a hook knows about a packet besides its bytes.
@@ -52,6 +52,22 @@ pub fn fill_icmp<A: Addresses>(entry: &mut IcmpRecord, quote: &Quote<A>, seen: S
     entry.record.kind = Kind::Icmp as u8;
     entry.icmp_type = quote.kind;
     entry.icmp_code = quote.code;
+}
+
+/// Fills in what is known of a tunnel before its own header.
+#[inline(always)]
+pub fn fill_outer(tunnel: &mut Tunnel, outer: &Outer) {
+    put_words(&mut tunnel.src, outer.src);
+    put_words(&mut tunnel.dst, outer.dst);
+    tunnel.vlan = outer.vlans.ids();
+}
+
+/// Fills in what a tunnel's own header says.
+#[inline(always)]
+pub fn fill_tunnel(tunnel: &mut Tunnel, step: &Step) {
+    tunnel.id = step.id;
+    tunnel.kind = step.kind as u8;
+    tunnel.bits = bit(BIT_ID, step.has_id);
 }
 
 #[inline(always)]

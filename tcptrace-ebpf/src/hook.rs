@@ -217,6 +217,11 @@ impl<const RARE: bool> Load for Linear<RARE> {
     fn forget(&self, n: usize) -> usize {
         maps::forget(n)
     }
+
+    #[inline(always)]
+    fn decap(&self, place: usize) -> u32 {
+        maps::decap(place)
+    }
 }
 
 /// Where `N` bytes of the packet are within direct reach. They are read where they lie.
@@ -278,5 +283,10 @@ impl Load for Anywhere {
     #[inline(always)]
     fn wire_len(&self) -> usize {
         self.len
+    }
+
+    #[inline(always)]
+    fn decap(&self, place: usize) -> u32 {
+        maps::decap(place)
     }
 }

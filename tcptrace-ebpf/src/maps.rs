@@ -6,12 +6,12 @@ use aya_ebpf::{
     maps::{Array, PerCpuArray, RingBuf},
 };
 use tcptrace_common::{
-    abi::{Bucket, Counters, IcmpRecord, SEED_WORDS},
+    abi::{Bucket, Counters, IcmpRecord, SEED_WORDS, Tunnel},
     admission::Admission,
     filter::{Numbers, Program},
     flow::{FlowHash, Seeds},
     lifecycle::{Slots, Table},
-    wire::{Icmp, Vlans},
+    wire::{Icmp, Outer, Vlans, tunnel::DECAP_WORDS},
 };
 
 /// The records; user space sets the size at load time.
@@ -70,6 +70,31 @@ pub(crate) struct Work {
     pub(crate) peer: FlowHash,
     /// What the filter tests.
     pub(crate) numbers: Numbers,
+    /// The tunnel that the segment is in; its record says whether there is one.
+    pub(crate) tunnel: Tunnel,
+    pub(crate) place: Place,
+}
+
+/// Where to go on in a tunnel: [`Outer`] without what the record has of it, then what a step led to.
+#[repr(C)]
+pub(crate) struct Place {
+    pub(crate) ipv6: u32,
+    pub(crate) protocol: u32,
+    pub(crate) at: u32,
+    pub(crate) fragmented: u32,
+    pub(crate) ethertype: u32,
+}
+
+impl Place {
+    /// Keeps where a tunnel's own header begins.
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "places in a packet")]
+    pub(crate) fn put(&mut self, outer: &Outer) {
+        self.ipv6 = u32::from(outer.ipv6);
+        self.protocol = u32::from(outer.protocol);
+        self.at = outer.at as u32;
+        self.fragmented = u32::from(outer.fragmented);
+    }
 }
 
 /// [`Icmp`] in integers alone, without the sender.
@@ -175,6 +200,18 @@ pub(crate) fn ring_is_filling() -> bool {
     // SAFETY: a valid static; volatile because the loader writes it after the compiler is done.
     let enough = unsafe { (&raw const WAKE_BYTES).read_volatile() };
     EVENTS.query(BPF_RB_AVAIL_DATA.into()) >= enough
+}
+
+/// Which tunnels are looked into (`wire::tunnel::Decap`). Where the first word is 0, none, the verifier drops the code.
+#[unsafe(no_mangle)]
+static DECAP: [u32; DECAP_WORDS] = [0; DECAP_WORDS];
+
+/// A word of it.
+#[inline(always)]
+pub(crate) fn decap(place: usize) -> u32 {
+    let word = &raw const DECAP[place];
+    // SAFETY: in bounds by the indexing above; volatile because the loader writes it after the compiler is done.
+    unsafe { word.read_volatile() }
 }
 
 /// Records are to be logged.

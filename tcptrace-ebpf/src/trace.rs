@@ -3,7 +3,7 @@
 use crate::{
     hook::{Hook, Reach as _},
     maps::{
-        EVENTS, LoadedSeeds, PendingTable, Work, admission, counters, filter, kernel_log, netns,
+        EVENTS, LoadedSeeds, PendingTable, Work, admission, counters, decap, filter, kernel_log, netns,
         ring_is_filling, work,
     },
 };
@@ -12,17 +12,17 @@ use aya_ebpf::{
     helpers::{bpf_get_smp_processor_id, bpf_ktime_get_ns},
 };
 use tcptrace_common::{
-    abi::{Counters, Kind, MAX_OPTIONS, Record, SynRecord},
+    abi::{BIT_TUNNEL, Counters, IcmpRecord, Kind, MAX_OPTIONS, Record, SynRecord, Tunnelled},
     admission::lot,
-    flow::{Addresses, hashes},
+    flow::{Addresses, hashes, of_tunnel},
     lifecycle,
-    record::{fill, fill_icmp},
+    record::{fill, fill_icmp, fill_outer, fill_tunnel},
     seq::SeqNum,
     tcp::TcpFlags,
     wire::{
         Packet, Parsed, Unparsable,
         icmp::{self, Quoted},
-        options,
+        options, tunnel,
     },
 };
 
@@ -63,7 +63,7 @@ fn first_look<H: Hook>(hook: H, counters: &mut Counters) -> u32 {
         Parsed::V6(packet) => is_lifecycle(hook, &packet, counters),
         Parsed::Rare => return LONG_WAY,
         Parsed::Unparsable(Unparsable::Truncated) if hook.bytes().is_partial() => return LONG_WAY,
-        Parsed::Other | Parsed::Icmp(_) => false,
+        Parsed::Other | Parsed::Icmp(_) | Parsed::Tunnel(_) => false,
         Parsed::Fragment => {
             counters.fragments += 1;
             false
@@ -92,9 +92,22 @@ fn the_long_way<H: Hook>(hook: H, counters: &mut Counters) {
     let Some(work) = work() else {
         return;
     };
-    let found = describe(hook, work);
+    let mut found = describe(hook, work);
+    if decap(0) != 0 && found == TUNNEL {
+        found = enter(hook, work);
+        if found == INSIDE {
+            if let Some(count) = counters.tunnels.get_mut(usize::from(work.tunnel.kind.wrapping_sub(1))) {
+                *count += 1;
+            }
+            found = describe_inside(hook, work);
+        }
+    }
     if found == ICMP {
+        let within = work.entry.record.bits & BIT_TUNNEL;
         if describe_quote(hook, work) && is_wanted(work) {
+            if decap(0) != 0 {
+                work.entry.record.bits |= within;
+            }
             hash(work);
             if is_admitted(work, counters) {
                 emit(hook, work, counters, Kind::Icmp);
@@ -120,12 +133,17 @@ const TCP: u32 = 0;
 const OTHER: u32 = 1;
 const FRAGMENT: u32 = 2;
 const ICMP: u32 = 3;
-const UNPARSABLE: u32 = 4;
+/// What may be a tunnel.
+const TUNNEL: u32 = 4;
+/// A packet in one.
+const INSIDE: u32 = 5;
+const UNPARSABLE: u32 = 6;
 
 #[inline(always)]
 fn code(parsed: Parsed) -> u32 {
     match parsed {
         Parsed::V4(_) | Parsed::V6(_) => TCP,
+        Parsed::Tunnel(_) => TUNNEL,
         Parsed::Other | Parsed::Rare => OTHER,
         Parsed::Fragment => FRAGMENT,
         Parsed::Icmp(_) => ICMP,
@@ -133,7 +151,7 @@ fn code(parsed: Parsed) -> u32 {
     }
 }
 
-/// Counts what is neither TCP nor ICMP.
+/// Counts what is neither TCP nor ICMP nor a tunnel.
 #[inline(always)]
 fn count(code: u32, counters: &mut Counters) {
     if code == FRAGMENT {
@@ -145,10 +163,17 @@ fn count(code: u32, counters: &mut Counters) {
 
 /// Parses a packet and describes it in `work`, if it is TCP; of ICMP it keeps there where to look on.
 #[inline(never)]
-#[expect(clippy::cast_possible_truncation, reason = "offsets within headers")]
 fn describe<H: Hook>(hook: H, work: &mut Work) -> u32 {
     let parsed = hook.parse();
-    let options_at = match &parsed {
+    note(hook, work, &parsed);
+    code(parsed)
+}
+
+/// Describes what was parsed.
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "offsets within headers")]
+fn note<H: Hook>(hook: H, work: &mut Work, parsed: &Parsed) {
+    let options_at = match parsed {
         Parsed::V4(packet) => {
             fill(&mut work.entry.record, packet, hook.sighting());
             packet.options_at
@@ -162,9 +187,52 @@ fn describe<H: Hook>(hook: H, work: &mut Work) -> u32 {
             work.icmp.put(icmp);
             0
         }
+        Parsed::Tunnel(outer) => {
+            fill_outer(&mut work.tunnel, outer);
+            work.place.put(outer);
+            0
+        }
         _ => 0,
     };
     work.options_at = options_at as u32;
+}
+
+/// Goes through a tunnel's headers, from where [`describe`] found them: to an inner packet, or to a code as it gives them.
+#[inline(never)]
+#[expect(clippy::cast_possible_truncation, reason = "offsets within headers, and a protocol's 8 bits")]
+fn enter<H: Hook>(hook: H, work: &mut Work) -> u32 {
+    let (at, protocol) = (work.place.at as usize, work.place.protocol as u8);
+    // What comes out of a map has no bound that the verifier knows.
+    if at >= tunnel::MAX_INSIDE {
+        return OTHER;
+    }
+    let step = tunnel::enter(&hook.bytes(), work.place.ipv6 != 0, protocol, at);
+    fill_tunnel(&mut work.tunnel, &step);
+    work.place.at = step.at as u32;
+    work.place.ethertype = u32::from(step.ethertype);
+    match step.end {
+        tunnel::End::Inside => INSIDE,
+        tunnel::End::Other => OTHER,
+        tunnel::End::Truncated => UNPARSABLE + Unparsable::Truncated as u32,
+        tunnel::End::BadLength => UNPARSABLE + Unparsable::BadLength as u32,
+        tunnel::End::Deep => UNPARSABLE + Unparsable::ExtensionDepth as u32,
+    }
+}
+
+/// Describes in `work` the packet that [`enter`] led to. One more tunnel is one too many here.
+#[inline(never)]
+#[expect(clippy::cast_possible_truncation, reason = "an Ethernet type has 16 bits")]
+fn describe_inside<H: Hook>(hook: H, work: &mut Work) -> u32 {
+    let (at, ethertype) = (work.place.at as usize, work.place.ethertype as u16);
+    if at >= tunnel::MAX_INSIDE {
+        return OTHER;
+    }
+    let parsed = tunnel::inside(&hook.bytes(), ethertype, at, work.place.fragmented != 0);
+    if matches!(parsed, Parsed::Tunnel(_)) {
+        return UNPARSABLE + Unparsable::TunnelDepth as u32;
+    }
+    note(hook, work, &parsed);
+    work.entry.record.bits |= BIT_TUNNEL;
     code(parsed)
 }
 
@@ -233,10 +301,10 @@ fn emit<H: Hook>(hook: H, work: &mut Work, counters: &mut Counters, kind: Kind) 
     counters.number += 1;
     stamp(&mut work.entry.record, counters.number);
     let wakeup = wakeup(counters.number);
-    let sent = match kind {
-        Kind::Syn | Kind::SynAck => send_with_options(hook, work, wakeup),
-        Kind::Icmp => send(&work.entry, wakeup),
-        _ => send(&work.entry.record, wakeup),
+    let sent = if decap(0) != 0 && work.entry.record.bits & BIT_TUNNEL != 0 {
+        send_tunnelled(hook, work, kind, wakeup)
+    } else {
+        send_plain(hook, work, kind, wakeup)
     };
     let by_kind = if sent { &mut counters.emitted } else { &mut counters.ring_full };
     by_kind[kind.index()] += 1;
@@ -245,9 +313,84 @@ fn emit<H: Hook>(hook: H, work: &mut Work, counters: &mut Counters, kind: Kind) 
     }
 }
 
+/// Puts a record into the ring.
+#[inline(always)]
+fn send_plain<H: Hook>(hook: H, work: &Work, kind: Kind, wakeup: u64) -> bool {
+    match kind {
+        Kind::Syn | Kind::SynAck => send_with_options(hook, work, wakeup),
+        Kind::Icmp => send(&work.entry, wakeup),
+        _ => send(&work.entry.record, wakeup),
+    }
+}
+
+/// The same with the tunnel that the packet was in.
 #[inline(never)]
+fn send_tunnelled<H: Hook>(hook: H, work: &Work, kind: Kind, wakeup: u64) -> bool {
+    match kind {
+        Kind::Syn | Kind::SynAck => send_within(work, wakeup, |place: *mut SynRecord| {
+            // SAFETY: a part of what was reserved.
+            let record = unsafe { &raw mut (*place).record };
+            // SAFETY: likewise, and aligned as maps are.
+            unsafe { record.write(work.entry.record) };
+            // SAFETY: as above.
+            let options = unsafe { &raw mut (*place).options };
+            // SAFETY: as above.
+            unsafe { options.write([0; MAX_OPTIONS]) };
+            // SAFETY: all of it is written, and nobody else has it.
+            copy_options(hook, work, unsafe { &mut *place });
+        }),
+        Kind::Icmp => send_within(work, wakeup, |place: *mut IcmpRecord| {
+            // SAFETY: what was reserved.
+            unsafe { place.write(work.entry) };
+        }),
+        _ => send_within(work, wakeup, |place: *mut Record| {
+            // SAFETY: what was reserved.
+            unsafe { place.write(work.entry.record) };
+        }),
+    }
+}
+
+/// Part by part from one map into the other: the stack has no room for them together.
+#[inline(always)]
+fn send_within<T: 'static>(work: &Work, wakeup: u64, fill: impl FnOnce(*mut T)) -> bool {
+    let Some(mut entry) = EVENTS.reserve::<Tunnelled<T>>(0) else {
+        return false;
+    };
+    let place = entry.as_mut_ptr();
+    // SAFETY: within what was reserved.
+    fill(unsafe { &raw mut (*place).record });
+    // SAFETY: likewise.
+    let tunnel = unsafe { &raw mut (*place).tunnel };
+    // SAFETY: likewise, and aligned as maps are.
+    unsafe { tunnel.write(work.tunnel) };
+    entry.submit(wakeup);
+    true
+}
+
+/// Hashes both directions of the flow, also of one within a tunnel.
+#[inline(always)]
 fn hash(work: &mut Work) {
+    hash_flow(work);
+    // Not called from there: the stacks of all that are on the way count together, and have 512 bytes.
+    if decap(0) != 0 && work.entry.record.bits & BIT_TUNNEL != 0 {
+        hash_tunnel(work);
+    }
+}
+
+#[inline(never)]
+fn hash_flow(work: &mut Work) {
     (work.own, work.peer) = hashes(&work.entry.record, &LoadedSeeds);
+}
+
+/// The flow is one within a tunnel.
+#[inline(never)]
+fn hash_tunnel(work: &mut Work) {
+    let Some(kind) = tunnel::Kind::from_code(work.tunnel.kind) else {
+        return;
+    };
+    let tunnel = of_tunnel(&work.tunnel, kind, &LoadedSeeds);
+    work.own = work.own.within(tunnel);
+    work.peer = work.peer.within(tunnel);
 }
 
 #[inline(never)]
@@ -282,16 +425,22 @@ fn send_with_options<H: Hook>(hook: H, work: &Work, wakeup: u64) -> bool {
         return false;
     };
     let place = entry.write(SynRecord { record: work.entry.record, options: [0; MAX_OPTIONS] });
-    let (at, len) = (work.options_at as usize, usize::from(work.entry.record.options_len));
-    // What comes out of a map has no bound that the verifier knows.
-    place.record.options_len =
-        if at < MAX_OFFSET { options::copy(&hook.bytes(), at, len, &mut place.options) } else { 0 };
+    copy_options(hook, work, place);
     entry.submit(wakeup);
     true
 }
 
-/// TCP and ICMP headers begin before this: two VLAN tags, IPv6 and the longest chain of extension headers are 12 KiB.
-const MAX_OFFSET: usize = 1 << 14;
+#[inline(always)]
+fn copy_options<H: Hook>(hook: H, work: &Work, place: &mut SynRecord) {
+    let (at, len) = (work.options_at as usize, usize::from(work.entry.record.options_len));
+    // What comes out of a map has no bound that the verifier knows.
+    place.record.options_len =
+        if at < MAX_OFFSET { options::copy(&hook.bytes(), at, len, &mut place.options) } else { 0 };
+}
+
+/// TCP and ICMP headers begin before this: two VLAN tags, IPv6 and the longest chain of extension headers are 12 KiB, and
+/// as much again in a tunnel, which may begin at 16.
+const MAX_OFFSET: usize = 1 << 15;
 /// By the IP length no message is longer.
 const MAX_MESSAGE: usize = u16::MAX as usize;
 

@@ -9,10 +9,13 @@
 #[expect(dead_code, clippy::cast_possible_truncation, reason = "shared with the tests")]
 #[path = "../tests/packets/mod.rs"]
 mod packets;
+#[expect(dead_code, reason = "shared with the other measurements")]
+#[path = "measure/report.rs"]
+mod report;
 
-use packets::{Frame, Rng};
+use packets::{Frame, Rng, tunnel::Wrap};
 use serde_json::{Value, json};
-use std::{env, error::Error, fs};
+use std::{env, error::Error, path::Path};
 use tcptrace::{
     filter::{Filter, SystemNames},
     kernel::test_run::{Empty, Harness, Outcome, Program, empty},
@@ -20,6 +23,7 @@ use tcptrace::{
 use tcptrace_common::{
     abi::{BUCKET_WORDS, SEED_WORDS},
     filter::{MAX_STEPS, Program as FilterProgram},
+    wire::tunnel::Decap,
 };
 
 const ROUNDS: usize = 101;
@@ -43,6 +47,8 @@ struct Case {
     repeat: u32,
     /// The packet's bucket holds other flows' words.
     crowded: bool,
+    /// Tunnels are looked into.
+    decap: bool,
     /// Runs before each run of the packet.
     before: Option<Vec<u8>>,
     filter: Filtering,
@@ -83,11 +89,15 @@ fn cases() -> Vec<Case> {
         packet,
         repeat: REPEAT,
         crowded: false,
+        decap: false,
         before: None,
         filter: Filtering::Nothing,
     };
     let record = |name, packet| Case { repeat: RECORDS, ..quiet(name, packet) };
     let crowded = |name, packet| Case { crowded: true, ..quiet(name, packet) };
+    let deep = |name, packet| Case { decap: true, ..quiet(name, packet) };
+    let within = |wrap: Wrap| wrap.around(&Frame::default(), &data).bytes();
+    let udp = Frame { body: Some((17, vec![9; 200])), ..Frame::default() }.bytes();
     let fin = Frame { seq: 1999, ..bare(0x11) }.reversed().bytes();
     let awaited = quiet("awaited acknowledgement, cold", bare(0x10).bytes());
     vec![
@@ -103,13 +113,21 @@ fn cases() -> Vec<Case> {
         record("SYN-ACK", with_options(0x12)),
         record("FIN", bare(0x11).bytes()),
         Case { before: Some(fin), repeat: 1, ..awaited },
+        quiet("UDP", udp.clone()),
+        deep("with --decap: data, IPv4", data.bytes()),
+        deep("with --decap: data, IPv6", v6(&data)),
+        deep("with --decap: UDP", udp),
+        deep("with --decap: data in VXLAN", within(Wrap::Vxlan(4789, 42))),
+        deep("with --decap: data in GRE", within(Wrap::Gre(false, Some(1), false))),
     ]
 }
 
-/// The programs twice: with a table as large as by default, and with one of two buckets, both full.
+/// The programs three times: with a table as large as by default, with one of two buckets, both full, and looking into
+/// tunnels.
 struct Bench {
     roomy: Harness,
     crowded: Harness,
+    deep: Harness,
 }
 
 impl Bench {
@@ -122,11 +140,17 @@ impl Bench {
             crowded.run(Program::TcIngress, &frame.bytes(), None, 1)?;
         }
         crowded.drain()?;
-        Ok(Self { roomy: Harness::load(&seeds, 1 << 16, RING)?, crowded })
+        let roomy = Harness::load(&seeds, 1 << 16, RING)?;
+        let deep = Harness::load_with_decap(&seeds, 1 << 16, RING, &Decap::all())?;
+        Ok(Self { roomy, crowded, deep })
     }
 
     fn run(&mut self, program: Program, case: &Case) -> Result<Outcome, Box<dyn Error>> {
-        let harness = if case.crowded { &mut self.crowded } else { &mut self.roomy };
+        let harness = match (case.crowded, case.decap) {
+            (true, _) => &mut self.crowded,
+            (false, true) => &mut self.deep,
+            (false, false) => &mut self.roomy,
+        };
         if let Some(before) = &case.before {
             harness.run(program, before, None, 1)?;
         }
@@ -199,8 +223,18 @@ fn measure(bench: &mut Bench, hook: &str, program: Program) -> Result<Value, Box
         );
     }
     let verified = bench.roomy.verified_instructions(program)?;
-    println!("{hook:<4} the verifier walked {} instructions", verified.unwrap_or_default());
-    Ok(json!({ "hook": hook, "verified_instructions": verified, "rows": rows }))
+    let deep = bench.deep.verified_instructions(program)?;
+    println!(
+        "{hook:<4} the verifier walked {} instructions, {} with --decap",
+        verified.unwrap_or_default(),
+        deep.unwrap_or_default()
+    );
+    Ok(json!({
+        "hook": hook,
+        "verified_instructions": verified,
+        "verified_instructions_decap": deep,
+        "rows": rows
+    }))
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -220,8 +254,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let hooks = [measure(&mut bench, "tc", Program::TcIngress)?, measure(&mut bench, "xdp", Program::Xdp)?];
     println!("{FOOTNOTE}");
     if let Some(file) = json_file {
-        let report = json!({ "rounds": ROUNDS, "hooks": hooks, "note": FOOTNOTE });
-        fs::write(file, format!("{report:#}\n"))?;
+        let figures = json!({ "rounds": ROUNDS, "hooks": hooks, "note": FOOTNOTE });
+        report::write(Path::new(&file), "kernel", &[], &figures)?;
     }
     Ok(())
 }

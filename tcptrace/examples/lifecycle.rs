@@ -33,7 +33,7 @@ fn tell(file: &str, write: bool) -> Result<bool> {
         Ok(script) => script,
         Err(error) => bail!("{file}:{}: {}", error.line, error.problem),
     };
-    let Ok(played) = script.play(|input| Ok::<_, Infallible>(Some(*input)));
+    let Ok(played) = script.play(|input| Ok::<_, Infallible>(Some(input.clone())));
     if write {
         let story = played.story(false);
         if story != text {

@@ -10,7 +10,7 @@ use crate::{
     kernel::netns::Namespaces,
 };
 use std::{path::PathBuf, time::Duration};
-use tcptrace_common::admission::Admission;
+use tcptrace_common::{admission::Admission, wire::tunnel::Decap};
 
 /// What the user asked for.
 #[derive(Clone, Debug, PartialEq)]
@@ -53,6 +53,8 @@ pub struct Config {
     pub sample: Admission,
     /// How late after it happened something may be told of.
     pub latency: Duration,
+    /// Which tunnels are looked into.
+    pub decap: Decap,
     /// Log what the kernel programs log.
     pub kernel_log: bool,
 }

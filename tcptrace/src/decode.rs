@@ -1,15 +1,19 @@
 //! From the bytes of a ring record to an [`Observation`]. Bytes that are not exactly a record are an error.
 
-use crate::segment::{Direction, Flow, IcmpError, Observation, RawOptions, Segment, Sender, Timestamp};
+use crate::{
+    segment::{Direction, Flow, IcmpError, Observation, RawOptions, Segment, Sender, Timestamp},
+    tunnel::{self, Layer},
+};
+use std::mem::offset_of;
 use tcptrace_common::{
-    abi::{self, BIT_EGRESS, BIT_FORWARDED, BIT_IPV6, Kind, MAX_OPTIONS},
+    abi::{self, BIT_EGRESS, BIT_FORWARDED, BIT_IPV6, BIT_TUNNEL, Kind, MAX_OPTIONS, Tunnel},
     seq::SeqNum,
     tcp::TcpFlags,
 };
 use zerocopy::FromBytes as _;
 
 /// One record, decoded.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Record {
     /// The CPU that made it.
     pub cpu: u16,
@@ -42,6 +46,9 @@ pub enum Error {
     /// Bits are set that mean nothing.
     #[error("a record with unknown bits")]
     Bits,
+    /// What follows about a tunnel cannot be.
+    #[error("a record with an unknown tunnel")]
+    Tunnel,
 }
 
 /// What follows the part that all records have.
@@ -74,22 +81,34 @@ impl Rest<'_> {
 
 /// Decodes one record of the ring.
 pub fn record(bytes: &[u8]) -> Result<Record, Error> {
+    let in_tunnel = bytes.get(offset_of!(abi::Record, bits)).is_some_and(|bits| bits & BIT_TUNNEL != 0);
+    if !in_tunnel {
+        return untunnelled(bytes, &[]);
+    }
+    let Some((bytes, tunnel)) = bytes.split_last_chunk::<{ size_of::<Tunnel>() }>() else {
+        return Err(Error::Length(bytes.len()));
+    };
+    untunnelled(bytes, &[zerocopy::transmute!(*tunnel)])
+}
+
+/// Without what follows of tunnels.
+fn untunnelled(bytes: &[u8], tunnels: &[Tunnel]) -> Result<Record, Error> {
     if let Ok(plain) = abi::Record::read_from_bytes(bytes) {
-        decode(&plain, Rest::Nothing)
+        decode(&plain, Rest::Nothing, tunnels)
     } else if let Ok(syn) = abi::SynRecord::read_from_bytes(bytes) {
-        decode(&syn.record, Rest::Options(&syn.options))
+        decode(&syn.record, Rest::Options(&syn.options), tunnels)
     } else if let Ok(icmp) = abi::IcmpRecord::read_from_bytes(bytes) {
         if icmp.reserved != [0; 6] {
             return Err(Error::Bits);
         }
-        decode(&icmp.record, Rest::icmp(&icmp))
+        decode(&icmp.record, Rest::icmp(&icmp), tunnels)
     } else {
-        Err(Error::Length(bytes.len()))
+        Err(Error::Length(bytes.len() + size_of_val(tunnels)))
     }
 }
 
-/// A record with what follows it.
-pub(crate) fn decode(record: &abi::Record, rest: Rest<'_>) -> Result<Record, Error> {
+/// A record with what follows it, and the tunnels that it was in, outer first.
+pub(crate) fn decode(record: &abi::Record, rest: Rest<'_>, tunnels: &[Tunnel]) -> Result<Record, Error> {
     let kind =
         Kind::from_code(record.kind).filter(|&kind| rest.belongs_to(kind)).ok_or(Error::Kind(record.kind))?;
     let options_len = usize::from(record.options_len);
@@ -97,14 +116,19 @@ pub(crate) fn decode(record: &abi::Record, rest: Rest<'_>) -> Result<Record, Err
     if options_len > MAX_OPTIONS || !options_len.is_multiple_of(4) || (is_icmp && options_len != 0) {
         return Err(Error::Options(record.options_len));
     }
-    if record.bits & !(BIT_EGRESS | BIT_FORWARDED | BIT_IPV6) != 0 || record.flags > 0x01ff {
+    if record.bits & !(BIT_EGRESS | BIT_FORWARDED | BIT_IPV6 | BIT_TUNNEL) != 0 || record.flags > 0x01ff {
         return Err(Error::Bits);
     }
     let options = match rest {
         Rest::Options(bytes) => Some(RawOptions::new(&bytes[..options_len])),
         Rest::Nothing | Rest::Icmp { .. } => None,
     };
-    let segment = segment(record, options);
+    let mut segment = segment(record, options);
+    if !tunnels.is_empty() {
+        let layers = tunnels.iter().map(Layer::of).collect::<Option<Box<[Layer]>>>().ok_or(Error::Tunnel)?;
+        segment.flow.tunnel = tunnel::identity(&layers);
+        segment.encapsulation = Some(layers);
+    }
     let what = match rest {
         Rest::Icmp { from, kind, code } => Observation::Icmp(IcmpError { quoted: segment, from, kind, code }),
         Rest::Nothing | Rest::Options(_) => Observation::Segment(segment),
@@ -126,6 +150,7 @@ fn segment(record: &abi::Record, options: Option<RawOptions>) -> Segment {
             interface: record.ifindex,
             vlan: record.vlan,
             ipv6: record.bits & BIT_IPV6 != 0,
+            tunnel: 0,
         },
         flags: TcpFlags(record.flags),
         seq: SeqNum(record.seq),
@@ -137,6 +162,7 @@ fn segment(record: &abi::Record, options: Option<RawOptions>) -> Segment {
         direction: if egress { Direction::Egress } else { Direction::Ingress },
         sender: Sender::Unknown,
         lot: record.lot,
+        encapsulation: None,
     }
 }
 
@@ -161,7 +187,7 @@ mod tests {
             (Record { kind: Kind::Syn as u8, ..PLAIN }, Error::Kind(1)),
             (Record { options_len: 44, ..PLAIN }, Error::Options(44)),
             (Record { options_len: 3, ..PLAIN }, Error::Options(3)),
-            (Record { bits: 8, ..PLAIN }, Error::Bits),
+            (Record { bits: 16, ..PLAIN }, Error::Bits),
             (Record { flags: 0x200, ..PLAIN }, Error::Bits),
         ] {
             assert_eq!(record(wrong.as_bytes()), Err(error), "{wrong:?}");

@@ -12,6 +12,7 @@ mod schema;
 mod sighting;
 mod stats;
 mod time;
+mod tunnel;
 mod zeek;
 
 pub use community_id::CommunityId;
@@ -21,6 +22,7 @@ pub use schema::schema;
 pub use sighting::{Origin, Path};
 pub use stats::{Cost, OutcomeCounts, SegmentCounts, Stats, Unparsable};
 pub use time::Rfc3339;
+pub use tunnel::{Teids, Tunnel, TunnelCounts, TunnelKind};
 pub use zeek::ZeekConnState;
 
 use crate::segment::{Direction, Timestamp};
@@ -138,6 +140,8 @@ pub struct Common {
     pub server: Address,
     /// VLAN identifiers, outer first; empty where there is no tag.
     pub vlan: Vlans,
+    /// The tunnels that it was seen in, outer first; empty where it was in none.
+    pub tunnel: Vec<Tunnel>,
     /// Where the capture point stands.
     pub vantage: Vantage,
     /// False where a record of this connection may have been lost.

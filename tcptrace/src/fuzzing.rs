@@ -15,15 +15,21 @@ use crate::{
 use audit::Audit;
 use std::io::{self, Cursor, Read};
 use tcptrace_common::{
-    abi::SEED_WORDS,
+    abi::{self, SEED_WORDS},
     admission::Admission,
     seq::SeqNum,
     tcp::TcpFlags,
     wire::{
         self, Bytes, Icmp, Link, Parsed,
         icmp::{self, Quoted},
+        tunnel::{self, Decap, Deep, End},
     },
 };
+
+/// Lengths of the records' three layouts.
+const PLAIN: usize = size_of::<abi::Record>();
+const ICMP: usize = size_of::<abi::IcmpRecord>();
+const SYN: usize = size_of::<abi::SynRecord>();
 
 /// The file reader and everything behind it, up to segments. How the bytes arrive must not matter.
 pub fn file(bytes: &[u8]) {
@@ -61,26 +67,47 @@ impl Read for Pieces {
     }
 }
 
-/// The header parser, and that of quotes in ICMP errors. What they find lies within the packet.
+/// The header parser, in tunnels too, and that of quotes in ICMP errors. What they find lies within the packet.
 pub fn headers(bytes: &[u8]) {
     let Some((&[len, tag], captured)) = bytes.split_first_chunk() else {
         return;
     };
     let packet = Bytes { captured, wire_len: usize::from(len) * 8 };
+    for decap in [Decap::NONE, Decap::all()] {
+        let packet = Deep { packet, decap: &decap };
+        headers_of(&packet, u16::from(tag));
+    }
+}
+
+fn headers_of(packet: &Deep<'_, Bytes<'_>>, tag: u16) {
     for link in [Link::Ethernet, Link::Ip, Link::Behind(0), Link::Behind(0x8847), Link::Behind(0x8864)] {
-        for offloaded in [None, Some(u16::from(tag))] {
-            let (options_at, options_len) = match wire::parse(&packet, link, offloaded) {
-                Parsed::V4(tcp) => (tcp.options_at, tcp.options_len),
-                Parsed::V6(tcp) => (tcp.options_at, tcp.options_len),
-                Parsed::Icmp(icmp) => {
-                    quote(&packet, &icmp);
-                    continue;
+        for offloaded in [None, Some(tag)] {
+            let mut parsed = wire::parse(packet, link, offloaded);
+            // Each header within another one takes some octets, so that this ends.
+            let mut last = 0;
+            while let Parsed::Tunnel(outer) = parsed {
+                assert!(outer.at > last && !packet.decap.is_none());
+                last = outer.at;
+                let step = tunnel::enter(packet, outer.ipv6, outer.protocol, outer.at);
+                if step.end != End::Inside {
+                    break;
                 }
-                _ => continue,
-            };
-            assert!(options_at <= captured.len() && options_len <= 40);
+                assert!(step.at >= outer.at);
+                parsed = tunnel::inside(packet, step.ethertype, step.at, outer.fragmented);
+            }
+            found(packet, &parsed);
         }
     }
+}
+
+fn found(packet: &Deep<'_, Bytes<'_>>, parsed: &Parsed) {
+    let (options_at, options_len) = match parsed {
+        Parsed::V4(tcp) => (tcp.options_at, tcp.options_len),
+        Parsed::V6(tcp) => (tcp.options_at, tcp.options_len),
+        Parsed::Icmp(icmp) => return quote(&packet.packet, icmp),
+        _ => return,
+    };
+    assert!(options_at <= packet.packet.captured.len() && options_len <= 40);
 }
 
 /// What an ICMP message quotes.
@@ -105,9 +132,13 @@ pub fn options(bytes: &[u8]) {
 /// The decoder of ring records.
 pub fn record(bytes: &[u8]) {
     if let Ok(record) = decode::record(bytes) {
-        assert!([80, 104, 120].contains(&bytes.len()));
-        assert_eq!(record.what.segment().options.is_some(), bytes.len() == 120);
-        assert_eq!(matches!(record.what, Observation::Icmp(_)), bytes.len() == 104);
+        let segment = record.what.segment();
+        let layers = segment.encapsulation.as_deref().unwrap_or_default();
+        let len = bytes.len() - size_of_val::<[abi::Tunnel]>(&[abi::Tunnel::EMPTY][..layers.len()]);
+        assert!(layers.len() <= 1 && [PLAIN, ICMP, SYN].contains(&len));
+        assert_eq!(segment.flow.tunnel != 0, !layers.is_empty());
+        assert_eq!(segment.options.is_some(), len == SYN);
+        assert_eq!(matches!(record.what, Observation::Icmp(_)), len == ICMP);
     }
 }
 
@@ -150,6 +181,7 @@ fn input(bytes: &[u8; 12], last: Timestamp) -> (Input, Timestamp) {
         interface: u32::from(flow >> 3 & 1),
         vlan: [if flow & 0x10 == 0 { Flow::NO_VLAN } else { 5 }, Flow::NO_VLAN],
         ipv6: flow & 0x20 != 0,
+        tunnel: 0,
     };
     let flags = TcpFlags(u16::from(flags) | u16::from(more & 1) << 8);
     let segment = Segment {
@@ -165,6 +197,7 @@ fn input(bytes: &[u8; 12], last: Timestamp) -> (Input, Timestamp) {
         direction: [Direction::Unknown, Direction::Ingress, Direction::Egress][usize::from(more >> 2) % 3],
         sender: [Sender::Unknown, Sender::Here, Sender::There][usize::from(more >> 4) % 3],
         lot: u32::from(flow & 0x3f) << 26,
+        encapsulation: None,
     };
     if (2..10).contains(&what) {
         let quoted = Segment { options: None, ..segment };
@@ -182,6 +215,12 @@ mod tests {
         proptest::collection::vec(any::<u8>(), 0..most)
     }
 
+    /// An IPv4 packet to a port.
+    fn udp_to(port: u16, rest: &[u8]) -> Just<Vec<u8>> {
+        let ip = [255, 0, 0x45, 0, 0, 99, 0, 0, 0, 0, 64, 17];
+        Just([&ip[..], &[10; 10], &[1, 1], &port.to_be_bytes(), &[0, 60, 0, 0], rest].concat())
+    }
+
     /// Bytes that a parser gets further with than with any.
     fn packet() -> impl Strategy<Value = Vec<u8>> {
         let start = prop_oneof![
@@ -193,6 +232,20 @@ mod tests {
             Just([&[200, 0][..], &[0; 12], &[0x88, 0x64, 0x11, 0, 0, 7, 0, 99, 0, 0x57, 0x60]].concat()),
             Just([&[200, 0][..], &[0; 12], &[0, 99, 0xaa, 0xaa, 3, 0, 0, 0, 8, 0, 0x45]].concat()),
             Just([&[200, 0][..], &[0; 12], &[0x81, 0, 0, 5, 0, 99, 0xaa, 0xaa, 3, 0, 0, 0]].concat()),
+            // IP in IP, GRE with all fields, VXLAN, Geneve with options, GTP-U with extension headers.
+            Just([&[255, 0, 0x45, 0, 0, 99, 0, 0, 0, 0, 64, 4][..], &[10; 10], &[0x45]].concat()),
+            Just([&[255, 0, 0x60, 0, 0, 0, 0, 99, 4, 64][..], &[10; 32], &[0x45]].concat()),
+            Just(
+                [&[255, 0, 0x45, 0, 0, 99, 0, 0, 0, 0, 64, 47][..], &[10; 10], &[0xb0, 0, 0x65, 0x58]]
+                    .concat()
+            ),
+            Just(
+                [&[255, 0, 0x45, 0, 0, 99, 0, 0, 0, 0, 64, 47][..], &[10; 10], &[0x10, 0, 0x22, 0xeb]]
+                    .concat()
+            ),
+            udp_to(4789, &[8, 0, 0, 0]),
+            udp_to(6081, &[2, 0, 0x65, 0x58]),
+            udp_to(2152, &[0x34, 255, 0, 0, 0, 0, 0, 7, 0, 0, 0, 0x85, 1]),
             Just(vec![255, 0, 0x45, 0, 0, 60, 0, 0, 0, 0, 64, 6]),
             Just([&[255, 0, 0x45, 0, 0, 99, 0, 0, 0, 0, 64, 51][..], &[10; 10], &[6, 4]].concat()),
             Just([&[255, 0, 0x60, 0, 0, 0, 0, 99, 135, 64][..], &[10; 32], &[51, 0]].concat()),
@@ -232,16 +285,23 @@ mod tests {
         }
 
         #[test]
-        fn records(mut bytes in proptest::collection::vec(any::<u8>(), 120), sound: bool, kind in 0..8_u8, any in bytes(200)) {
+        fn records(mut bytes in proptest::collection::vec(any::<u8>(), 176), sound: bool, tunnel: bool, kind in 0..8_u8, any in bytes(200)) {
             if sound {
                 // Flags, kind, bits, options and reserved bytes as they have to be.
-                bytes[66..68].copy_from_slice(&[0; 2]);
-                bytes[75..78].copy_from_slice(&[kind, 0, 0]);
+                bytes[74..76].copy_from_slice(&[0; 2]);
+                bytes[83..86].copy_from_slice(&[kind, if tunnel { 8 } else { 0 }, 0]);
                 if kind == 6 {
-                    bytes[98..104].copy_from_slice(&[0; 6]);
+                    bytes[106..112].copy_from_slice(&[0; 6]);
+                }
+                for len in [PLAIN, ICMP, SYN] {
+                    // Of a tunnel kind, bits and what is zero, at each place where it may be.
+                    let end = len + size_of::<abi::Tunnel>();
+                    let (kind, bits) = (1 + bytes[0] % 8, bytes[1] & 1);
+                    let rest = if end == bytes.len() || tunnel { end - 8..end } else { 168..176 };
+                    bytes[rest].copy_from_slice(&[kind, bits, 0, 0, 0, 0, 0, 0]);
                 }
             }
-            for len in [80, 104, 120] {
+            for len in [PLAIN, ICMP, SYN].into_iter().flat_map(|len| [len, len + size_of::<abi::Tunnel>()]) {
                 record(&bytes[..len]);
             }
             record(&any);

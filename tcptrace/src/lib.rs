@@ -15,3 +15,4 @@ pub mod segment;
 pub mod sink;
 pub mod source;
 pub mod track;
+pub mod tunnel;

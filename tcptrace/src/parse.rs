@@ -3,15 +3,16 @@
 
 use crate::decode::{self, Rest};
 use tcptrace_common::{
-    abi::{Bucket, Counters, IcmpRecord, Kind, MAX_OPTIONS, Record, SEED_WORDS},
+    abi::{BIT_TUNNEL, Bucket, Counters, IcmpRecord, Kind, MAX_OPTIONS, Record, SEED_WORDS, Tunnel},
     filter::{NUMBERS, Program},
-    flow::Addresses,
+    flow::{self, Addresses, FlowHash},
     lifecycle::{self, Table},
-    record::{Sighting, fill_icmp},
+    record::{Sighting, fill_icmp, fill_outer, fill_tunnel},
     wire::{
-        self, Bytes, Icmp, Link, Packet, Parsed, Unparsable,
+        self, Bytes, Icmp, Link, Outer, Packet, Parsed, Unparsable,
         icmp::{self, Quoted},
         options,
+        tunnel::{self, Decap, Deep, End},
     },
 };
 
@@ -21,6 +22,31 @@ pub(crate) struct Test<'a, T: ?Sized> {
     pub(crate) seeds: &'a [u64; SEED_WORDS],
     pub(crate) filter: &'a Program,
     pub(crate) counters: &'a mut Counters,
+    pub(crate) tunnels: &'a Tunnels,
+}
+
+/// Which tunnels are looked into, and how many within each other.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Tunnels {
+    /// Which.
+    pub decap: Decap,
+    /// How many, at most [`Tunnels::MOST`].
+    pub levels: usize,
+}
+
+impl Tunnels {
+    /// As many as are looked into at all.
+    pub const MOST: usize = 3;
+    /// None.
+    pub const NONE: Self = Self { decap: Decap::NONE, levels: 0 };
+}
+
+/// The tunnels that a packet was found in.
+#[derive(Clone, Copy)]
+struct Within {
+    tunnels: [Tunnel; Tunnels::MOST],
+    len: usize,
+    hash: FlowHash,
 }
 
 /// A packet that needs a record.
@@ -31,20 +57,21 @@ pub(crate) struct Found {
 }
 
 impl<T: Table + ?Sized> Test<'_, T> {
-    /// Counts a packet, and makes its record if it belongs to a lifecycle. `captured` is what `parsed` was made from;
+    /// Counts a packet, and makes its record if it belongs to a lifecycle. `bytes` is what `parsed` was made from;
     /// `seen` is asked only if it is needed.
     #[inline]
     pub(crate) fn packet(
         &mut self,
         parsed: &Parsed,
-        captured: &[u8],
+        bytes: Bytes<'_>,
         ts: u64,
         seen: impl FnOnce() -> Sighting,
     ) -> Option<Found> {
         match parsed {
-            Parsed::V4(tcp) => self.segment(tcp, captured, ts, seen()),
-            Parsed::V6(tcp) => self.segment(tcp, captured, ts, seen()),
-            Parsed::Icmp(icmp) => self.icmp(icmp, captured, ts, seen),
+            Parsed::V4(tcp) => self.segment(tcp, bytes.captured, ts, seen(), None),
+            Parsed::V6(tcp) => self.segment(tcp, bytes.captured, ts, seen(), None),
+            Parsed::Icmp(icmp) => self.icmp(icmp, bytes.captured, ts, seen, None),
+            Parsed::Tunnel(outer) => self.tunnel(outer, bytes, ts, seen),
             Parsed::Other | Parsed::Rare => None,
             Parsed::Fragment => {
                 self.counters.fragments += 1;
@@ -57,6 +84,46 @@ impl<T: Table + ?Sized> Test<'_, T> {
         }
     }
 
+    /// Goes into a tunnel, and into the one within it.
+    #[cold]
+    fn tunnel(
+        &mut self,
+        outer: &Outer,
+        bytes: Bytes<'_>,
+        ts: u64,
+        seen: impl FnOnce() -> Sighting,
+    ) -> Option<Found> {
+        let packet = Deep { packet: bytes, decap: &self.tunnels.decap };
+        let hash = FlowHash { bucket: 0, tag: 0 };
+        let mut within = Within { tunnels: [Tunnel::EMPTY; Tunnels::MOST], len: 0, hash };
+        let mut outer = *outer;
+        while within.len < self.tunnels.levels.min(Tunnels::MOST) {
+            let step = tunnel::enter(&packet, outer.ipv6, outer.protocol, outer.at);
+            if step.end != End::Inside {
+                step.unparsable().inspect(|&reason| self.counters.unparsable[reason as usize] += 1);
+                return None;
+            }
+            let tunnel = &mut within.tunnels[within.len];
+            fill_outer(tunnel, &outer);
+            fill_tunnel(tunnel, &step);
+            within.hash = flow::of_tunnel(tunnel, step.kind, self.seeds).inside(within.hash);
+            within.len += 1;
+            self.counters.tunnels[step.kind.index()] += 1;
+            let captured = bytes.captured;
+            match tunnel::inside(&packet, step.ethertype, step.at, outer.fragmented) {
+                Parsed::Tunnel(next) => {
+                    outer = Outer { fragmented: outer.fragmented || next.fragmented, ..next };
+                }
+                Parsed::V4(tcp) => return self.segment(&tcp, captured, ts, seen(), Some(&within)),
+                Parsed::V6(tcp) => return self.segment(&tcp, captured, ts, seen(), Some(&within)),
+                Parsed::Icmp(icmp) => return self.icmp(&icmp, captured, ts, seen, Some(&within)),
+                rest => return self.packet(&rest, bytes, ts, seen),
+            }
+        }
+        self.counters.unparsable[Unparsable::TunnelDepth as usize] += 1;
+        None
+    }
+
     #[inline]
     fn segment<A: Addresses>(
         &mut self,
@@ -64,9 +131,16 @@ impl<T: Table + ?Sized> Test<'_, T> {
         captured: &[u8],
         ts: u64,
         seen: Sighting,
+        within: Option<&Within>,
     ) -> Option<Found> {
         self.counters.tcp_packets += 1;
-        let (mut record, overwritten) = lifecycle::inspect(tcp, seen, self.filter, self.table, self.seeds)?;
+        let inspected = match within {
+            None => lifecycle::inspect(tcp, seen, self.filter, self.table, self.seeds),
+            Some(within) => {
+                lifecycle::inspect_within(tcp, within.hash, seen, self.filter, self.table, self.seeds)
+            }
+        };
+        let (mut record, overwritten) = inspected?;
         self.counters.pending_overwrites += u64::from(overwritten);
         let kind = lifecycle::kind_of(tcp.flags);
         let mut raw = [0; MAX_OPTIONS];
@@ -77,7 +151,7 @@ impl<T: Table + ?Sized> Test<'_, T> {
         } else {
             Rest::Nothing
         };
-        self.record(record, rest, kind, ts, tcp.options_at + tcp.options_len)
+        self.record(record, rest, kind, ts, tcp.options_at + tcp.options_len, within)
     }
 
     #[cold]
@@ -87,6 +161,7 @@ impl<T: Table + ?Sized> Test<'_, T> {
         captured: &[u8],
         ts: u64,
         seen: impl FnOnce() -> Sighting,
+        within: Option<&Within>,
     ) -> Option<Found> {
         let end = icmp.at + icmp.len;
         let mut entry = IcmpRecord::EMPTY;
@@ -105,7 +180,7 @@ impl<T: Table + ?Sized> Test<'_, T> {
             return None;
         }
         icmp.write_from(&mut entry.from);
-        self.record(entry.record, Rest::icmp(&entry), Kind::Icmp, ts, end)
+        self.record(entry.record, Rest::icmp(&entry), Kind::Icmp, ts, end, within)
     }
 
     fn record(
@@ -115,13 +190,18 @@ impl<T: Table + ?Sized> Test<'_, T> {
         kind: Kind,
         ts: u64,
         end: usize,
+        within: Option<&Within>,
     ) -> Option<Found> {
         self.counters.number += 1;
         self.counters.emitted[kind.index()] += 1;
         record.ts = ts;
         record.number = u32::try_from(self.counters.number & 0xffff_ffff).unwrap_or_default();
+        let tunnels = within.map_or(&[][..], |within| &within.tunnels[..within.len]);
+        if !tunnels.is_empty() {
+            record.bits |= BIT_TUNNEL;
+        }
         // A record made here is one.
-        Some(Found { record: decode::decode(&record, rest).ok()?, end })
+        Some(Found { record: decode::decode(&record, rest, tunnels).ok()?, end })
     }
 }
 
@@ -131,6 +211,7 @@ pub struct Parser {
     seeds: [u64; SEED_WORDS],
     filter: Program,
     counters: Counters,
+    tunnels: Tunnels,
 }
 
 impl Parser {
@@ -138,12 +219,17 @@ impl Parser {
     #[must_use]
     pub fn new(buckets: usize, seeds: [u64; SEED_WORDS]) -> Self {
         let table = vec![Bucket::default(); buckets.next_power_of_two()].into_boxed_slice();
-        Self { table, seeds, filter: Program::ALL, counters: Counters::default() }
+        Self { table, seeds, filter: Program::ALL, counters: Counters::default(), tunnels: Tunnels::NONE }
     }
 
     /// From now on only what `filter` admits has records.
     pub fn set_filter(&mut self, filter: &Program) {
         self.filter = *filter;
+    }
+
+    /// From now on these tunnels are looked into.
+    pub fn set_tunnels(&mut self, tunnels: Tunnels) {
+        self.tunnels = tunnels;
     }
 
     /// What was counted so far.
@@ -175,10 +261,10 @@ impl Parser {
         seen: Sighting,
     ) -> Option<decode::Record> {
         self.counters.packets += 1;
-        let parsed = wire::parse(&bytes, link, offloaded);
-        let Self { table, seeds, filter, counters } = self;
-        let mut test = Test { table: &mut **table, seeds, filter, counters };
-        test.packet(&parsed, bytes.captured, ts, || seen).map(|found| found.record)
+        let parsed = wire::parse(&Deep { packet: bytes, decap: &self.tunnels.decap }, link, offloaded);
+        let Self { table, seeds, filter, counters, tunnels } = self;
+        let mut test = Test { table: &mut **table, seeds, filter, counters, tunnels };
+        test.packet(&parsed, bytes, ts, || seen).map(|found| found.record)
     }
 }
 

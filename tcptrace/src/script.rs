@@ -104,7 +104,7 @@ enum What {
 }
 
 /// One thing that happens.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Step {
     /// The tracker's next input.
     Input(Input),

@@ -1,5 +1,6 @@
 //! What a source yields and the tracker consumes. A file and the ring buffer produce the same values.
 
+use crate::tunnel::Layer;
 use std::fmt;
 use tcptrace_common::{
     abi::MAX_OPTIONS,
@@ -85,6 +86,8 @@ pub struct Flow {
     pub vlan: [u16; 2],
     /// The packet was IPv6 on the wire (an IPv4-mapped address can be either).
     pub ipv6: bool,
+    /// Which tunnels it was in ([`crate::tunnel::identity`]); 0 for none.
+    pub tunnel: u32,
 }
 
 impl Flow {
@@ -136,7 +139,7 @@ impl fmt::Debug for RawOptions {
 }
 
 /// One lifecycle segment: SYN, SYN-ACK, FIN, RST, or an acknowledgement that one of them waited for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Segment {
     /// When it passed the capture point.
     pub ts: Timestamp,
@@ -163,6 +166,8 @@ pub struct Segment {
     /// The connection's lot ([`tcptrace_common::admission`]); 0, which is always admitted, in a plain acknowledgement
     /// and in a file.
     pub lot: u32,
+    /// The tunnels around its packet, outer first; `None` without any.
+    pub encapsulation: Option<Box<[Layer]>>,
 }
 
 impl Segment {
@@ -174,11 +179,12 @@ impl Segment {
 }
 
 /// An ICMP or ICMPv6 error that quotes a SYN or a SYN-ACK: the network's own answer to it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct IcmpError {
     /// The quoted segment as it was sent, from its sender to whom it was for, as far as the quote goes: the ports and
     /// the sequence number always (RFC 792; the first eight octets), the control bits where they are quoted and none
-    /// otherwise, options never. Time, direction and [`Segment::sender`] are those of the packet with the error.
+    /// otherwise, options never. Time, direction, [`Segment::sender`] and [`Segment::encapsulation`] are those of the packet
+    /// with the error.
     pub quoted: Segment,
     /// Who says so: the error's own source address; IPv4 as an IPv4-mapped address.
     pub from: [u8; 16],
@@ -189,7 +195,7 @@ pub struct IcmpError {
 }
 
 /// What one packet says of a connection's life.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Observation {
     /// It is a lifecycle segment.
     Segment(Segment),
@@ -238,7 +244,7 @@ pub struct AdmissionChange {
 }
 
 /// Everything that can drive a tracker.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Input {
     /// A lifecycle segment, in time order within the source's bounded window.
     Segment(Segment),
@@ -255,10 +261,20 @@ pub enum Input {
 impl Input {
     /// What it says of a connection, if it comes from a packet.
     #[must_use]
-    pub const fn observation(&self) -> Option<Observation> {
-        match *self {
-            Self::Segment(segment) => Some(Observation::Segment(segment)),
-            Self::Icmp(error) => Some(Observation::Icmp(error)),
+    pub fn observation(&self) -> Option<Observation> {
+        match self {
+            Self::Segment(segment) => Some(Observation::Segment(segment.clone())),
+            Self::Icmp(error) => Some(Observation::Icmp(error.clone())),
+            Self::Lost(_) | Self::Admission(_) | Self::Tick(_) => None,
+        }
+    }
+
+    /// Its segment, or the quoted one, if it comes from a packet.
+    #[must_use]
+    pub const fn segment(&self) -> Option<&Segment> {
+        match self {
+            Self::Segment(segment) => Some(segment),
+            Self::Icmp(error) => Some(&error.quoted),
             Self::Lost(_) | Self::Admission(_) | Self::Tick(_) => None,
         }
     }

@@ -16,7 +16,7 @@ use tcptrace_common::{
     abi::SEED_WORDS,
     filter::MAX_STEPS,
     record::Sighting,
-    wire::{Bytes, Link},
+    wire::{Bytes, Link, tunnel::Decap},
 };
 
 const SEEDS: [u64; SEED_WORDS] = [0x5eed; SEED_WORDS];
@@ -87,7 +87,7 @@ fn the_kernel_takes_what_user_space_takes() {
                 let kernel = harness.drain().unwrap_or_else(|error| panic!("{error}"));
                 let ours = parser.packet(Link::Ethernet, Bytes::whole(&bytes), None, 0, sighting);
                 assert_eq!(kernel.len(), usize::from(ours.is_some()), "{program:?} {text:?}: {frame:?}");
-                if let (Some(kernel), Some(ours)) = (kernel.first(), ours) {
+                if let (Some(kernel), Some(ours)) = (kernel.first(), &ours) {
                     let kernel = decode::record(kernel).unwrap_or_else(|error| panic!("{error}"));
                     assert_eq!(kernel.what.segment().flow, ours.what.segment().flow);
                 }
@@ -127,5 +127,13 @@ fn the_verifier_walks_few_instructions() {
         eprintln!("{program:?}: {walked:?} instructions");
         // Kernels before 5.16 do not say.
         assert!(walked.is_none_or(|walked| walked < 900_000), "{program:?}: {walked:?}");
+    }
+    let harness = Harness::load_with_decap(&SEEDS, 64, 1 << 20, &Decap::all())
+        .unwrap_or_else(|error| panic!("these tests need root and BPF: {error}"));
+    for program in Program::ALL {
+        let walked =
+            harness.verified_instructions(program).unwrap_or_else(|error| panic!("{program:?}: {error}"));
+        eprintln!("{program:?}, all tunnels: {walked:?} instructions");
+        assert!(walked.is_none_or(|walked| walked < 400_000), "{program:?}: {walked:?}");
     }
 }

@@ -93,7 +93,7 @@ async fn read_until(source: &mut LiveSource, enough: impl Fn(&[Input]) -> bool) 
 }
 
 fn segments(inputs: &[Input]) -> Vec<Segment> {
-    inputs.iter().filter_map(|i| if let Input::Segment(s) = i { Some(*s) } else { None }).collect()
+    inputs.iter().filter_map(|i| if let Input::Segment(s) = i { Some(s.clone()) } else { None }).collect()
 }
 
 /// A server in `ns` that answers one connection with what it sent and closes after the client did.

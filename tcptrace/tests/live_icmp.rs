@@ -42,7 +42,7 @@ fn errors(ns: &Netns, config: &LiveConfig, client: &Netns, to: IpAddr) -> Vec<(S
         source.finish(&mut inputs).expect("it finishes");
         let errors: Vec<_> = inputs
             .iter()
-            .filter_map(|input| if let Input::Icmp(error) = input { Some(*error) } else { None })
+            .filter_map(|input| if let Input::Icmp(error) = input { Some(error.clone()) } else { None })
             .map(|error| {
                 let name = source.names().get(error.quoted.flow.interface).expect("it has a name");
                 (name.to_string(), error)

@@ -19,18 +19,19 @@ use nix::{
     ifaddrs::getifaddrs,
     sys::socket::{AddressFamily, SockFlag, SockType, bind, socket},
 };
-use packets::{Frame, Shape};
+use packets::{Frame, Shape, tunnel::Wrap};
 use rustix::net::{SendFlags, send};
 use std::{os::fd::AsRawFd as _, time::Duration};
 use tcptrace::{
-    parse::Parser,
+    kernel::load::LoadOptions,
+    parse::{Parser, Tunnels},
     segment::{Direction, Input, Segment},
     source::live::{LiveConfig, LiveSource, Selection},
 };
 use tcptrace_common::{
     abi::SEED_WORDS,
     record::Sighting,
-    wire::{Bytes, Link},
+    wire::{Bytes, Link, tunnel::Decap},
 };
 
 /// Long enough for a busy machine; nothing waits for it unless something is broken.
@@ -70,9 +71,29 @@ fn frames() -> Vec<Frame> {
     frames
 }
 
+/// One in each kind of tunnel, of both families.
+fn tunnelled() -> Vec<Frame> {
+    let mut frames = Vec::new();
+    for wrap in Wrap::ALL {
+        for ipv6 in [false, true] {
+            let inner = Frame {
+                ipv6,
+                flags: 0x02,
+                src_port: FIRST_PORT + 1000 + u16::try_from(frames.len()).expect("few"),
+                options: (0..20).collect(),
+                payload: PAYLOAD,
+                ..Frame::default()
+            };
+            frames.push(wrap.around(&Frame { ipv6, src: 7, vlans: vec![5], ..Frame::default() }, &inner));
+        }
+    }
+    frames
+}
+
 /// What user space makes of them, in their order.
-fn expected(frames: &[Frame]) -> Vec<Segment> {
+fn expected(frames: &[Frame], decap: Decap) -> Vec<Segment> {
     let mut parser = Parser::new(64, [1; SEED_WORDS]);
+    parser.set_tunnels(Tunnels { decap, levels: 1 });
     let seen = Sighting { ifindex: 1, egress: false, forwarded: false };
     frames
         .iter()
@@ -86,7 +107,7 @@ fn expected(frames: &[Frame]) -> Vec<Segment> {
 
 /// Without what depends on when and where it was seen.
 fn comparable(segment: &Segment) -> Segment {
-    let mut segment = *segment;
+    let mut segment = segment.clone();
     segment.ts.0 = 0;
     segment.lot = 0;
     segment.flow.interface = 0;
@@ -113,11 +134,17 @@ fn send_from(ns: &Netns, device: &str, frames: &[Frame]) {
 }
 
 /// Sends the frames out of `tt0` and demands all of them of the source on `device` in `traced`.
-fn all_are_seen(here: &Netns, traced: &Netns, device: &str, direction: Direction) {
-    let frames = frames();
+fn all_are_seen(here: &Netns, traced: &Netns, device: &str, direction: Direction, decap: Decap) {
+    let mut frames = frames();
+    if !decap.is_none() {
+        frames.extend(tunnelled());
+    }
     let trace = async || {
-        let config =
-            LiveConfig { interfaces: Selection::Named(vec![device.to_owned()]), ..LiveConfig::default() };
+        let config = LiveConfig {
+            interfaces: Selection::Named(vec![device.to_owned()]),
+            load: LoadOptions { decap, ..LoadOptions::default() },
+            ..LiveConfig::default()
+        };
         let (mut source, _) = LiveSource::open(&config).unwrap_or_else(|error| panic!("{error}"));
         send_from(here, "tt0", &frames);
         let mut inputs: Vec<Input> = Vec::new();
@@ -130,12 +157,11 @@ fn all_are_seen(here: &Netns, traced: &Netns, device: &str, direction: Direction
         let counters = source.counters().expect("counters");
         assert!(!late, "{} of {}: {counters:?}", inputs.len(), frames.len());
         assert_eq!(counters.unparsable.truncated, 0);
-        let mut segments: Vec<Segment> =
-            inputs.iter().filter_map(|input| input.observation().map(|what| *what.segment())).collect();
+        let mut segments: Vec<Segment> = inputs.iter().filter_map(Input::segment).cloned().collect();
         segments.sort_by_key(|segment| segment.flow.src_port);
         assert!(segments.iter().all(|segment| segment.direction == direction));
         let seen: Vec<Segment> = segments.iter().map(comparable).collect();
-        for ((frame, seen), expected) in frames.iter().zip(&seen).zip(expected(&frames)) {
+        for ((frame, seen), expected) in frames.iter().zip(&seen).zip(expected(&frames, decap)) {
             assert_eq!(*seen, expected, "{frame:?}");
         }
         assert_eq!(seen.len(), frames.len());
@@ -152,6 +178,8 @@ fn headers_in_pages_are_read() {
     here.veth("tt0", &there, "tt1", 0);
     here.ip(&["link", "set", "tt0", "mtu", "9000"]);
     there.ip(&["link", "set", "tt1", "mtu", "9000"]);
-    all_are_seen(&here, &here, "tt0", Direction::Egress);
-    all_are_seen(&here, &there, "tt1", Direction::Ingress);
+    for decap in [Decap::NONE, Decap::all()] {
+        all_are_seen(&here, &here, "tt0", Direction::Egress, decap);
+        all_are_seen(&here, &there, "tt1", Direction::Ingress, decap);
+    }
 }

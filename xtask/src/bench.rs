@@ -1,10 +1,17 @@
 //! `cargo xtask bench`: one part per question, each with its own set-up.
 
-use crate::{cargo::BuildEnv, packages, setup, shell::say};
+use crate::{
+    cargo::{self, BuildEnv},
+    packages, setup,
+    shell::{network_hint, root, say, which},
+    toolchain,
+};
 use anyhow::{Context as _, Result, bail};
 use std::{
     ffi::OsString,
-    process::{Command, ExitCode},
+    fs,
+    path::PathBuf,
+    process::{Command, ExitCode, Stdio},
 };
 
 /// Something that can be measured.
@@ -14,47 +21,152 @@ struct Part {
     about: &'static str,
     /// What it needs besides the build.
     packages: &'static [&'static str],
-    command: fn(&BuildEnv) -> Result<Command>,
+    /// What it measures too where it can be had.
+    wishes: &'static [&'static str],
+    bench: &'static str,
+    needs_root: bool,
 }
 
-const PARTS: [Part; 2] = [
+const MEASURE: Part =
+    Part { name: "", about: "", packages: &[], wishes: &[], bench: "measure", needs_root: true };
+
+const PARTS: [Part; 7] = [
     Part {
         name: "kernel",
         about: "nanoseconds a packet in the kernel programs (BPF_PROG_TEST_RUN)",
-        packages: &[],
-        command: |env| env.cargo_as_root(["bench", "--package", "tcptrace", "--bench", "kernel"]),
+        bench: "kernel",
+        ..MEASURE
+    },
+    Part {
+        name: "live",
+        about: "connections over veth with and without each program that watches them (5 minutes)",
+        packages: &["iproute2", "procps", "nftables"],
+        wishes: &["tcpdump", "tshark", "conntrack", "libbpf-tools", "bpftrace"],
+        ..MEASURE
+    },
+    Part {
+        name: "bulk",
+        about: "iperf3 over veth with and without watching (2 minutes)",
+        packages: &["iproute2", "ethtool", "iperf3", "tcpdump"],
+        ..MEASURE
     },
     Part {
         name: "offline",
-        about: "packets a second from capture files, beside tshark, tcpdump and the classic tcptrace",
+        about: "packets a second from capture files, beside tshark, tcpdump and the classic tcptrace (minutes)",
         // taskset is in util-linux; the package `tcptrace` is the classic, whose binary has our name.
         packages: &["tshark", "tcpdump", "tcptrace", "time", "util-linux"],
-        command: |env| Ok(env.cargo(["bench", "--package", "tcptrace", "--bench", "offline"])),
+        bench: "offline",
+        needs_root: false,
+        ..MEASURE
+    },
+    Part {
+        name: "user",
+        about: "records a second from the ring's bytes to each output, and instructions a record",
+        packages: &["valgrind"],
+        needs_root: false,
+        ..MEASURE
+    },
+    Part {
+        name: "flood",
+        about: "a flood of SYNs by XDP while real connections go on",
+        packages: &["iproute2", "ethtool"],
+        ..MEASURE
+    },
+    Part {
+        name: "memory",
+        about: "bytes a connection, speed of the table when it is full, memory at rest, start-up time",
+        packages: &["iproute2"],
+        ..MEASURE
     },
 ];
 
-/// Measures one part with what it is given, or all of them.
+/// Measures one part with what it is given; without one, says what there is.
 pub(crate) fn run(wanted: Option<&str>, args: &[OsString]) -> Result<ExitCode> {
-    let parts = select(wanted)?;
+    let Some(name) = wanted else {
+        for part in &PARTS {
+            say(format_args!("cargo xtask bench {:<8} {}", part.name, part.about));
+        }
+        say(
+            "Each writes its figures to target/bench/PART.json too; `cargo xtask bench PART --help` tells the options.",
+        );
+        return Ok(ExitCode::SUCCESS);
+    };
+    let part = select(name)?;
     let env = setup::ensure()?;
-    let mut good = true;
-    for part in parts {
-        say(format_args!("==> {}: {}", part.name, part.about));
-        packages::ensure_any(part.packages, "it measures these too")?;
-        let mut command = (part.command)(&env)?;
-        command.arg("--").args(args);
-        good &= command.status().context("cannot run cargo")?.success();
+    say(format_args!("==> {}: {}", part.name, part.about));
+    packages::ensure_any(part.packages, "the measurement needs them")?;
+    for wish in part.wishes {
+        if let Err(error) = packages::ensure(&[wish], "it measures these too") {
+            say(format_args!("without {wish}: {error:#}"));
+        }
     }
+    let tools = if part.name == "live" { rustnet() } else { None };
+    let good = command(part, &env, tools, args)?.status().context("cannot run cargo")?.success();
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn select(wanted: Option<&str>) -> Result<Vec<&'static Part>> {
-    let Some(name) = wanted else { return Ok(PARTS.iter().collect()) };
+fn select(name: &str) -> Result<&'static Part> {
     let Some(part) = PARTS.iter().find(|part| part.name == name) else {
         let names = PARTS.iter().map(|part| part.name).collect::<Vec<_>>().join(", ");
         bail!("there is no part '{name}' to measure; there is: {names}");
     };
-    Ok(vec![part])
+    Ok(part)
+}
+
+fn command(part: &Part, env: &BuildEnv, tools: Option<PathBuf>, args: &[OsString]) -> Result<Command> {
+    let words = ["bench", "--package", "tcptrace", "--bench", part.bench];
+    let mut command = if part.needs_root { env.cargo_as_root(words)? } else { env.cargo(words) };
+    if let Some(tools) = tools {
+        let path = std::env::split_paths(&env.path).chain([tools]);
+        command.env("PATH", std::env::join_paths(path)?);
+    }
+    command.arg("--");
+    if part.bench == MEASURE.bench {
+        command.arg(part.name);
+    }
+    command.args(args);
+    let is_given = |option: &str| args.iter().any(|arg| arg == option);
+    // `offline` with files of one's own has no figures to write.
+    if !is_given("--json") && (part.bench == MEASURE.bench || args.is_empty()) && !is_given("--help") {
+        let directory = root().join("target/bench");
+        fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
+        command.arg("--json").arg(directory.join(part.name).with_extension("json"));
+    }
+    Ok(command)
+}
+
+/// Builds rustnet, which has no Debian package, and says where it is. Without it the others are still measured.
+fn rustnet() -> Option<PathBuf> {
+    const VERSION: &str = "1.7.0";
+    let directory = toolchain::own_tools();
+    let bin = directory.join("bin");
+    if which("rustnet").is_some() || bin.join("rustnet").is_file() {
+        return Some(bin);
+    }
+    if let Err(error) = packages::ensure(&["libpcap-dev"], "rustnet is built with it") {
+        say(format_args!("without rustnet: {error:#}"));
+        return None;
+    }
+    say(format_args!("building rustnet {VERSION} into {} (some minutes)", bin.display()));
+    let built = cargo::command()
+        .args(["install", "rustnet-monitor", "--version", VERSION, "--locked", "--quiet"])
+        .args(["--no-default-features", "--root"])
+        .arg(&directory)
+        .stdin(Stdio::null())
+        .output();
+    match built {
+        Ok(output) if output.status.success() => Some(bin),
+        Ok(output) => {
+            let said = String::from_utf8_lossy(&output.stderr);
+            let last = said.lines().last().unwrap_or("it did not build");
+            say(format_args!("without rustnet: {last}{}", network_hint(&said)));
+            None
+        }
+        Err(error) => {
+            say(format_args!("without rustnet: cannot run cargo: {error}"));
+            None
+        }
+    }
 }
 
 #[cfg(test)]
@@ -63,9 +175,9 @@ mod tests {
 
     #[test]
     fn an_unknown_part_is_answered_with_those_that_exist() {
-        assert_eq!(select(None).map(|parts| parts.len()).ok(), Some(PARTS.len()));
-        assert_eq!(select(Some("kernel")).map(|parts| parts[0].name).ok(), Some("kernel"));
-        let error = select(Some("colour")).err().map(|error| error.to_string()).unwrap_or_default();
-        assert!(error.contains("'colour'") && error.contains("kernel"), "{error}");
+        assert_eq!(select("kernel").map(|part| part.name).ok(), Some("kernel"));
+        let error = select("colour").err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(error.contains("'colour'"), "{error}");
+        assert!(PARTS.iter().all(|part| error.contains(part.name)), "{error}");
     }
 }

@@ -59,7 +59,7 @@ enum Task {
         #[arg(required = true)]
         files: Vec<PathBuf>,
     },
-    /// Measure; without a part, all of them
+    /// Measure one part; without a part, tell what there is
     Bench {
         /// Which part
         part: Option<String>,

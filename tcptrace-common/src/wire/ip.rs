@@ -1,6 +1,9 @@
 //! The network layer: IPv4 (RFC 791) and IPv6 (RFC 8200) down to a TCP or ICMP header.
 
-use super::{Header, Icmp, Load, Parsed, Unparsable, Vlans, tcp};
+use super::{
+    Header, Icmp, Load, Outer, Parsed, Unparsable, Vlans, tcp,
+    tunnel::{self, is_carrier},
+};
 use crate::flow::{V4, V6, mapped};
 
 /// IPv6 extension headers walked at most. RFC 8200 §4.1 lists six kinds of which we read five, each meant to occur
@@ -56,7 +59,7 @@ pub(super) fn v4<L: Load>(packet: &L, at: usize, vlans: Vlans) -> Parsed {
         TCP => {}
         ICMP | AUTHENTICATION if L::RARE => {}
         ICMP | AUTHENTICATION => return Parsed::Rare,
-        _ => return Parsed::Other,
+        _ => return beyond_v4(packet, header, protocol, at + usize::from(first & 0x0f) * 4, vlans),
     }
     if is_later_fragment(header) {
         // Of ICMP, errors are not that long (RFC 1812 §4.3.2.3: 576 octets).
@@ -85,7 +88,7 @@ pub(super) fn v4<L: Load>(packet: &L, at: usize, vlans: Vlans) -> Parsed {
         match protocol {
             TCP | ICMP => {}
             AUTHENTICATION => return Parsed::Unparsable(Unparsable::ExtensionDepth),
-            _ => return Parsed::Other,
+            _ => return beyond_v4(packet, header, protocol, at, vlans),
         }
     }
     if protocol == ICMP {
@@ -96,6 +99,13 @@ pub(super) fn v4<L: Load>(packet: &L, at: usize, vlans: Vlans) -> Parsed {
         Ok(segment) => Parsed::V4(segment),
         Err(reason) => Parsed::Unparsable(reason),
     }
+}
+
+/// What is neither TCP nor ICMP: nothing, or a tunnel.
+#[inline(always)]
+fn beyond_v4<L: Load>(packet: &L, header: impl Header, protocol: u8, at: usize, vlans: Vlans) -> Parsed {
+    let addresses = (mapped(header.raw32(12)), mapped(header.raw32(16)));
+    tunnel::v4(packet, header, addresses, protocol, at, vlans)
 }
 
 #[inline(always)]
@@ -114,13 +124,26 @@ pub(super) fn v6<L: Load>(packet: &L, at: usize, vlans: Vlans) -> Parsed {
     };
     let walk = match header.byte(6) {
         TCP => Walk::Tcp { skipped: 0 },
-        next if !is_extension(next) && next != ICMPV6 => Walk::Other,
+        next if !is_extension(next) && next != ICMPV6 => {
+            if !is_carrier(packet, true, next, at + 40) {
+                Walk::Other
+            } else if L::RARE {
+                Walk::Carrier { protocol: next, skipped: 0, fragmented: false }
+            } else {
+                return Parsed::Rare;
+            }
+        }
         next if L::RARE => extensions(packet, next, at + 40),
         _ => return Parsed::Rare,
     };
     let (icmp, skipped) = match walk {
         Walk::Tcp { skipped } => (false, skipped),
         Walk::Icmp { skipped } => (true, skipped),
+        Walk::Carrier { protocol, skipped, fragmented } => {
+            let (src, dst) = (words(header, 8), words(header, 24));
+            let at = at + 40 + skipped;
+            return Parsed::Tunnel(Outer { src, dst, vlans, ipv6: true, protocol, at, fragmented });
+        }
         Walk::Other => return Parsed::Other,
         Walk::Fragment => return Parsed::Fragment,
         Walk::Unparsable(reason) => return Parsed::Unparsable(reason),
@@ -179,8 +202,18 @@ fn words(header: impl Header, at: usize) -> [u32; 4] {
 }
 
 pub(super) enum Walk {
-    Tcp { skipped: usize },
-    Icmp { skipped: usize },
+    Tcp {
+        skipped: usize,
+    },
+    Icmp {
+        skipped: usize,
+    },
+    /// What may be a tunnel.
+    Carrier {
+        protocol: u8,
+        skipped: usize,
+        fragmented: bool,
+    },
     Other,
     Fragment,
     Unparsable(Unparsable),
@@ -190,6 +223,7 @@ pub(super) enum Walk {
 #[inline(always)]
 pub(super) fn extensions(packet: &impl Load, mut next: u8, start: usize) -> Walk {
     let mut skipped = 0;
+    let mut fragmented = false;
     for _ in 0..MAX_EXTENSIONS {
         if !is_extension(next) {
             break;
@@ -201,11 +235,19 @@ pub(super) fn extensions(packet: &impl Load, mut next: u8, start: usize) -> Walk
             FRAGMENT => {
                 if header.be16(2) & 0xfff8 != 0 {
                     // Of a later fragment only this header is readable; what it is of may hide behind options.
-                    return if header.byte(0) == TCP || is_extension(header.byte(0)) {
+                    let next = header.byte(0);
+                    return if next == TCP
+                        || is_extension(next)
+                        || tunnel::is_bare_carrier(packet.decap(0), true, next)
+                    {
                         Walk::Fragment
                     } else {
                         Walk::Other
                     };
+                }
+                // The flag "more fragments" (RFC 8200 §4.5).
+                if packet.decap(0) != 0 && header.byte(3) & 1 != 0 {
+                    fragmented = true;
                 }
                 8
             }
@@ -223,6 +265,9 @@ pub(super) fn extensions(packet: &impl Load, mut next: u8, start: usize) -> Walk
         TCP => Walk::Tcp { skipped },
         ICMPV6 => Walk::Icmp { skipped },
         next if is_extension(next) => Walk::Unparsable(Unparsable::ExtensionDepth),
+        next if is_carrier(packet, true, next, start + skipped) => {
+            Walk::Carrier { protocol: next, skipped, fragmented }
+        }
         _ => Walk::Other,
     }
 }

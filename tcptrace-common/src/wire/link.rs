@@ -8,6 +8,7 @@ const ETHERNET: usize = 14;
 pub(super) const TAG: usize = 4;
 
 /// Where the IP header is.
+#[derive(Clone, Copy)]
 pub(super) enum Located {
     V4 {
         at: usize,
@@ -50,11 +51,11 @@ const fn is_tag(ethertype: u16) -> bool {
         || ethertype == TAGS[4]
 }
 
-/// From an Ethernet header on.
+/// From the Ethernet header at `at` on.
 #[inline(always)]
-pub(super) fn ethernet<L: Load>(packet: &L, vlans: Vlans) -> Located {
-    match packet.load::<2>(ETHERNET - 2) {
-        Some(ethertype) => behind(packet, ethertype.raw16(0), ETHERNET, vlans),
+pub(super) fn ethernet<L: Load>(packet: &L, at: usize, vlans: Vlans) -> Located {
+    match packet.load::<2>(at + ETHERNET - 2) {
+        Some(ethertype) => behind(packet, ethertype.raw16(0), at + ETHERNET, vlans),
         None => Located::Unparsable(Unparsable::Truncated),
     }
 }

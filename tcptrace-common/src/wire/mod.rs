@@ -9,6 +9,7 @@ mod ip;
 mod link;
 pub mod options;
 mod tcp;
+pub mod tunnel;
 
 use crate::flow::{Addresses, FlowKey, V4, V6};
 use crate::seq::SeqNum;
@@ -17,6 +18,7 @@ use crate::tcp::TcpFlags;
 pub use encapsulation::MAX_LABELS;
 pub use icmp::Icmp;
 pub use ip::MAX_EXTENSIONS;
+pub use tunnel::Outer;
 
 /// The bytes of one packet.
 pub trait Load {
@@ -38,6 +40,12 @@ pub trait Load {
     #[inline(always)]
     fn forget(&self, n: usize) -> usize {
         n
+    }
+
+    /// A word of the [`tunnel::Decap`] that says which tunnels are looked into.
+    #[inline(always)]
+    fn decap(&self, _place: usize) -> u32 {
+        0
     }
 }
 
@@ -133,10 +141,13 @@ pub enum Unparsable {
     BadVersion = 2,
     /// More than two VLAN tags in band.
     VlanDepth = 3,
-    /// More than [`MAX_EXTENSIONS`] IPv6 extension headers, or in IPv4 more than one authentication header.
+    /// More than [`MAX_EXTENSIONS`] IPv6 extension headers, or in IPv4 more than one authentication header; or in a tunnel more
+    /// than [`tunnel::MAX_GTP_EXTENSIONS`] of GTP-U.
     ExtensionDepth = 4,
     /// More than [`MAX_LABELS`] MPLS labels.
     LabelDepth = 5,
+    /// More tunnels within each other than are looked into.
+    TunnelDepth = 6,
 }
 
 /// What a packet turned out to be.
@@ -148,6 +159,8 @@ pub enum Parsed {
     V6(Packet<V6>),
     /// ICMP or ICMPv6, for [`icmp::quoted`] to look into.
     Icmp(Icmp),
+    /// What may be a tunnel of a kind that is looked into, for [`tunnel::enter`].
+    Tunnel(Outer),
     /// Neither TCP nor ICMP, or not IP.
     Other,
     /// A fragment of TCP other than the first: its header is elsewhere.
@@ -257,13 +270,23 @@ pub fn parse<L: Load>(packet: &L, link: Link, offloaded: Option<u16>) -> Parsed 
         None => Vlans::NONE,
     };
     let located = match link {
-        Link::Ethernet => link::ethernet(packet, vlans),
+        Link::Ethernet => link::ethernet(packet, 0, vlans),
         Link::Ip => link::bare(packet, vlans),
         Link::Behind(ethertype) => link::behind(packet, ethertype.to_be(), 0, vlans),
     };
+    const { assert!(encapsulation::FURTHEST <= NEAR) };
+    from_network::<_, NEAR>(packet, located)
+}
+
+/// All bits of a place where IP begins.
+const NEAR: usize = 0x7f;
+
+/// From where IP is on. `MASK` has all bits of that place.
+#[inline(always)]
+fn from_network<L: Load, const MASK: usize>(packet: &L, located: link::Located) -> Parsed {
     match located {
-        link::Located::V4 { at, vlans } => ip::v4(packet, settled(packet, at), vlans),
-        link::Located::V6 { at, vlans } => ip::v6(packet, settled(packet, at), vlans),
+        link::Located::V4 { at, vlans } => ip::v4(packet, settled(packet, at, MASK), vlans),
+        link::Located::V6 { at, vlans } => ip::v6(packet, settled(packet, at, MASK), vlans),
         link::Located::Other => Parsed::Other,
         link::Located::Rare => Parsed::Rare,
         link::Located::Unparsable(reason) => Parsed::Unparsable(reason),
@@ -273,10 +296,8 @@ pub fn parse<L: Load>(packet: &L, link: Link, offloaded: Option<u16>) -> Parsed 
 /// Where IP begins, with the way there forgotten where there are many: it would be followed from each anew. The mask
 /// changes nothing but what the verifier knows.
 #[inline(always)]
-fn settled<L: Load>(packet: &L, at: usize) -> usize {
-    const MASK: usize = 0x7f;
-    const { assert!(encapsulation::FURTHEST <= MASK) };
-    if L::RARE { packet.forget(at) & MASK } else { at }
+fn settled<L: Load>(packet: &L, at: usize, mask: usize) -> usize {
+    if L::RARE { packet.forget(at) & mask } else { at }
 }
 
 #[cfg(test)]

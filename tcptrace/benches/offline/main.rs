@@ -6,6 +6,9 @@
 
 mod generate;
 mod layers;
+#[expect(dead_code, reason = "shared with the other measurements")]
+#[path = "../measure/report.rs"]
+mod report;
 mod tools;
 
 use generate::{Contents, Written};
@@ -70,7 +73,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let cases = CASES.iter().map(compare).collect::<Result<Vec<_>, _>>()?;
     println!("\n{FOOTNOTE}");
     if let Some(file) = json_file {
-        fs::write(file, format!("{:#}\n", json!({ "cases": cases, "note": FOOTNOTE })))?;
+        let figures = json!({ "cases": cases, "note": FOOTNOTE });
+        report::write(Path::new(&file), "offline", &["tshark", "tcpdump"], &figures)?;
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
-use tcptrace_common::admission::Admission;
+use tcptrace_common::{admission::Admission, wire::tunnel::Decap};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -22,6 +22,7 @@ Examples:
   sudo tcptrace -i eth0 'port 443 and not net 10.0.0.0/8'    those alone, chosen in the kernel
   sudo tcptrace -i eth0 -c 10        the next ten, then the summary
   tcptrace -r trace.pcapng           the same of a capture file
+  sudo tcptrace -i eth0 --decap=vxlan     also the connections inside of VXLAN
   sudo tcptrace -i eth0 -w life.pcapng    keep the segments of openings and closings, for Wireshark
   sudo tcptrace -i eth0 --json | jq 'select(.outcome == \"refused\")'
   sudo tcptrace -i eth0 --json --events connection,stats --stats-interval 10s >> connections.jsonl
@@ -72,7 +73,7 @@ pub struct Args {
 
     /// List the interfaces and exit
     // All but --netns and --all-netns would do nothing.
-    #[arg(short = 'D', long, conflicts_with_all = ["interfaces", "filter", "filter_file", "read", "write", "count", "ingress", "OutputArgs", "LimitArgs", "kernel_log"])]
+    #[arg(short = 'D', long, conflicts_with_all = ["interfaces", "filter", "filter_file", "read", "write", "count", "ingress", "decap", "OutputArgs", "LimitArgs", "kernel_log"])]
     list_interfaces: bool,
 
     /// Exit once COUNT connections have ended and been reported; what is still open then is not
@@ -92,6 +93,11 @@ pub struct Args {
     /// Read the filter from a file
     #[arg(short = 'F', long, value_name = "FILE", conflicts_with = "filter")]
     filter_file: Option<PathBuf>,
+
+    /// Look into tunnels too: `ipip`, `6in4`, `4in6`, `gre`, `erspan`, `vxlan`, `geneve`, `gtpu`, separated by commas, those in
+    /// UDP with a port if it is not the usual one, as in `vxlan:4790` [default: none; without LIST: all]
+    #[arg(long, value_name = "LIST", num_args = 0..=1, require_equals = true, default_missing_value = "all", value_parser = parse::decap)]
+    decap: Option<Decap>,
 
     #[command(flatten, next_help_heading = "Output")]
     output: OutputArgs,
@@ -218,6 +224,7 @@ impl Args {
             sample: self.limits.sample,
             latency: self.limits.latency,
             limits: self.limits.limits(),
+            decap: self.decap.unwrap_or(Decap::NONE),
             kernel_log: self.kernel_log,
         })
     }

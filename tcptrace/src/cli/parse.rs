@@ -3,7 +3,10 @@
 use crate::event::{Kind, Kinds};
 use jiff::SignedDuration;
 use std::{ops::RangeInclusive, time::Duration};
-use tcptrace_common::admission::Admission;
+use tcptrace_common::{
+    admission::Admission,
+    wire::tunnel::{self, Decap, MAX_PORTS},
+};
 
 /// The kernel's limit on names of interfaces: IFNAMSIZ less the terminating zero (include/uapi/linux/if.h).
 const INTERFACE_NAME: usize = 15;
@@ -36,6 +39,31 @@ pub(super) fn kinds(list: &str) -> Result<Kinds, String> {
                 "'{name}' is not a kind of event: established, connection, stats, transition, segment, anomaly, icmp_error, all"
             )
         }),
+    })
+}
+
+/// Kinds of tunnels, each perhaps with a UDP port.
+pub(super) fn decap(list: &str) -> Result<Decap, String> {
+    list.split(',').map(str::trim).try_fold(Decap::NONE, |decap, item| {
+        let (name, port) = item.split_once(':').map_or((item, None), |(name, port)| (name, Some(port)));
+        if item == "all" {
+            return Ok(tunnel::Kind::ALL.into_iter().fold(decap, Decap::with));
+        }
+        let kind = tunnel::Kind::ALL.into_iter().find(|kind| kind.name() == name).ok_or_else(|| {
+            let known = tunnel::Kind::ALL.map(tunnel::Kind::name).join(", ");
+            format!("'{name}' is not a kind of tunnel: {known}, all")
+        })?;
+        let Some(port) = port else { return Ok(decap.with(kind)) };
+        if kind.usual_ports().is_empty() {
+            return Err(format!("{name} is not in UDP and has no port"));
+        }
+        let port = port.parse().ok().filter(|&port| port != 0);
+        let port: u16 = port.ok_or_else(|| format!("a port from 1 to 65535 is needed, as in {name}:4790"))?;
+        decap.with_port(kind, port).ok_or_else(|| {
+            format!(
+                "port {port} cannot be {name}'s too: a port is of one kind, and there are {MAX_PORTS} at most"
+            )
+        })
     })
 }
 

@@ -1,8 +1,8 @@
 //! Where the JSON says more than a derive can.
 
 use super::{
-    Address, Common, CommunityId, Event, Kind, Path, Rfc3339, SCHEMA_VERSION, StateTimes, Vantage, Vlans,
-    schema,
+    Address, Common, CommunityId, Event, Kind, Path, Rfc3339, SCHEMA_VERSION, StateTimes, Tunnel, Vantage,
+    Vlans, schema,
 };
 use crate::segment::{Direction, Timestamp};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
@@ -38,7 +38,7 @@ impl Serialize for Event {
     }
 }
 
-/// [`Common`] as it is written: with the Community ID, and without `vlan` where there is no tag.
+/// [`Common`] as it is written: with the Community ID, and without `vlan` and `tunnel` where there is none.
 #[derive(Serialize, JsonSchema)]
 struct CommonJson<'a> {
     /// When it happened.
@@ -63,6 +63,9 @@ struct CommonJson<'a> {
     #[serde(skip_serializing_if = "Vlans::is_empty")]
     #[schemars(schema_with = "schema::vlan")]
     vlan: Vlans,
+    /// The tunnels that it was seen in, outer first; absent where it was in none.
+    #[serde(skip_serializing_if = "<[Tunnel]>::is_empty")]
+    tunnel: &'a [Tunnel],
     /// Where the capture point stands.
     vantage: Vantage,
     /// False where a record of this connection may have been lost.
@@ -71,11 +74,34 @@ struct CommonJson<'a> {
 
 impl Serialize for Common {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self { ts, id, ref interface, ip_version, client, server, vlan, vantage, complete, origin: _ } =
-            *self;
+        let Self {
+            ts,
+            id,
+            ref interface,
+            ip_version,
+            client,
+            server,
+            vlan,
+            ref tunnel,
+            vantage,
+            complete,
+            origin: _,
+        } = *self;
         let community_id = CommunityId::new(client, server);
-        CommonJson { ts, id, interface, ip_version, client, server, community_id, vlan, vantage, complete }
-            .serialize(serializer)
+        CommonJson {
+            ts,
+            id,
+            interface,
+            ip_version,
+            client,
+            server,
+            community_id,
+            vlan,
+            tunnel,
+            vantage,
+            complete,
+        }
+        .serialize(serializer)
     }
 }
 

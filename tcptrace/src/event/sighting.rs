@@ -9,6 +9,9 @@ use std::sync::Arc;
 pub struct Origin {
     /// The interface's number: two of a file can have the same name.
     pub interface: u32,
+    /// The tunnel's identity ([`crate::segment::Flow::tunnel`]), 0 for none: an interface can show a connection in one and
+    /// outside of it.
+    pub tunnel: u32,
     /// The first segment that was seen there.
     pub start: Timestamp,
     /// The client's initial sequence number, once it was seen there.

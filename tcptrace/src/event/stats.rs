@@ -1,6 +1,6 @@
 //! What the `stats` event says of the tracing itself.
 
-use super::{Outcome, json, schema};
+use super::{Outcome, TunnelCounts, json, schema};
 use crate::segment::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -35,6 +35,9 @@ pub struct Stats {
     pub unparsable: Unparsable,
     /// Fragments that are not first ones, so have no TCP header.
     pub fragments: u64,
+    /// Packets in tunnels of each kind; absent where tunnels are not looked into.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tunnels: Option<TunnelCounts>,
     /// Output lines dropped because the reader was too slow.
     pub events_dropped: u64,
     /// Connections in the table now.
@@ -84,10 +87,29 @@ pub struct Unparsable {
     pub bad_version: u64,
     /// More VLAN tags than are walked.
     pub vlan_depth: u64,
-    /// More IPv6 extension headers, or IPv4 authentication headers, than are walked.
+    /// More IPv6 or GTP-U extension headers, or IPv4 authentication headers, than are walked.
     pub extension_depth: u64,
     /// More MPLS labels than are walked.
     pub label_depth: u64,
+    /// More tunnels within each other than are looked into.
+    pub tunnel_depth: u64,
+}
+
+impl Unparsable {
+    /// For whatever reason.
+    #[must_use]
+    pub const fn total(self) -> u64 {
+        let Self {
+            truncated,
+            bad_length,
+            bad_version,
+            vlan_depth,
+            extension_depth,
+            label_depth,
+            tunnel_depth,
+        } = self;
+        truncated + bad_length + bad_version + vlan_depth + extension_depth + label_depth + tunnel_depth
+    }
 }
 
 /// Connections by outcome.

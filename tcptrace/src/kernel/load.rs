@@ -19,6 +19,7 @@ use tcptrace_common::{
     abi::{Bucket, Counters, SEED_WORDS},
     admission::Admission,
     filter::Program,
+    wire::tunnel::Decap,
 };
 use thiserror::Error;
 
@@ -31,6 +32,8 @@ pub struct LoadOptions {
     pub pending_buckets: u32,
     /// The programs log each record, for finding out what they do.
     pub kernel_log: bool,
+    /// Which tunnels the programs look into, one level.
+    pub decap: Decap,
 }
 
 impl LoadOptions {
@@ -77,6 +80,7 @@ impl Default for LoadOptions {
             ring_bytes: Self::DEFAULT_RING_BYTES,
             pending_buckets: Self::DEFAULT_PENDING_BUCKETS,
             kernel_log: false,
+            decap: Decap::NONE,
         }
     }
 }
@@ -229,6 +233,7 @@ impl Programs {
             .override_global("NETNS", &netns, true)
             .override_global("KERNEL_LOG", &kernel_log, false)
             .override_global("WAKE_BYTES", &wake_bytes, true)
+            .override_global("DECAP", &options.decap.words()[..], true)
             .load(OBJECT)
             .map_err(|e| explain_load(e, options))?;
         Ok(Self { ebpf })

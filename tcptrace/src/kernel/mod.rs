@@ -3,6 +3,7 @@
 
 pub mod attach;
 mod clsact;
+pub mod generator;
 pub mod interface;
 pub mod load;
 pub mod namespaces;

@@ -15,6 +15,7 @@ use tcptrace_common::{
     abi::{BUCKET_WORDS, Counters, SEED_WORDS},
     admission::Admission,
     filter::Program as Filter,
+    wire::tunnel::Decap,
 };
 
 /// [`Counters`] as 64-bit words.
@@ -91,7 +92,17 @@ impl Harness {
     /// Loads all programs with a pending table of `buckets` (a power of two) and a ring of `ring_bytes` (a power of
     /// two of pages).
     pub fn load(seeds: &[u64; SEED_WORDS], buckets: u32, ring_bytes: u32) -> Result<Self, Error> {
-        Self::load_with_log(seeds, buckets, ring_bytes, 0)
+        Self::load_with(seeds, buckets, ring_bytes, 0, &Decap::NONE)
+    }
+
+    /// The same, looking into these tunnels.
+    pub fn load_with_decap(
+        seeds: &[u64; SEED_WORDS],
+        buckets: u32,
+        ring_bytes: u32,
+        decap: &Decap,
+    ) -> Result<Self, Error> {
+        Self::load_with(seeds, buckets, ring_bytes, 0, decap)
     }
 
     /// The same, with `KERNEL_LOG` set to `log`.
@@ -101,11 +112,22 @@ impl Harness {
         ring_bytes: u32,
         log: u8,
     ) -> Result<Self, Error> {
+        Self::load_with(seeds, buckets, ring_bytes, log, &Decap::NONE)
+    }
+
+    fn load_with(
+        seeds: &[u64; SEED_WORDS],
+        buckets: u32,
+        ring_bytes: u32,
+        log: u8,
+        decap: &Decap,
+    ) -> Result<Self, Error> {
         let mask = buckets - 1;
         let mut ebpf = EbpfLoader::new()
             .override_global("SEEDS", &seeds[..], true)
             .override_global("PENDING_MASK", &mask, true)
             .override_global("KERNEL_LOG", &log, true)
+            .override_global("DECAP", &decap.words()[..], true)
             .map_max_entries("PENDING", buckets)
             .map_max_entries("EVENTS", ring_bytes)
             .load(OBJECT)?;
@@ -248,9 +270,18 @@ pub fn empty(program: Program) -> Result<Empty, io::Error> {
         if program == Program::Xdp { (BPF_PROG_TYPE_XDP, 2_i32) } else { (BPF_PROG_TYPE_SCHED_CLS, -1) };
     let [a, b, c, d] = verdict.to_ne_bytes();
     let instructions = [[0xb7, 0, 0, 0, a, b, c, d], [0x95, 0, 0, 0, 0, 0, 0, 0_u8]];
+    load(prog_type, &instructions).map(Empty)
+}
+
+/// Loads an XDP program of these instructions (`struct bpf_insn`).
+pub(super) fn load_xdp(instructions: &[[u8; 8]]) -> Result<OwnedFd, io::Error> {
+    load(BPF_PROG_TYPE_XDP, instructions)
+}
+
+fn load(prog_type: u32, instructions: &[[u8; 8]]) -> Result<OwnedFd, io::Error> {
     let attr = LoadAttr {
         prog_type,
-        insn_cnt: 2,
+        insn_cnt: u32::try_from(instructions.len()).map_err(io::Error::other)?,
         insns: instructions.as_ptr() as u64,
         license: c"GPL".as_ptr() as u64,
         zero: [0; 13],
@@ -259,7 +290,7 @@ pub fn empty(program: Program) -> Result<Empty, io::Error> {
     let fd = unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_LOAD, &raw const attr, size_of::<LoadAttr>()) };
     let fd = i32::try_from(fd).ok().filter(|&fd| fd >= 0).ok_or_else(io::Error::last_os_error)?;
     // SAFETY: the kernel has just made this descriptor, and nobody else has it.
-    Ok(Empty(unsafe { OwnedFd::from_raw_fd(fd) }))
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 impl Empty {

@@ -44,6 +44,7 @@ fn isns(common: &Common) -> Isns {
 struct Sighting {
     id: u64,
     interface: u32,
+    tunnel: u32,
     vlan: Vlans,
     start: Timestamp,
     name: Arc<str>,
@@ -64,6 +65,7 @@ impl Sighting {
         Self {
             id: common.id,
             interface: common.origin.interface,
+            tunnel: common.origin.tunnel,
             vlan: common.vlan,
             start: common.origin.start,
             name: Arc::clone(&common.interface),
@@ -78,7 +80,9 @@ impl Sighting {
 
     /// It is where this is: the tracker has only one connection at a time of a four-tuple there.
     fn is_where(&self, common: &Common) -> bool {
-        self.interface == common.origin.interface && self.vlan == common.vlan
+        self.interface == common.origin.interface
+            && self.tunnel == common.origin.tunnel
+            && self.vlan == common.vlan
     }
 }
 

@@ -74,7 +74,7 @@ fn segments(text: &str) -> Vec<(bool, Segment)> {
         _ => None,
     });
     let step = |step: &Step| match step {
-        Step::Input(Input::Segment(seg)) => (Some(seg.flow.src_port) == client, *seg),
+        Step::Input(Input::Segment(seg)) => (Some(seg.flow.src_port) == client, seg.clone()),
         other => panic!("{other:?}"),
     };
     script.steps().map(step).collect()
@@ -91,7 +91,7 @@ fn pass(segments: &[(bool, Segment)], hops: &[Hop], first: u32) -> Vec<Segment> 
             if !hop.passes[usize::from(!from_client)] {
                 continue;
             }
-            let mut segment = *segment;
+            let mut segment = segment.clone();
             segment.flow.interface = number;
             segment.flow.vlan[0] = hop.vlan;
             segment.sender = hop.sender(*from_client);
@@ -134,7 +134,7 @@ impl Bench {
 
     fn feed(mut self, segments: &[Segment]) -> Self {
         for segment in segments {
-            self.input(Input::Segment(*segment));
+            self.input(Input::Segment(segment.clone()));
         }
         self
     }

@@ -36,7 +36,7 @@ pub(super) fn trace(config: &Config, path: &Path, filter: Filter) -> Result<(), 
         signal_hook::flag::register(signal, Arc::clone(&stop))
             .map_err(RunError::system("listen for signals"))?;
     }
-    let options = Options { filter: Box::new(*filter.program()), ..Options::default() };
+    let options = Options { filter: Box::new(*filter.program()), decap: config.decap, ..Options::default() };
     let source = PcapSource::new(Reader::open(path)?, &options);
     let run = Run::new(config, filter, Pressure::Wait, {
         let stop = Arc::clone(&stop);
@@ -109,8 +109,8 @@ impl File<'_> {
 
     fn note_times(&mut self, inputs: &[Input]) {
         for input in inputs {
-            if let Some(what) = input.observation() {
-                let ts = what.segment().ts;
+            if let Some(segment) = input.segment() {
+                let ts = segment.ts;
                 self.first = Some(self.first.map_or(ts, |first| first.min(ts)));
                 self.last = self.last.max(ts);
             }
@@ -146,7 +146,7 @@ impl Packets {
     fn keep(&mut self, what: &Observation, packet: Captured<'_>) {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(packet.headers);
-        self.packets.push((*what, packet.link, packet.original_len, start..self.bytes.len()));
+        self.packets.push((what.clone(), packet.link, packet.original_len, start..self.bytes.len()));
     }
 
     fn iter(&self) -> impl Iterator<Item = (&Observation, Captured<'_>)> {

@@ -87,6 +87,7 @@ fn live_config(config: &Config, interfaces: &Interfaces, filter: &Filter) -> Liv
         load: LoadOptions {
             ring_bytes: config.ring_bytes,
             kernel_log: config.kernel_log,
+            decap: config.decap,
             ..LoadOptions::default()
         },
         sample: config.sample,

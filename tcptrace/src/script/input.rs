@@ -92,6 +92,7 @@ fn segment(words: &mut Words<'_>, ts: Timestamp, who: Who, scene: &mut Scene) ->
         direction,
         sender,
         lot: 0,
+        encapsulation: None,
     })
 }
 

@@ -137,6 +137,7 @@ impl Scene {
             interface: 1,
             vlan: [Flow::NO_VLAN; 2],
             ipv6: self.client.is_ipv6(),
+            tunnel: 0,
         };
         if who.is_client { flow } else { flow.reversed() }
     }

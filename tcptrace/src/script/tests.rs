@@ -12,13 +12,13 @@ fn parse(text: &str) -> Script {
 }
 
 fn steps(text: &str) -> Vec<Step> {
-    parse(text).steps().copied().collect()
+    parse(text).steps().cloned().collect()
 }
 
 fn segment(text: &str) -> Segment {
-    match steps(text)[..] {
-        [Step::Input(Input::Segment(segment))] => segment,
-        ref other => panic!("{other:?}"),
+    match &steps(text)[..] {
+        [Step::Input(Input::Segment(segment))] => segment.clone(),
+        other => panic!("{other:?}"),
     }
 }
 
@@ -32,13 +32,13 @@ fn problem(text: &str) -> (usize, String) {
 /// What the tracker makes of a script that fits, or what is wrong.
 fn play(text: &str) -> Option<String> {
     let script = parse(text);
-    let Ok(played) = script.play(|input| Ok::<_, Infallible>(Some(*input)));
+    let Ok(played) = script.play(|input| Ok::<_, Infallible>(Some(input.clone())));
     played.difference().map(|difference| difference.to_string())
 }
 
 fn story(text: &str, transitions: bool) -> String {
     let script = parse(text);
-    let Ok(played) = script.play(|input| Ok::<_, Infallible>(Some(*input)));
+    let Ok(played) = script.play(|input| Ok::<_, Infallible>(Some(input.clone())));
     played.story(transitions)
 }
 
@@ -88,7 +88,7 @@ fn loss_and_icmp() {
     let at = |ms: u64| Timestamp(START.0 + ms * 1_000_000);
     let lost = LossReport { records: 3, after: at(1), until: at(4) };
     assert_eq!(steps("4 lost 3 since 1"), [Step::Input(Input::Lost(lost))]);
-    let [Step::Input(Input::Icmp(whole)), Step::Input(Input::Icmp(short))] = steps(
+    let [Step::Input(Input::Icmp(whole)), Step::Input(Input::Icmp(short))] = &steps(
         "vantage client
          1 R icmp 3/1 from 192.0.2.77 quotes C S 1000
          1 R icmp 3/1 from 192.0.2.77 quotes C S 1000 short",
@@ -242,7 +242,9 @@ fn a_story_told_is_a_script_that_fits() {
 fn what_does_not_reach_the_tracker_causes_nothing() {
     let script = parse("0 C S 1000\n1 S R. 0 1001\n2 end");
     let syns = |input: &Input| {
-        Ok::<_, Infallible>(Some(*input).filter(|input| matches!(input, Input::Segment(s) if s.flags.syn())))
+        Ok::<_, Infallible>(
+            Some(input.clone()).filter(|input| matches!(input, Input::Segment(s) if s.flags.syn())),
+        )
     };
     let Ok(played) = script.play(syns);
     assert!(played.difference().is_some_and(|difference| difference.story.contains("unanswered")));
@@ -266,7 +268,7 @@ proptest! {
         0..30,
     )) {
         if let Ok(script) = Script::parse(&words.join(" ")) {
-            let Ok(played) = script.play(|input| Ok::<_, Infallible>(Some(*input)));
+            let Ok(played) = script.play(|input| Ok::<_, Infallible>(Some(input.clone())));
             _ = (played.difference(), played.story(true));
         }
     }

@@ -6,7 +6,7 @@
 //! comment in the packet says so: addresses, ports, numbers, flags, window, TTL, VLAN identifiers, options and all
 //! lengths are those of the packet; Ethernet addresses (zero), DSCP, IP identification, fragmentation, flow label and
 //! urgent pointer are not recorded. Of an ICMP error type, code, both ends and the quoted TCP header without options
-//! are, or of a short quote its eight octets.
+//! are, or of a short quote its eight octets. The tunnel that a live packet was in is not written: it is the inner packet.
 
 mod rebuild;
 

@@ -123,6 +123,7 @@ impl Summary {
         self.write_servers(out)?;
         if let Some(stats) = &self.stats {
             self.write_loss(stats, out)?;
+            write_tunnels(stats, out)?;
             write_cost(stats, out)?;
         }
         Ok(())
@@ -205,16 +206,10 @@ impl Summary {
     }
 
     fn write_loss(&self, stats: &Stats, out: &mut String) -> fmt::Result {
-        let unparsable = stats.unparsable;
         write!(out, "\nlost: ")?;
         let mut separator = "";
         let ring_full = stats.ring_full.total();
-        let not_parsed = unparsable.truncated
-            + unparsable.bad_length
-            + unparsable.bad_version
-            + unparsable.vlan_depth
-            + unparsable.extension_depth
-            + unparsable.label_depth;
+        let not_parsed = stats.unparsable.total();
         for (count, one, many, what) in [
             (stats.records_lost, "record", "records", "between kernel and tracer"),
             (ring_full, "record", "records", "for which the ring was full"),
@@ -327,6 +322,18 @@ const fn name(outcome: Outcome) -> &'static str {
         Outcome::Open => "open",
         Outcome::Evicted => "evicted",
     }
+}
+
+/// Where tunnels are looked into: packets in each kind.
+fn write_tunnels(stats: &Stats, out: &mut String) -> fmt::Result {
+    let Some(tunnels) = &stats.tunnels else { return Ok(()) };
+    write!(out, "in tunnels: ")?;
+    let mut separator = "";
+    for (kind, packets) in tunnels.iter().filter(|(_, packets)| *packets > 0) {
+        write!(out, "{separator}{} in {kind}", Count(packets, "packet", "packets"))?;
+        separator = ", ";
+    }
+    writeln!(out, "{}", if separator.is_empty() { "nothing" } else { "" })
 }
 
 fn write_cost(stats: &Stats, out: &mut String) -> fmt::Result {

@@ -13,7 +13,7 @@ mod words;
 use super::Sink;
 use crate::event::{
     Address, Anomaly, Common, Connection, Established, Event, IcmpErrorEvent, Outcome, Path, Role,
-    SegmentEvent, Stats, Transition,
+    SegmentEvent, Stats, Teids, Transition,
 };
 use crate::sink::units::Column;
 use anstyle::{AnsiColor, Style};
@@ -229,6 +229,22 @@ fn tail(common: &Common, line: &mut String) -> fmt::Result {
         (Some(outer), Some(inner)) => write!(line, " (vlan {outer}.{inner})")?,
         (Some(vlan), None) | (None, Some(vlan)) => write!(line, " (vlan {vlan})")?,
         (None, None) => {}
+    }
+    for tunnel in &common.tunnel {
+        write!(line, " ({}", tunnel.kind.0.name())?;
+        match (tunnel.id, tunnel.teid) {
+            (Some(id), _) => write!(line, " {id}")?,
+            (None, Some(Teids { to_server: Some(there), to_client: Some(back) })) => {
+                write!(line, " {there}/{back}")?;
+            }
+            (None, Some(Teids { to_server, to_client })) => {
+                if let Some(id) = to_server.or(to_client) {
+                    write!(line, " {id}")?;
+                }
+            }
+            (None, None) => {}
+        }
+        write!(line, ")")?;
     }
     if !common.complete {
         line.push_str(" (incomplete)");

@@ -1,6 +1,6 @@
 //! The kernel programs' counters, summed over CPUs and in the words of the statistics event.
 
-use crate::event::{SegmentCounts, Stats, Unparsable};
+use crate::event::{SegmentCounts, Stats, TunnelCounts, Unparsable};
 use tcptrace_common::abi::{Counters, Kind};
 
 /// Since the programs were loaded.
@@ -22,6 +22,8 @@ pub struct CountersTotal {
     pub unparsable: Unparsable,
     /// Fragments other than first ones.
     pub fragments: u64,
+    /// Packets in tunnels, by kind.
+    pub tunnels: TunnelCounts,
 }
 
 impl CountersTotal {
@@ -48,8 +50,10 @@ impl CountersTotal {
                 vlan_depth: total(|c| c.unparsable[3]),
                 extension_depth: total(|c| c.unparsable[4]),
                 label_depth: total(|c| c.unparsable[5]),
+                tunnel_depth: total(|c| c.unparsable[6]),
             },
             fragments: total(|c| c.fragments),
+            tunnels: TunnelCounts::of(std::array::from_fn(|kind| cpus.iter().map(|c| c.tunnels[kind]).sum())),
         }
     }
 
@@ -63,6 +67,8 @@ impl CountersTotal {
         stats.pending_overwrites = self.pending_overwrites;
         stats.unparsable = self.unparsable;
         stats.fragments = self.fragments;
+        // Where they are not looked into, the caller says so.
+        stats.tunnels = Some(self.tunnels);
     }
 }
 
@@ -88,7 +94,8 @@ mod tests {
             emitted: [1, 2, 3, 4, 5, 6],
             ring_full: [0, 0, 7, 0, 1, 2],
             shed: [1, 0, 0, 0, 0, 0],
-            unparsable: [1, 0, 0, 0, 2, 3],
+            unparsable: [1, 0, 0, 0, 2, 3, 4],
+            tunnels: [1, 2, 3, 4, 5, 6, 7, 8],
             ..Counters::default()
         };
         let total = CountersTotal::sum(&[one, one]);
@@ -98,6 +105,8 @@ mod tests {
         assert_eq!((total.segments.total(), total.ring_full.total()), (64, 20));
         assert_eq!(total.shed, SegmentCounts { syn: 2, ..SegmentCounts::default() });
         assert_eq!((total.unparsable.truncated, total.unparsable.extension_depth), (2, 4));
-        assert_eq!(total.unparsable.label_depth, 6);
+        assert_eq!((total.unparsable.label_depth, total.unparsable.tunnel_depth), (6, 8));
+        assert_eq!(total.unparsable.total(), 20);
+        assert_eq!((total.tunnels.ipip, total.tunnels.four_in_six, total.tunnels.gtpu), (2, 6, 16));
     }
 }

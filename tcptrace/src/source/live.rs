@@ -467,7 +467,7 @@ impl LiveSource {
             let record = decode::record(&item);
             drop(item);
             match record {
-                Ok(record) => self.accept(&record),
+                Ok(record) => self.accept(record),
                 Err(_) => self.undecodable += 1,
             }
         }
@@ -490,9 +490,9 @@ impl LiveSource {
         Ok(())
     }
 
-    fn accept(&mut self, record: &Record) {
-        let Record { cpu, number, netns, forwarded, mut what, .. } = *record;
-        let Segment { ts, flow, direction, .. } = *what.segment();
+    fn accept(&mut self, record: Record) {
+        let Record { cpu, number, netns, forwarded, mut what, .. } = record;
+        let &Segment { ts, flow, direction, .. } = what.segment();
         if let Some(loss) = self.gaps.observe(cpu, number, ts) {
             self.reorder.push(ts, Input::Lost(loss));
         }

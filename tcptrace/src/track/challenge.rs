@@ -48,7 +48,7 @@ impl Tracker {
 
     fn open_challenger(&mut self, key: Key, src_is_low: bool, seg: &Segment, sink: &mut dyn FnMut(Event)) {
         let mut conn = self.fresh(key, src_is_low, Role::Client, seg);
-        conn.note_vantage(Role::Client, seg.sender);
+        conn.note_sight(Role::Client, seg);
         let mut out = self.telling.to(sink);
         out.segment(&conn, Role::Client, seg);
         rules::first_syn(&mut conn, seg, &mut out);

@@ -1,9 +1,12 @@
 //! One connection as the tracker keeps it: two sides, and the times that the events are made of.
 
-use super::state::{self, Evidence};
+use super::{
+    sight::Tunnels,
+    state::{self, Evidence},
+};
 use crate::{
     event::{AnomalyReason, Role, State, Vantage},
-    segment::{Flow, IcmpError, Segment, Sender, Timestamp},
+    segment::{Flow, IcmpError, Segment, Timestamp},
 };
 use tcptrace_common::{seq::SeqNum, tcp::TcpOptions};
 
@@ -15,6 +18,8 @@ pub(crate) struct Key {
     pub(crate) interface: u32,
     pub(crate) vlan: [u16; 2],
     pub(crate) ipv6: bool,
+    /// [`Flow::tunnel`].
+    pub(crate) tunnel: u32,
 }
 
 impl Key {
@@ -23,7 +28,8 @@ impl Key {
         let (src, dst) = ((flow.src, flow.src_port), (flow.dst, flow.dst_port));
         let src_is_low = src <= dst;
         let (low, high) = if src_is_low { (src, dst) } else { (dst, src) };
-        (Self { low, high, interface: flow.interface, vlan: flow.vlan, ipv6: flow.ipv6 }, src_is_low)
+        let &Flow { interface, vlan, ipv6, tunnel, .. } = flow;
+        (Self { low, high, interface, vlan, ipv6, tunnel }, src_is_low)
     }
 }
 
@@ -143,6 +149,11 @@ pub(crate) struct Teardown {
     pub(crate) rst: When,
     pub(crate) first_fin_by: Option<Role>,
     pub(crate) reset_by: Option<Role>,
+    /// Each sent its FIN before acknowledging the other's.
+    pub(crate) simultaneous_close: bool,
+    /// The passive closer went on for a while after the first FIN.
+    pub(crate) half_closed: bool,
+    pub(crate) tunnels: Option<Box<Tunnels>>,
     /// Here, as an open connection with neither should not carry a pointer for each.
     extra: Option<Box<Extra>>,
 }
@@ -158,6 +169,9 @@ impl Teardown {
         rst: When::NEVER,
         first_fin_by: None,
         reset_by: None,
+        simultaneous_close: false,
+        half_closed: false,
+        tunnels: None,
         extra: None,
     };
 }
@@ -325,10 +339,6 @@ pub(crate) struct ConnFlags {
     pub(crate) direction_inferred: bool,
     /// Both sent a SYN.
     pub(crate) simultaneous_open: bool,
-    /// Each sent its FIN before acknowledging the other's.
-    pub(crate) simultaneous_close: bool,
-    /// The passive closer went on for a while after the first FIN.
-    pub(crate) half_closed: bool,
     /// `established` was reported, or could not be any more.
     pub(crate) established: bool,
     /// The filter does not take it: it is followed, as its later segments look like those of one that it takes, and
@@ -484,19 +494,6 @@ impl Conn {
     /// Who sent a segment whose source is (or is not) the low end of the key.
     pub(crate) const fn role_of(&self, src_is_low: bool) -> Role {
         if src_is_low == self.client_is_low { Role::Client } else { Role::Server }
-    }
-
-    /// On an egress hook the sender is ours, on an ingress hook its peer is (lifecycle.md, Times).
-    pub(crate) fn note_vantage(&mut self, sender: Role, from: Sender) {
-        let ours = match from {
-            Sender::Here => sender,
-            Sender::There => peer(sender),
-            Sender::Unknown => return,
-        };
-        self.vantage.get_or_insert(match ours {
-            Role::Client => Vantage::Client,
-            Role::Server => Vantage::Server,
-        });
     }
 
     /// Neither side is at the handshake any more.

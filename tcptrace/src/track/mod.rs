@@ -7,6 +7,7 @@ mod icmp;
 mod report;
 mod rules;
 mod shedding;
+mod sight;
 mod state;
 mod table;
 #[cfg(test)]
@@ -19,7 +20,7 @@ use crate::{
     filter::Filter,
     segment::{AdmissionChange, IcmpError, Input, Segment, Sender, Timestamp},
 };
-use conn::{Conn, Key};
+use conn::{Conn, Key, peer};
 use hashbrown::HashMap;
 use report::{Losses, Out, Telling};
 use rules::After;
@@ -177,7 +178,7 @@ impl Tracker {
     /// A segment of a connection that is in the table.
     fn continues(&mut self, slot: u32, src_is_low: bool, seg: &Segment, sink: &mut dyn FnMut(Event)) {
         let conn = &mut self.table[slot];
-        conn.note_vantage(conn.role_of(src_is_low), seg.sender);
+        conn.note_sight(conn.role_of(src_is_low), seg);
         let after = judge(conn, src_is_low, seg, &mut self.telling.to(sink));
         self.settle(slot, after, src_is_low, seg, sink);
     }
@@ -225,6 +226,7 @@ impl Tracker {
         if quoted.sender == Sender::There {
             conn.note_vantage(sender, Sender::Here);
         }
+        conn.note_tunnels(peer(sender), quoted.encapsulation.as_deref());
         conn.last = conn.last.max(quoted.ts);
         let after = icmp::error(conn, sender, error, &mut out);
         self.settle(slot, after, src_is_low, quoted, sink);
@@ -240,7 +242,7 @@ impl Tracker {
         self.make_room(seg.ts, sink);
         let mut conn = self.fresh(key, src_is_low, sender, seg);
         conn.flags.direction_inferred = guessed;
-        conn.note_vantage(sender, seg.sender);
+        conn.note_sight(sender, seg);
         let mut out = self.telling.to(sink);
         out.segment(&conn, sender, seg);
         let after = match (seg.flags.syn(), seg.flags.ack()) {
@@ -307,7 +309,7 @@ impl Tracker {
         conn.flags.partial = true;
         // Nothing else will come of it.
         conn.flags.ended = true;
-        conn.note_vantage(Role::Client, seg.sender);
+        conn.note_sight(Role::Client, seg);
         let mut out = self.telling.to(sink);
         out.segment(&conn, Role::Client, seg);
         out.anomaly(&conn, Role::Client, seg, misfit);

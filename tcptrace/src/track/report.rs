@@ -2,14 +2,14 @@
 
 use super::{
     conn::{Conn, IcmpNote, Misfit, Side, When, peer},
-    icmp,
+    icmp, sight,
     state::Evidence,
 };
 use crate::{
     event::{
         Address, Anomaly, Backoff, ClosedBy, Common, Connection, Established, Event, HandshakeTimes,
         IcmpErrorEvent, IcmpReport, Options, Origin, Outcome, Path, ResetPhase, Role, SegmentEvent,
-        StateTimes, SynackAgain, Transition, Vantage, Vlans, ZeekConnState,
+        StateTimes, SynackAgain, Teids, Transition, Tunnel, TunnelKind, Vantage, Vlans, ZeekConnState,
     },
     segment::{Flow, IcmpError, Segment, Timestamp},
 };
@@ -102,10 +102,12 @@ impl Out<'_> {
             client: address(client, key.ipv6),
             server: address(server, key.ipv6),
             vlan: vlans(key.vlan),
+            tunnel: conn.teardown().tunnels.iter().flat_map(|known| &known.0).map(tunnel).collect(),
             vantage: conn.vantage.unwrap_or(Vantage::Middle),
             complete: self.is_complete(conn),
             origin: Origin {
                 interface: key.interface,
+                tunnel: key.tunnel,
                 start: conn.start,
                 client_isn: conn.side(Role::Client).isn.map(|isn| isn.0),
                 server_isn: conn.side(Role::Server).isn.map(|isn| isn.0),
@@ -243,7 +245,7 @@ fn describe(common: Common, conn: &Conn, outcome: Outcome, reset_phase: Option<R
     let [client, server] = &conn.sides;
     let [client_end, server_end] = [conn.closing(Role::Client), conn.closing(Role::Server)];
     let (teardown, extra) = (conn.teardown(), conn.extra());
-    let sequential = !conn.flags.simultaneous_close;
+    let sequential = !teardown.simultaneous_close;
     let closing =
         [teardown.first_fin, teardown.second_fin, teardown.rst].into_iter().filter_map(When::get).min();
     Connection {
@@ -251,14 +253,14 @@ fn describe(common: Common, conn: &Conn, outcome: Outcome, reset_phase: Option<R
         partial: conn.flags.partial,
         direction_inferred: conn.flags.direction_inferred,
         outcome,
-        closed_by: teardown.first_fin_by.map(|role| match (conn.flags.simultaneous_close, role) {
+        closed_by: teardown.first_fin_by.map(|role| match (teardown.simultaneous_close, role) {
             (true, _) => ClosedBy::Both,
             (false, Role::Client) => ClosedBy::Client,
             (false, Role::Server) => ClosedBy::Server,
         }),
         reset_by: teardown.reset_by,
         reset_phase,
-        half_closed: conn.flags.half_closed,
+        half_closed: teardown.half_closed,
         simultaneous_open: conn.flags.simultaneous_open,
         start: conn.start,
         times: handshake_times(conn),
@@ -416,6 +418,20 @@ fn ip(bytes: [u8; 16], ipv6: bool) -> IpAddr {
     let v6 = Ipv6Addr::from(bytes);
     let v4 = if ipv6 { None } else { v6.to_ipv4_mapped() };
     v4.map_or(IpAddr::V6(v6), IpAddr::V4)
+}
+
+/// One tunnel of a connection.
+fn tunnel(known: &sight::Tunnel) -> Tunnel {
+    let sight::Tunnel { kind, ids: [to_server, to_client], ends: [client, server], vlan } = *known;
+    let both_have_one = kind.is_by_id();
+    Tunnel {
+        kind: TunnelKind(kind),
+        id: if both_have_one { to_server.or(to_client) } else { None },
+        teid: (!both_have_one).then_some(Teids { to_server, to_client }),
+        client_ip: ip(client, false),
+        server_ip: ip(server, false),
+        vlan: vlans(vlan),
+    }
 }
 
 fn vlans([outer, inner]: [u16; 2]) -> Vlans {

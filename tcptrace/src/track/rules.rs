@@ -338,7 +338,7 @@ fn acknowledge_fin(conn: &mut Conn, role: Role, ts: Timestamp, by: Option<&Segme
     out.transition(conn, role, Evidence::AckedPeerFin, ts, false);
     out.transition(conn, closer, Evidence::OwnFinAcked, ts, false);
     // Only who closed first waits; that the closer was second may have come to light when it was past LAST-ACK.
-    let second = conn.teardown().first_fin_by == Some(role) && !conn.flags.simultaneous_close;
+    let second = conn.teardown().first_fin_by == Some(role) && !conn.teardown().simultaneous_close;
     if second && conn.side(closer).state == State::TimeWait {
         out.transition(conn, closer, Evidence::TimedOut, ts, true);
     }
@@ -363,8 +363,8 @@ fn fin(conn: &mut Conn, role: Role, seg: &Segment, overtaken: bool, out: &mut Ou
         teardown.first_fin_acked = When::NEVER;
     } else {
         teardown.second_fin.set(seg.ts);
-        conn.flags.simultaneous_close = !answered || crossed;
-        conn.flags.half_closed = answered && went_on && !crossed;
+        conn.teardown_mut().simultaneous_close = !answered || crossed;
+        conn.teardown_mut().half_closed = answered && went_on && !crossed;
     }
     out.transition(conn, role, Evidence::SentFin, seg.ts, false);
     // Reordering can show the acknowledgement before the FIN.

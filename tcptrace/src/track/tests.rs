@@ -567,7 +567,7 @@ fn the_table_never_exceeds_its_limit() {
     for port in 0..10u16 {
         let mut seg = segment("0 C S 1000");
         seg.flow.src_port = 1000 + port;
-        r = r.input(Input::Segment(seg));
+        r = r.input(&Input::Segment(seg));
         assert!(r.tracker.table.len() <= 3);
     }
     assert_eq!(r.connections().len(), 7);
@@ -581,7 +581,7 @@ fn a_flood_of_syns_does_not_push_out_an_open_connection() {
     for port in 0..10u16 {
         let mut seg = segment("20 C S 1000");
         seg.flow.src_port = 1000 + port;
-        r = r.input(Input::Segment(seg));
+        r = r.input(&Input::Segment(seg));
     }
     let r = r.finish("30");
     let open: Vec<_> = r.connections().into_iter().filter(|c| c.outcome == Outcome::Open).collect();

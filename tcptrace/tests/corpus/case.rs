@@ -59,6 +59,8 @@ pub(crate) struct Case<'a> {
     pub(crate) connections: Vec<&'a Connection>,
     /// All segments of these connections.
     pub(crate) all: Vec<&'a Seen>,
+    /// Packets were counted whose IP version is not the frame's.
+    pub(crate) bad_version: bool,
     pub(crate) tolerance_ns: u64,
 }
 
@@ -86,7 +88,7 @@ impl<'a> Case<'a> {
         let ids: BTreeSet<u64> = seen.iter().map(|seen| seen.id()).collect();
         let connections = ids.iter().filter_map(|id| ours.connections.get(id)).collect();
         let all = ours.seen.iter().filter(|seen| ids.contains(&seen.id())).collect();
-        Self { stream, seen, connections, all, tolerance_ns }
+        Self { stream, seen, connections, all, bad_version: ours.bad_version > 0, tolerance_ns }
     }
 
     pub(crate) fn judge(&self) -> Verdict {

@@ -13,13 +13,13 @@ use std::{
 use tcptrace::{
     decode,
     kernel::test_run::{Harness, Program},
-    parse::Parser,
+    parse::{Parser, Tunnels},
     source::pcap::{LinkType, Packet, Reader},
 };
 use tcptrace_common::{
     abi::SEED_WORDS,
     record::Sighting,
-    wire::{Bytes, Link},
+    wire::{Bytes, Link, tunnel::Decap},
 };
 
 const BUCKETS: u32 = 1 << 8;
@@ -30,8 +30,9 @@ const BATCH: usize = 1024;
 /// No kernel takes more than a page as a test packet's linear part (`net/bpf/test_run.c`).
 const PAGE: usize = 4096;
 
-/// Loaded programs that wait for the next capture: the verifier takes longer than most captures do.
-type Pool = Arc<Mutex<Vec<Harness>>>;
+/// Loaded programs that wait for the next capture, without tunnels and with all: the verifier takes longer than most
+/// captures do.
+type Pool = Arc<Mutex<[Vec<Harness>; 2]>>;
 
 pub(crate) fn trials(corpus: &Corpus, tables: &Tables) -> Vec<Trial> {
     let captures = corpus.captures().into_iter().filter(|capture| capture.format != "snoop");
@@ -50,18 +51,21 @@ pub(crate) fn trials(corpus: &Corpus, tables: &Tables) -> Vec<Trial> {
     trials
 }
 
-/// Shows every packet to the TC program, then to the XDP program, each with a table of its own.
+/// Shows every packet to the TC program, then to the XDP program, each with a table of its own; and all that once more with
+/// tunnels looked into.
 fn compare(path: &Path, pool: &Pool) -> Result<Vec<Fit>, Failed> {
     let mut fits = Vec::new();
-    for programs in [[Program::TcIngress, Program::TcIngressL3].as_slice(), &[Program::Xdp]] {
-        let spare = pool.lock().map_err(|error| error.to_string())?.pop();
-        let mut pair = Pair::new(programs, spare)?;
-        let mut reader = Reader::open(path)?;
-        while let Some(packet) = reader.next()? {
-            fits.push(pair.show(&packet)?);
+    for (place, decap) in [Decap::NONE, Decap::all()].into_iter().enumerate() {
+        for programs in [[Program::TcIngress, Program::TcIngressL3].as_slice(), &[Program::Xdp]] {
+            let spare = pool.lock().map_err(|error| error.to_string())?[place].pop();
+            let mut pair = Pair::new(programs, decap, spare)?;
+            let mut reader = Reader::open(path)?;
+            while let Some(packet) = reader.next()? {
+                fits.push(pair.show(&packet)?);
+            }
+            let harness = pair.finish()?;
+            pool.lock().map_err(|error| error.to_string())?[place].push(harness);
         }
-        let harness = pair.finish()?;
-        pool.lock().map_err(|error| error.to_string())?.push(harness);
     }
     Ok(fits)
 }
@@ -80,23 +84,17 @@ struct Pair<'a> {
 }
 
 impl<'a> Pair<'a> {
-    fn new(programs: &'a [Program], spare: Option<Harness>) -> Result<Self, Failed> {
+    fn new(programs: &'a [Program], decap: Decap, spare: Option<Harness>) -> Result<Self, Failed> {
         let mut harness = match spare {
             Some(harness) => harness,
-            None => Harness::load(&SEEDS, BUCKETS, RING_BYTES)
+            None => Harness::load_with_decap(&SEEDS, BUCKETS, RING_BYTES, &decap)
                 .map_err(|error| format!("these tests need root and BPF: {error}"))?,
         };
         let longest = programs.iter().map(|&program| longest(&harness, program)).collect();
         harness.clear()?;
-        Ok(Self {
-            harness,
-            parser: Parser::new(BUCKETS as usize, SEEDS),
-            programs,
-            longest,
-            expected: Vec::new(),
-            shown: 0,
-            number: 0,
-        })
+        let mut parser = Parser::new(BUCKETS as usize, SEEDS);
+        parser.set_tunnels(Tunnels { decap, levels: 1 });
+        Ok(Self { harness, parser, programs, longest, expected: Vec::new(), shown: 0, number: 0 })
     }
 
     /// Shows one packet to both, if the kernel takes it.

@@ -2,13 +2,18 @@
 
 use super::stream::{Stream, plain};
 use libtest_mimic::Failed;
-use std::{collections::HashMap, net::IpAddr, path::Path};
+use std::{
+    collections::{BTreeSet, HashMap},
+    net::IpAddr,
+    path::Path,
+};
 use tcptrace::{
     event::{AnomalyReason, Connection, Event, Role, SegmentEvent},
     segment::{Segment, Timestamp},
     source::pcap::{Captured, FileError, Options, PcapSource, Reader},
     track::{Config, Tracker, Wants},
 };
+use tcptrace_common::wire::{Unparsable, tunnel::Decap};
 
 /// One lifecycle segment.
 #[derive(Clone, Debug)]
@@ -51,13 +56,20 @@ impl Seen {
 pub(crate) struct Ours {
     pub(crate) seen: Vec<Seen>,
     pub(crate) connections: HashMap<u64, Connection>,
+    /// Packets whose IP version is not the frame's.
+    pub(crate) bad_version: u64,
 }
 
 impl Ours {
-    /// Reads a capture and tracks what is in it.
+    /// Reads a capture, looking into all tunnels, and tracks what is in it.
     pub(crate) fn of(path: &Path) -> Result<Self, Failed> {
-        let mut source =
-            PcapSource::new(Reader::open(path)?, &Options { buckets: 1 << 12, ..Options::default() });
+        Self::with(path, Decap::all())
+    }
+
+    /// The same, looking into these tunnels.
+    pub(crate) fn with(path: &Path, decap: Decap) -> Result<Self, Failed> {
+        let options = Options { buckets: 1 << 12, decap, ..Options::default() };
+        let mut source = PcapSource::new(Reader::open(path)?, &options);
         let wants = Wants { transitions: false, ..Wants::ALL };
         let mut tracker = Tracker::new(Config { wants, ..Config::default() });
         let mut frames = Frames::of(path)?;
@@ -82,6 +94,7 @@ impl Ours {
                 tracker.input(&input, &mut |event| ours.take(number, event));
             }
         }
+        ours.bad_version = source.counters().unparsable[Unparsable::BadVersion as usize];
         tracker.finish(last, &mut |event| ours.take(0, event));
         Ok(ours)
     }
@@ -102,6 +115,15 @@ impl Ours {
             }
             _ => {}
         }
+    }
+
+    /// The kinds of tunnels that a stream was found in, those within each other together.
+    pub(crate) fn tunnels_of(&self, stream: &Stream) -> BTreeSet<String> {
+        let found = self.of_stream(stream).into_iter().map(|seen| {
+            let layers = seen.segment.common.tunnel.iter();
+            layers.map(|tunnel| tunnel.kind.0.name()).collect::<Vec<_>>().join(":")
+        });
+        found.filter(|kinds| !kinds.is_empty()).collect()
     }
 
     /// Ours of what tshark calls one stream.

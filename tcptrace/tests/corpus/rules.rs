@@ -11,8 +11,10 @@ use tcptrace::event::{AnomalyReason, Connection, Outcome};
 /// Why a difference is none, or is not one yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Rule {
-    /// The stream is inside of a tunnel, which is not looked into without being told to.
+    /// The stream is inside of a tunnel of a kind that is never looked into.
     Tunnel,
+    /// IPv6 in frames that say IPv4: counted as such. tshark goes by the header.
+    ContradictsFrame,
     /// No SYN, FIN or RST: a connection without a lifecycle segment has no line.
     NoLifecycleSegment,
     /// Control bits that no stack sends together (SYN with FIN or RST) are an anomaly, and change nothing.
@@ -61,8 +63,12 @@ pub(crate) enum Rule {
 impl Case<'_> {
     /// There is no connection, for a reason.
     pub(crate) fn nothing_to_compare(&self) -> Option<Rule> {
-        if self.seen.is_empty() && self.stream.is_in_tunnel() {
+        if self.seen.is_empty() && self.stream.is_in_unknown_tunnel() {
             return Some(Rule::Tunnel);
+        }
+        let contradicts = |layers: &String| layers == "ip:ipv6";
+        if self.seen.is_empty() && self.bad_version && self.stream.enc.ip_layers.iter().all(contradicts) {
+            return Some(Rule::ContradictsFrame);
         }
         let announced: u64 = Kind::ALL.into_iter().filter_map(|kind| self.theirs(kind)).sum();
         if announced == 0 && self.connections.is_empty() {
@@ -84,7 +90,7 @@ impl Case<'_> {
         let missing = theirs - visible;
         if quality.self_connection {
             Some(Rule::SelfConnection)
-        } else if self.stream.is_in_tunnel() {
+        } else if self.stream.is_in_unknown_tunnel() {
             Some(Rule::Tunnel)
         } else if missing <= quality.fragmented {
             Some(Rule::Fragments)
@@ -117,6 +123,9 @@ impl Case<'_> {
     pub(crate) fn rule_for(&self, field: Field, connection: &Connection) -> Option<Rule> {
         if self.stream.quality.self_connection {
             return Some(Rule::SelfConnection);
+        }
+        if self.stream.is_in_unknown_tunnel() {
+            return Some(Rule::Tunnel);
         }
         if self.is_in_several_places() {
             return Some(Rule::SeveralPlaces);
@@ -278,27 +287,25 @@ impl Case<'_> {
 }
 
 impl Stream {
-    /// By its layers. Labels, sessions, LLC and authentication headers are no tunnels: they are looked through. A tunnel
-    /// is another IP header, or what names the network within: MPLS with Ethernet in it, a backbone's service tag.
-    pub(crate) fn is_in_tunnel(&self) -> bool {
-        const TUNNELS: [&str; 12] = [
-            "gre",
-            "erspan",
-            "vxlan",
-            "geneve",
-            "gtp",
-            "capwap",
-            "pw",
-            "l2tp",
-            "ipcomp",
-            "ieee8021ah",
-            "cfp",
-            "teredo",
-        ];
-        let of_tunnel = |layer: &str| TUNNELS.iter().any(|tunnel| layer.starts_with(tunnel));
+    /// In one that is never looked into, by its layers: another network is within a backbone's service tag, in Ethernet over
+    /// MPLS, in what access points wrap their frames in, in L2TP, Teredo, compression.
+    pub(crate) fn is_in_unknown_tunnel(&self) -> bool {
+        const UNKNOWN: [&str; 7] = ["capwap", "pw", "l2tp", "ipcomp", "ieee8021ah", "cfp", "teredo"];
+        self.enc.stacks.iter().any(|stack| {
+            let layers = || stack.split(':');
+            let unknown = |layer: &str| UNKNOWN.iter().any(|tunnel| layer.starts_with(tunnel));
+            layers().any(unknown) || layers().skip_while(|&layer| layer != "gre").any(|layer| layer == "wlan")
+        })
+    }
+
+    /// In one that is looked into if it is asked for: another IP header, without its own layer in the stack, or these.
+    pub(crate) fn is_in_known_tunnel(&self) -> bool {
+        const KNOWN: [&str; 5] = ["gre", "erspan", "vxlan", "geneve", "gtp"];
         let enc = &self.enc;
-        enc.ip_layers.iter().any(|layers| layers.contains(':'))
-            || enc.stacks.iter().any(|stack| stack.split(':').any(of_tunnel))
+        let known = |layer: &str| KNOWN.contains(&layer);
+        !self.is_in_unknown_tunnel()
+            && (enc.ip_layers.iter().any(|layers| layers.contains(':'))
+                || enc.stacks.iter().any(|stack| stack.split(':').any(known)))
     }
 }
 

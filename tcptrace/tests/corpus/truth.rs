@@ -9,6 +9,7 @@ use super::{
 };
 use libtest_mimic::{Failed, Trial};
 use std::{collections::BTreeSet, path::PathBuf};
+use tcptrace_common::wire::tunnel::Decap;
 
 /// A capture and the truth about it.
 #[derive(Clone)]
@@ -30,6 +31,7 @@ pub(crate) fn trials(corpus: &Corpus, tables: &Tables) -> Vec<Trial> {
         .cloned()
         .map(|(name, judged)| Trial::test(format!("truth: {name}"), move || compare(&judged)?.conclude()))
         .collect();
+    trials.push(tunnelled(all.clone(), tables.clone()));
     let tables = tables.clone();
     trials.push(Trial::test("truth: the totals", move || {
         let mut sum = Tally::default();
@@ -40,6 +42,44 @@ pub(crate) fn trials(corpus: &Corpus, tables: &Tables) -> Vec<Trial> {
         tables.add(format!("streams, with the truth:\n{sum}"), plausible)
     }));
     trials
+}
+
+/// What is in tunnels is not seen without being told to look into them, and all there is with.
+fn tunnelled(all: Vec<(String, Judged)>, tables: Tables) -> Trial {
+    Trial::test("truth: streams in tunnels", move || {
+        let mut sum = Tally::default();
+        for (name, judged) in &all {
+            let streams: Vec<Stream> = super::corpus::lines(&judged.truth);
+            let streams: Vec<&Stream> = streams.iter().filter(|stream| stream.is_in_known_tunnel()).collect();
+            if streams.is_empty() {
+                continue;
+            }
+            let (with, without) = (Ours::of(&judged.capture)?, Ours::with(&judged.capture, Decap::NONE)?);
+            for stream in streams {
+                let kinds = with.tunnels_of(stream);
+                if kinds.is_empty() {
+                    // No lifecycle segment, or an ICMP error's quote.
+                    continue;
+                }
+                let Verdict { rules, unexplained } = Case::new(stream, &with, judged.tolerance_ns).judge();
+                sum.count(stream, &rules, &unexplained);
+                sum.count_layers(
+                    kinds.iter().map(String::as_str),
+                    !rules.is_empty(),
+                    !unexplained.is_empty(),
+                );
+                // The same ends may be seen outside of it as well.
+                let outside = without.of_stream(stream).len();
+                if outside >= with.of_stream(stream).len() {
+                    return Err(
+                        format!("{name}: {stream}: {outside} segments seen outside of a tunnel").into()
+                    );
+                }
+            }
+        }
+        let plausible = sum.equal >= 18;
+        tables.add(format!("streams in tunnels:\n{sum}"), plausible)
+    })
 }
 
 fn judged(corpus: &Corpus, capture: &Capture) -> Option<Judged> {

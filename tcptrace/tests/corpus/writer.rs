@@ -59,7 +59,7 @@ fn write(reader: Reader) -> Result<Written, FileError> {
     loop {
         let mut packets = Vec::new();
         let more = source.next_batch_with(&mut written.inputs, |what, packet: Captured<'_>| {
-            packets.push((*what, packet.link, packet.headers.to_vec(), packet.original_len));
+            packets.push((what.clone(), packet.link, packet.headers.to_vec(), packet.original_len));
         })?;
         names.extend(source.new_names());
         for (what, link, headers, original_len) in &packets {

@@ -193,7 +193,7 @@ impl Conn {
     }
 
     fn rule_for_none(&self, streams: &[Stream]) -> Option<Rule> {
-        let in_tunnel = self.tunnel_parents.is_some() || self.streams(streams).any(Stream::is_in_tunnel);
+        let in_tunnel = self.streams(streams).any(Stream::is_in_unknown_tunnel);
         if in_tunnel {
             Some(Rule::Tunnel)
         } else {

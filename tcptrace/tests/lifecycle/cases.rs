@@ -42,7 +42,7 @@ impl Case {
 
     /// Plays it to the tracker itself; what comes, in the file's own words, is the file.
     fn play_straight(&self) -> Result<(), Failed> {
-        let Ok(played) = self.script()?.play(|input| Ok::<_, Infallible>(Some(*input)));
+        let Ok(played) = self.script()?.play(|input| Ok::<_, Infallible>(Some(input.clone())));
         self.check(&played)?;
         if played.story(false) == self.text {
             Ok(())
@@ -131,7 +131,7 @@ fn demands(case: &Case) -> Result<(), Failed> {
 fn holds(case: &Case, text: &str) -> Result<bool, Failed> {
     let script = Script::parse(text)?;
     let played = if case.has_level(Level::Tracker) {
-        script.play(|input| Ok(Some(*input)))
+        script.play(|input| Ok(Some(input.clone())))
     } else {
         let mut parser = packets::parser();
         script.play(|input| packets::see(&mut parser, input))

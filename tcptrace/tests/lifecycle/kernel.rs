@@ -49,11 +49,11 @@ fn play(case: &Case, ingress: Program, pool: &Pool) -> Result<(), Failed> {
 
 /// The input that is left of it, if it is recorded at all.
 fn see(harness: &mut Harness, ingress: Program, input: &Input) -> Result<Option<Input>, String> {
-    let Some(what) = input.observation() else { return Ok(Some(*input)) };
+    let Some(what) = input.observation() else { return Ok(Some(input.clone())) };
     if what.segment().flow.interface != LOOPBACK {
         return Err("a test run has only one interface".to_owned());
     }
-    record(harness, ingress, &what)?.map(|recorded| same(what, recorded)).transpose()
+    record(harness, ingress, &what)?.map(|recorded| same(&what, recorded)).transpose()
 }
 
 /// Shows one packet to the program of its direction; what that recorded.

@@ -18,6 +18,13 @@ mod namespaces;
 mod netns;
 mod once;
 mod oracle;
+#[path = "../packets/mod.rs"]
+#[expect(
+    dead_code,
+    clippy::cast_possible_truncation,
+    reason = "shared with the tests of the kernel programs"
+)]
+mod packets;
 mod robust;
 mod routed;
 mod scenes;

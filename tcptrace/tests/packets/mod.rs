@@ -1,5 +1,7 @@
 //! Packets for tests, built byte by byte.
 
+pub(crate) mod tunnel;
+
 /// `SplitMix64`: seeded, so that a failure repeats.
 pub(crate) struct Rng(pub(crate) u64);
 
@@ -49,6 +51,8 @@ pub(crate) struct Frame {
     pub padding: usize,
     /// Instead of TCP.
     pub icmp: Option<Icmp>,
+    /// Instead of both, with its protocol number.
+    pub body: Option<(u8, Vec<u8>)>,
 }
 
 /// What is between an Ethernet type and IP.
@@ -95,6 +99,7 @@ impl Default for Frame {
             payload: 0,
             padding: 0,
             icmp: None,
+            body: None,
         }
     }
 }
@@ -167,7 +172,11 @@ impl Frame {
 
     /// From the IP header on, without padding.
     pub(crate) fn ip(&self) -> Vec<u8> {
-        let body = self.icmp.as_ref().map_or_else(|| self.tcp(), Icmp::bytes);
+        let body = match (&self.body, &self.icmp) {
+            (Some((_, body)), _) => body.clone(),
+            (None, Some(icmp)) => icmp.bytes(),
+            (None, None) => self.tcp(),
+        };
         let mut bytes = Vec::new();
         if self.ipv6 {
             let (next, extensions) = self.extension_headers();
@@ -207,6 +216,9 @@ impl Frame {
     }
 
     fn protocol(&self) -> u8 {
+        if let Some((protocol, _)) = &self.body {
+            return *protocol;
+        }
         match (&self.icmp, self.ipv6) {
             (None, _) => 6,
             (Some(_), false) => 1,

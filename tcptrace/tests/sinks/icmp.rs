@@ -10,17 +10,17 @@ use std::{
 };
 
 /// A file for as long as this lives.
-struct Scratch(PathBuf);
+pub(crate) struct Scratch(pub(crate) PathBuf);
 
 impl Scratch {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         Self(env::temp_dir().join(format!("tcptrace-icmp-{}-{number}.pcap", process::id())))
     }
 
     /// A classic pcap of these frames, a millisecond apart.
-    fn capture(frames: &[Vec<u8>]) -> Self {
+    pub(crate) fn capture(frames: &[Vec<u8>]) -> Self {
         let mut file = Vec::new();
         for word in [0xa1b2_c3d4_u32, 0x0004_0002, 0, 0, 65535, 1] {
             file.extend(word.to_le_bytes());
@@ -44,7 +44,7 @@ impl Drop for Scratch {
     }
 }
 
-fn run(file: &Scratch, args: &[&str]) -> String {
+pub(crate) fn run(file: &Scratch, args: &[&str]) -> String {
     let output = Command::new(env!("CARGO_BIN_EXE_tcptrace"))
         .arg("-r")
         .arg(&file.0)
@@ -56,7 +56,7 @@ fn run(file: &Scratch, args: &[&str]) -> String {
     String::from_utf8(output.stdout).expect("UTF-8")
 }
 
-fn events(file: &Scratch, kinds: &str) -> Vec<Value> {
+pub(crate) fn events(file: &Scratch, kinds: &str) -> Vec<Value> {
     let text = run(file, &["--json", "-q", "--events", kinds]);
     crate::schema::assert_valid(&text);
     text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()

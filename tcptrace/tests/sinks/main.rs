@@ -18,3 +18,4 @@ mod schema;
 mod summary;
 mod text;
 mod textbook;
+mod tunnels;

@@ -82,10 +82,10 @@ impl Routed {
         let mut seen: Vec<Segment> = script
             .steps()
             .flat_map(|step| {
-                let Step::Input(Input::Segment(segment)) = *step else { panic!("{step:?}") };
+                let Step::Input(Input::Segment(segment)) = step else { panic!("{step:?}") };
                 let from_client = segment.flow.dst_port == 80;
                 [1, 2].map(|interface| {
-                    let mut segment = segment;
+                    let mut segment = segment.clone();
                     segment.flow.interface = interface;
                     // On the second it is tagged.
                     segment.flow.vlan[0] = if interface == 2 { 7 } else { segment.flow.vlan[0] };
@@ -99,8 +99,9 @@ impl Routed {
         let (mut writer, mut file) = (Writer::new(), Vec::new());
         for segment in seen {
             let name = ["eth0", "eth1"][segment.flow.interface as usize - 1];
+            let ts = segment.ts.0;
             let what = Observation::Segment(segment);
-            writer.packet(&what, segment.ts.0, Some(name), Origin::Record, &mut file);
+            writer.packet(&what, ts, Some(name), Origin::Record, &mut file);
         }
         let path = env::temp_dir().join(format!("tcptrace-{name}-{}.pcapng", std::process::id()));
         fs::write(&path, file).expect("a place for temporary files");

@@ -7,6 +7,7 @@ mod packets;
 mod pair;
 mod shapes;
 mod shedding;
+mod tunnels;
 
 use packets::{Frame, Rng};
 use pair::Pair;
@@ -255,7 +256,7 @@ fn icmp_of_every_type_and_code() {
         }
         let counted = pair.parser.counters();
         assert_eq!(counted.emitted[Kind::Icmp.index()], counted.number);
-        assert_eq!((counted.tcp_packets, counted.unparsable), (0, [0; 6]));
+        assert_eq!((counted.tcp_packets, counted.unparsable), (0, [0; 7]));
         pair.finish();
     }
 }

@@ -4,12 +4,12 @@ use crate::packets::Rng;
 use tcptrace::{
     decode,
     kernel::test_run::{Harness, Program},
-    parse::Parser,
+    parse::{Parser, Tunnels},
 };
 use tcptrace_common::{
     abi::SEED_WORDS,
     record::Sighting,
-    wire::{Bytes, Link},
+    wire::{Bytes, Link, tunnel::Decap},
 };
 
 /// Both sides, to be fed the same packets.
@@ -23,14 +23,20 @@ pub(crate) struct Pair {
 
 impl Pair {
     pub(crate) fn new(program: Program, buckets: u32) -> Self {
+        Self::with_decap(program, buckets, &Decap::NONE)
+    }
+
+    /// Both looking into these tunnels, one level.
+    pub(crate) fn with_decap(program: Program, buckets: u32, decap: &Decap) -> Self {
         let mut rng = Rng(0x5eed);
         let seeds: [u64; SEED_WORDS] = std::array::from_fn(|_| rng.next());
-        let harness = Harness::load(&seeds, buckets, 1 << 20)
+        let harness = Harness::load_with_decap(&seeds, buckets, 1 << 20, decap)
             .unwrap_or_else(|error| panic!("these tests need root and BPF: {error}"));
         let egress = matches!(program, Program::TcEgress | Program::TcEgressL3);
         // BPF_PROG_TEST_RUN gives a packet the namespace's loopback device, which is number 1.
         let sighting = Sighting { ifindex: 1, egress, forwarded: false };
-        let parser = Parser::new(buckets as usize, seeds);
+        let mut parser = Parser::new(buckets as usize, seeds);
+        parser.set_tunnels(Tunnels { decap: *decap, levels: 1 });
         Self { harness, parser, program, sighting, runs: 0 }
     }
 
@@ -59,7 +65,7 @@ impl Pair {
         let same = kernel.first().map(|record| {
             assert!(record.what.segment().ts.0 > 0, "{name}: no time");
             // What only the kernel knows; its numbers are per CPU and looked at elsewhere.
-            let mut record = *record;
+            let mut record = record.clone();
             record.what.segment_mut().ts.0 = 0;
             record.what.segment_mut().lot = 0;
             record.cpu = 0;
@@ -68,7 +74,7 @@ impl Pair {
         });
         let expected = ours.map(|record| decode::Record { number: 0, ..record });
         assert_eq!(same, expected, "{name}: {packet:02x?}");
-        kernel.first().copied()
+        kernel.first().cloned()
     }
 
     /// Shows a packet that many times, each time with four bytes from `start` on changed at random.

@@ -27,7 +27,7 @@ fn see(link: Link, bytes: Bytes<'_>) -> Seen {
         Parsed::V6(packet) => (packet.ports, packet.vlans),
         Parsed::Unparsable(reason) => return Seen::Bad(reason),
         Parsed::Fragment => return Seen::Fragment,
-        Parsed::Other | Parsed::Icmp(_) | Parsed::Rare => return Seen::Other,
+        Parsed::Other | Parsed::Icmp(_) | Parsed::Rare | Parsed::Tunnel(_) => return Seen::Other,
     };
     assert_eq!(ports, 0x1f90_0050);
     Seen::Syn(vlans.ids())

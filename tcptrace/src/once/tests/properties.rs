@@ -138,7 +138,8 @@ fn nonsense() -> impl Strategy<Value = (Segment, u64)> {
     let wait_us = prop_oneof![5 => 0..50_u64, 2 => 0..200_000_u64, 1 => 0..90_000_000_u64];
     (any::<bool>(), 0..2_u16, 1..4_u32, flags, 0..3_u32, 0..3_u32, wait_us).prop_map(
         |(from_client, port, interface, flags, seq, ack, wait_us)| {
-            let [client, server] = [segments("0 C S 1000"), segments("0 S S 1000")].map(|them| them[0].1);
+            let [client, server] =
+                [segments("0 C S 1000"), segments("0 S S 1000")].map(|them| them[0].1.clone());
             let mut segment = if from_client { client } else { server };
             let own = if from_client { &mut segment.flow.src_port } else { &mut segment.flow.dst_port };
             *own += port;
@@ -163,7 +164,7 @@ proptest! {
         let hops = NAMES.map(Hop::middle);
         let mut bench = Bench::new(keep).name(&hops);
         for segment in in_order(seen) {
-            bench.input(Input::Segment(segment));
+            bench.input(Input::Segment(segment.clone()));
         }
         let bench = bench.tick(at(4_000_000));
         prop_assert!(bench.once.groups.is_empty() && !bench.once.is_holding());
@@ -199,7 +200,7 @@ proptest! {
         for (mut segment, wait_ns) in nonsense {
             now = now.plus(wait_ns);
             segment.ts = now;
-            bench.input(Input::Segment(segment));
+            bench.input(Input::Segment(segment.clone()));
             reference.input(&Input::Segment(segment), &mut |event| each.push(event));
         }
         let bench = bench.finish(now);

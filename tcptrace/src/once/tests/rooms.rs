@@ -7,7 +7,7 @@ use crate::once::MAX_HELD;
 fn many(text: &str, hops: &[Hop], count: u16, apart_us: u64) -> Vec<Segment> {
     let template = pass(&segments(text), hops, 1);
     let copy = |n: u16, segment: &Segment| {
-        let mut segment = *segment;
+        let mut segment = segment.clone();
         let client = if segment.flow.src_port > 30_000 {
             &mut segment.flow.src_port
         } else {

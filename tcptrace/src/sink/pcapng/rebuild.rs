@@ -95,7 +95,7 @@ fn icmp(packet: &mut Packet, error: &IcmpError) {
     let quoted = &error.quoted;
     let mut quote = Packet { bytes: [0; MOST], len: 0, original_len: 0 };
     // It had some TTL when it was quoted.
-    segment(&mut quote, &Segment { ttl: 0, options: None, ..*quoted });
+    segment(&mut quote, &Segment { ttl: 0, options: None, encapsulation: None, ..quoted.clone() });
     if quoted.flags == TcpFlags(0) {
         // Control bits that are none were not quoted: it ended after the sequence number (RFC 792).
         quote.len -= 12;

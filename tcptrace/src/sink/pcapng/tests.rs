@@ -28,6 +28,7 @@ const SYN: Segment = Segment {
         interface: 0,
         vlan: [Flow::NO_VLAN; 2],
         ipv6: false,
+        tunnel: 0,
     },
     flags: TcpFlags::SYN,
     seq: SeqNum(0xffff_fff0),
@@ -39,6 +40,7 @@ const SYN: Segment = Segment {
     direction: Direction::Egress,
     sender: Sender::Unknown,
     lot: 0,
+    encapsulation: None,
 };
 
 /// A SYN as Linux sends it: MSS, SACK permitted, timestamps, window scale.
@@ -48,7 +50,7 @@ fn syn() -> Segment {
 }
 
 fn write(segments: &[Segment]) -> Vec<u8> {
-    write_all(segments.iter().copied().map(Observation::Segment))
+    write_all(segments.iter().cloned().map(Observation::Segment))
 }
 
 fn write_all(all: impl IntoIterator<Item = Observation>) -> Vec<u8> {
@@ -79,7 +81,7 @@ fn a_rebuilt_segment_is_read_back_as_it_was() {
         options: None,
         ..SYN
     };
-    let big = Segment { flags: TcpFlags::FIN.union(TcpFlags::ACK), payload_len: 500_000, ..ack };
+    let big = Segment { flags: TcpFlags::FIN.union(TcpFlags::ACK), payload_len: 500_000, ..ack.clone() };
     let mut segments = vec![syn(), synack, ack, big];
     for (index, segment) in segments.clone().into_iter().enumerate() {
         let vlan = [[5, Flow::NO_VLAN], [7, 5]][index % 2];
@@ -91,7 +93,7 @@ fn a_rebuilt_segment_is_read_back_as_it_was() {
         .iter()
         .enumerate()
         .filter(|&(index, _)| index != 6)
-        .map(|(_, s)| Input::Segment(*s))
+        .map(|(_, s)| Input::Segment(s.clone()))
         .collect();
     assert_eq!(inputs(write(&segments)), expected);
 }
@@ -106,7 +108,7 @@ fn errors() -> Vec<IcmpError> {
         let quoted = Segment { flags, ack: SeqNum(ack), window, payload_len, ..SYN };
         let mut from = SYN.flow.dst;
         from[15] = 254;
-        errors.push(IcmpError { quoted, from, kind: 3, code: 13 });
+        errors.push(IcmpError { quoted: quoted.clone(), from, kind: 3, code: 13 });
         let flow = Flow { ipv6: true, src: [1; 16], dst: [2; 16], vlan: [7, 5], ..SYN.flow };
         let quoted = Segment { flow, direction: Direction::Ingress, ..quoted };
         errors.push(IcmpError { quoted, from: [3; 16], kind: 1, code: 4 });
@@ -211,7 +213,7 @@ fn rewrite(file: Vec<u8>) -> Vec<u8> {
         let mut kept = Vec::new();
         let more = source
             .next_batch_with(&mut inputs, |what, captured| {
-                kept.push((*what, captured.link, captured.headers.to_vec(), captured.original_len));
+                kept.push((what.clone(), captured.link, captured.headers.to_vec(), captured.original_len));
             })
             .expect("undamaged");
         names.extend(source.new_names());

@@ -5,7 +5,10 @@
 
 use super::{LinkType, Packet};
 use crate::segment::Direction;
-use tcptrace_common::wire::{self, Bytes, Link, Parsed, Unparsable};
+use tcptrace_common::wire::{
+    self, Bytes, Link, Parsed, Unparsable,
+    tunnel::{Decap, Deep},
+};
 
 /// What a packet turned out to be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -24,26 +27,26 @@ pub struct Look {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct UnknownLink(pub LinkType);
 
-/// Looks at a packet.
+/// Looks at a packet, and for these tunnels in it.
 #[inline]
-pub fn look(packet: &Packet<'_>) -> Result<Look, UnknownLink> {
+pub fn look(packet: &Packet<'_>, decap: &Decap) -> Result<Look, UnknownLink> {
     if packet.link == LinkType::ETHERNET {
         let bytes = Bytes { captured: packet.data, wire_len: packet.original_len as usize };
-        let parsed = wire::parse(&bytes, Link::Ethernet, None);
+        let parsed = wire::parse(&Deep { packet: bytes, decap }, Link::Ethernet, None);
         return Ok(Look { parsed, at: 0, direction: packet.direction, device: None });
     }
-    walk(packet)
+    walk(packet, decap)
 }
 
 /// All but Ethernet.
-fn walk(packet: &Packet<'_>) -> Result<Look, UnknownLink> {
+fn walk(packet: &Packet<'_>, decap: &Decap) -> Result<Look, UnknownLink> {
     let data = packet.data;
     let reach = reach(packet.link, data).ok_or(UnknownLink(packet.link))?;
     let (at, parsed) = match reach.way {
         Way::To { link, at } => {
             let wire_len = (packet.original_len as usize).saturating_sub(at);
             let bytes = Bytes { captured: data.get(at..).unwrap_or_default(), wire_len };
-            (at, wire::parse(&bytes, link, None))
+            (at, wire::parse(&Deep { packet: bytes, decap }, link, None))
         }
         Way::Other => (0, Parsed::Other),
         Way::Unparsable(reason) => (0, Parsed::Unparsable(reason)),

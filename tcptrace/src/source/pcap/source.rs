@@ -6,7 +6,7 @@ use super::{
     pending::Pending,
 };
 use crate::{
-    parse::{Found, Test},
+    parse::{Found, Test, Tunnels},
     segment::{Direction, Input, Observation},
 };
 use hashbrown::HashMap;
@@ -15,6 +15,7 @@ use tcptrace_common::{
     abi::{Counters, SEED_WORDS},
     filter::Program,
     record::Sighting,
+    wire::{Bytes, tunnel::Decap},
 };
 
 /// Packets looked at in one batch.
@@ -33,6 +34,8 @@ pub struct Options {
     pub seeds: [u64; SEED_WORDS],
     /// Which segments are wanted, as the kernel programs ask.
     pub filter: Box<Program>,
+    /// Which tunnels are looked into; of those within each other three.
+    pub decap: Decap,
 }
 
 impl Default for Options {
@@ -43,6 +46,7 @@ impl Default for Options {
             buckets: 1 << 16,
             seeds: std::array::from_fn(|index| random.hash_one(index)),
             filter: Box::new(Program::ALL),
+            decap: Decap::NONE,
         }
     }
 }
@@ -69,6 +73,7 @@ pub struct PcapSource {
     seeds: [u64; SEED_WORDS],
     filter: Box<Program>,
     counters: Counters,
+    tunnels: Tunnels,
     unknown_links: Vec<(LinkType, u64)>,
     devices: HashMap<(u32, u32), u32>,
     names: Vec<(u32, Arc<str>)>,
@@ -89,6 +94,7 @@ impl PcapSource {
             seeds: options.seeds,
             filter: options.filter.clone(),
             counters: Counters::default(),
+            tunnels: Tunnels { decap: options.decap, levels: Tunnels::MOST },
             unknown_links: Vec::new(),
             devices: HashMap::new(),
             names: Vec::new(),
@@ -138,7 +144,7 @@ impl PcapSource {
                 }
             };
             self.counters.packets += 1;
-            let Ok(look) = link::look(&packet) else {
+            let Ok(look) = link::look(&packet, &self.tunnels.decap) else {
                 count(&mut self.unknown_links, packet.link);
                 continue;
             };
@@ -148,8 +154,12 @@ impl PcapSource {
                 seeds: &self.seeds,
                 filter: &self.filter,
                 counters: &mut self.counters,
+                tunnels: &self.tunnels,
             };
-            let from = packet.data.get(look.at..).unwrap_or_default();
+            let from = Bytes {
+                captured: packet.data.get(look.at..).unwrap_or_default(),
+                wire_len: (packet.original_len as usize).saturating_sub(look.at),
+            };
             let found = test.packet(&look.parsed, from, packet.ts.0, || devices.sighting(&packet, &look));
             if let Some(Found { record, end }) = found {
                 let mut what = record.what;

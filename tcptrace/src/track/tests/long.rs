@@ -57,7 +57,7 @@ fn idle(count: u32) -> Tracker {
     let lines: Vec<_> = OPEN.trim().lines().map(segment).collect();
     for number in 0..count {
         for line in &lines {
-            let mut seg = *line;
+            let mut seg = line.clone();
             let address = if seg.flow.dst_port == 80 { &mut seg.flow.src } else { &mut seg.flow.dst };
             address[12..].copy_from_slice(&number.to_be_bytes());
             tracker.input(&Input::Segment(seg), &mut |_| {});

@@ -212,6 +212,7 @@ fn segment(client: bool, seg: Seg, now: u64) -> Segment {
         direction: Direction::Unknown,
         sender: Sender::Unknown,
         lot: 0,
+        encapsulation: None,
     }
 }
 

@@ -98,7 +98,7 @@ fn lifecycle_only(seen: &[Segment]) -> Vec<Segment> {
             let sighting = Sighting { ifindex: 1, egress: false, forwarded: false };
             lifecycle::inspect(&packet, sighting, &Program::ALL, &mut table[..], &[7; SEED_WORDS]).is_some()
         })
-        .copied()
+        .cloned()
         .collect()
 }
 
@@ -129,7 +129,7 @@ fn track(seen: impl IntoIterator<Item = Input>) -> Tracked {
     for input in seen {
         if let Input::Segment(seg) = &input {
             last = last.max(seg.ts);
-            all.push(*seg);
+            all.push(seg.clone());
         }
         take(&mut tracker, Some(input), last);
     }
@@ -149,7 +149,7 @@ fn track(seen: impl IntoIterator<Item = Input>) -> Tracked {
 }
 
 fn inputs(seen: &[Segment]) -> impl Iterator<Item = Input> {
-    seen.iter().copied().map(Input::Segment)
+    seen.iter().cloned().map(Input::Segment)
 }
 
 /// What was seen, as a script.
@@ -231,7 +231,7 @@ proptest! {
         let seen = lifecycle_only(&played.seen);
         let copied: Vec<_> = (0..)
             .zip(&seen)
-            .flat_map(|(nth, seg)| std::iter::repeat_n(*seg, 1 + usize::from(twice >> (nth % 64) & 1 == 1)))
+            .flat_map(|(nth, seg)| std::iter::repeat_n(seg.clone(), 1 + usize::from(twice >> (nth % 64) & 1 == 1)))
             .collect();
         let (once, again) = (track(inputs(&seen)), track(inputs(&copied)));
         prop_assert_eq!(once.states, again.states);
@@ -252,7 +252,7 @@ proptest! {
         let seen = lifecycle_only(&played.seen);
         // Each arrives this much after it happened.
         let mut arriving: Vec<_> =
-            seen.iter().zip(late.iter().cycle()).map(|(seg, late)| (seg.ts.plus(*late), *seg)).collect();
+            seen.iter().zip(late.iter().cycle()).map(|(seg, late)| (seg.ts.plus(*late), seg.clone())).collect();
         arriving.sort_by_key(|(at, _)| *at);
         let (mut reorder, mut sorted) = (Reorder::default(), Vec::new());
         for (at, seg) in arriving {

@@ -9,13 +9,13 @@ use crate::{
 
 fn steps(text: &str) -> Vec<Step> {
     let script = Script::parse(text).unwrap_or_else(|error| panic!("{error} of {text}"));
-    script.steps().copied().collect()
+    script.steps().cloned().collect()
 }
 
 pub(super) fn segment(line: &str) -> Segment {
-    match steps(line)[..] {
-        [Step::Input(Input::Segment(segment))] => segment,
-        ref other => panic!("{line} is {other:?}"),
+    match &steps(line)[..] {
+        [Step::Input(Input::Segment(segment))] => segment.clone(),
+        other => panic!("{line} is {other:?}"),
     }
 }
 
@@ -41,14 +41,14 @@ impl Run {
 
     pub(super) fn feed(self, script: &str) -> Self {
         steps(script).into_iter().fold(self, |run, step| match step {
-            Step::Input(input) => run.input(input),
+            Step::Input(input) => run.input(&input),
             Step::End(ts) => run.end(ts),
         })
     }
 
-    pub(super) fn input(mut self, input: Input) -> Self {
+    pub(super) fn input(mut self, input: &Input) -> Self {
         let events = &mut self.events;
-        self.tracker.input(&input, &mut |e| events.push(e));
+        self.tracker.input(input, &mut |e| events.push(e));
         self
     }
 

@@ -22,17 +22,18 @@ impl Run {
     /// A connection whose lot is the lowest that half of all does not take.
     fn draws_high(self, script: &str) -> Self {
         let script = Script::parse(script).unwrap_or_else(|error| panic!("{error}"));
-        script.steps().copied().fold(self, |run, step| match step {
-            Step::Input(Input::Segment(mut segment)) => {
+        script.steps().fold(self, |run, step| match step {
+            Step::Input(Input::Segment(segment)) => {
+                let mut segment = segment.clone();
                 segment.lot = 0x8000_0000;
-                run.input(Input::Segment(segment))
+                run.input(&Input::Segment(segment))
             }
             other => panic!("{other:?}"),
         })
     }
 
     fn admits(self, n: u32, ms: u64) -> Self {
-        self.input(Input::Admission(AdmissionChange { ts: at(ms), admission: Admission::one_in(n) }))
+        self.input(&Input::Admission(AdmissionChange { ts: at(ms), admission: Admission::one_in(n) }))
     }
 }
 

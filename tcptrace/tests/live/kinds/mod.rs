@@ -2,6 +2,7 @@
 //! what lies under it where that shows the same packets.
 
 mod stages;
+mod tunnels;
 
 use crate::{
     lab::{Family, Host},

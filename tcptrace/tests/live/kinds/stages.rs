@@ -135,7 +135,7 @@ fn loopback() -> Stage {
     }
 }
 
-fn veth() -> Stage {
+pub(super) fn veth() -> Stage {
     let (a, b) = cable(0);
     Stage::new(host(a, "v0", 0, 1), host(b, "v0", 0, 2), vec![Look::client("v0")])
 }
@@ -180,7 +180,7 @@ fn over_both(words: &str, net: u8) -> Result<Stage, String> {
 }
 
 /// A tunnel over the cable, from address to address.
-fn tunnel(kind: &str, net: u8) -> Result<Stage, String> {
+pub(super) fn tunnel(kind: &str, net: u8) -> Result<Stage, String> {
     let (a, b) = cable(net);
     for (ns, near, far) in [(&a, 1, 2), (&b, 2, 1)] {
         let local =

@@ -4,7 +4,7 @@ use crate::{
     source::pcap::{LinkType, Packet},
 };
 use proptest::prelude::*;
-use tcptrace_common::wire::{Parsed, Unparsable};
+use tcptrace_common::wire::{Parsed, Unparsable, tunnel::Decap};
 
 /// An IPv4 SYN from port 1025 to port 80.
 const V4: [u8; 40] = [
@@ -28,7 +28,7 @@ fn packet(link: LinkType, data: &[u8]) -> Packet<'_> {
 
 /// Whether it is the SYN above; where its IP or Ethernet header was found; its VLANs.
 fn found(link: LinkType, data: &[u8]) -> Option<(usize, [u16; 2])> {
-    let look = look(&packet(link, data)).expect("a known link type");
+    let look = look(&packet(link, data), &Decap::NONE).expect("a known link type");
     let (ports, vlans) = match look.parsed {
         Parsed::V4(tcp) => (tcp.ports, tcp.vlans),
         Parsed::V6(tcp) => (tcp.ports, tcp.vlans),
@@ -135,7 +135,7 @@ fn every_link_type_leads_to_the_same_segment() {
                 original_len: u32::try_from(data.len()).expect("short"),
                 ..packet(LinkType(link), &data[..len])
             };
-            let parsed = look(&cut).expect("a known link type").parsed;
+            let parsed = look(&cut, &Decap::NONE).expect("a known link type").parsed;
             assert!(
                 matches!(parsed, Parsed::Other | Parsed::Unparsable(Unparsable::Truncated)),
                 "{name} cut to {len}: {parsed:?}"
@@ -193,7 +193,7 @@ fn cooked_headers_say_the_direction_and_the_device() {
         [(0, Direction::Ingress), (2, Direction::Ingress), (3, Direction::Unknown), (4, Direction::Egress)]
     {
         let data = sll2(kind);
-        let look = look(&packet(LinkType::LINUX_SLL2, &data)).expect("known");
+        let look = look(&packet(LinkType::LINUX_SLL2, &data), &Decap::NONE).expect("known");
         assert_eq!((look.direction, look.device), (direction, Some(3)));
     }
 }
@@ -201,11 +201,11 @@ fn cooked_headers_say_the_direction_and_the_device() {
 #[test]
 fn what_is_not_known_is_not_guessed() {
     let known = packet(LinkType(274), &V4);
-    assert_eq!(look(&known), Err(UnknownLink(LinkType(274))));
+    assert_eq!(look(&known, &Decap::NONE), Err(UnknownLink(LinkType(274))));
     let ppi = behind(&[0, 0, 8, 0, 0x12, 1, 0, 0]);
-    assert_eq!(look(&packet(LinkType::PPI, &ppi)), Err(UnknownLink(LinkType::PPI)));
+    assert_eq!(look(&packet(LinkType::PPI, &ppi), &Decap::NONE), Err(UnknownLink(LinkType::PPI)));
     let within_itself = behind(&[0, 0, 8, 0, 192, 0, 0, 0]);
-    assert_eq!(look(&packet(LinkType::PPI, &within_itself)), Err(UnknownLink(LinkType::PPI)));
+    assert_eq!(look(&packet(LinkType::PPI, &within_itself), &Decap::NONE), Err(UnknownLink(LinkType::PPI)));
     for (name, link, data) in [
         ("ARP", 1, behind(&[&MACS[..], &[8, 6]].concat())),
         ("spanning tree", 1, behind(&[&MACS[..], &[0, 38, 0x42, 0x42, 3]].concat())),
@@ -228,6 +228,6 @@ proptest! {
         data in proptest::collection::vec(any::<u8>(), 0..120),
         original_len: u32,
     ) {
-        let _ = look(&Packet { original_len, ..packet(LinkType(link), &data) });
+        let _ = look(&Packet { original_len, ..packet(LinkType(link), &data) }, &Decap::NONE);
     }
 }

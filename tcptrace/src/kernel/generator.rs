@@ -1,0 +1,203 @@
+//! Packets as fast as this machine can make them, for benchmarks: `BPF_PROG_TEST_RUN` with
+//! `BPF_F_TEST_XDP_LIVE_FRAMES` (`net/bpf/test_run.c`, `xdp_test_run_batch`), where a program of a few instructions
+//! gives each frame another source and sends it out of a device. Needs root and Linux 5.18.
+#![expect(unsafe_code, reason = "loading and running a program by hand are bare system calls")]
+
+use super::test_run::load_xdp;
+use std::{
+    io,
+    os::fd::{AsRawFd as _, OwnedFd},
+};
+
+/// A SYN over IPv4 and Ethernet without options.
+const FRAME: usize = 14 + 20 + 20;
+/// The program reads and writes up to here.
+const IP_CHECKSUM: usize = 14 + 10;
+const IP_SOURCE: usize = 14 + 12;
+const TCP_SOURCE: usize = 14 + 20;
+const TCP_SEQUENCE: usize = 14 + 20 + 4;
+const TCP_CHECKSUM: usize = 14 + 20 + 16;
+
+/// Where the packets go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// The device that they leave by; its number in the namespace of the thread that runs the generator.
+    pub device: u32,
+    /// Ethernet addresses: destination, source.
+    pub ethernet: [[u8; 6]; 2],
+    /// IPv4 address.
+    pub address: [u8; 4],
+    /// TCP port.
+    pub port: u16,
+}
+
+/// SYNs to one target, each from an address in 11.0.0.0/8 and a port of its own, at random, with right checksums.
+#[derive(Debug)]
+pub struct Generator {
+    program: OwnedFd,
+    frame: [u8; FRAME],
+}
+
+/// `bpf_attr` of `BPF_PROG_TEST_RUN`, all of it (`include/uapi/linux/bpf.h`).
+#[repr(C)]
+#[derive(Default)]
+struct TestAttr {
+    prog_fd: u32,
+    retval: u32,
+    data_size_in: u32,
+    data_size_out: u32,
+    data_in: u64,
+    data_out: u64,
+    repeat: u32,
+    duration: u32,
+    ctx_size_in: u32,
+    ctx_size_out: u32,
+    ctx_in: u64,
+    ctx_out: u64,
+    flags: u32,
+    cpu: u32,
+    batch_size: u32,
+    zero: u32,
+}
+
+const BPF_PROG_TEST_RUN: libc::c_long = 10;
+const BPF_F_TEST_XDP_LIVE_FRAMES: u32 = 2;
+/// The most that the kernel takes at a time is 256; 64 is its own choice.
+const BATCH: u32 = 64;
+
+impl Generator {
+    /// Loads the program for that target.
+    pub fn new(target: &Target) -> Result<Self, io::Error> {
+        Ok(Self { program: load_xdp(&program(target.device))?, frame: frame(target) })
+    }
+
+    /// Sends so many, and returns when they are sent. What the device cannot take is dropped there.
+    pub fn send(&self, packets: u32) -> Result<(), io::Error> {
+        let mut attr = TestAttr {
+            prog_fd: self.program.as_raw_fd().cast_unsigned(),
+            data_size_in: u32::try_from(FRAME).map_err(io::Error::other)?,
+            data_in: self.frame.as_ptr() as u64,
+            repeat: packets,
+            flags: BPF_F_TEST_XDP_LIVE_FRAMES,
+            batch_size: BATCH,
+            ..TestAttr::default()
+        };
+        // SAFETY: the attribute and what it points to live through the call, which writes to neither but the former.
+        let done =
+            unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_TEST_RUN, &raw mut attr, size_of::<TestAttr>()) };
+        if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    }
+}
+
+/// The frame that all are made from: its checksums are those of zero in place of what the program fills in.
+fn frame(target: &Target) -> [u8; FRAME] {
+    let mut frame = [0; FRAME];
+    frame[..6].copy_from_slice(&target.ethernet[0]);
+    frame[6..12].copy_from_slice(&target.ethernet[1]);
+    frame[12..14].copy_from_slice(&[8, 0]);
+    // Version and length, 40 octets, do not fragment, 64 hops, TCP.
+    frame[14..24].copy_from_slice(&[0x45, 0, 0, 40, 0, 0, 0x40, 0, 64, 6]);
+    frame[30..34].copy_from_slice(&target.address);
+    frame[36..38].copy_from_slice(&target.port.to_be_bytes());
+    // Five words, SYN, a window.
+    frame[46..50].copy_from_slice(&[0x50, 0x02, 0xff, 0xff]);
+    frame
+}
+
+/// The sum of what never changes, as 16-bit words in network order, added up in the host's (RFC 1071 §2 (B)).
+fn sum(bytes: &[u8]) -> u32 {
+    bytes.chunks_exact(2).map(|word| u32::from(u16::from_ne_bytes([word[0], word[1]]))).sum()
+}
+
+/// An instruction: opcode, registers (source in the upper half), offset, immediate (`struct bpf_insn`).
+type Instruction = [u8; 8];
+
+fn instruction(opcode: u8, dst: u8, src: u8, offset: i16, immediate: i32) -> Instruction {
+    let [o0, o1] = offset.to_ne_bytes();
+    let [i0, i1, i2, i3] = immediate.to_ne_bytes();
+    [opcode, src << 4 | dst, o0, o1, i0, i1, i2, i3]
+}
+
+/// Of the packet at R6: a random source at 26 (11.x.x.x), a random port and sequence number at 34 and 38, and the two
+/// checksums, from the sums of what never changes. Then it is sent out of `device`.
+fn program(device: u32) -> Vec<Instruction> {
+    const GET_PRANDOM_U32: i32 = 7;
+    const REDIRECT: i32 = 23;
+    let place = |at: usize| i16::try_from(at).unwrap_or(i16::MAX);
+    let load = |dst, src, at| instruction(0x61, dst, src, at, 0); // *(u32 *)
+    let load16 = |dst, at| instruction(0x69, dst, 6, at, 0);
+    let store16 = |at, src| instruction(0x6b, 6, src, at, 0);
+    let store32 = |at, src| instruction(0x63, 6, src, at, 0);
+    let mov = |dst, src| instruction(0xbf, dst, src, 0, 0);
+    let mov_number = |dst, number| instruction(0xb7, dst, 0, 0, number);
+    let add = |dst, src| instruction(0x0f, dst, src, 0, 0);
+    let and = |dst, number| instruction(0x57, dst, 0, 0, number);
+    let or = |dst, number| instruction(0x47, dst, 0, 0, number);
+    let shift_right = |dst, bits| instruction(0x77, dst, 0, 0, bits);
+    let complement = |dst| instruction(0xa7, dst, 0, 0, -1);
+    let call = |helper| instruction(0x85, 0, 0, 0, helper);
+    // Adds the two halves of a word to a sum; R3 is used.
+    let add_halves =
+        |to, word| [mov(3, word), and(3, 0xffff), add(to, 3), mov(3, word), shift_right(3, 16), add(to, 3)];
+    // Twice is enough for sums below 2^32.
+    let fold = |sum| {
+        let once = [mov(3, sum), shift_right(3, 16), and(sum, 0xffff), add(sum, 3)];
+        [once, once].concat()
+    };
+
+    let mut code = vec![
+        load(6, 1, 0), // data
+        load(2, 1, 4), // data_end
+        mov(3, 6),
+        instruction(0x07, 3, 0, 0, i32::try_from(FRAME).unwrap_or(i32::MAX)),
+        // Shorter than the frame: pass. The distance is filled in below.
+        instruction(0x2d, 3, 2, 0, 0),
+    ];
+    let check = code.len() - 1;
+    // R7: the address. Its first octet is 11, whichever end of the word that is.
+    let (keep, eleven) =
+        if cfg!(target_endian = "little") { (0xffff_ff00_u32, 11) } else { (0x00ff_ffff, 11 << 24) };
+    code.extend([
+        call(GET_PRANDOM_U32),
+        mov(7, 0),
+        instruction(0x54, 7, 0, 0, keep.cast_signed()),
+        or(7, eleven),
+    ]);
+    // R8: the port in its lower half. R9: the sequence number.
+    code.extend([call(GET_PRANDOM_U32), mov(8, 0), and(8, 0xffff), call(GET_PRANDOM_U32), mov(9, 0)]);
+    code.extend([
+        store32(place(IP_SOURCE), 7),
+        store16(place(TCP_SOURCE), 8),
+        store32(place(TCP_SEQUENCE), 9),
+    ]);
+    // IPv4: R4 is the sum of the header without the checksum.
+    code.push(mov_number(4, 0));
+    for at in (14..34).step_by(2).filter(|&at| at != IP_CHECKSUM) {
+        code.extend([load16(3, place(at)), add(4, 3)]);
+    }
+    code.extend(fold(4));
+    code.extend([complement(4), store16(place(IP_CHECKSUM), 4)]);
+    // TCP: R5 begins with the pseudo-header's protocol and length and the constant words (RFC 9293 §3.1).
+    let pseudo = sum(&[0, 6, 0, 20]);
+    code.push(mov_number(5, i32::try_from(pseudo).unwrap_or(i32::MAX)));
+    for at in (30..54)
+        .step_by(2)
+        .filter(|&at| ![TCP_SOURCE, TCP_SEQUENCE, TCP_SEQUENCE + 2, TCP_CHECKSUM].contains(&at))
+    {
+        code.extend([load16(3, place(at)), add(5, 3)]);
+    }
+    code.extend([add_halves(5, 7), add_halves(5, 9)].concat());
+    code.push(add(5, 8));
+    code.extend(fold(5));
+    code.extend([complement(5), store16(place(TCP_CHECKSUM), 5)]);
+    code.extend([
+        mov_number(1, device.cast_signed()),
+        mov_number(2, 0),
+        call(REDIRECT),
+        instruction(0x95, 0, 0, 0, 0),
+    ]);
+    let pass = i16::try_from(code.len() - check - 1).unwrap_or(i16::MAX);
+    code[check] = instruction(0x2d, 3, 2, pass, 0);
+    code.extend([mov_number(0, 2), instruction(0x95, 0, 0, 0, 0)]);
+    code
+}

@@ -1,0 +1,95 @@
+//! The tunnels that a segment was in, and what of them is part of a connection's identity.
+
+use std::{
+    collections::hash_map::RandomState,
+    hash::{BuildHasher as _, Hash as _, Hasher as _},
+    sync::LazyLock,
+};
+use tcptrace_common::{
+    abi::{self, BIT_ID},
+    wire::tunnel::Kind,
+};
+
+/// One tunnel around a packet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Layer {
+    /// Its kind.
+    pub kind: Kind,
+    /// The identifier in its header: a network's (VXLAN, Geneve), a key (GRE), a session (ERSPAN), the receiver's end
+    /// point (GTP-U).
+    pub id: Option<u32>,
+    /// The outer source address; IPv4 as an IPv4-mapped address.
+    pub src: [u8; 16],
+    /// The outer destination address.
+    pub dst: [u8; 16],
+    /// VLAN identifiers before the outer IP header, as [`crate::segment::Flow::vlan`] has them.
+    pub vlan: [u16; 2],
+}
+
+impl Layer {
+    /// What a record says of a tunnel; `None` if that makes no sense.
+    pub(crate) fn of(tunnel: &abi::Tunnel) -> Option<Self> {
+        let abi::Tunnel { src, dst, id, vlan, kind, bits, zero } = *tunnel;
+        let has_id = bits & BIT_ID != 0;
+        if bits & !BIT_ID != 0 || zero != [0; 6] || (!has_id && id != 0) {
+            return None;
+        }
+        Some(Self { kind: Kind::from_code(kind)?, id: has_id.then_some(id), src, dst, vlan })
+    }
+}
+
+/// Tells what is in these tunnels, outer first, from what is in others, whichever direction it goes; 0 without any. It is
+/// `SipHash` with a key of this process's own: that two tunnels which somebody chose have one number, so that connections
+/// with equal addresses and ports in both are one, happens with a probability of 2^-32.
+///
+/// Which outer addresses and identifiers count is the kind's matter: see [`Kind::is_by_addresses`] and
+/// [`Kind::is_by_id`].
+#[must_use]
+pub fn identity(layers: &[Layer]) -> u32 {
+    static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+    if layers.is_empty() {
+        return 0;
+    }
+    let mut hasher = KEY.build_hasher();
+    for layer in layers {
+        layer.kind.hash(&mut hasher);
+        if layer.kind.is_by_id() {
+            layer.id.hash(&mut hasher);
+        }
+        if layer.kind.is_by_addresses() {
+            let Layer { src, dst, .. } = layer;
+            (src.min(dst), src.max(dst)).hash(&mut hasher);
+        }
+    }
+    u32::try_from(hasher.finish() >> 32).unwrap_or(0).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn layer(kind: Kind, id: Option<u32>, src: u8, dst: u8) -> Layer {
+        Layer { kind, id, src: [src; 16], dst: [dst; 16], vlan: [0xffff; 2] }
+    }
+
+    #[test]
+    fn what_counts_is_the_kinds_matter() {
+        let same = |a: Layer, b: Layer| identity(&[a]) == identity(&[b]);
+        for kind in Kind::ALL {
+            let there = layer(kind, Some(1), 1, 2);
+            assert!(same(there, layer(kind, Some(1), 2, 1)), "{kind:?}: both directions");
+            assert_eq!(same(there, layer(kind, Some(2), 2, 1)), kind == Kind::GtpU, "{kind:?}: another id");
+            let by_addresses = !matches!(kind, Kind::Vxlan | Kind::Geneve);
+            assert_eq!(!same(there, layer(kind, Some(1), 1, 3)), by_addresses, "{kind:?}: another end");
+            assert!(same(there, Layer { vlan: [5, 6], ..there }), "{kind:?}: VLANs are not part of it");
+        }
+        let (vxlan, gre) = (layer(Kind::Vxlan, Some(1), 1, 2), layer(Kind::Gre, Some(1), 1, 2));
+        assert_ne!(identity(&[vxlan, gre]), identity(&[gre, vxlan]));
+        assert_ne!(identity(&[gre]), identity(&[gre, gre]));
+        assert!(
+            !same(gre, Layer { id: None, ..gre })
+                && !same(Layer { id: Some(0), ..gre }, Layer { id: None, ..gre })
+        );
+        assert_eq!(identity(&[]), 0);
+    }
+}
