@@ -1,6 +1,7 @@
 //! What is used of the kernel that runs: newer ways where it is new enough for them, the older ones where not. Says what it
 //! finds in lines such as `feature TC: TCX links`, for `cargo xtask test --kernels`. Needs root; fails without.
 
+#[expect(dead_code, reason = "shared with the other tests on the real kernel")]
 mod common;
 #[path = "common/hooks.rs"]
 mod hooks;

@@ -493,7 +493,7 @@ fn any_picks_up_an_interface_that_comes_later() {
         server.join().expect("the server is done");
         let index = segments(&inputs)[0].flow.interface;
         assert_eq!(source.names().get(index).as_deref(), Some("late0"));
-        here.ip(&["link", "set", "late0", "name", "renamed0"]);
+        here.rename("late0", "renamed0");
         eventually_async("the new name", &mut source, |s| {
             s.names().get(index).as_deref() == Some("renamed0")
         })

@@ -68,7 +68,7 @@ pub(crate) fn result(line: &str) -> Option<(u64, u64, u64)> {
 }
 
 /// The line without escape sequences (ESC [ ... letter).
-fn without_colour(line: &str) -> String {
+pub(crate) fn without_colour(line: &str) -> String {
     let mut plain = String::with_capacity(line.len());
     let mut rest = line;
     while let Some((before, after)) = rest.split_once("\u{1b}[") {

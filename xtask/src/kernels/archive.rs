@@ -63,11 +63,12 @@ fn download(kernel: &Kernel, place: &Path) -> Result<String> {
         run(Command::new("dpkg-deb").arg("--extract").arg(&package).arg(&root))?;
         fs::remove_file(package)?;
     }
-    fs::rename(root.join("boot").join(format!("vmlinuz-{release}")), place.join("vmlinuz"))
-        .context("the package has no kernel")?;
     // With or without a merged /usr.
     let modules = ["lib/modules", "usr/lib/modules"].map(|it| root.join(it).join(&release));
     let modules = modules.iter().find(|it| it.is_dir()).context("the package has no modules")?;
+    let images = [root.join("boot").join(format!("vmlinuz-{release}")), modules.join("vmlinuz")];
+    let image = images.iter().find(|it| it.is_file()).context("the package has no kernel")?;
+    fs::rename(image, place.join("vmlinuz"))?;
     select_modules(modules, &root, &place.join("modules"), &release)?;
     fs::remove_dir_all(root)?;
     fs::remove_dir_all(place.join("apt"))?;
@@ -173,8 +174,12 @@ fn select_modules(all: &Path, root: &Path, place: &Path, release: &str) -> Resul
     if !packed.is_empty() {
         run(Command::new("xz").arg("--decompress").args(packed))?;
     }
-    for name in ["modules.order", "modules.builtin", "modules.builtin.modinfo"] {
-        fs::copy(all.join(name), new.join(name)).with_context(|| format!("cannot copy {name}"))?;
+    // What is built in; not every release has all of them.
+    for name in ["modules.builtin", "modules.builtin.modinfo"] {
+        let from = all.join(name);
+        if from.exists() {
+            fs::copy(from, new.join(name)).with_context(|| format!("cannot copy {name}"))?;
+        }
     }
     depmod(&new_tree, release)?;
     fs::rename(new, place)?;

@@ -15,8 +15,9 @@ use std::{
     process::{Command, Stdio},
 };
 
-/// Commands that the tests call beside those of busybox.
-const COMMANDS: [&str; 5] = ["ip", "tc", "nft", "bpftool", "perl"];
+/// Commands that the tests call and busybox has not, or not with all their options.
+const COMMANDS: [&str; 8] = ["ip", "tc", "nft", "bpftool", "perl", "unshare", "mount", "umount"];
+const PROGRAM: &str = "tcptrace";
 /// Names of ports and protocols, of users, and where they are looked up.
 const NAMES: [&str; 5] =
     ["/etc/services", "/etc/protocols", "/etc/passwd", "/etc/group", "/etc/nsswitch.conf"];
@@ -30,9 +31,11 @@ pub(super) struct Contents {
 }
 
 impl Contents {
-    /// Builds the tests and gathers what they need.
-    pub(super) fn gather(env: &BuildEnv) -> Result<Self> {
-        let binaries = build(env)?;
+    /// Builds the tests and gathers what these suites need.
+    pub(super) fn gather(env: &BuildEnv, suites: &[&Suite]) -> Result<Self> {
+        let mut binaries = build(env)?;
+        // The program is started by tests.
+        binaries.retain(|name, _| name == PROGRAM || suites.iter().any(|suite| suite.binary == name));
         let mut files = BTreeMap::new();
         for path in binaries.values() {
             files.insert(path.clone(), stripped(path)?);
@@ -117,7 +120,7 @@ fn executables(messages: &str) -> BTreeMap<String, PathBuf> {
         // The unit tests of a program have its name.
         let is_test = message.get("profile")?.get("test")?.as_bool()?;
         let name = target.get("name")?.as_str()?;
-        (kind == "test" || (kind == "bin" && !is_test && name == "tcptrace")).then(|| (name.to_owned(), path))
+        (kind == "test" || (kind == "bin" && !is_test && name == PROGRAM)).then(|| (name.to_owned(), path))
     };
     messages.lines().filter_map(of_line).collect()
 }

@@ -79,7 +79,7 @@ pub(crate) fn run(env: &BuildEnv, choice: &Choice, tally: &mut Tally) -> Result<
     packages::ensure(&PACKAGES, "other kernels run with them")?;
     let home = root().join("target/kernels");
     fs::create_dir_all(&home).with_context(|| format!("cannot make {}", home.display()))?;
-    let contents = Contents::gather(env)?;
+    let contents = Contents::gather(env, &suites)?;
     if *choice != Choice::Short {
         for (what, why) in LEFT_OUT {
             say(format_args!("left out: {what}: {why}"));

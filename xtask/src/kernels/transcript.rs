@@ -86,7 +86,7 @@ impl Transcript {
             self.verdicts.push(verdict);
             return self.verdicts.last().map(Event::Ended);
         } else {
-            running.results.extend(tally::result(line));
+            running.results.extend(tally::result(&tally::without_colour(line)));
             running.output.push(line.to_owned());
             let feature = line.strip_prefix("feature ").and_then(|rest| rest.split_once(": "));
             self.features.extend(feature.map(|(name, value)| (name.to_owned(), value.to_owned())));
