@@ -13,8 +13,9 @@ mount -t cgroup2 cgroup /sys/fs/cgroup
 mount -t tmpfs -o mode=1777 tmp /tmp
 mount -t tmpfs run /run
 ip link set lo up
-# Other kinds of devices come when they are asked for, this one by opening its file.
-modprobe tun
+# Modules come when they are asked for; but one that is asked for twice at once is missed the second time, and tun is asked
+# for by opening its file.
+modprobe -a tun veth bridge sch_ingress cls_bpf nf_tables nft_reject_inet nft_numgen
 
 export HOME=/ TCPTRACE_TEST_SKIPS=/run/skips
 : >"$TCPTRACE_TEST_SKIPS"

@@ -15,8 +15,8 @@ use std::{
     process::{Command, Stdio},
 };
 
-/// Commands that the tests call and busybox has not, or not with all their options.
-const COMMANDS: [&str; 8] = ["ip", "tc", "nft", "bpftool", "perl", "unshare", "mount", "umount"];
+/// Commands that the tests call and busybox has not, or not with all their options; its shell would call its own.
+const COMMANDS: [&str; 9] = ["ip", "tc", "nft", "bpftool", "perl", "unshare", "mount", "umount", "sh"];
 const PROGRAM: &str = "tcptrace";
 /// Names of ports and protocols, of users, and where they are looked up.
 const NAMES: [&str; 5] =
@@ -89,9 +89,13 @@ impl Contents {
     /// The lines that init reads.
     fn script(&self, suites: &[&Suite]) -> Result<String> {
         let mut script = format!("cd {}\n", root().join("tcptrace").display());
-        for Suite { binary, args, seconds } in suites {
+        for Suite { binary, only, without, seconds } in suites {
             let path = self.binaries.get(*binary).with_context(|| format!("cargo built no test {binary}"))?;
-            writeln!(script, "suite {binary} {seconds} {} {}", path.display(), args.join(" "))?;
+            write!(script, "suite {binary} {seconds} {} {}", path.display(), only.join(" "))?;
+            for (name, _) in *without {
+                write!(script, " --skip {name}")?;
+            }
+            script.push('\n');
         }
         Ok(script)
     }

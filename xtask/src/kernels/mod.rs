@@ -18,7 +18,7 @@ use crate::{
 use anyhow::{Context as _, Result, bail};
 use guest::Report;
 use initramfs::Contents;
-use plan::{FULL, KERNELS, Kernel, LEFT_OUT, SHORT, Suite};
+use plan::{FULL, KERNELS, Kernel, SHORT, Suite};
 use std::{fmt::Write as _, fs, path::Path, process::Command, time::Instant};
 use transcript::Verdict;
 
@@ -80,9 +80,9 @@ pub(crate) fn run(env: &BuildEnv, choice: &Choice, tally: &mut Tally) -> Result<
     let home = root().join("target/kernels");
     fs::create_dir_all(&home).with_context(|| format!("cannot make {}", home.display()))?;
     let contents = Contents::gather(env, &suites)?;
-    if *choice != Choice::Short {
-        for (what, why) in LEFT_OUT {
-            say(format_args!("left out: {what}: {why}"));
+    for suite in &suites {
+        for (name, why) in suite.without {
+            say(format_args!("left out: {} {name}: {why}", suite.binary));
         }
     }
     let (mut table, mut success) = (String::new(), true);
