@@ -1,4 +1,4 @@
-#!/bin/sh
+#!/bin/busybox sh
 # The first and only process of a kernel under test: runs the suites, each with one verdict, and turns the machine off.
 
 mount -t devtmpfs dev /dev

@@ -59,7 +59,8 @@ pub(super) const FULL: &[Suite] = &[
     all("live_icmp", 300),
     all("live_netns", 300),
     all("live_paged", 300),
-    Suite { only: &["to_server::a_blind", "interfaces::", "a_killed", "lifecycles::"], ..all("live", 600) },
+    // Of the other tests of the built program it is not known which of them only an emulated processor fails.
+    Suite { only: &["interfaces::", "a_killed"], ..all("live", 600) },
 ];
 
 /// In every `cargo xtask test`: loading and attaching in all ways, and a connection through each.
