@@ -1,5 +1,6 @@
 //! The live source with interfaces in a network namespace that is not its own. Needs root; fails without.
 
+#[expect(dead_code, reason = "shared with the other tests on the real kernel")]
 mod common;
 
 use common::netns::Netns;

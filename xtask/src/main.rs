@@ -6,6 +6,7 @@
 mod bench;
 mod cargo;
 mod fuzz;
+mod kernels;
 mod lifecycle;
 mod packages;
 mod run;
@@ -42,6 +43,9 @@ enum Task {
     },
     /// Format, lint, document and run every test; with a name, run only the tests that contain it
     Test {
+        /// Only the tests that meet the kernel, in each of several kernels of Debian's, or in these (`--kernels=5.10,6.1`); names that follow choose test binaries
+        #[arg(long, value_name = "LIST", num_args = 0..=1, require_equals = true, value_delimiter = ',')]
+        kernels: Option<Vec<String>>,
         /// Passed to the test binaries
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
@@ -79,7 +83,8 @@ fn main() -> ExitCode {
     let result = match Cli::parse().task {
         Task::Setup => setup::ensure().map(|_| ExitCode::SUCCESS),
         Task::Run { release, args } => run::run(release, &args).map(|never| match never {}),
-        Task::Test { args } => test::run(&args),
+        Task::Test { kernels: Some(kernels), args } => test::kernels(kernels, &args),
+        Task::Test { kernels: None, args } => test::run(&args),
         Task::Lifecycle { write, files } => lifecycle::run(write, &files),
         Task::Bench { part, args } => bench::run(part.as_deref(), &args),
         Task::Fuzz { target, seconds } => fuzz::run(target.as_deref(), seconds),
@@ -136,6 +141,24 @@ mod tests {
         assert_eq!(files(&["a.tcp", "b.tcp"]), Some((false, 2)));
         assert_eq!(files(&["--write", "a.tcp"]), Some((true, 1)));
         assert_eq!(files(&["--write"]), None);
+    }
+
+    #[test]
+    fn test_takes_names_of_kernels_or_of_tests() {
+        let parsed = |line: &[&str]| {
+            let words = ["xtask", "test"].iter().chain(line);
+            match Cli::try_parse_from(words).map(|cli| cli.task) {
+                Ok(Task::Test { kernels, args }) => Some((kernels, args.len())),
+                _ => None,
+            }
+        };
+        let names = |names: &[&str]| Some(names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>());
+        assert_eq!(parsed(&[]), Some((None, 0)));
+        assert_eq!(parsed(&["--", "NAME"]), Some((None, 1)));
+        assert_eq!(parsed(&["NAME", "--nocapture"]), Some((None, 2)));
+        assert_eq!(parsed(&["--kernels"]), Some((names(&[]), 0)));
+        assert_eq!(parsed(&["--kernels=5.10,6.1"]), Some((names(&["5.10", "6.1"]), 0)));
+        assert_eq!(parsed(&["--kernels", "NAME"]), Some((names(&[]), 1)));
     }
 
     #[test]

@@ -60,7 +60,7 @@ pub(crate) fn ignored(line: &str) -> Option<String> {
 }
 
 /// `test result: ok. 5 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s`
-fn result(line: &str) -> Option<(u64, u64, u64)> {
+pub(crate) fn result(line: &str) -> Option<(u64, u64, u64)> {
     let (_verdict, counts) = line.strip_prefix("test result: ")?.split_once(". ")?;
     let count =
         |name: &str| counts.split("; ").find_map(|item| item.strip_suffix(name)?.trim().parse::<u64>().ok());
@@ -68,7 +68,7 @@ fn result(line: &str) -> Option<(u64, u64, u64)> {
 }
 
 /// The line without escape sequences (ESC [ ... letter).
-fn without_colour(line: &str) -> String {
+pub(crate) fn without_colour(line: &str) -> String {
     let mut plain = String::with_capacity(line.len());
     let mut rest = line;
     while let Some((before, after)) = rest.split_once("\u{1b}[") {

@@ -2,6 +2,7 @@
 
 use crate::{
     cargo::BuildEnv,
+    kernels::{self, Choice},
     packages, setup,
     shell::{capture, root, say, which},
     tally::{self, Tally},
@@ -18,8 +19,13 @@ use std::{
 };
 
 /// Commands that tests call, and the packages they come in.
-const COMMANDS: [(&str, &str); 4] =
-    [("ip", "iproute2"), ("nft", "nftables"), ("tcpdump", "tcpdump"), ("tshark", "tshark")];
+const COMMANDS: [(&str, &str); 5] = [
+    ("ip", "iproute2"),
+    ("nft", "nftables"),
+    ("bpftool", "bpftool"),
+    ("tcpdump", "tcpdump"),
+    ("tshark", "tshark"),
+];
 
 /// Names the file to which a test that finds it cannot run here appends a line with its name and the reason. The
 /// harness knows only of tests that were left out at compile time; this way the others are counted too.
@@ -65,6 +71,9 @@ pub(crate) fn run(args: &[OsString]) -> Result<ExitCode> {
     if !timed("tests", || run_tests(&env, args, &mut tally)) {
         failed.push("tests");
     }
+    if args.is_empty() && !timed("an older kernel", || kernels::run(&env, &Choice::Short, &mut tally)) {
+        failed.push("an older kernel");
+    }
     if !args.is_empty() && tally == Tally::default() {
         failed.push("no test has such a name");
     }
@@ -72,7 +81,22 @@ pub(crate) fn run(args: &[OsString]) -> Result<ExitCode> {
     if tally.skipped > 0 && env::var_os("CI").is_some_and(|ci| ci == "true") {
         failed.push("no skipped tests (CI is set)");
     }
-    for step in &failed {
+    conclude(&failed, tally)
+}
+
+/// Only the tests in other kernels: in these, or in all; of these binaries, or of all.
+pub(crate) fn kernels(kernels: Vec<String>, binaries: &[OsString]) -> Result<ExitCode> {
+    let binaries = binaries.iter().map(|it| it.to_string_lossy().into_owned()).collect();
+    let choice = Choice::Full { kernels, binaries };
+    let env = setup::ensure()?;
+    install_commands(&env)?;
+    let mut tally = Tally::default();
+    let success = kernels::run(&env, &choice, &mut tally)?;
+    conclude(if success { &[] } else { &["tests in other kernels"] }, tally)
+}
+
+fn conclude(failed: &[&str], tally: Tally) -> Result<ExitCode> {
+    for step in failed {
         say(format_args!("failed: {step}"));
     }
     writeln!(io::stdout(), "{}", tally.line())?;

@@ -1,11 +1,13 @@
 //! The link layer: Ethernet II with VLAN tags, or no header at all. What is rare is in `encapsulation`.
 
-use super::{Header as _, Load, Unparsable, Vlans, encapsulation};
+use super::{Header as _, Load, Unparsable, Vlans, encapsulation, tunnel};
 
 /// Octets of an Ethernet header.
 const ETHERNET: usize = 14;
 /// Octets of a VLAN tag.
 pub(super) const TAG: usize = 4;
+/// Covers every offset at which a tag can end.
+const OFFSETS: usize = 0x7fff;
 
 /// Where the IP header is.
 #[derive(Clone, Copy)]
@@ -66,6 +68,10 @@ pub(super) fn behind<L: Load>(packet: &L, ethertype: u16, at: usize, vlans: Vlan
     match untagged(packet, ethertype, at, vlans) {
         Untagged::Located(located) => located,
         Untagged::Further { ethertype, at, vlans } if L::RARE => {
+            const { assert!(tunnel::MAX_INSIDE + ETHERNET + 2 * TAG <= OFFSETS) };
+            // The compiler may have pieced it together by `|`, of which verifiers before 6.10 learn nothing
+            // (kernel/bpf/verifier.c, adjust_scalar_min_max_vals).
+            let at = packet.forget(at) & OFFSETS;
             encapsulation::locate(packet, ethertype, at, vlans)
         }
         Untagged::Further { .. } => Located::Rare,

@@ -1,5 +1,6 @@
 //! Network namespaces for tests, deleted when dropped. Needs root and `ip`; without them a test fails.
 
+use aya::util::KernelVersion;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use std::{
     fs::File,
@@ -32,6 +33,19 @@ impl Netns {
     /// `tc` in here; its output.
     pub(crate) fn tc(&self, args: &[&str]) -> String {
         run("tc", &[&["-n", &self.name], args].concat())
+    }
+
+    /// Gives a device another name. Before 6.2 the kernel refuses that while it is up (net/core/dev.c,
+    /// `dev_change_name`).
+    pub(crate) fn rename(&self, device: &str, name: &str) {
+        let rename = |from: &str| self.ip(&["link", "set", from, "name", name]);
+        if renames_while_up() {
+            rename(device);
+        } else {
+            self.ip(&["link", "set", device, "down"]);
+            rename(device);
+            self.ip(&["link", "set", name, "up"]);
+        }
     }
 
     /// Any program in here; its output.
@@ -71,6 +85,11 @@ impl Drop for Netns {
         // While a test panics, the namespace goes on being deleted without a second panic.
         let _ = Command::new("ip").args(["netns", "del", &self.name]).status();
     }
+}
+
+/// The kernel gives a device that is up another name.
+pub(crate) fn renames_while_up() -> bool {
+    KernelVersion::current().expect("the kernel has a version") >= KernelVersion::new(6, 2, 0)
 }
 
 /// For good: sockets and children that this thread makes from now on are in the namespace of this path.

@@ -4,7 +4,7 @@
 #![expect(clippy::print_stdout, reason = "a figure, for who runs it with --nocapture")]
 
 use crate::{
-    lab::{Family, Host, eventually, programs_on},
+    lab::{Family, Host, assert_no_link_is_left, eventually, programs_on},
     netns::Netns,
     trace::{Report, Trace, command, flow_of, of_kind},
     traffic::{Flow, Kind, drive},
@@ -271,7 +271,9 @@ fn when_killed_nothing_is_left_in_any_namespace() {
         assert_eq!(mounts(), before, "nothing is mounted");
         trace.signal(Signal::KILL);
         let _: Report = trace.end();
-        assert_nothing_on(&places);
+        for (ns, dev) in places {
+            assert_no_link_is_left(ns, dev);
+        }
         assert_eq!(mounts(), before);
     });
 }

@@ -1,7 +1,10 @@
 //! Two hosts on a cable: a pair of network namespaces with a veth pair between them.
 
 use crate::netns::Netns;
-use aya::programs::{SchedClassifier, TcAttachType};
+use aya::{
+    programs::{SchedClassifier, TcAttachType},
+    util::KernelVersion,
+};
 use std::{
     fs,
     io::Write as _,
@@ -97,6 +100,18 @@ impl Host {
             if programs.is_empty() { Ok(()) } else { Err(programs.join(", ")) }
         });
     }
+}
+
+/// Fails if a tracer that was killed left anything on the interface. Links end with it; before 6.6 there are none for TC, and
+/// what is on clsact stays.
+pub(crate) fn assert_no_link_is_left(ns: &Netns, dev: &str) {
+    let version = KernelVersion::current().expect("the kernel has a version");
+    let all_are_links = version >= KernelVersion::new(6, 6, 0);
+    eventually(&format!("nothing is attached to {dev}"), || {
+        let mut programs = programs_on(ns, dev);
+        programs.retain(|it| all_are_links || !it.contains("clsact"));
+        if programs.is_empty() { Ok(()) } else { Err(programs.join(", ")) }
+    });
 }
 
 /// Two hosts, `a` and `b`, on networks that no other test uses: the kernel's tracepoints do not say which namespace

@@ -2,7 +2,7 @@
 //! that says what to do, and nothing stays attached.
 
 use crate::{
-    lab::{Family, Host, Lab, eventually},
+    lab::{Family, Host, Lab, assert_no_link_is_left, eventually},
     load::Load,
     trace::{BINARY, Report, Trace, command, last_stats, of_kind},
     traffic::{Kind, drive},
@@ -145,7 +145,7 @@ fn a_killed_tracer_leaves_nothing_behind() {
         assert!(programs.len() >= 2, "one each way at least: {programs:?}");
         trace.signal(Signal::KILL);
         assert_eq!(trace.end().status.signal(), Some(9));
-        lab.a.assert_nothing_attached();
+        assert_no_link_is_left(&lab.a.ns, lab.a.dev);
     }
 }
 

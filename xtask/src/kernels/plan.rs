@@ -1,0 +1,73 @@
+//! Which kernels, and which tests in them.
+
+/// A kernel of Debian's.
+pub(super) struct Kernel {
+    /// What it is asked for by.
+    pub(super) name: &'static str,
+    /// The release of Debian whose `linux-image-cloud-amd64` it is.
+    pub(super) suite: &'static str,
+    /// So its version begins.
+    pub(super) starts: &'static str,
+}
+
+/// From the oldest on. Between the first two Debian has none any more: what bullseye-backports had is gone.
+pub(super) const KERNELS: [Kernel; 4] = [
+    Kernel { name: "5.10", suite: "bullseye", starts: "5.10." },
+    Kernel { name: "6.1", suite: "bookworm", starts: "6.1." },
+    Kernel { name: "6.12", suite: "trixie", starts: "6.12." },
+    Kernel { name: "newest", suite: "sid", starts: "" },
+];
+
+/// A test binary, or a part of it.
+#[derive(Clone, Copy)]
+pub(super) struct Suite {
+    /// What cargo calls it.
+    pub(super) binary: &'static str,
+    /// Parts of the names of its tests; none is all.
+    pub(super) only: &'static [&'static str],
+    /// Parts of the names of tests that are left out, and why.
+    pub(super) without: &'static [(&'static str, &'static str)],
+    /// It is ended after so many seconds. An emulated processor is ten to thirty times slower.
+    pub(super) seconds: u32,
+}
+
+const fn all(binary: &'static str, seconds: u32) -> Suite {
+    Suite { binary, only: &[], without: &[], seconds }
+}
+
+const MANY: &str = "shows each program thousands of packets, which takes an emulated processor many minutes";
+
+/// With `--kernels`.
+pub(super) const FULL: &[Suite] = &[
+    all("features", 300),
+    all("filtered", 600),
+    Suite {
+        binary: "test_run",
+        only: &[],
+        without: &[
+            ("full_buckets_give_way_alike", MANY),
+            ("icmp_errors_quote_as_much_as_they_like", MANY),
+            ("icmp_errors_that_quote_a_syn", MANY),
+            ("icmp_of_every_type_and_code", MANY),
+            ("lengths_that_contradict", MANY),
+            ("tampered", MANY),
+        ],
+        seconds: 2400,
+    },
+    all("lifecycle", 900),
+    all("live_attach", 900),
+    all("live_icmp", 300),
+    all("live_netns", 300),
+    all("live_paged", 300),
+    // Others of the built program are about load or about what the kernel itself says of its sockets, which 5.10 says
+    // otherwise: there a connection that is accepted does not begin in LISTEN.
+    Suite { only: &["interfaces::", "a_killed"], ..all("live", 600) },
+];
+
+/// In every `cargo xtask test`: loading and attaching in all ways, and a connection through each.
+pub(super) const SHORT: &[Suite] = &[
+    all("features", 120),
+    Suite { only: &["verifier"], ..all("filtered", 120) },
+    Suite { only: &["connection_is_seen", "left_after", "gone_after"], ..all("live_attach", 180) },
+    all("live_paged", 120),
+];
