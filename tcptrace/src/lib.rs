@@ -1,6 +1,7 @@
 //! tcptrace: every TCP connection on a NIC, how it opened, failed and closed.
 
 pub mod cli;
+pub mod confine;
 pub mod decode;
 pub mod event;
 pub mod filter;

@@ -9,12 +9,8 @@ use crate::{
     },
 };
 use std::{
-    fs::OpenOptions,
+    fs::File,
     io,
-    os::{
-        fd::{AsFd as _, OwnedFd},
-        unix::fs::OpenOptionsExt as _,
-    },
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -28,24 +24,23 @@ pub(super) struct Capture {
 }
 
 impl Capture {
-    /// Creates the file, readable by its owner alone, or begins to write to stdout for `-`. `on_end` is called when
-    /// writing has ended before the trace.
-    pub(super) fn create(
-        path: &Path,
+    /// Begins to write to what `path` was opened as. `on_end` is called when writing has ended before the trace.
+    pub(super) fn begin(
+        path: PathBuf,
+        file: File,
         pressure: Pressure,
         on_end: impl FnOnce() + Send + 'static,
     ) -> Result<Self, RunError> {
-        let failed = |source| RunError::Create { path: path.to_owned(), source };
-        let fd: OwnedFd = if path == Path::new("-") {
-            io::stdout().as_fd().try_clone_to_owned().map_err(failed)?
-        } else {
-            let mut options = OpenOptions::new();
-            options.write(true).create(true).truncate(true).mode(0o600);
-            options.open(path).map_err(failed)?.into()
-        };
-        let pipe = Pipe::start(fd, pressure, QUEUE_BYTES, on_end)?;
-        let mut capture =
-            Self { path: path.to_owned(), pipe, writer: Writer::new(), block: Vec::with_capacity(512) };
+        // Not before now, when the input has shown to be one. What is no file has no length (EINVAL), and to the
+        // standard output what was there may belong.
+        if path != Path::new("-")
+            && let Err(source) = file.set_len(0)
+            && source.kind() != io::ErrorKind::InvalidInput
+        {
+            return Err(RunError::Create { path, source });
+        }
+        let pipe = Pipe::start(file.into(), pressure, QUEUE_BYTES, on_end)?;
+        let mut capture = Self { path, pipe, writer: Writer::new(), block: Vec::with_capacity(512) };
         // A trace without connections is a capture too.
         capture.writer.begin(&mut capture.block);
         capture.append()?;

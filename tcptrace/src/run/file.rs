@@ -1,8 +1,9 @@
 //! A trace of a capture file: the same tracker and sinks, with the file's own time.
 
-use super::{Run, RunError};
+use super::{Run, RunError, opened::Opened};
 use crate::{
     cli::Config,
+    confine::Purpose,
     event::Stats,
     filter::Filter,
     segment::{Input, Observation, Timestamp},
@@ -37,8 +38,10 @@ pub(super) fn trace(config: &Config, path: &Path, filter: Filter) -> Result<(), 
             .map_err(RunError::system("listen for signals"))?;
     }
     let options = Options { filter: Box::new(*filter.program()), decap: config.decap, ..Options::default() };
-    let source = PcapSource::new(Reader::open(path)?, &options);
-    let run = Run::new(config, filter, Pressure::Wait, {
+    let unread = Reader::find(path)?;
+    let opened = Opened::new(config)?.confine(Purpose::File)?;
+    let source = PcapSource::new(Reader::read(unread)?, &options);
+    let run = Run::new(config, filter, opened, Pressure::Wait, {
         let stop = Arc::clone(&stop);
         move || stop.store(true, Ordering::Relaxed)
     })?;

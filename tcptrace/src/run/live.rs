@@ -1,8 +1,9 @@
 //! A live trace: the ring's source on a runtime, with signals, time and interface names.
 
-use super::{Run, RunError};
+use super::{Run, RunError, opened::Opened};
 use crate::{
     cli::{Config, IngressHook, Interfaces},
+    confine::Purpose,
     event::{Cost, Stats},
     filter::Filter,
     kernel::{
@@ -43,8 +44,13 @@ pub(super) fn trace(config: &Config, interfaces: &Interfaces, filter: Filter) ->
 async fn run(config: &Config, interfaces: &Interfaces, filter: Filter) -> Result<(), RunError> {
     let signals = Signals::new()?;
     let (source, notices) = LiveSource::open(&live_config(config, interfaces, &filter))?;
+    let purpose = match config.netns {
+        Namespaces::All => Purpose::Everywhere,
+        Namespaces::Own | Namespaces::Named(_) => Purpose::Live,
+    };
+    let opened = Opened::new(config)?.confine(purpose)?;
     let ended = Arc::new(Notify::new());
-    let run = Run::new(config, filter, Pressure::Drop, {
+    let run = Run::new(config, filter, opened, Pressure::Drop, {
         let ended = Arc::clone(&ended);
         move || ended.notify_one()
     })?;

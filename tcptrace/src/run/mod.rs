@@ -3,9 +3,11 @@
 mod capture;
 mod file;
 mod live;
+mod opened;
 
 use crate::{
     cli::{Config, FilterText, Format, Input as Source},
+    confine::ConfineError,
     event::{Event, Kind, Stats},
     filter::{Filter, FilterError, SystemNames},
     kernel::{
@@ -27,6 +29,8 @@ use crate::{
     track::{self, Tracker, Wants},
 };
 use capture::Capture;
+use jiff::tz::TimeZone;
+use opened::Opened;
 use std::{
     fmt::{Display, Write as _},
     fs,
@@ -47,6 +51,9 @@ pub enum RunError {
     /// The live source failed.
     #[error(transparent)]
     Live(#[from] LiveError),
+    /// What is not needed could not be given up.
+    #[error(transparent)]
+    Confine(#[from] ConfineError),
     /// The file could not be read to its end.
     #[error(transparent)]
     File(#[from] FileError),
@@ -188,6 +195,7 @@ impl<'a> Run<'a> {
     fn new(
         config: &'a Config,
         filter: Filter,
+        opened: Opened,
         pressure: Pressure,
         on_end: impl FnOnce() + Clone + Send + 'static,
     ) -> Result<Self, RunError> {
@@ -201,8 +209,8 @@ impl<'a> Run<'a> {
         if filter.tells_ends_apart() {
             tracker.set_filter(filter);
         }
-        let capture = match &config.write {
-            Some(path) => Some(Capture::create(path, pressure, on_end.clone())?),
+        let capture = match opened.capture {
+            Some((path, file)) => Some(Capture::begin(path, file, pressure, on_end.clone())?),
             None => None,
         };
         let once = config.output.once.then(|| {
@@ -213,7 +221,7 @@ impl<'a> Run<'a> {
             })
         });
         let teller = Teller {
-            output: open_output(config, pressure, on_end)?,
+            output: open_output(config, opened.zone, pressure, on_end)?,
             summary: Summary::new(),
             reported: 0,
             limit: config.count.unwrap_or(u64::MAX),
@@ -341,6 +349,7 @@ impl<'a> Run<'a> {
 
 fn open_output(
     config: &Config,
+    zone: TimeZone,
     pressure: Pressure,
     on_end: impl FnOnce() + Send + 'static,
 ) -> Result<Output, RunError> {
@@ -351,7 +360,7 @@ fn open_output(
         Format::Text => Box::new(TextSink::new(TextOptions {
             interfaces: config.has_many_interfaces() || config.output.once,
             color: config.output.color.enabled(stdout.is_terminal(), std::env::var_os("NO_COLOR").as_deref()),
-            zone: jiff::tz::TimeZone::system(),
+            zone,
         })),
     };
     let options = OutputOptions { pressure, events: config.output.events, queue_bytes: QUEUE_BYTES };

@@ -1,6 +1,7 @@
 //! From events to what the user sees: JSON, text, summary, the writing thread and the command line.
 
 mod cli;
+mod confined;
 mod fixtures;
 mod icmp;
 mod json;

@@ -21,6 +21,7 @@ mod zstd;
 pub use error::{Damage, FileError, Foreign, Place};
 pub use interfaces::Interface;
 pub use link_type::LinkType;
+pub use open::Unread;
 pub use reader::{Position, Reader, Ready};
 pub use source::{Captured, Options, PcapSource};
 

@@ -28,8 +28,16 @@ pub(super) struct Opened {
     pub(super) compressed: bool,
 }
 
+/// A file that is open, and of which nothing was read.
+pub struct Unread {
+    file: File,
+    name: String,
+    /// Of a file that has one; those of /proc claim to be empty.
+    len: Option<u64>,
+}
+
 /// Opens a path, or the standard input for `-`.
-pub(super) fn open(path: &Path) -> Result<Opened, FileError> {
+pub(super) fn find(path: &Path) -> Result<Unread, FileError> {
     let standard_input = path.as_os_str() == "-";
     let name = if standard_input { "the standard input".to_owned() } else { path.display().to_string() };
     let opened = if standard_input {
@@ -37,14 +45,22 @@ pub(super) fn open(path: &Path) -> Result<Opened, FileError> {
     } else {
         File::open(path)
     };
-    let failed = |source| FileError::Open { name: name.clone(), source };
-    let mut file = opened.map_err(failed)?;
-    let metadata = file.metadata().map_err(failed)?;
-    // Files of /proc claim to be empty.
-    if !metadata.is_file() || metadata.len() == 0 {
-        return stream(name, Box::new(file));
+    let opened = opened.and_then(|file| file.metadata().map(|metadata| (file, metadata)));
+    match opened {
+        Ok((file, metadata)) => {
+            let len = Some(metadata.len()).filter(|&len| metadata.is_file() && len > 0);
+            Ok(Unread { file, name, len })
+        }
+        Err(source) => Err(FileError::Open { name, source }),
     }
-    let total = metadata.len();
+}
+
+/// Begins to read it.
+pub(super) fn begin(Unread { mut file, name, len }: Unread) -> Result<Opened, FileError> {
+    let failed = |source| FileError::Open { name: name.clone(), source };
+    let Some(total) = len else {
+        return stream(name, Box::new(file));
+    };
     // What the shell redirects may have been read in part.
     let from = file.stream_position().map_err(failed)?;
     let mut magic = [0; MAGIC];

@@ -5,7 +5,7 @@ use super::{
     classic::{self, Classic},
     interfaces::Interfaces,
     ng::{self, Kind, Layout, Order},
-    open::{self, Opened},
+    open::{self, Opened, Unread},
     time::Clock,
     window::{Fill, Window},
 };
@@ -94,7 +94,17 @@ enum Step {
 impl Reader {
     /// Opens a file; `-` is the standard input. Waits for the first bytes.
     pub fn open(path: &Path) -> Result<Self, FileError> {
-        Self::begin(open::open(path)?)
+        Self::read(Self::find(path)?)
+    }
+
+    /// Opens a file, or the standard input for `-`, and reads nothing.
+    pub fn find(path: &Path) -> Result<Unread, FileError> {
+        open::find(path)
+    }
+
+    /// Reads what was opened. Waits for the first bytes.
+    pub fn read(unread: Unread) -> Result<Self, FileError> {
+        Self::begin(open::begin(unread)?)
     }
 
     /// Reads from anything; `name` is what errors call it.

@@ -1,0 +1,74 @@
+//! What a trace opens before it confines itself: afterwards it opens nothing for writing, and over a file nothing at all.
+
+use super::RunError;
+use crate::{
+    cli::{Config, Format},
+    confine::{self, Purpose},
+};
+use jiff::tz::TimeZone;
+use rustix::{fs::OFlags, process::geteuid};
+use std::{
+    fs::{self, File, OpenOptions},
+    io,
+    os::{
+        fd::AsFd as _,
+        unix::fs::{MetadataExt as _, OpenOptionsExt as _},
+    },
+    path::{Path, PathBuf},
+};
+
+/// Open files, and what else is read from files.
+pub(super) struct Opened {
+    /// What `-w` names; not a byte of it is changed yet.
+    pub(super) capture: Option<(PathBuf, File)>,
+    /// The text's.
+    pub(super) zone: TimeZone,
+}
+
+impl Opened {
+    pub(super) fn new(config: &Config) -> Result<Self, RunError> {
+        let capture = match &config.write {
+            Some(path) => {
+                let failed = |source| RunError::Create { path: path.clone(), source };
+                Some((path.clone(), create(path).map_err(failed)?))
+            }
+            None => None,
+        };
+        // Only the text has local time.
+        let zone = if config.output.format == Format::Text { TimeZone::system() } else { TimeZone::UTC };
+        Ok(Self { capture, zone })
+    }
+
+    /// Gives up everything else.
+    pub(super) fn confine(self, purpose: Purpose) -> Result<Self, RunError> {
+        confine::confine(purpose)?;
+        Ok(self)
+    }
+}
+
+/// Opens a file to be written, made readable by its owner alone if it is new; the standard output for `-`. In a folder
+/// that everybody can write to, somebody else may have put a link or a file there: neither is written to.
+fn create(path: &Path) -> io::Result<File> {
+    if path == Path::new("-") {
+        return io::stdout().as_fd().try_clone_to_owned().map(File::from);
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // Where there is no such folder, opening says so.
+    let shared = fs::metadata(folder).is_ok_and(|folder| folder.mode() & 0o002 != 0);
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false).mode(0o600);
+    if !shared {
+        return options.open(path);
+    }
+    if fs::symlink_metadata(path).is_ok_and(|file| file.is_symlink()) {
+        return Err(io::Error::other("it is a link in a folder that everybody can write to"));
+    }
+    // Not followed if it has become one since.
+    let no_follow = i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or_default();
+    let file = options.custom_flags(no_follow).open(path)?;
+    let metadata = file.metadata()?;
+    if metadata.is_file() && metadata.uid() != geteuid().as_raw() {
+        return Err(io::Error::other("it is somebody else's, in a folder that everybody can write to"));
+    }
+    Ok(file)
+}

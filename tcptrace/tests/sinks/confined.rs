@@ -1,0 +1,146 @@
+//! What the command gives up before it looks at strangers' bytes, and what it writes to.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::Write as _,
+    os::unix::fs::{PermissionsExt as _, symlink},
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_tcptrace");
+
+/// A folder of the test's own.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str, mode: u32) -> Self {
+        let path = std::env::temp_dir().join(format!("tcptrace-confined-{name}-{}", std::process::id()));
+        fs::create_dir_all(&path).expect("a folder");
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("our folder");
+        Self(path)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A pcap file without packets (Ethernet, microseconds).
+const EMPTY: [u8; 24] =
+    [0xd4, 0xc3, 0xb2, 0xa1, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0, 0, 1, 0, 0, 0];
+
+/// The fields of a thread's status that say what it may.
+fn rights(task: &Path) -> Vec<(String, String)> {
+    let status = fs::read_to_string(task.join("status")).expect("a thread");
+    status
+        .lines()
+        .filter_map(|line| line.split_once(":\t"))
+        .filter(|(name, _)| ["CapInh", "CapPrm", "CapEff", "CapAmb", "NoNewPrivs", "Seccomp"].contains(name))
+        .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
+        .collect()
+}
+
+fn tasks(child: &Child) -> Vec<PathBuf> {
+    let tasks = fs::read_dir(format!("/proc/{}/task", child.id())).expect("it runs");
+    tasks.map(|task| task.expect("a thread").path()).collect()
+}
+
+#[test]
+fn over_a_file_every_thread_may_next_to_nothing() {
+    let mut child = Command::new(BINARY)
+        .args(["-r", "-", "--json"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    // Confined before the first byte: none is written yet.
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let confined = |child: &Child| {
+        tasks(child).iter().all(|task| rights(task).contains(&("Seccomp".to_owned(), "2".to_owned())))
+    };
+    while !confined(&child) {
+        assert!(Instant::now() < deadline, "it is not confined");
+        thread::sleep(Duration::from_millis(5));
+    }
+    let mut input = child.stdin.take().expect("piped");
+    input.write_all(&EMPTY).expect("it reads");
+    // The thread that writes is there once it reads on.
+    while tasks(&child).len() < 2 {
+        assert!(Instant::now() < deadline, "no thread writes");
+        thread::sleep(Duration::from_millis(5));
+    }
+    for task in tasks(&child) {
+        for (name, value) in rights(&task) {
+            let expected = match name.as_str() {
+                "NoNewPrivs" => "1",
+                "Seccomp" => "2",
+                _ => "0000000000000000",
+            };
+            assert_eq!(value, expected, "{name} of {}", task.display());
+        }
+    }
+    drop(input);
+    let output = child.wait_with_output().expect("it ends");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn write_to(path: &Path, input: &Path) -> Output {
+    Command::new(BINARY).args(["-q", "-r"]).arg(input).arg("-w").arg(path).output().expect("it starts")
+}
+
+#[test]
+fn a_new_capture_is_its_owners_alone() {
+    let folder = Folder::new("mode", 0o755);
+    let input = folder.path("in.pcap");
+    fs::write(&input, EMPTY).expect("our folder");
+    let path = folder.path("out.pcapng");
+    assert!(write_to(&path, &input).status.success());
+    let metadata = fs::metadata(&path).expect("it was created");
+    assert_eq!(metadata.permissions().mode() & 0o777, 0o600);
+    assert!(metadata.len() > 0);
+}
+
+#[test]
+fn a_link_in_a_shared_folder_is_not_followed() {
+    let folder = Folder::new("shared", 0o1777);
+    let input = folder.path("in.pcap");
+    fs::write(&input, EMPTY).expect("our folder");
+    let (target, link) = (folder.path("precious"), folder.path("out.pcapng"));
+    fs::write(&target, "precious").expect("our folder");
+    symlink(&target, &link).expect("our folder");
+    let output = write_to(&link, &input);
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("a link in a folder that everybody can write to"), "{said}");
+    assert_eq!(fs::read_to_string(&target).expect("it is there"), "precious");
+    // In a folder of one's own a link is as good as a file.
+    fs::set_permissions(&folder.0, fs::Permissions::from_mode(0o755)).expect("our folder");
+    assert!(write_to(&link, &input).status.success());
+    assert_ne!(fs::read(&target).expect("it is there"), b"precious");
+}
+
+#[test]
+fn what_cannot_be_read_costs_no_capture() {
+    let folder = Folder::new("kept", 0o755);
+    let input = folder.path("in.pcap");
+    fs::write(&input, "no capture at all").expect("our folder");
+    let path = folder.path("out.pcapng");
+    let mut before: File =
+        OpenOptions::new().create(true).write(true).truncate(true).open(&path).expect("ours");
+    before.write_all(b"precious").expect("a disk");
+    let output = write_to(&path, &input);
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("in.pcap") && !said.contains("permitted"), "{said}");
+    assert_eq!(fs::read(&path).expect("it is there"), b"precious");
+}
