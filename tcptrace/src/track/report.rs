@@ -9,7 +9,7 @@ use crate::{
     event::{
         Address, Anomaly, Backoff, ClosedBy, Common, Connection, Established, Event, HandshakeTimes,
         IcmpErrorEvent, IcmpReport, Options, Origin, Outcome, Path, ResetPhase, Role, SegmentEvent,
-        StateTimes, SynackAgain, Teids, Transition, Tunnel, TunnelKind, Vantage, Vlans, ZeekConnState,
+        SynackAgain, Teids, Transition, Tunnel, TunnelKind, Vantage, Vlans, ZeekConnState,
     },
     segment::{Flow, IcmpError, Segment, Timestamp},
 };
@@ -287,8 +287,8 @@ fn describe(common: Common, conn: &Conn, outcome: Outcome, reset_phase: Option<R
         server_isn: server.isn.map(|s| s.0),
         client_state: client.state,
         server_state: server.state,
-        client_state_ns: StateTimes(conn.state_times(Role::Client).collect()),
-        server_state_ns: StateTimes(conn.state_times(Role::Server).collect()),
+        client_state_ns: conn.state_times(Role::Client).collect(),
+        server_state_ns: conn.state_times(Role::Server).collect(),
         icmp_error: extra.icmp.map(|note| icmp_report(conn, &note)),
         zeek_conn_state: zeek_conn_state(conn, outcome),
         common,
