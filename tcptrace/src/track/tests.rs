@@ -589,9 +589,9 @@ fn a_flood_of_syns_does_not_push_out_an_open_connection() {
 }
 
 #[test]
-fn an_open_connection_takes_at_most_320_bytes() {
+fn an_open_connection_takes_at_most_200_bytes() {
     // The index holds a slot number and a control byte for each place, and is at most 7/8 full after growing.
     let index = (size_of::<u32>() + 1) * 8 / 7 * 2;
     let bytes = super::table::ENTRY_BYTES + index;
-    assert!(bytes <= 320, "{bytes} bytes a connection");
+    assert!(bytes <= 200, "{bytes} bytes a connection");
 }
