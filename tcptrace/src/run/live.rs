@@ -7,6 +7,7 @@ use crate::{
     filter::Filter,
     kernel::{
         attach::{AttachMode, IngressHook as KernelHook, Notice},
+        heap,
         load::LoadOptions,
         netns::Namespaces,
     },
@@ -43,6 +44,7 @@ pub(super) fn trace(config: &Config, interfaces: &Interfaces, filter: Filter) ->
 async fn run(config: &Config, interfaces: &Interfaces, filter: Filter) -> Result<(), RunError> {
     let signals = Signals::new()?;
     let (source, notices) = LiveSource::open(&live_config(config, interfaces, &filter))?;
+    heap::give_back();
     let ended = Arc::new(Notify::new());
     let run = Run::new(config, filter, Pressure::Drop, {
         let ended = Arc::clone(&ended);

@@ -39,7 +39,7 @@ fn decimal(number: u64, out: &mut Vec<u8>) {
     const EIGHT: u64 = 100_000_000;
     const SIXTEEN: u64 = EIGHT * EIGHT;
     if number < 10 {
-        out.push(b'0' + number as u8);
+        out.push(b'0' + (number % 10) as u8);
     } else if number < EIGHT {
         leading(number, out);
     } else if number < SIXTEEN {
