@@ -47,11 +47,11 @@ pub(crate) const ZEROS: u64 = 0x3030_3030_3030_3030;
 /// The eight decimal digits of a number below 100,000,000, the first in the lowest byte. Halves are divided into halves,
 /// all of them at once: 10,486 / 2^20 is near enough to 1/100 for four digits, and 103 / 2^10 to 1/10 for two.
 pub(crate) const fn eight_digits(number: u64) -> u64 {
-    let fours = number / 10_000 | (number % 10_000) << 32;
-    let hundreds = (fours * 10_486 >> 20) & 0x7f_0000_007f;
-    let pairs = hundreds | (fours - hundreds * 100) << 16;
-    let tens = (pairs * 103 >> 10) & 0x000f_000f_000f_000f;
-    (tens | (pairs - tens * 10) << 8) | ZEROS
+    let fours = (number / 10_000) | ((number % 10_000) << 32);
+    let hundreds = ((fours * 10_486) >> 20) & 0x7f_0000_007f;
+    let pairs = hundreds | ((fours - hundreds * 100) << 16);
+    let tens = ((pairs * 103) >> 10) & 0x000f_000f_000f_000f;
+    (tens | ((pairs - tens * 10) << 8)) | ZEROS
 }
 
 /// Year, month and day of the civil calendar for a day of the Unix epoch. Howard Hinnant's `civil_from_days`: years

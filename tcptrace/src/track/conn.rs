@@ -337,6 +337,7 @@ impl Conn {
     }
 
     /// It closes: a spare place for how, so that none is allocated.
+    #[expect(clippy::vec_box, reason = "the boxes themselves are lent")]
     pub(super) fn lend(&mut self, spare: &mut Vec<Box<Teardown>>) {
         if self.teardown.is_none() {
             self.teardown = spare.pop();

@@ -69,6 +69,7 @@ pub struct Tracker {
     /// Nothing in a table is due before this, unless the head of a list changed meanwhile.
     due: Timestamp,
     /// For connections that close.
+    #[expect(clippy::vec_box, reason = "the boxes themselves are lent")]
     spare: Vec<Box<Teardown>>,
     telling: Telling,
     filter: Option<Filter>,

@@ -97,7 +97,7 @@ impl<T: Put> Put for Option<T> {
 
 impl<T: Put> Put for [T] {
     fn put(&self, out: &mut Vec<u8>) {
-        array(self.iter(), |value, out| value.put(out), out);
+        array(self.iter(), Put::put, out);
     }
 }
 
@@ -311,7 +311,7 @@ mod tests {
     use proptest::prelude::*;
     use std::net::{Ipv4Addr, Ipv6Addr};
 
-    fn put(value: impl Put) -> String {
+    fn put(value: &impl Put) -> String {
         let mut out = Vec::new();
         value.put(&mut out);
         String::from_utf8(out).expect("JSON is UTF-8")
@@ -322,23 +322,23 @@ mod tests {
         for power in 0..20 {
             let number = 10_u64.pow(power);
             for number in [number - 1, number, number + 1, number.saturating_mul(9) + 7] {
-                assert_eq!(put(number), number.to_string());
+                assert_eq!(put(&number), number.to_string());
             }
         }
-        assert_eq!(put(u64::MAX), u64::MAX.to_string());
+        assert_eq!(put(&u64::MAX), u64::MAX.to_string());
     }
 
     proptest! {
         #[test]
         fn any_number_is_as_display_has_it(number: u64, shift in 0_u32..64) {
             let number = number >> shift;
-            prop_assert_eq!(put(number), number.to_string());
+            prop_assert_eq!(put(&number), number.to_string());
         }
 
         #[test]
         fn any_ipv4_address_is_as_display_has_it(ip: u32) {
             let ip = Ipv4Addr::from(ip);
-            prop_assert_eq!(put(std::net::IpAddr::V4(ip)), format!("\"{ip}\""));
+            prop_assert_eq!(put(&std::net::IpAddr::V4(ip)), format!("\"{ip}\""));
         }
 
         #[test]
@@ -348,7 +348,7 @@ mod tests {
                 words[..6].copy_from_slice(&[0, 0, 0, 0, 0, 0xffff]);
             }
             let ip = Ipv6Addr::from(words);
-            prop_assert_eq!(put(std::net::IpAddr::V6(ip)), format!("\"{ip}\""));
+            prop_assert_eq!(put(&std::net::IpAddr::V6(ip)), format!("\"{ip}\""));
         }
     }
 }
