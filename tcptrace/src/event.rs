@@ -10,6 +10,7 @@ mod json;
 mod kind;
 mod schema;
 mod sighting;
+mod state_times;
 mod stats;
 mod time;
 mod tunnel;
@@ -20,8 +21,10 @@ pub use icmp::{IcmpErrorEvent, IcmpReport};
 pub use kind::{Kind, Kinds};
 pub use schema::schema;
 pub use sighting::{Origin, Path};
+pub use state_times::StateTimes;
 pub use stats::{Cost, OutcomeCounts, SegmentCounts, Stats, Unparsable};
 pub use time::Rfc3339;
+pub(crate) use time::{ZEROS, eight_digits};
 pub use tunnel::{Teids, Tunnel, TunnelCounts, TunnelKind};
 pub use zeek::ZeekConnState;
 
@@ -384,11 +387,6 @@ pub struct Established {
     /// What the SYN-ACK offered.
     pub server_options: Option<Options>,
 }
-
-/// Nanoseconds that one endpoint spent in each state that it left; in the order they were entered. A state
-/// entered twice is summed at its first place.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub struct StateTimes(pub Vec<(State, u64)>);
 
 /// How the tries of an unanswered SYN are spaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]

@@ -161,6 +161,24 @@ impl Running {
         family(self.id()).into_iter().filter_map(kib).sum::<f64>() / 1024.0
     }
 
+    /// MiB that are resident of what is mapped from a file of this name, by `/proc/PID/smaps`.
+    pub(crate) fn resident(&self, file: &str) -> f64 {
+        let kib = |id: u32| -> f64 {
+            let maps = fs::read_to_string(format!("/proc/{id}/smaps")).unwrap_or_default();
+            let (mut inside, mut sum) = (false, 0.0);
+            for line in maps.lines() {
+                if let Some(rss) = line.strip_prefix("Rss:").filter(|_| inside) {
+                    let number = rss.split_whitespace().next().and_then(|number| number.parse::<f64>().ok());
+                    sum += number.unwrap_or(0.0);
+                } else if !line.split_whitespace().next().is_some_and(|word| word.ends_with(':')) {
+                    inside = line.ends_with(file);
+                }
+            }
+            sum
+        };
+        family(self.id()).into_iter().map(kib).sum::<f64>() / 1024.0
+    }
+
     /// What its descriptors say: of each BPF program or map that it holds, once, the fields by name.
     pub(crate) fn bpf_objects(&self, id_field: &str) -> Vec<BTreeMap<String, String>> {
         let mut found = BTreeMap::new();

@@ -51,6 +51,11 @@ impl CommunityId {
     pub fn as_str(&self) -> &str {
         str::from_utf8(&self.0).unwrap_or_default() // only ASCII was ever written to it
     }
+
+    /// The same as bytes, without looking at them.
+    pub(crate) const fn as_bytes(&self) -> &[u8; LEN] {
+        &self.0
+    }
 }
 
 impl Serialize for CommunityId {

@@ -137,7 +137,7 @@ impl Serialize for Path {
 
 impl Serialize for StateTimes {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.0.iter().map(|(state, ns)| (state, ns)))
+        serializer.collect_map(self.as_slice().iter().copied())
     }
 }
 

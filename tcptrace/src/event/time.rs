@@ -13,14 +13,19 @@ impl Rfc3339 {
         let (seconds, nanos) = (ts.0 / 1_000_000_000, ts.0 % 1_000_000_000);
         let (days, second) = (seconds / 86_400, seconds % 86_400);
         let (year, month, day) = civil(days);
+        // Eight digits at a time: of the date, of the time of day, and of what is left but the last.
         let mut text = *b"0000-00-00T00:00:00.000000000Z";
-        digits(&mut text[0..4], year);
-        digits(&mut text[5..7], month);
-        digits(&mut text[8..10], day);
-        digits(&mut text[11..13], second / 3600);
-        digits(&mut text[14..16], second / 60 % 60);
-        digits(&mut text[17..19], second % 60);
-        digits(&mut text[20..29], nanos);
+        let date = eight_digits(year * 10_000 + month * 100 + day).to_le_bytes();
+        text[0..4].copy_from_slice(&date[0..4]);
+        text[5..7].copy_from_slice(&date[4..6]);
+        text[8..10].copy_from_slice(&date[6..8]);
+        let time = second / 3600 * 10_000 + second / 60 % 60 * 100 + second % 60;
+        let time = eight_digits(time).to_le_bytes();
+        text[11..13].copy_from_slice(&time[2..4]);
+        text[14..16].copy_from_slice(&time[4..6]);
+        text[17..19].copy_from_slice(&time[6..8]);
+        text[20..28].copy_from_slice(&eight_digits(nanos / 10).to_le_bytes());
+        text[28] = b'0' + (nanos % 10) as u8;
         Self(text)
     }
 
@@ -29,6 +34,24 @@ impl Rfc3339 {
     pub fn as_str(&self) -> &str {
         str::from_utf8(&self.0).unwrap_or_default() // only ASCII was ever written to it
     }
+
+    /// The same as bytes, without looking at them.
+    pub(crate) const fn as_bytes(&self) -> &[u8; 30] {
+        &self.0
+    }
+}
+
+/// The digit 0, eight times.
+pub(crate) const ZEROS: u64 = 0x3030_3030_3030_3030;
+
+/// The eight decimal digits of a number below 100,000,000, the first in the lowest byte. Halves are divided into halves,
+/// all of them at once: 10,486 / 2^20 is near enough to 1/100 for four digits, and 103 / 2^10 to 1/10 for two.
+pub(crate) const fn eight_digits(number: u64) -> u64 {
+    let fours = (number / 10_000) | ((number % 10_000) << 32);
+    let hundreds = ((fours * 10_486) >> 20) & 0x7f_0000_007f;
+    let pairs = hundreds | ((fours - hundreds * 100) << 16);
+    let tens = ((pairs * 103) >> 10) & 0x000f_000f_000f_000f;
+    (tens | ((pairs - tens * 10) << 8)) | ZEROS
 }
 
 /// Year, month and day of the civil calendar for a day of the Unix epoch. Howard Hinnant's `civil_from_days`: years
@@ -44,14 +67,6 @@ const fn civil(days: u64) -> (u64, u64, u64) {
     let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
     let year = year_of_era + era * 400 + (month <= 2) as u64;
     (year, month, day)
-}
-
-/// Writes `number` right-aligned over all of `text`.
-pub(crate) fn digits(text: &mut [u8], mut number: u64) {
-    for place in text.iter_mut().rev() {
-        *place = b'0' + (number % 10) as u8;
-        number /= 10;
-    }
 }
 
 #[cfg(test)]

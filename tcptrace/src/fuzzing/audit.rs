@@ -1,7 +1,7 @@
 //! What holds of the tracker's events whatever its input was.
 
 use crate::{
-    event::{Connection, Event, Outcome, Role, State, StateTimes, Transition},
+    event::{Connection, Event, Outcome, Role, State, Transition},
     segment::Timestamp,
 };
 use hashbrown::HashMap;
@@ -90,8 +90,8 @@ impl Life {
     fn end(&self, it: &Connection) {
         let states = self.sides.each_ref().map(|side| side.state);
         assert_eq!([it.client_state, it.server_state], states, "{it:?}");
-        for (side, StateTimes(times)) in self.sides.iter().zip([&it.client_state_ns, &it.server_state_ns]) {
-            assert_eq!(&side.spent, times, "{it:?}");
+        for (side, times) in self.sides.iter().zip([&it.client_state_ns, &it.server_state_ns]) {
+            assert_eq!(side.spent, times.as_slice(), "{it:?}");
         }
         match it.outcome {
             Outcome::Closed => {

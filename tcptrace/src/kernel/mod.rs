@@ -4,6 +4,7 @@
 pub mod attach;
 mod clsact;
 pub mod generator;
+pub mod heap;
 pub mod interface;
 pub mod load;
 pub mod namespaces;

@@ -8,6 +8,7 @@ use crate::{
     filter::Filter,
     kernel::{
         attach::{AttachMode, IngressHook as KernelHook, Notice},
+        heap,
         load::LoadOptions,
         netns::Namespaces,
     },
@@ -44,6 +45,7 @@ pub(super) fn trace(config: &Config, interfaces: &Interfaces, filter: Filter) ->
 async fn run(config: &Config, interfaces: &Interfaces, filter: Filter) -> Result<(), RunError> {
     let signals = Signals::new()?;
     let (source, notices) = LiveSource::open(&live_config(config, interfaces, &filter))?;
+    heap::give_back();
     let purpose = match config.netns {
         Namespaces::All => Purpose::Everywhere,
         Namespaces::Own | Namespaces::Named(_) => Purpose::Live,

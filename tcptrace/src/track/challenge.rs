@@ -4,7 +4,7 @@
 
 use super::{
     Tracker,
-    conn::Key,
+    key::Key,
     rules::{self, After},
     table::List,
 };
@@ -19,11 +19,11 @@ impl Tracker {
     pub(super) fn is_challenge(&self, slot: u32, src_is_low: bool, seg: &Segment) -> bool {
         let conn = &self.table[slot];
         let role = conn.role_of(src_is_low);
-        let open = conn.is_open() && conn.sides.iter().all(|side| side.acked.is_some());
+        let open = conn.is_open() && conn.sides.iter().all(|side| side.acked().is_some());
         // A server in SYN-RECEIVED answers it by an acknowledgement, too (net/ipv4/tcp_minisocks.c, tcp_check_req).
         let answered = role == Role::Client && conn.side(Role::Server).state == State::SynReceived;
         (open || (answered && !conn.flags.partial))
-            && conn.side(role).isn != Some(seg.seq)
+            && conn.side(role).isn() != Some(seg.seq)
             && !conn.is_answered_by_now(role, seg)
     }
 
@@ -129,7 +129,7 @@ impl Tracker {
         };
         let conn = &mut self.challengers[slot];
         let sender = conn.role_of(src_is_low);
-        if conn.side(sender).isn != Some(error.quoted.seq) {
+        if conn.side(sender).isn() != Some(error.quoted.seq) {
             return false;
         }
         let mut out = self.telling.to(sink);

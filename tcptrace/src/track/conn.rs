@@ -1,66 +1,18 @@
 //! One connection as the tracker keeps it: two sides, and the times that the events are made of.
 
 use super::{
+    clocks::{Clocks, Moment, When, Wide},
+    key::Key,
+    side::Side,
     sight::Tunnels,
     state::{self, Evidence},
+    table::List,
 };
 use crate::{
     event::{AnomalyReason, Role, State, Vantage},
-    segment::{Flow, IcmpError, Segment, Timestamp},
+    segment::{IcmpError, Segment, Timestamp},
 };
 use tcptrace_common::{seq::SeqNum, tcp::TcpOptions};
-
-/// The four-tuple without a direction: `low` is the lesser of the two ends, so that both directions find it.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub(crate) struct Key {
-    pub(crate) low: ([u8; 16], u16),
-    pub(crate) high: ([u8; 16], u16),
-    pub(crate) interface: u32,
-    pub(crate) vlan: [u16; 2],
-    pub(crate) ipv6: bool,
-    /// [`Flow::tunnel`].
-    pub(crate) tunnel: u32,
-}
-
-impl Key {
-    /// The key of a flow, and whether its source is the `low` end.
-    pub(crate) fn of(flow: &Flow) -> (Self, bool) {
-        let (src, dst) = ((flow.src, flow.src_port), (flow.dst, flow.dst_port));
-        let src_is_low = src <= dst;
-        let (low, high) = if src_is_low { (src, dst) } else { (dst, src) };
-        let &Flow { interface, vlan, ipv6, tunnel, .. } = flow;
-        (Self { low, high, interface, vlan, ipv6, tunnel }, src_is_low)
-    }
-}
-
-/// A time, or none, in eight bytes: half of an `Option<Timestamp>`, and there are many of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct When(u64);
-
-impl When {
-    pub(crate) const NEVER: Self = Self(u64::MAX);
-
-    pub(crate) fn get(self) -> Option<Timestamp> {
-        (self != Self::NEVER).then_some(Timestamp(self.0))
-    }
-
-    pub(crate) fn set(&mut self, ts: Timestamp) {
-        self.0 = ts.0;
-    }
-
-    /// The first time counts.
-    pub(crate) fn set_once(&mut self, ts: Timestamp) {
-        if *self == Self::NEVER {
-            self.set(ts);
-        }
-    }
-}
-
-impl From<Option<Timestamp>> for When {
-    fn from(ts: Option<Timestamp>) -> Self {
-        ts.map_or(Self::NEVER, |ts| Self(ts.0))
-    }
-}
 
 /// States that one side has left, with the time spent in each, in the order of their beginning.
 #[derive(Clone, Copy, Debug)]
@@ -85,25 +37,6 @@ impl<const N: usize> StateLog<N> {
     fn iter(&self) -> impl Iterator<Item = (State, u64)> + '_ {
         self.states.iter().zip(self.ns).map_while(|(s, ns)| s.map(|s| (s, ns)))
     }
-}
-
-/// What is known of one end from its opening.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Side {
-    /// When `state` was entered; never where the trace began in it.
-    pub(crate) entered: When,
-    /// SYN-SENT and SYN-RECEIVED. What comes after ESTABLISHED is in [`Closing`].
-    early: StateLog<2>,
-    pub(crate) state: State,
-    /// The peer acknowledged its SYN.
-    pub(crate) syn_acked: bool,
-    /// The sequence number of its SYN.
-    pub(crate) isn: Option<SeqNum>,
-    /// The end of its SYN or SYN-ACK, data in it included (RFC 7413).
-    pub(crate) syn_end: Option<SeqNum>,
-    /// The greatest acknowledgement it sent.
-    pub(crate) acked: Option<SeqNum>,
-    pub(crate) options: Option<TcpOptions>,
 }
 
 /// What is known of one end from its closing.
@@ -154,6 +87,10 @@ pub(crate) struct Teardown {
     /// The passive closer went on for a while after the first FIN.
     pub(crate) half_closed: bool,
     pub(crate) tunnels: Option<Box<Tunnels>>,
+    /// Times too far from the start for [`Clocks`].
+    pub(super) wide: Wide,
+    /// Nanoseconds that each side was in the one of SYN-SENT and SYN-RECEIVED that it usually is not in.
+    pub(super) unusual_early: [When; 2],
     /// Here, as an open connection with neither should not carry a pointer for each.
     extra: Option<Box<Extra>>,
 }
@@ -172,6 +109,8 @@ impl Teardown {
         simultaneous_close: false,
         half_closed: false,
         tunnels: None,
+        wide: [0; Clocks::COUNT],
+        unusual_early: [When::NEVER; 2],
         extra: None,
     };
 }
@@ -202,8 +141,7 @@ pub(crate) struct OtherSynack {
 
 impl OtherSynack {
     pub(crate) fn of(side: &Side) -> Self {
-        let Side { isn, syn_end, options, .. } = *side;
-        Self { isn: isn.unwrap_or(SeqNum(0)), syn_end, options }
+        Self { isn: side.isn().unwrap_or(SeqNum(0)), syn_end: side.syn_end(), options: side.options() }
     }
 }
 
@@ -267,66 +205,31 @@ impl IcmpNote {
     }
 }
 
-impl Side {
-    const NEW: Self = Self {
-        entered: When::NEVER,
-        early: StateLog::EMPTY,
-        state: State::Closed,
-        syn_acked: false,
-        isn: None,
-        syn_end: None,
-        acked: None,
-        options: None,
-    };
-
-    /// It sent an acknowledgement of everything before `seq`.
-    pub(crate) fn has_acked(&self, seq: Option<SeqNum>) -> bool {
-        matches!((self.acked, seq), (Some(acked), Some(seq)) if acked.at_or_after(seq))
-    }
-
-    pub(crate) fn note_ack(&mut self, ack: SeqNum) {
-        if self.acked.is_none_or(|greatest| ack.after(greatest)) {
-            self.acked = Some(ack);
-        }
-    }
-
-    /// The number its first octet of data has (RFC 9293 §3.4: the SYN counts one).
-    pub(crate) fn first_data(&self) -> Option<SeqNum> {
-        self.isn.map(|isn| isn.plus(1))
-    }
-}
-
-/// Time stamps of the handshake.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Moments {
-    /// The last SYN before the first SYN-ACK.
-    pub(crate) last_syn: When,
-    pub(crate) first_synack: When,
-    /// The last SYN-ACK before the establishing acknowledgement.
-    pub(crate) last_synack: When,
-    pub(crate) established: When,
-}
-
-/// One connection.
+/// One connection. There can be a million of them, so what most do not need is elsewhere; what every segment needs comes
+/// first.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Conn {
     pub(crate) key: Key,
-    pub(crate) id: u64,
-    pub(crate) start: Timestamp,
+    /// From the first FIN or RST on, or from what is rarer.
+    teardown: Option<Box<Teardown>>,
     /// The last lifecycle segment.
     pub(crate) last: Timestamp,
-    pub(crate) at: Moments,
     /// Client, server.
     pub(crate) sides: [Side; 2],
-    /// See [`Segment::lot`].
-    pub(crate) lot: u32,
-    pub(crate) syns: u16,
-    pub(crate) synacks: u16,
     pub(crate) vantage: Option<Vantage>,
     pub(crate) client_is_low: bool,
     pub(crate) flags: ConnFlags,
-    /// From the first FIN or RST on, or from what is rarer.
-    teardown: Option<Box<Teardown>>,
+    /// The table's: where it waits.
+    pub(super) list: List,
+    pub(crate) syns: u16,
+    pub(crate) synacks: u16,
+    /// See [`Segment::lot`].
+    pub(crate) lot: u32,
+    pub(super) clocks: Clocks,
+    /// Changed by [`Conn::move_start`] alone, as times count from it.
+    pub(crate) start: Timestamp,
+    pub(crate) id: u64,
 }
 
 /// The yes-or-no facts of a connection.
@@ -348,6 +251,8 @@ pub(crate) struct ConnFlags {
     pub(crate) shed: bool,
     /// `connection` was reported: what is left is to absorb late segments.
     pub(crate) ended: bool,
+    /// And what these do not need is gone.
+    pub(super) settled: bool,
 }
 
 /// The place of a role in [`Conn::sides`].
@@ -374,13 +279,9 @@ impl Conn {
             id,
             start: ts,
             last: ts,
-            at: Moments {
-                last_syn: When::NEVER,
-                first_synack: When::NEVER,
-                last_synack: When::NEVER,
-                established: When::NEVER,
-            },
+            clocks: Clocks::NONE,
             sides: [Side::NEW; 2],
+            list: List::Handshake,
             lot: 0,
             syns: 0,
             synacks: 0,
@@ -403,8 +304,8 @@ impl Conn {
     pub(crate) fn is_answered_by_now(&self, role: Role, seg: &Segment) -> bool {
         let own = self.side(role);
         role == Role::Client
-            && own.isn.is_none()
-            && own.syn_end.is_some_and(|end| end == seg.end() || end == seg.seq.plus(1))
+            && own.isn().is_none()
+            && own.syn_end().is_some_and(|end| end == seg.end() || end == seg.seq.plus(1))
     }
 
     /// When the first SYN passed: a connection that is not partial starts with it.
@@ -422,7 +323,7 @@ impl Conn {
 
     /// When the last SYN passed.
     pub(crate) fn latest_syn(&self) -> Option<Timestamp> {
-        self.extra().syns.latest().or(self.at.last_syn.get())
+        self.extra().syns.latest().or(self.at(Moment::LastSyn).get())
     }
 
     /// How it closes, as far as that was seen.
@@ -433,6 +334,31 @@ impl Conn {
 
     pub(crate) fn teardown_mut(&mut self) -> &mut Teardown {
         self.teardown.get_or_insert_with(|| Box::new(Teardown::NONE))
+    }
+
+    /// It closes: a spare place for how, so that none is allocated.
+    #[expect(clippy::vec_box, reason = "the boxes themselves are lent")]
+    pub(super) fn lend(&mut self, spare: &mut Vec<Box<Teardown>>) {
+        if self.teardown.is_none() {
+            self.teardown = spare.pop();
+        }
+    }
+
+    /// The connection was reported. What late segments do not need is given back; tunnels are what their events tell.
+    pub(super) fn settle_down(&mut self) -> Option<Box<Teardown>> {
+        if self.teardown().tunnels.is_some() {
+            return None;
+        }
+        self.settle_clocks();
+        self.teardown.take()
+    }
+
+    /// The sequence number after the FIN of `role`.
+    pub(crate) fn fin_end(&self, role: Role) -> Option<SeqNum> {
+        if self.flags.settled {
+            return self.side(role).has_fin().then(|| SeqNum(self.settled_fin_end(role)));
+        }
+        self.closing(role).fin_end
     }
 
     pub(crate) fn extra(&self) -> &Extra {
@@ -459,16 +385,17 @@ impl Conn {
         evidence: Evidence,
         ts: Timestamp,
     ) -> Option<(State, State, Option<u64>)> {
-        let side = self.side_mut(role);
-        let from = side.state;
+        let from = self.side(role).state;
         let to = state::next(from, evidence)?;
-        let spent = side.entered.get().map(|entered| ts.since(entered));
-        side.state = to;
-        side.entered.set(ts);
+        let spent = self.entered(role).get().map(|entered| ts.since(entered));
+        self.side_mut(role).state = to;
+        self.set_entered(role, ts);
         match (from, spent) {
-            // CLOSED and LISTEN are where a life begins and ends; how long is not the connection's.
+            // What was reported has no use for its times, and CLOSED and LISTEN are where a life begins and ends; how long
+            // is not the connection's.
+            _ if self.flags.settled => {}
             (State::Closed | State::Listen, _) | (_, None) => {}
-            (State::SynSent | State::SynReceived, Some(ns)) => side.early.add(from, ns),
+            (State::SynSent | State::SynReceived, Some(ns)) => self.add_early(role, from, ns),
             (_, Some(ns)) => self.closing_mut(role).late.add(from, ns),
         }
         Some((from, to, spent))
@@ -476,7 +403,7 @@ impl Conn {
 
     /// The states that a side has left, with the nanoseconds spent in each.
     pub(crate) fn state_times(&self, role: Role) -> impl Iterator<Item = (State, u64)> + '_ {
-        self.side(role).early.iter().chain(self.closing(role).late.iter())
+        self.early(role).chain(self.closing(role).late.iter())
     }
 
     /// Octets of data a side sent, modulo 2^32; `None` where either end of them was not seen.

@@ -65,7 +65,7 @@ pub(crate) const fn meaning(ipv6: bool, kind: u8, code: u8) -> &'static str {
 pub(crate) fn error(conn: &mut Conn, sender: Role, error: &IcmpError, out: &mut Out<'_>) -> After {
     out.icmp(conn, sender, error);
     // The quote must be of a segment that was sent (RFC 5927 §4.1), and only an unanswered one can be refused.
-    if conn.side(sender).isn != Some(error.quoted.seq) || conn.is_open() {
+    if conn.side(sender).isn() != Some(error.quoted.seq) || conn.is_open() {
         return After::Goes;
     }
     let extra = conn.extra_mut();

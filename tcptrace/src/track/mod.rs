@@ -2,11 +2,14 @@
 //! with the input. What each rule means is in `state.rs` (the arrows) and `rules.rs` (the evidence).
 
 mod challenge;
+mod clocks;
 mod conn;
 mod icmp;
+mod key;
 mod report;
 mod rules;
 mod shedding;
+mod side;
 mod sight;
 mod state;
 mod table;
@@ -20,8 +23,9 @@ use crate::{
     filter::Filter,
     segment::{AdmissionChange, IcmpError, Input, Segment, Sender, Timestamp},
 };
-use conn::{Conn, Key, peer};
+use conn::{Conn, Teardown, peer};
 use hashbrown::HashMap;
+use key::Key;
 use report::{Losses, Out, Telling};
 use rules::After;
 use shedding::Shedding;
@@ -62,6 +66,11 @@ pub struct Tracker {
     table: Table,
     /// Connections whose four-tuple another one in `table` still has; see `challenge.rs`.
     challengers: Table,
+    /// Nothing in a table is due before this, unless the head of a list changed meanwhile.
+    due: Timestamp,
+    /// For connections that close.
+    #[expect(clippy::vec_box, reason = "the boxes themselves are lent")]
+    spare: Vec<Box<Teardown>>,
     telling: Telling,
     filter: Option<Filter>,
     shedding: Shedding,
@@ -77,6 +86,8 @@ impl Tracker {
             config,
             table: Table::default(),
             challengers: Table::default(),
+            due: Timestamp::default(),
+            spare: Vec::new(),
             telling: Telling { wants: config.wants, names: HashMap::new(), losses: Losses::default() },
             filter: None,
             shedding: Shedding::default(),
@@ -178,6 +189,9 @@ impl Tracker {
     /// A segment of a connection that is in the table.
     fn continues(&mut self, slot: u32, src_is_low: bool, seg: &Segment, sink: &mut dyn FnMut(Event)) {
         let conn = &mut self.table[slot];
+        if seg.flags.fin() || seg.flags.rst() {
+            conn.lend(&mut self.spare);
+        }
         conn.note_sight(conn.role_of(src_is_low), seg);
         let after = judge(conn, src_is_low, seg, &mut self.telling.to(sink));
         self.settle(slot, after, src_is_low, seg, sink);
@@ -282,6 +296,12 @@ impl Tracker {
                 let conn = &self.table[slot];
                 count(&mut self.counts, conn, outcome);
                 self.telling.to(sink).connection(conn, conn.last, outcome, phase);
+                if let Some(mut teardown) = self.table[slot].settle_down()
+                    && self.spare.len() < SPARE
+                {
+                    *teardown = Teardown::NONE;
+                    self.spare.push(teardown);
+                }
                 if self.challengers.len() > 0 {
                     self.succeed(slot, seg, sink);
                 }
@@ -324,9 +344,14 @@ impl Tracker {
     /// Time has come to `now`: gives up on what was never answered, and lets TIME-WAIT run out, in the order
     /// of the deadlines, so that a file and a live trace agree whatever the ticks between.
     fn expire(&mut self, now: Timestamp, sink: &mut dyn FnMut(Event)) {
-        while let Some((deadline, due)) = self.next_deadline()
-            && deadline <= now
-        {
+        if now < self.due && !self.table.has_new_heads() && !self.challengers.has_new_heads() {
+            return;
+        }
+        self.due = loop {
+            let Some((deadline, due)) = self.next_deadline() else { break Timestamp(u64::MAX) };
+            if now < deadline {
+                break deadline;
+            }
             match due {
                 Due::GiveUp(slot) => {
                     let mut conn = self.table.remove(slot);
@@ -336,7 +361,9 @@ impl Tracker {
                 Due::GiveUpChallenger(slot) => self.give_up_challenger(slot, deadline, sink),
                 Due::Forget(slot) => self.forget(slot, deadline, sink),
             }
-        }
+        };
+        self.table.note_heads();
+        self.challengers.note_heads();
     }
 
     /// The earliest of all.
@@ -442,6 +469,9 @@ fn count(counts: &mut OutcomeCounts, conn: &Conn, outcome: Outcome) {
     }
 }
 
+/// Places for what closes that are kept when they are free.
+const SPARE: usize = 1024;
+
 /// What a deadline is for, and the place in its table.
 #[derive(Clone, Copy)]
 enum Due {
@@ -491,6 +521,6 @@ fn first_sender(seg: &Segment) -> (Role, bool) {
 fn is_late_copy(conn: &Conn, src_is_low: bool, seg: &Segment) -> bool {
     const TRY_AGAIN_NS: u64 = 300_000_000;
     let role = conn.role_of(src_is_low);
-    let known = conn.side(role).isn == Some(seg.seq) || conn.is_answered_by_now(role, seg);
+    let known = conn.side(role).isn() == Some(seg.seq) || conn.is_answered_by_now(role, seg);
     known && (conn.flags.established || seg.ts.since(conn.last) < TRY_AGAIN_NS)
 }

@@ -1,15 +1,18 @@
 //! From a connection to the events that tell of it.
 
 use super::{
-    conn::{Conn, IcmpNote, Misfit, Side, When, peer},
-    icmp, sight,
+    clocks::{Moment, When},
+    conn::{Conn, IcmpNote, Misfit, peer},
+    icmp,
+    side::Side,
+    sight,
     state::Evidence,
 };
 use crate::{
     event::{
         Address, Anomaly, Backoff, ClosedBy, Common, Connection, Established, Event, HandshakeTimes,
         IcmpErrorEvent, IcmpReport, Options, Origin, Outcome, Path, ResetPhase, Role, SegmentEvent,
-        StateTimes, SynackAgain, Teids, Transition, Tunnel, TunnelKind, Vantage, Vlans, ZeekConnState,
+        SynackAgain, Teids, Transition, Tunnel, TunnelKind, Vantage, Vlans, ZeekConnState,
     },
     segment::{Flow, IcmpError, Segment, Timestamp},
 };
@@ -93,15 +96,16 @@ impl Out<'_> {
 
     fn common(&self, conn: &Conn, ts: Timestamp) -> Common {
         let key = &conn.key;
-        let (client, server) = if conn.client_is_low { (key.low, key.high) } else { (key.high, key.low) };
+        let [low, high] = key.ends();
+        let (client, server) = if conn.client_is_low { (low, high) } else { (high, low) };
         Common {
             ts,
             id: conn.id,
             interface: self.interface_name(key.interface),
-            ip_version: if key.ipv6 { 6 } else { 4 },
-            client: address(client, key.ipv6),
-            server: address(server, key.ipv6),
-            vlan: vlans(key.vlan),
+            ip_version: if key.ipv6() { 6 } else { 4 },
+            client: address(client, key.ipv6()),
+            server: address(server, key.ipv6()),
+            vlan: vlans(key.vlan()),
             tunnel: conn.teardown().tunnels.iter().flat_map(|known| &known.0).map(tunnel).collect(),
             vantage: conn.vantage.unwrap_or(Vantage::Middle),
             complete: self.is_complete(conn),
@@ -109,8 +113,8 @@ impl Out<'_> {
                 interface: key.interface,
                 tunnel: key.tunnel,
                 start: conn.start,
-                client_isn: conn.side(Role::Client).isn.map(|isn| isn.0),
-                server_isn: conn.side(Role::Server).isn.map(|isn| isn.0),
+                client_isn: conn.side(Role::Client).isn().map(|isn| isn.0),
+                server_isn: conn.side(Role::Server).isn().map(|isn| isn.0),
                 ended: conn.flags.ended,
             },
         }
@@ -150,7 +154,7 @@ impl Out<'_> {
         }
         let relative = |n: SeqNum, isn: Option<SeqNum>| isn.map(|isn| n.0.wrapping_sub(isn.0));
         let ack = seg.flags.ack().then_some(seg.ack);
-        let own_isn = conn.side(role).isn.or(seg.flags.syn().then_some(seg.seq));
+        let own_isn = conn.side(role).isn().or(seg.flags.syn().then_some(seg.seq));
         let mut common = self.common(conn, seg.ts);
         // The rules have not seen it yet.
         match role {
@@ -165,7 +169,7 @@ impl Out<'_> {
             seq: seg.seq.0,
             ack: ack.map(|a| a.0),
             relative_seq: relative(seg.seq, own_isn),
-            relative_ack: ack.and_then(|a| relative(a, conn.side(peer(role)).isn)),
+            relative_ack: ack.and_then(|a| relative(a, conn.side(peer(role)).isn())),
             window: seg.window,
             payload_bytes: seg.payload_len,
             ttl: seg.ttl,
@@ -217,10 +221,10 @@ impl Out<'_> {
             times: handshake_times(conn),
             syn_retransmits: conn.syns.saturating_sub(1).into(),
             synack_retransmits: conn.synacks.saturating_sub(1).into(),
-            client_isn: client.isn.map(|s| s.0),
-            server_isn: server.isn.map(|s| s.0),
-            client_options: client.options.map(options),
-            server_options: server.options.map(options),
+            client_isn: client.isn().map(|s| s.0),
+            server_isn: server.isn().map(|s| s.0),
+            client_options: client.options().map(options),
+            server_options: server.options().map(options),
         });
         (self.sink)(event);
     }
@@ -283,12 +287,12 @@ fn describe(common: Common, conn: &Conn, outcome: Outcome, reset_phase: Option<R
         server_fins: server_end.fins,
         client_rsts: client_end.rsts,
         server_rsts: server_end.rsts,
-        client_isn: client.isn.map(|s| s.0),
-        server_isn: server.isn.map(|s| s.0),
+        client_isn: client.isn().map(|s| s.0),
+        server_isn: server.isn().map(|s| s.0),
         client_state: client.state,
         server_state: server.state,
-        client_state_ns: StateTimes(conn.state_times(Role::Client).collect()),
-        server_state_ns: StateTimes(conn.state_times(Role::Server).collect()),
+        client_state_ns: conn.state_times(Role::Client).collect(),
+        server_state_ns: conn.state_times(Role::Server).collect(),
         icmp_error: extra.icmp.map(|note| icmp_report(conn, &note)),
         zeek_conn_state: zeek_conn_state(conn, outcome),
         common,
@@ -320,8 +324,8 @@ fn zeek_conn_state(conn: &Conn, outcome: Outcome) -> ZeekConnState {
     use ZeekConnState as Z;
     let [client, server] = [Role::Client, Role::Server].map(|role| conn.closing(role).fin_end.is_some());
     let midstream = conn.flags.partial && conn.synacks == 0;
-    let client_silent = conn.side(Role::Client).acked.is_none() && conn.flags.partial;
-    let server_silent = conn.side(Role::Server).acked.is_none();
+    let client_silent = conn.side(Role::Client).acked().is_none() && conn.flags.partial;
+    let server_silent = conn.side(Role::Server).acked().is_none();
     match (outcome, conn.teardown().reset_by) {
         // A RST after both FINs changes nothing for Zeek.
         (Outcome::Reset, _) if client && server => Z::Sf,
@@ -351,19 +355,19 @@ fn span(from: When, to: When) -> Option<u64> {
 }
 
 fn handshake_times(conn: &Conn) -> HandshakeTimes {
-    let at = &conn.at;
-    let syn_to_synack_ns = span(at.last_syn, at.first_synack);
-    let synack_to_ack_ns = span(at.last_synack, at.established);
+    let [last_syn, established] = [conn.at(Moment::LastSyn), conn.at(Moment::Established)];
+    let syn_to_synack_ns = span(last_syn, conn.at(Moment::FirstSynack));
+    let synack_to_ack_ns = span(conn.at(Moment::LastSynack), established);
     let (network_rtt_ns, local_stack_ns) = match conn.vantage {
         Some(Vantage::Client) => (syn_to_synack_ns, synack_to_ack_ns),
         Some(Vantage::Server) => (synack_to_ack_ns, syn_to_synack_ns),
         Some(Vantage::Middle) | None => (None, None),
     };
     HandshakeTimes {
-        syn_to_established_ns: span(conn.first_syn(), at.established),
+        syn_to_established_ns: span(conn.first_syn(), established),
         syn_to_synack_ns,
         synack_to_ack_ns,
-        syn_retry_ns: span(conn.first_syn(), at.last_syn),
+        syn_retry_ns: span(conn.first_syn(), last_syn),
         network_rtt_ns,
         local_stack_ns,
     }
@@ -377,11 +381,11 @@ fn may_have_wrapped(conn: &Conn) -> bool {
     const WRAP: u128 = 1 << 32;
     const BYTES_PER_SECOND: u128 = 12_500_000_000;
     let teardown = conn.teardown();
-    let begin = conn.at.established.get().unwrap_or(conn.start);
+    let begin = conn.at(Moment::Established).get().unwrap_or(conn.start);
     let end = [teardown.first_fin, teardown.second_fin, teardown.rst].into_iter().filter_map(When::get).max();
     let ns = u128::from(end.unwrap_or(conn.last).since(begin));
     let by_link = ns * BYTES_PER_SECOND / 1_000_000_000;
-    let round_trip = span(conn.at.last_syn, conn.at.established).map(u128::from);
+    let round_trip = span(conn.at(Moment::LastSyn), conn.at(Moment::Established)).map(u128::from);
     let by_window = round_trip.map_or(u128::MAX, |rtt| {
         let scale = conn.sides.iter().map(max_scale).max().unwrap_or(0);
         (65_535 << scale) * (ns / rtt.max(1) + 1)
@@ -391,7 +395,7 @@ fn may_have_wrapped(conn: &Conn) -> bool {
 
 fn max_scale(side: &Side) -> u8 {
     // RFC 7323 §2.3: more than 14 counts as 14. A side whose SYN was not seen may use that.
-    side.options.map_or(14, |o| o.window_scale.unwrap_or(0).min(14))
+    side.options().map_or(14, |o| o.window_scale.unwrap_or(0).min(14))
 }
 
 fn options(o: TcpOptions) -> Options {
@@ -406,7 +410,7 @@ fn options(o: TcpOptions) -> Options {
 }
 
 fn icmp_report(conn: &Conn, note: &IcmpNote) -> IcmpReport {
-    let (ipv6, IcmpNote { from, kind, code, sender }) = (conn.key.ipv6, *note);
+    let (ipv6, IcmpNote { from, kind, code, sender }) = (conn.key.ipv6(), *note);
     IcmpReport { from: ip(from, ipv6), kind, code, meaning: icmp::meaning(ipv6, kind, code), sender }
 }
 

@@ -2,7 +2,8 @@
 //! by hand, and what fits moves the states. A segment that does not fit is an anomaly and changes nothing.
 
 use super::{
-    conn::{Conn, Misfit, OtherSynack, When, peer},
+    clocks::{Moment, When},
+    conn::{Conn, Misfit, OtherSynack, peer},
     report::Out,
     state::{self, Evidence},
 };
@@ -62,9 +63,9 @@ fn syn(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) -> After {
         overtaken_syn(conn, seg);
         return After::Goes;
     }
-    let again = conn.side(role).isn == Some(seg.seq);
+    let again = conn.side(role).isn() == Some(seg.seq);
     let crossing = role == Role::Server
-        && conn.side(role).isn.is_none()
+        && conn.side(role).isn().is_none()
         && conn.synacks == 0
         && conn.side(Role::Client).state == State::SynSent
         && !conn.flags.partial;
@@ -75,8 +76,8 @@ fn syn(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) -> After {
     if role == Role::Client {
         conn.syns = conn.syns.saturating_add(1);
         conn.note_syn(seg.ts);
-        if conn.at.first_synack == When::NEVER {
-            conn.at.last_syn.set(seg.ts);
+        if conn.at(Moment::FirstSynack) == When::NEVER {
+            conn.set_at(Moment::LastSyn, seg.ts);
         }
     }
     if crossing {
@@ -92,13 +93,12 @@ fn syn(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) -> After {
 fn overtaken_syn(conn: &mut Conn, seg: &Segment) {
     conn.syns = 1;
     open_side(conn, Role::Client, seg);
-    if conn.at.first_synack.get().is_some_and(|answer| seg.ts <= answer) {
+    if conn.at(Moment::FirstSynack).get().is_some_and(|answer| seg.ts <= answer) {
         conn.flags.partial = false;
-        conn.start = seg.ts;
-        conn.at.last_syn.set(seg.ts);
-        let client = conn.side_mut(Role::Client);
-        if client.state == State::SynSent {
-            client.entered.set(seg.ts);
+        conn.move_start(seg.ts);
+        conn.set_at(Moment::LastSyn, seg.ts);
+        if conn.side(Role::Client).state == State::SynSent {
+            conn.set_entered(Role::Client, seg.ts);
         }
     }
 }
@@ -106,7 +106,7 @@ fn overtaken_syn(conn: &mut Conn, seg: &Segment) {
 /// The first segment of a connection is a SYN.
 pub(crate) fn first_syn(conn: &mut Conn, seg: &Segment, out: &mut Out<'_>) {
     conn.syns = 1;
-    conn.at.last_syn.set(seg.ts);
+    conn.set_at(Moment::LastSyn, seg.ts);
     open_side(conn, Role::Client, seg);
     out.transition(conn, Role::Client, Evidence::SentSyn, seg.ts, false);
     out.transition(conn, Role::Server, Evidence::PresumedListening, seg.ts, true);
@@ -115,7 +115,7 @@ pub(crate) fn first_syn(conn: &mut Conn, seg: &Segment, out: &mut Out<'_>) {
 /// The first segment seen is a SYN-ACK, or refuses: there was a SYN, and its number is the acknowledgement less one.
 pub(crate) fn first_answer(conn: &mut Conn, seg: &Segment, out: &mut Out<'_>) {
     conn.flags.partial = true;
-    conn.side_mut(Role::Client).syn_end = Some(seg.ack);
+    conn.side_mut(Role::Client).set_syn_end(seg.ack);
     presume(conn, Role::Client, Evidence::SentSyn, seg.ts, out);
     presume(conn, Role::Server, Evidence::PresumedListening, seg.ts, out);
 }
@@ -144,29 +144,27 @@ pub(crate) fn first_midstream(conn: &mut Conn, seg: &Segment, out: &mut Out<'_>)
 /// A change that happened at an unknown time before `ts`.
 fn presume(conn: &mut Conn, role: Role, evidence: Evidence, ts: Timestamp, out: &mut Out<'_>) {
     out.transition(conn, role, evidence, ts, true);
-    conn.side_mut(role).entered = When::NEVER;
+    conn.set_entered(role, When::NEVER);
 }
 
 /// Notes the numbers and options of a SYN or SYN-ACK. Data in it (RFC 7413) counts from the SYN on.
 fn open_side(conn: &mut Conn, role: Role, seg: &Segment) {
-    let side = conn.side_mut(role);
-    side.isn = Some(seg.seq);
-    side.syn_end = Some(seg.end());
-    side.options = seg.options.map(|raw| raw.parse());
+    let options = seg.options.map(|raw| raw.parse());
+    conn.side_mut(role).open(&OtherSynack { isn: seg.seq, syn_end: Some(seg.end()), options });
 }
 
 /// A SYN-ACK (RFC 9293 §3.10.7.3): it must acknowledge the peer's ISN+1, or data that came with its SYN.
 fn synack(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) -> Result<After, Misfit> {
     let other = *conn.side(peer(role));
-    if let (Some(first), Some(end)) = (other.first_data(), other.syn_end) {
+    if let (Some(first), Some(end)) = (other.first_data(), other.syn_end()) {
         let fits = seg.ack.at_or_after(first) && end.at_or_after(seg.ack);
         if !fits {
             return Err((Reason::SynackAckMismatch, Some(first.0)));
         }
-    } else if other.syn_end.is_some_and(|end| end != seg.ack) {
-        return Err((Reason::SynackAckMismatch, other.syn_end.map(|s| s.0)));
+    } else if other.syn_end().is_some_and(|end| end != seg.ack) {
+        return Err((Reason::SynackAckMismatch, other.syn_end().map(|s| s.0)));
     }
-    let known = conn.side(role).isn;
+    let known = conn.side(role).isn();
     let moved = known.is_some_and(|isn| isn != seg.seq);
     if moved {
         let misfit = (Reason::SynackIsnChanged, known.map(|s| s.0));
@@ -181,15 +179,17 @@ fn synack(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) -> Resu
         synack_again(conn, seg.ts);
     }
     conn.synacks = conn.synacks.saturating_add(1);
-    conn.at.first_synack.set_once(seg.ts);
+    if conn.at(Moment::FirstSynack) == When::NEVER {
+        conn.set_at(Moment::FirstSynack, seg.ts);
+    }
     if !conn.flags.established {
-        conn.at.last_synack.set(seg.ts);
+        conn.set_at(Moment::LastSynack, seg.ts);
     }
     if known.is_none() || moved {
         open_side(conn, role, seg);
     }
     conn.side_mut(role).note_ack(seg.ack);
-    conn.side_mut(peer(role)).syn_acked = true;
+    conn.side_mut(peer(role)).note_syn_acked();
     out.transition(conn, role, Evidence::SentSynAck, seg.ts, false);
     synchronize(conn, role, seg, out);
     Ok(After::Goes)
@@ -200,11 +200,11 @@ fn synack(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) -> Resu
 /// `tcp_v4_syn_recv_sock` in `net/ipv4/tcp_ipv4.c`).
 fn synack_again(conn: &mut Conn, ts: Timestamp) {
     // What the SYN needed to the server and its answer back.
-    let there_and_back = match (conn.at.last_syn.get(), conn.at.first_synack.get()) {
+    let there_and_back = match (conn.at(Moment::LastSyn).get(), conn.at(Moment::FirstSynack).get()) {
         (Some(syn), Some(synack)) => synack.since(syn),
         _ => 0,
     };
-    if conn.at.established.get().is_some_and(|acked| ts.since(acked) < there_and_back) {
+    if conn.at(Moment::Established).get().is_some_and(|acked| ts.since(acked) < there_and_back) {
         return;
     }
     let extra = conn.extra_mut();
@@ -233,7 +233,7 @@ fn ack_or_fin(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) -> 
     }
     conn.side_mut(role).note_ack(seg.ack);
     if conn.side(role).has_acked(other.first_data()) {
-        conn.side_mut(peer(role)).syn_acked = true;
+        conn.side_mut(peer(role)).note_syn_acked();
     }
     synchronize(conn, role, seg, out);
     let fresh = seg.flags.fin() && conn.closing(role).fin_end.is_none();
@@ -258,8 +258,7 @@ fn answer_other_synack(conn: &mut Conn, role: Role, seg: &Segment) {
     let other = conn.extra().other_synack;
     if let Some(other) = other.filter(|other| other.isn.plus(1) == seg.ack) {
         conn.extra_mut().other_synack = Some(OtherSynack::of(conn.side(server)));
-        let side = conn.side_mut(server);
-        (side.isn, side.syn_end, side.options) = (Some(other.isn), other.syn_end, other.options);
+        conn.side_mut(server).open(&other);
     }
 }
 
@@ -271,8 +270,8 @@ fn synchronize(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) {
     for who in [role, peer(role)] {
         let (own, other) = (*conn.side(who), *conn.side(peer(who)));
         let ready = match own.state {
-            State::SynSent => own.syn_acked && own.has_acked(other.first_data()),
-            State::SynReceived => own.syn_acked,
+            State::SynSent => own.syn_acked() && own.has_acked(other.first_data()),
+            State::SynReceived => own.syn_acked(),
             _ => false,
         };
         if ready {
@@ -295,14 +294,14 @@ fn establishes_exactly(conn: &Conn, role: Role, seg: &Segment) -> bool {
         first.or(end).is_some_and(|f| n.at_or_after(f)) && end.is_some_and(|e| e.at_or_after(n))
     };
     seg.flags.syn()
-        || (within(seg.seq, own.first_data(), own.syn_end)
-            && within(seg.ack, other.first_data(), other.syn_end))
+        || (within(seg.seq, own.first_data(), own.syn_end())
+            && within(seg.ack, other.first_data(), other.syn_end()))
 }
 
 /// Reports the establishment, with its time where `exact`.
 fn establish(conn: &mut Conn, ts: Timestamp, exact: bool, out: &mut Out<'_>) {
     conn.flags.established = true;
-    conn.at.established = exact.then_some(ts).into();
+    conn.set_at(Moment::Established, exact.then_some(ts));
     out.established(conn, ts);
 }
 
@@ -420,17 +419,17 @@ fn rejects_an_answer(conn: &Conn, role: Role, seg: &Segment) -> bool {
         && conn.synacks == 0
         && !conn.flags.partial
         && !seg.flags.ack()
-        && ![client.isn, client.first_data(), client.syn_end].contains(&Some(seg.seq))
+        && ![client.isn(), client.first_data(), client.syn_end()].contains(&Some(seg.seq))
 }
 
 /// A RST in what looks like the handshake, with numbers that only a synchronized end has: it, or its peer, sent data
 /// that was not recorded.
 fn proves_open(conn: &Conn, role: Role, seg: &Segment) -> bool {
     let (own, other) = (conn.side(role), conn.side(peer(role)));
-    let sent = own.syn_end.is_some_and(|end| seg.seq.after(end));
-    let received = other.syn_end.is_some_and(|end| seg.ack.after(end));
+    let sent = own.syn_end().is_some_and(|end| seg.seq.after(end));
+    let received = other.syn_end().is_some_and(|end| seg.ack.after(end));
     let fits = other.first_data().is_none_or(|first| seg.ack.at_or_after(first));
-    let answered = role == Role::Client || own.isn.is_some();
+    let answered = role == Role::Client || own.isn().is_some();
     !conn.is_open()
         && seg.flags.ack()
         && answered
@@ -442,7 +441,7 @@ fn proves_open(conn: &Conn, role: Role, seg: &Segment) -> bool {
 /// Within what can be sent before the handshake is complete.
 pub(crate) fn follows_own_syn(conn: &Conn, role: Role, seg: &Segment) -> bool {
     let own = conn.side(role);
-    own.first_data().or(own.syn_end).is_some_and(|first| {
+    own.first_data().or(own.syn_end()).is_some_and(|first| {
         let ahead = seg.seq.distance_from(first);
         (0..=UNSCALED_WINDOW).contains(&ahead)
     })
@@ -451,7 +450,7 @@ pub(crate) fn follows_own_syn(conn: &Conn, role: Role, seg: &Segment) -> bool {
 /// The peer's SYN was seen, and this acknowledges it, with none, some or all of the data in it.
 pub(crate) fn acknowledges_syn(conn: &Conn, role: Role, seg: &Segment) -> bool {
     let other = conn.side(peer(role));
-    let (first, end) = (other.first_data(), other.syn_end);
+    let (first, end) = (other.first_data(), other.syn_end());
     seg.flags.ack()
         && first.is_some_and(|first| seg.ack.at_or_after(first))
         && end.is_some_and(|end| end.at_or_after(seg.ack))
@@ -469,16 +468,14 @@ pub(crate) fn rst_after_the_end(conn: &mut Conn, role: Role, seg: &Segment, out:
 
 /// The FIN comes again, so its acknowledgement was lost: TIME-WAIT lasts from here (RFC 9293 §3.10.7.4, eighth step).
 pub(crate) fn restarts_time_wait(conn: &Conn, role: Role, seg: &Segment) -> bool {
-    seg.flags.fin()
-        && conn.side(peer(role)).state == State::TimeWait
-        && conn.closing(role).fin_end == Some(seg.end())
+    seg.flags.fin() && conn.side(peer(role)).state == State::TimeWait && conn.fin_end(role) == Some(seg.end())
 }
 
 /// Refused by the server, or given up by the client.
 fn rst_in_handshake(conn: &Conn, role: Role, seg: &Segment) -> Result<Outcome, Misfit> {
     let (own, other) = (conn.side(role), conn.side(peer(role)));
     // Where nothing was answered, some stacks give up with the number of the SYN itself.
-    let at_isn = conn.synacks == 0 && own.isn == Some(seg.seq);
+    let at_isn = conn.synacks == 0 && own.isn() == Some(seg.seq);
     let follows_own_syn = at_isn || follows_own_syn(conn, role, seg);
     let unknown = seg.flags.ack() && other.first_data().is_none();
     let answers_syn = unknown || acknowledges_syn(conn, role, seg);
@@ -493,22 +490,22 @@ fn rst_in_handshake(conn: &Conn, role: Role, seg: &Segment) -> Result<Outcome, M
 /// Data is not recorded, so the window's far end is unknown until a FIN is it; its near end is what the peer acknowledged.
 fn rst_when_open(conn: &Conn, role: Role, seg: &Segment) -> Result<(Outcome, Option<ResetPhase>), Misfit> {
     let (own, other) = (conn.side(role), conn.side(peer(role)));
-    let near = match (other.acked, own.first_data()) {
+    let near = match (other.acked(), own.first_data()) {
         (Some(acked), Some(first)) if first.after(acked) => Some(first),
         (Some(acked), _) => Some(acked),
         (None, first) => first,
     };
-    let (own_end, other_end) = (conn.closing(role), conn.closing(peer(role)));
+    let (own_end, other_end) = (conn.fin_end(role), conn.fin_end(peer(role)));
     // One before the end is taken after a FIN, but not in TIME-WAIT (net/ipv4/tcp_input.c, tcp_reset_check).
-    let at_fin = own_end.fin_end.is_some_and(|end| seg.seq.plus(1) == end)
+    let at_fin = own_end.is_some_and(|end| seg.seq.plus(1) == end)
         && matches!(other.state, State::CloseWait | State::LastAck | State::Closing);
     if near.is_some_and(|near| near.after(seg.seq)) && !at_fin {
         return Err((Reason::RstOutOfWindow, near.map(|s| s.0)));
     }
-    if let Some(end) = own_end.fin_end.filter(|&end| !end.at_or_after(seg.seq)) {
+    if let Some(end) = own_end.filter(|&end| !end.at_or_after(seg.seq)) {
         return Err((Reason::RstOutOfWindow, Some(end.0)));
     }
-    let phase = match (own_end.fin_end.is_some(), other_end.fin_end.is_some()) {
+    let phase = match (own_end.is_some(), other_end.is_some()) {
         (false, false) => ResetPhase::Established,
         (true, true) => ResetPhase::AfterClose,
         _ => ResetPhase::Closing,

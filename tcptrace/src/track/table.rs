@@ -1,7 +1,7 @@
 //! The connection table: a slab, an index by key, and three lists by age threaded through the slab, so that
 //! every operation takes the same time at a thousand connections and at a million.
 
-use super::conn::{Conn, Key};
+use super::{conn::Conn, key::Key};
 use hashbrown::{DefaultHashBuilder, HashTable};
 use std::{
     hash::BuildHasher,
@@ -23,18 +23,20 @@ pub(crate) enum List {
 
 const NONE: u32 = u32::MAX;
 
-#[derive(Debug)]
-struct Entry {
-    /// `None` while the slot is free.
-    conn: Option<Conn>,
-    list: List,
+/// The neighbours of a connection in its list. They are changed with the connection between them, so they are kept apart
+/// from theirs: a cache has room for many of these.
+#[derive(Clone, Copy, Debug)]
+struct Links {
     previous: u32,
     next: u32,
 }
 
 /// What one connection takes in the slab while it is open.
 #[cfg(test)]
-pub(crate) const ENTRY_BYTES: usize = size_of::<Entry>();
+pub(crate) const ENTRY_BYTES: usize = size_of::<Option<Conn>>() + size_of::<Links>();
+
+/// As many connections as grow the slab at once: it never moves what is there, and never has room for twice of it.
+const CHUNK: usize = 1024;
 
 /// The ends of one list, oldest first.
 #[derive(Clone, Copy, Debug)]
@@ -44,25 +46,67 @@ struct Ends {
     len: usize,
 }
 
+/// A vector that grows in steps.
+#[derive(Debug)]
+struct Slab<T>(Vec<Vec<T>>);
+
+impl<T> Slab<T> {
+    fn push(&mut self, value: T) -> usize {
+        if self.0.last().is_none_or(|chunk| chunk.len() == CHUNK) {
+            self.0.push(Vec::with_capacity(CHUNK));
+        }
+        let chunks = self.0.len();
+        let chunk = &mut self.0[chunks - 1];
+        chunk.push(value);
+        (chunks - 1) * CHUNK + chunk.len() - 1
+    }
+
+    fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.0.iter_mut().flatten()
+    }
+}
+
+impl<T> Index<u32> for Slab<T> {
+    type Output = T;
+
+    #[inline]
+    fn index(&self, slot: u32) -> &T {
+        &self.0[slot as usize / CHUNK][slot as usize % CHUNK]
+    }
+}
+
+impl<T> IndexMut<u32> for Slab<T> {
+    #[inline]
+    fn index_mut(&mut self, slot: u32) -> &mut T {
+        &mut self.0[slot as usize / CHUNK][slot as usize % CHUNK]
+    }
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Table {
-    entries: Vec<Entry>,
+    /// `None` while the slot is free.
+    conns: Slab<Option<Conn>>,
+    links: Slab<Links>,
     free: Vec<u32>,
     index: HashTable<u32>,
     hasher: DefaultHashBuilder,
     lists: [Ends; 4],
+    /// Another connection is the oldest of a list than was noted.
+    new_heads: bool,
 }
 
 impl Default for Table {
     fn default() -> Self {
         Self {
-            entries: Vec::new(),
+            conns: Slab(Vec::new()),
+            links: Slab(Vec::new()),
             free: Vec::new(),
             index: HashTable::new(),
             // Seeded at random for each table, so that nobody can aim at one bucket.
             hasher: DefaultHashBuilder::default(),
             lists: [Ends { first: NONE, last: NONE, len: 0 }; 4],
+            new_heads: false,
         }
     }
 }
@@ -82,6 +126,15 @@ impl Table {
         (first != NONE).then_some(first)
     }
 
+    /// Since [`Table::note_heads`] another connection has become the oldest of a list with a time-out.
+    pub(crate) fn has_new_heads(&self) -> bool {
+        self.new_heads
+    }
+
+    pub(crate) fn note_heads(&mut self) {
+        self.new_heads = false;
+    }
+
     pub(crate) fn find(&self, key: &Key) -> Option<u32> {
         self.index.find(self.hasher.hash_one(key), |&slot| self[slot].key == *key).copied()
     }
@@ -93,40 +146,50 @@ impl Table {
 
     /// Every connection, in no order.
     pub(crate) fn for_each(&mut self, each: impl FnMut(&mut Conn)) {
-        self.entries.iter_mut().filter_map(|entry| entry.conn.as_mut()).for_each(each);
+        self.conns.iter_mut().filter_map(Option::as_mut).for_each(each);
     }
 
     /// Adds a connection whose key is not there yet, as the youngest of `list`.
     pub(crate) fn insert(&mut self, conn: Conn, list: List) -> u32 {
         let hash = self.hasher.hash_one(conn.key);
-        let entry = Entry { conn: Some(conn), list, previous: NONE, next: NONE };
         let slot = if let Some(slot) = self.free.pop() {
-            self.entries[slot as usize] = entry;
+            self.conns[slot] = Some(conn);
             slot
         } else {
-            self.entries.push(entry);
-            u32::try_from(self.entries.len() - 1).expect("the limit on connections is below 2^32")
+            self.links.push(Links { previous: NONE, next: NONE });
+            let slot = self.conns.push(Some(conn));
+            u32::try_from(slot).expect("the limit on connections is below 2^32")
         };
-        let (entries, hasher) = (&self.entries, &self.hasher);
-        self.index.insert_unique(hash, slot, |&slot| hasher.hash_one(conn_at(entries, slot).key));
+        let (conns, hasher) = (&self.conns, &self.hasher);
+        self.index.insert_unique(hash, slot, |&slot| hasher.hash_one(conn_at(conns, slot).key));
         self.link(slot, list);
         slot
     }
 
     /// Makes a connection the youngest of `list`.
     pub(crate) fn touch(&mut self, slot: u32, list: List) {
+        if self[slot].list == list && self.lists[list as usize].last == slot {
+            // Its time may have changed.
+            self.note_head(slot, list);
+            return;
+        }
         self.unlink(slot);
         self.link(slot, list);
     }
 
     pub(crate) fn remove(&mut self, slot: u32) -> Conn {
         self.unlink(slot);
-        let conn = self.entries[slot as usize].conn.take().expect("a slot in use");
+        let conn = self.conns[slot].take().expect("a slot in use");
         if let Ok(found) = self.index.find_entry(self.hasher.hash_one(conn.key), |&other| other == slot) {
             found.remove();
         }
         self.free.push(slot);
         conn
+    }
+
+    /// If `slot` is the oldest of a list that is waited for, its time-out may come sooner than any known.
+    fn note_head(&mut self, slot: u32, list: List) {
+        self.new_heads |= list != List::Open && self.lists[list as usize].first == slot;
     }
 
     fn link(&mut self, slot: u32, list: List) {
@@ -136,46 +199,49 @@ impl Table {
         ends.len += 1;
         if last == NONE {
             ends.first = slot;
+            self.note_head(slot, list);
         } else {
-            self.entries[last as usize].next = slot;
+            self.links[last].next = slot;
         }
-        let entry = &mut self.entries[slot as usize];
-        (entry.list, entry.previous, entry.next) = (list, last, NONE);
+        self.links[slot] = Links { previous: last, next: NONE };
+        self[slot].list = list;
     }
 
     fn unlink(&mut self, slot: u32) {
-        let Entry { list, previous, next, .. } = self.entries[slot as usize];
+        let list = self[slot].list;
+        let Links { previous, next } = self.links[slot];
         let ends = &mut self.lists[list as usize];
         ends.len -= 1;
-        if previous == NONE {
-            ends.first = next;
-        }
         if next == NONE {
             ends.last = previous;
+        } else {
+            self.links[next].previous = previous;
         }
-        if previous != NONE {
-            self.entries[previous as usize].next = next;
-        }
-        if next != NONE {
-            self.entries[next as usize].previous = previous;
+        if previous == NONE {
+            self.lists[list as usize].first = next;
+            self.note_head(next, list);
+        } else {
+            self.links[previous].next = next;
         }
     }
 }
 
-fn conn_at(entries: &[Entry], slot: u32) -> &Conn {
-    entries[slot as usize].conn.as_ref().expect("a slot in use")
+fn conn_at(conns: &Slab<Option<Conn>>, slot: u32) -> &Conn {
+    conns[slot].as_ref().expect("a slot in use")
 }
 
 impl Index<u32> for Table {
     type Output = Conn;
 
+    #[inline]
     fn index(&self, slot: u32) -> &Conn {
-        conn_at(&self.entries, slot)
+        conn_at(&self.conns, slot)
     }
 }
 
 impl IndexMut<u32> for Table {
+    #[inline]
     fn index_mut(&mut self, slot: u32) -> &mut Conn {
-        self.entries[slot as usize].conn.as_mut().expect("a slot in use")
+        self.conns[slot].as_mut().expect("a slot in use")
     }
 }

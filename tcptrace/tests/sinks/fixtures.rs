@@ -114,7 +114,7 @@ pub(crate) fn connection() -> Connection {
         server_isn: Some(528_643_112),
         client_state: State::TimeWait,
         server_state: State::Closed,
-        client_state_ns: StateTimes(vec![
+        client_state_ns: StateTimes::from_iter([
             (State::SynSent, 28_820_000),
             (State::Established, 18_423_000),
             (State::FinWait1, 202_000),
@@ -122,7 +122,7 @@ pub(crate) fn connection() -> Connection {
         ]),
         icmp_error: None,
         zeek_conn_state: ZeekConnState::Sf,
-        server_state_ns: StateTimes(vec![
+        server_state_ns: StateTimes::from_iter([
             (State::SynReceived, 31_000),
             (State::Established, 18_625_000),
             (State::CloseWait, 18_874_000),
@@ -252,7 +252,7 @@ pub(crate) fn full_and_minimal() -> Vec<Event> {
             outcome: Outcome::Reset,
             reset_by: Some(Role::Server),
             reset_phase: Some(ResetPhase::Closing),
-            client_state_ns: StateTimes(State::ALL.map(|state| (state, 1)).to_vec()),
+            client_state_ns: State::ALL.map(|state| (state, 1)).into_iter().collect(),
             ..connection()
         })),
         Event::Transition(transition()),

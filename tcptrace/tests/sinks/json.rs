@@ -1,7 +1,8 @@
 //! The JSON lines and their schema.
 
-use crate::{fixtures, schema};
+use crate::{any::Dice, fixtures, schema};
 use insta::assert_snapshot;
+use proptest::prelude::*;
 use tcptrace::{
     event::{self, Event, Outcome},
     segment::Timestamp,
@@ -46,6 +47,17 @@ fn a_line_is_what_serde_json_makes_of_the_event() {
     for event in &events {
         let expected = serde_json::to_string(event).expect("an event is JSON");
         assert_eq!(lines(std::slice::from_ref(event)), expected + "\n");
+    }
+}
+
+proptest! {
+    /// What is written by hand for speed is what the derives, from which the schema comes, say.
+    #[test]
+    fn a_line_of_any_event_is_what_serde_json_makes_of_it(seed: u64) {
+        for event in Dice(seed).events() {
+            let expected = serde_json::to_string(&event).expect("an event is JSON");
+            prop_assert_eq!(lines(&[event]), expected + "\n");
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! From events to what the user sees: JSON, text, summary, the writing thread and the command line.
 
+#[expect(clippy::cast_possible_truncation, reason = "numbers at random")]
+mod any;
 mod cli;
 mod confined;
 mod fixtures;

@@ -1,0 +1,192 @@
+//! One end of a connection, from its opening.
+
+use super::conn::OtherSynack;
+use crate::event::State;
+use tcptrace_common::{seq::SeqNum, tcp::TcpOptions};
+
+/// What is known of one end from its opening, in 20 bytes: what may be missing has a bit that says so.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Side {
+    isn: SeqNum,
+    syn_end: SeqNum,
+    acked: SeqNum,
+    mss: u16,
+    window_scale: u8,
+    /// Which options there are; also whether they are known at all.
+    options: u8,
+    pub(crate) state: State,
+    /// Which of the others are known.
+    known: u8,
+}
+
+const ISN: u8 = 1;
+const SYN_END: u8 = 1 << 1;
+const ACKED: u8 = 1 << 2;
+const SYN_ACKED: u8 = 1 << 3;
+const FIN_END: u8 = 1 << 4;
+
+const OPTIONS: u8 = 1;
+const MSS: u8 = 1 << 1;
+const WINDOW_SCALE: u8 = 1 << 2;
+const SACK_PERMITTED: u8 = 1 << 3;
+const TIMESTAMPS: u8 = 1 << 4;
+const FAST_OPEN: u8 = 1 << 5;
+const MPTCP: u8 = 1 << 6;
+
+impl Side {
+    pub(crate) const NEW: Self = Self {
+        isn: SeqNum(0),
+        syn_end: SeqNum(0),
+        acked: SeqNum(0),
+        mss: 0,
+        window_scale: 0,
+        options: 0,
+        state: State::Closed,
+        known: 0,
+    };
+
+    fn if_known(&self, bit: u8, seq: SeqNum) -> Option<SeqNum> {
+        (self.known & bit != 0).then_some(seq)
+    }
+
+    fn note(&mut self, bit: u8, known: bool) {
+        self.known = if known { self.known | bit } else { self.known & !bit };
+    }
+
+    /// The sequence number of its SYN.
+    pub(crate) fn isn(&self) -> Option<SeqNum> {
+        self.if_known(ISN, self.isn)
+    }
+
+    /// The end of its SYN or SYN-ACK, data in it included (RFC 7413).
+    pub(crate) fn syn_end(&self) -> Option<SeqNum> {
+        self.if_known(SYN_END, self.syn_end)
+    }
+
+    /// The greatest acknowledgement it sent.
+    pub(crate) fn acked(&self) -> Option<SeqNum> {
+        self.if_known(ACKED, self.acked)
+    }
+
+    /// The peer acknowledged its SYN.
+    pub(crate) fn syn_acked(&self) -> bool {
+        self.known & SYN_ACKED != 0
+    }
+
+    pub(crate) fn note_syn_acked(&mut self) {
+        self.note(SYN_ACKED, true);
+    }
+
+    /// Of one that is settled: its FIN was seen.
+    pub(super) fn has_fin(&self) -> bool {
+        self.known & FIN_END != 0
+    }
+
+    pub(super) fn note_fin(&mut self, known: bool) {
+        self.note(FIN_END, known);
+    }
+
+    pub(crate) fn set_syn_end(&mut self, seq: SeqNum) {
+        self.syn_end = seq;
+        self.note(SYN_END, true);
+    }
+
+    /// All that its SYN or SYN-ACK says.
+    pub(crate) fn open(&mut self, synack: &OtherSynack) {
+        let OtherSynack { isn, syn_end, options } = *synack;
+        self.isn = isn;
+        self.note(ISN, true);
+        self.syn_end = syn_end.unwrap_or(SeqNum(0));
+        self.note(SYN_END, syn_end.is_some());
+        self.set_options(options);
+    }
+
+    /// What it offered.
+    pub(crate) fn options(&self) -> Option<TcpOptions> {
+        let has = |bit| self.options & bit != 0;
+        has(OPTIONS).then(|| TcpOptions {
+            mss: has(MSS).then_some(self.mss),
+            window_scale: has(WINDOW_SCALE).then_some(self.window_scale),
+            sack_permitted: has(SACK_PERMITTED),
+            timestamps: has(TIMESTAMPS),
+            fast_open: has(FAST_OPEN),
+            mptcp: has(MPTCP),
+        })
+    }
+
+    fn set_options(&mut self, options: Option<TcpOptions>) {
+        let Some(TcpOptions { mss, window_scale, sack_permitted, timestamps, fast_open, mptcp }) = options
+        else {
+            self.options = 0;
+            return;
+        };
+        let bits = [
+            (true, OPTIONS),
+            (mss.is_some(), MSS),
+            (window_scale.is_some(), WINDOW_SCALE),
+            (sack_permitted, SACK_PERMITTED),
+            (timestamps, TIMESTAMPS),
+            (fast_open, FAST_OPEN),
+            (mptcp, MPTCP),
+        ];
+        self.options = bits.into_iter().fold(0, |all, (is, bit)| if is { all | bit } else { all });
+        (self.mss, self.window_scale) = (mss.unwrap_or(0), window_scale.unwrap_or(0));
+    }
+
+    /// It sent an acknowledgement of everything before `seq`.
+    pub(crate) fn has_acked(&self, seq: Option<SeqNum>) -> bool {
+        matches!((self.acked(), seq), (Some(acked), Some(seq)) if acked.at_or_after(seq))
+    }
+
+    pub(crate) fn note_ack(&mut self, ack: SeqNum) {
+        if self.acked().is_none_or(|greatest| ack.after(greatest)) {
+            self.acked = ack;
+            self.note(ACKED, true);
+        }
+    }
+
+    /// The number its first octet of data has (RFC 9293 §3.4: the SYN counts one).
+    pub(crate) fn first_data(&self) -> Option<SeqNum> {
+        self.isn().map(|isn| isn.plus(1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{OtherSynack, Side};
+    use proptest::prelude::*;
+    use tcptrace_common::{seq::SeqNum, tcp::TcpOptions};
+
+    prop_compose! {
+        fn options()(
+            mss: Option<u16>,
+            window_scale: Option<u8>,
+            sack_permitted: bool,
+            timestamps: bool,
+            fast_open: bool,
+            mptcp: bool,
+        ) -> TcpOptions {
+            TcpOptions { mss, window_scale, sack_permitted, timestamps, fast_open, mptcp }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn says_what_it_was_told_last(
+            first: (u32, u32),
+            isn: u32,
+            syn_end: Option<u32>,
+            before in proptest::option::of(options()),
+            after in proptest::option::of(options()),
+        ) {
+            let mut side = Side::NEW;
+            prop_assert!(side.isn().is_none() && side.syn_end().is_none() && side.options().is_none());
+            side.open(&OtherSynack { isn: SeqNum(first.0), syn_end: Some(SeqNum(first.1)), options: before });
+            prop_assert_eq!(side.options(), before);
+            side.open(&OtherSynack { isn: SeqNum(isn), syn_end: syn_end.map(SeqNum), options: after });
+            prop_assert_eq!((side.isn(), side.syn_end()), (Some(SeqNum(isn)), syn_end.map(SeqNum)));
+            prop_assert_eq!(side.options(), after);
+            prop_assert!(side.acked().is_none() && !side.syn_acked());
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! Events at random, whether or not any trace could make them.
+
+use crate::fixtures;
+use std::net::IpAddr;
+use tcptrace::{
+    event::{
+        Address, Anomaly, AnomalyReason, Backoff, ClosedBy, Common, Connection, Established, Event,
+        HandshakeTimes, IcmpReport, Options, Origin, Outcome, Path, ResetPhase, Role, SegmentEvent, State,
+        StateTimes, SynackAgain, Teids, Transition, Tunnel, TunnelKind, Vantage, Vlans, ZeekConnState,
+    },
+    segment::{Direction, Timestamp},
+};
+use tcptrace_common::{tcp::TcpFlags, wire::tunnel::Kind};
+
+/// Whoever throws it gets what is next of a sequence that the seed fixes.
+pub(crate) struct Dice(pub(crate) u64);
+
+impl Dice {
+    /// splitmix64.
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ mixed >> 31
+    }
+
+    /// As often a short one as a long one.
+    fn number(&mut self) -> u64 {
+        let bits = self.next() % 64;
+        self.next() >> bits
+    }
+
+    fn number_u32(&mut self) -> u32 {
+        (self.number() & 0xffff_ffff) as u32
+    }
+
+    fn coin(&mut self) -> bool {
+        self.next().is_multiple_of(2)
+    }
+
+    fn maybe<T>(&mut self, make: impl FnOnce(&mut Self) -> T) -> Option<T> {
+        if self.coin() { Some(make(self)) } else { None }
+    }
+
+    fn some<T>(&mut self, most: u64, mut make: impl FnMut(&mut Self) -> T) -> Vec<T> {
+        (0..self.next() % (most + 1)).map(|_| make(self)).collect()
+    }
+
+    fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+        from[(self.next() % from.len() as u64) as usize]
+    }
+
+    fn ip(&mut self) -> IpAddr {
+        match self.next() % 3 {
+            0 => IpAddr::from((self.next() as u32).to_be_bytes()),
+            1 => IpAddr::from(std::array::from_fn::<u16, 8, _>(|_| {
+                self.pick(&[0, 0, 1, 0xff, 0x1000, 0xffff])
+            })),
+            _ => IpAddr::from((u128::from(self.next()) << 64 | u128::from(self.next())).to_be_bytes()),
+        }
+    }
+
+    fn address(&mut self) -> Address {
+        Address { ip: self.ip(), port: self.next() as u16 }
+    }
+
+    fn name(&mut self) -> String {
+        self.some(15, |dice| dice.pick(&['a', 'h', '0', '"', '\\', '\u{1}', '\u{7f}', 'é', '€', '\u{2028}']))
+            .into_iter()
+            .collect()
+    }
+
+    fn vlans(&mut self) -> Vlans {
+        Vlans { outer: self.maybe(|dice| dice.next() as u16), inner: self.maybe(|dice| dice.next() as u16) }
+    }
+
+    fn tunnel(&mut self) -> Tunnel {
+        Tunnel {
+            kind: TunnelKind(self.pick(&Kind::ALL)),
+            id: self.maybe(Self::number_u32),
+            teid: self.maybe(|dice| Teids {
+                to_server: dice.maybe(Self::number_u32),
+                to_client: dice.maybe(Self::number_u32),
+            }),
+            client_ip: self.ip(),
+            server_ip: self.ip(),
+            vlan: self.vlans(),
+        }
+    }
+
+    fn common(&mut self) -> Common {
+        Common {
+            ts: Timestamp(self.number()),
+            id: self.number(),
+            interface: self.name().into(),
+            ip_version: self.pick(&[4, 6]),
+            client: self.address(),
+            server: self.address(),
+            vlan: self.vlans(),
+            tunnel: self.some(2, Self::tunnel),
+            vantage: self.pick(&[Vantage::Client, Vantage::Server, Vantage::Middle]),
+            complete: self.coin(),
+            origin: Origin::default(),
+        }
+    }
+
+    fn path(&mut self) -> Path {
+        self.some(3, |dice| dice.name().into()).into_iter().collect()
+    }
+
+    fn times(&mut self) -> HandshakeTimes {
+        HandshakeTimes {
+            syn_to_established_ns: self.maybe(Self::number),
+            syn_to_synack_ns: self.maybe(Self::number),
+            synack_to_ack_ns: self.maybe(Self::number),
+            syn_retry_ns: self.maybe(Self::number),
+            network_rtt_ns: self.maybe(Self::number),
+            local_stack_ns: self.maybe(Self::number),
+        }
+    }
+
+    fn options(&mut self) -> Options {
+        Options {
+            mss: self.maybe(|dice| dice.next() as u16),
+            window_scale: self.maybe(|dice| dice.next() as u8),
+            sack_permitted: self.coin(),
+            timestamps: self.coin(),
+            fast_open: self.coin(),
+            mptcp: self.coin(),
+        }
+    }
+
+    fn role(&mut self) -> Role {
+        self.pick(&[Role::Client, Role::Server])
+    }
+
+    fn state(&mut self) -> State {
+        self.pick(&State::ALL)
+    }
+
+    fn state_times(&mut self) -> StateTimes {
+        self.some(6, |dice| (dice.state(), dice.number())).into_iter().collect()
+    }
+
+    fn established(&mut self) -> Established {
+        Established {
+            common: self.common(),
+            path: self.path(),
+            times: self.times(),
+            syn_retransmits: self.number_u32(),
+            synack_retransmits: self.number_u32(),
+            client_isn: self.maybe(Self::number_u32),
+            server_isn: self.maybe(Self::number_u32),
+            client_options: self.maybe(Self::options),
+            server_options: self.maybe(Self::options),
+        }
+    }
+
+    fn connection(&mut self) -> Connection {
+        Connection {
+            common: self.common(),
+            path: self.path(),
+            partial: self.coin(),
+            direction_inferred: self.coin(),
+            outcome: self.pick(&Outcome::ALL),
+            closed_by: self.maybe(|dice| dice.pick(&[ClosedBy::Client, ClosedBy::Server, ClosedBy::Both])),
+            reset_by: self.maybe(Self::role),
+            reset_phase: self.maybe(|dice| {
+                dice.pick(&[ResetPhase::Established, ResetPhase::Closing, ResetPhase::AfterClose])
+            }),
+            half_closed: self.coin(),
+            simultaneous_open: self.coin(),
+            start: Timestamp(self.number()),
+            times: self.times(),
+            first_fin_to_ack_ns: self.maybe(Self::number),
+            close_wait_ns: self.maybe(Self::number),
+            second_fin_to_ack_ns: self.maybe(Self::number),
+            teardown_ns: self.maybe(Self::number),
+            lifetime_ns: self.maybe(Self::number),
+            client_bytes: self.maybe(Self::number),
+            server_bytes: self.maybe(Self::number),
+            bytes_mod_4gib: self.coin(),
+            syn_retransmits: self.number_u32(),
+            synack_retransmits: self.number_u32(),
+            syn_intervals_ns: self.some(10, Self::number),
+            syn_backoff: self.maybe(|dice| dice.pick(&[Backoff::Regular, Backoff::Irregular])),
+            synacks_after_ack: self.number_u32(),
+            synack_again: self.maybe(|dice| dice.pick(&[SynackAgain::AckLost, SynackAgain::NotAccepted])),
+            challenge_ack: self.coin(),
+            client_fins: self.number_u32(),
+            server_fins: self.number_u32(),
+            client_rsts: self.number_u32(),
+            server_rsts: self.number_u32(),
+            client_isn: self.maybe(Self::number_u32),
+            server_isn: self.maybe(Self::number_u32),
+            client_state: self.state(),
+            server_state: self.state(),
+            client_state_ns: self.state_times(),
+            server_state_ns: self.state_times(),
+            icmp_error: self.maybe(|dice| IcmpReport { from: dice.ip(), ..fixtures::icmp_report() }),
+            zeek_conn_state: self.pick(&[ZeekConnState::S0, ZeekConnState::Sf, ZeekConnState::Rstos0]),
+        }
+    }
+
+    fn transition(&mut self) -> Transition {
+        Transition {
+            common: self.common(),
+            endpoint: self.role(),
+            from: self.state(),
+            to: self.state(),
+            inferred: self.coin(),
+            since_previous_ns: self.maybe(Self::number),
+        }
+    }
+
+    fn segment(&mut self) -> SegmentEvent {
+        SegmentEvent {
+            common: self.common(),
+            sender: self.role(),
+            direction: self.pick(&[Direction::Ingress, Direction::Egress, Direction::Unknown]),
+            flags: TcpFlags(self.next() as u16 & 0x1ff),
+            seq: self.number_u32(),
+            ack: self.maybe(Self::number_u32),
+            relative_seq: self.maybe(Self::number_u32),
+            relative_ack: self.maybe(Self::number_u32),
+            window: self.next() as u16,
+            payload_bytes: self.number_u32(),
+            ttl: self.next() as u8,
+            options: self.maybe(Self::options),
+        }
+    }
+
+    fn anomaly(&mut self) -> Anomaly {
+        Anomaly {
+            common: self.common(),
+            reason: self.pick(&[AnomalyReason::SynackAckMismatch, AnomalyReason::ImpossibleFlags]),
+            sender: self.role(),
+            flags: TcpFlags(self.next() as u16 & 0x1ff),
+            seq: self.number_u32(),
+            ack: self.maybe(Self::number_u32),
+            expected: self.maybe(Self::number_u32),
+            payload_bytes: self.number_u32(),
+        }
+    }
+
+    /// One of each kind that is about a connection.
+    pub(crate) fn events(&mut self) -> [Event; 5] {
+        [
+            Event::Established(self.established()),
+            Event::Connection(Box::new(self.connection())),
+            Event::Transition(self.transition()),
+            Event::Segment(self.segment()),
+            Event::Anomaly(self.anomaly()),
+        ]
+    }
+}
