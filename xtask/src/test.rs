@@ -18,8 +18,13 @@ use std::{
 };
 
 /// Commands that tests call, and the packages they come in.
-const COMMANDS: [(&str, &str); 4] =
-    [("ip", "iproute2"), ("nft", "nftables"), ("tcpdump", "tcpdump"), ("tshark", "tshark")];
+const COMMANDS: [(&str, &str); 5] = [
+    ("ip", "iproute2"),
+    ("nft", "nftables"),
+    ("tcpdump", "tcpdump"),
+    ("tshark", "tshark"),
+    ("ethtool", "ethtool"),
+];
 
 /// Names the file to which a test that finds it cannot run here appends a line with its name and the reason. The
 /// harness knows only of tests that were left out at compile time; this way the others are counted too.
