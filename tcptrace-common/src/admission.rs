@@ -3,8 +3,6 @@
 //! Under overload, whole connections are shed and never single records. Both directions of a connection draw one lot,
 //! from the run's random keys, so what is admitted is an even sample that nobody can choose to be in or out of.
 
-use crate::flow::FlowHash;
-
 /// The greatest lot that is admitted: `u32::MAX` admits everything.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Admission(pub u32);
@@ -38,14 +36,14 @@ impl Admission {
     }
 }
 
-/// The lot of a connection, from the hashes of its two directions in either order.
+/// The lot of a connection, from the tags ([`crate::flow::FlowHash::tag`]) of its two directions in either order.
 ///
 /// The sum of the tags alone would not do: of flows between the same two hosts the tags differ by what is nearly the
 /// same number. The mixing is the finalizer of `MurmurHash3` (fmix32): every bit of the sum reaches every bit of the lot.
 #[inline(always)]
 #[must_use]
-pub const fn lot(own: FlowHash, peer: FlowHash) -> u32 {
-    let mut lot = own.tag.wrapping_add(peer.tag);
+pub const fn lot(own: u32, peer: u32) -> u32 {
+    let mut lot = own.wrapping_add(peer);
     lot ^= lot >> 16;
     lot = lot.wrapping_mul(0x85eb_ca6b);
     lot ^= lot >> 13;
@@ -64,7 +62,7 @@ mod tests {
         let count = |key: fn(u32) -> FlowKey<V4>| {
             let takes = |n: &u32| {
                 let key = key(*n);
-                let (own, peer) = (key.hash(&seeds), key.reversed().hash(&seeds));
+                let (own, peer) = (key.tag(&seeds), key.reversed().tag(&seeds));
                 assert_eq!(lot(own, peer), lot(peer, own));
                 admission.takes(lot(own, peer))
             };

@@ -291,4 +291,6 @@ fn arm(slots: &mut impl Slots, start: usize, wanted: u64) -> bool {
 }
 
 #[cfg(test)]
+mod collisions;
+#[cfg(test)]
 mod tests;

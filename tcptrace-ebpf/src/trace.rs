@@ -13,7 +13,7 @@ use aya_ebpf::{
 };
 use tcptrace_common::{
     abi::{BIT_TUNNEL, Counters, IcmpRecord, Kind, MAX_OPTIONS, Record, SynRecord, Tunnelled},
-    admission::lot,
+    admission::{Admission, lot},
     flow::{Addresses, hashes, of_tunnel},
     lifecycle,
     record::{fill, fill_icmp, fill_outer, fill_tunnel},
@@ -78,11 +78,30 @@ fn first_look<H: Hook>(hook: H, counters: &mut Counters) -> u32 {
 
 #[inline(always)]
 fn is_lifecycle<A: Addresses, H: Hook>(hook: H, packet: &Packet<A>, counters: &mut Counters) -> bool {
-    let lifecycle = lifecycle::announces(packet.flags)
-        || lifecycle::awaited(packet, hook.sighting().ifindex, &mut PendingTable, &LoadedSeeds);
+    let lifecycle = if lifecycle::announces(packet.flags) {
+        !is_shed(hook, packet, counters)
+    } else {
+        lifecycle::awaited(packet, hook.sighting().ifindex, &mut PendingTable, &LoadedSeeds)
+    };
     // Last, as a store before would have the packet's fields read early and kept.
     counters.tcp_packets += 1;
     lifecycle
+}
+
+/// The segment announces something, and its connection is not one of those that are followed: counted, and done with
+/// before a record is begun. A flood is dealt with here. Where there is a filter, that has the first word.
+#[inline(always)]
+fn is_shed<A: Addresses, H: Hook>(hook: H, packet: &Packet<A>, counters: &mut Counters) -> bool {
+    let admission = admission();
+    if admission == Admission::ALL || filter().is_some_and(|program| program.len != 0) {
+        return false;
+    }
+    let key = packet.key(hook.sighting().ifindex);
+    if admission.takes(lot(key.tag(&LoadedSeeds), key.reversed().tag(&LoadedSeeds))) {
+        return false;
+    }
+    counters.shed[lifecycle::kind_of(packet.flags).index()] += 1;
+    true
 }
 
 /// Not all of the headers are within direct reach, or they are many, or of ICMP: the same again with all the means
@@ -285,7 +304,7 @@ fn is_wanted(work: &mut Work) -> bool {
 #[inline(always)]
 fn is_admitted(work: &mut Work, counters: &mut Counters) -> bool {
     let record = &mut work.entry.record;
-    record.lot = lot(work.own, work.peer);
+    record.lot = lot(work.own.tag, work.peer.tag);
     let admitted = admission().takes(record.lot);
     // The kind as the record has it: told apart by the control bits, the verifier would follow each kind on its own.
     if !admitted && let Some(count) = counters.shed.get_mut(usize::from(record.kind).wrapping_sub(1)) {

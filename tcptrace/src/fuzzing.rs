@@ -167,6 +167,7 @@ fn input(bytes: &[u8; 12], last: Timestamp) -> (Input, Timestamp) {
     match what {
         0 => return (Input::Tick(ts), ts),
         1 => return (Input::Lost(LossReport { records: u64::from(more), after: last, until: ts }), ts),
+        9 => return (Input::Overwritten(ts), ts),
         10 => {
             let admission = Admission(u32::from(more) << 24);
             return (Input::Admission(AdmissionChange { ts, admission }), ts);

@@ -33,6 +33,7 @@
 //! TIME C|S FLAGS SEQ [ACK [LEN]] [win N] [ttl N] [on eth1] [vlan 5[.7]] [<mss 1460,sackOK,TS,wscale 7,tfo,mptcp>]
 //! TIME R icmp TYPE/CODE from ADDRESS quotes C|S FLAGS SEQ [ACK [LEN]] [short]
 //! TIME lost N since TIME
+//! TIME overwritten
 //! TIME tick
 //! TIME end
 //! ```

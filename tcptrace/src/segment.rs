@@ -252,6 +252,8 @@ pub enum Input {
     Icmp(IcmpError),
     /// Some are missing.
     Lost(LossReport),
+    /// The table of expected acknowledgements was too full up to this time: some acknowledgements are missing.
+    Overwritten(Timestamp),
     /// Some will be.
     Admission(AdmissionChange),
     /// Time has come this far, and nothing earlier will follow.
@@ -265,7 +267,7 @@ impl Input {
         match self {
             Self::Segment(segment) => Some(Observation::Segment(segment.clone())),
             Self::Icmp(error) => Some(Observation::Icmp(error.clone())),
-            Self::Lost(_) | Self::Admission(_) | Self::Tick(_) => None,
+            Self::Lost(_) | Self::Overwritten(_) | Self::Admission(_) | Self::Tick(_) => None,
         }
     }
 
@@ -275,7 +277,7 @@ impl Input {
         match self {
             Self::Segment(segment) => Some(segment),
             Self::Icmp(error) => Some(&error.quoted),
-            Self::Lost(_) | Self::Admission(_) | Self::Tick(_) => None,
+            Self::Lost(_) | Self::Overwritten(_) | Self::Admission(_) | Self::Tick(_) => None,
         }
     }
 
@@ -286,7 +288,7 @@ impl Input {
             Self::Segment(segment) => Some(segment.ts),
             Self::Icmp(error) => Some(error.quoted.ts),
             Self::Admission(change) => Some(change.ts),
-            Self::Lost(_) => None,
+            Self::Lost(_) | Self::Overwritten(_) => None,
             Self::Tick(now) => Some(*now),
         }
     }

@@ -1,5 +1,7 @@
 //! A flood of SYNs from random sources while real connections go on: what is seen, counted, kept and lost. The tracer
-//! is on the server's side.
+//! is on the server's side. And one that ends right behind our look: see `flood/alone.rs`.
+
+mod alone;
 
 use crate::{
     live::tools::OURS,
@@ -8,6 +10,7 @@ use crate::{
     report::{self, Table},
     world::{CLIENT_DEVICE, SERVER, SERVER_DEVICE, World},
 };
+use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
@@ -18,7 +21,7 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use tcptrace::kernel::generator::{Generator, Target};
+use tcptrace::kernel::generator::{Generator, Sources, Target};
 
 /// Real connections a second.
 const RATE: f64 = 1000.0;
@@ -26,8 +29,9 @@ const RATE: f64 = 1000.0;
 const PORTS: [u16; 3] = [8100, 8200, 8300];
 const LISTENER: u16 = 7000;
 const NOBODY: u16 = 7001;
-/// Packets of one system call.
-const CHUNK: u32 = 20_000;
+/// Packets of one system call, at whose end the kernel waits for some 20 ms until its page pool is gone
+/// (`net/bpf/test_run.c`, `xdp_test_run_teardown`): many, or that is what is measured.
+const CHUNK: u32 = 500_000;
 
 const FOOTNOTE: &str = "\
 sent: SYNs given to the veth by the generator (BPF_F_TEST_XDP_LIVE_FRAMES), a second, before the tracer began and with
@@ -42,6 +46,12 @@ pub(crate) struct Args {
     /// Of the flood
     #[arg(long, default_value_t = 3.0)]
     seconds: f64,
+    /// Of the floods that end behind our look, in turns
+    #[arg(long, default_value_t = 5)]
+    rounds: u32,
+    /// Only those
+    #[arg(long)]
+    alone: bool,
     /// Given to tcptrace too, such as `--max-connections 100000`
     #[arg(long, default_value = "", allow_hyphen_values = true)]
     with: String,
@@ -83,17 +93,19 @@ pub(crate) fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         "MiB",
     ]);
     let mut figures = Vec::new();
-    for case in &CASES {
+    for case in CASES.iter().filter(|_| !args.alone) {
         let found = flood(case, args).map_err(|error| format!("{}: {error}", case.about))?;
         println!("{}: the last statistics: {}", case.about, found.stats);
         table.row(found.cells(case));
         figures.push(found.json(case));
     }
-    println!("\n{table}\n{FOOTNOTE}");
-    match &args.json {
-        Some(file) => report::write(file, "flood", &[], &json!({ "floods": figures, "note": FOOTNOTE })),
-        None => Ok(()),
+    if !args.alone {
+        println!("\n{table}\n{FOOTNOTE}");
     }
+    let (alone, text) = alone::run(args.rounds, args.seconds)?;
+    println!("\n{text}");
+    let figures = json!({ "floods": figures, "note": FOOTNOTE, "alone": alone });
+    args.json.as_ref().map_or(Ok(()), |file| report::write(file, "flood", &[], &figures))
 }
 
 /// What came of one flood.
@@ -164,8 +176,8 @@ fn flood(case: &Case, args: &Args) -> Result<Found, Box<dyn Error>> {
     // Frames reach a veth without an XDP program only through its NAPI, which GRO switches on.
     world.server.run("ethtool", &["-K", SERVER_DEVICE, "gro", "on"]);
     let _listener = world.server.enter(|| TcpListener::bind((std::net::Ipv4Addr::from(SERVER), LISTENER)))?;
-    let generator = generator(&world, case)?;
-    let without = world.client.enter(|| send(&generator, args.seconds / 2.0))?;
+    let generator = generator(&world, case, SYN)?;
+    let without = world.client.enter(|| send(&generator, CHUNK, args.seconds / 2.0))?;
     let words = [OURS, "-i", SERVER_DEVICE, "--ingress", case.hook, "--json", "--stats-interval", "1s"];
     let words: Vec<String> =
         words.into_iter().chain(args.with.split_whitespace()).map(str::to_owned).collect();
@@ -180,17 +192,17 @@ fn flood(case: &Case, args: &Args) -> Result<Found, Box<dyn Error>> {
     let before = real(0, 1.0)?;
     let dropped_before = dropped(&world)?;
     let (during, sent) = thread::scope(|scope| {
-        let sender = scope.spawn(|| world.client.enter(|| send(&generator, args.seconds)));
+        let sender = scope.spawn(|| world.client.enter(|| send(&generator, CHUNK, args.seconds)));
         (real(1, args.seconds), sender.join())
     });
-    let (sent, seconds) =
+    let (sent, seconds, _) =
         sent.map_err(|_| "the generator panicked")?.map_err(|error| format!("the generator: {error}"))?;
     let dropped = dropped(&world)? - dropped_before;
     let after = real(2, 3.0)?;
     running.settle(Duration::ZERO);
     let peak_mib = running.peak_mib();
     let ended = running.stop()?;
-    let (by_port, stats) = reader.join().map_err(|_| "the reader panicked")??;
+    let Told { by_port, stats, .. } = reader.join().map_err(|_| "the reader panicked")??;
     let stats = stats.ok_or_else(|| format!("no statistics: {}", ended.said()))?;
     let right = PORTS.map(|port| by_port.get(&(port / 100)).copied().unwrap_or(0));
     #[expect(clippy::cast_precision_loss, reason = "for a person to read")]
@@ -207,7 +219,12 @@ fn flood(case: &Case, args: &Args) -> Result<Found, Box<dyn Error>> {
     Ok(found)
 }
 
-fn generator(world: &World, case: &Case) -> Result<Generator, Box<dyn Error>> {
+/// What is sent: control bits, and from whom.
+type Kind = (u8, Sources);
+
+const SYN: Kind = (0x02, Sources::All);
+
+fn generator(world: &World, case: &Case, (flags, sources): Kind) -> Result<Generator, Box<dyn Error>> {
     let mac = |text: &str| -> Result<[u8; 6], Box<dyn Error>> {
         let links: Value = serde_json::from_str(text)?;
         let address = links[0]["address"].as_str().ok_or("no address")?;
@@ -226,19 +243,26 @@ fn generator(world: &World, case: &Case) -> Result<Generator, Box<dyn Error>> {
         ethernet: [destination, mac(&link)?],
         address: SERVER,
         port: case.port,
+        flags,
+        sources,
     };
     Ok(world.client.enter(|| Generator::new(&target))?)
 }
 
-/// How many, in how many seconds.
-fn send(generator: &Generator, seconds: f64) -> std::io::Result<(u64, f64)> {
+/// How many, in how many seconds, and in how many of them on a processor: what the kernel does with the packets on behalf
+/// of this thread is in that, and what others do meanwhile is not, nor the wait at each end.
+fn send(generator: &Generator, chunk: u32, seconds: f64) -> std::io::Result<(u64, f64, f64)> {
     let start = Instant::now();
+    let cpu = clock_gettime(ClockId::ThreadCPUTime);
     let mut sent = 0;
     while start.elapsed().as_secs_f64() < seconds {
-        generator.send(CHUNK)?;
-        sent += u64::from(CHUNK);
+        generator.send(chunk)?;
+        sent += u64::from(chunk);
     }
-    Ok((sent, start.elapsed().as_secs_f64()))
+    let now = clock_gettime(ClockId::ThreadCPUTime);
+    #[expect(clippy::cast_precision_loss, reason = "seconds")]
+    let cpu = (now.tv_sec - cpu.tv_sec) as f64 + (now.tv_nsec - cpu.tv_nsec) as f64 / 1e9;
+    Ok((sent, start.elapsed().as_secs_f64(), cpu))
 }
 
 /// What the client's device could not hand to the server's, of frames that a program sent.
@@ -256,12 +280,20 @@ fn dropped(world: &World) -> Result<u64, Box<dyn Error>> {
     found.ok_or_else(|| "ethtool -S does not tell what a veth drops".into())
 }
 
-/// Of the real connections, those reported right, by the hundreds of the server's port; and the last statistics.
-type Told = (BTreeMap<u16, u64>, Option<Value>);
+/// What tcptrace told.
+struct Told {
+    /// Of the real connections, those reported right, by the hundreds of the server's port.
+    by_port: BTreeMap<u16, u64>,
+    /// The last statistics.
+    stats: Option<Value>,
+    /// The least share that was ever admitted.
+    least_admission: f64,
+}
 
 fn read(output: impl Read) -> std::io::Result<Told> {
     let mut reader = BufReader::with_capacity(1 << 20, output);
-    let (mut by_port, mut stats, mut line) = (BTreeMap::new(), None, Vec::new());
+    let mut told = Told { by_port: BTreeMap::new(), stats: None, least_admission: 1.0 };
+    let mut line = Vec::new();
     while reader.read_until(b'\n', &mut line)? > 0 {
         if line.starts_with(b"{\"event\":\"connection\"") {
             if let Some(port) = server_port(&line).filter(|&port| port >= PORTS[0])
@@ -269,14 +301,16 @@ fn read(output: impl Read) -> std::io::Result<Told> {
                 && event["outcome"] == "closed"
                 && event["complete"] == true
             {
-                *by_port.entry(port / 100).or_default() += 1;
+                *told.by_port.entry(port / 100).or_default() += 1;
             }
         } else if line.starts_with(b"{\"event\":\"stats\"") {
-            stats = serde_json::from_slice(&line).ok();
+            told.stats = serde_json::from_slice(&line).ok();
+            let rate = told.stats.as_ref().and_then(|stats| stats["admission_rate"].as_f64());
+            told.least_admission = told.least_admission.min(rate.unwrap_or(1.0));
         }
         line.clear();
     }
-    Ok((by_port, stats))
+    Ok(told)
 }
 
 /// Without parsing the rest: most lines are the flood's.

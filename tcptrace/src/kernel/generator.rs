@@ -9,9 +9,9 @@ use std::{
     os::fd::{AsRawFd as _, OwnedFd},
 };
 
-/// A SYN over IPv4 and Ethernet without options.
+/// A segment over IPv4 and Ethernet without options and payload.
 const FRAME: usize = 14 + 20 + 20;
-/// The program reads and writes up to here.
+/// What the program writes.
 const IP_CHECKSUM: usize = 14 + 10;
 const IP_SOURCE: usize = 14 + 12;
 const TCP_SOURCE: usize = 14 + 20;
@@ -29,9 +29,22 @@ pub struct Target {
     pub address: [u8; 4],
     /// TCP port.
     pub port: u16,
+    /// Control bits, the lower eight.
+    pub flags: u8,
+    /// From whom.
+    pub sources: Sources,
 }
 
-/// SYNs to one target, each from an address in 11.0.0.0/8 and a port of its own, at random, with right checksums.
+/// Where the packets are from, as they say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sources {
+    /// Each from an address in 11.0.0.0/8 and a port of its own, at random.
+    All,
+    /// So many bits of the address are at random, up to 24, and the port is always 0.
+    Bits(u32),
+}
+
+/// Segments to one target from random sources, with random sequence numbers and right checksums.
 #[derive(Debug)]
 pub struct Generator {
     program: OwnedFd,
@@ -68,7 +81,8 @@ const BATCH: u32 = 64;
 impl Generator {
     /// Loads the program for that target.
     pub fn new(target: &Target) -> Result<Self, io::Error> {
-        Ok(Self { program: load_xdp(&program(target.device))?, frame: frame(target) })
+        let frame = frame(target);
+        Ok(Self { program: load_xdp(&program(target, &frame))?, frame })
     }
 
     /// Sends so many, and returns when they are sent. What the device cannot take is dropped there.
@@ -99,8 +113,8 @@ fn frame(target: &Target) -> [u8; FRAME] {
     frame[14..24].copy_from_slice(&[0x45, 0, 0, 40, 0, 0, 0x40, 0, 64, 6]);
     frame[30..34].copy_from_slice(&target.address);
     frame[36..38].copy_from_slice(&target.port.to_be_bytes());
-    // Five words, SYN, a window.
-    frame[46..50].copy_from_slice(&[0x50, 0x02, 0xff, 0xff]);
+    // An acknowledgement of nothing in particular; five words, control bits, a window.
+    frame[42..50].copy_from_slice(&[0x12, 0x34, 0x56, 0x78, 0x50, target.flags, 0xff, 0xff]);
     frame
 }
 
@@ -119,13 +133,13 @@ fn instruction(opcode: u8, dst: u8, src: u8, offset: i16, immediate: i32) -> Ins
 }
 
 /// Of the packet at R6: a random source at 26 (11.x.x.x), a random port and sequence number at 34 and 38, and the two
-/// checksums, from the sums of what never changes. Then it is sent out of `device`.
-fn program(device: u32) -> Vec<Instruction> {
+/// checksums, from the sums of what never changes, which are worked out here: the generator must cost less than what it
+/// measures. Then it is sent out of the device.
+fn program(target: &Target, frame: &[u8; FRAME]) -> Vec<Instruction> {
     const GET_PRANDOM_U32: i32 = 7;
     const REDIRECT: i32 = 23;
     let place = |at: usize| i16::try_from(at).unwrap_or(i16::MAX);
     let load = |dst, src, at| instruction(0x61, dst, src, at, 0); // *(u32 *)
-    let load16 = |dst, at| instruction(0x69, dst, 6, at, 0);
     let store16 = |at, src| instruction(0x6b, 6, src, at, 0);
     let store32 = |at, src| instruction(0x63, 6, src, at, 0);
     let mov = |dst, src| instruction(0xbf, dst, src, 0, 0);
@@ -155,43 +169,38 @@ fn program(device: u32) -> Vec<Instruction> {
     ];
     let check = code.len() - 1;
     // R7: the address. Its first octet is 11, whichever end of the word that is.
-    let (keep, eleven) =
-        if cfg!(target_endian = "little") { (0xffff_ff00_u32, 11) } else { (0x00ff_ffff, 11 << 24) };
+    let (random, ports) = match target.sources {
+        Sources::All => (24, 0xffff),
+        Sources::Bits(bits) => (bits.min(24), 0),
+    };
+    let (keep, eleven) = (((1_u32 << random) - 1).to_be(), (11_u32 << 24).to_be());
     code.extend([
         call(GET_PRANDOM_U32),
         mov(7, 0),
         instruction(0x54, 7, 0, 0, keep.cast_signed()),
-        or(7, eleven),
+        or(7, eleven.cast_signed()),
     ]);
-    // R8: the port in its lower half. R9: the sequence number.
-    code.extend([call(GET_PRANDOM_U32), mov(8, 0), and(8, 0xffff), call(GET_PRANDOM_U32), mov(9, 0)]);
+    // R9: the sequence number, R8: the port in its lower half, the same random bits: that suffices.
+    code.extend([call(GET_PRANDOM_U32), mov(9, 0), mov(8, 0), and(8, ports)]);
     code.extend([
         store32(place(IP_SOURCE), 7),
         store16(place(TCP_SOURCE), 8),
         store32(place(TCP_SEQUENCE), 9),
     ]);
-    // IPv4: R4 is the sum of the header without the checksum.
-    code.push(mov_number(4, 0));
-    for at in (14..34).step_by(2).filter(|&at| at != IP_CHECKSUM) {
-        code.extend([load16(3, place(at)), add(4, 3)]);
-    }
+    // IPv4: R4 is the sum of the header with zeros in place of the source and the checksum.
+    let constant = |bytes: &[u8]| i32::try_from(sum(bytes)).unwrap_or(i32::MAX);
+    code.push(mov_number(4, constant(&frame[14..34])));
+    code.extend(add_halves(4, 7));
     code.extend(fold(4));
     code.extend([complement(4), store16(place(IP_CHECKSUM), 4)]);
-    // TCP: R5 begins with the pseudo-header's protocol and length and the constant words (RFC 9293 §3.1).
-    let pseudo = sum(&[0, 6, 0, 20]);
-    code.push(mov_number(5, i32::try_from(pseudo).unwrap_or(i32::MAX)));
-    for at in (30..54)
-        .step_by(2)
-        .filter(|&at| ![TCP_SOURCE, TCP_SEQUENCE, TCP_SEQUENCE + 2, TCP_CHECKSUM].contains(&at))
-    {
-        code.extend([load16(3, place(at)), add(5, 3)]);
-    }
+    // TCP: R5 is that of the pseudo-header and the header, likewise (RFC 9293 §3.1).
+    code.push(mov_number(5, constant(&[&[0, 6, 0, 20][..], &frame[30..]].concat())));
     code.extend([add_halves(5, 7), add_halves(5, 9)].concat());
     code.push(add(5, 8));
     code.extend(fold(5));
     code.extend([complement(5), store16(place(TCP_CHECKSUM), 5)]);
     code.extend([
-        mov_number(1, device.cast_signed()),
+        mov_number(1, target.device.cast_signed()),
         mov_number(2, 0),
         call(REDIRECT),
         instruction(0x95, 0, 0, 0, 0),

@@ -15,5 +15,6 @@ pub mod object;
 pub(crate) mod readiness;
 pub mod ring;
 pub mod share;
+pub mod sink;
 pub mod test_run;
 pub mod watch;

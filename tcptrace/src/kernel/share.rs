@@ -47,7 +47,7 @@ impl SharedMaps {
     }
 }
 
-fn file_system() -> rustix::io::Result<OwnedFd> {
+pub(super) fn file_system() -> rustix::io::Result<OwnedFd> {
     let context = fsopen("bpf", FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_create(&context)?;
     fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())

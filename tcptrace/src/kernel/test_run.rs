@@ -36,6 +36,9 @@ pub enum Error {
     /// A map could not be opened or read.
     #[error("map: {0}")]
     Map(#[from] MapError),
+    /// Something besides BPF.
+    #[error("{0}")]
+    Io(io::Error),
     /// The object lacks something.
     #[error("the object has no {0}")]
     Missing(&'static str),
@@ -151,6 +154,22 @@ impl Harness {
             <&SchedClassifier>::try_from(loaded)?.info()?
         };
         Ok(info.verified_instruction_count())
+    }
+
+    /// Wraps what was loaded in another way.
+    pub(super) const fn of(ebpf: Ebpf) -> Self {
+        Self { ebpf }
+    }
+
+    /// Takes everything out of the ring, and says how many records that were.
+    pub fn discard(&mut self) -> Result<u64, Error> {
+        let events = self.ebpf.map_mut("EVENTS").ok_or(Error::Missing("EVENTS"))?;
+        let mut ring = RingBuf::try_from(events)?;
+        let mut records = 0;
+        while ring.next().is_some() {
+            records += 1;
+        }
+        Ok(records)
     }
 
     /// Takes everything out of the ring, as bytes.
@@ -271,6 +290,12 @@ pub fn empty(program: Program) -> Result<Empty, io::Error> {
     let [a, b, c, d] = verdict.to_ne_bytes();
     let instructions = [[0xb7, 0, 0, 0, a, b, c, d], [0x95, 0, 0, 0, 0, 0, 0, 0_u8]];
     load(prog_type, &instructions).map(Empty)
+}
+
+/// The same of XDP with another verdict.
+pub(super) fn load_verdict(verdict: i32) -> Result<OwnedFd, io::Error> {
+    let [a, b, c, d] = verdict.to_ne_bytes();
+    load_xdp(&[[0xb7, 0, 0, 0, a, b, c, d], [0x95, 0, 0, 0, 0, 0, 0, 0]])
 }
 
 /// Loads an XDP program of these instructions (`struct bpf_insn`).

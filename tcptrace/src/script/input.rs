@@ -26,6 +26,7 @@ pub(super) fn step(
     let step = match words.need("who, or what")? {
         "tick" => Step::Input(Input::Tick(ts)),
         "end" => Step::End(ts),
+        "overwritten" => Step::Input(Input::Overwritten(ts)),
         "lost" => Step::Input(Input::Lost(lost(words, ts)?)),
         "R" => Step::Input(Input::Icmp(icmp(words, ts, scene)?)),
         who => {

@@ -199,6 +199,8 @@ pub struct LiveSource {
     ring_bytes: u64,
     ring_peak_bytes: u64,
     undecodable: u64,
+    /// Expected acknowledgements that were overwritten, as far as the tracker knows.
+    overwrites: u64,
 }
 
 impl LiveSource {
@@ -247,6 +249,7 @@ impl LiveSource {
             ring_bytes: config.load.ring_bytes.into(),
             ring_peak_bytes: 0,
             undecodable: 0,
+            overwrites: 0,
         };
         Ok((source, notices))
     }
@@ -293,6 +296,7 @@ impl LiveSource {
         let now = monotonic_now();
         let issued = self.counters.read()?;
         self.drain_all();
+        self.note_overwrites(&issued, now, out);
         self.settle(&issued, now);
         self.reorder.release(Timestamp(u64::MAX), out);
         out.push(Input::Tick(now));
@@ -428,14 +432,20 @@ impl LiveSource {
 
     /// One slice of the ring; at its end the time-ordered part of what came, and how far the time has come.
     fn drain(&mut self, now: Instant, out: &mut Vec<Input>) -> Result<(), LiveError> {
-        let issued = if self.next_settle <= now { Some(self.counters.read()?) } else { None };
+        let settles = self.next_settle <= now;
+        let issued =
+            if settles || self.phase != Phase::Draining { Some(self.counters.read()?) } else { None };
         let began = monotonic_now();
+        if let Some(issued) = &issued {
+            // Before the records that are to be judged by it.
+            self.note_overwrites(issued, began, out);
+        }
         self.wall.refresh(began);
         let (level, empty) = self.drain_slice();
         self.judge(level, began)?;
         let horizon = if empty { began } else { self.latest };
         if empty {
-            if let Some(issued) = issued {
+            if let Some(issued) = issued.filter(|_| settles) {
                 // A record that is just being made is missing too, and not lost: look again in a second.
                 if self.accounted_for(&issued) {
                     self.settle(&issued, began);
@@ -518,6 +528,14 @@ impl LiveSource {
             if let Some(loss) = self.gaps.settle(cpu, counters.number, until) {
                 self.reorder.push(until, Input::Lost(loss));
             }
+        }
+    }
+
+    fn note_overwrites(&mut self, counters: &[Counters], now: Timestamp, out: &mut Vec<Input>) {
+        let overwrites = counters.iter().map(|counters| counters.pending_overwrites).sum();
+        if overwrites != self.overwrites {
+            self.overwrites = overwrites;
+            out.push(Input::Overwritten(now));
         }
     }
 

@@ -308,6 +308,15 @@ impl Conn {
             && own.syn_end().is_some_and(|end| end == seg.end() || end == seg.seq.plus(1))
     }
 
+    /// The acknowledgement of its SYN-ACK was not seen, or that of a FIN.
+    pub(crate) fn lacks_acknowledgement(&self) -> bool {
+        let lacks = |sent: When, acked: When| sent != When::NEVER && acked == When::NEVER;
+        let teardown = self.teardown();
+        (self.synacks > 0 && self.at.established == When::NEVER)
+            || lacks(teardown.first_fin, teardown.first_fin_acked)
+            || lacks(teardown.second_fin, teardown.second_fin_acked)
+    }
+
     /// When the first SYN passed: a connection that is not partial starts with it.
     pub(crate) fn first_syn(&self) -> When {
         When::from((!self.flags.partial).then_some(self.start))

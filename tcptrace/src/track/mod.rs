@@ -138,10 +138,8 @@ impl Tracker {
                 self.expire(error.quoted.ts, sink);
                 self.icmp(error, sink);
             }
-            Input::Lost(report) => {
-                let losses = &mut self.telling.losses;
-                losses.until = Some(losses.until.map_or(report.until, |known| known.max(report.until)));
-            }
+            Input::Lost(report) => self.telling.losses.records(report.until),
+            Input::Overwritten(until) => self.telling.losses.acknowledgements(*until),
             Input::Admission(AdmissionChange { ts, admission }) => self.admit(*admission, *ts),
             Input::Tick(now) => self.expire(*now, sink),
         }

@@ -57,14 +57,27 @@ impl Wants {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Losses {
     /// Records were lost up to this time.
-    pub(crate) until: Option<Timestamp>,
+    until: Option<Timestamp>,
+    /// Acknowledgements were not recorded up to this time.
+    unacknowledged_until: Option<Timestamp>,
 }
 
 impl Losses {
+    pub(crate) fn records(&mut self, until: Timestamp) {
+        self.until = self.until.max(Some(until));
+    }
+
+    pub(crate) fn acknowledgements(&mut self, until: Timestamp) {
+        self.unacknowledged_until = self.unacknowledged_until.max(Some(until));
+    }
+
     /// No lost record can have belonged to `conn`: a loss counts against every connection that lived in its
-    /// time, and against every one whose beginning was not seen after it.
+    /// time, and against every one whose beginning was not seen after it. That of an acknowledgement counts only
+    /// where one is missing.
     pub(crate) fn spare(&self, conn: &Conn) -> bool {
-        self.until.is_none_or(|until| conn.start > until && !conn.flags.partial)
+        let spares =
+            |until: Option<Timestamp>| until.is_none_or(|until| conn.start > until && !conn.flags.partial);
+        spares(self.until) && (spares(self.unacknowledged_until) || !conn.lacks_acknowledgement())
     }
 }
 

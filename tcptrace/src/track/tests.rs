@@ -549,6 +549,20 @@ fn vantage_says_which_part_is_ours() {
 }
 
 #[test]
+fn where_expected_acknowledgements_were_overwritten_a_missing_one_says_nothing() {
+    let unanswered = "0 C S 1000\n1 S S. 5000 1001\n2 overwritten";
+    let silent = run(unanswered).feed("100s tick");
+    assert_eq!(silent.only().outcome, Outcome::SynackUnanswered);
+    assert!(!silent.only().common.complete, "its acknowledgement may have been one of those");
+    let later = run("0.5 overwritten\n1 C S 1000\n2 S S. 5000 1001\n100s tick");
+    assert!(later.only().common.complete, "it began after that");
+    let whole = run(OPEN).feed("10.5 overwritten").finish("20");
+    assert!(whole.only().common.complete, "none is missing");
+    let fin = run(OPEN).feed("10.5 C F. 1001 5001\n11 overwritten").finish("20");
+    assert!(!fin.only().common.complete, "that of the FIN is");
+}
+
+#[test]
 fn a_loss_marks_the_connections_it_can_have_touched() {
     let touched = run(OPEN).feed("10.5 lost 1 since 10.2").finish("20");
     assert!(!touched.only().common.complete);

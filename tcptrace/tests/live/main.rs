@@ -1,9 +1,10 @@
 //! The built `tcptrace` on the real kernel, as its users run it: in network namespaces over veth and on loopback, with
-//! real sockets as the traffic. Needs root and the commands `ip` and `nft`; fails without them.
+//! real sockets as the traffic. Needs root and the commands `ip`, `nft` and `ethtool`; fails without them.
 
 mod capture;
 mod everywhere;
 mod filters;
+mod flood;
 mod frames;
 mod handmade;
 mod icmp;

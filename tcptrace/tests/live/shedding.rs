@@ -12,7 +12,7 @@ use std::collections::HashSet;
 const EVENTS: [&str; 3] = ["--json", "--events", "connection,stats"];
 
 /// Those that are called complete are so, whatever happened to the others.
-fn assert_honest(flows: &[Flow], events: &[Value]) -> usize {
+pub(crate) fn assert_honest(flows: &[Flow], events: &[Value]) -> usize {
     let driven: HashSet<&Flow> = flows.iter().collect();
     let complete: Vec<&Value> =
         of_kind(events, "connection").filter(|event| event["complete"] == true).collect();
@@ -31,7 +31,7 @@ fn assert_honest(flows: &[Flow], events: &[Value]) -> usize {
     complete.len()
 }
 
-fn count(stats: &Value, counters: &str, kind: &str) -> u64 {
+pub(crate) fn count(stats: &Value, counters: &str, kind: &str) -> u64 {
     stats[counters][kind].as_u64().unwrap_or_else(|| panic!("{counters} {kind} in {stats:#}"))
 }
 

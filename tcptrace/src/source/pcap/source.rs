@@ -160,8 +160,12 @@ impl PcapSource {
                 captured: packet.data.get(look.at..).unwrap_or_default(),
                 wire_len: (packet.original_len as usize).saturating_sub(look.at),
             };
+            let overwrites = test.counters.pending_overwrites;
             let found = test.packet(&look.parsed, from, packet.ts.0, || devices.sighting(&packet, &look));
             if let Some(Found { record, end }) = found {
+                if self.counters.pending_overwrites != overwrites {
+                    out.push(Input::Overwritten(packet.ts));
+                }
                 let mut what = record.what;
                 what.segment_mut().direction = look.direction;
                 let headers = &packet.data[..(look.at + end).min(packet.data.len())];
