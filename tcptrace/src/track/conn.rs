@@ -312,7 +312,7 @@ impl Conn {
     pub(crate) fn lacks_acknowledgement(&self) -> bool {
         let lacks = |sent: When, acked: When| sent != When::NEVER && acked == When::NEVER;
         let teardown = self.teardown();
-        (self.synacks > 0 && self.at.established == When::NEVER)
+        (self.synacks > 0 && self.at(Moment::Established) == When::NEVER)
             || lacks(teardown.first_fin, teardown.first_fin_acked)
             || lacks(teardown.second_fin, teardown.second_fin_acked)
     }
