@@ -36,16 +36,16 @@ fn floods() -> [(&'static str, Vec<Key>); 6] {
     let theirs = attackers_seeds();
     let in_one_bucket = (0..u32::MAX)
         .map(|n| key(n, 0x1234_0050))
-        .filter(|key| key.reversed().bucket(&theirs) as usize % BUCKETS == 0);
+        .filter(|key| (key.reversed().bucket(&theirs) as usize).is_multiple_of(BUCKETS));
     [
         ("at random", (0..FLOWS).map(random).collect()),
-        ("ports one after the other", (0..FLOWS).map(|n| key(1, n << 16 | 80)).collect()),
+        ("ports one after the other", (0..FLOWS).map(|n| key(1, n << 16 | 0x50)).collect()),
         (
             "addresses one after the other, as numbers",
             (0..FLOWS).map(|n| key(n.to_be(), 0x1234_0050)).collect(),
         ),
         ("addresses 4096 apart", (0..FLOWS).map(|n| key(n << 12, 0x1234_0050)).collect()),
-        ("ports and addresses in step", (0..FLOWS).map(|n| key(n, n << 16 | 80)).collect()),
+        ("ports and addresses in step", (0..FLOWS).map(|n| key(n, n << 16 | 0x50)).collect()),
         ("in one bucket, by seeds of their own", in_one_bucket.take(FLOWS as usize).collect()),
     ]
 }
