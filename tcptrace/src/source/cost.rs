@@ -1,5 +1,5 @@
-//! What a run of the kernel programs costs, by the kernel's own statistics. They are on only for a second now
-//! and then, since keeping them costs tens of nanoseconds a run.
+//! What a run of the kernel programs costs, by the kernel's own statistics. They are on only for a tenth of a
+//! second now and then, since keeping them costs tens of nanoseconds a run.
 
 use crate::kernel::load::Programs;
 use aya::sys::{Stats, enable_stats};
@@ -8,7 +8,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-const SAMPLE: Duration = Duration::from_secs(1);
+const SAMPLE: Duration = Duration::from_millis(100);
+/// How long to look again where nothing came.
+const IDLE: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_secs(30);
 
 /// Runs and the time they took, summed over the programs.
@@ -67,7 +69,7 @@ impl CostMeter {
             match &mut self.phase {
                 // Nothing came: statistics of nothing cost nothing, so wait for the first packets.
                 Phase::Sampling { before, end, .. } if Runs::of(programs).count == before.count => {
-                    *end = now + SAMPLE;
+                    *end = now + IDLE;
                 }
                 Phase::Sampling { .. } => self.stop(programs, now),
                 _ => self.phase = sample(programs, now),
