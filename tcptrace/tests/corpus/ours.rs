@@ -87,9 +87,13 @@ impl Ours {
             if let Some(error) = wrong {
                 return Err(error.into());
             }
-            for (input, number) in inputs.drain(..).zip(numbers.drain(..)) {
-                if let Some(what) = input.observation() {
-                    last = last.max(what.segment().ts);
+            let mut numbers = numbers.drain(..);
+            for input in inputs.drain(..) {
+                // What is not of a packet has no number, and makes no event by itself.
+                let mut number = 0;
+                if let Some(segment) = input.segment() {
+                    last = last.max(segment.ts);
+                    number = numbers.next().ok_or("a segment without a packet")?;
                 }
                 tracker.input(&input, &mut |event| ours.take(number, event));
             }

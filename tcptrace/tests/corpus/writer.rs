@@ -80,13 +80,20 @@ fn source(reader: Reader) -> PcapSource {
     PcapSource::new(reader, &Options { buckets: 1 << 12, ..Options::default() })
 }
 
+/// Which acknowledgements were not expected any more depends on what else is in the file.
+fn is_of_a_packet(input: &Input) -> bool {
+    input.segment().is_some()
+}
+
 fn round_trip(path: &Path) -> Result<(), Failed> {
     let Written { mut inputs, captured, rebuilt } = write(Reader::open(path)?)?;
+    inputs.retain(is_of_a_packet);
     number_interfaces(&mut inputs);
     for (what, file) in [("the packets' own bytes", captured), ("rebuilt packets", rebuilt)] {
         let mut source = source(Reader::from_read("a written file", Cursor::new(file))?);
         let mut back = Vec::new();
         while source.next_batch(&mut back)? {}
+        back.retain(is_of_a_packet);
         number_interfaces(&mut back);
         if let Some((ours, theirs)) = inputs.iter().zip(&back).find(|(a, b)| a != b) {
             return Err(format!("{what}: {theirs:?}\nis not\n{ours:?}").into());

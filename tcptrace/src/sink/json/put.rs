@@ -321,7 +321,7 @@ mod tests {
     fn every_length_of_a_number() {
         for power in 0..20 {
             let number = 10_u64.pow(power);
-            for number in [number - 1, number, number + 1, number.saturating_mul(9) + 7] {
+            for number in [number - 1, number, number + 1, number.saturating_mul(9).saturating_add(7)] {
                 assert_eq!(put(&number), number.to_string());
             }
         }
