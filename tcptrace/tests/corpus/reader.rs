@@ -26,15 +26,7 @@ struct Outcome {
 fn read(reader: Result<Reader, FileError>) -> Outcome {
     let mut outcome = Outcome::default();
     let mut source = match reader {
-        // The same keys for all: which acknowledgement gives way in a full bucket depends on them.
-        Ok(reader) => PcapSource::new(
-            reader,
-            &Options {
-                buckets: 1 << 12,
-                seeds: std::array::from_fn(|i| 0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(i as u64 + 1)),
-                ..Options::default()
-            },
-        ),
+        Ok(reader) => PcapSource::new(reader, &Options { buckets: 1 << 12, ..Options::default() }),
         Err(error) => return Outcome { error: Some(error), ..outcome },
     };
     loop {

@@ -10,7 +10,7 @@ use crate::{
     segment::{Direction, Input, Observation},
 };
 use hashbrown::HashMap;
-use std::{collections::hash_map::RandomState, hash::BuildHasher as _, sync::Arc};
+use std::sync::Arc;
 use tcptrace_common::{
     abi::{Counters, SEED_WORDS},
     filter::Program,
@@ -24,6 +24,19 @@ const BATCH: usize = 4096;
 const FIRST_DEVICE: u32 = 1 << 16;
 /// More devices than any machine has; it bounds what a file can make us remember.
 const MAX_DEVICES: usize = 1 << 16;
+
+/// Numbers without a pattern: `SplitMix64`, from 0.
+const SEEDS: [u64; SEED_WORDS] = {
+    let (mut seeds, mut index, mut state) = ([0; SEED_WORDS], 0, 0_u64);
+    while index < SEED_WORDS {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        seeds[index] = z ^ (z >> 31);
+        index += 1;
+    }
+    seeds
+};
 
 /// How to look for lifecycle segments.
 #[derive(Clone, Debug)]
@@ -39,15 +52,11 @@ pub struct Options {
 }
 
 impl Default for Options {
-    /// Half a million expected acknowledgements in 4 MiB, and keys that a file's author cannot know.
+    /// Half a million expected acknowledgements in 4 MiB. The keys are always the same, as the same packets are to give
+    /// the same output: which acknowledgement gives way in a full bucket depends on them. A file made to fill a bucket
+    /// makes its own connections incomplete, and no more work.
     fn default() -> Self {
-        let random = RandomState::new();
-        Self {
-            buckets: 1 << 16,
-            seeds: std::array::from_fn(|index| random.hash_one(index)),
-            filter: Box::new(Program::ALL),
-            decap: Decap::NONE,
-        }
+        Self { buckets: 1 << 16, seeds: SEEDS, filter: Box::new(Program::ALL), decap: Decap::NONE }
     }
 }
 
