@@ -288,22 +288,24 @@ fn pair(seeds: &impl Seeds, first: usize, x: u32, y: u32) -> u64 {
     x.wrapping_mul(y)
 }
 
-/// Keys for tests, from `SplitMix64`: enough where no adversary guesses.
-#[cfg(test)]
-pub(crate) fn test_seeds(seed: u64) -> [u64; SEED_WORDS] {
-    let mut state = seed;
-    core::array::from_fn(|_| {
+/// Keys without a pattern that are the same for the same `seed` (`SplitMix64`), and so no secret: for files and tests.
+#[must_use]
+pub const fn known_seeds(seed: u64) -> [u64; SEED_WORDS] {
+    let (mut seeds, mut index, mut state) = ([0; SEED_WORDS], 0, seed);
+    while index < SEED_WORDS {
         state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let z = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    })
+        seeds[index] = z ^ (z >> 31);
+        index += 1;
+    }
+    seeds
 }
 
 #[cfg(test)]
 mod tests {
     extern crate std;
-    use super::{FlowKey, V4, V6, test_seeds as seeds};
+    use super::{FlowKey, V4, V6, known_seeds as seeds};
     use proptest::prelude::*;
     use std::{collections::HashSet, vec::Vec};
 

@@ -38,20 +38,19 @@ pub(crate) fn filter() -> Option<&'static Program> {
     FILTER.get(0)
 }
 
-/// All bits of the greatest lot that is admitted, inverted: an empty map admits everything. User space writes it, at any
-/// time.
+/// What is admitted ([`Admission::from_map`]); user space writes it, at any time.
 #[map]
 static ADMISSION: Array<u32> = Array::with_max_entries(1, 0);
 
 /// The admission that is in force.
 #[inline(always)]
 pub(crate) fn admission() -> Admission {
-    let Some(inverted) = ADMISSION.get_ptr(0) else {
+    let Some(value) = ADMISSION.get_ptr(0) else {
         return Admission::ALL;
     };
     // SAFETY: the kernel's pointer to a map value is valid while the program runs; volatile, as user space writes it
     // meanwhile, which makes it one access of 32 bits.
-    Admission(!unsafe { inverted.read_volatile() })
+    Admission::from_map(unsafe { value.read_volatile() })
 }
 
 /// One workplace per CPU.

@@ -5,7 +5,7 @@ extern crate std;
 use super::announce;
 use crate::{
     abi::{Bucket, Record, SEED_WORDS},
-    flow::{FlowKey, V4, test_seeds},
+    flow::{FlowKey, V4, known_seeds},
     tcp::TcpFlags,
 };
 use std::{eprintln, vec, vec::Vec};
@@ -24,13 +24,13 @@ fn key(src: u32, ports: u32) -> Key {
 
 /// Not the seeds of a run, but the attacker's own.
 fn attackers_seeds() -> [u64; SEED_WORDS] {
-    test_seeds(0xbad)
+    known_seeds(0xbad)
 }
 
 /// What somebody may think of, by name; the first is what all others are compared with.
 fn floods() -> [(&'static str, Vec<Key>); 6] {
     let random = |n: u32| {
-        let [src, ports, ..] = test_seeds(0x5eed ^ u64::from(n) << 20);
+        let [src, ports, ..] = known_seeds(0x5eed ^ u64::from(n) << 20);
         key((src >> 32) as u32, (ports >> 32) as u32)
     };
     let theirs = attackers_seeds();
@@ -69,7 +69,7 @@ fn crowd(keys: &[Key], seeds: &[u64; SEED_WORDS]) -> (u32, u32) {
 fn flows_that_are_made_to_collide_do_no_more_than_random_ones() {
     let mut at_random = None;
     for (about, keys) in floods() {
-        let runs: Vec<(u32, u32)> = (0..RUNS).map(|run| crowd(&keys, &test_seeds(run))).collect();
+        let runs: Vec<(u32, u32)> = (0..RUNS).map(|run| crowd(&keys, &known_seeds(run))).collect();
         let fullest = runs.iter().map(|run| run.0).max().unwrap_or(0);
         let overwritten = runs.iter().map(|run| run.1).sum::<u32>();
         let worst = runs.iter().map(|run| run.1).max().unwrap_or(0);

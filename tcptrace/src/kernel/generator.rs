@@ -1,13 +1,9 @@
 //! Packets as fast as this machine can make them, for benchmarks: `BPF_PROG_TEST_RUN` with
 //! `BPF_F_TEST_XDP_LIVE_FRAMES` (`net/bpf/test_run.c`, `xdp_test_run_batch`), where a program of a few instructions
 //! gives each frame another source and sends it out of a device. Needs root and Linux 5.18.
-#![expect(unsafe_code, reason = "loading and running a program by hand are bare system calls")]
 
-use super::test_run::load_xdp;
-use std::{
-    io,
-    os::fd::{AsRawFd as _, OwnedFd},
-};
+use super::test_run::{TestAttr, load_xdp};
+use std::{io, os::fd::OwnedFd};
 
 /// A segment over IPv4 and Ethernet without options and payload.
 const FRAME: usize = 14 + 20 + 20;
@@ -51,29 +47,6 @@ pub struct Generator {
     frame: [u8; FRAME],
 }
 
-/// `bpf_attr` of `BPF_PROG_TEST_RUN`, all of it (`include/uapi/linux/bpf.h`).
-#[repr(C)]
-#[derive(Default)]
-struct TestAttr {
-    prog_fd: u32,
-    retval: u32,
-    data_size_in: u32,
-    data_size_out: u32,
-    data_in: u64,
-    data_out: u64,
-    repeat: u32,
-    duration: u32,
-    ctx_size_in: u32,
-    ctx_size_out: u32,
-    ctx_in: u64,
-    ctx_out: u64,
-    flags: u32,
-    cpu: u32,
-    batch_size: u32,
-    zero: u32,
-}
-
-const BPF_PROG_TEST_RUN: libc::c_long = 10;
 const BPF_F_TEST_XDP_LIVE_FRAMES: u32 = 2;
 /// The most that the kernel takes at a time is 256; 64 is its own choice.
 const BATCH: u32 = 64;
@@ -87,19 +60,7 @@ impl Generator {
 
     /// Sends so many, and returns when they are sent. What the device cannot take is dropped there.
     pub fn send(&self, packets: u32) -> Result<(), io::Error> {
-        let mut attr = TestAttr {
-            prog_fd: self.program.as_raw_fd().cast_unsigned(),
-            data_size_in: u32::try_from(FRAME).map_err(io::Error::other)?,
-            data_in: self.frame.as_ptr() as u64,
-            repeat: packets,
-            flags: BPF_F_TEST_XDP_LIVE_FRAMES,
-            batch_size: BATCH,
-            ..TestAttr::default()
-        };
-        // SAFETY: the attribute and what it points to live through the call, which writes to neither but the former.
-        let done =
-            unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_TEST_RUN, &raw mut attr, size_of::<TestAttr>()) };
-        if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+        TestAttr::new(packets, BPF_F_TEST_XDP_LIVE_FRAMES, BATCH).run(&self.program, &self.frame)
     }
 }
 

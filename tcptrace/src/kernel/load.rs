@@ -243,7 +243,7 @@ impl Programs {
     pub fn set_admission(&mut self, admission: Admission) -> Result<(), LoadError> {
         let map = self.ebpf.map_mut("ADMISSION").ok_or(LoadError::Object("the map ADMISSION"))?;
         Array::<_, u32>::try_from(map)
-            .and_then(|mut map| map.set(0, !admission.0, 0))
+            .and_then(|mut map| map.set(0, admission.to_map(), 0))
             .map_err(|e| explain_map(e, "ADMISSION"))
     }
 

@@ -189,7 +189,7 @@ impl Harness {
     /// Has the programs follow only the connections that `admission` takes.
     pub fn set_admission(&mut self, admission: Admission) -> Result<(), Error> {
         let map = self.ebpf.map_mut("ADMISSION").ok_or(Error::Missing("ADMISSION"))?;
-        Ok(Array::<_, u32>::try_from(map)?.set(0, !admission.0, 0)?)
+        Ok(Array::<_, u32>::try_from(map)?.set(0, admission.to_map(), 0)?)
     }
 
     /// The counters of all CPUs, added up.
@@ -263,10 +263,10 @@ struct LoadAttr {
     zero: [u64; 13],
 }
 
-/// `bpf_attr` of `BPF_PROG_TEST_RUN`.
+/// `bpf_attr` of `BPF_PROG_TEST_RUN`, all of it.
 #[repr(C)]
 #[derive(Default)]
-struct TestAttr {
+pub(super) struct TestAttr {
     prog_fd: u32,
     retval: u32,
     data_size_in: u32,
@@ -275,7 +275,32 @@ struct TestAttr {
     data_out: u64,
     repeat: u32,
     duration: u32,
-    zero: [u64; 5],
+    ctx_size_in: u32,
+    ctx_size_out: u32,
+    ctx_in: u64,
+    ctx_out: u64,
+    flags: u32,
+    cpu: u32,
+    batch_size: u32,
+    zero: u32,
+}
+
+impl TestAttr {
+    /// So many runs; the batch is for live frames only, and 0 otherwise.
+    pub(super) fn new(repeat: u32, flags: u32, batch_size: u32) -> Self {
+        Self { repeat, flags, batch_size, ..Self::default() }
+    }
+
+    /// Runs a program over `packet` as the attribute says; what the kernel says of it is in the attribute then.
+    pub(super) fn run(&mut self, program: &OwnedFd, packet: &[u8]) -> Result<(), io::Error> {
+        self.prog_fd = program.as_raw_fd().cast_unsigned();
+        self.data_size_in = u32::try_from(packet.len()).map_err(io::Error::other)?;
+        self.data_in = packet.as_ptr() as u64;
+        // SAFETY: the attribute and what it points to live through the call, which writes to neither but the former.
+        let done =
+            unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_TEST_RUN, &raw mut *self, size_of::<Self>()) };
+        if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    }
 }
 
 const BPF_PROG_LOAD: libc::c_long = 5;
@@ -287,15 +312,17 @@ const BPF_PROG_TYPE_XDP: u32 = 6;
 pub fn empty(program: Program) -> Result<Empty, io::Error> {
     let (prog_type, verdict) =
         if program == Program::Xdp { (BPF_PROG_TYPE_XDP, 2_i32) } else { (BPF_PROG_TYPE_SCHED_CLS, -1) };
-    let [a, b, c, d] = verdict.to_ne_bytes();
-    let instructions = [[0xb7, 0, 0, 0, a, b, c, d], [0x95, 0, 0, 0, 0, 0, 0, 0_u8]];
-    load(prog_type, &instructions).map(Empty)
+    load(prog_type, &returns(verdict)).map(Empty)
 }
 
 /// The same of XDP with another verdict.
 pub(super) fn load_verdict(verdict: i32) -> Result<OwnedFd, io::Error> {
+    load_xdp(&returns(verdict))
+}
+
+const fn returns(verdict: i32) -> [[u8; 8]; 2] {
     let [a, b, c, d] = verdict.to_ne_bytes();
-    load_xdp(&[[0xb7, 0, 0, 0, a, b, c, d], [0x95, 0, 0, 0, 0, 0, 0, 0]])
+    [[0xb7, 0, 0, 0, a, b, c, d], [0x95, 0, 0, 0, 0, 0, 0, 0]]
 }
 
 /// Loads an XDP program of these instructions (`struct bpf_insn`).
@@ -321,19 +348,8 @@ fn load(prog_type: u32, instructions: &[[u8; 8]]) -> Result<OwnedFd, io::Error> 
 impl Empty {
     /// Runs it over `packet`, `repeat` times.
     pub fn run(&self, packet: &[u8], repeat: u32) -> Result<Outcome, io::Error> {
-        let mut attr = TestAttr {
-            prog_fd: self.0.as_raw_fd().cast_unsigned(),
-            data_size_in: u32::try_from(packet.len()).map_err(io::Error::other)?,
-            data_in: packet.as_ptr() as u64,
-            repeat,
-            ..TestAttr::default()
-        };
-        // SAFETY: the attribute and what it points to live through the call.
-        let done =
-            unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_TEST_RUN, &raw mut attr, size_of::<TestAttr>()) };
-        if done != 0 {
-            return Err(io::Error::last_os_error());
-        }
+        let mut attr = TestAttr::new(repeat, 0, 0);
+        attr.run(&self.0, packet)?;
         Ok(Outcome { verdict: attr.retval, nanoseconds: u64::from(attr.duration) })
     }
 }

@@ -3,7 +3,7 @@
 use crate::{
     cases::{Case, Cases},
     packet,
-    packets::{BUCKETS, same, seeds},
+    packets::{BUCKETS, same},
 };
 use libtest_mimic::{Failed, Trial};
 use std::sync::{Arc, Mutex};
@@ -13,6 +13,7 @@ use tcptrace::{
     script::Level,
     segment::{Direction, Input, Observation},
 };
+use tcptrace_common::flow::known_seeds;
 
 const RING_BYTES: u32 = 1 << 16;
 
@@ -38,7 +39,7 @@ fn play(case: &Case, ingress: Program, pool: &Pool) -> Result<(), Failed> {
     let spare = pool.lock().map_err(|error| error.to_string())?.pop();
     let mut harness = match spare {
         Some(harness) => harness,
-        None => Harness::load(&seeds(), BUCKETS, RING_BYTES)
+        None => Harness::load(&known_seeds(0), BUCKETS, RING_BYTES)
             .map_err(|error| format!("these tests need root and BPF: {error}"))?,
     };
     harness.clear()?;

@@ -8,22 +8,12 @@ use tcptrace::{
     segment::{Direction, Input, Observation, Segment},
 };
 use tcptrace_common::{
-    abi::SEED_WORDS,
+    flow::known_seeds,
     record::Sighting,
     wire::{Bytes, Link},
 };
 
 pub(crate) const BUCKETS: u32 = 1 << 8;
-
-/// Numbers as good as random, and always the same: the hash needs all their bits to tell flows apart.
-pub(crate) fn seeds() -> [u64; SEED_WORDS] {
-    let mut state = 0_u64;
-    std::array::from_fn(|_| {
-        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed ^ (mixed >> 31)
-    })
-}
 
 pub(crate) fn trials(cases: &Cases) -> Vec<Trial> {
     let cases = cases.iter().filter(|case| case.has_level(Level::Packets)).cloned();
@@ -39,7 +29,7 @@ pub(crate) fn trials(cases: &Cases) -> Vec<Trial> {
 
 /// A parser that has seen nothing.
 pub(crate) fn parser() -> Parser {
-    Parser::new(BUCKETS as usize, seeds())
+    Parser::new(BUCKETS as usize, known_seeds(0))
 }
 
 /// The input that is left of it, if it is recorded at all.

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use tcptrace_common::{
     abi::{Counters, SEED_WORDS},
     filter::Program,
+    flow::known_seeds,
     record::Sighting,
     wire::{Bytes, tunnel::Decap},
 };
@@ -24,19 +25,6 @@ const BATCH: usize = 4096;
 const FIRST_DEVICE: u32 = 1 << 16;
 /// More devices than any machine has; it bounds what a file can make us remember.
 const MAX_DEVICES: usize = 1 << 16;
-
-/// Numbers without a pattern: `SplitMix64`, from 0.
-const SEEDS: [u64; SEED_WORDS] = {
-    let (mut seeds, mut index, mut state) = ([0; SEED_WORDS], 0, 0_u64);
-    while index < SEED_WORDS {
-        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        seeds[index] = z ^ (z >> 31);
-        index += 1;
-    }
-    seeds
-};
 
 /// How to look for lifecycle segments.
 #[derive(Clone, Debug)]
@@ -56,7 +44,7 @@ impl Default for Options {
     /// the same output: which acknowledgement gives way in a full bucket depends on them. A file made to fill a bucket
     /// makes its own connections incomplete, and no more work.
     fn default() -> Self {
-        Self { buckets: 1 << 16, seeds: SEEDS, filter: Box::new(Program::ALL), decap: Decap::NONE }
+        Self { buckets: 1 << 16, seeds: known_seeds(0), filter: Box::new(Program::ALL), decap: Decap::NONE }
     }
 }
 
