@@ -29,6 +29,16 @@ pub trait Slots {
     fn get(&self, slot: usize) -> u64;
     /// Puts a word into `slot`.
     fn set(&mut self, slot: usize, word: u64);
+
+    /// Nobody waits here.
+    #[inline(always)]
+    fn is_empty(&self) -> bool {
+        (0..BUCKET_WORDS).fold(0, |any, slot| any | self.get(slot)) == 0
+    }
+
+    /// Nobody waits here, though [`Table::is_surely_empty`] did not know.
+    #[inline(always)]
+    fn note_empty(&mut self) {}
 }
 
 /// The pending-ACK table.
@@ -41,8 +51,7 @@ pub trait Table {
     /// The bucket that the hash `bucket`, masked by the table's size, selects.
     fn bucket(&mut self, bucket: u32) -> Option<Self::Slots<'_>>;
 
-    /// Nobody waits in that bucket, as far as that is known without a look at it. A table in memory can know from less
-    /// memory than it takes itself; to the kernel programs a look costs less than knowing.
+    /// Nobody waits in that bucket, as far as that is known without a look at it, from less memory than the table takes.
     #[inline(always)]
     fn is_surely_empty(&self, _bucket: u32) -> bool {
         false
@@ -157,9 +166,12 @@ where
     let Some(mut slots) = table.bucket(bucket) else {
         return false;
     };
-    // Most buckets are empty most of the time, and then the tag, half of the hash, is not needed.
-    (0..BUCKET_WORDS).fold(0, |any, slot| any | slots.get(slot)) != 0
-        && clear_reached(&mut slots, key.tag(seeds), packet.ack)
+    if slots.is_empty() {
+        slots.note_empty();
+        return false;
+    }
+    // Not before, as most buckets are empty most of the time.
+    clear_reached(&mut slots, key.tag(seeds), packet.ack)
 }
 
 /// The flow `own` waited for `ack`, or for a number before it; not from now on.

@@ -24,6 +24,24 @@ pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(8 << 20, 0);
 #[map]
 static PENDING: Array<Bucket> = Array::with_max_entries(1 << 16, BPF_F_MMAPABLE);
 
+/// For each bucket of `PENDING` whether anybody may wait in it. Buckets are looked at at random and lie outside the nearer
+/// caches on a host with many connections; these marks, a 32nd of that, within.
+#[map]
+static MARKS: Array<[Mark; MARKS_PER_ENTRY as usize]> =
+    Array::with_max_entries((1 << 16) / MARKS_PER_ENTRY, BPF_F_MMAPABLE);
+
+/// As many as make the eight bytes that the kernel keeps at least (kernel/bpf/arraymap.c, `array_map_alloc`).
+const MARKS_PER_ENTRY: u32 = 4;
+
+/// Nobody waits in a bucket if both numbers are equal. CPUs share it without locks, and what one says cannot undo what
+/// another says meanwhile: who puts a word in changes `filled` after that, and who finds the bucket empty copies into
+/// `emptied` what `filled` was before it looked.
+#[repr(C, align(2))]
+struct Mark {
+    filled: u8,
+    emptied: u8,
+}
+
 /// One set of counters per CPU.
 #[map]
 static COUNTERS: PerCpuArray<Counters> = PerCpuArray::with_max_entries(1, 0);
@@ -259,17 +277,52 @@ impl Seeds for LoadedSeeds {
 /// [`PENDING`] as the lifecycle test sees it.
 pub(crate) struct PendingTable;
 
-/// One bucket that all CPUs share.
-pub(crate) struct SharedBucket(*mut Bucket);
+/// One bucket that all CPUs share, and its mark.
+pub(crate) struct SharedBucket {
+    bucket: *mut Bucket,
+    mark: *mut Mark,
+    /// [`Mark::filled`] before the first look at a word.
+    filled: u8,
+}
+
+impl PendingTable {
+    #[inline(always)]
+    fn place(bucket: u32) -> u32 {
+        // SAFETY: a valid static; volatile because the loader writes it after the compiler is done.
+        let mask = unsafe { (&raw const PENDING_MASK).read_volatile() };
+        bucket & mask
+    }
+
+    #[inline(always)]
+    fn mark(place: u32) -> Option<*mut Mark> {
+        let entry = MARKS.get_ptr_mut(place / MARKS_PER_ENTRY)?;
+        // SAFETY: within the entry.
+        Some(unsafe { entry.cast::<Mark>().add((place % MARKS_PER_ENTRY) as usize) })
+    }
+}
 
 impl Table for PendingTable {
     type Slots<'a> = SharedBucket;
 
     #[inline(always)]
     fn bucket(&mut self, bucket: u32) -> Option<SharedBucket> {
-        // SAFETY: a valid static; volatile because the loader writes it after the compiler is done.
-        let mask = unsafe { (&raw const PENDING_MASK).read_volatile() };
-        PENDING.get_ptr_mut(bucket & mask).map(SharedBucket)
+        let place = Self::place(bucket);
+        let mark = Self::mark(place)?;
+        // SAFETY: the kernel's pointer to a map value is valid while the program runs; no reference is made.
+        let filled = unsafe { &raw const (*mark).filled };
+        // SAFETY: as above. Other CPUs may write it: volatile.
+        let filled = unsafe { filled.read_volatile() };
+        Some(SharedBucket { bucket: PENDING.get_ptr_mut(place)?, mark, filled })
+    }
+
+    #[inline(always)]
+    fn is_surely_empty(&self, bucket: u32) -> bool {
+        let Some(mark) = Self::mark(Self::place(bucket)) else {
+            return false;
+        };
+        // SAFETY: as in `bucket`; both bytes in one access.
+        let both = unsafe { mark.cast::<u16>().read_volatile() };
+        both & 0xff == both >> 8
     }
 
     #[inline(always)]
@@ -283,7 +336,7 @@ impl Slots for SharedBucket {
     #[inline(always)]
     fn get(&self, slot: usize) -> u64 {
         // SAFETY: the kernel's pointer to a map value is valid while the program runs; no reference is made.
-        let word = unsafe { &raw const (*self.0).words[slot] };
+        let word = unsafe { &raw const (*self.bucket).words[slot] };
         // SAFETY: in bounds, and aligned as map values are. Other CPUs may write it: volatile makes it one access
         // of 64 bits, which the machine does whole.
         unsafe { word.read_volatile() }
@@ -292,8 +345,36 @@ impl Slots for SharedBucket {
     #[inline(always)]
     fn set(&mut self, slot: usize, word: u64) {
         // SAFETY: as in `get`.
-        let at = unsafe { &raw mut (*self.0).words[slot] };
+        let at = unsafe { &raw mut (*self.bucket).words[slot] };
         // SAFETY: as in `get`.
         unsafe { at.write_volatile(word) }
+        if word != 0 {
+            self.fill();
+        }
+    }
+
+    #[inline(always)]
+    fn note_empty(&mut self) {
+        // SAFETY: as in `get`.
+        let emptied = unsafe { &raw mut (*self.mark).emptied };
+        // SAFETY: as in `get`.
+        unsafe { emptied.write_volatile(self.filled) }
+    }
+}
+
+impl SharedBucket {
+    /// Says that a word is there, by a number that is not the other one.
+    #[inline(always)]
+    fn fill(&mut self) {
+        // SAFETY: as in `get`.
+        let filled = unsafe { &raw mut (*self.mark).filled };
+        // SAFETY: as in `get`.
+        let emptied = unsafe { &raw const (*self.mark).emptied };
+        // SAFETY: as in `get`.
+        let next = unsafe { filled.read_volatile() }.wrapping_add(1);
+        // SAFETY: as in `get`.
+        let same = next == unsafe { emptied.read_volatile() };
+        // SAFETY: as in `get`.
+        unsafe { filled.write_volatile(next.wrapping_add(u8::from(same))) }
     }
 }

@@ -228,6 +228,7 @@ impl Programs {
         let ebpf = loader
             .map_max_entries("EVENTS", options.ring_bytes)
             .map_max_entries("PENDING", options.pending_buckets)
+            .map_max_entries("MARKS", options.pending_buckets.div_ceil(4))
             .override_global("SEEDS", &seeds, true)
             .override_global("PENDING_MASK", &mask, true)
             .override_global("NETNS", &netns, true)

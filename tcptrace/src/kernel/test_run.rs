@@ -132,6 +132,7 @@ impl Harness {
             .override_global("KERNEL_LOG", &log, true)
             .override_global("DECAP", &decap.words()[..], true)
             .map_max_entries("PENDING", buckets)
+            .map_max_entries("MARKS", buckets.div_ceil(4))
             .map_max_entries("EVENTS", ring_bytes)
             .load(OBJECT)?;
         for program in Program::ALL {
