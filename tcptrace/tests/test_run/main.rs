@@ -5,6 +5,7 @@
 #[path = "../packets/mod.rs"]
 mod packets;
 mod pair;
+mod racing;
 mod shapes;
 mod shedding;
 mod tunnels;
