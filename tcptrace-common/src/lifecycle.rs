@@ -177,7 +177,8 @@ where
 /// The flow `own` waited for `ack`, or for a number before it; not from now on.
 #[inline(always)]
 pub fn reached<T: Table + ?Sized>(own: FlowHash, ack: SeqNum, table: &mut T) -> bool {
-    table.bucket(own.bucket).is_some_and(|mut slots| clear_reached(&mut slots, own.tag, ack))
+    !table.is_surely_empty(own.bucket)
+        && table.bucket(own.bucket).is_some_and(|mut slots| clear_reached(&mut slots, own.tag, ack))
 }
 
 /// The kind of a lifecycle segment.
@@ -216,13 +217,19 @@ where
         // acknowledges it.
         _ => return false,
     };
-    if let Some(mut slots) = table.bucket(own.bucket) {
+    if !table.is_surely_empty(own.bucket)
+        && let Some(mut slots) = table.bucket(own.bucket)
+    {
         if change == Change::Void {
             clear_all(&mut slots, own.tag);
         } else if flags.ack() {
             // A FIN or SYN-ACK that acknowledges the peer's: the three-segment close, the simultaneous open.
             clear_reached(&mut slots, own.tag, SeqNum(record.ack));
         }
+    }
+    // A flood of RSTs of unknown connections touches no bucket.
+    if change == Change::Void && table.is_surely_empty(peer.bucket) {
+        return false;
     }
     let start = table.forget(peer.tag) as usize;
     let Some(mut slots) = table.bucket(peer.bucket) else {

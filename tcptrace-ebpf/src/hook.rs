@@ -285,6 +285,19 @@ impl Load for Anywhere {
         self.len
     }
 
+    /// One call for all words.
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "offsets within headers")]
+    fn copy<const N: usize>(&self, offset: usize, len: usize, to: &mut [u8; N]) -> bool {
+        if len == 0 || len > N {
+            return false;
+        }
+        // SAFETY: the context is the program's own, and there is room for N bytes.
+        let result =
+            unsafe { bpf_skb_load_bytes(self.skb.cast(), offset as u32, to.as_mut_ptr().cast(), len as u32) };
+        result == 0
+    }
+
     #[inline(always)]
     fn decap(&self, place: usize) -> u32 {
         maps::decap(place)

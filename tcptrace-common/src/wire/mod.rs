@@ -42,6 +42,13 @@ pub trait Load {
         n
     }
 
+    /// Copies the first `len` bytes at `offset` into `to` at once, if they were all captured. Where nothing does that better
+    /// than reading them word by word, it does nothing and says no.
+    #[inline(always)]
+    fn copy<const N: usize>(&self, _offset: usize, _len: usize, _to: &mut [u8; N]) -> bool {
+        false
+    }
+
     /// A word of the [`tunnel::Decap`] that says which tunnels are looked into.
     #[inline(always)]
     fn decap(&self, _place: usize) -> u32 {

@@ -7,6 +7,11 @@ use crate::{abi::MAX_OPTIONS, tcp::TcpOptions};
 /// not captured are left out.
 #[inline(always)]
 pub fn copy(packet: &impl Load, at: usize, len: usize, to: &mut [u8; MAX_OPTIONS]) -> u8 {
+    if let Ok(all) = u8::try_from(len)
+        && packet.copy(at, len, to)
+    {
+        return all;
+    }
     // A header is as long as a number of words (RFC 9293 §3.1).
     let mut copied = 0;
     for (word, to) in to.as_chunks_mut::<4>().0.iter_mut().enumerate() {

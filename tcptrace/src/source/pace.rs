@@ -13,7 +13,7 @@ pub(super) struct Pace {
 
 impl Pace {
     /// What reading, ordering and writing take of the latency.
-    const REST: Duration = Duration::from_millis(10);
+    const REST: Duration = Duration::from_millis(20);
 
     /// For records to be told of within `latency`. Nothing is known about the rate yet.
     pub(super) const fn new(ring_bytes: u64, latency: Duration) -> Self {
@@ -41,7 +41,7 @@ mod tests {
 
     #[test]
     fn the_wait_shortens_as_the_rate_rises() {
-        let mut pace = Pace::new(8 << 20, Duration::from_millis(30));
+        let mut pace = Pace::new(8 << 20, Duration::from_millis(40));
         assert_eq!(pace.wait(), Duration::from_millis(20), "nothing known");
         for (bytes, ms, expected_ms) in [
             (1_000, 20, 20),

@@ -6,12 +6,12 @@ use crate::{
     load::Load,
     shedding::{assert_honest, count},
     trace::{Trace, last_stats, of_kind},
-    traffic::{listener, local_address},
+    traffic::{Flow, listener, local_address},
 };
 use serde_json::Value;
 use std::{
     fs,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, SocketAddr, TcpListener},
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::Duration,
@@ -28,8 +28,11 @@ const MAX_CONNECTIONS: &str = "20000";
 const LIMIT_KIB: u64 = 128 << 10;
 const NOBODY: u16 = 9;
 
+const FIN: u8 = 1;
 const SYN: u8 = 2;
+const RST: u8 = 4;
 const ACK: u8 = 0x10;
+const FLAGS_OF_SYN_ACK: u8 = SYN | ACK;
 
 /// Who is aimed at.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -80,40 +83,57 @@ fn peak_kib(id: u32) -> u64 {
     line.trim().trim_end_matches(" kB").parse().expect("a number")
 }
 
-/// Real connections to another port while packets with these control bits come from everywhere. The tracer is on the
-/// server's side, where they arrive.
-fn withstand(flags: u8, aim: Aim) {
-    let lab = Lab::new();
-    lab.b.ns.ip(&["route", "add", "11.0.0.0/8", "via", &lab.a.ip(Family::V4).to_string()]);
-    // Frames reach a veth without an XDP program only through its NAPI, which GRO switches on.
-    lab.b.ns.run("ethtool", &["-K", lab.b.dev, "gro", "on"]);
-    let listening = listener(&lab.b, SocketAddr::new(lab.b.ip(Family::V4), 0), 128);
-    let port = if aim == Aim::Listener { local_address(&listening).port() } else { NOBODY };
-    let generator = generator(&lab, port, flags);
-    let events = ["--json", "--events", "connection,stats", "--max-connections", MAX_CONNECTIONS];
-    let trace = Trace::start(&lab.b, &[&events[..], &["--ring-size", "256K"]].concat());
+/// Packets with some control bits, from everywhere. They arrive at host `b`.
+struct Flood {
+    lab: Lab,
+    generator: Generator,
+    _listening: TcpListener,
+}
 
-    let over = AtomicBool::new(false);
-    let dropped_before = dropped(&lab);
-    let load = Load { connections: CONNECTIONS, threads: 2, batch: 20, args: &[] };
-    let (flows, sent) = thread::scope(|scope| {
-        let flood = scope.spawn(|| {
-            lab.a.ns.enter(|| {
-                let mut sent = 0;
-                while !over.load(Ordering::Relaxed) {
-                    generator.send(CHUNK).expect("it is loaded");
-                    sent += u64::from(CHUNK);
-                    thread::sleep(PAUSE);
-                }
-                sent
-            })
+impl Flood {
+    fn new(flags: u8, aim: Aim) -> Self {
+        let lab = Lab::new();
+        lab.b.ns.ip(&["route", "add", "11.0.0.0/8", "via", &lab.a.ip(Family::V4).to_string()]);
+        // Frames reach a veth without an XDP program only through its NAPI, which GRO switches on.
+        lab.b.ns.run("ethtool", &["-K", lab.b.dev, "gro", "on"]);
+        let listening = listener(&lab.b, SocketAddr::new(lab.b.ip(Family::V4), 0), 128);
+        let port = if aim == Aim::Listener { local_address(&listening).port() } else { NOBODY };
+        let generator = generator(&lab, port, flags);
+        Self { lab, generator, _listening: listening }
+    }
+
+    /// Real connections to another port meanwhile, from when `begun` returns; and how many packets of the flood arrived.
+    fn during(&self, begun: impl FnOnce()) -> (Vec<Flow>, u64) {
+        let over = AtomicBool::new(false);
+        let dropped_before = dropped(&self.lab);
+        let load = Load { connections: CONNECTIONS, threads: 2, batch: 20, args: &[] };
+        let (flows, sent) = thread::scope(|scope| {
+            let flood = scope.spawn(|| {
+                self.lab.a.ns.enter(|| {
+                    let mut sent = 0;
+                    while !over.load(Ordering::Relaxed) {
+                        self.generator.send(CHUNK).expect("it is loaded");
+                        sent += u64::from(CHUNK);
+                        thread::sleep(PAUSE);
+                    }
+                    sent
+                })
+            });
+            begun();
+            let (flows, _) = load.drive(&self.lab);
+            over.store(true, Ordering::Relaxed);
+            (flows, flood.join().expect("the flood runs"))
         });
-        trace.wait_for_lines(1, "\"admission_rate\":0.");
-        let (flows, _) = load.drive(&lab);
-        over.store(true, Ordering::Relaxed);
-        (flows, flood.join().expect("the flood runs"))
-    });
-    let arrived = sent - (dropped(&lab) - dropped_before);
+        (flows, sent - (dropped(&self.lab) - dropped_before))
+    }
+}
+
+/// What is real is reported right or said to be incomplete. The tracer is where the packets arrive.
+fn withstand(flags: u8, aim: Aim) {
+    let flood = Flood::new(flags, aim);
+    let events = ["--json", "--events", "connection,stats", "--max-connections", MAX_CONNECTIONS];
+    let trace = Trace::start(&flood.lab.b, &[&events[..], &["--ring-size", "256K"]].concat());
+    let (flows, arrived) = flood.during(|| trace.wait_for_lines(1, "\"admission_rate\":0."));
     trace.wait_for_notice("keeping up again");
     let peak = peak_kib(trace.id());
     let report = trace.stop();
@@ -127,12 +147,17 @@ fn withstand(flags: u8, aim: Aim) {
     );
     assert!(peak < LIMIT_KIB, "{peak} KiB");
     assert_eq!(stats["admission_rate"], 1.0, "{stats:#}");
-    let kind = if flags & SYN != 0 && flags & ACK == 0 { "syn" } else { "fin" };
+    // What of each kind the real ones have. It is sent again where the host itself was too busy.
+    let (kind, of_each) = match flags {
+        SYN => ("syn", 1),
+        FLAGS_OF_SYN_ACK => ("synack", 1),
+        RST => ("rst", 0),
+        _ => ("fin", 2),
+    };
     let seen = count(stats, "segments", kind);
-    // Of the real ones SYNs and FINs are sent again where the host itself was too busy.
-    let real = flows.len() as u64 * if kind == "syn" { 1 } else { 2 };
+    let real = flows.len() as u64 * of_each;
     assert!((arrived + real..=arrived + real + real / 2).contains(&seen), "{seen} of {arrived} and {real}");
-    lab.b.assert_nothing_attached();
+    flood.lab.b.assert_nothing_attached();
 }
 
 /// Without those that the flood pretends.
@@ -160,5 +185,40 @@ fn syns_to_nobody() {
 
 #[test]
 fn fins_on_unknown_flows() {
-    withstand(1 | ACK, Aim::Nobody);
+    withstand(FIN | ACK, Aim::Nobody);
+}
+
+#[test]
+fn rsts_on_unknown_flows() {
+    withstand(RST, Aim::Nobody);
+}
+
+/// Each announces an acknowledgement, which takes a place in the table from somebody.
+#[test]
+fn syn_acks_that_nobody_asked_for() {
+    withstand(FLAGS_OF_SYN_ACK, Aim::Nobody);
+}
+
+/// Nobody waits for them: they are not even recorded, and what is real is not touched.
+#[test]
+fn acks_of_unknown_flows() {
+    let flood = Flood::new(ACK, Aim::Nobody);
+    // No answers: a RST for each would be a flood of its own. The tracer sees a packet before this does.
+    flood.lab.b.filter(&format!(
+        "table inet quiet {{ chain input {{ type filter hook input priority 0; tcp dport {NOBODY} drop\n}}\n}}"
+    ));
+    let events = ["--json", "--events", "connection,stats", "--ring-size", "16M"];
+    let trace = Trace::start(&flood.lab.b, &events);
+    let (flows, arrived) = flood.during(|| ());
+    trace.wait_for_connections(flows.len());
+    let events = trace.stop().many_events();
+    let stats = last_stats(&events);
+    eprintln!("flood of acknowledgements: {arrived} arrived, segments {}", stats["segments"]);
+    assert_eq!(assert_honest(&flows, &events), flows.len(), "all are complete");
+    assert!(stats["tcp_packets"].as_u64() > Some(arrived), "{arrived} arrived: {stats:#}");
+    // One of each handshake, and one or two of each end, as FIN and ACK merge or not.
+    let acks = count(stats, "segments", "ack");
+    let real = flows.len() as u64;
+    assert!((2 * real..=4 * real).contains(&acks), "{acks} records of {arrived} and {real}");
+    flood.lab.b.assert_nothing_attached();
 }

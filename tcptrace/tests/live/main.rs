@@ -11,6 +11,7 @@ mod icmp;
 mod interfaces;
 mod kinds;
 mod lab;
+mod latency;
 mod lifecycles;
 mod load;
 mod loss;

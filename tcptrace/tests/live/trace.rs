@@ -141,6 +141,15 @@ impl Trace {
         self.wait_for_lines(n, r#""event":"connection""#);
     }
 
+    /// What it printed last.
+    pub(crate) fn last_line(&self) -> String {
+        self.stdout
+            .as_ref()
+            .expect("piped")
+            .with(|lines| lines.last().cloned())
+            .expect("it printed something")
+    }
+
     /// Waits until it has said this on stderr.
     pub(crate) fn wait_for_notice(&self, containing: &str) {
         eventually(&format!("a notice with {containing}"), || {
