@@ -45,7 +45,9 @@ fn two_cpus_in_one_bucket_miss_no_acknowledgement() {
             scope.spawn(move || {
                 start.wait();
                 for _ in 0..ROUNDS {
-                    packets.iter().for_each(|packet| run(harness, packet));
+                    for packet in &packets {
+                        run(harness, packet);
+                    }
                 }
             });
         }
