@@ -118,7 +118,7 @@ fn timed(name: &str, step: impl FnOnce() -> Result<bool>) -> bool {
 }
 
 /// Gets the commands that the steps and tests need, where they are missing.
-fn install_commands(env: &BuildEnv) -> Result<()> {
+pub(crate) fn install_commands(env: &BuildEnv) -> Result<()> {
     let mut wanted: Vec<&str> = COMMANDS
         .iter()
         .filter(|(command, _)| which(command).is_none())

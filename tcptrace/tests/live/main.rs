@@ -10,10 +10,12 @@ mod handmade;
 mod icmp;
 mod interfaces;
 mod kinds;
+#[path = "../common/lab.rs"]
 mod lab;
 mod latency;
 mod lifecycles;
 mod load;
+#[path = "../common/loss.rs"]
 mod loss;
 mod namespaces;
 #[path = "../common/netns.rs"]
@@ -34,5 +36,7 @@ mod scenes;
 mod schema;
 mod shedding;
 mod textbook;
+#[path = "../common/trace.rs"]
 mod trace;
+#[path = "../common/traffic.rs"]
 mod traffic;
