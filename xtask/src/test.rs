@@ -19,13 +19,14 @@ use std::{
 };
 
 /// Commands that tests call, and the packages they come in.
-const COMMANDS: [(&str, &str); 6] = [
+const COMMANDS: [(&str, &str); 7] = [
     ("ip", "iproute2"),
     ("nft", "nftables"),
     ("bpftool", "bpftool"),
     ("tcpdump", "tcpdump"),
     ("tshark", "tshark"),
     ("ethtool", "ethtool"),
+    ("setcap", "libcap2-bin"),
 ];
 
 /// Names the file to which a test that finds it cannot run here appends a line with its name and the reason. The

@@ -12,6 +12,7 @@ mod netlink;
 pub mod netns;
 pub(crate) mod nsid;
 pub mod object;
+mod privileges;
 pub(crate) mod readiness;
 pub mod ring;
 pub mod share;

@@ -365,6 +365,12 @@ impl LiveSource {
         self.place.describe()
     }
 
+    /// Nothing will be attached any more, and closing descriptors takes all programs off.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.place.is_settled()
+    }
+
     /// What the interfaces of segments are called, shared.
     #[must_use]
     pub fn names(&self) -> InterfaceNames {

@@ -1,5 +1,6 @@
 //! The built `tcptrace` on the real kernel, as its users run it: in network namespaces over veth and on loopback, with
-//! real sockets as the traffic. Needs root and the commands `ip`, `nft` and `ethtool`; fails without them.
+//! real sockets as the traffic. Needs root and the commands `ip`, `nft`, `ethtool`, `setpriv` and
+//! `setcap`; fails without them.
 
 mod capture;
 mod everywhere;
@@ -29,6 +30,7 @@ mod oracle;
     reason = "shared with the tests of the kernel programs"
 )]
 mod packets;
+mod privileges;
 mod robust;
 mod routed;
 mod scenes;

@@ -54,7 +54,7 @@ fn without_root_the_capabilities_are_named() {
     nobody.args(["-i", lab.a.dev]).uid(65534).gid(65534);
     nobody.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let report = Trace::spawn(&lab.a, &mut nobody).end();
-    assert_fails(&report, 1, &["tcptrace: ", "root", "cap_bpf", "cap_net_admin"]);
+    assert_fails(&report, 1, &["tcptrace: ", "sudo", "cap_bpf", "cap_net_admin"]);
 }
 
 #[test]
