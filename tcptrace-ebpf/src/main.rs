@@ -51,6 +51,12 @@ fn tcptrace_xdp(context: XdpContext) -> u32 {
     XDP_PASS
 }
 
+/// Never runs: it is there for as long as the tracer that loaded it, whose filters on clsact name it (`kernel/clsact.rs`).
+#[classifier]
+fn tcptrace_alive(_context: TcContext) -> i32 {
+    TC_ACT_UNSPEC
+}
+
 /// [`tcptrace_xdp`] with every packet dropped after the look: behind it a flood costs nothing but what our own look costs.
 /// Only `cargo xtask bench flood` loads it (`kernel/sink.rs`).
 #[xdp]

@@ -5,19 +5,21 @@
 //! let every packet pass on, and a program before them that ends the chain would hide packets from them.
 
 use super::{
-    clsact::{self, Present},
+    clsact::Side,
+    filters::Filters,
     interface::{Interface, LinkType},
     load::{Entry, LoadError, Programs, errno, with_sources},
     netlink::Socket,
     netns::{Netns, NetnsError},
+    plan::plan,
 };
 use aya::programs::{
     LinkOrder, ProgramError, TcAttachType, XdpMode,
-    tc::{NlOptions, SchedClassifierLink, TcAttachOptions, TcError},
+    tc::{SchedClassifierLink, TcAttachOptions, TcError},
     xdp::{XdpError, XdpLink},
 };
 use rustix::{io::Errno, net::netdevice::index_to_name};
-use std::{collections::BTreeMap, fmt, io, mem, sync::Arc};
+use std::{collections::BTreeMap, fmt, mem, sync::Arc};
 use thiserror::Error;
 
 /// Which hook sees what comes in.
@@ -124,6 +126,20 @@ pub enum Notice {
         /// What it is called.
         name: Arc<str>,
     },
+    /// Filters that a killed tracer had left are removed.
+    Leftovers {
+        /// Where.
+        interface: Arc<str>,
+        /// So many.
+        count: usize,
+    },
+    /// A filter of somebody else's is before ours and cannot be got before.
+    BehindFilter {
+        /// Where.
+        interface: Arc<str>,
+        /// Of this kind.
+        kind: String,
+    },
     /// With `-i any` or in all namespaces: one could not be attached to and is left out.
     LeftOut {
         /// Which.
@@ -158,6 +174,14 @@ impl fmt::Display for Notice {
             Self::XdpNotThere { interface, why } => {
                 write!(f, "XDP is not used on {interface} ({why}): using TC there")
             }
+            Self::Leftovers { interface, count } => {
+                write!(f, "removed {count} filters from {interface} that a killed tcptrace had left there")
+            }
+            Self::BehindFilter { interface, kind } => write!(
+                f,
+                "a filter ({kind}) has the first priority on {interface}: packets that it takes for itself are not \
+                 seen (tc filter show dev {interface} ingress, egress)"
+            ),
             Self::Vanished { interface } => write!(f, "interface {interface} is gone: its trace ends here"),
             Self::Renamed { interface, name } => write!(f, "interface {interface} is called {name} now"),
             Self::LeftOut { interface, reason } => write!(f, "interface {interface} is not traced: {reason}"),
@@ -174,36 +198,26 @@ impl fmt::Display for Notice {
     }
 }
 
-/// A clsact qdisc that we made, removed when it is dropped unless somebody uses it by then.
-struct OwnClsact(u32);
-
-impl Drop for OwnClsact {
-    fn drop(&mut self) {
-        // The interface may be gone, and the qdisc with it; there is nobody left to tell.
-        let _ = clsact::remove_if_unused(self.0);
-    }
-}
-
-/// What we have on one interface. Fields drop in order: programs first, then the qdisc under them.
+/// What we have on one interface.
 struct Attachment {
     name: Arc<str>,
     tc: Tc,
     xdp: Option<XdpLink>,
 }
 
-/// How the TC programs are there. Fields drop in order: programs first, then the qdisc under them.
+/// How the TC programs are there.
 enum Tc {
     /// By links, which are descriptors: closing them does it from anywhere.
     Links { _programs: Vec<SchedClassifierLink> },
     /// By filters, which are removed by the interface's index.
-    Filters { programs: Vec<SchedClassifierLink>, clsact: Option<OwnClsact> },
+    Filters(Filters),
 }
 
 impl Attachment {
     /// To an interface that is gone: the kernel has removed its filters, and a link is a descriptor to be closed.
     fn abandon(self) {
-        if let Tc::Filters { programs, clsact } = self.tc {
-            mem::forget((programs, clsact));
+        if let Tc::Filters(filters) = self.tc {
+            mem::forget(filters);
         }
     }
 }
@@ -283,7 +297,7 @@ impl Attached {
     /// interface of the same index there.
     fn let_go(&self, attachments: impl IntoIterator<Item = Attachment>) {
         let (mut inside, anywhere): (Vec<_>, Vec<_>) =
-            attachments.into_iter().partition(|it| matches!(it.tc, Tc::Filters { .. }));
+            attachments.into_iter().partition(|it| matches!(it.tc, Tc::Filters(_)));
         drop(anywhere);
         if !inside.is_empty() && self.netns.within(|| inside.clear()).is_err() {
             // There is no way in any more.
@@ -319,28 +333,17 @@ impl Attached {
         interface: &Interface,
         notices: &mut Vec<Notice>,
     ) -> Result<Attachment, AttachError> {
-        let (ingress, egress) = match interface.link {
-            LinkType::Ethernet => (Entry::Ingress, Entry::Egress),
-            LinkType::Layer3 => (Entry::IngressL3, Entry::EgressL3),
-            link @ LinkType::Unsupported(_) => {
-                return Err(AttachError::Unsupported { interface: Arc::clone(&interface.name), link });
-            }
+        let Some(plan) = plan(interface, self.ingress) else {
+            return Err(AttachError::Unsupported {
+                interface: Arc::clone(&interface.name),
+                link: interface.link,
+            });
         };
-        let xdp = match self.ingress {
-            IngressHook::Xdp if xdp_makes_sense(interface, notices) => {
-                Some(attach_xdp(programs, interface, notices)?)
-            }
-            _ => None,
-        };
-        let mut hooks = Vec::new();
-        if xdp.is_none() {
-            hooks.push((ingress, TcAttachType::Ingress));
+        if let Some(why) = plan.not_xdp {
+            notices.push(Notice::XdpNotThere { interface: Arc::clone(&interface.name), why });
         }
-        // On loopback every packet that goes out comes in again, and counts once.
-        if !interface.loopback {
-            hooks.push((egress, TcAttachType::Egress));
-        }
-        let tc = self.attach_tc(programs, interface, &hooks)?;
+        let xdp = if plan.has_xdp() { Some(attach_xdp(programs, interface, notices)?) } else { None };
+        let tc = self.attach_tc(programs, interface, &plan.tc, notices)?;
         Ok(Attachment { name: Arc::clone(&interface.name), tc, xdp })
     }
 
@@ -348,24 +351,19 @@ impl Attached {
         &self,
         programs: &mut Programs,
         interface: &Interface,
-        hooks: &[(Entry, TcAttachType)],
+        hooks: &[(Entry, Side)],
+        notices: &mut Vec<Notice>,
     ) -> Result<Tc, AttachError> {
-        let attach_all = |programs: &mut Programs, tcx: bool| {
-            hooks
-                .iter()
-                .map(|(entry, side)| attach_classifier(programs, interface, *entry, *side, tcx))
-                .collect::<Result<Vec<_>, _>>()
-        };
         if self.mode != AttachMode::Clsact {
-            match attach_all(programs, true) {
+            let links: Result<Vec<_>, _> =
+                hooks.iter().map(|(entry, side)| attach_link(programs, interface, *entry, *side)).collect();
+            match links {
                 Ok(links) => return Ok(Tc::Links { _programs: links }),
                 Err(Failure::NoTcx) if self.mode == AttachMode::Auto => {}
                 Err(failure) => return Err(failure.explain("a TCX program", interface)),
             }
         }
-        let clsact = prepare_clsact(interface)?;
-        let filters = attach_all(programs, false).map_err(|f| f.explain("a clsact filter", interface))?;
-        Ok(Tc::Filters { programs: filters, clsact })
+        Filters::attach(programs, interface, hooks, notices).map(Tc::Filters)
     }
 }
 
@@ -401,12 +399,11 @@ impl Failure {
 
 /// The library finds an interface by its name, and a name can go to another one at any time: it is asked for by the
 /// index before, and has to be the same after.
-fn attach_classifier(
+fn attach_link(
     programs: &mut Programs,
     interface: &Interface,
     entry: Entry,
-    side: TcAttachType,
-    tcx: bool,
+    side: Side,
 ) -> Result<SchedClassifierLink, Failure> {
     /// Whoever renames does so once or twice.
     const TRIES: usize = 10;
@@ -418,7 +415,7 @@ fn attach_classifier(
     };
     for _ in 0..TRIES {
         let before = name()?;
-        let linked = attach_by_name(programs, &before, entry, side, tcx);
+        let linked = attach_by_name(programs, &before, entry, side);
         if name()? == before {
             return linked;
         }
@@ -430,56 +427,27 @@ fn attach_by_name(
     programs: &mut Programs,
     name: &str,
     entry: Entry,
-    side: TcAttachType,
-    tcx: bool,
+    side: Side,
 ) -> Result<SchedClassifierLink, Failure> {
     let program = programs.classifier(entry).map_err(Failure::Load)?;
-    let options = if tcx {
-        TcAttachOptions::TcxOrder(LinkOrder::first())
-    } else {
-        // Priority 0 lets the kernel choose one before all that are there (cls_api.c, tcf_auto_prio).
-        TcAttachOptions::Netlink(NlOptions::default())
-    };
     let explain = |error: ProgramError| match program_errno(&error) {
         Some(Errno::NODEV | Errno::NXIO) => Failure::Gone,
         // Attach types and link types that a kernel does not know are EINVAL.
-        Some(Errno::INVAL | Errno::OPNOTSUPP) if tcx => Failure::NoTcx,
+        Some(Errno::INVAL | Errno::OPNOTSUPP) => Failure::NoTcx,
         _ => Failure::Other(with_sources(&error)),
     };
-    let id = program.attach_with_options(name, side, options).map_err(explain)?;
+    let first = TcAttachOptions::TcxOrder(LinkOrder::first());
+    let id = program.attach_with_options(name, side.into(), first).map_err(explain)?;
     program.take_link(id).map_err(|e| Failure::Other(with_sources(&e)))
 }
 
-/// Sees to it that clsact is there; returns it if it is ours.
-fn prepare_clsact(interface: &Interface) -> Result<Option<OwnClsact>, AttachError> {
-    let name = || Arc::clone(&interface.name);
-    let failed = |error: io::Error| match errno(&error) {
-        Some(Errno::NODEV) => AttachError::Gone { interface: name() },
-        _ => AttachError::Refused { what: "a clsact qdisc", interface: name(), reason: error.to_string() },
-    };
-    match clsact::present(interface.index).map_err(failed)? {
-        Present::Clsact => return Ok(None),
-        Present::Ingress => return Err(AttachError::IngressQdisc { interface: name() }),
-        Present::Nothing => {}
+impl From<Side> for TcAttachType {
+    fn from(side: Side) -> Self {
+        match side {
+            Side::Ingress => Self::Ingress,
+            Side::Egress => Self::Egress,
+        }
     }
-    match clsact::add(interface.index) {
-        Ok(()) => Ok(Some(OwnClsact(interface.index))),
-        // Somebody was quicker: it is theirs.
-        Err(error) if errno(&error) == Some(Errno::EXIST) => Ok(None),
-        Err(error) => Err(failed(error)),
-    }
-}
-
-fn xdp_makes_sense(interface: &Interface, notices: &mut Vec<Notice>) -> bool {
-    let why = if interface.loopback {
-        "loopback has no driver"
-    } else if interface.link == LinkType::Layer3 {
-        "its packets have no Ethernet header"
-    } else {
-        return true;
-    };
-    notices.push(Notice::XdpNotThere { interface: Arc::clone(&interface.name), why });
-    false
 }
 
 /// Native, or else generic and said aloud.
@@ -527,7 +495,7 @@ fn xdp_link(
 }
 
 /// The error number within, wherever the library put it.
-fn program_errno(error: &ProgramError) -> Option<Errno> {
+pub(super) fn program_errno(error: &ProgramError) -> Option<Errno> {
     match error {
         ProgramError::SyscallError(e) => errno(&e.io_error),
         ProgramError::IOError(e) | ProgramError::TcError(TcError::IoError(e)) => errno(e),

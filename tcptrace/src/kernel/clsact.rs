@@ -1,16 +1,60 @@
-//! The clsact qdisc, for kernels without TCX links: is there one, is anything on it, add one, remove one.
+//! The clsact qdisc and its filters, for kernels without TCX links: what is there, and ours put before it and taken off.
+//!
+//! A filter belongs to nobody: it stays when its maker goes. So ours name a program that is loaded only as long as the
+//! tracer runs, and whoever comes next can tell what a killed one left from what a running one has there.
 
-use super::netlink::{self, Message, Socket, push_attribute, text, u32_at};
-use std::io;
+use super::netlink::{self, Message, Socket, nested, push_attribute, text, u32_at};
+use std::{
+    fmt, io,
+    os::fd::{AsRawFd as _, BorrowedFd},
+};
 
 /// `tcmsg` (`linux/rtnetlink.h`).
 const TC_FIXED: usize = 20;
 const TCA_KIND: u16 = 1;
+const TCA_OPTIONS: u16 = 2;
+const TCA_CHAIN: u16 = 11;
+/// Options of a filter of the kind bpf (`linux/pkt_cls.h`).
+const TCA_BPF_FD: u16 = 6;
+const TCA_BPF_NAME: u16 = 7;
+const TCA_BPF_FLAGS: u16 = 8;
+const TCA_BPF_ID: u16 = 11;
+const TCA_BPF_FLAG_ACT_DIRECT: u32 = 1;
+/// Packets of all protocols.
+const ETH_P_ALL: u16 = 3;
 /// `TC_H_CLSACT`: the handle that clsact and the older ingress qdisc share.
 const HANDLE: u32 = 0xffff_fff1;
 const HANDLE_QDISC: u32 = 0xffff_0000;
-/// `TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_INGRESS)` and its egress sibling.
-const PARENTS: [u32; 2] = [0xffff_fff2, 0xffff_fff3];
+/// What the names of all our filters begin with.
+const OURS: &str = "tcptrace_tc_";
+
+/// The two sides of an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    Ingress,
+    Egress,
+}
+
+impl Side {
+    pub(super) const BOTH: [Self; 2] = [Self::Ingress, Self::Egress];
+
+    /// `TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_INGRESS)` and its egress sibling.
+    const fn parent(self) -> u32 {
+        match self {
+            Self::Ingress => 0xffff_fff2,
+            Self::Egress => 0xffff_fff3,
+        }
+    }
+}
+
+impl fmt::Display for Side {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ingress => "ingress",
+            Self::Egress => "egress",
+        })
+    }
+}
 
 /// What sits at the place of clsact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,17 +65,24 @@ pub(super) enum Present {
     Ingress,
 }
 
-pub(super) fn present(index: u32) -> io::Result<Present> {
-    let qdiscs = Socket::open()?.dump(netlink::RTM_GETQDISC, &fixed(index, 0, 0))?;
+/// The kinds of the qdiscs of an interface, from the one at its root on.
+pub(super) fn qdiscs(index: u32) -> io::Result<Vec<String>> {
+    let all = Socket::open()?.dump(netlink::RTM_GETQDISC, &fixed(index, 0, 0, 0))?;
     // Kernels before 5.x ignore the index in a dump and list every interface.
-    let kind = qdiscs
-        .iter()
-        .filter(|m| m.kind == netlink::RTM_NEWQDISC && is_at(m, index, HANDLE))
-        .find_map(|m| m.attribute(TC_FIXED, TCA_KIND).map(text));
-    Ok(match kind.as_deref() {
-        None => Present::Nothing,
-        Some("ingress") => Present::Ingress,
-        Some(_) => Present::Clsact,
+    let here = all.iter().filter(|m| m.kind == netlink::RTM_NEWQDISC && index_of(m) == Some(index));
+    Ok(here.filter_map(|m| m.attribute(TC_FIXED, TCA_KIND).map(text)).collect())
+}
+
+pub(super) fn present(index: u32) -> io::Result<Present> {
+    // Both are found nowhere but at this place.
+    let kinds = qdiscs(index)?;
+    let has = |kind: &str| kinds.iter().any(|it| it == kind);
+    Ok(if has("clsact") {
+        Present::Clsact
+    } else if has("ingress") {
+        Present::Ingress
+    } else {
+        Present::Nothing
     })
 }
 
@@ -43,9 +94,8 @@ pub(super) fn add(index: u32) -> io::Result<()> {
 /// Removes it if no filter of anybody is on it. True if it did.
 pub(super) fn remove_if_unused(index: u32) -> io::Result<bool> {
     let socket = Socket::open()?;
-    for parent in PARENTS {
-        let filters = socket.dump(netlink::RTM_GETTFILTER, &fixed(index, 0, parent))?;
-        if filters.iter().any(|m| m.kind == netlink::RTM_NEWTFILTER) {
+    for side in Side::BOTH {
+        if !dump(&socket, index, side)?.is_empty() {
             return Ok(false);
         }
     }
@@ -53,22 +103,257 @@ pub(super) fn remove_if_unused(index: u32) -> io::Result<bool> {
 }
 
 fn qdisc(index: u32) -> Vec<u8> {
-    let mut body = fixed(index, HANDLE_QDISC, HANDLE).to_vec();
+    let mut body = fixed(index, HANDLE_QDISC, HANDLE, 0).to_vec();
     push_attribute(&mut body, TCA_KIND, b"clsact\0");
     body
 }
 
+/// A filter, or the head of several filters of one priority, which has the handle 0.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Filter {
+    pub(super) chain: u32,
+    pub(super) priority: u16,
+    /// As in an Ethernet header.
+    pub(super) protocol: u16,
+    pub(super) handle: u32,
+    pub(super) kind: String,
+    /// Of the kind bpf: what its maker called it, and the program.
+    pub(super) name: Option<String>,
+    pub(super) program: Option<u32>,
+}
+
+impl Filter {
+    fn from_message(message: &Message) -> Option<Self> {
+        let fixed = message.fixed(TC_FIXED)?;
+        let info = u32_at(fixed, 16)?;
+        let kind = text(message.attribute(TC_FIXED, TCA_KIND)?);
+        let options = message.attribute(TC_FIXED, TCA_OPTIONS).filter(|_| kind == "bpf").unwrap_or_default();
+        Some(Self {
+            chain: message.attribute(TC_FIXED, TCA_CHAIN).and_then(|chain| u32_at(chain, 0)).unwrap_or(0),
+            priority: u16::try_from(info >> 16).ok()?,
+            // In network order in the lower half, wherever that is.
+            protocol: u16::from_be(u16::try_from(info & 0xffff).ok()?),
+            handle: u32_at(fixed, 8)?,
+            kind,
+            name: nested(options, TCA_BPF_NAME).map(text),
+            program: nested(options, TCA_BPF_ID).and_then(|id| u32_at(id, 0)),
+        })
+    }
+
+    /// The label, if a tracer made it.
+    pub(super) fn label(&self) -> Option<Label> {
+        Label::parse(self.name.as_deref()?)
+    }
+
+    fn is_shareable(&self) -> bool {
+        self.kind == "bpf" && self.protocol == ETH_P_ALL
+    }
+}
+
+/// The filters of one side, with the heads, in the order that packets meet them.
+pub(super) fn filters(index: u32, side: Side) -> io::Result<Vec<Filter>> {
+    dump(&Socket::open()?, index, side)
+}
+
+fn dump(socket: &Socket, index: u32, side: Side) -> io::Result<Vec<Filter>> {
+    let messages = socket.dump(netlink::RTM_GETTFILTER, &fixed(index, 0, side.parent(), 0))?;
+    let filters = messages.iter().filter(|m| m.kind == netlink::RTM_NEWTFILTER);
+    Ok(filters.filter_map(Filter::from_message).collect())
+}
+
+/// Where a filter is put so that packets meet it before all others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Slot {
+    /// 0 lets the kernel choose.
+    priority: u16,
+    /// Those that could not be got before.
+    behind: Option<Filter>,
+}
+
+/// Left to itself the kernel puts a filter before those from priority 32,768 on, where it has put the others that were left
+/// to it, and behind all whose makers chose a lower one (`net/sched/cls_api.c`, `tc_new_tfilter`). We choose the one just
+/// before all of them, so that the place of whoever asks for the first stays free.
+fn slot(filters: &[Filter]) -> Slot {
+    // The others are entered from this chain alone.
+    let mut first: Vec<_> = filters.iter().filter(|it| it.chain == 0).collect();
+    first.sort_by_key(|it| it.priority);
+    let Some(lowest) = first.first().map(|it| it.priority) else { return Slot { priority: 0, behind: None } };
+    if lowest > 1 {
+        return Slot { priority: lowest - 1, behind: None };
+    }
+    // Within a priority the filter that came last is met first (net/sched/cls_bpf.c, cls_bpf_change), but all have to be
+    // of one kind and protocol.
+    let mut priority = 1;
+    let mut behind = None;
+    for filter in first {
+        if filter.priority > priority || (filter.priority == priority && filter.is_shareable()) {
+            break;
+        }
+        if filter.priority == priority {
+            behind.get_or_insert_with(|| filter.clone());
+            priority = priority.saturating_add(1);
+        }
+    }
+    Slot { priority, behind }
+}
+
+/// What our filters are called: by the program in it, by that which is loaded while its tracer lives, and by who made the
+/// qdisc.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Label {
+    entry: String,
+    /// The number of a program.
+    pub(super) alive: u32,
+    /// The qdisc was made by a tracer and goes with the last one.
+    pub(super) owns_qdisc: bool,
+}
+
+impl Label {
+    pub(super) fn new(entry: &str, alive: u32, owns_qdisc: bool) -> Self {
+        Self { entry: entry.to_owned(), alive, owns_qdisc }
+    }
+
+    fn parse(name: &str) -> Option<Self> {
+        let mut parts = name.split('/');
+        let entry = parts.next().filter(|entry| entry.starts_with(OURS))?;
+        let alive = parts.next()?.parse().ok()?;
+        Some(Self::new(entry, alive, parts.next() == Some("clsact")))
+    }
+}
+
+impl fmt::Display for Label {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let qdisc = if self.owns_qdisc { "/clsact" } else { "" };
+        write!(f, "{}/{}{qdisc}", self.entry, self.alive)
+    }
+}
+
+/// A filter of ours, removed when it is dropped.
+#[derive(Debug)]
+pub(super) struct OwnFilter {
+    index: u32,
+    side: Side,
+    priority: u16,
+    handle: u32,
+    program: u32,
+}
+
+/// Puts a program, by its descriptor and number, before all filters of a side; says which one it is behind all the same.
+pub(super) fn attach(
+    index: u32,
+    side: Side,
+    (program, id): (BorrowedFd<'_>, u32),
+    label: &Label,
+) -> io::Result<(OwnFilter, Option<Filter>)> {
+    let socket = Socket::open()?;
+    let Slot { priority, behind } = slot(&dump(&socket, index, side)?);
+    let info = u32::from(priority) << 16 | u32::from(ETH_P_ALL.to_be());
+    let mut body = fixed(index, 0, side.parent(), info).to_vec();
+    push_attribute(&mut body, TCA_KIND, b"bpf\0");
+    let mut options = Vec::new();
+    push_attribute(&mut options, TCA_BPF_FD, &program.as_raw_fd().to_ne_bytes());
+    push_attribute(&mut options, TCA_BPF_NAME, format!("{label}\0").as_bytes());
+    push_attribute(&mut options, TCA_BPF_FLAGS, &TCA_BPF_FLAG_ACT_DIRECT.to_ne_bytes());
+    push_attribute(&mut body, TCA_OPTIONS, &options);
+    let answers = socket.create(netlink::RTM_NEWTFILTER, &body)?;
+    let made = answers.iter().filter_map(Filter::from_message).find(|it| it.handle != 0);
+    let made = made.ok_or_else(|| io::Error::other("the kernel does not say where it put the filter"))?;
+    let Filter { priority, handle, .. } = made;
+    Ok((OwnFilter { index, side, priority, handle, program: id }, behind))
+}
+
+impl Drop for OwnFilter {
+    fn drop(&mut self) {
+        // The interface may be gone, and the filter with it; there is nobody left to tell.
+        let _ = remove(self.index, self.side, |it| {
+            (it.priority, it.handle, it.program) == (self.priority, self.handle, Some(self.program))
+        });
+    }
+}
+
+/// Removes the filters that are such, and no others; those that were.
+pub(super) fn remove(index: u32, side: Side, such: impl Fn(&Filter) -> bool) -> io::Result<Vec<Filter>> {
+    let socket = Socket::open()?;
+    let mut found = dump(&socket, index, side)?;
+    // Without a handle all of a priority would go.
+    found.retain(|it| it.handle != 0 && it.chain == 0 && such(it));
+    for filter in &found {
+        let info = u32::from(filter.priority) << 16 | u32::from(filter.protocol.to_be());
+        let body = fixed(index, filter.handle, side.parent(), info);
+        socket.change(netlink::RTM_DELTFILTER, false, &body)?;
+    }
+    Ok(found)
+}
+
 /// A `tcmsg`: family and padding, index, handle, parent, info.
-fn fixed(index: u32, handle: u32, parent: u32) -> [u8; TC_FIXED] {
+fn fixed(index: u32, handle: u32, parent: u32, info: u32) -> [u8; TC_FIXED] {
     let mut fixed = [0; TC_FIXED];
     fixed[4..8].copy_from_slice(&index.to_ne_bytes());
     fixed[8..12].copy_from_slice(&handle.to_ne_bytes());
     fixed[12..16].copy_from_slice(&parent.to_ne_bytes());
+    fixed[16..20].copy_from_slice(&info.to_ne_bytes());
     fixed
 }
 
-fn is_at(message: &Message, index: u32, parent: u32) -> bool {
-    message
-        .fixed(TC_FIXED)
-        .is_some_and(|fixed| u32_at(fixed, 4) == Some(index) && u32_at(fixed, 12) == Some(parent))
+fn index_of(message: &Message) -> Option<u32> {
+    u32_at(message.fixed(TC_FIXED)?, 4)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filter(priority: u16, kind: &str, protocol: u16) -> Filter {
+        Filter { chain: 0, priority, protocol, handle: 1, kind: kind.to_owned(), name: None, program: None }
+    }
+
+    #[test]
+    fn a_slot_is_before_all_filters_that_are_there() {
+        let (bpf, ip) = (|priority| filter(priority, "bpf", ETH_P_ALL), |p| filter(p, "flower", 0x0800));
+        let elsewhere = Filter { chain: 7, ..ip(1) };
+        for (filters, priority, behind) in [
+            (vec![], 0, None),
+            (vec![elsewhere], 0, None),
+            (vec![bpf(49152)], 49151, None),
+            (vec![ip(9), bpf(7)], 6, None),
+            (vec![ip(2)], 1, None),
+            // A priority is shared with filters of the same kind.
+            (vec![bpf(1), ip(2)], 1, None),
+            (vec![ip(1)], 2, Some(ip(1))),
+            (vec![ip(1), ip(1), ip(2), bpf(3)], 3, Some(ip(1))),
+            (vec![ip(1), ip(2), ip(5)], 3, Some(ip(1))),
+        ] {
+            assert_eq!(slot(&filters), Slot { priority, behind }, "{filters:?}");
+        }
+    }
+
+    #[test]
+    fn a_label_is_read_back_and_others_are_not_taken_for_one() {
+        for owns_qdisc in [true, false] {
+            let label = Label::new("tcptrace_tc_egress", 4711, owns_qdisc);
+            assert_eq!(Label::parse(&label.to_string()), Some(label));
+        }
+        for other in ["", "tcptrace_tc_egress", "tcptrace_tc_egress/x", "cil_from_netdev", "from/17/clsact"] {
+            assert_eq!(Label::parse(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_filter_is_read_from_its_message() {
+        let mut body = fixed(3, 1, Side::Egress.parent(), 7 << 16 | u32::from(ETH_P_ALL.to_be())).to_vec();
+        push_attribute(&mut body, TCA_KIND, b"bpf\0");
+        push_attribute(&mut body, TCA_CHAIN, &2_u32.to_ne_bytes());
+        let mut options = Vec::new();
+        push_attribute(&mut options, TCA_BPF_NAME, b"theirs\0");
+        push_attribute(&mut options, TCA_BPF_ID, &99_u32.to_ne_bytes());
+        push_attribute(&mut body, TCA_OPTIONS, &options);
+        let message = Message { kind: netlink::RTM_NEWTFILTER, body };
+        let expected = Filter {
+            chain: 2,
+            name: Some("theirs".to_owned()),
+            program: Some(99),
+            ..filter(7, "bpf", ETH_P_ALL)
+        };
+        assert_eq!(Filter::from_message(&message), Some(expected));
+    }
 }

@@ -13,7 +13,11 @@ use rustix::{
     process::{Resource, Rlimit, getrlimit, setrlimit},
     rand::{GetRandomFlags, getrandom},
 };
-use std::{fs, io, path::PathBuf};
+use std::{
+    fs, io,
+    os::fd::{AsFd as _, BorrowedFd},
+    path::PathBuf,
+};
 use tcptrace_common::{
     abi::{Bucket, Counters, SEED_WORDS},
     admission::Admission,
@@ -193,6 +197,9 @@ impl Entry {
     }
 }
 
+/// The program of [`Programs::alive`]. The kernel keeps all of this name: it is not longer than 15 letters.
+pub(super) const ALIVE: &str = "tcptrace_alive";
+
 /// The object in the kernel: its maps are there, its programs come when they are first needed.
 pub struct Programs {
     ebpf: Ebpf,
@@ -262,12 +269,31 @@ impl Programs {
 
     /// The TC program of this entry point, loaded.
     pub(super) fn classifier(&mut self, entry: Entry) -> Result<&mut SchedClassifier, LoadError> {
-        let program: &mut SchedClassifier =
-            self.program(entry)?.try_into().map_err(|_| LoadError::Object(entry.name()))?;
+        self.classifier_called(entry.name())
+    }
+
+    fn classifier_called(&mut self, name: &'static str) -> Result<&mut SchedClassifier, LoadError> {
+        let program = self.ebpf.program_mut(name).ok_or(LoadError::Object(name))?;
+        let program: &mut SchedClassifier = program.try_into().map_err(|_| LoadError::Object(name))?;
         if program.fd().is_err() {
-            program.load().map_err(|e| explain_program(e, entry.name()))?;
+            program.load().map_err(|e| explain_program(e, name))?;
         }
         Ok(program)
+    }
+
+    /// Of a TC program that is loaded: its descriptor, and the kernel's number for it.
+    pub(super) fn loaded(&self, entry: Entry) -> Result<(BorrowedFd<'_>, u32), LoadError> {
+        let name = entry.name();
+        let program = self.ebpf.program(name).ok_or(LoadError::Object(name))?;
+        let program: &SchedClassifier = program.try_into().map_err(|_| LoadError::Object(name))?;
+        let id = program.info().map_err(|e| explain_program(e, name))?.id();
+        Ok((program.fd().map_err(|e| explain_program(e, name))?.as_fd(), id))
+    }
+
+    /// The number of a program that is loaded for as long as these are, and by nothing else.
+    pub(super) fn alive(&mut self) -> Result<u32, LoadError> {
+        let program = self.classifier_called(ALIVE)?;
+        program.info().map(|info| info.id()).map_err(|e| explain_program(e, ALIVE))
     }
 
     /// The XDP program, loaded.
@@ -344,7 +370,7 @@ pub(crate) fn raise_open_files() {
 }
 
 /// The running kernel is older than this. Kernels that hide their version count as new.
-fn kernel_before(major: u8, minor: u8) -> bool {
+pub(super) fn kernel_before(major: u8, minor: u8) -> bool {
     KernelVersion::current().is_ok_and(|v| v < KernelVersion::new(major, minor, 0))
 }
 
@@ -438,7 +464,7 @@ fn lockdown_clues() -> String {
     if clues.is_empty() { "no further clue".to_owned() } else { clues.join(", ") }
 }
 
-fn kernel_release() -> String {
+pub(super) fn kernel_release() -> String {
     fs::read_to_string("/proc/sys/kernel/osrelease")
         .map_or_else(|_| "unknown".to_owned(), |s| s.trim().to_owned())
 }

@@ -3,6 +3,7 @@
 
 pub mod attach;
 mod clsact;
+mod filters;
 pub mod generator;
 pub mod heap;
 pub mod interface;
@@ -12,6 +13,7 @@ mod netlink;
 pub mod netns;
 pub(crate) mod nsid;
 pub mod object;
+pub(crate) mod plan;
 mod privileges;
 pub(crate) mod readiness;
 pub mod ring;

@@ -26,6 +26,7 @@ pub(super) const RTM_NEWQDISC: u16 = 36;
 pub(super) const RTM_DELQDISC: u16 = 37;
 pub(super) const RTM_GETQDISC: u16 = 38;
 pub(super) const RTM_NEWTFILTER: u16 = 44;
+pub(super) const RTM_DELTFILTER: u16 = 45;
 pub(super) const RTM_GETTFILTER: u16 = 46;
 pub(super) const RTM_NEWNSID: u16 = 88;
 pub(super) const RTM_DELNSID: u16 = 89;
@@ -34,6 +35,7 @@ const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
 const NLM_F_REQUEST: u16 = 0x1;
 const NLM_F_ACK: u16 = 0x4;
+const NLM_F_ECHO: u16 = 0x8;
 const NLM_F_DUMP: u16 = 0x300;
 const NLM_F_EXCL: u16 = 0x200;
 const NLM_F_CREATE: u16 = 0x400;
@@ -69,8 +71,13 @@ impl Message {
 
     /// The value of the first attribute of this type after a fixed part of `fixed` bytes.
     pub(super) fn attribute(&self, fixed: usize, kind: u16) -> Option<&[u8]> {
-        Attributes(self.body.get(fixed..)?).find(|(k, _)| *k == kind).map(|(_, value)| value)
+        nested(self.body.get(fixed..)?, kind)
     }
+}
+
+/// The value of the first attribute of this type among these, such as those in the value of another.
+pub(super) fn nested(attributes: &[u8], kind: u16) -> Option<&[u8]> {
+    Attributes(attributes).find(|(k, _)| *k == kind).map(|(_, value)| value)
 }
 
 /// Walks attributes; ends at the first that does not fit.
@@ -131,23 +138,30 @@ impl Socket {
     /// Everything the kernel has of a kind. `fixed` is the message's fixed part (family first).
     pub(super) fn dump(&self, kind: u16, fixed: &[u8]) -> io::Result<Vec<Message>> {
         self.request(kind, NLM_F_DUMP, fixed)?;
-        let mut all = Vec::new();
-        loop {
-            let (messages, end) = self.receive()?;
-            all.extend(messages);
-            if let Some(result) = end {
-                return result.map(|()| all);
-            }
-        }
+        self.answers()
     }
 
     /// A change; waits for its acknowledgement.
     pub(super) fn change(&self, kind: u16, create: bool, body: &[u8]) -> io::Result<()> {
         let flags = if create { NLM_F_CREATE | NLM_F_EXCL } else { 0 };
         self.request(kind, NLM_F_ACK | flags, body)?;
+        self.answers().map(|_| ())
+    }
+
+    /// Adds something; what the kernel made of it, with the numbers that it chose.
+    pub(super) fn create(&self, kind: u16, body: &[u8]) -> io::Result<Vec<Message>> {
+        self.request(kind, NLM_F_ACK | NLM_F_ECHO | NLM_F_CREATE | NLM_F_EXCL, body)?;
+        self.answers()
+    }
+
+    /// Everything up to the end of the answer.
+    fn answers(&self) -> io::Result<Vec<Message>> {
+        let mut all = Vec::new();
         loop {
-            if let Some(result) = self.receive()?.1 {
-                return result;
+            let (messages, end) = self.receive()?;
+            all.extend(messages);
+            if let Some(result) = end {
+                return result.map(|()| all);
             }
         }
     }

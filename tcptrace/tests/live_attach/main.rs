@@ -1,19 +1,21 @@
 //! The live source against the real kernel, in network namespaces of its own. Needs root; fails without.
 
+mod clsact;
+#[path = "../common/mod.rs"]
 mod common;
-#[path = "common/hooks.rs"]
+#[path = "../common/hooks.rs"]
 mod hooks;
+#[path = "../common/stranger.rs"]
+#[expect(dead_code, reason = "shared with the tests of the built program")]
+mod stranger;
 
-use aya::programs::{
-    SchedClassifier, TcAttachType,
-    tc::{NlOptions, TcAttachOptions},
-};
-use common::netns::Netns;
+use aya::programs::TcAttachType;
+use common::netns::{self, Netns};
 use hooks::has_tcx;
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
-    process::{Command, Stdio},
+    process::{self, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -178,7 +180,7 @@ fn on_a_quiet_host_a_segment_is_handed_out_within_a_tenth_of_a_second() {
             let client = thread::spawn({
                 let path = here.path();
                 move || {
-                    common::netns::enter_path(&path);
+                    netns::enter_path(&path);
                     talk_to(address);
                 }
             });
@@ -333,73 +335,6 @@ fn two_traces_of_one_interface_run_beside_each_other() {
 }
 
 #[test]
-fn our_clsact_goes_with_us() {
-    let (here, _there) = pair();
-    within(&here, async || {
-        let (source, _) = open(&clsact("tt0"));
-        let shown = programs_on(&here, "tt0");
-        assert!(shown.contains("clsact/ingress") && shown.contains("clsact/egress"), "{shown}");
-        drop(source);
-    });
-    assert!(!here.tc(&["qdisc", "show", "dev", "tt0"]).contains("clsact"));
-}
-
-/// Somebody else's filter on clsact.
-fn filter_of_a_stranger(ns: &Netns, device: &str, side: TcAttachType) {
-    let mut ebpf = aya::EbpfLoader::new()
-        .map_max_entries("EVENTS", 1 << 16)
-        .load(tcptrace::kernel::object::OBJECT)
-        .expect("the object loads");
-    let program: &mut SchedClassifier =
-        ebpf.program_mut("tcptrace_tc_ingress_l3").expect("there").try_into().expect("a classifier");
-    program.load().expect("it loads");
-    let options = TcAttachOptions::Netlink(NlOptions { priority: 7, ..NlOptions::default() });
-    let link = ns.enter(|| program.attach_with_options(device, side, options)).expect("it attaches");
-    // A filter on clsact stays when its maker goes.
-    std::mem::forget(program.take_link(link).expect("it was just made"));
-}
-
-#[test]
-fn a_clsact_that_was_there_stays_with_its_filter() {
-    let (here, _there) = pair();
-    here.tc(&["qdisc", "add", "dev", "tt0", "clsact"]);
-    filter_of_a_stranger(&here, "tt0", TcAttachType::Ingress);
-    let filters = |side| here.tc(&["filter", "show", "dev", "tt0", side]);
-    let before = filters("ingress");
-    assert!(before.contains("pref 7"), "{before}");
-    within(&here, async || {
-        let (_source, _) = open(&clsact("tt0"));
-        assert_ne!(filters("ingress"), before);
-        assert_ne!(filters("egress"), "");
-    });
-    assert_eq!(filters("ingress"), before);
-    assert_eq!(filters("egress"), "");
-    assert!(here.tc(&["qdisc", "show", "dev", "tt0"]).contains("clsact"));
-}
-
-#[test]
-fn our_clsact_stays_while_somebody_uses_it() {
-    let (here, _there) = pair();
-    within(&here, async || {
-        let (source, _) = open(&clsact("tt0"));
-        filter_of_a_stranger(&here, "tt0", TcAttachType::Egress);
-        drop(source);
-    });
-    let left = here.tc(&["filter", "show", "dev", "tt0", "egress"]);
-    assert!(left.contains("pref 7"), "{left}");
-    assert!(!left.contains("pref 49152"), "{left}");
-}
-
-#[test]
-fn an_ingress_qdisc_in_the_way_is_named() {
-    let (here, _there) = pair();
-    here.tc(&["qdisc", "add", "dev", "tt0", "ingress"]);
-    let error = open_error(&here, &clsact("tt0"));
-    assert!(error.contains("an ingress qdisc is on tt0"), "{error}");
-    assert!(here.tc(&["qdisc", "show", "dev", "tt0"]).contains("qdisc ingress"));
-}
-
-#[test]
 fn xdp_is_native_on_veth_and_a_second_one_is_refused() {
     let (here, _there) = pair();
     within(&here, async || {
@@ -545,43 +480,66 @@ fn an_idle_trace_ticks() {
 }
 
 /// A link ends with its process. A filter on clsact stays, as on any kernel before TCX, and it passes everything on.
-///
-/// The child is this test again, told by the environment where to hold on.
 #[test]
 fn nothing_is_left_after_sigkill() {
-    const HOLD: &str = "TCPTRACE_TEST_HOLD";
-    if let Ok(path) = std::env::var(HOLD) {
-        hold(&path);
-    }
+    hold_if_told(&xdp("tt0"));
     let (here, _there) = pair();
-    let mut child = Command::new(std::env::current_exe().expect("this test"))
-        .args(["--exact", "nothing_is_left_after_sigkill", "--nocapture"])
-        .env(HOLD, here.path())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("it runs");
-    let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
-    let ready = lines.map_while(Result::ok).any(|line| line.contains("attached"));
-    assert!(ready, "the child attaches");
+    let child = Child::start("nothing_is_left_after_sigkill", &here);
     let shown = programs_on(&here, "tt0");
     assert!(shown.contains("driver"), "{shown}");
     assert!(hooks::are(&here, "tt0", &[], &["tcptrace_tc_egr"]));
-    child.kill().expect("it is there");
-    child.wait().expect("it ends");
+    child.kill();
     let left: &[&str] = if has_tcx() { &[] } else { &["tcptrace_tc_egr"] };
     eventually("no link is left", || {
         hooks::are(&here, "tt0", &[], left) && !programs_on(&here, "tt0").contains("driver")
     });
 }
 
-fn hold(path: &str) -> ! {
-    common::netns::enter_path(path);
+/// A test again, as a process that holds a trace until it is killed, told by the environment where to.
+struct Child(process::Child);
+
+const HOLD: &str = "TCPTRACE_TEST_HOLD";
+
+impl Child {
+    /// Starts the test of this name, which is to call [`hold_if_told`] first, and waits until it has attached.
+    fn start(test: &str, ns: &Netns) -> Self {
+        let mut child = Command::new(std::env::current_exe().expect("this test"))
+            .args(["--exact", test, "--nocapture"])
+            .env(HOLD, ns.path())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("it runs");
+        let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+        let child = Self(child);
+        let ready = lines.map_while(Result::ok).any(|line| line.contains("attached"));
+        assert!(ready, "the child attaches");
+        child
+    }
+
+    /// With SIGKILL, and waits for its end.
+    fn kill(mut self) {
+        self.0.kill().expect("it is there");
+        self.0.wait().expect("it ends");
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        // It has ended, unless a test has failed.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn hold_if_told(config: &LiveConfig) {
+    let Ok(path) = std::env::var(HOLD) else { return };
+    netns::enter_path(&path);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
-        let _held = open(&xdp("tt0"));
+        let _held = open(config);
         writeln!(std::io::stdout(), "attached").expect("the parent reads");
         // The parent kills this process; if it dies first, the pipe tells nobody, so the wait has an end.
         tokio::time::sleep(6 * DEADLINE).await;
         panic!("nobody killed this process")
-    })
+    });
 }

@@ -1,0 +1,55 @@
+//! Which programs an interface gets on which hooks.
+
+use super::{
+    attach::IngressHook,
+    clsact::Side,
+    interface::{Interface, LinkType},
+    load::Entry,
+};
+
+/// For one interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Plan {
+    pub(super) xdp: Option<Entry>,
+    /// XDP was asked for and makes no sense: why.
+    pub(crate) not_xdp: Option<&'static str>,
+    pub(super) tc: Vec<(Entry, Side)>,
+}
+
+/// None of an interface that carries what is not traced.
+pub(super) fn plan(interface: &Interface, ingress: IngressHook) -> Option<Plan> {
+    let (inside, outside) = match interface.link {
+        LinkType::Ethernet => (Entry::Ingress, Entry::Egress),
+        LinkType::Layer3 => (Entry::IngressL3, Entry::EgressL3),
+        LinkType::Unsupported(_) => return None,
+    };
+    let no_xdp = why_no_xdp(interface);
+    let xdp = (ingress == IngressHook::Xdp && no_xdp.is_none()).then_some(Entry::Xdp);
+    let mut tc = Vec::new();
+    if xdp.is_none() {
+        tc.push((inside, Side::Ingress));
+    }
+    // On loopback every packet that goes out comes in again, and counts once.
+    if !interface.loopback {
+        tc.push((outside, Side::Egress));
+    }
+    Some(Plan { xdp, not_xdp: no_xdp.filter(|_| ingress == IngressHook::Xdp), tc })
+}
+
+/// Why XDP makes no sense on an interface.
+pub(crate) fn why_no_xdp(interface: &Interface) -> Option<&'static str> {
+    if interface.loopback {
+        Some("loopback has no driver")
+    } else if interface.link == LinkType::Layer3 {
+        Some("its packets have no Ethernet header")
+    } else {
+        None
+    }
+}
+
+impl Plan {
+    /// XDP is used for what comes in.
+    pub(crate) const fn has_xdp(&self) -> bool {
+        self.xdp.is_some()
+    }
+}

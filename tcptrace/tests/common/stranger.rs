@@ -1,0 +1,102 @@
+//! Programs of others: each says one word to every packet, under any name, and the kernel counts how often.
+
+use crate::netns::Netns;
+use aya::{
+    Ebpf,
+    programs::{
+        LinkOrder, ProgramInfo, SchedClassifier, TcAttachType, Xdp, XdpMode,
+        tc::{NlOptions, TcAttachOptions},
+    },
+};
+use object::{
+    Architecture, BinaryFormat, Endianness, SectionKind, SymbolFlags, SymbolKind, SymbolScope,
+    write::{Object, Symbol, SymbolSection},
+};
+
+/// A program that is loaded, and attached until it is dropped.
+pub(crate) struct Stranger {
+    ebpf: Ebpf,
+    name: &'static str,
+}
+
+impl Stranger {
+    /// For TC. `TC_ACT_OK` is 0, `TC_ACT_UNSPEC` -1.
+    pub(crate) fn tc(name: &'static str, verdict: i32) -> Self {
+        let mut stranger = Self::load("classifier", name, verdict);
+        stranger.classifier().load().expect("the verifier likes it");
+        stranger
+    }
+
+    /// For XDP. `XDP_PASS` is 2.
+    pub(crate) fn xdp(name: &'static str, verdict: i32) -> Self {
+        let mut stranger = Self::load("xdp", name, verdict);
+        stranger.as_xdp().load().expect("the verifier likes it");
+        stranger
+    }
+
+    fn load(section: &str, name: &'static str, verdict: i32) -> Self {
+        let ebpf = Ebpf::load(&elf(section, name, verdict)).expect("an object of one program");
+        Self { ebpf, name }
+    }
+
+    fn classifier(&mut self) -> &mut SchedClassifier {
+        self.ebpf.program_mut(self.name).expect("there").try_into().expect("a classifier")
+    }
+
+    fn as_xdp(&mut self) -> &mut Xdp {
+        self.ebpf.program_mut(self.name).expect("there").try_into().expect("an XDP program")
+    }
+
+    /// By a TCX link, behind those that are there.
+    pub(crate) fn link(&mut self, ns: &Netns, device: &str, side: TcAttachType) {
+        let order = TcAttachOptions::TcxOrder(LinkOrder::default());
+        ns.enter(|| self.classifier().attach_with_options(device, side, order)).expect("it attaches");
+    }
+
+    /// As a filter on clsact, which stays. Of priority 0 the kernel chooses one.
+    pub(crate) fn filter(&mut self, ns: &Netns, device: &str, side: TcAttachType, priority: u16) {
+        let options = TcAttachOptions::Netlink(NlOptions { priority, ..NlOptions::default() });
+        let program = self.classifier();
+        let id = ns.enter(|| program.attach_with_options(device, side, options)).expect("it attaches");
+        std::mem::forget(program.take_link(id).expect("it was just made"));
+    }
+
+    /// By an XDP link.
+    pub(crate) fn link_xdp(&mut self, ns: &Netns, device: &str, mode: XdpMode) {
+        ns.enter(|| self.as_xdp().attach(device, mode)).expect("it attaches");
+    }
+
+    /// What the kernel says of it.
+    pub(crate) fn info(&self) -> ProgramInfo {
+        self.ebpf.program(self.name).expect("there").info().expect("it is loaded")
+    }
+
+    /// How many packets it has seen while the kernel kept statistics.
+    pub(crate) fn runs(&self) -> u64 {
+        self.info().run_count()
+    }
+}
+
+/// An object with one program: `return verdict`.
+fn elf(section: &str, name: &str, verdict: i32) -> Vec<u8> {
+    // mov64 r0, verdict; exit
+    let mut code = vec![0xb7, 0, 0, 0];
+    code.extend_from_slice(&verdict.to_le_bytes());
+    code.extend_from_slice(&[0x95, 0, 0, 0, 0, 0, 0, 0]);
+    let mut object = Object::new(BinaryFormat::Elf, Architecture::Bpf, Endianness::Little);
+    let text = object.add_section(Vec::new(), section.into(), SectionKind::Text);
+    object.append_section_data(text, &code, 8);
+    object.add_symbol(Symbol {
+        name: name.into(),
+        value: 0,
+        size: code.len() as u64,
+        kind: SymbolKind::Text,
+        scope: SymbolScope::Dynamic,
+        weak: false,
+        section: SymbolSection::Section(text),
+        flags: SymbolFlags::None,
+    });
+    let license = object.add_section(Vec::new(), b"license".to_vec(), SectionKind::Data);
+    object.append_section_data(license, b"GPL\0", 1);
+    object.write().expect("an object of two sections")
+}
