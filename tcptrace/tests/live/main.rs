@@ -2,6 +2,8 @@
 //! real sockets as the traffic. Needs root and the commands `ip`, `nft` and `ethtool`; fails without them.
 
 mod capture;
+mod check;
+mod coexistence;
 mod everywhere;
 mod filters;
 mod flood;
@@ -33,6 +35,8 @@ mod scenes;
 #[path = "../common/schema.rs"]
 mod schema;
 mod shedding;
+#[path = "../common/stranger.rs"]
+mod stranger;
 mod textbook;
 mod trace;
 mod traffic;
