@@ -7,7 +7,7 @@ pub use args::Args;
 
 use crate::{
     event::{Kind, Kinds},
-    kernel::netns::Namespaces,
+    kernel::{attach, netns::Namespaces},
 };
 use std::{path::PathBuf, time::Duration};
 use tcptrace_common::{admission::Admission, wire::tunnel::Decap};
@@ -22,8 +22,23 @@ pub enum Command {
         /// Those in here.
         netns: Namespaces,
     },
+    /// Tell what is there before a trace, and whether it could begin.
+    Check(CheckConfig),
     /// Print the JSON Schema of the events.
     Schema,
+}
+
+/// What to look at before a trace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckConfig {
+    /// Those that would be traced.
+    pub interfaces: Interfaces,
+    /// The network namespace that they are in; None is our own.
+    pub netns: Option<String>,
+    /// The hook for packets that come in.
+    pub ingress: IngressHook,
+    /// One JSON object instead of lines for people.
+    pub json: bool,
 }
 
 /// How to trace.
@@ -127,6 +142,15 @@ pub enum IngressHook {
     Tc,
     /// XDP, in the driver where it can: earlier and cheaper, but attaching may reset the link
     Xdp,
+}
+
+impl From<IngressHook> for attach::IngressHook {
+    fn from(hook: IngressHook) -> Self {
+        match hook {
+            IngressHook::Tc => Self::Tc,
+            IngressHook::Xdp => Self::Xdp,
+        }
+    }
 }
 
 /// What to print, and how.

@@ -1,5 +1,6 @@
 //! tcptrace: every TCP connection on a NIC, how it opened, failed and closed.
 
+pub mod check;
 pub mod cli;
 pub mod confine;
 pub mod decode;

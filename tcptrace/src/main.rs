@@ -7,7 +7,8 @@ use std::{
     process::ExitCode,
 };
 use tcptrace::{
-    cli::{Args, Command},
+    check,
+    cli::{Args, CheckConfig, Command},
     event,
     run::{self, RunError},
     sink::output::OutputError,
@@ -18,7 +19,7 @@ fn main() -> ExitCode {
     let command = Args::parse().command().unwrap_or_else(|error| error.exit());
     log_to_stderr(&command);
     match execute(&command) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) if is_closed(&error) => ExitCode::SUCCESS,
         Err(error) => {
             // If stderr is gone too, the exit code is all that is left.
@@ -33,14 +34,30 @@ fn main() -> ExitCode {
     }
 }
 
-fn execute(command: &Command) -> anyhow::Result<()> {
+fn execute(command: &Command) -> anyhow::Result<ExitCode> {
     match command {
+        Command::Check(config) => return print_check(config),
         Command::Schema => print_schema(),
         Command::Trace(config) => Ok(run::trace(config)?),
         Command::ListInterfaces { netns } => {
             io::stdout().write_all(run::interfaces(netns)?.as_bytes()).context("cannot write the list")
         }
     }
+    .map(|()| ExitCode::SUCCESS)
+}
+
+/// The report is what was asked for, also where it is bad news.
+fn print_check(config: &CheckConfig) -> anyhow::Result<ExitCode> {
+    let report = check::check(config)?;
+    let text = if config.json { report.to_json().context("cannot write JSON")? } else { report.to_string() };
+    match io::stdout().write_all(text.as_bytes()) {
+        // Whoever has read enough has still asked for the status.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            return Err(error).context("cannot write the report");
+        }
+        _ => {}
+    }
+    Ok(if report.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn print_schema() -> anyhow::Result<()> {

@@ -1,8 +1,8 @@
 //! The arguments as typed. Help, man page and completions come from this one definition.
 
 use super::{
-    Color, Command, Config, FilterText, Format, IngressHook, Input, Interfaces, Limits, OutputConfig, kinds,
-    parse,
+    CheckConfig, Color, Command, Config, FilterText, Format, IngressHook, Input, Interfaces, Limits,
+    OutputConfig, kinds, parse,
 };
 use crate::{event::Kinds, kernel::netns::Namespaces};
 use clap::{ArgAction, Parser, Subcommand};
@@ -26,6 +26,7 @@ Examples:
   sudo tcptrace -i eth0 -w life.pcapng    keep the segments of openings and closings, for Wireshark
   sudo tcptrace -i eth0 --json | jq 'select(.outcome == \"refused\")'
   sudo tcptrace -i eth0 --json --events connection,stats --stats-interval 10s >> connections.jsonl
+  sudo tcptrace check -i eth0        what is there, what a trace would attach, what stands in its way
 
 What the lines say:
   ESTABLISHED  28.820 ms  = syn 28.789 + ack 0.031
@@ -112,8 +113,34 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Sub {
+    /// Tell what is on an interface, what a trace would attach where, and what stands in its way; attaches nothing
+    #[command(after_help = CHECK_STATUS)]
+    Check(CheckArgs),
     /// Print the JSON Schema of the events
     Schema,
+}
+
+const CHECK_STATUS: &str = "\
+Exit status: 0 a trace can begin, 1 it would fail (the lines with `problem` say why), or this could
+not be found out (one line on stderr says why), 2 wrong usage.";
+
+#[derive(Debug, clap::Args)]
+struct CheckArgs {
+    /// Interface that would be traced: a name, or `any` for all; may be given several times [default: that of the default route]
+    #[arg(short, long = "interface", value_name = "IFACE", value_parser = parse::interface)]
+    interfaces: Vec<String>,
+
+    /// Network namespace that the interfaces are in: a name (as of ip netns), a path, or the number of a process in it
+    #[arg(long, value_name = "NETNS", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    netns: Option<String>,
+
+    /// Hook for incoming packets that would be asked for
+    #[arg(long, value_name = "HOOK", value_enum, default_value_t = IngressHook::Tc)]
+    ingress: IngressHook,
+
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -188,6 +215,8 @@ impl Args {
     /// What is to be done. The error is clap's own kind, to be printed as such.
     pub fn command(self) -> Result<Command, clap::Error> {
         match self.command {
+            Some(Sub::Check(CheckArgs { interfaces: names, netns, ingress, json })) => interfaces(names)
+                .map(|interfaces| Command::Check(CheckConfig { interfaces, netns, ingress, json })),
             Some(Sub::Schema) => Ok(Command::Schema),
             None if self.list_interfaces => {
                 Ok(Command::ListInterfaces { netns: namespaces(self.netns, self.all_netns) })

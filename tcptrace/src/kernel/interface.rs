@@ -65,6 +65,16 @@ pub enum InterfaceError {
     /// The namespace cannot be entered.
     #[error(transparent)]
     Netns(#[from] NetnsError),
+    /// The kernel or the driver did not tell something about it.
+    #[error("cannot read the {what} of {name}: {source}")]
+    Property {
+        /// Its name.
+        name: Arc<str>,
+        /// Of what.
+        what: &'static str,
+        /// Why.
+        source: io::Error,
+    },
     /// The kernel did not answer.
     #[error("cannot read the list of {what} from the kernel over netlink: {source}")]
     Netlink {

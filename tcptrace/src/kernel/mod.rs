@@ -3,6 +3,7 @@
 
 pub mod attach;
 mod clsact;
+pub(crate) mod ethtool;
 mod filters;
 pub mod generator;
 pub mod heap;
@@ -19,5 +20,6 @@ pub(crate) mod readiness;
 pub mod ring;
 pub mod share;
 pub mod sink;
+pub(crate) mod survey;
 pub mod test_run;
 pub mod watch;

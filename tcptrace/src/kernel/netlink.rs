@@ -129,6 +129,14 @@ impl Socket {
         Self::with_groups(CHANGES | RTMGRP_NSID, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)
     }
 
+    /// For generic netlink.
+    pub(super) fn generic() -> io::Result<Self> {
+        let flags = SocketFlags::CLOEXEC;
+        let fd = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, Some(netlink::GENERIC))?;
+        bind(&fd, &netlink::SocketAddrNetlink::new(0, 0))?;
+        Ok(Self(fd))
+    }
+
     fn with_groups(groups: u32, flags: SocketFlags) -> io::Result<Self> {
         let fd = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, None)?; // NETLINK_ROUTE is 0
         bind(&fd, &netlink::SocketAddrNetlink::new(0, groups))?;
@@ -146,6 +154,12 @@ impl Socket {
         let flags = if create { NLM_F_CREATE | NLM_F_EXCL } else { 0 };
         self.request(kind, NLM_F_ACK | flags, body)?;
         self.answers().map(|_| ())
+    }
+
+    /// A question about one thing.
+    pub(super) fn ask(&self, kind: u16, body: &[u8]) -> io::Result<Vec<Message>> {
+        self.request(kind, NLM_F_ACK, body)?;
+        self.answers()
     }
 
     /// Adds something; what the kernel made of it, with the numbers that it chose.

@@ -48,6 +48,13 @@ pub(crate) fn why_no_xdp(interface: &Interface) -> Option<&'static str> {
 }
 
 impl Plan {
+    /// The hooks and the programs on them.
+    pub(crate) fn hooks(&self, tcx: bool) -> Vec<(String, &'static str)> {
+        let tc = if tcx { "TCX" } else { "clsact" };
+        let xdp = self.xdp.iter().map(|entry| ("XDP".to_owned(), entry.name()));
+        xdp.chain(self.tc.iter().map(|(entry, side)| (format!("{tc} {side}"), entry.name()))).collect()
+    }
+
     /// XDP is used for what comes in.
     pub(crate) const fn has_xdp(&self) -> bool {
         self.xdp.is_some()

@@ -2,12 +2,12 @@
 
 use super::{Run, RunError, opened::Opened};
 use crate::{
-    cli::{Config, IngressHook, Interfaces},
+    cli::{Config, Interfaces},
     confine::Purpose,
     event::{Cost, Stats},
     filter::Filter,
     kernel::{
-        attach::{AttachMode, IngressHook as KernelHook, Notice},
+        attach::{AttachMode, Notice},
         heap,
         load::LoadOptions,
         netns::Namespaces,
@@ -86,10 +86,7 @@ fn live_config(config: &Config, interfaces: &Interfaces, filter: &Filter) -> Liv
             Interfaces::Named(names) => Selection::Named(names.clone()),
         },
         namespaces: config.netns.clone(),
-        ingress: match config.ingress {
-            IngressHook::Tc => KernelHook::Tc,
-            IngressHook::Xdp => KernelHook::Xdp,
-        },
+        ingress: config.ingress.into(),
         attach: AttachMode::Auto,
         filter: Box::new(*filter.program()),
         load: LoadOptions {

@@ -139,7 +139,7 @@ impl LiveError {
     }
 
     /// Says where, if it is about interfaces that are elsewhere.
-    pub(super) fn within(self, netns: &Netns) -> Self {
+    pub(crate) fn within(self, netns: &Netns) -> Self {
         match (self, netns.name()) {
             (error @ (Self::Interface(_) | Self::Attach(_)), Some(netns)) => {
                 Self::Within { netns: netns.to_owned(), error: Box::new(error) }

@@ -102,11 +102,15 @@ impl Host {
     }
 }
 
+/// The kernel has TCX links.
+pub(crate) fn has_tcx() -> bool {
+    KernelVersion::current().expect("the kernel has a version") >= KernelVersion::new(6, 6, 0)
+}
+
 /// Fails if a tracer that was killed left anything on the interface. Links end with it; before 6.6 there are none for TC, and
 /// what is on clsact stays.
 pub(crate) fn assert_no_link_is_left(ns: &Netns, dev: &str) {
-    let version = KernelVersion::current().expect("the kernel has a version");
-    let all_are_links = version >= KernelVersion::new(6, 6, 0);
+    let all_are_links = has_tcx();
     eventually(&format!("nothing is attached to {dev}"), || {
         let mut programs = programs_on(ns, dev);
         programs.retain(|it| all_are_links || !it.contains("clsact"));

@@ -3,6 +3,8 @@
 //! `setcap`; fails without them.
 
 mod capture;
+mod check;
+mod coexistence;
 mod everywhere;
 mod filters;
 mod flood;
@@ -37,6 +39,8 @@ mod scenes;
 #[path = "../common/schema.rs"]
 mod schema;
 mod shedding;
+#[path = "../common/stranger.rs"]
+mod stranger;
 mod textbook;
 #[path = "../common/trace.rs"]
 mod trace;

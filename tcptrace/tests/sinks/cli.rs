@@ -129,6 +129,14 @@ fn values() {
     assert_eq!((&all.netns, &all.input), (&Namespaces::All, &Input::Live(Interfaces::Any)));
     assert!(config(&["--all-netns", "-i", "eth0"]).has_many_interfaces());
     assert_eq!(parse(&["schema"]).expect("valid"), cli::Command::Schema);
+    let checked = cli::CheckConfig {
+        interfaces: Interfaces::Named(vec!["eth0".into()]),
+        netns: Some("blue".into()),
+        ingress: cli::IngressHook::Xdp,
+        json: true,
+    };
+    let args = ["check", "-i", "eth0", "--netns", "blue", "--ingress", "xdp", "--json"];
+    assert_eq!(parse(&args).expect("valid"), cli::Command::Check(checked));
 }
 
 #[test]
@@ -177,6 +185,9 @@ fn wrong_usage_is_said_on_stderr_with_exit_code_2() {
         (&["-r", "a.pcap", "--ingress", "xdp"], "cannot be used with"),
         (&["-i", "eth0", "schema"], "'schema' is neither a word of the filter language nor an address"),
         (&["--ingress", "af_xdp"], "[possible values: tc, xdp]"),
+        (&["check", "-i", "any", "-i", "eth0"], "cannot be combined with others"),
+        (&["check", "-i", "eth0", "port 80"], "unexpected argument 'port 80'"),
+        (&["check", "-r", "a.pcap"], "unexpected argument '-r'"),
     ] {
         let output = run(args);
         let stderr = String::from_utf8_lossy(&output.stderr);

@@ -15,7 +15,7 @@ mount -t tmpfs run /run
 ip link set lo up
 # Modules come when they are asked for; but one that is asked for twice at once is missed the second time, and tun is asked
 # for by opening its file.
-modprobe -a tun veth bridge sch_ingress cls_bpf nf_tables nft_reject_inet nft_numgen
+modprobe -a tun veth bridge sch_ingress cls_bpf cls_u32 nf_tables nft_reject_inet nft_numgen
 
 export HOME=/ TCPTRACE_TEST_SKIPS=/run/skips
 : >"$TCPTRACE_TEST_SKIPS"

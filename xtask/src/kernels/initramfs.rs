@@ -16,7 +16,8 @@ use std::{
 };
 
 /// Commands that the tests call and busybox has not, or not with all their options; its shell would call its own.
-const COMMANDS: [&str; 9] = ["ip", "tc", "nft", "bpftool", "perl", "unshare", "mount", "umount", "sh"];
+const COMMANDS: [&str; 10] =
+    ["ip", "tc", "nft", "bpftool", "ethtool", "perl", "unshare", "mount", "umount", "sh"];
 const PROGRAM: &str = "tcptrace";
 /// Names of ports and protocols, of users, and where they are looked up.
 const NAMES: [&str; 5] =

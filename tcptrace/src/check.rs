@@ -1,0 +1,209 @@
+//! `tcptrace check`: what is there before a trace, what the trace would put where, and what stands in its way. Loads the
+//! programs to see that the kernel takes them, and attaches nothing.
+
+mod report;
+mod text;
+
+pub use report::Report;
+
+use crate::{
+    cli::{CheckConfig, Interfaces},
+    kernel::{
+        attach::AttachError,
+        interface::{self, Interface, InterfaceError},
+        load::{LoadOptions, Programs, not_permitted},
+        netns::Netns,
+        plan::why_no_xdp,
+        survey::{Attached, Kernel, Survey, verify},
+    },
+    source::live::LiveError,
+};
+use report::{Hook, InterfaceReport, KernelReport, Queues};
+use std::{collections::BTreeMap, sync::Arc};
+
+/// What libxdp calls the program that calls others, of which it lets several share an interface.
+const DISPATCHER: &str = "xdp_dispatcher";
+/// A packet has to fit a page, with headroom before it and the kernel's own words behind (`include/linux/skbuff.h`,
+/// `SKB_WITH_OVERHEAD`); drivers differ by some octets.
+const LARGEST_MTU: u32 = 3498;
+/// Offloads that matter to a trace or to XDP, by the kernel's names (`net/ethtool/common.c`).
+const LRO: &str = "rx-lro";
+const GRO_HW: &str = "rx-gro-hw";
+const OFFLOADS: [&str; 7] = [
+    "rx-vlan-hw-parse",
+    "tx-vlan-hw-insert",
+    LRO,
+    "rx-gro",
+    GRO_HW,
+    "tx-tcp-segmentation",
+    "tx-generic-segmentation",
+];
+
+/// Looks. What would make a trace fail is in the report; an error is what makes looking pointless.
+pub fn check(config: &CheckConfig) -> Result<Report, LiveError> {
+    if let Some(error) = not_permitted() {
+        return Err(error.into());
+    }
+    let netns = Netns::open(config.netns.as_deref())?;
+    let (surveys, mut problems) = netns.within(|| survey(config))?.map_err(|error| error.within(&netns))?;
+    let kernel = Kernel::ask();
+    let programs = Programs::load(&LoadOptions::default())
+        .and_then(|mut programs| verify(&mut programs, surveys.iter().filter_map(|it| it.plan.as_ref())));
+    let programs = programs.unwrap_or_else(|error| {
+        problems.push(error.to_string());
+        BTreeMap::new()
+    });
+    let tcx = surveys.iter().any(|it| it.tcx);
+    let interfaces: Vec<_> = surveys.iter().map(describe).collect();
+    Ok(Report {
+        ok: problems.is_empty() && interfaces.iter().all(|it| it.problems.is_empty()),
+        kernel: KernelReport {
+            release: kernel.release,
+            ring_buffer: kernel.ring_buffer,
+            tcx_links: tcx,
+            xdp_links: kernel.xdp_links,
+            btf: kernel.btf,
+            jit: kernel.jit,
+        },
+        netns: config.netns.clone(),
+        programs,
+        interfaces,
+        problems,
+    })
+}
+
+/// Looks at the interfaces, inside the namespace; and what is wrong with none in particular.
+fn survey(config: &CheckConfig) -> Result<(Vec<Survey>, Vec<String>), LiveError> {
+    let all = interface::list()?;
+    let chosen = choose(&config.interfaces, &all)?;
+    let mut problems = Vec::new();
+    if chosen.is_empty() {
+        problems.push(InterfaceError::NoneUp.to_string());
+    }
+    let ingress = config.ingress.into();
+    let surveys = chosen.into_iter().map(|it| Survey::of(it, ingress)).collect::<Result<_, _>>()?;
+    Ok((surveys, problems))
+}
+
+/// Those that a trace would take, and of the named ones also those that it would refuse.
+fn choose<'a>(which: &Interfaces, all: &'a [Interface]) -> Result<Vec<&'a Interface>, InterfaceError> {
+    match which {
+        Interfaces::Any => Ok(all.iter().filter(|it| it.traceable()).collect()),
+        Interfaces::Default => {
+            let index = interface::default_route()?;
+            let found = all.iter().find(|it| it.index == index).ok_or(InterfaceError::NoDefaultRoute)?;
+            Ok(vec![found])
+        }
+        Interfaces::Named(names) => names
+            .iter()
+            .map(|name| match all.iter().find(|it| &*it.name == name) {
+                Some(found) => Ok(found),
+                // Says which it may have been.
+                None => interface::find(all, name),
+            })
+            .collect(),
+    }
+}
+
+fn describe(survey: &Survey) -> InterfaceReport {
+    let Survey { interface, plan, .. } = survey;
+    let hook = |it: &Attached| Hook {
+        place: it.hook.clone(),
+        id: it.id,
+        program: it.name.clone(),
+        priority: it.priority,
+    };
+    let ours = plan.iter().flat_map(|plan| plan.hooks(survey.tcx));
+    InterfaceReport {
+        name: interface.name.to_string(),
+        index: interface.index,
+        up: interface.up,
+        link: interface.link.to_string(),
+        driver: survey.driver.clone(),
+        mtu: survey.mtu,
+        queues: survey.queues.map(|(rx, tx)| Queues { rx, tx }),
+        offloads: OFFLOADS.into_iter().filter_map(|name| Some((name, *survey.offloads.get(name)?))).collect(),
+        qdiscs: survey.qdiscs.clone(),
+        programs: survey.programs.iter().map(hook).collect(),
+        would_attach: ours
+            .map(|(place, program)| Hook { place, id: None, program: program.to_owned(), priority: None })
+            .collect(),
+        native_xdp: native_xdp(survey),
+        problems: problems(survey),
+    }
+}
+
+/// Why a trace of this interface would fail.
+fn problems(survey: &Survey) -> Vec<String> {
+    let Survey { interface, .. } = survey;
+    let name = || Arc::clone(&interface.name);
+    let mut problems = Vec::new();
+    // As a trace says it, of the one or of several.
+    if let Err(error) = interface::find(std::slice::from_ref(interface), &interface.name) {
+        problems.push(error.to_string());
+    }
+    let Some(plan) = &survey.plan else { return problems };
+    if plan.has_xdp() && survey.xdp().next().is_some() {
+        problems.push(AttachError::XdpThere { interface: name() }.to_string());
+    }
+    if !survey.tcx && survey.qdiscs.iter().any(|kind| kind == "ingress") {
+        problems.push(AttachError::IngressQdisc { interface: name() }.to_string());
+    }
+    problems
+}
+
+/// What XDP in the driver would meet and disturb.
+fn native_xdp(survey: &Survey) -> Vec<String> {
+    if let Some(why) = why_no_xdp(&survey.interface) {
+        return vec![format!("is not used here ({why}): TC is, whatever --ingress says")];
+    }
+    if let Some(there) = survey.xdp().next() {
+        let whose = if there.name == DISPATCHER { "libxdp's dispatcher" } else { "a program" };
+        let id = there.id.unwrap_or_default();
+        return vec![format!(
+            "is refused: {whose} is there ({}, {} {id}); --ingress tc runs beside it and sees what it lets pass",
+            there.hook, there.name
+        )];
+    }
+    let on = |offload: &str| survey.offloads.get(offload).copied().unwrap_or(false);
+    let aggregates: Vec<_> = [(LRO, "LRO"), (GRO_HW, "GRO_HW")]
+        .into_iter()
+        .filter(|(key, _)| on(key))
+        .map(|(_, name)| name)
+        .collect();
+    let aggregates = aggregates.join(" and ");
+    match survey.native_xdp {
+        Some(native) if !native.has => {
+            let mut said =
+                vec!["the driver has none: generic XDP is used, which is slower than TC".to_owned()];
+            if !aggregates.is_empty() {
+                // net/core/dev.c, generic_xdp_install.
+                said.push(format!("the kernel switches {aggregates} off for generic XDP, and not on again"));
+            }
+            said
+        }
+        native => in_the_driver(survey, native.is_some(), &aggregates),
+    }
+}
+
+fn in_the_driver(survey: &Survey, known: bool, aggregates: &str) -> Vec<String> {
+    let mut said = Vec::new();
+    if !known {
+        said.push("this kernel does not tell whether the driver has it (6.3 and newer do)".to_owned());
+    }
+    said.push(if survey.driver.as_deref() == Some("veth") {
+        // drivers/net/veth.c, veth_xdp_set.
+        "the peer is without segmentation offload while it is there, which halves bulk throughput".to_owned()
+    } else {
+        "the driver may reset its queues when it comes and goes, and packets be lost meanwhile".to_owned()
+    });
+    if !aggregates.is_empty() {
+        said.push(format!("{aggregates} on: drivers refuse it then, or switch that off while it is there"));
+    }
+    if let Some(mtu) = survey.mtu.filter(|mtu| *mtu > LARGEST_MTU) {
+        said.push(format!(
+            "MTU {mtu}: drivers refuse it where a packet does not fit a page, above about 3,500"
+        ));
+    }
+    said
+}

@@ -1,0 +1,80 @@
+//! What `tcptrace check` found, as it is in JSON.
+
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// All of it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// A trace could begin.
+    pub ok: bool,
+    pub(super) kernel: KernelReport,
+    pub(super) netns: Option<String>,
+    /// Those of ours that the kernel's verifier took, and how many instructions it walked.
+    pub(super) programs: BTreeMap<&'static str, Option<u32>>,
+    pub(super) interfaces: Vec<InterfaceReport>,
+    /// What is wrong with no interface in particular.
+    pub(super) problems: Vec<String>,
+}
+
+/// What the kernel has.
+#[derive(Clone, Debug, Serialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a feature that is there or not")]
+pub(super) struct KernelReport {
+    pub(super) release: String,
+    pub(super) ring_buffer: bool,
+    pub(super) tcx_links: bool,
+    pub(super) xdp_links: bool,
+    pub(super) btf: bool,
+    pub(super) jit: bool,
+}
+
+/// An interface.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct InterfaceReport {
+    #[serde(rename = "interface")]
+    pub(super) name: String,
+    pub(super) index: u32,
+    pub(super) up: bool,
+    pub(super) link: String,
+    pub(super) driver: Option<String>,
+    pub(super) mtu: Option<u32>,
+    pub(super) queues: Option<Queues>,
+    pub(super) offloads: BTreeMap<&'static str, bool>,
+    pub(super) qdiscs: Vec<String>,
+    /// Programs of others, in the order of their hooks.
+    pub(super) programs: Vec<Hook>,
+    pub(super) would_attach: Vec<Hook>,
+    /// What XDP in the driver would meet and disturb.
+    pub(super) native_xdp: Vec<String>,
+    /// Why a trace of it would fail.
+    pub(super) problems: Vec<String>,
+}
+
+/// How many for what comes in and for what goes out.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(super) struct Queues {
+    pub(super) rx: u32,
+    pub(super) tx: u32,
+}
+
+/// A program on a hook.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Hook {
+    #[serde(rename = "hook")]
+    pub(super) place: String,
+    pub(super) program: String,
+    /// The kernel's number for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) id: Option<u32>,
+    /// Of a filter on clsact.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) priority: Option<u16>,
+}
+
+impl Report {
+    /// One line.
+    pub fn to_json(&self) -> serde_json::Result<String> {
+        serde_json::to_string(self).map(|line| line + "\n")
+    }
+}

@@ -1,0 +1,225 @@
+//! `tcptrace check`: what it says is there, what a trace would attach, its exit status; and that it attaches nothing.
+
+use crate::{
+    lab::{Host, Lab, has_tcx},
+    stranger::Stranger,
+    trace::{BINARY, Report, Trace, command},
+};
+use aya::{
+    programs::{
+        TcAttachType::{Egress, Ingress},
+        XdpMode,
+    },
+    util::KernelVersion,
+};
+use serde_json::{Value, json};
+use std::{
+    fs,
+    os::unix::process::CommandExt as _,
+    process::{Command, Stdio},
+};
+
+fn check(host: &Host, args: &[&str]) -> Report {
+    Trace::spawn(host, &mut command(&[&["check"], args].concat())).end()
+}
+
+/// It ended with this status and said nothing on stderr; what it said.
+fn said(report: &Report, status: i32) -> String {
+    assert_eq!(report.status.code(), Some(status), "{}\n{}", report.lines.join("\n"), report.stderr);
+    assert_eq!(report.stderr, "");
+    report.lines.join("\n")
+}
+
+fn json(host: &Host, args: &[&str], status: i32) -> Value {
+    let text = said(&check(host, &[args, &["--json"]].concat()), status);
+    assert_eq!(text.lines().count(), 1, "{text}");
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+/// One failed line on stderr, and nothing on stdout.
+fn assert_fails(report: &Report, status: i32, words: &[&str]) {
+    assert_eq!(report.status.code(), Some(status), "{}", report.stderr);
+    assert_eq!(report.stderr.lines().count(), 1, "{}", report.stderr);
+    assert!(words.iter().all(|word| report.stderr.contains(word)), "{}", report.stderr);
+    assert_eq!(report.lines, [""; 0]);
+}
+
+/// How TC programs are attached here.
+fn tc() -> &'static str {
+    if has_tcx() { "TCX" } else { "clsact" }
+}
+
+#[test]
+fn a_quiet_interface_is_told_in_full_and_nothing_is_attached() {
+    let lab = Lab::new();
+    lab.a.ns.run("ethtool", &["-K", "tt0", "rxvlan", "off"]);
+    let text = said(&check(&lab.a, &["-i", "tt0"]), 0);
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").expect("Linux tells");
+    let tcx = if has_tcx() { "TCX links, " } else { "" };
+    let kernel = format!("kernel {}: ring buffer, {tcx}XDP links", release.trim());
+    assert!(text.starts_with(&kernel), "{text}");
+    assert!(text.contains("\nprograms: the kernel takes tcptrace_tc_egress"), "{text}");
+    let begin = text.find("\ntt0: ").expect("the interface");
+    let of_interface: Vec<_> = text[begin..].trim().lines().collect();
+    let tc = tc();
+    let ours = [
+        format!("  a trace adds  {tc} ingress: tcptrace_tc_ingress, before all others"),
+        format!("                {tc} egress: tcptrace_tc_egress, before all others"),
+    ];
+    let veth = "the peer is without segmentation offload while it is there, which halves bulk throughput";
+    let mut expected = vec![
+        "tt0: Ethernet, up, driver veth, MTU 1500, queues 1 in and 1 out",
+        "  offloads      VLAN in off, VLAN out on, LRO off, GRO off, GRO_HW off, TSO on, GSO on",
+        "  qdiscs        noqueue",
+        "  is there      nothing",
+        &ours[0],
+        &ours[1],
+    ];
+    let (unknown, native) = (
+        "  native XDP    this kernel does not tell whether the driver has it (6.3 and newer do)",
+        [format!("  native XDP    {veth}"), format!("                {veth}")],
+    );
+    if KernelVersion::current().expect("a version") >= KernelVersion::new(6, 3, 0) {
+        expected.push(&native[0]);
+    } else {
+        expected.extend([unknown, &native[1]]);
+    }
+    expected.extend(["", "ok: a trace can begin"]);
+    assert_eq!(of_interface, expected);
+    lab.a.assert_nothing_attached();
+}
+
+#[test]
+fn what_is_there_is_told_with_hook_name_and_number() {
+    let lab = Lab::new();
+    let (ns, dev) = (&lab.a.ns, lab.a.dev);
+    let mut filter = Stranger::tc("their_filter", 0);
+    ns.tc(&["qdisc", "add", "dev", dev, "clsact"]);
+    filter.filter(ns, dev, Egress, 7);
+    let mut xdp = Stranger::xdp("their_xdp", 2);
+    xdp.link_xdp(ns, dev, XdpMode::Skb);
+    let mut expected = vec![json!({"hook": "XDP generic", "program": "their_xdp", "id": xdp.info().id()})];
+    let mut tcx = Stranger::tc("their_tcx", 0);
+    if has_tcx() {
+        tcx.link(ns, dev, Ingress);
+        expected.push(json!({"hook": "TCX ingress", "program": "their_tcx", "id": tcx.info().id()}));
+    }
+    let id = filter.info().id();
+    expected.push(json!({"hook": "clsact egress", "program": "their_filter", "id": id, "priority": 7}));
+    let before = lab.a.programs();
+    let report = json(&lab.a, &["-i", "tt0"], 0);
+    let interface = &report["interfaces"][0];
+    assert_eq!(interface["programs"], Value::from(expected), "{interface:#}");
+    assert_eq!(interface["qdiscs"], json!(["noqueue", "clsact"]));
+    let tc = tc();
+    assert_eq!(
+        interface["would_attach"],
+        json!([
+            {"hook": format!("{tc} ingress"), "program": "tcptrace_tc_ingress"},
+            {"hook": format!("{tc} egress"), "program": "tcptrace_tc_egress"},
+        ])
+    );
+    let text = said(&check(&lab.a, &["-i", "tt0"]), 0);
+    let line = format!("clsact egress: their_filter (program {id}), priority 7");
+    assert!(text.contains(&line), "{line} is in\n{text}");
+    assert_eq!(lab.a.programs(), before);
+}
+
+#[test]
+fn an_xdp_program_in_the_way_is_a_problem_for_xdp_only() {
+    for (name, whose) in
+        [("xdp_dispatcher", "libxdp's dispatcher is there"), ("their_xdp", "a program is there")]
+    {
+        let lab = Lab::new();
+        let mut stranger = Stranger::xdp(name, 2);
+        stranger.link_xdp(&lab.a.ns, lab.a.dev, XdpMode::Driver);
+        let text = said(&check(&lab.a, &["-i", "tt0"]), 0);
+        let id = stranger.info().id();
+        assert!(text.contains(&format!("is there      XDP native: {name} (program {id})")), "{text}");
+        assert!(text.contains(&format!("native XDP    is refused: {whose}")), "{text}");
+        let text = said(&check(&lab.a, &["-i", "tt0", "--ingress", "xdp"]), 1);
+        assert!(text.contains("\nproblem: an XDP program is already on tt0"), "{text}");
+        assert!(text.ends_with("not ok: a trace would fail"), "{text}");
+        let report = json(&lab.a, &["-i", "tt0", "--ingress", "xdp"], 1);
+        assert_eq!(report["ok"], false);
+        assert_eq!(report["interfaces"][0]["problems"].as_array().map(Vec::len), Some(1), "{report:#}");
+        assert_eq!(report["interfaces"][0]["would_attach"][0]["hook"], "XDP");
+    }
+}
+
+#[test]
+fn on_loopback_one_hook_is_enough_and_xdp_is_not_used() {
+    let host = Host::alone();
+    let report = json(&host, &["-i", "lo", "--ingress", "xdp"], 0);
+    let interface = &report["interfaces"][0];
+    let hooks = json!([{"hook": format!("{} ingress", tc()), "program": "tcptrace_tc_ingress"}]);
+    assert_eq!(interface["would_attach"], hooks, "{interface:#}");
+    assert_eq!((&interface["mtu"], &interface["driver"]), (&65536.into(), &Value::Null));
+    let native = interface["native_xdp"].to_string();
+    assert!(native.contains("loopback has no driver"), "{native}");
+    host.assert_nothing_attached();
+}
+
+#[test]
+fn what_would_make_a_trace_fail_is_said_and_the_status_is_1() {
+    let lab = Lab::new();
+    lab.a.ns.ip(&["link", "set", "tt0", "mtu", "9000"]);
+    let text = said(&check(&lab.a, &["-i", "tt0"]), 0);
+    assert!(text.contains("MTU 9000: drivers refuse it where a packet does not fit a page"), "{text}");
+    lab.a.ns.ip(&["link", "set", "tt0", "down"]);
+    let text = said(&check(&lab.a, &["-i", "tt0"]), 1);
+    assert!(text.contains("tt0: Ethernet, down,"), "{text}");
+    assert!(text.contains("\nproblem: interface tt0 is down: ip link set tt0 up\n"), "{text}");
+    // Of several one is enough.
+    let report = json(&lab.a, &["-i", "lo", "-i", "tt0"], 1);
+    assert_eq!(report["interfaces"].as_array().map(Vec::len), Some(2));
+    // Of all those that are up are meant.
+    let report = json(&lab.a, &["-i", "any"], 0);
+    assert_eq!(report["interfaces"][0]["interface"], "lo");
+    lab.a.ns.ip(&["link", "set", "lo", "down"]);
+    let report = json(&lab.a, &["-i", "any"], 1);
+    assert!(report["problems"][0].as_str().is_some_and(|it| it.contains("no interface is up")), "{report:#}");
+}
+
+#[test]
+fn another_namespace_is_looked_at_from_outside() {
+    let lab = Lab::new();
+    let (here, there) = (Host::alone(), lab.a.ns.path());
+    let report = json(&here, &["-i", "tt0", "--netns", &there], 0);
+    assert_eq!(
+        (&report["netns"], &report["interfaces"][0]["driver"]),
+        (&there.as_str().into(), &"veth".into())
+    );
+    let report = check(&here, &["-i", "tt7", "--netns", &there]);
+    assert_fails(&report, 1, &["no such interface: tt7", "did you mean tt0", &there]);
+}
+
+#[test]
+fn what_makes_looking_pointless_is_one_line_on_stderr() {
+    let lab = Lab::new();
+    assert_fails(&check(&lab.a, &["-i", "tt7"]), 1, &["no such interface: tt7"]);
+    assert_fails(&check(&lab.a, &[]), 1, &["no default route", "-i"]);
+    assert_fails(&check(&lab.a, &["-i", "tt0", "--netns", "nowhere"]), 1, &["no such network namespace"]);
+    for args in
+        [&["-i"][..], &["--nonsense"], &["-i", "any", "-i", "lo"], &["--ingress", "nic"], &["port 80"]]
+    {
+        let report = check(&lab.a, args);
+        assert_eq!(report.status.code(), Some(2), "{args:?}: {}", report.stderr);
+        assert!(
+            report.stderr.starts_with("error: ") && report.lines.is_empty(),
+            "{args:?}: {}",
+            report.stderr
+        );
+    }
+    let directory = std::env::temp_dir().join(format!("tcptrace-check-{}", std::process::id()));
+    // Where the build is, others may not be let in.
+    fs::create_dir(&directory).expect("a directory can be made");
+    let copy = directory.join("tcptrace");
+    fs::copy(BINARY, &copy).expect("it can be copied");
+    let mut nobody = Command::new(&copy);
+    nobody.args(["check", "-i", lab.a.dev]).uid(65534).gid(65534);
+    nobody.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let report = Trace::spawn(&lab.a, &mut nobody).end();
+    fs::remove_dir_all(&directory).expect("it is ours");
+    assert_fails(&report, 1, &["not permitted", "CAP_BPF", "run as root"]);
+}
