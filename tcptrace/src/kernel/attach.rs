@@ -320,20 +320,21 @@ impl Attached {
                 return Err(AttachError::Unsupported { interface: Arc::clone(&interface.name), link });
             }
         };
-        let xdp = match self.ingress {
-            IngressHook::Xdp if xdp_makes_sense(interface, notices) => {
-                Some(attach_xdp(programs, interface, notices)?)
-            }
-            _ => None,
-        };
+        let by_xdp = self.ingress == IngressHook::Xdp && xdp_makes_sense(interface, notices);
         let mut hooks = Vec::new();
-        if xdp.is_none() {
+        if !by_xdp {
             hooks.push((ingress, TcAttachType::Ingress));
         }
         // On loopback every packet that goes out comes in again, and counts once.
         if !interface.loopback {
             hooks.push((egress, TcAttachType::Egress));
         }
+        // Before any is attached: the verifier takes up to a tenth of a second, and one direction would be seen without the
+        // other meanwhile.
+        for (entry, _) in &hooks {
+            programs.classifier(*entry)?;
+        }
+        let xdp = if by_xdp { Some(attach_xdp(programs, interface, notices)?) } else { None };
         let tc = self.attach_tc(programs, interface, &hooks)?;
         Ok(Attachment { name: Arc::clone(&interface.name), tc, xdp })
     }
