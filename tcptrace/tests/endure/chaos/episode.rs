@@ -24,8 +24,10 @@ use std::{
 
 /// Where it is tried out whether packets pass; no other connection has it.
 pub(super) const PROBE_PORT: u16 = 999;
-/// A calm while at the beginning, and before the end.
-const CALM: Duration = Duration::from_millis(1500);
+/// A calm while at the beginning, so that something is told whatever comes ...
+const FIRST: Duration = Duration::from_millis(2500);
+/// ... and before the end.
+const LAST: Duration = Duration::from_millis(1500);
 
 /// How it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,7 +78,7 @@ pub(super) fn run(lab: &Lab, disk: &Disk, script: &Script) -> Episode {
     trace.wait_until_attached();
     let mut run = Running { lab, script, trace, reader, cut: Vec::new(), behind: Vec::new() };
     let attached = Instant::now();
-    thread::sleep(CALM);
+    thread::sleep(FIRST);
     let (ended, ending) = run.live(disk);
     let Running { trace, reader, cut, behind, .. } = run;
     let report = trace.end();
@@ -149,7 +151,7 @@ impl Running<'_> {
                 return (Ended::ByItself, begin);
             }
         }
-        thread::sleep(CALM);
+        thread::sleep(LAST);
         let now = Instant::now();
         match self.script.end {
             End::Interrupted => self.trace.signal(Signal::INT),
