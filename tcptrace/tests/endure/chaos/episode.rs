@@ -64,6 +64,9 @@ pub(super) fn run(lab: &Lab, disk: &Disk, script: &Script) -> Episode {
     let to_disk = script.end == End::DiskFull;
     let common = ["--json", "--stats-interval", "500ms", "--syn-timeout", "3s", "--time-wait", "5s"];
     let mut command = command(&[&script.args[..], &common].concat());
+    if script.end == End::CaptureFull {
+        command.arg("-w").arg(disk.output());
+    }
     let reader = if to_disk {
         command.stdout(File::create(disk.output()).expect("there is room"));
         None
@@ -89,7 +92,7 @@ pub(super) fn run(lab: &Lab, disk: &Disk, script: &Script) -> Episode {
             fs::read_to_string(disk.output()).expect("it wrote text").lines().map(str::to_owned).collect()
         }
     };
-    if to_disk && ended == Ended::AsPlanned(End::DiskFull) {
+    if matches!(ended, Ended::AsPlanned(end) if end.fills()) {
         disk.free();
     }
     Episode {
@@ -159,7 +162,7 @@ impl Running<'_> {
             End::ReaderGone => {
                 self.reader.as_ref().expect("it has one").leaves.store(true, Ordering::Relaxed);
             }
-            End::DiskFull => disk.fill(),
+            End::DiskFull | End::CaptureFull => disk.fill(),
         }
         eventually("it ends", || self.ended());
         (Ended::AsPlanned(self.script.end), now)

@@ -256,7 +256,10 @@ fn ending_faults(episode: &Episode) -> Vec<String> {
         Ended::AsPlanned(End::ReaderGone) => (status.success(), &[]),
         Ended::AsPlanned(End::Killed) => (status.signal() == Some(9), &[]),
         Ended::AsPlanned(End::DiskFull) => {
-            (status.code() == Some(1), &["cannot write the output", "No space left on device"])
+            (status.code() == Some(1), &["tcptrace: cannot write the output", "No space left on device"])
+        }
+        Ended::AsPlanned(End::CaptureFull) => {
+            (status.code() == Some(1), &["/output: cannot write", "No space left on device"])
         }
         Ended::ByItself => (false, &[]),
     };
