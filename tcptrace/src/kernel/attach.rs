@@ -342,6 +342,11 @@ impl Attached {
         if let Some(why) = plan.not_xdp {
             notices.push(Notice::XdpNotThere { interface: Arc::clone(&interface.name), why });
         }
+        // Before any is attached: the verifier takes up to a tenth of a second, and one direction would be seen without the
+        // other meanwhile.
+        for (entry, _) in &plan.tc {
+            programs.classifier(*entry)?;
+        }
         let xdp = if plan.has_xdp() { Some(attach_xdp(programs, interface, notices)?) } else { None };
         let tc = self.attach_tc(programs, interface, &plan.tc, notices)?;
         Ok(Attachment { name: Arc::clone(&interface.name), tc, xdp })

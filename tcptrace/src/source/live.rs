@@ -181,6 +181,8 @@ pub struct LiveSource {
     log: Option<AsyncFd<EbpfLogger<&'static dyn log::Log>>>,
     notices: Vec<Notice>,
     gaps: Gaps,
+    /// All hooks were in their places, for the first time.
+    attached: Timestamp,
     reorder: Reorder,
     wall: WallClock,
     cost: CostMeter,
@@ -218,6 +220,7 @@ impl LiveSource {
         let start = monotonic_now();
         let now = Instant::now();
         place.begin(&mut programs, &mut notices)?;
+        let attached = monotonic_now();
         let mut reorder = Reorder::default();
         if config.sample != Admission::ALL {
             reorder.push(start, Input::Admission(AdmissionChange { ts: start, admission: config.sample }));
@@ -232,6 +235,7 @@ impl LiveSource {
             log,
             notices: Vec::new(),
             gaps: Gaps::new(start),
+            attached,
             reorder,
             wall: WallClock::new(),
             pace: Pace::new(config.load.ring_bytes.into(), config.latency),
@@ -503,6 +507,11 @@ impl LiveSource {
         let &Segment { ts, flow, direction, .. } = what.segment();
         if let Some(loss) = self.gaps.observe(cpu, number, ts) {
             self.hold_losses([loss]);
+        }
+        if ts < self.attached {
+            // Only one direction may have been seen by then: a SYN of which the answer passed unseen would be told as
+            // unanswered.
+            return;
         }
         let Some(spot) = self.place.spot(netns, flow.interface) else {
             self.undecodable += 1;

@@ -15,6 +15,8 @@ use std::{
     net::TcpStream,
     os::unix::process::{CommandExt as _, ExitStatusExt as _},
     process::{self, Command, Stdio},
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -223,6 +225,36 @@ fn a_silence_is_not_told_before_it_is_known_what_was_lost() {
         "{:#}",
         reported[0]
     );
+}
+
+/// Of a connection that comes in while the hooks are put in their places, the SYN may be seen and the answer not.
+#[test]
+fn what_begins_before_all_hooks_are_attached_is_not_told_as_unanswered() {
+    let lab = Lab::new();
+    let over = AtomicBool::new(false);
+    let trace = thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                drive(Kind::Silent, &lab.b, &lab.a, Family::V4);
+            }
+        });
+        let trace = Trace::all_events(&lab.a, &[]);
+        trace.wait_for_connections(20);
+        over.store(true, Ordering::Relaxed);
+        trace
+    });
+    trace.wait_until_idle();
+    let events = trace.stop().events();
+    let (partial, whole): (Vec<_>, Vec<_>) =
+        of_kind(&events, "connection").partition(|event| event["partial"] == true);
+    assert!(partial.len() <= 2, "one was under way when it began: {partial:#?}");
+    for connection in whole {
+        assert_eq!(
+            (&connection["outcome"], &connection["complete"]),
+            (&"closed".into(), &true.into()),
+            "{connection:#}"
+        );
+    }
 }
 
 #[test]

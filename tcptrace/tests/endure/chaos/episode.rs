@@ -24,8 +24,10 @@ use std::{
 
 /// Where it is tried out whether packets pass; no other connection has it.
 pub(super) const PROBE_PORT: u16 = 999;
-/// A calm while at the beginning, and before the end.
-const CALM: Duration = Duration::from_millis(1500);
+/// A calm while at the beginning, so that something is told whatever comes ...
+const FIRST: Duration = Duration::from_millis(2500);
+/// ... and before the end.
+const LAST: Duration = Duration::from_millis(1500);
 
 /// How it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +64,9 @@ pub(super) fn run(lab: &Lab, disk: &Disk, script: &Script) -> Episode {
     let to_disk = script.end == End::DiskFull;
     let common = ["--json", "--stats-interval", "500ms", "--syn-timeout", "3s", "--time-wait", "5s"];
     let mut command = command(&[&script.args[..], &common].concat());
+    if script.end == End::CaptureFull {
+        command.arg("-w").arg(disk.output());
+    }
     let reader = if to_disk {
         command.stdout(File::create(disk.output()).expect("there is room"));
         None
@@ -76,7 +81,7 @@ pub(super) fn run(lab: &Lab, disk: &Disk, script: &Script) -> Episode {
     trace.wait_until_attached();
     let mut run = Running { lab, script, trace, reader, cut: Vec::new(), behind: Vec::new() };
     let attached = Instant::now();
-    thread::sleep(CALM);
+    thread::sleep(FIRST);
     let (ended, ending) = run.live(disk);
     let Running { trace, reader, cut, behind, .. } = run;
     let report = trace.end();
@@ -87,7 +92,7 @@ pub(super) fn run(lab: &Lab, disk: &Disk, script: &Script) -> Episode {
             fs::read_to_string(disk.output()).expect("it wrote text").lines().map(str::to_owned).collect()
         }
     };
-    if to_disk && ended == Ended::AsPlanned(End::DiskFull) {
+    if matches!(ended, Ended::AsPlanned(end) if end.fills()) {
         disk.free();
     }
     Episode {
@@ -149,7 +154,7 @@ impl Running<'_> {
                 return (Ended::ByItself, begin);
             }
         }
-        thread::sleep(CALM);
+        thread::sleep(LAST);
         let now = Instant::now();
         match self.script.end {
             End::Interrupted => self.trace.signal(Signal::INT),
@@ -157,7 +162,7 @@ impl Running<'_> {
             End::ReaderGone => {
                 self.reader.as_ref().expect("it has one").leaves.store(true, Ordering::Relaxed);
             }
-            End::DiskFull => disk.fill(),
+            End::DiskFull | End::CaptureFull => disk.fill(),
         }
         eventually("it ends", || self.ended());
         (Ended::AsPlanned(self.script.end), now)

@@ -87,11 +87,14 @@ fn compare(episode: &Episode, events: &[Value], made: &HashMap<Flow, Made>) -> (
             None => faults.push(format!("nobody made this: {event}")),
         }
     }
-    let mut tally = Tally { lost: lost(events), ..Tally::default() };
+    let losses = Losses::of(events, episode.attached);
+    let mut tally = Tally { lost: losses.in_all(), ..Tally::default() };
     for (flow, made) in made {
         let told = reports.get(flow).map_or(&[][..], Vec::as_slice);
-        let wrong = if is_whole(episode, made) {
-            whole_fault(made, told, &mut tally)
+        let wrong = if let Some(ended) = whole_until(episode, made) {
+            // A silence may be told wrongly for what is lost later.
+            let lossless = losses.were_none_until(ended + silence(made));
+            whole_fault(made, told, lossless, &mut tally)
         } else if told.is_empty() {
             None
         } else {
@@ -106,14 +109,16 @@ fn compare(episode: &Episode, events: &[Value], made: &HashMap<Flow, Made>) -> (
     (tally, faults)
 }
 
-/// The connection that an event is of. Of one whose beginning was not seen the ends are a guess, which says so.
+/// The connection that an event is of. Of one whose beginning was not seen the ends are a guess, which says so; and of one
+/// that both ends open the server's SYN may be the first that is seen.
 fn known(event: &Value, made: &HashMap<Flow, Made>) -> Option<Flow> {
     let flow = flow_of(event);
     let turned = Flow { client: flow.server, server: flow.client };
     if made.contains_key(&flow) {
         Some(flow)
     } else {
-        (made.contains_key(&turned) && event["direction_inferred"] == true).then_some(turned)
+        let it = made.get(&turned)?;
+        (event["direction_inferred"] == true || it.plan.way == Way::BothOpen).then_some(turned)
     }
 }
 
@@ -122,14 +127,19 @@ fn is_probe(event: &Value) -> bool {
     [flow.client, flow.server].iter().any(|end| end.port() == PROBE_PORT)
 }
 
-/// Every segment of it passed the hooks of this tracer, which had the time to say so.
-fn is_whole(episode: &Episode, made: &Made) -> bool {
-    let Some((ended, fate)) = &made.ended else { return false };
+/// When it ended, if every segment of it passed the hooks of this tracer, which had the time to say so.
+fn whole_until(episode: &Episode, made: &Made) -> Option<Instant> {
+    let (ended, fate) = made.ended.as_ref()?;
     let (until, margin) = told_until(episode);
-    let needs =
-        if made.plan.way == Way::Unanswered && !ends_well(episode) { SILENCE } else { Duration::ZERO };
+    let needs = if ends_well(episode) { Duration::ZERO } else { silence(made) };
     let cut = episode.cut.iter().any(|(from, to)| made.began <= *to && *ended >= *from);
-    made.began >= episode.attached && *ended + needs + margin <= until && fate.error.is_none() && !cut
+    let whole = made.began >= episode.attached && *ended + needs + margin <= until;
+    (whole && fate.error.is_none() && !cut).then_some(*ended)
+}
+
+/// How long after the last segment the tracer decides that it was the last.
+fn silence(made: &Made) -> Duration {
+    if made.plan.way == Way::Unanswered { SILENCE } else { Duration::ZERO }
 }
 
 fn ends_well(episode: &Episode) -> bool {
@@ -146,11 +156,10 @@ fn told_until(episode: &Episode) -> (Instant, Duration) {
 }
 
 /// Of one that the tracer saw all of.
-fn whole_fault(made: &Made, told: &[&Value], tally: &mut Tally) -> Option<String> {
+fn whole_fault(made: &Made, told: &[&Value], lossless: bool, tally: &mut Tally) -> Option<String> {
     tally.made += 1;
     let (complete, incomplete): (Vec<&Value>, Vec<&Value>) =
         told.iter().copied().partition(|event| event["complete"] == true);
-    let lossless = tally.lost == 0;
     match complete[..] {
         [] if told.is_empty() && lossless => Some("it is missing, and nothing was lost".to_owned()),
         [] if told.is_empty() => {
@@ -173,11 +182,17 @@ fn whole_fault(made: &Made, told: &[&Value], tally: &mut Tally) -> Option<String
 
 /// Of one that was cut, or that began before the tracer or outlived it: what cannot be, whatever was seen of it.
 fn impossible(made: &Made, event: &Value) -> Option<String> {
-    if event["complete"] != true || event["partial"] == true {
+    let from_the_other_end = flow_of(event) != made.plan.flow;
+    if event["complete"] != true || event["partial"] == true || from_the_other_end {
         return None;
     }
-    let connected = made.ended.as_ref().is_none_or(|(_, fate)| fate.connected);
     let outcome = event["outcome"].as_str()?;
+    let went_as_planned = made.ended.as_ref().is_none_or(|(_, fate)| fate.error.is_none());
+    if went_as_planned && outcome == made.plan.way.outcome() {
+        let faults = made.plan.faults(event);
+        return (!faults.is_empty()).then(|| faults.join(", "));
+    }
+    let connected = made.ended.as_ref().is_none_or(|(_, fate)| fate.connected);
     let wrong = match outcome {
         "closed" | "reset" => !connected,
         "refused" => made.plan.way != Way::Refused,
@@ -203,12 +218,32 @@ fn events(episode: &Episode, faults: &mut Vec<String>) -> Vec<Value> {
     events
 }
 
-/// Segments that are counted as not having come, by the last statistics there are.
-fn lost(events: &[Value]) -> u64 {
-    let Some(stats) = of_kind(events, "stats").last() else { return 0 };
-    let number = |value: &Value| value.as_u64().unwrap_or_default();
-    let shed: u64 = stats["shed"].as_object().into_iter().flat_map(|shed| shed.values()).map(number).sum();
-    number(&stats["records_lost"]) + number(&stats["pending_overwrites"]) + shed
+/// Segments that are counted as not having come, as of each of the statistics.
+struct Losses(Vec<(Instant, u64)>);
+
+impl Losses {
+    fn of(events: &[Value], attached: Instant) -> Self {
+        let number = |value: &Value| value.as_u64().unwrap_or_default();
+        let sum =
+            |counts: &Value| counts.as_object().into_iter().flat_map(|it| it.values()).map(number).sum();
+        let as_of = |stats: &Value| {
+            // The kernel's own count is ahead of the tracer's.
+            let records = number(&stats["records_lost"]).max(sum(&stats["ring_full"]));
+            let all = records + sum(&stats["shed"]) + number(&stats["pending_overwrites"]);
+            (attached + Duration::from_nanos(number(&stats["elapsed_ns"])), all)
+        };
+        Self(of_kind(events, "stats").map(as_of).collect())
+    }
+
+    fn in_all(&self) -> u64 {
+        self.0.last().map_or(0, |(_, lost)| *lost)
+    }
+
+    /// The tracer's time begins a little before it says that it traces.
+    fn were_none_until(&self, then: Instant) -> bool {
+        const EARLIER: Duration = Duration::from_millis(300);
+        self.0.iter().find(|(at, _)| *at >= then + EARLIER).map_or(self.in_all(), |(_, lost)| *lost) == 0
+    }
 }
 
 /// What is wrong with how it ended.
@@ -221,7 +256,10 @@ fn ending_faults(episode: &Episode) -> Vec<String> {
         Ended::AsPlanned(End::ReaderGone) => (status.success(), &[]),
         Ended::AsPlanned(End::Killed) => (status.signal() == Some(9), &[]),
         Ended::AsPlanned(End::DiskFull) => {
-            (status.code() == Some(1), &["cannot write the output", "No space left on device"])
+            (status.code() == Some(1), &["tcptrace: cannot write the output", "No space left on device"])
+        }
+        Ended::AsPlanned(End::CaptureFull) => {
+            (status.code() == Some(1), &["/output: cannot write", "No space left on device"])
         }
         Ended::ByItself => (false, &[]),
     };
@@ -248,8 +286,9 @@ mod tests {
         time::{Duration, Instant},
     };
 
-    /// A refused connection in the middle of ten seconds, and what is told of it.
-    fn verdict(reports: &[Value], records_lost: u64, ended: Ended) -> (Tally, Vec<String>) {
+    /// A refused connection from the fourth to the fifth of ten seconds, what is told of it, and how many records are
+    /// lost at the sixth second and at the end.
+    fn verdict(reports: &[Value], lost: [u64; 2], ended: Ended) -> (Tally, Vec<String>) {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
         let flow = Flow { client: ([10, 0, 0, 1], 1024).into(), server: ([10, 0, 0, 2], 20_000).into() };
@@ -266,8 +305,9 @@ mod tests {
             stderr: String::new(),
             status: ExitStatus::from_raw(0),
         };
-        let stats = json!({ "event": "stats", "records_lost": records_lost });
-        compare(&episode, &[reports, &[stats]].concat(), &HashMap::from([(flow, made)]))
+        let stats = |elapsed_ns: u64, records_lost: u64| json!({ "event": "stats", "elapsed_ns": elapsed_ns, "records_lost": records_lost });
+        let stats = [stats(6_000_000_000, lost[0]), stats(10_000_000_000, lost[1])];
+        compare(&episode, &[reports, &stats].concat(), &HashMap::from([(flow, made)]))
     }
 
     fn report(outcome: &str, complete: bool) -> Value {
@@ -284,7 +324,7 @@ mod tests {
 
     #[test]
     fn what_is_told_as_it_was_is_right() {
-        let (tally, faults) = verdict(&[report("refused", true)], 0, WELL);
+        let (tally, faults) = verdict(&[report("refused", true)], [0; 2], WELL);
         assert_eq!((tally, faults), (Tally { right: 1, ..MADE }, Vec::new()));
     }
 
@@ -296,30 +336,32 @@ mod tests {
             (&[report("refused", false)], "incomplete, and nothing was lost"),
             (&[], "missing, and nothing was lost"),
         ] {
-            let (_, faults) = verdict(reports, 0, WELL);
+            let (_, faults) = verdict(reports, [0; 2], WELL);
             assert!(faults.len() == 1 && faults[0].contains(said), "{said}: {faults:?}");
         }
-        let (_, faults) = verdict(&[report("closed", true)], 5, WELL);
+        let (_, faults) = verdict(&[report("closed", true)], [5; 2], WELL);
         assert_eq!(faults.len(), 1, "whatever was lost: {faults:?}");
+        let (_, faults) = verdict(&[], [0, 5], WELL);
+        assert_eq!(faults.len(), 1, "nothing was lost when it was told of: {faults:?}");
         let mut stranger = report("refused", true);
         stranger["client"]["port"] = json!(1025);
-        let (_, faults) = verdict(&[report("refused", true), stranger], 5, WELL);
+        let (_, faults) = verdict(&[report("refused", true), stranger], [5; 2], WELL);
         assert!(faults.len() == 1 && faults[0].contains("nobody made this"), "{faults:?}");
     }
 
     #[test]
     fn what_is_counted_as_lost_may_be_missing() {
-        let (tally, faults) = verdict(&[], 2, WELL);
+        let (tally, faults) = verdict(&[], [2; 2], WELL);
         assert_eq!((tally, faults), (Tally { missing: 1, lost: 2, ..MADE }, Vec::new()));
-        let (tally, faults) = verdict(&[report("unanswered", false)], 2, WELL);
+        let (tally, faults) = verdict(&[report("unanswered", false)], [2; 2], WELL);
         assert_eq!((tally, faults), (Tally { incomplete: 1, lost: 2, ..MADE }, Vec::new()));
     }
 
     #[test]
     fn a_tracer_that_was_killed_right_after_it_was_stopped_could_not_tell() {
         let killed = Ended::AsPlanned(End::Killed);
-        assert_eq!(verdict(&[], 0, killed), (Tally::default(), Vec::new()));
-        let (tally, faults) = verdict(&[report("closed", true)], 0, killed);
+        assert_eq!(verdict(&[], [0; 2], killed), (Tally::default(), Vec::new()));
+        let (tally, faults) = verdict(&[report("closed", true)], [0; 2], killed);
         assert_eq!((tally.others, faults.len()), (1, 1), "but what it told cannot be: {faults:?}");
     }
 }

@@ -29,10 +29,18 @@ pub(super) enum End {
     ReaderGone,
     /// The disk that the output goes to is full.
     DiskFull,
+    /// The disk that the capture (`-w`) goes to is full.
+    CaptureFull,
 }
 
 impl End {
-    const ALL: [Self; 4] = [Self::Interrupted, Self::Killed, Self::ReaderGone, Self::DiskFull];
+    const ALL: [Self; 5] =
+        [Self::Interrupted, Self::Killed, Self::ReaderGone, Self::DiskFull, Self::CaptureFull];
+
+    /// The disk is filled.
+    pub(super) fn fills(self) -> bool {
+        matches!(self, Self::DiskFull | Self::CaptureFull)
+    }
 }
 
 /// One tracer's life.
