@@ -67,7 +67,7 @@ fn fixed(index: u32, handle: u32, parent: u32) -> [u8; TC_FIXED] {
     fixed
 }
 
-fn is_at(message: &Message, index: u32, parent: u32) -> bool {
+pub(super) fn is_at(message: &Message, index: u32, parent: u32) -> bool {
     message
         .fixed(TC_FIXED)
         .is_some_and(|fixed| u32_at(fixed, 4) == Some(index) && u32_at(fixed, 12) == Some(parent))

@@ -3,6 +3,7 @@
 
 pub mod attach;
 mod clsact;
+pub(crate) mod fuzzing;
 pub mod generator;
 pub mod heap;
 pub mod interface;
