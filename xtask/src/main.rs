@@ -5,6 +5,7 @@
 
 mod bench;
 mod cargo;
+mod deny;
 mod fuzz;
 mod kernels;
 mod lifecycle;
