@@ -2,9 +2,16 @@
 //! property tests, always. A finding is a panic.
 
 pub(crate) mod audit;
+mod printed;
+#[cfg(test)]
+mod tests;
+mod words;
+
+pub use printed::{capture, lines};
+pub use words::{arguments, filter};
 
 use crate::{
-    decode,
+    decode, kernel,
     segment::{
         AdmissionChange, Direction, Flow, IcmpError, Input, LossReport, Observation, RawOptions, Segment,
         Sender, Timestamp,
@@ -142,20 +149,36 @@ pub fn record(bytes: &[u8]) {
     }
 }
 
+/// What the kernel answers and announces over netlink.
+pub fn netlink(bytes: &[u8]) {
+    kernel::fuzzing::netlink(bytes);
+}
+
+/// What is read from /proc about namespaces.
+pub fn tables(bytes: &[u8]) {
+    kernel::fuzzing::tables(bytes);
+}
+
 /// The tracker, over inputs that the bytes stand for. What holds of its events whatever they are: see `audit.rs`.
 pub fn tracker(bytes: &[u8]) {
     let mut tracker = Tracker::new(Config { max_connections: 5, ..Config::default() });
     let mut audit = Audit::default();
-    let mut last = Timestamp(0);
     let mut sink = |event| audit.event(&event);
-    for chunk in bytes.as_chunks::<12>().0 {
-        let (input, ts) = input(chunk, last);
-        last = ts;
-        tracker.input(&input, &mut sink);
-    }
+    let last = inputs(bytes, |input| tracker.input(input, &mut sink));
     tracker.finish(last, &mut sink);
     assert_eq!(tracker.open(), 0);
     assert_eq!(tracker.counts().total(), audit.ended);
+}
+
+/// Hands over each input that the bytes stand for; the time of the last one.
+fn inputs(bytes: &[u8], mut take: impl FnMut(&Input)) -> Timestamp {
+    let mut last = Timestamp(0);
+    for chunk in bytes.as_chunks::<12>().0 {
+        let (input, ts) = input(chunk, last);
+        last = ts;
+        take(&input);
+    }
+    last
 }
 
 /// Twelve bytes as an input after `last`. There are few flows and few numbers, so that inputs belong together.
@@ -205,112 +228,4 @@ fn input(bytes: &[u8; 12], last: Timestamp) -> (Input, Timestamp) {
         return (Input::Icmp(IcmpError { quoted, from: [3; 16], kind: payload & 15, code: big & 15 }), ts);
     }
     (Input::Segment(segment), ts)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn bytes(most: usize) -> impl Strategy<Value = Vec<u8>> {
-        proptest::collection::vec(any::<u8>(), 0..most)
-    }
-
-    /// An IPv4 packet to a port.
-    fn udp_to(port: u16, rest: &[u8]) -> Just<Vec<u8>> {
-        let ip = [255, 0, 0x45, 0, 0, 99, 0, 0, 0, 0, 64, 17];
-        Just([&ip[..], &[10; 10], &[1, 1], &port.to_be_bytes(), &[0, 60, 0, 0], rest].concat())
-    }
-
-    /// Bytes that a parser gets further with than with any.
-    fn packet() -> impl Strategy<Value = Vec<u8>> {
-        let start = prop_oneof![
-            Just(vec![200, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 8, 0, 0x45]),
-            Just(vec![200, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x86, 0xdd, 0x60]),
-            // MPLS, PPPoE, LLC with SNAP, in a VLAN too.
-            Just([&[200, 0][..], &[0; 12], &[0x88, 0x47, 0, 0, 0, 9, 0, 0, 1, 9, 0x45]].concat()),
-            Just([&[200, 0][..], &[0; 12], &[0x91, 0, 0, 5, 0x88, 0x48]].concat()),
-            Just([&[200, 0][..], &[0; 12], &[0x88, 0x64, 0x11, 0, 0, 7, 0, 99, 0, 0x57, 0x60]].concat()),
-            Just([&[200, 0][..], &[0; 12], &[0, 99, 0xaa, 0xaa, 3, 0, 0, 0, 8, 0, 0x45]].concat()),
-            Just([&[200, 0][..], &[0; 12], &[0x81, 0, 0, 5, 0, 99, 0xaa, 0xaa, 3, 0, 0, 0]].concat()),
-            // IP in IP, GRE with all fields, VXLAN, Geneve with options, GTP-U with extension headers.
-            Just([&[255, 0, 0x45, 0, 0, 99, 0, 0, 0, 0, 64, 4][..], &[10; 10], &[0x45]].concat()),
-            Just([&[255, 0, 0x60, 0, 0, 0, 0, 99, 4, 64][..], &[10; 32], &[0x45]].concat()),
-            Just(
-                [&[255, 0, 0x45, 0, 0, 99, 0, 0, 0, 0, 64, 47][..], &[10; 10], &[0xb0, 0, 0x65, 0x58]]
-                    .concat()
-            ),
-            Just(
-                [&[255, 0, 0x45, 0, 0, 99, 0, 0, 0, 0, 64, 47][..], &[10; 10], &[0x10, 0, 0x22, 0xeb]]
-                    .concat()
-            ),
-            udp_to(4789, &[8, 0, 0, 0]),
-            udp_to(6081, &[2, 0, 0x65, 0x58]),
-            udp_to(2152, &[0x34, 255, 0, 0, 0, 0, 0, 7, 0, 0, 0, 0x85, 1]),
-            Just(vec![255, 0, 0x45, 0, 0, 60, 0, 0, 0, 0, 64, 6]),
-            Just([&[255, 0, 0x45, 0, 0, 99, 0, 0, 0, 0, 64, 51][..], &[10; 10], &[6, 4]].concat()),
-            Just([&[255, 0, 0x60, 0, 0, 0, 0, 99, 135, 64][..], &[10; 32], &[51, 0]].concat()),
-            Just(vec![255, 0, 0x60, 0, 0, 0, 0, 60]),
-            Just(
-                [
-                    &[255, 0, 0x45, 0, 0, 90, 0, 0, 0, 0, 64, 1][..],
-                    &[10; 10],
-                    &[3, 3, 0, 0, 0, 0, 0, 0, 0x45]
-                ]
-                .concat()
-            ),
-            Just(
-                [&[255, 0, 0x60, 0, 0, 0, 0, 99, 58, 64][..], &[10; 32], &[1, 4, 0, 0, 0, 0, 0, 0, 0x60]]
-                    .concat()
-            ),
-        ];
-        (start, bytes(120)).prop_map(|(start, rest)| [start, rest].concat())
-    }
-
-    proptest! {
-        #[test]
-        fn files(bytes in bytes(400)) {
-            file(&bytes);
-            file(&[&[0xd4, 0xc3, 0xb2, 0xa1, 2, 0, 4, 0], &bytes[..]].concat());
-        }
-
-        #[test]
-        fn packets(any in bytes(120), packet in packet()) {
-            headers(&any);
-            headers(&packet);
-        }
-
-        #[test]
-        fn option_lists(bytes in bytes(60)) {
-            options(&bytes);
-        }
-
-        #[test]
-        fn records(mut bytes in proptest::collection::vec(any::<u8>(), 176), sound: bool, tunnel: bool, kind in 0..8_u8, any in bytes(200)) {
-            if sound {
-                // Flags, kind, bits, options and reserved bytes as they have to be.
-                bytes[74..76].copy_from_slice(&[0; 2]);
-                bytes[83..86].copy_from_slice(&[kind, if tunnel { 8 } else { 0 }, 0]);
-                if kind == 6 {
-                    bytes[106..112].copy_from_slice(&[0; 6]);
-                }
-                for len in [PLAIN, ICMP, SYN] {
-                    // Of a tunnel kind, bits and what is zero, at each place where it may be.
-                    let end = len + size_of::<abi::Tunnel>();
-                    let (kind, bits) = (1 + bytes[0] % 8, bytes[1] & 1);
-                    let rest = if end == bytes.len() || tunnel { end - 8..end } else { 168..176 };
-                    bytes[rest].copy_from_slice(&[kind, bits, 0, 0, 0, 0, 0, 0]);
-                }
-            }
-            for len in [PLAIN, ICMP, SYN].into_iter().flat_map(|len| [len, len + size_of::<abi::Tunnel>()]) {
-                record(&bytes[..len]);
-            }
-            record(&any);
-        }
-
-        #[test]
-        fn trackers(bytes in bytes(1200)) {
-            tracker(&bytes);
-        }
-    }
 }

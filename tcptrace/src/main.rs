@@ -11,7 +11,7 @@ use tcptrace::{
     cli::{Args, CheckConfig, Command},
     event,
     run::{self, RunError},
-    sink::output::OutputError,
+    sink::{output::OutputError, units::plain},
 };
 
 fn main() -> ExitCode {
@@ -85,7 +85,8 @@ fn one_line(error: &anyhow::Error) -> String {
             line = format!("{line}: {text}");
         }
     }
-    line
+    // Names in it may be others' choice.
+    plain(&line).into_owned()
 }
 
 /// Whoever read our output has gone away, as `head` does when it has enough: that is success. Rust ignores SIGPIPE, so

@@ -6,7 +6,7 @@ pub mod pcapng;
 pub mod pipe;
 pub mod summary;
 pub mod text;
-pub(crate) mod units;
+pub mod units;
 
 use crate::event::Event;
 use bytes::BytesMut;

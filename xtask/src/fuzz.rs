@@ -9,7 +9,19 @@ use anyhow::{Context as _, Result, bail};
 use std::{env, ffi::OsString, fs, path::Path, process::ExitCode};
 
 /// The targets, as in `fuzz/fuzz_targets`.
-const TARGETS: [&str; 5] = ["file", "headers", "options", "record", "tracker"];
+const TARGETS: [&str; 11] = [
+    "arguments",
+    "capture",
+    "file",
+    "filter",
+    "headers",
+    "lines",
+    "netlink",
+    "options",
+    "record",
+    "tables",
+    "tracker",
+];
 /// A seed larger than this only slows the fuzzer down.
 const SEED_BYTES: u64 = 200_000;
 
@@ -56,4 +68,25 @@ fn copy_seeds(to: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::TARGETS;
+    use crate::shell::root;
+    use std::fs;
+
+    #[test]
+    fn every_target_is_known_here_and_to_cargo() {
+        let manifest = fs::read_to_string(root().join("fuzz/Cargo.toml")).expect("it is there");
+        let mut files: Vec<_> = fs::read_dir(root().join("fuzz/fuzz_targets"))
+            .expect("it is there")
+            .filter_map(|entry| entry.ok()?.path().file_stem()?.to_str().map(str::to_owned))
+            .collect();
+        files.sort_unstable();
+        assert_eq!(files, TARGETS);
+        for target in TARGETS {
+            assert!(manifest.contains(&format!("path = \"fuzz_targets/{target}.rs\"")), "{target}");
+        }
+    }
 }

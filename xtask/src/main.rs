@@ -5,6 +5,7 @@
 
 mod bench;
 mod cargo;
+mod deny;
 mod endure;
 mod fuzz;
 mod kernels;

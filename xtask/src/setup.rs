@@ -106,7 +106,7 @@ fn install_root() -> PathBuf {
 }
 
 /// Runs a command that must succeed, and shows what it said only if it did not.
-fn run(command: &mut Command) -> Result<()> {
+pub(crate) fn run(command: &mut Command) -> Result<()> {
     let output =
         command.stdin(Stdio::null()).output().with_context(|| format!("cannot run `{}`", typed(command)))?;
     if !output.status.success() {

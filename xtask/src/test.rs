@@ -2,6 +2,7 @@
 
 use crate::{
     cargo::BuildEnv,
+    deny,
     kernels::{self, Choice},
     packages, setup,
     shell::{capture, root, say, which},
@@ -37,7 +38,7 @@ const SKIPS: &str = "TCPTRACE_TEST_SKIPS";
 /// failed step.
 type Step = (&'static str, fn(&BuildEnv) -> Result<Command>);
 
-const STEPS: [Step; 4] = [
+const STEPS: [Step; 5] = [
     ("format", |env| Ok(env.cargo(["fmt", "--all", "--check"]))),
     ("clippy", |env| {
         let words = "clippy --workspace --exclude tcptrace-ebpf --all-targets -- -D warnings";
@@ -50,6 +51,7 @@ const STEPS: [Step; 4] = [
         command.env("RUSTDOCFLAGS", "-D warnings");
         Ok(command)
     }),
+    ("dependencies", deny::command),
 ];
 
 /// Runs every step, or with arguments only the tests that they select.

@@ -123,7 +123,7 @@ pub(super) struct Filter {
 }
 
 impl Filter {
-    fn from_message(message: &Message) -> Option<Self> {
+    pub(super) fn from_message(message: &Message) -> Option<Self> {
         let fixed = message.fixed(TC_FIXED)?;
         let info = u32_at(fixed, 16)?;
         let kind = text(message.attribute(TC_FIXED, TCA_KIND)?);

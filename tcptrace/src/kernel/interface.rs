@@ -232,7 +232,7 @@ pub fn default_route() -> Result<u32, InterfaceError> {
 }
 
 /// (metric, interface index) of a message that is a default route of the main table.
-fn default_route_of(message: &Message) -> Option<(u32, u32)> {
+pub(super) fn default_route_of(message: &Message) -> Option<(u32, u32)> {
     let fixed = message.fixed(ROUTE_FIXED)?;
     let (destination_len, table, kind) = (fixed[1], fixed[4], fixed[7]);
     if message.kind != netlink::RTM_NEWROUTE

@@ -5,6 +5,7 @@ pub mod attach;
 mod clsact;
 pub(crate) mod ethtool;
 mod filters;
+pub(crate) mod fuzzing;
 pub mod generator;
 pub mod heap;
 pub mod interface;

@@ -171,7 +171,7 @@ fn inode(link: impl AsRef<Path>) -> io::Result<u64> {
 }
 
 /// `net:[4026531840]`.
-fn of_link(text: &[u8]) -> Option<u64> {
+pub(super) fn of_link(text: &[u8]) -> Option<u64> {
     let number = text.strip_prefix(b"net:[")?.strip_suffix(b"]")?;
     std::str::from_utf8(number).ok()?.parse().ok()
 }
@@ -188,7 +188,7 @@ fn numbers(directory: &str) -> Vec<u32> {
 
 /// The mounts of network namespaces in a table of mounts (`proc_pid_mountinfo(5)`): the fourth field is the namespace, the
 /// fifth where it is.
-fn mounts(table: &[u8]) -> impl Iterator<Item = (u64, PathBuf)> {
+pub(super) fn mounts(table: &[u8]) -> impl Iterator<Item = (u64, PathBuf)> {
     table.split(|byte| *byte == b'\n').filter_map(|line| {
         let mut fields = line.split(|byte| *byte == b' ').skip(3);
         let inode = of_link(fields.next()?)?;
@@ -212,7 +212,7 @@ fn unescaped(mut text: &[u8]) -> Vec<u8> {
 
 /// A container's identifier among control groups: 64 hexadecimal digits, as Docker, containerd, CRI-O and Podman name
 /// theirs, each with something else around.
-fn container(groups: &str) -> Option<&str> {
+pub(super) fn container(groups: &str) -> Option<&str> {
     groups
         .split(|c: char| !c.is_ascii_hexdigit())
         .rfind(|word| word.len() == CONTAINER_DIGITS)

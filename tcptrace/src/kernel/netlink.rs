@@ -242,7 +242,8 @@ fn parse(mut datagram: &[u8]) -> (Vec<Message>, Option<io::Result<()>>) {
             NLMSG_ERROR => {
                 // 0 is the acknowledgement, else a negative errno.
                 let code = u32_at(body, 0).unwrap_or_default().cast_signed();
-                let result = if code == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(-code)) };
+                let result =
+                    if code == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(code.wrapping_neg())) };
                 return (messages, Some(result));
             }
             kind => messages.push(Message { kind, body: body.to_vec() }),

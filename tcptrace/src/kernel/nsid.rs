@@ -122,7 +122,7 @@ impl AsRawFd for Listener {
 }
 
 /// The number in a message that a namespace is gone.
-fn gone(message: &Message) -> Option<u16> {
+pub(super) fn gone(message: &Message) -> Option<u16> {
     if message.kind != netlink::RTM_DELNSID {
         return None;
     }

@@ -23,7 +23,7 @@ use crate::{
         output::{Finished, Output, OutputError, OutputOptions, Pressure, QUEUE_BYTES},
         summary::Summary,
         text::{TextOptions, TextSink},
-        units::Count,
+        units::{Count, plain},
     },
     source::{live::LiveError, pcap::FileError},
     track::{self, Tracker, Wants},
@@ -130,7 +130,7 @@ pub fn interfaces(netns: &Namespaces) -> Result<String, RunError> {
         let state = if it.up { "up" } else { "down" };
         let note = if it.traceable() { "" } else { ", cannot be traced" };
         // A String takes everything.
-        let _ = writeln!(out, "{}\t{}\t{state}, {}{note}", it.index, it.name, it.link);
+        let _ = writeln!(out, "{}\t{}\t{state}, {}{note}", it.index, plain(&it.name), it.link);
     }
     Ok(out)
 }
@@ -144,7 +144,8 @@ fn listed(netns: &Namespaces) -> Result<Vec<Interface>, LiveError> {
             let Interfaces { interfaces, left_out } = namespaces::interfaces()?;
             for (netns, why) in left_out {
                 // If stderr is gone there is nobody to tell.
-                let _ = writeln!(io::stderr(), "tcptrace: network namespace {netns} is not listed: {why}");
+                let line = format!("network namespace {netns} is not listed: {why}");
+                let _ = writeln!(io::stderr(), "tcptrace: {}", plain(&line));
             }
             Ok(interfaces)
         }
@@ -234,7 +235,7 @@ impl<'a> Run<'a> {
     fn say(&self, line: impl Display) {
         if !self.config.output.quiet {
             // If stderr is gone there is nobody to tell.
-            let _ = writeln!(io::stderr(), "tcptrace: {line}");
+            let _ = writeln!(io::stderr(), "tcptrace: {}", plain(&line.to_string()));
         }
     }
 

@@ -15,7 +15,7 @@ use crate::event::{
     Address, Anomaly, Common, Connection, Established, Event, IcmpErrorEvent, Outcome, Path, Role,
     SegmentEvent, Stats, Teids, Transition,
 };
-use crate::sink::units::Column;
+use crate::sink::units::{Column, plain};
 use anstyle::{AnsiColor, Style};
 use bytes::{BufMut as _, BytesMut};
 use clock::Clock;
@@ -160,8 +160,10 @@ impl TextSink {
         self.clock.write(common.ts, line)?;
         line.push_str("  ");
         if self.options.interfaces {
-            self.interface_width = self.interface_width.max(common.interface.len());
-            write!(line, "{:1$}  ", common.interface, self.interface_width)?;
+            let name = plain(&common.interface);
+            self.interface_width = self.interface_width.max(name.len());
+            let width = self.interface_width;
+            write!(line, "{name:width$}  ")?;
         }
         self.label(label, style, line)?;
         self.pair.clear();
@@ -216,7 +218,7 @@ fn via(path: &Path, line: &mut String) -> fmt::Result {
     }
     let mut separator = " (via ";
     for name in path.names() {
-        write!(line, "{separator}{name}")?;
+        write!(line, "{separator}{}", plain(name))?;
         separator = ", ";
     }
     line.push(')');

@@ -1,6 +1,27 @@
-//! Durations and sizes for people.
+//! Durations, sizes and names for people.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
+
+/// Text that somebody else chose, for a terminal: what would move its cursor, change its look, or turn or hide what follows
+/// is written as a number, `\u{1b}`. A capture file may call an interface anything, and so may whoever may add one.
+pub fn plain(text: &str) -> Cow<'_, str> {
+    // Nearly always.
+    if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) || !text.contains(acts) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        if acts(c) { out.extend(c.escape_unicode()) } else { out.push(c) }
+    }
+    Cow::Owned(out)
+}
+
+/// Control characters of ASCII and of ISO 8859, ends of lines and paragraphs, marks without a width, and what turns the
+/// direction of writing (UAX #9).
+fn acts(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+}
 
 /// A duration with three digits after the point, as far as those mean something: `28.820 ms`, `3.029 s`, `12m 05s`.
 #[derive(Clone, Copy, Debug)]
@@ -93,7 +114,7 @@ impl fmt::Display for Count<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Bytes, Column, Nanos};
+    use super::{Bytes, Column, Nanos, plain};
 
     #[test]
     fn durations_say_no_more_than_they_know() {
@@ -135,6 +156,19 @@ mod tests {
             (u64::MAX, "18446.7 PB"),
         ] {
             assert_eq!(Bytes(bytes).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn what_acts_on_a_terminal_is_written_as_a_number() {
+        for (text, shown) in [
+            ("eth0", "eth0"),
+            ("Ethernet über 以太网", "Ethernet über 以太网"),
+            ("e\u{1b}[2Jth", "e\\u{1b}[2Jth"),
+            ("a\nb\r\t\u{7f}\u{9b}", "a\\u{a}b\\u{d}\\u{9}\\u{7f}\\u{9b}"),
+            ("x\u{202e}y", "x\\u{202e}y"),
+        ] {
+            assert_eq!(plain(text), shown);
         }
     }
 }

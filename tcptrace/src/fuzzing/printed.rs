@@ -1,0 +1,71 @@
+//! What is printed and written of strangers' bytes.
+
+use super::inputs;
+use crate::{
+    decode,
+    event::Event,
+    sink::{
+        Sink as _,
+        json::JsonSink,
+        pcapng::{Origin, Writer},
+        text::{TextOptions, TextSink},
+        units::plain,
+    },
+    source::pcap::{Options, PcapSource, Reader},
+    track::{Config, Tracker},
+};
+use bytes::BytesMut;
+use jiff::tz::TimeZone;
+use std::{io::Cursor, sync::Arc};
+use tcptrace_common::abi::SEED_WORDS;
+
+/// Bytes of an interface's name, before those that are inputs.
+pub(super) const NAME: usize = 24;
+
+/// What the tracker makes of inputs, on interfaces that are called anything, as lines: each event is one, each JSON line is
+/// JSON and equal to what the event's own form is, and nothing in the text acts on a terminal.
+pub fn lines(bytes: &[u8]) {
+    let Some((name, rest)) = bytes.split_first_chunk::<NAME>() else { return };
+    let name: Arc<str> = String::from_utf8_lossy(name).into();
+    let mut tracker = Tracker::new(Config { max_connections: 5, ..Config::default() });
+    for interface in 0..2 {
+        tracker.name_interface(interface, Arc::clone(&name));
+    }
+    let mut json = JsonSink::default();
+    let mut text = TextSink::new(TextOptions { interfaces: true, color: false, zone: TimeZone::UTC });
+    let mut out = BytesMut::new();
+    let mut sink = |event: Event| {
+        out.clear();
+        json.event(&event, &mut out);
+        let value: serde_json::Value = serde_json::from_slice(one_line(&out)).expect("JSON");
+        assert_eq!(value, serde_json::to_value(&event).expect("an event is JSON"));
+        out.clear();
+        text.event(&event, &mut out);
+        let line = std::str::from_utf8(one_line(&out)).expect("text");
+        assert_eq!(plain(line), line);
+    };
+    let last = inputs(rest, |input| tracker.input(input, &mut sink));
+    tracker.finish(last, &mut sink);
+}
+
+/// The line without its end.
+fn one_line(out: &[u8]) -> &[u8] {
+    let line = out.strip_suffix(b"\n").expect("a line ends");
+    assert!(!line.contains(&b'\n'));
+    line
+}
+
+/// A record of the ring as `-w` writes it: a capture that our own reader reads to its end, with one packet in it.
+pub fn capture(bytes: &[u8]) {
+    let Ok(record) = decode::record(bytes) else { return };
+    let name = String::from_utf8_lossy(bytes);
+    let mut file = Vec::new();
+    let ts = record.what.segment().ts.0;
+    Writer::new().packet(&record.what, ts, Some(&name), Origin::Record, &mut file);
+    let reader = Reader::from_read("fuzzing", Cursor::new(file)).expect("a capture");
+    let mut source =
+        PcapSource::new(reader, &Options { buckets: 4, seeds: [3; SEED_WORDS], ..Options::default() });
+    let mut found = Vec::new();
+    while source.next_batch(&mut found).expect("undamaged") {}
+    assert_eq!(source.position().packets, 1);
+}

@@ -1,0 +1,120 @@
+//! What people write: filters and command lines. They are also what a script puts together from others' words.
+
+use crate::{
+    cli::{Args, Command, Config, Input, Interfaces},
+    filter::{Filter, Names},
+    segment::{Direction, Flow},
+};
+use clap::Parser as _;
+use std::{ffi::OsStr, net::IpAddr, os::unix::ffi::OsStrExt as _, time::Duration};
+use tcptrace_common::{
+    abi::{BIT_EGRESS, BIT_IPV6, Record},
+    filter::{MAX_STEPS, NUMBERS, numbers},
+};
+
+/// Looks nothing up.
+struct Few;
+
+impl Names for Few {
+    fn host(&self, name: &str) -> Vec<IpAddr> {
+        if name == "two" {
+            vec![IpAddr::from([192, 0, 2, 2]), IpAddr::from([0x2001, 0, 0, 0, 0, 0, 0, 2])]
+        } else {
+            Vec::new()
+        }
+    }
+
+    fn port(&self, name: &str) -> Option<u16> {
+        (name == "http").then_some(80)
+    }
+}
+
+/// A filter's expression: one that is refused says so, and one that is taken runs in the kernel programs, which hand up at
+/// least what the tracker takes, and the same of both directions unless the tracker is asked again.
+pub fn filter(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let filter = match Filter::compile(&text, &Few) {
+        Err(error) => {
+            assert!(error.to_string().starts_with("cannot use the filter: "));
+            return;
+        }
+        Ok(filter) => filter,
+    };
+    let program = filter.program();
+    assert!(program.len as usize <= MAX_STEPS);
+    for (flow, egress) in flows(bytes) {
+        let (record, mut scratch) = (record(&flow, egress), [0; NUMBERS]);
+        let admitted = program.admits(&record, &mut scratch);
+        let taken = filter.takes(&flow, if egress { Direction::Egress } else { Direction::Ingress });
+        assert!(admitted || !taken, "{text:?} takes and does not admit {flow:?}");
+        if !filter.tells_ends_apart() {
+            numbers(&record, true, &mut scratch);
+            assert_eq!(program.takes(&scratch), admitted, "{text:?} tells the ends of {flow:?} apart");
+        }
+    }
+}
+
+/// Some connections, among them such as the text may be about.
+fn flows(bytes: &[u8]) -> impl Iterator<Item = (Flow, bool)> {
+    let byte = |at: usize| bytes.get(at).copied().unwrap_or_default();
+    let v4 = |last: u8| IpAddr::from([192, 0, 2, last]);
+    let v6 = |last: u8| IpAddr::from([0x2001, 0, 0, 0, 0, 0, 0, u16::from(last)]);
+    [(v4(2), v4(byte(0))), (v4(byte(1)), v4(2)), (v6(2), v6(byte(2))), (v6(byte(3)), v6(2))]
+        .into_iter()
+        .zip([[80, 443], [u16::from(byte(4)), 80], [22, 22], [40000, u16::from(byte(5))]])
+        .flat_map(|((src, dst), [src_port, dst_port])| {
+            [false, true].map(|out| (flow(src, dst, src_port, dst_port), out))
+        })
+}
+
+fn flow(src: IpAddr, dst: IpAddr, src_port: u16, dst_port: u16) -> Flow {
+    let octets = |address: IpAddr| match address {
+        IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
+        IpAddr::V6(v6) => v6.octets(),
+    };
+    let vlan = [if src_port.is_multiple_of(2) { Flow::NO_VLAN } else { 5 }, Flow::NO_VLAN];
+    let (ipv6, src, dst) = (src.is_ipv6(), octets(src), octets(dst));
+    Flow { src, dst, src_port, dst_port, interface: 1, vlan, ipv6, tunnel: 0 }
+}
+
+fn record(flow: &Flow, egress: bool) -> Record {
+    let Flow { src, dst, src_port, dst_port, vlan, .. } = *flow;
+    let bits = if flow.ipv6 { BIT_IPV6 } else { 0 } | if egress { BIT_EGRESS } else { 0 };
+    Record { src, dst, src_port, dst_port, vlan, bits, ..Record::EMPTY }
+}
+
+/// A command line, its words with zeros between them: it is refused as wrong usage, or every number in it is within its
+/// bounds.
+pub fn arguments(bytes: &[u8]) {
+    let words = bytes.split(|byte| *byte == 0).map(OsStr::from_bytes);
+    let parsed =
+        Args::try_parse_from([OsStr::new("tcptrace")].into_iter().chain(words)).and_then(Args::command);
+    match parsed {
+        // 0 is for --help and --version.
+        Err(error) => assert!(matches!(error.exit_code(), 0 | 2) && !error.render().to_string().is_empty()),
+        Ok(Command::Trace(config)) => sound(&config),
+        Ok(Command::Check(config)) => named(&config.interfaces),
+        Ok(Command::ListInterfaces { .. } | Command::Schema) => {}
+    }
+}
+
+fn sound(config: &Config) {
+    assert!(config.ring_bytes.is_power_of_two() && (1 << 16..=1 << 30).contains(&config.ring_bytes));
+    assert!((1..=1 << 24).contains(&config.limits.max_connections));
+    assert!(config.latency <= Duration::from_secs(10));
+    let hour = Duration::from_hours(1);
+    for time in [config.limits.syn_timeout, config.limits.time_wait] {
+        assert!((Duration::from_secs(1)..=hour).contains(&time));
+    }
+    assert!(config.stats_interval.is_none_or(|it| (Duration::from_millis(100)..=24 * hour).contains(&it)));
+    assert!(config.count != Some(0));
+    if let Input::Live(interfaces) = &config.input {
+        named(interfaces);
+    }
+}
+
+fn named(interfaces: &Interfaces) {
+    if let Interfaces::Named(names) = interfaces {
+        assert!(!names.is_empty() && names.iter().all(|name| (1..=15).contains(&name.len())));
+    }
+}

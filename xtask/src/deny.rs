@@ -1,0 +1,99 @@
+//! The dependencies' licences, where they come from, which there are twice, and known vulnerabilities: cargo-deny, by
+//! deny.toml.
+
+use crate::{
+    cargo::BuildEnv,
+    setup,
+    shell::{capture, root, say, which},
+    toolchain::{cargo_home, own_tools},
+};
+use anyhow::{Context as _, Result};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// Another version may read deny.toml otherwise.
+const VERSION: &str = "0.20.2";
+
+/// The command, with cargo-deny installed.
+pub(crate) fn command(env: &BuildEnv) -> Result<Command> {
+    let deny = ensure()?;
+    let mut command = Command::new(deny);
+    command.current_dir(root()).env("CARGO", crate::cargo::command().get_program()).env("PATH", &env.path);
+    command.args([
+        "--workspace",
+        "--locked",
+        "check",
+        "--hide-inclusion-graph",
+        "bans",
+        "licenses",
+        "sources",
+    ]);
+    // It is a repository on GitHub, which is not to be had everywhere; a run without it says so.
+    if has_database() {
+        command.args(["advisories", "--disable-fetch"]);
+    } else {
+        say("    known vulnerabilities are not looked for: `cargo deny fetch db` gets the list of them");
+    }
+    Ok(command)
+}
+
+/// Finds it, or builds it.
+fn ensure() -> Result<PathBuf> {
+    let own = own_tools().join("bin/cargo-deny");
+    let found = which("cargo-deny").into_iter().chain([own.clone()]).find(|program| is_ours(program));
+    if let Some(found) = found {
+        return Ok(found);
+    }
+    say(format_args!("building cargo-deny {VERSION} into {} (some minutes)", own.display()));
+    let folder = own_tools();
+    fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    let mut install = crate::cargo::command();
+    // Without optimization it is there in a third of the time, and still takes only seconds to run.
+    install
+        .args([
+            "install",
+            "cargo-deny",
+            "--version",
+            VERSION,
+            "--locked",
+            "--debug",
+            "--force",
+            "--quiet",
+            "--root",
+        ])
+        .arg(&folder)
+        .env("CARGO_PROFILE_DEV_DEBUG", "false")
+        // Outside the repository, so that none of its configuration applies.
+        .current_dir(&folder);
+    setup::run(&mut install)?;
+    Ok(own)
+}
+
+fn is_ours(program: &Path) -> bool {
+    let said = capture(Command::new(program).arg("--version")).unwrap_or_default();
+    version(&said) == Some(VERSION)
+}
+
+/// `cargo-deny 0.20.2`.
+fn version(said: &str) -> Option<&str> {
+    said.trim().strip_prefix("cargo-deny ")
+}
+
+/// Some list of advisories is where cargo-deny keeps them.
+fn has_database() -> bool {
+    fs::read_dir(cargo_home().join("advisory-dbs")).is_ok_and(|mut entries| entries.next().is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::version;
+
+    #[test]
+    fn the_version_is_read_from_what_it_says() {
+        assert_eq!(version("cargo-deny 0.20.2\n"), Some("0.20.2"));
+        assert_eq!(version("error: no such command"), None);
+    }
+}
