@@ -9,7 +9,7 @@ use aya_ebpf::{
 };
 use tcptrace_common::{
     record::Sighting,
-    wire::{Header, Link, Load, Parsed, parse},
+    wire::{Header, Link, Load, Parsed, copy_words, parse},
 };
 
 /// One sighting of one packet.
@@ -66,8 +66,7 @@ impl<const EGRESS: bool, const L3: bool> Hook for Tc<EGRESS, L3> {
 
     #[inline(always)]
     fn bytes(self) -> Linear<false> {
-        let context = self.context();
-        Linear { data: context.data(), data_end: context.data_end(), len: context.len() as usize }
+        linear(&self.context())
     }
 
     #[inline(always)]
@@ -149,6 +148,12 @@ impl<const RARE: bool> Hook for Xdp<RARE> {
 #[inline(always)]
 const fn link(l3: bool) -> Link {
     if l3 { Link::Ip } else { Link::Ethernet }
+}
+
+/// The linear part of a packet.
+#[inline(always)]
+fn linear<const RARE: bool>(context: &TcContext) -> Linear<RARE> {
+    Linear { data: context.data(), data_end: context.data_end(), len: context.len() as usize }
 }
 
 #[inline(always)]
@@ -255,6 +260,10 @@ impl<const N: usize> Header for Within<N> {
     }
 }
 
+/// Octets of options in the SYNs of most stacks: a maximum segment size, SACK permitted, timestamps and a window scale,
+/// made up to a whole number of words.
+const USUAL_OPTIONS: usize = 20;
+
 /// Access by the kernel's help to bytes anywhere in a packet. Slower; nothing is moved.
 #[derive(Clone, Copy)]
 pub(crate) struct Anywhere {
@@ -285,17 +294,25 @@ impl Load for Anywhere {
         self.len
     }
 
-    /// One call for all words.
+    /// By one call for all, which still costs more than the usual few words do where they lie.
     #[inline(always)]
     #[expect(clippy::cast_possible_truncation, reason = "offsets within headers")]
-    fn copy<const N: usize>(&self, offset: usize, len: usize, to: &mut [u8; N]) -> bool {
+    fn copy<const N: usize>(&self, offset: usize, len: usize, to: &mut [u8; N]) -> usize {
         if len == 0 || len > N {
-            return false;
+            return 0;
+        }
+        if len == USUAL_OPTIONS
+            && let Some(bytes) = linear::<true>(&TcContext::new(self.skb)).load::<USUAL_OPTIONS>(offset)
+        {
+            for (word, to) in to[..USUAL_OPTIONS].as_chunks_mut::<4>().0.iter_mut().enumerate() {
+                *to = bytes.raw32(word * 4).to_ne_bytes();
+            }
+            return len;
         }
         // SAFETY: the context is the program's own, and there is room for N bytes.
         let result =
             unsafe { bpf_skb_load_bytes(self.skb.cast(), offset as u32, to.as_mut_ptr().cast(), len as u32) };
-        result == 0
+        if result == 0 { len } else { copy_words(self, offset, len, to) }
     }
 
     #[inline(always)]

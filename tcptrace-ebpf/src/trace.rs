@@ -11,6 +11,7 @@ use aya_ebpf::{
     bindings::BPF_RB_FORCE_WAKEUP,
     helpers::{bpf_get_smp_processor_id, bpf_ktime_get_ns},
 };
+use core::mem::offset_of;
 use tcptrace_common::{
     abi::{BIT_TUNNEL, Counters, IcmpRecord, Kind, MAX_OPTIONS, Record, SynRecord, Tunnelled},
     admission::{Admission, lot},
@@ -294,9 +295,15 @@ fn publish<H: Hook>(hook: H, work: &mut Work, counters: &mut Counters) {
     emit(hook, work, counters, lifecycle::kind_of(flags));
 }
 
-/// The filter takes what the record is of; see [`tcptrace_common::filter::Program::admits`].
-#[inline(never)]
+/// The filter, if there is one, takes what the record is of.
+#[inline(always)]
 fn is_wanted(work: &mut Work) -> bool {
+    filter().is_none_or(|program| program.len == 0) || passes(work)
+}
+
+/// See [`tcptrace_common::filter::Program::admits`].
+#[inline(never)]
+fn passes(work: &mut Work) -> bool {
     filter().is_none_or(|program| program.admits(&work.entry.record, &mut work.numbers))
 }
 
@@ -351,10 +358,7 @@ fn send_tunnelled<H: Hook>(hook: H, work: &Work, kind: Kind, wakeup: u64) -> boo
             let record = unsafe { &raw mut (*place).record };
             // SAFETY: likewise, and aligned as maps are.
             unsafe { record.write(work.entry.record) };
-            // SAFETY: as above.
-            let options = unsafe { &raw mut (*place).options };
-            // SAFETY: as above.
-            unsafe { options.write([0; MAX_OPTIONS]) };
+            clear_options(place);
             // SAFETY: all of it is written, and nobody else has it.
             copy_options(hook, work, unsafe { &mut *place });
         }),
@@ -412,7 +416,7 @@ fn hash_tunnel(work: &mut Work) {
     work.peer = work.peer.within(tunnel);
 }
 
-#[inline(never)]
+#[inline(always)]
 fn announce(work: &Work) -> bool {
     lifecycle::announce(&work.entry.record, (work.own, work.peer), &mut PendingTable)
 }
@@ -443,10 +447,31 @@ fn send_with_options<H: Hook>(hook: H, work: &Work, wakeup: u64) -> bool {
     let Some(mut entry) = EVENTS.reserve::<SynRecord>(0) else {
         return false;
     };
-    let place = entry.write(SynRecord { record: work.entry.record, options: [0; MAX_OPTIONS] });
-    copy_options(hook, work, place);
+    let place = entry.as_mut_ptr();
+    // SAFETY: a part of what was reserved.
+    let record = unsafe { &raw mut (*place).record };
+    // SAFETY: likewise, and aligned as maps are.
+    unsafe { record.write(work.entry.record) };
+    clear_options(place);
+    // SAFETY: all of it is written, and nobody else has it.
+    copy_options(hook, work, unsafe { &mut *place });
     entry.submit(wakeup);
     true
+}
+
+/// Zeroes the option bytes, in words: for bytes the compiler calls a function that goes through them one by one.
+#[inline(always)]
+#[expect(clippy::cast_ptr_alignment, reason = "asserted below")]
+fn clear_options(place: *mut SynRecord) {
+    const {
+        assert!(offset_of!(SynRecord, options).is_multiple_of(align_of::<u64>()));
+        assert!(MAX_OPTIONS == size_of::<[u64; 5]>());
+    }
+    // SAFETY: a part of what was reserved.
+    let options = unsafe { &raw mut (*place).options };
+    // SAFETY: as many bytes, and records are aligned for such words, as the assertions say and the kernel does
+    // (kernel/bpf/ringbuf.c, `__bpf_ringbuf_reserve`).
+    unsafe { options.cast::<[u64; 5]>().write([0; 5]) };
 }
 
 #[inline(always)]

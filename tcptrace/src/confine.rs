@@ -1,8 +1,8 @@
 //! Giving up what is not needed, before strangers' bytes are looked at: capabilities, and system calls.
 //!
 //! Over a file nothing is left but to read it and to write what is open already. A live trace keeps what attaching to
-//! interfaces to come and taking the programs off needs, and can start no program, open nothing for writing, and offer no
-//! service. What has to be opened is opened before.
+//! interfaces to come and taking the programs off needs, and can start no program, open nothing for writing, and neither offer
+//! nor use a service. What has to be opened is opened before.
 
 use rustix::{
     io,
@@ -21,7 +21,10 @@ pub enum Purpose {
     /// To read a file that is open.
     File,
     /// To trace interfaces of one network namespace.
-    Live,
+    Live {
+        /// All that will be traced is, by links: nothing is to be attached or taken off any more.
+        settled: bool,
+    },
     /// To trace those of all: their descriptors and names are looked for everywhere and at any time.
     Everywhere,
 }
@@ -50,10 +53,12 @@ pub fn confine(purpose: Purpose) -> Result<(), ConfineError> {
 fn give_up_capabilities(purpose: Purpose) -> io::Result<()> {
     let needed = match purpose {
         Purpose::File => CapabilitySet::empty(),
-        // SYS_ADMIN for the kernel's run statistics (kernel/bpf/syscall.c, bpf_enable_stats), which are asked for now and
-        // then, and for kernels before 5.8; NET_ADMIN and the others to attach and detach.
-        Purpose::Live => {
-            CapabilitySet::BPF | CapabilitySet::NET_ADMIN | CapabilitySet::PERFMON | CapabilitySet::SYS_ADMIN
+        // BPF to change maps, which kernels before 5.19 ask for (kernel/bpf/syscall.c, __sys_bpf). SYS_ADMIN for the kernel's
+        // run statistics (there, bpf_enable_stats), which are asked for now and then, and to go to another namespace.
+        Purpose::Live { settled: true } => CapabilitySet::BPF | CapabilitySet::SYS_ADMIN,
+        // To attach to what comes, and to take filters off again.
+        Purpose::Live { settled: false } => {
+            CapabilitySet::BPF | CapabilitySet::SYS_ADMIN | CapabilitySet::NET_ADMIN | CapabilitySet::PERFMON
         }
         Purpose::Everywhere => return Ok(()),
     };
@@ -76,7 +81,8 @@ fn filter(purpose: Purpose) -> Result<SeccompFilter, BackendError> {
     let refused = SeccompAction::Errno(libc::EPERM.unsigned_abs());
     let (rules, listed, other) = match purpose {
         Purpose::File => (allowed_over_a_file()?, SeccompAction::Allow, refused),
-        Purpose::Live | Purpose::Everywhere => (forbidden_live()?, refused, SeccompAction::Allow),
+        Purpose::Live { settled } => (forbidden_live(!settled)?, refused, SeccompAction::Allow),
+        Purpose::Everywhere => (forbidden_live(true)?, refused, SeccompAction::Allow),
     };
     SeccompFilter::new(rules, other, listed, TargetArch::try_from(env::consts::ARCH)?)
 }
@@ -137,67 +143,164 @@ fn allowed_over_a_file() -> Result<Rules, BackendError> {
     Ok(rules)
 }
 
-/// To start a program, to offer a service or use one, to open for writing, to change what others own.
-fn forbidden_live() -> Result<Rules, BackendError> {
-    let mut rules: Rules = [
-        libc::SYS_execve,
-        libc::SYS_execveat,
-        libc::SYS_listen,
-        libc::SYS_accept,
-        libc::SYS_accept4,
-        libc::SYS_connect,
-        libc::SYS_ptrace,
-        libc::SYS_process_vm_readv,
-        libc::SYS_process_vm_writev,
-        libc::SYS_init_module,
-        libc::SYS_finit_module,
-        libc::SYS_delete_module,
-        libc::SYS_kexec_load,
-        libc::SYS_reboot,
-        libc::SYS_swapon,
-        libc::SYS_pivot_root,
-        libc::SYS_mount,
-        libc::SYS_unlinkat,
-        libc::SYS_renameat2,
-        libc::SYS_linkat,
-        libc::SYS_symlinkat,
-        libc::SYS_mkdirat,
-        libc::SYS_mknodat,
-        libc::SYS_fchmod,
-        libc::SYS_fchmodat,
-        libc::SYS_fchown,
-        libc::SYS_fchownat,
-        libc::SYS_setuid,
-        libc::SYS_setgid,
-        // Its flags are behind a pointer, which no filter sees.
-        libc::SYS_openat2,
-        #[cfg(target_arch = "x86_64")]
-        libc::SYS_open,
-        #[cfg(target_arch = "x86_64")]
-        libc::SYS_creat,
-        #[cfg(target_arch = "x86_64")]
-        libc::SYS_unlink,
-        #[cfg(target_arch = "x86_64")]
-        libc::SYS_rename,
-        #[cfg(target_arch = "x86_64")]
-        libc::SYS_link,
-        #[cfg(target_arch = "x86_64")]
-        libc::SYS_symlink,
-    ]
-    .map(|call| (call, Vec::new()))
-    .into();
+/// To start a program, to offer a service or use one, to write to files, to change what others own or the system is.
+fn forbidden_live(attaches: bool) -> Result<Rules, BackendError> {
+    let mut rules: Rules =
+        PROGRAMS.iter().chain(FILES).chain(SYSTEM).chain(OLD).map(|&it| (it, Vec::new())).collect();
     let access = |mode: i32| {
         let mask = u64::from(libc::O_ACCMODE.unsigned_abs());
         condition(2, SeccompCmpOp::MaskedEq(mask), u64::from(mode.unsigned_abs()))
     };
     rules.insert(libc::SYS_openat, vec![access(libc::O_WRONLY)?, access(libc::O_RDWR)?]);
+    let not = |family: i32| {
+        SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, u64::from(family.unsigned_abs()))
+    };
+    let mut of_another = vec![not(libc::AF_NETLINK)?];
+    if attaches {
+        // if_nametoindex(3) asks through a socket of any kind, and takes one of these.
+        of_another.push(not(libc::AF_UNIX)?);
+    }
+    rules.insert(libc::SYS_socket, vec![SeccompRule::new(of_another)?]);
+    // To somebody: requests to the kernel name nobody.
+    rules.insert(libc::SYS_sendto, vec![condition_of(SeccompCmpArgLen::Qword, 4, SeccompCmpOp::Ne, 0)?]);
     Ok(rules)
 }
+
+/// Others' code, and others.
+const PROGRAMS: &[i64] = &[
+    libc::SYS_execve,
+    libc::SYS_execveat,
+    libc::SYS_listen,
+    libc::SYS_accept,
+    libc::SYS_accept4,
+    libc::SYS_connect,
+    libc::SYS_socketpair,
+    libc::SYS_sendmsg,
+    libc::SYS_sendmmsg,
+    libc::SYS_ptrace,
+    libc::SYS_process_vm_readv,
+    libc::SYS_process_vm_writev,
+    libc::SYS_pidfd_getfd,
+    libc::SYS_pidfd_send_signal,
+    libc::SYS_kcmp,
+    libc::SYS_perf_event_open,
+    libc::SYS_userfaultfd,
+    libc::SYS_memfd_create,
+    libc::SYS_setuid,
+    libc::SYS_setgid,
+    libc::SYS_setreuid,
+    libc::SYS_setregid,
+    libc::SYS_setresuid,
+    libc::SYS_setresgid,
+    libc::SYS_setgroups,
+    libc::SYS_setfsuid,
+    libc::SYS_setfsgid,
+    libc::SYS_add_key,
+    libc::SYS_request_key,
+    libc::SYS_keyctl,
+    // What is asked for through it passes no filter.
+    libc::SYS_io_uring_setup,
+    libc::SYS_io_uring_enter,
+    libc::SYS_io_uring_register,
+];
+
+/// To make, change and remove them. What is open for writing already stays so.
+const FILES: &[i64] = &[
+    // Its flags are behind a pointer, which no filter sees.
+    libc::SYS_openat2,
+    libc::SYS_open_by_handle_at,
+    libc::SYS_truncate,
+    libc::SYS_unlinkat,
+    libc::SYS_renameat2,
+    libc::SYS_linkat,
+    libc::SYS_symlinkat,
+    libc::SYS_mkdirat,
+    libc::SYS_mknodat,
+    libc::SYS_fchmod,
+    libc::SYS_fchmodat,
+    libc::SYS_fchown,
+    libc::SYS_fchownat,
+    libc::SYS_utimensat,
+    libc::SYS_setxattr,
+    libc::SYS_lsetxattr,
+    libc::SYS_fsetxattr,
+    libc::SYS_removexattr,
+    libc::SYS_lremovexattr,
+    libc::SYS_fremovexattr,
+];
+
+/// The system itself.
+const SYSTEM: &[i64] = &[
+    libc::SYS_init_module,
+    libc::SYS_finit_module,
+    libc::SYS_delete_module,
+    libc::SYS_kexec_load,
+    libc::SYS_reboot,
+    libc::SYS_swapon,
+    libc::SYS_swapoff,
+    libc::SYS_chroot,
+    libc::SYS_pivot_root,
+    libc::SYS_mount,
+    libc::SYS_umount2,
+    libc::SYS_move_mount,
+    libc::SYS_open_tree,
+    libc::SYS_mount_setattr,
+    libc::SYS_unshare,
+    libc::SYS_acct,
+    libc::SYS_syslog,
+    libc::SYS_sethostname,
+    libc::SYS_setdomainname,
+    libc::SYS_settimeofday,
+    libc::SYS_clock_settime,
+    libc::SYS_adjtimex,
+    libc::SYS_clock_adjtime,
+    libc::SYS_quotactl,
+];
+
+/// Calls that only the older architectures have, and what these do with ports of the machine.
+#[cfg(target_arch = "x86_64")]
+const OLD: &[i64] = &[
+    libc::SYS_open,
+    libc::SYS_creat,
+    libc::SYS_unlink,
+    libc::SYS_rename,
+    libc::SYS_renameat,
+    libc::SYS_link,
+    libc::SYS_symlink,
+    libc::SYS_mkdir,
+    libc::SYS_rmdir,
+    libc::SYS_mknod,
+    libc::SYS_chmod,
+    libc::SYS_chown,
+    libc::SYS_lchown,
+    libc::SYS_utime,
+    libc::SYS_utimes,
+    libc::SYS_futimesat,
+    libc::SYS_fork,
+    libc::SYS_vfork,
+    libc::SYS_iopl,
+    libc::SYS_ioperm,
+    libc::SYS_kexec_file_load,
+];
+#[cfg(not(target_arch = "x86_64"))]
+const OLD: &[i64] = &[];
 
 fn argument_is(argument: u8, value: u64) -> Result<SeccompRule, BackendError> {
     condition(argument, SeccompCmpOp::Eq, value)
 }
 
 fn condition(argument: u8, is: SeccompCmpOp, value: u64) -> Result<SeccompRule, BackendError> {
-    SeccompRule::new(vec![SeccompCondition::new(argument, SeccompCmpArgLen::Dword, is, value)?])
+    condition_of(SeccompCmpArgLen::Dword, argument, is, value)
 }
+
+fn condition_of(
+    len: SeccompCmpArgLen,
+    argument: u8,
+    is: SeccompCmpOp,
+    value: u64,
+) -> Result<SeccompRule, BackendError> {
+    SeccompRule::new(vec![SeccompCondition::new(argument, len, is, value)?])
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,10 +1,11 @@
-//! Project tasks: `cargo xtask setup | run | test | lifecycle | bench | fuzz | schema`.
+//! Project tasks: `cargo xtask setup | run | test | soak | chaos | lifecycle | bench | fuzz | schema`.
 //!
 //! Standard output belongs to what a task runs (and to the totals of `test`); what the tasks themselves have to
 //! say goes to standard error, one line each.
 
 mod bench;
 mod cargo;
+mod endure;
 mod fuzz;
 mod kernels;
 mod lifecycle;
@@ -50,6 +51,24 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
+    /// Trace mixed traffic at a steady rate for long: each connection told once and right, nothing lost, memory flat
+    Soak {
+        /// For how long
+        #[arg(long, default_value_t = 60.0)]
+        minutes: f64,
+        /// Connections a second
+        #[arg(long, default_value_t = 150, value_parser = clap::value_parser!(u32).range(1..))]
+        rate: u32,
+    },
+    /// Kill and stop tracers, fill their disk, take their interface away, all at random, and check that they never lie
+    Chaos {
+        /// For how long
+        #[arg(long, default_value_t = 10.0)]
+        minutes: f64,
+        /// What went wrong in an earlier run goes wrong again [default: by chance]
+        #[arg(long)]
+        seed: Option<u64>,
+    },
     /// Tell what the tracker makes of scripts of segments, such as those in tcptrace/tests/lifecycle
     Lifecycle {
         /// Write into the files what comes, in the place of what they expect
@@ -85,6 +104,8 @@ fn main() -> ExitCode {
         Task::Run { release, args } => run::run(release, &args).map(|never| match never {}),
         Task::Test { kernels: Some(kernels), args } => test::kernels(kernels, &args),
         Task::Test { kernels: None, args } => test::run(&args),
+        Task::Soak { minutes, rate } => endure::soak(minutes, rate),
+        Task::Chaos { minutes, seed } => endure::chaos(minutes, seed),
         Task::Lifecycle { write, files } => lifecycle::run(write, &files),
         Task::Bench { part, args } => bench::run(part.as_deref(), &args),
         Task::Fuzz { target, seconds } => fuzz::run(target.as_deref(), seconds),
@@ -159,6 +180,23 @@ mod tests {
         assert_eq!(parsed(&["--kernels"]), Some((names(&[]), 0)));
         assert_eq!(parsed(&["--kernels=5.10,6.1"]), Some((names(&["5.10", "6.1"]), 0)));
         assert_eq!(parsed(&["--kernels", "NAME"]), Some((names(&[]), 1)));
+    }
+
+    #[test]
+    fn soak_and_chaos_last_as_long_as_is_asked() {
+        let parsed = |line: &[&str]| {
+            let words = ["xtask"].iter().chain(line);
+            Cli::try_parse_from(words).ok().map(|cli| format!("{:?}", cli.task))
+        };
+        for (line, task) in [
+            (&["soak"][..], "Soak { minutes: 60.0, rate: 150 }"),
+            (&["soak", "--minutes", "0.5", "--rate", "300"], "Soak { minutes: 0.5, rate: 300 }"),
+            (&["chaos"], "Chaos { minutes: 10.0, seed: None }"),
+            (&["chaos", "--seed", "7"], "Chaos { minutes: 10.0, seed: Some(7) }"),
+        ] {
+            assert_eq!(parsed(line).as_deref(), Some(task), "{line:?}");
+        }
+        assert_eq!(parsed(&["soak", "--rate", "0"]), None);
     }
 
     #[test]

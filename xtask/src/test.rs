@@ -19,13 +19,14 @@ use std::{
 };
 
 /// Commands that tests call, and the packages they come in.
-const COMMANDS: [(&str, &str); 6] = [
+const COMMANDS: [(&str, &str); 7] = [
     ("ip", "iproute2"),
     ("nft", "nftables"),
     ("bpftool", "bpftool"),
     ("tcpdump", "tcpdump"),
     ("tshark", "tshark"),
     ("ethtool", "ethtool"),
+    ("setcap", "libcap2-bin"),
 ];
 
 /// Names the file to which a test that finds it cannot run here appends a line with its name and the reason. The
@@ -118,7 +119,7 @@ fn timed(name: &str, step: impl FnOnce() -> Result<bool>) -> bool {
 }
 
 /// Gets the commands that the steps and tests need, where they are missing.
-fn install_commands(env: &BuildEnv) -> Result<()> {
+pub(crate) fn install_commands(env: &BuildEnv) -> Result<()> {
     let mut wanted: Vec<&str> = COMMANDS
         .iter()
         .filter(|(command, _)| which(command).is_none())

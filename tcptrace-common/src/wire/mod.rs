@@ -42,11 +42,13 @@ pub trait Load {
         n
     }
 
-    /// Copies the first `len` bytes at `offset` into `to` at once, if they were all captured. Where nothing does that better
-    /// than reading them word by word, it does nothing and says no.
+    /// Copies `len` bytes at `offset` into `to`, or as many whole words of them as were captured, and says how many.
     #[inline(always)]
-    fn copy<const N: usize>(&self, _offset: usize, _len: usize, _to: &mut [u8; N]) -> bool {
-        false
+    fn copy<const N: usize>(&self, offset: usize, len: usize, to: &mut [u8; N]) -> usize
+    where
+        Self: Sized,
+    {
+        copy_words(self, offset, len, to)
     }
 
     /// A word of the [`tunnel::Decap`] that says which tunnels are looked into.
@@ -54,6 +56,23 @@ pub trait Load {
     fn decap(&self, _place: usize) -> u32 {
         0
     }
+}
+
+/// [`Load::copy`], word by word.
+#[inline(always)]
+pub fn copy_words<const N: usize>(packet: &impl Load, offset: usize, len: usize, to: &mut [u8; N]) -> usize {
+    let mut copied = 0;
+    for (word, to) in to.as_chunks_mut::<4>().0.iter_mut().enumerate() {
+        if word * 4 >= len {
+            break;
+        }
+        let Some(bytes) = packet.load::<4>(offset + word * 4) else {
+            break;
+        };
+        *to = bytes.raw32(0).to_ne_bytes();
+        copied += 4;
+    }
+    copied
 }
 
 /// Bytes of a packet that are there. A field is read in one piece and only when it is asked for: an array taken out

@@ -219,8 +219,11 @@ impl Client {
         drop(stream);
         if let Err(error) = used {
             self.failed += 1;
-            // In a flood an octet and all its retransmissions may be lost.
-            let is_usual = matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::WouldBlock);
+            // In a flood an octet and all its retransmissions may be lost; and a server whose patience ended has closed.
+            let is_usual = matches!(
+                error.kind(),
+                io::ErrorKind::ConnectionReset | io::ErrorKind::WouldBlock | io::ErrorKind::UnexpectedEof
+            );
             return if is_usual { Ok(false) } else { Err(error) };
         }
         self.connect.saturating_record(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));

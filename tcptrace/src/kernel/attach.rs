@@ -268,6 +268,12 @@ impl Attached {
         self.on.contains_key(&index)
     }
 
+    /// They go with their descriptors, everywhere: taking them off asks for no capability.
+    #[must_use]
+    pub fn by_links(&self) -> bool {
+        self.on.values().all(|it| matches!(it.tc, Tc::Links { .. }))
+    }
+
     /// Takes the programs off; the name of the interface if they were on it.
     pub fn detach(&mut self, index: u32) -> Option<Arc<str>> {
         let attachment = self.on.remove(&index)?;

@@ -1,6 +1,6 @@
 //! Loads the object: sizes, seeds, and the programs that are needed; and says why where the kernel refuses.
 
-use super::object::OBJECT;
+use super::{object::OBJECT, privileges};
 use aya::{
     Ebpf, EbpfError, EbpfLoader,
     maps::{Array, Map, MapData, MapError, PerCpuArray, RingBuf},
@@ -12,7 +12,6 @@ use rustix::{
     io::Errno,
     process::{Resource, Rlimit, getrlimit, setrlimit},
     rand::{GetRandomFlags, getrandom},
-    thread::{CapabilitySet, capabilities},
 };
 use std::{
     fs, io,
@@ -93,13 +92,12 @@ impl Default for LoadOptions {
 #[derive(Debug, Error)]
 pub enum LoadError {
     /// Capabilities are missing.
-    #[error(
-        "not permitted to load BPF programs: {missing} missing; run as root, or setcap \
-         cap_bpf,cap_net_admin,cap_perfmon+ep on the binary"
-    )]
+    #[error("not permitted to trace: {missing} missing; {advice}")]
     NotPermitted {
-        /// Their names.
+        /// Their names, and what they are for.
         missing: String,
+        /// What to do.
+        advice: String,
     },
     /// The capabilities are there and the kernel refuses all the same.
     #[error(
@@ -412,6 +410,11 @@ fn explain_program(error: ProgramError, program: &'static str) -> LoadError {
             if matches!(errno(&io_error), Some(Errno::PERM | Errno::NOSYS | Errno::NOMEM)) {
                 return explain_refusal(program.into(), false, &io_error);
             }
+            // The verifier is stricter with those who have less, and says so in its own words.
+            if let Some(error) = not_permitted() {
+                log::debug!("{program}: {}", last_lines(&log));
+                return error;
+            }
             LoadError::Rejected { program, last_lines: last_lines(&log), log, source: io_error }
         }
         ProgramError::SyscallError(e) => explain_refusal(program.into(), false, &e.io_error),
@@ -424,9 +427,8 @@ fn explain_refusal(what: String, ring: bool, error: &io::Error) -> LoadError {
     match errno(error) {
         Some(Errno::NOSYS) => LoadError::NoBpf,
         Some(Errno::PERM) => {
-            let missing = missing_capabilities();
-            if !missing.is_empty() {
-                LoadError::NotPermitted { missing: missing.join(", ") }
+            if let Some(error) = not_permitted() {
+                error
             } else if kernel_before(5, 11) {
                 LoadError::MemoryLimit { what }
             } else {
@@ -444,20 +446,10 @@ pub(super) fn errno(error: &io::Error) -> Option<Errno> {
     Errno::from_io_error(error)
 }
 
-/// Which of the needed capabilities this thread does not have; `CAP_SYS_ADMIN` stands for the two newer ones.
-#[must_use]
-pub fn missing_capabilities() -> Vec<&'static str> {
-    let Ok(sets) = capabilities(None) else { return Vec::new() };
-    let has = |wanted: CapabilitySet| sets.effective.intersects(wanted);
-    [
-        ("CAP_BPF", CapabilitySet::BPF | CapabilitySet::SYS_ADMIN),
-        ("CAP_NET_ADMIN", CapabilitySet::NET_ADMIN),
-        ("CAP_PERFMON", CapabilitySet::PERFMON | CapabilitySet::SYS_ADMIN),
-    ]
-    .into_iter()
-    .filter(|(_, wanted)| !has(*wanted))
-    .map(|(name, _)| name)
-    .collect()
+/// Because a capability is missing, if one is.
+fn not_permitted() -> Option<LoadError> {
+    let missing = privileges::missing()?;
+    Some(LoadError::NotPermitted { missing, advice: privileges::advice() })
 }
 
 fn lockdown_clues() -> String {

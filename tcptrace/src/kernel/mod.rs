@@ -15,6 +15,7 @@ pub mod netns;
 pub(crate) mod nsid;
 pub mod object;
 pub(crate) mod plan;
+mod privileges;
 pub(crate) mod readiness;
 pub mod ring;
 pub mod share;

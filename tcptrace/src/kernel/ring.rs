@@ -31,8 +31,20 @@ impl RingGauge {
     #[must_use]
     pub fn used_bytes(&self) -> usize {
         // The consumer's first: read the other way round, it could have overtaken the producer's.
-        let consumer = self.consumer.position().load(Ordering::Acquire);
-        self.producer.position().load(Ordering::Acquire).wrapping_sub(consumer)
+        let read = self.read_to();
+        self.written_to().wrapping_sub(read)
+    }
+
+    /// Where the reader is, in bytes since the ring was made; it wraps.
+    #[must_use]
+    pub fn read_to(&self) -> usize {
+        self.consumer.position().load(Ordering::Acquire)
+    }
+
+    /// Where the last record ends, one that is still being written included, in the same measure.
+    #[must_use]
+    pub fn written_to(&self) -> usize {
+        self.producer.position().load(Ordering::Acquire)
     }
 }
 

@@ -48,7 +48,7 @@ async fn run(config: &Config, interfaces: &Interfaces, filter: Filter) -> Result
     heap::give_back();
     let purpose = match config.netns {
         Namespaces::All => Purpose::Everywhere,
-        Namespaces::Own | Namespaces::Named(_) => Purpose::Live,
+        Namespaces::Own | Namespaces::Named(_) => Purpose::Live { settled: source.is_settled() },
     };
     let opened = Opened::new(config)?.confine(purpose)?;
     let ended = Arc::new(Notify::new());

@@ -26,7 +26,7 @@ use crate::{
         ring::RingGauge,
         watch::InterfaceNames,
     },
-    segment::{AdmissionChange, Input, Observation, Segment, Timestamp},
+    segment::{AdmissionChange, Input, LossReport, Observation, Segment, Timestamp},
 };
 use aya::maps::{MapData, RingBuf};
 use aya_log::EbpfLogger;
@@ -182,7 +182,6 @@ pub struct LiveSource {
     notices: Vec<Notice>,
     gaps: Gaps,
     reorder: Reorder,
-    latest: Timestamp,
     wall: WallClock,
     cost: CostMeter,
     pace: Pace,
@@ -191,7 +190,6 @@ pub struct LiveSource {
     backlog: f64,
     phase: Phase,
     next_tick: Instant,
-    next_settle: Instant,
     last_drain: Instant,
     drained_bytes: u64,
     /// Records since the load was last judged.
@@ -235,14 +233,12 @@ impl LiveSource {
             notices: Vec::new(),
             gaps: Gaps::new(start),
             reorder,
-            latest: start,
             wall: WallClock::new(),
             pace: Pace::new(config.load.ring_bytes.into(), config.latency),
             overload: Overload::new(config.sample, start),
             backlog: 0.0,
             phase: Phase::Idle,
             next_tick: now + TICK,
-            next_settle: now + TICK,
             last_drain: now,
             drained_bytes: 0,
             drained_records: 0,
@@ -288,7 +284,7 @@ impl LiveSource {
         for _ in 0..TRIES {
             let issued = self.counters.read()?;
             self.drain_all();
-            if self.accounted_for(&issued) {
+            if self.gaps.explains(&issued) {
                 break;
             }
             thread::sleep(Duration::from_millis(1));
@@ -297,7 +293,8 @@ impl LiveSource {
         let issued = self.counters.read()?;
         self.drain_all();
         self.note_overwrites(&issued, now, out);
-        self.settle(&issued, now);
+        let losses = self.gaps.settle(&issued, now);
+        self.hold_losses(losses);
         self.reorder.release(Timestamp(u64::MAX), out);
         out.push(Input::Tick(now));
         self.phase = Phase::Ended;
@@ -368,6 +365,12 @@ impl LiveSource {
         self.place.describe()
     }
 
+    /// Nothing will be attached any more, and closing descriptors takes all programs off.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.place.is_settled()
+    }
+
     /// What the interfaces of segments are called, shared.
     #[must_use]
     pub fn names(&self) -> InterfaceNames {
@@ -430,39 +433,34 @@ impl LiveSource {
         if due { self.drain(now, out) } else { Ok(()) }
     }
 
-    /// One slice of the ring; at its end the time-ordered part of what came, and how far the time has come.
+    /// One slice of the ring; at its end the time-ordered part of what came, and how far the time has come. It comes no
+    /// further than it is known what was lost: a silence would be told that was none.
     fn drain(&mut self, now: Instant, out: &mut Vec<Input>) -> Result<(), LiveError> {
-        let settles = self.next_settle <= now;
-        let issued =
-            if settles || self.phase != Phase::Draining { Some(self.counters.read()?) } else { None };
         let began = monotonic_now();
-        if let Some(issued) = &issued {
+        if self.gaps.needs_counters() {
+            let issued = self.counters.read()?;
             // Before the records that are to be judged by it.
-            self.note_overwrites(issued, began, out);
+            self.note_overwrites(&issued, began, out);
+            self.gaps.begin(issued, self.gauge.written_to(), began);
         }
         self.wall.refresh(began);
         let (level, empty) = self.drain_slice();
         self.judge(level, began)?;
-        let horizon = if empty { began } else { self.latest };
+        let losses = self.gaps.read_to(self.gauge.read_to());
+        self.hold_losses(losses);
         if empty {
-            if let Some(issued) = issued.filter(|_| settles) {
-                // A record that is just being made is missing too, and not lost: look again in a second.
-                if self.accounted_for(&issued) {
-                    self.settle(&issued, began);
-                }
-                self.next_settle = now + TICK;
-            }
             self.pace.drained(mem::take(&mut self.drained_bytes), now - self.last_drain);
             self.last_drain = now;
         }
-        let until = Timestamp(horizon.0.saturating_sub(WINDOW_NS));
+        let until = Timestamp(self.gaps.known_until().0.saturating_sub(WINDOW_NS));
         self.reorder.release(until, out);
         if empty {
             out.push(Input::Tick(until));
         }
         self.phase = if empty { Phase::Idle } else { Phase::Draining };
         // What is held back comes with the next wake-up, or soon if there is none.
-        self.next_tick = now + if self.reorder.is_empty() { TICK } else { 2 * WINDOW };
+        let is_all_told = self.reorder.is_empty() && !self.gaps.is_waiting();
+        self.next_tick = now + if is_all_told { TICK } else { 2 * WINDOW };
         Ok(())
     }
 
@@ -504,7 +502,7 @@ impl LiveSource {
         let Record { cpu, number, netns, forwarded, mut what, .. } = record;
         let &Segment { ts, flow, direction, .. } = what.segment();
         if let Some(loss) = self.gaps.observe(cpu, number, ts) {
-            self.reorder.push(ts, Input::Lost(loss));
+            self.hold_losses([loss]);
         }
         let Some(spot) = self.place.spot(netns, flow.interface) else {
             self.undecodable += 1;
@@ -518,16 +516,13 @@ impl LiveSource {
         let segment = what.segment_mut();
         segment.flow.interface = spot.interface;
         segment.sender = sender_of(direction, forwarded, spot.loopback, || spot.addresses.contains(&to));
-        self.latest = self.latest.max(ts);
         self.reorder.push(ts, what.into());
     }
 
-    /// Everything that was issued when `issued` was read has either come or is lost for good.
-    fn settle(&mut self, issued: &[Counters], until: Timestamp) {
-        for (cpu, counters) in issued.iter().enumerate() {
-            if let Some(loss) = self.gaps.settle(cpu, counters.number, until) {
-                self.reorder.push(until, Input::Lost(loss));
-            }
+    /// A loss counts from where it may have begun: what ended before has all its segments, whatever came later has not.
+    fn hold_losses(&mut self, losses: impl IntoIterator<Item = LossReport>) {
+        for loss in losses {
+            self.reorder.push(loss.after, Input::Lost(loss));
         }
     }
 
@@ -537,14 +532,6 @@ impl LiveSource {
             self.overwrites = overwrites;
             out.push(Input::Overwritten(now));
         }
-    }
-
-    /// What is missing of the issued records is what found the ring full: nothing is still being written.
-    fn accounted_for(&mut self, issued: &[Counters]) -> bool {
-        let missing: u64 =
-            issued.iter().enumerate().map(|(cpu, c)| u64::from(self.gaps.missing(cpu, c.number))).sum();
-        let full: u64 = issued.iter().flat_map(|c| c.ring_full).sum();
-        self.gaps.lost() + missing <= full
     }
 }
 

@@ -1,5 +1,6 @@
 //! The built `tcptrace` on the real kernel, as its users run it: in network namespaces over veth and on loopback, with
-//! real sockets as the traffic. Needs root and the commands `ip`, `nft` and `ethtool`; fails without them.
+//! real sockets as the traffic. Needs root and the commands `ip`, `nft`, `ethtool`, `setpriv` and
+//! `setcap`; fails without them.
 
 mod capture;
 mod check;
@@ -12,10 +13,12 @@ mod handmade;
 mod icmp;
 mod interfaces;
 mod kinds;
+#[path = "../common/lab.rs"]
 mod lab;
 mod latency;
 mod lifecycles;
 mod load;
+#[path = "../common/loss.rs"]
 mod loss;
 mod namespaces;
 #[path = "../common/netns.rs"]
@@ -29,6 +32,7 @@ mod oracle;
     reason = "shared with the tests of the kernel programs"
 )]
 mod packets;
+mod privileges;
 mod robust;
 mod routed;
 mod scenes;
@@ -38,5 +42,7 @@ mod shedding;
 #[path = "../common/stranger.rs"]
 mod stranger;
 mod textbook;
+#[path = "../common/trace.rs"]
 mod trace;
+#[path = "../common/traffic.rs"]
 mod traffic;

@@ -4,13 +4,15 @@
 use crate::{
     lab::{Family, Host, Lab, assert_no_link_is_left, eventually},
     load::Load,
-    trace::{BINARY, Report, Trace, command, last_stats, of_kind},
-    traffic::{Kind, drive},
+    loss::{Loss, lose_segments},
+    trace::{BINARY, Report, Trace, command, flow_of, last_stats, of_kind},
+    traffic::{Kind, bound, connect, drive, listener},
 };
-use rustix::process::Signal;
+use rustix::{io::Errno, process::Signal};
 use std::{
     fs::{self, File},
     io::{self, BufRead as _, BufReader},
+    net::TcpStream,
     os::unix::process::{CommandExt as _, ExitStatusExt as _},
     process::{self, Command, Stdio},
     time::{Duration, Instant},
@@ -52,7 +54,7 @@ fn without_root_the_capabilities_are_named() {
     nobody.args(["-i", lab.a.dev]).uid(65534).gid(65534);
     nobody.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let report = Trace::spawn(&lab.a, &mut nobody).end();
-    assert_fails(&report, 1, &["tcptrace: ", "root", "cap_bpf", "cap_net_admin"]);
+    assert_fails(&report, 1, &["tcptrace: ", "sudo", "cap_bpf", "cap_net_admin"]);
 }
 
 #[test]
@@ -180,6 +182,47 @@ fn a_stopped_tracer_says_what_it_lost() {
         assert_eq!(connection["complete"], false, "{connection:#}");
     }
     assert!(touched.iter().any(|c| c["complete"] == false), "{touched:#?}");
+}
+
+/// The answer to its SYN comes while the tracer is stopped and finds the ring full; when the tracer goes on, the time to
+/// give up is over.
+#[test]
+fn a_silence_is_not_told_before_it_is_known_what_was_lost() {
+    const GIVE_UP: Duration = Duration::from_secs(2);
+    let lab = Lab::new();
+    lose_segments(&lab.b);
+    let trace = Trace::all_events(&lab.a, &["--ring-size", "64K", "--syn-timeout", "2s"]);
+    let flow = Loss::EverySyn.flow(&lab.a, &lab.b, Family::V4);
+    let _listener = listener(&lab.b, flow.server, 1);
+    let client = TcpStream::from(lab.a.ns.enter(|| bound(flow.client)));
+    client.set_nonblocking(true).expect("a socket");
+    assert_eq!(connect(&client, &flow.server), Err(Errno::INPROGRESS));
+    let opened = Instant::now();
+    trace.wait_for_lines(1, r#""event":"segment""#);
+    trace.signal(Signal::STOP);
+    Load { connections: 500, threads: 1, batch: 10, args: &[] }.drive(&lab);
+    lab.b.ns.run("nft", &["flush", "chain", "inet", "losses", "input"]);
+    eventually("the SYN is sent again, and answered", || {
+        client.peer_addr().map(drop).map_err(|error| error.to_string())
+    });
+    eventually("the tracer would give up by now", || {
+        if opened.elapsed() > 2 * GIVE_UP { Ok(()) } else { Err("not yet".to_owned()) }
+    });
+    trace.signal(Signal::CONT);
+    let of_it = format!("\"port\":{}}}", flow.server.port());
+    eventually("it is reported", || {
+        let reported = trace.count(|line| line.contains("\"event\":\"connection\"") && line.contains(&of_it));
+        if reported > 0 { Ok(()) } else { Err("it is not".to_owned()) }
+    });
+    let events = trace.stop().events();
+    let reported: Vec<_> = of_kind(&events, "connection").filter(|event| flow_of(event) == flow).collect();
+    assert_eq!(reported.len(), 1, "{reported:#?}");
+    assert_eq!(
+        (&reported[0]["outcome"], &reported[0]["complete"]),
+        (&"unanswered".into(), &false.into()),
+        "{:#}",
+        reported[0]
+    );
 }
 
 #[test]

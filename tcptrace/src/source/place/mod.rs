@@ -96,6 +96,14 @@ impl Place {
         }
     }
 
+    /// Nothing will be attached any more, and closing descriptors takes all programs off.
+    pub(super) fn is_settled(&self) -> bool {
+        match self {
+            Self::One(one) => one.is_settled(),
+            Self::All(_) => false,
+        }
+    }
+
     /// The interface of this index in the namespace of this number; None of a namespace that was never heard of.
     #[inline]
     pub(super) fn spot(&self, netns: u16, index: u32) -> Option<Spot<'_>> {

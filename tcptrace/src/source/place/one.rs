@@ -111,6 +111,11 @@ impl One {
         self.attached.is_empty() && !self.any
     }
 
+    /// Nothing will be attached any more, and closing descriptors takes all programs off.
+    pub(super) fn is_settled(&self) -> bool {
+        !self.any && self.attached.by_links()
+    }
+
     #[inline]
     pub(super) fn spot(&self, index: u32) -> Spot<'_> {
         Spot { interface: index, loopback: self.watch.is_loopback(index), addresses: self.watch.addresses() }

@@ -59,7 +59,7 @@ impl Loss {
         }
     }
 
-    fn ports(self) -> RangeInclusive<u16> {
+    pub(crate) fn ports(self) -> RangeInclusive<u16> {
         let first = PORTS.start() + EACH * self as u16;
         first..=first + EACH - 1
     }
@@ -105,15 +105,18 @@ pub(crate) fn lose_segments(host: &Host) {
         to(Loss::UntilVanished),
         from(Loss::UntilVanished)
     );
-    let set = |name| {
-        format!("set {name} {{ type nf_proto . inet_service . inet_service; flags dynamic; size 65535; }}")
+    let set = |name, flags| {
+        let key = "type nf_proto . inet_service . inet_service";
+        format!("set {name} {{ {key}; flags {flags}; size 65535; }}")
     };
+    // No connection takes that long, and without an end a long run would fill them.
+    let passing = "dynamic, timeout; timeout 3m";
     let rules = [
         "table inet losses {".to_owned(),
-        set("lost"),
-        set("answered"),
-        set("again"),
-        set("gone"),
+        set("lost", passing),
+        set("answered", passing),
+        set("again", passing),
+        set("gone", "dynamic"),
         "chain input {".to_owned(),
         "type filter hook input priority 0".to_owned(),
         "iifname lo accept".to_owned(),

@@ -123,6 +123,8 @@ pub(crate) fn assert_no_link_is_left(ns: &Netns, dev: &str) {
 pub(crate) struct Lab {
     pub(crate) a: Host,
     pub(crate) b: Host,
+    /// Told apart by it.
+    net: u8,
 }
 
 impl Lab {
@@ -137,16 +139,24 @@ impl Lab {
         let lab = Self {
             a: Host { ns: Netns::new(), dev: "tt0", v4: v4(1), v6: v6(1) },
             b: Host { ns: Netns::new(), dev: "tt1", v4: v4(2), v6: v6(2) },
+            net: low,
         };
-        lab.a.ns.veth(lab.a.dev, &lab.b.ns, lab.b.dev, low);
+        lab.lay_cable();
         for host in [&lab.a, &lab.b] {
-            host.ns.ip(&["addr", "add", &format!("{}/24", host.v4), "dev", host.dev]);
-            host.ns.ip(&["addr", "add", &format!("{}/64", host.v6), "dev", host.dev, "nodad"]);
             // /proc/sys/net is that of the thread's namespace.
             let range = "/proc/sys/net/ipv4/ip_local_port_range";
             host.ns.enter(|| fs::write(range, "1024 19999").expect("root may set it"));
         }
         lab
+    }
+
+    /// Makes the two interfaces, up and with their addresses. Not there, or not there any more.
+    pub(crate) fn lay_cable(&self) {
+        self.a.ns.veth(self.a.dev, &self.b.ns, self.b.dev, self.net);
+        for host in [&self.a, &self.b] {
+            host.ns.ip(&["addr", "add", &format!("{}/24", host.v4), "dev", host.dev]);
+            host.ns.ip(&["addr", "add", &format!("{}/64", host.v6), "dev", host.dev, "nodad"]);
+        }
     }
 }
 

@@ -66,7 +66,12 @@ pub(crate) struct Report {
 
 /// `tcptrace` with these arguments, not started yet.
 pub(crate) fn command(args: &[&str]) -> Command {
-    let mut command = Command::new(BINARY);
+    command_of(BINARY, args)
+}
+
+/// The same of a program that becomes `tcptrace`.
+pub(crate) fn command_of(program: &str, args: &[&str]) -> Command {
+    let mut command = Command::new(program);
     // A group of its own: a Ctrl-C on the test's terminal is not for it.
     command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
     // One zone for all, and no colour or logging from somebody's environment.

@@ -1,0 +1,135 @@
+//! A filter is of one thread: each of these confines one of its own, and tries.
+
+use super::{Purpose, confine};
+use rustix::{
+    net::{AddressFamily, SocketType, socket},
+    thread::capabilities,
+};
+use std::{
+    env, fs,
+    fs::{File, OpenOptions, Permissions},
+    io,
+    net::{TcpListener, TcpStream, UdpSocket},
+    os::unix::{
+        fs::{PermissionsExt as _, symlink},
+        net::{UnixDatagram, UnixListener, UnixStream},
+    },
+    path::{Path, PathBuf},
+    process::{self, Command},
+    thread,
+};
+
+/// A folder with one file, removed when dropped.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path = env::temp_dir().join(format!("tcptrace-{name}-{}", process::id()));
+        fs::create_dir_all(&path).expect("a folder");
+        fs::write(path.join("file"), "precious").expect("our folder");
+        Self(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// What `f` says on a thread that was confined.
+fn confined<R: Send>(purpose: Purpose, f: impl FnOnce() -> R + Send) -> R {
+    thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            confine(purpose).expect("it can be confined");
+            f()
+        });
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+type Attempt = (&'static str, io::Result<()>);
+
+/// What no trace may, after the beginning.
+fn attempts(folder: &Path) -> Vec<Attempt> {
+    let file = folder.join("file");
+    vec![
+        ("start a program", Command::new("true").status().map(drop)),
+        ("create", File::create(folder.join("new")).map(drop)),
+        ("append", OpenOptions::new().append(true).open(&file).map(drop)),
+        ("read and write", OpenOptions::new().read(true).write(true).open(&file).map(drop)),
+        ("remove", fs::remove_file(&file)),
+        ("rename", fs::rename(&file, folder.join("other"))),
+        ("link", fs::hard_link(&file, folder.join("other"))),
+        ("link by name", symlink(&file, folder.join("other"))),
+        ("make a folder", fs::create_dir(folder.join("folder"))),
+        ("allow others", fs::set_permissions(&file, Permissions::from_mode(0o777))),
+        ("listen", TcpListener::bind("127.0.0.1:0").map(drop)),
+        ("connect", TcpStream::connect("127.0.0.1:9").map(drop)),
+        ("take datagrams", UdpSocket::bind("127.0.0.1:0").map(drop)),
+        ("listen locally", UnixListener::bind(folder.join("socket")).map(drop)),
+        ("connect locally", UnixStream::connect(folder.join("socket")).map(drop)),
+        ("see packets", socket(AddressFamily::PACKET, SocketType::RAW, None).map(drop).map_err(Into::into)),
+    ]
+}
+
+fn assert_all_refused(attempts: &[Attempt]) {
+    for (what, result) in attempts {
+        let error = result.as_ref().expect_err(what);
+        assert_eq!(error.kind(), io::ErrorKind::PermissionDenied, "{what}: {error}");
+    }
+}
+
+#[test]
+fn a_live_trace_reads_and_asks_the_kernel_and_no_more() {
+    for (name, purpose) in [
+        ("settled", Purpose::Live { settled: true }),
+        ("live", Purpose::Live { settled: false }),
+        ("everywhere", Purpose::Everywhere),
+    ] {
+        let folder = Folder::new(name);
+        let path = folder.0.clone();
+        let (attempts, read, netlink, datagram) = confined(purpose, move || {
+            let netlink = socket(AddressFamily::NETLINK, SocketType::RAW, None);
+            let datagram = UnixDatagram::unbound().and_then(|it| it.send_to(b"hello", path.join("socket")));
+            (attempts(&path), fs::read(path.join("file")), netlink, datagram)
+        });
+        assert_all_refused(&attempts);
+        assert_eq!(read.expect("reading is allowed"), b"precious");
+        assert!(netlink.is_ok());
+        assert_eq!(datagram.expect_err("to somebody").kind(), io::ErrorKind::PermissionDenied);
+        assert_eq!(fs::read(folder.0.join("file")).expect("it is there"), b"precious");
+    }
+}
+
+#[test]
+fn over_a_file_nothing_is_opened_either() {
+    let folder = Folder::new("file");
+    let path = folder.0.clone();
+    let (attempts, read, netlink) = confined(Purpose::File, move || {
+        let netlink =
+            socket(AddressFamily::NETLINK, SocketType::RAW, None).map(drop).map_err(io::Error::from);
+        (attempts(&path), fs::read(path.join("file")).map(drop), netlink)
+    });
+    assert_all_refused(&attempts);
+    assert_all_refused(&[("read", read), ("ask the kernel", netlink)]);
+}
+
+#[test]
+fn capabilities_are_given_up_for_good() {
+    // Over a file there are none, and none may be asked for: tests/sinks/confined.rs looks from outside.
+    for (purpose, left) in [
+        (Purpose::Live { settled: true }, &["BPF", "SYS_ADMIN"][..]),
+        (Purpose::Live { settled: false }, &["BPF", "SYS_ADMIN", "NET_ADMIN", "PERFMON"]),
+    ] {
+        let sets = confined(purpose, || capabilities(None)).expect("its own");
+        let mut names: Vec<_> = sets.permitted.iter_names().map(|(name, _)| name).collect();
+        let mut expected = left.to_vec();
+        names.sort_unstable();
+        expected.sort_unstable();
+        // As root, which these tests run as.
+        assert_eq!(names, expected, "{purpose:?}");
+        assert_eq!(sets.effective, sets.permitted);
+        assert!(sets.inheritable.is_empty());
+    }
+}
