@@ -4,6 +4,7 @@ use crate::maps;
 use aya_ebpf::{
     EbpfContext,
     bindings::{__sk_buff, xdp_md},
+    check_bounds_signed,
     helpers::generated::bpf_skb_load_bytes,
     programs::{TcContext, XdpContext},
 };
@@ -296,9 +297,15 @@ impl Load for Anywhere {
 
     /// By one call for all, which still costs more than the usual few words do where they lie.
     #[inline(always)]
-    #[expect(clippy::cast_possible_truncation, reason = "offsets within headers")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_possible_wrap,
+        reason = "offsets and lengths within headers"
+    )]
     fn copy<const N: usize>(&self, offset: usize, len: usize, to: &mut [u8; N]) -> usize {
-        if len == 0 || len > N {
+        // In the form that 5.10's verifier remembers: that of a length which is not 0 it does not (kernel/bpf/verifier.c,
+        // reg_set_min_max), and refuses to copy none.
+        if !check_bounds_signed(len as i64, 1, N as i64) {
             return 0;
         }
         if len == USUAL_OPTIONS

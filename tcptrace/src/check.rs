@@ -13,12 +13,12 @@ use crate::{
         interface::{self, Interface, InterfaceError},
         load::{LoadOptions, Programs, not_permitted},
         netns::Netns,
-        plan::why_no_xdp,
+        plan::{Plan, why_no_xdp},
         survey::{Attached, Kernel, Survey, verify},
     },
     source::live::LiveError,
 };
-use report::{Hook, InterfaceReport, KernelReport, Queues};
+use report::{Hook, InterfaceReport, KernelReport, Ours, Queues};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// What libxdp calls the program that calls others, of which it lets several share an interface.
@@ -63,10 +63,10 @@ pub fn check(config: &CheckConfig) -> Result<Report, LiveError> {
             tcx_links: tcx,
             xdp_links: kernel.xdp_links,
             btf: kernel.btf,
-            jit: kernel.jit,
+            jit: programs.values().map(|it| it.is_compiled).reduce(|a, b| a && b),
         },
         netns: config.netns.clone(),
-        programs,
+        programs: programs.into_iter().map(|(name, it)| (name, it.instructions)).collect(),
         interfaces,
         problems,
     })
@@ -107,13 +107,12 @@ fn choose<'a>(which: &Interfaces, all: &'a [Interface]) -> Result<Vec<&'a Interf
 
 fn describe(survey: &Survey) -> InterfaceReport {
     let Survey { interface, plan, .. } = survey;
-    let hook = |it: &Attached| Hook {
+    let theirs = |it: &Attached| Hook {
         place: it.hook.clone(),
         id: it.id,
         program: it.name.clone(),
         priority: it.priority,
     };
-    let ours = plan.iter().flat_map(|plan| plan.hooks(survey.tcx));
     InterfaceReport {
         name: interface.name.to_string(),
         index: interface.index,
@@ -124,13 +123,27 @@ fn describe(survey: &Survey) -> InterfaceReport {
         queues: survey.queues.map(|(rx, tx)| Queues { rx, tx }),
         offloads: OFFLOADS.into_iter().filter_map(|name| Some((name, *survey.offloads.get(name)?))).collect(),
         qdiscs: survey.qdiscs.clone(),
-        programs: survey.programs.iter().map(hook).collect(),
-        would_attach: ours
-            .map(|(place, program)| Hook { place, id: None, program: program.to_owned(), priority: None })
-            .collect(),
+        programs: survey.programs.iter().map(theirs).collect(),
+        would_attach: plan.iter().flat_map(|plan| ours(survey, plan)).collect(),
         native_xdp: native_xdp(survey),
         problems: problems(survey),
     }
+}
+
+fn ours(survey: &Survey, plan: &Plan) -> Vec<Ours> {
+    let xdp = match survey.native_xdp {
+        Some(native) if native.has => "XDP native",
+        Some(_) => "XDP generic",
+        None => "XDP",
+    };
+    let xdp = plan.xdp().map(|program| Ours { place: xdp.to_owned(), program, behind: None });
+    let hook = if survey.tcx { "TCX" } else { "clsact" };
+    let tc = plan.tc().map(|(side, program)| Ours {
+        place: format!("{hook} {side}"),
+        program,
+        behind: survey.behind.get(&side).cloned(),
+    });
+    xdp.into_iter().chain(tc).collect()
 }
 
 /// Why a trace of this interface would fail.

@@ -26,7 +26,8 @@ pub(super) struct KernelReport {
     pub(super) tcx_links: bool,
     pub(super) xdp_links: bool,
     pub(super) btf: bool,
-    pub(super) jit: bool,
+    /// None where no program was taken.
+    pub(super) jit: Option<bool>,
 }
 
 /// An interface.
@@ -44,7 +45,7 @@ pub(super) struct InterfaceReport {
     pub(super) qdiscs: Vec<String>,
     /// Programs of others, in the order of their hooks.
     pub(super) programs: Vec<Hook>,
-    pub(super) would_attach: Vec<Hook>,
+    pub(super) would_attach: Vec<Ours>,
     /// What XDP in the driver would meet and disturb.
     pub(super) native_xdp: Vec<String>,
     /// Why a trace of it would fail.
@@ -70,6 +71,17 @@ pub(super) struct Hook {
     /// Of a filter on clsact.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) priority: Option<u16>,
+}
+
+/// A program of ours, where it would be.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Ours {
+    #[serde(rename = "hook")]
+    pub(super) place: String,
+    pub(super) program: &'static str,
+    /// A filter of this kind has the first priority and is before it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) behind: Option<String>,
 }
 
 impl Report {

@@ -1,6 +1,6 @@
 //! What `tcptrace check` found, for people.
 
-use super::report::{Hook, InterfaceReport, Report};
+use super::report::{Hook, InterfaceReport, Ours, Report};
 use std::fmt;
 
 /// Short names of offloads; the others are called what the kernel calls them.
@@ -22,7 +22,7 @@ impl fmt::Display for Report {
             (kernel.tcx_links, "TCX links"),
             (kernel.xdp_links, "XDP links"),
             (kernel.btf, "BTF"),
-            (kernel.jit, "JIT"),
+            (kernel.jit != Some(false), "JIT"),
         ];
         let of = |there: bool| {
             let those = features.iter().filter(|(has, _)| *has == there).map(|(_, name)| *name);
@@ -65,7 +65,7 @@ impl fmt::Display for InterfaceReport {
         row(f, "offloads", [self.offloads()])?;
         row(f, "qdiscs", [self.qdiscs.join(", ")])?;
         row(f, "is there", self.programs.iter().map(Hook::to_string))?;
-        row(f, "a trace adds", self.would_attach.iter().map(|it| format!("{it}, before all others")))?;
+        row(f, "a trace adds", self.would_attach.iter().map(ToString::to_string))?;
         row(f, "native XDP", self.native_xdp.iter().cloned())
     }
 }
@@ -90,6 +90,17 @@ impl fmt::Display for Hook {
             write!(f, ", priority {priority}")?;
         }
         Ok(())
+    }
+}
+
+impl fmt::Display for Ours {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place, self.program)?;
+        match &self.behind {
+            Some(kind) => write!(f, ", behind a filter ({kind}) that has the first priority"),
+            None if self.place.starts_with("XDP") => Ok(()),
+            None => f.write_str(", before all others"),
+        }
     }
 }
 

@@ -29,14 +29,14 @@ const HANDLE_QDISC: u32 = 0xffff_0000;
 const OURS: &str = "tcptrace_tc_";
 
 /// The two sides of an interface.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Side {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Side {
     Ingress,
     Egress,
 }
 
 impl Side {
-    pub(super) const BOTH: [Self; 2] = [Self::Ingress, Self::Egress];
+    pub(crate) const BOTH: [Self; 2] = [Self::Ingress, Self::Egress];
 
     /// `TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_INGRESS)` and its egress sibling.
     const fn parent(self) -> u32 {
@@ -195,6 +195,11 @@ fn slot(filters: &[Filter]) -> Slot {
         }
     }
     Slot { priority, behind }
+}
+
+/// The filter of a side, of all of these, that one of ours would be behind.
+pub(super) fn in_front(filters: &[Filter]) -> Option<Filter> {
+    slot(filters).behind
 }
 
 /// What our filters are called: by the program in it, by that which is loaded while its tracer lives, and by who made the

@@ -2,7 +2,7 @@
 //! and the files and calls that say why it refused.
 
 pub mod attach;
-mod clsact;
+pub(crate) mod clsact;
 pub(crate) mod ethtool;
 mod filters;
 pub(crate) mod fuzzing;

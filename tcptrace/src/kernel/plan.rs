@@ -48,11 +48,14 @@ pub(crate) fn why_no_xdp(interface: &Interface) -> Option<&'static str> {
 }
 
 impl Plan {
-    /// The hooks and the programs on them.
-    pub(crate) fn hooks(&self, tcx: bool) -> Vec<(String, &'static str)> {
-        let tc = if tcx { "TCX" } else { "clsact" };
-        let xdp = self.xdp.iter().map(|entry| ("XDP".to_owned(), entry.name()));
-        xdp.chain(self.tc.iter().map(|(entry, side)| (format!("{tc} {side}"), entry.name()))).collect()
+    /// The XDP program, by its name.
+    pub(crate) fn xdp(&self) -> Option<&'static str> {
+        self.xdp.map(Entry::name)
+    }
+
+    /// The TC programs, by their sides and names.
+    pub(crate) fn tc(&self) -> impl Iterator<Item = (Side, &'static str)> {
+        self.tc.iter().map(|(entry, side)| (*side, entry.name()))
     }
 
     /// XDP is used for what comes in.

@@ -3,10 +3,10 @@
 
 use super::{
     attach::IngressHook,
-    clsact::{self, Side},
+    clsact::{self, Filter, Side},
     ethtool::{self, Ethtool, NativeXdp},
     interface::{Interface, InterfaceError, dump},
-    load::{LoadError, Programs, kernel_before, kernel_release, with_sources},
+    load::{Entry, LoadError, Programs, kernel_before, kernel_release, with_sources},
     netlink::{self, Message, nested, text, u32_at},
     plan::{Plan, plan},
 };
@@ -15,7 +15,7 @@ use aya::{
     programs::{ProgramError, SchedClassifier, loaded_programs},
     sys::is_map_supported,
 };
-use std::{collections::BTreeMap, fs, io, path::Path, sync::Arc};
+use std::{collections::BTreeMap, io, path::Path, sync::Arc};
 
 /// `ifinfomsg` and its attributes (`linux/if_link.h`).
 const LINK_FIXED: usize = 16;
@@ -33,26 +33,21 @@ const XDP_MODES: [(u16, u8, &str); 3] =
 
 /// What the kernel has of what a trace can use.
 #[derive(Clone, Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a feature that is there or not")]
 pub(crate) struct Kernel {
     pub(crate) release: String,
     pub(crate) ring_buffer: bool,
     pub(crate) xdp_links: bool,
     pub(crate) btf: bool,
-    pub(crate) jit: bool,
 }
 
 impl Kernel {
     pub(crate) fn ask() -> Self {
-        let jit = fs::read_to_string("/proc/sys/net/core/bpf_jit_enable");
         Self {
             release: kernel_release(),
             ring_buffer: is_map_supported(MapType::RingBuf).unwrap_or(false),
             // Cannot be asked without attaching (kernel/bpf/syscall.c, link_create).
             xdp_links: !kernel_before(5, 9),
             btf: Path::new("/sys/kernel/btf/vmlinux").exists(),
-            // Where the file is not readable, as to others than root, nothing is known and the default is on.
-            jit: jit.is_ok_and(|value| value.trim() != "0"),
         }
     }
 }
@@ -83,6 +78,8 @@ pub(crate) struct Survey {
     pub(crate) programs: Vec<Attached>,
     /// The kernel has TCX links.
     pub(crate) tcx: bool,
+    /// Where it has not: by side, the kind of a filter that ours would be behind all the same.
+    pub(crate) behind: BTreeMap<Side, String>,
     /// None where the kernel does not tell.
     pub(crate) native_xdp: Option<NativeXdp>,
     /// None of a kind that is not traced.
@@ -102,8 +99,13 @@ impl Survey {
         let queues = ethtool.queues(name).map_err(failed("queues"))?;
         let mut programs = xdp(&link);
         let tcx = tcx(name, &mut programs).map_err(failed("TCX programs"))?;
+        let mut behind = BTreeMap::new();
         for side in Side::BOTH {
-            programs.extend(filters(interface.index, side).map_err(failed("filters"))?);
+            let filters = filters(interface.index, side).map_err(failed("filters"))?;
+            if let Some(first) = clsact::in_front(&filters).filter(|_| !tcx) {
+                behind.insert(side, first.kind);
+            }
+            programs.extend(filters.into_iter().filter_map(|it| attached(it, side)));
         }
         Ok(Self {
             interface: interface.clone(),
@@ -114,6 +116,7 @@ impl Survey {
             qdiscs: clsact::qdiscs(interface.index).map_err(failed("qdiscs"))?,
             programs,
             tcx,
+            behind,
             native_xdp: ethtool::native_xdp(interface.index).map_err(failed("XDP features"))?,
             plan: plan(interface, ingress),
         })
@@ -125,21 +128,31 @@ impl Survey {
     }
 }
 
-/// Has the kernel verify the programs of these plans, and attaches nothing; their names and how many instructions the
-/// verifier walked, where the kernel tells.
+/// A program of ours that the kernel has taken.
+pub(crate) struct Verified {
+    /// How many instructions the verifier walked, where the kernel tells.
+    pub(crate) instructions: Option<u32>,
+    /// It runs as the machine's own code.
+    pub(crate) is_compiled: bool,
+}
+
+/// Has the kernel verify the programs of these plans, by their names; attaches nothing.
 pub(crate) fn verify<'a>(
     programs: &mut Programs,
     plans: impl Iterator<Item = &'a Plan>,
-) -> Result<BTreeMap<&'static str, Option<u32>>, LoadError> {
+) -> Result<BTreeMap<&'static str, Verified>, LoadError> {
     let mut verified = BTreeMap::new();
     for plan in plans {
-        for &(entry, _) in &plan.tc {
-            let info = programs.classifier(entry)?.info();
-            verified.insert(entry.name(), info.ok().and_then(|it| it.verified_instruction_count()));
-        }
-        if let Some(entry) = plan.xdp {
-            let info = programs.xdp()?.info();
-            verified.insert(entry.name(), info.ok().and_then(|it| it.verified_instruction_count()));
+        let tc = plan.tc.iter().map(|(entry, _)| *entry);
+        for entry in tc.chain(plan.xdp) {
+            let info = match entry {
+                Entry::Xdp => programs.xdp()?.info(),
+                _ => programs.classifier(entry)?.info(),
+            };
+            let Ok(info) = info else { continue };
+            let is_compiled = info.size_jitted() > 0;
+            let instructions = info.verified_instruction_count();
+            verified.insert(entry.name(), Verified { instructions, is_compiled });
         }
     }
     Ok(verified)
@@ -186,19 +199,22 @@ fn tcx(interface: &str, programs: &mut Vec<Attached>) -> io::Result<bool> {
     Ok(true)
 }
 
-fn filters(index: u32, side: Side) -> io::Result<Vec<Attached>> {
+fn filters(index: u32, side: Side) -> io::Result<Vec<Filter>> {
     if clsact::present(index)? == clsact::Present::Nothing {
-        return Ok(Vec::new());
+        Ok(Vec::new())
+    } else {
+        clsact::filters(index, side)
     }
-    // A head has the handle 0 and is no filter.
-    let found = clsact::filters(index, side)?.into_iter().filter(|it| it.handle != 0);
-    let attached = found.map(|it| Attached {
+}
+
+/// A head has the handle 0 and is no filter.
+fn attached(filter: Filter, side: Side) -> Option<Attached> {
+    (filter.handle != 0).then(|| Attached {
         hook: format!("clsact {side}"),
-        id: it.program,
-        name: it.name.unwrap_or(it.kind),
-        priority: Some(it.priority),
-    });
-    Ok(attached.collect())
+        id: filter.program,
+        name: filter.name.unwrap_or(filter.kind),
+        priority: Some(filter.priority),
+    })
 }
 
 fn name_of(id: u32) -> String {

@@ -49,6 +49,11 @@ fn tc() -> &'static str {
     if has_tcx() { "TCX" } else { "clsact" }
 }
 
+/// The kernel tells what XDP a driver has.
+fn tells_of_xdp() -> bool {
+    KernelVersion::current().expect("the kernel has a version") >= KernelVersion::new(6, 3, 0)
+}
+
 #[test]
 fn a_quiet_interface_is_told_in_full_and_nothing_is_attached() {
     let lab = Lab::new();
@@ -56,7 +61,7 @@ fn a_quiet_interface_is_told_in_full_and_nothing_is_attached() {
     let text = said(&check(&lab.a, &["-i", "tt0"]), 0);
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").expect("Linux tells");
     let tcx = if has_tcx() { "TCX links, " } else { "" };
-    let kernel = format!("kernel {}: ring buffer, {tcx}XDP links", release.trim());
+    let kernel = format!("kernel {}: ring buffer, {tcx}XDP links, BTF, JIT", release.trim());
     assert!(text.starts_with(&kernel), "{text}");
     assert!(text.contains("\nprograms: the kernel takes tcptrace_tc_egress"), "{text}");
     let begin = text.find("\ntt0: ").expect("the interface");
@@ -79,7 +84,7 @@ fn a_quiet_interface_is_told_in_full_and_nothing_is_attached() {
         "  native XDP    this kernel does not tell whether the driver has it (6.3 and newer do)",
         [format!("  native XDP    {veth}"), format!("                {veth}")],
     );
-    if KernelVersion::current().expect("a version") >= KernelVersion::new(6, 3, 0) {
+    if tells_of_xdp() {
         expected.push(&native[0]);
     } else {
         expected.extend([unknown, &native[1]]);
@@ -125,6 +130,23 @@ fn what_is_there_is_told_with_hook_name_and_number() {
     assert_eq!(lab.a.programs(), before);
 }
 
+/// Without TCX a filter of another kind that has the first priority cannot be got before.
+#[test]
+fn whether_ours_would_be_first_is_said() {
+    let lab = Lab::new();
+    let (ns, dev) = (&lab.a.ns, lab.a.dev);
+    ns.tc(&["qdisc", "add", "dev", dev, "clsact"]);
+    let all = ["pref", "1", "protocol", "ip", "u32", "match", "u32", "0", "0", "classid", "1:1"];
+    ns.tc(&[&["filter", "add", "dev", dev, "egress"], &all[..]].concat());
+    let ours = json(&lab.a, &["-i", dev], 0)["interfaces"][0]["would_attach"].clone();
+    let behind = if has_tcx() { Value::Null } else { "u32".into() };
+    assert_eq!((&ours[0]["behind"], &ours[1]["behind"]), (&Value::Null, &behind), "{ours:#}");
+    let text = said(&check(&lab.a, &["-i", dev]), 0);
+    let place =
+        if has_tcx() { "before all others" } else { "behind a filter (u32) that has the first priority" };
+    assert!(text.contains(&format!("egress: tcptrace_tc_egress, {place}")), "{text}");
+}
+
 #[test]
 fn an_xdp_program_in_the_way_is_a_problem_for_xdp_only() {
     for (name, whose) in
@@ -143,7 +165,8 @@ fn an_xdp_program_in_the_way_is_a_problem_for_xdp_only() {
         let report = json(&lab.a, &["-i", "tt0", "--ingress", "xdp"], 1);
         assert_eq!(report["ok"], false);
         assert_eq!(report["interfaces"][0]["problems"].as_array().map(Vec::len), Some(1), "{report:#}");
-        assert_eq!(report["interfaces"][0]["would_attach"][0]["hook"], "XDP");
+        let ours = report["interfaces"][0]["would_attach"][0]["hook"].as_str();
+        assert_eq!(ours, Some(if tells_of_xdp() { "XDP native" } else { "XDP" }));
     }
 }
 
