@@ -11,7 +11,7 @@ use crate::{
     kernel::{
         attach::AttachError,
         interface::{self, Interface, InterfaceError},
-        load::{LoadError, LoadOptions, Programs, missing_capabilities},
+        load::{LoadOptions, Programs, not_permitted},
         netns::Netns,
         plan::{Plan, why_no_xdp},
         survey::{Attached, Kernel, Survey, verify},
@@ -41,9 +41,8 @@ const OFFLOADS: [&str; 7] = [
 
 /// Looks. What would make a trace fail is in the report; an error is what makes looking pointless.
 pub fn check(config: &CheckConfig) -> Result<Report, LiveError> {
-    let missing = missing_capabilities();
-    if !missing.is_empty() {
-        return Err(LoadError::NotPermitted { missing: missing.join(", ") }.into());
+    if let Some(error) = not_permitted() {
+        return Err(error.into());
     }
     let netns = Netns::open(config.netns.as_deref())?;
     let (surveys, mut problems) = netns.within(|| survey(config))?.map_err(|error| error.within(&netns))?;

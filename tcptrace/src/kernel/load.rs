@@ -447,7 +447,7 @@ pub(super) fn errno(error: &io::Error) -> Option<Errno> {
 }
 
 /// Because a capability is missing, if one is.
-fn not_permitted() -> Option<LoadError> {
+pub(crate) fn not_permitted() -> Option<LoadError> {
     let missing = privileges::missing()?;
     Some(LoadError::NotPermitted { missing, advice: privileges::advice() })
 }
