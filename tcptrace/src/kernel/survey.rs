@@ -217,7 +217,7 @@ fn filters(index: u32, side: Side) -> io::Result<Vec<Filter>> {
 }
 
 /// Heads are no filters, which have the handle 0, and neither are u32's tables, whose handles end in 20 bits of 0
-/// (net/sched/cls_u32.c).
+/// (`net/sched/cls_u32.c`).
 fn attached(filter: Filter, side: Side) -> Option<Attached> {
     let is_table = filter.kind == "u32" && filter.handle.trailing_zeros() >= 20;
     (filter.handle != 0 && !is_table).then(|| Attached {

@@ -129,7 +129,7 @@ fn an_ordinary_user_with_three_capabilities_traces() {
     host.assert_nothing_attached();
 }
 
-/// Whoever may trace may ask what is there, but for the names of programs, which are told to CAP_SYS_ADMIN alone.
+/// Whoever may trace may ask what is there, but for the names of programs, which are told to `CAP_SYS_ADMIN` alone.
 #[test]
 fn an_ordinary_user_with_three_capabilities_checks() {
     let (installed, lab) = (Installed::new(), Lab::new());
