@@ -2,7 +2,7 @@
 //! and changes nothing.
 
 use super::{
-    attach::IngressHook,
+    attach::{IngressHook, program_errno},
     clsact::{self, Filter, Side},
     ethtool::{self, Ethtool, NativeXdp},
     interface::{Interface, InterfaceError, dump},
@@ -12,9 +12,10 @@ use super::{
 };
 use aya::{
     maps::MapType,
-    programs::{ProgramError, SchedClassifier, loaded_programs},
+    programs::{SchedClassifier, loaded_programs},
     sys::is_map_supported,
 };
+use rustix::io::Errno;
 use std::{collections::BTreeMap, io, path::Path, sync::Arc};
 
 /// `ifinfomsg` and its attributes (`linux/if_link.h`).
@@ -30,6 +31,9 @@ const IFLA_XDP_PROG_ID: u16 = 4;
 const IFLA_XDP_ATTACHED: u16 = 2;
 const XDP_MODES: [(u16, u8, &str); 3] =
     [(5, 1, "XDP native"), (6, 2, "XDP generic"), (7, 3, "XDP offloaded")];
+
+/// Instead of a name.
+const HIDDEN: &str = "(its name is told to CAP_SYS_ADMIN alone)";
 
 /// What the kernel has of what a trace can use.
 #[derive(Clone, Debug)]
@@ -164,7 +168,7 @@ fn link(index: u32) -> Result<Message, InterfaceError> {
         message.kind == netlink::RTM_NEWLINK
             && message.fixed(LINK_FIXED).and_then(|fixed| u32_at(fixed, 4)) == Some(index)
     });
-    let gone = || io::Error::from(rustix::io::Errno::NODEV);
+    let gone = || io::Error::from(Errno::NODEV);
     found.ok_or_else(|| InterfaceError::Netlink { what: "interfaces", source: gone() })
 }
 
@@ -190,9 +194,14 @@ fn tcx(interface: &str, programs: &mut Vec<Attached>) -> io::Result<bool> {
                 priority: None,
             })),
             // Before 6.6 the kernel knows no such question.
-            Err(ProgramError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::EINVAL) => {
-                return Ok(false);
-            }
+            Err(error) if program_errno(&error) == Some(Errno::INVAL) => return Ok(false),
+            // What they are called is not for everybody (kernel/bpf/syscall.c, bpf_prog_get_fd_by_id).
+            Err(error) if program_errno(&error) == Some(Errno::PERM) => programs.push(Attached {
+                hook: format!("TCX {side}"),
+                id: None,
+                name: HIDDEN.to_owned(),
+                priority: None,
+            }),
             Err(error) => return Err(io::Error::other(with_sources(&error))),
         }
     }
@@ -207,9 +216,11 @@ fn filters(index: u32, side: Side) -> io::Result<Vec<Filter>> {
     }
 }
 
-/// A head has the handle 0 and is no filter.
+/// Heads are no filters, which have the handle 0, and neither are u32's tables, whose handles end in 20 bits of 0
+/// (`net/sched/cls_u32.c`).
 fn attached(filter: Filter, side: Side) -> Option<Attached> {
-    (filter.handle != 0).then(|| Attached {
+    let is_table = filter.kind == "u32" && filter.handle.trailing_zeros() >= 20;
+    (filter.handle != 0 && !is_table).then(|| Attached {
         hook: format!("clsact {side}"),
         id: filter.program,
         name: filter.name.unwrap_or(filter.kind),
@@ -219,5 +230,5 @@ fn attached(filter: Filter, side: Side) -> Option<Attached> {
 
 fn name_of(id: u32) -> String {
     let found = loaded_programs().filter_map(Result::ok).find(|program| program.id() == id);
-    found.and_then(|program| program.name_as_str().map(str::to_owned)).unwrap_or_default()
+    found.and_then(|program| program.name_as_str().map(str::to_owned)).unwrap_or_else(|| HIDDEN.to_owned())
 }

@@ -1,10 +1,12 @@
 //! Who may trace: an ordinary user with a few capabilities, each of which is needed; and what is said without them.
 
 use crate::{
-    lab::{Family, Host, Lab},
+    lab::{Family, Host, Lab, has_tcx},
+    stranger::Stranger,
     trace::{BINARY, Report, Trace, command_of, flow_of, last_stats, of_kind},
     traffic::{Flow, Kind, drive},
 };
+use aya::programs::{TcAttachType, XdpMode};
 use serde_json::Value;
 use std::{
     env, fs,
@@ -125,6 +127,27 @@ fn an_ordinary_user_with_three_capabilities_traces() {
     let flow = drive(Kind::ServerCloses, &host, &host, Family::V6);
     assert_saw(trace, flow);
     host.assert_nothing_attached();
+}
+
+/// Whoever may trace may ask what is there, but for the names of programs, which are told to `CAP_SYS_ADMIN` alone.
+#[test]
+fn an_ordinary_user_with_three_capabilities_checks() {
+    let (installed, lab) = (Installed::new(), Lab::new());
+    let check = |line: &str| {
+        let report = Trace::spawn(&lab.a, &mut installed.with(&NEEDED, &["check", "-i", lab.a.dev])).end();
+        let said = report.lines.join("\n");
+        assert_eq!((report.status.code(), &*report.stderr), (Some(0), ""), "{said}");
+        assert!(said.contains(line), "{line} is in\n{said}");
+    };
+    check("is there      nothing");
+    let mut xdp = Stranger::xdp("their_xdp", 2);
+    xdp.link_xdp(&lab.a.ns, lab.a.dev, XdpMode::Driver);
+    check("XDP native: (its name is told to CAP_SYS_ADMIN alone)");
+    if has_tcx() {
+        let mut tcx = Stranger::tc("their_tcx", 0);
+        tcx.link(&lab.a.ns, lab.a.dev, TcAttachType::Egress);
+        check("TCX egress: (its name is told to CAP_SYS_ADMIN alone)");
+    }
 }
 
 #[test]
