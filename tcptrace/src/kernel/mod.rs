@@ -16,6 +16,7 @@ pub mod object;
 mod privileges;
 pub(crate) mod readiness;
 pub mod ring;
+pub mod runs;
 pub mod share;
 pub mod sink;
 pub mod test_run;

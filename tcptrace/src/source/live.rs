@@ -220,6 +220,9 @@ impl LiveSource {
         let start = monotonic_now();
         let now = Instant::now();
         place.begin(&mut programs, &mut notices)?;
+        if place.is_settled() {
+            programs.settle()?;
+        }
         let mut reorder = Reorder::default();
         if config.sample != Admission::ALL {
             reorder.push(start, Input::Admission(AdmissionChange { ts: start, admission: config.sample }));
