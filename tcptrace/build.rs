@@ -1,8 +1,13 @@
 //! Builds the kernel programs and puts the object where `kernel/object.rs` embeds it from.
 #![expect(unsafe_code, reason = "setting an environment variable for the inner build")]
 
+use anyhow::Context as _;
 use aya_build::{Package, Toolchain};
-use std::{env, path::Path, process::Command};
+use object::{
+    build::elf::{Builder, SectionData},
+    elf::SHT_STRTAB,
+};
+use std::{env, fs, path::Path, process::Command};
 
 /// Names the rustup toolchain of the inner build; `cargo xtask` sets it, everybody else may.
 const TOOLCHAIN: &str = "TCPTRACE_BPF_TOOLCHAIN";
@@ -25,7 +30,8 @@ fn main() {
     unsafe { env::set_var("CARGO_TERM_QUIET", "true") };
 
     let package = Package { name: "tcptrace-ebpf", root_dir: &root.to_string_lossy(), ..Package::default() };
-    if let Err(error) = aya_build::build_ebpf([package], Toolchain::Custom(&toolchain)) {
+    let built = aya_build::build_ebpf([package], Toolchain::Custom(&toolchain));
+    if let Err(error) = built.and_then(|()| strip(&Path::new(&env::var("OUT_DIR")?).join("tcptrace"))) {
         println!(
             "cargo:error=the kernel programs did not build with the toolchain '{toolchain}': {}; \
              `cargo xtask setup` installs what is missing",
@@ -33,6 +39,26 @@ fn main() {
         );
         std::process::exit(1);
     }
+}
+
+/// Removes the debug information: the linker makes BTF of it, which is what the kernel reads. It would be six sevenths of
+/// the object, all of it looked at when the programs are loaded, and in memory from then on.
+fn strip(object: &Path) -> anyhow::Result<()> {
+    let failed = || format!("cannot take debug information out of {}", object.display());
+    let data = fs::read(object).with_context(failed)?;
+    let mut elf = Builder::read(&*data).with_context(failed)?;
+    for section in &mut elf.sections {
+        let name = section.name.as_slice();
+        section.delete |= name.starts_with(b".debug_") || name.starts_with(b".rel.debug_");
+    }
+    // The linker keeps the names of sections and symbols together, the builder apart.
+    let names = elf.sections.add();
+    names.name = ".shstrtab".into();
+    names.sh_type = SHT_STRTAB;
+    names.data = SectionData::SectionString;
+    let mut stripped = Vec::new();
+    elf.write(&mut stripped).with_context(failed)?;
+    fs::write(object, stripped).with_context(failed)
 }
 
 /// `debian` (Debian's rustc-web, linked into rustup by `cargo xtask setup`) where it is there, else nightly.

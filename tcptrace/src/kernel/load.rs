@@ -1,10 +1,14 @@
 //! Loads the object: sizes, seeds, and the programs that are needed; and says why where the kernel refuses.
 
-use super::{object::OBJECT, privileges};
+use super::{
+    object::{self, OBJECT},
+    privileges,
+    runs::Runs,
+};
 use aya::{
     Ebpf, EbpfError, EbpfLoader,
     maps::{Array, Map, MapData, MapError, PerCpuArray, RingBuf},
-    programs::{ProgramError, ProgramInfo, SchedClassifier, Xdp},
+    programs::{ProgramError, ProgramFd, SchedClassifier, Xdp},
     util::KernelVersion,
 };
 use aya_log::EbpfLogger;
@@ -15,7 +19,7 @@ use rustix::{
 };
 use std::{
     fs, io,
-    os::fd::{AsFd as _, BorrowedFd},
+    os::fd::{AsFd as _, AsRawFd as _, BorrowedFd},
     path::PathBuf,
 };
 use tcptrace_common::{
@@ -202,8 +206,18 @@ pub(super) const ALIVE: &str = "tcptrace_alive";
 
 /// The object in the kernel: its maps are there, its programs come when they are first needed.
 pub struct Programs {
-    ebpf: Ebpf,
+    held: Held,
 }
+
+/// What of it is in this process.
+enum Held {
+    /// All that is embedded, some MiB of it: what is not in the kernel yet may come to be needed.
+    Object(Ebpf),
+    /// Descriptors, as nothing more will be loaded.
+    Descriptors { programs: Vec<ProgramFd>, maps: Vec<(String, Map)> },
+}
+
+const GONE: LoadError = LoadError::Object("what was let go of");
 
 impl Programs {
     /// Creates the maps. Raises the limit of locked memory where that counts, as far as it may.
@@ -242,12 +256,12 @@ impl Programs {
             .override_global("DECAP", &options.decap.words()[..], true)
             .load(OBJECT)
             .map_err(|e| explain_load(e, options))?;
-        Ok(Self { ebpf })
+        Ok(Self { held: Held::Object(ebpf) })
     }
 
     /// Has the programs follow only the connections that `admission` takes, from now on.
     pub fn set_admission(&mut self, admission: Admission) -> Result<(), LoadError> {
-        let map = self.ebpf.map_mut("ADMISSION").ok_or(LoadError::Object("the map ADMISSION"))?;
+        let map = self.map("ADMISSION").ok_or(LoadError::Object("the map ADMISSION"))?;
         Array::<_, u32>::try_from(map)
             .and_then(|mut map| map.set(0, admission.to_map(), 0))
             .map_err(|e| explain_map(e, "ADMISSION"))
@@ -255,7 +269,7 @@ impl Programs {
 
     /// Has the programs make records of what `filter` admits only, from now on. Nothing is loaded anew.
     pub fn set_filter(&mut self, filter: &Program) -> Result<(), LoadError> {
-        let map = self.ebpf.map_mut("FILTER").ok_or(LoadError::Object("the map FILTER"))?;
+        let map = self.map("FILTER").ok_or(LoadError::Object("the map FILTER"))?;
         let words: [u64; FILTER_WORDS] = zerocopy::transmute!(*filter);
         Array::<_, [u64; FILTER_WORDS]>::try_from(map)
             .and_then(|mut map| map.set(0, words, 0))
@@ -264,7 +278,45 @@ impl Programs {
 
     /// The maps that another copy of the programs can have in common with this one: all but the constants.
     pub(super) fn shareable_maps(&self) -> impl Iterator<Item = (&str, &Map)> {
-        self.ebpf.maps().filter(|(name, _)| !name.starts_with('.'))
+        let object = match &self.held {
+            Held::Object(ebpf) => Some(ebpf.maps()),
+            Held::Descriptors { .. } => None,
+        };
+        object.into_iter().flatten().filter(|(name, _)| !name.starts_with('.'))
+    }
+
+    /// Nothing more is to be loaded: lets go of all but descriptors.
+    pub fn settle(&mut self) -> Result<(), LoadError> {
+        let Held::Object(ebpf) = &mut self.held else { return Ok(()) };
+        let loaded = |entry: Entry| ebpf.program(entry.name())?.fd().ok();
+        let cloned: io::Result<Vec<_>> =
+            Entry::ALL.into_iter().filter_map(loaded).map(ProgramFd::try_clone).collect();
+        let programs = cloned.map_err(|error| LoadError::Other {
+            what: "descriptors of the programs once more".into(),
+            reason: error.to_string(),
+        })?;
+        let names: Vec<_> = ebpf.maps().map(|(name, _)| name.to_owned()).collect();
+        let maps = names.into_iter().filter_map(|name| ebpf.take_map(&name).map(|map| (name, map))).collect();
+        self.held = Held::Descriptors { programs, maps };
+        object::give_back();
+        Ok(())
+    }
+
+    fn map(&mut self, wanted: &str) -> Option<&mut Map> {
+        match &mut self.held {
+            Held::Object(ebpf) => ebpf.map_mut(wanted),
+            Held::Descriptors { maps, .. } => {
+                maps.iter_mut().find(|(name, _)| name == wanted).map(|(_, map)| map)
+            }
+        }
+    }
+
+    /// What is embedded, if it was not let go of.
+    fn object(&mut self) -> Result<&mut Ebpf, LoadError> {
+        match &mut self.held {
+            Held::Object(ebpf) => Ok(ebpf),
+            Held::Descriptors { .. } => Err(GONE),
+        }
     }
 
     /// The TC program of this entry point, loaded.
@@ -273,8 +325,8 @@ impl Programs {
     }
 
     fn classifier_called(&mut self, name: &'static str) -> Result<&mut SchedClassifier, LoadError> {
-        let program = self.ebpf.program_mut(name).ok_or(LoadError::Object(name))?;
-        let program: &mut SchedClassifier = program.try_into().map_err(|_| LoadError::Object(name))?;
+        let program: &mut SchedClassifier =
+            self.program(name)?.try_into().map_err(|_| LoadError::Object(name))?;
         if program.fd().is_err() {
             program.load().map_err(|e| explain_program(e, name))?;
         }
@@ -284,7 +336,8 @@ impl Programs {
     /// Of a TC program that is loaded: its descriptor, and the kernel's number for it.
     pub(super) fn loaded(&self, entry: Entry) -> Result<(BorrowedFd<'_>, u32), LoadError> {
         let name = entry.name();
-        let program = self.ebpf.program(name).ok_or(LoadError::Object(name))?;
+        let Held::Object(ebpf) = &self.held else { return Err(GONE) };
+        let program = ebpf.program(name).ok_or(LoadError::Object(name))?;
         let program: &SchedClassifier = program.try_into().map_err(|_| LoadError::Object(name))?;
         let id = program.info().map_err(|e| explain_program(e, name))?.id();
         Ok((program.fd().map_err(|e| explain_program(e, name))?.as_fd(), id))
@@ -299,38 +352,48 @@ impl Programs {
     /// The XDP program, loaded.
     pub(super) fn xdp(&mut self) -> Result<&mut Xdp, LoadError> {
         let program: &mut Xdp =
-            self.program(Entry::Xdp)?.try_into().map_err(|_| LoadError::Object(Entry::Xdp.name()))?;
+            self.program(Entry::Xdp.name())?.try_into().map_err(|_| LoadError::Object(Entry::Xdp.name()))?;
         if program.fd().is_err() {
             program.load().map_err(|e| explain_program(e, Entry::Xdp.name()))?;
         }
         Ok(program)
     }
 
-    fn program(&mut self, entry: Entry) -> Result<&mut aya::programs::Program, LoadError> {
-        self.ebpf.program_mut(entry.name()).ok_or(LoadError::Object(entry.name()))
+    fn program(&mut self, name: &'static str) -> Result<&mut aya::programs::Program, LoadError> {
+        self.object()?.program_mut(name).ok_or(LoadError::Object(name))
     }
 
-    /// What the kernel says about each program that is loaded.
-    pub fn info(&self) -> impl Iterator<Item = ProgramInfo> {
-        // A program that is not loaded has none.
-        Entry::ALL.into_iter().filter_map(|entry| self.ebpf.program(entry.name())?.info().ok())
+    /// How often the programs that are loaded ran, and how long, while the kernel kept statistics.
+    #[must_use]
+    pub fn runs(&self) -> Runs {
+        let loaded: Vec<&ProgramFd> = match &self.held {
+            Held::Object(ebpf) => {
+                Entry::ALL.into_iter().filter_map(|entry| ebpf.program(entry.name())?.fd().ok()).collect()
+            }
+            Held::Descriptors { programs, .. } => programs.iter().collect(),
+        };
+        loaded.into_iter().fold(Runs::default(), |sum, fd| {
+            // Of one that cannot be read nothing is known, and the trace goes on.
+            let said = fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_fd().as_raw_fd()));
+            sum.and(Runs::of(&said.unwrap_or_default()))
+        })
     }
 
     /// The ring of records; once.
     pub fn take_ring(&mut self) -> Result<RingBuf<MapData>, LoadError> {
-        let map = self.ebpf.take_map("EVENTS").ok_or(LoadError::Object("the map EVENTS"))?;
+        let map = self.object()?.take_map("EVENTS").ok_or(LoadError::Object("the map EVENTS"))?;
         RingBuf::try_from(map).map_err(|e| explain_map(e, "EVENTS"))
     }
 
     /// The counters; once.
     pub fn take_counters(&mut self) -> Result<CounterMap, LoadError> {
-        let map = self.ebpf.take_map("COUNTERS").ok_or(LoadError::Object("the map COUNTERS"))?;
+        let map = self.object()?.take_map("COUNTERS").ok_or(LoadError::Object("the map COUNTERS"))?;
         PerCpuArray::try_from(map).map(CounterMap).map_err(|e| explain_map(e, "COUNTERS"))
     }
 
     /// The programs' own log, going to the `log` crate; None where the object has none.
     pub fn take_log(&mut self) -> Option<EbpfLogger<&'static dyn log::Log>> {
-        EbpfLogger::init(&mut self.ebpf).ok()
+        EbpfLogger::init(self.object().ok()?).ok()
     }
 }
 

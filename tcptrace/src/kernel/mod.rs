@@ -19,6 +19,7 @@ pub(crate) mod plan;
 mod privileges;
 pub(crate) mod readiness;
 pub mod ring;
+pub mod runs;
 pub mod share;
 pub mod sink;
 pub(crate) mod survey;

@@ -1,7 +1,7 @@
 //! What a run of the kernel programs costs, by the kernel's own statistics. They are on only for a tenth of a
 //! second now and then, since keeping them costs tens of nanoseconds a run.
 
-use crate::kernel::load::Programs;
+use crate::kernel::{load::Programs, runs::Runs};
 use aya::sys::{Stats, enable_stats};
 use std::{
     os::fd::OwnedFd,
@@ -13,20 +13,8 @@ const SAMPLE: Duration = Duration::from_millis(100);
 const IDLE: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_secs(30);
 
-/// Runs and the time they took, summed over the programs.
-#[derive(Clone, Copy, Debug, Default)]
-struct Runs {
-    count: u64,
-    time: Duration,
-}
-
-impl Runs {
-    fn of(programs: &[&Programs]) -> Self {
-        programs.iter().flat_map(|it| it.info()).fold(Self::default(), |sum, info| Self {
-            count: sum.count + info.run_count(),
-            time: sum.time + info.run_time(),
-        })
-    }
+fn runs_of(programs: &[&Programs]) -> Runs {
+    programs.iter().fold(Runs::default(), |sum, it| sum.and(it.runs()))
 }
 
 enum Phase {
@@ -68,7 +56,7 @@ impl CostMeter {
         if self.due().is_some_and(|due| due <= now) {
             match &mut self.phase {
                 // Nothing came: statistics of nothing cost nothing, so wait for the first packets.
-                Phase::Sampling { before, end, .. } if Runs::of(programs).count == before.count => {
+                Phase::Sampling { before, end, .. } if runs_of(programs).count == before.count => {
                     *end = now + IDLE;
                 }
                 Phase::Sampling { .. } => self.stop(programs, now),
@@ -80,7 +68,7 @@ impl CostMeter {
     /// Ends a running sample early.
     pub(super) fn stop(&mut self, programs: &[&Programs], now: Instant) {
         if let Phase::Sampling { before, .. } = &self.phase {
-            let after = Runs::of(programs);
+            let after = runs_of(programs);
             self.total.count += after.count.saturating_sub(before.count);
             self.total.time += after.time.saturating_sub(before.time);
             self.phase = Phase::Pausing { end: now + PAUSE };
@@ -99,7 +87,7 @@ impl CostMeter {
 
 fn sample(programs: &[&Programs], now: Instant) -> Phase {
     match enable_stats(Stats::RunTime) {
-        Ok(on) => Phase::Sampling { _on: on, before: Runs::of(programs), end: now + SAMPLE },
+        Ok(on) => Phase::Sampling { _on: on, before: runs_of(programs), end: now + SAMPLE },
         // Kernels before 5.8, or no CAP_SYS_ADMIN: the trace goes on without the number.
         Err(_) => Phase::Never,
     }

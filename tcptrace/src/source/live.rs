@@ -221,6 +221,9 @@ impl LiveSource {
         let now = Instant::now();
         place.begin(&mut programs, &mut notices)?;
         let attached = monotonic_now();
+        if place.is_settled() {
+            programs.settle()?;
+        }
         let mut reorder = Reorder::default();
         if config.sample != Admission::ALL {
             reorder.push(start, Input::Admission(AdmissionChange { ts: start, admission: config.sample }));

@@ -271,7 +271,7 @@ fn without_capabilities_the_missing_ones_are_named() {
             Err(error) => error.to_string(),
         }
     });
-    for part in ["CAP_BPF (", "CAP_NET_ADMIN (", "CAP_PERFMON (", " missing; run it with sudo"] {
+    for part in ["CAP_BPF (", "CAP_NET_ADMIN (", "CAP_PERFMON (", " missing; run it with sudo", "setcap"] {
         assert!(error.contains(part), "{part} is in {error}");
     }
 }

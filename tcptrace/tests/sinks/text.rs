@@ -230,6 +230,16 @@ fn ipv6_and_columns_that_grow() {
 }
 
 #[test]
+fn a_name_cannot_act_on_the_terminal() {
+    let mut event = fixtures::established();
+    event.common.interface = "e\u{1b}[2J\nth".into();
+    event.path = ["e\u{1b}c", "\u{202e}0hte"].into_iter().map(Into::into).collect();
+    assert_snapshot!(print([Event::Established(event)], true, false), @r###"
+    06:59:50.293475  e\u{1b}[2J\u{a}th  ESTABLISHED  192.168.64.128:60592 > 180.101.49.11:80   28.820 ms  = syn 28.789 + ack 0.031 (via e\u{1b}c, \u{202e}0hte)
+    "###);
+}
+
+#[test]
 fn colour_does_not_change_the_columns() {
     let events =
         || [Event::Established(fixtures::established()), ended(fixtures::unopened(Outcome::Refused))];
