@@ -88,13 +88,12 @@ fn compare(episode: &Episode, events: &[Value], made: &HashMap<Flow, Made>) -> (
         }
     }
     let losses = Losses::of(events, episode.attached);
-    let mut tally = Tally { lost: losses.in_all(), ..Tally::default() };
+    let mut tally = Tally { lost: losses.in_all().segments, ..Tally::default() };
     for (flow, made) in made {
         let told = reports.get(flow).map_or(&[][..], Vec::as_slice);
         let wrong = if let Some(ended) = whole_until(episode, made) {
             // A silence may be told wrongly for what is lost later.
-            let lossless = losses.were_none_until(ended + silence(made));
-            whole_fault(made, told, lossless, &mut tally)
+            whole_fault(made, told, losses.until(ended + silence(made)), &mut tally)
         } else if told.is_empty() {
             None
         } else {
@@ -156,17 +155,19 @@ fn told_until(episode: &Episode) -> (Instant, Duration) {
 }
 
 /// Of one that the tracer saw all of.
-fn whole_fault(made: &Made, told: &[&Value], lossless: bool, tally: &mut Tally) -> Option<String> {
+fn whole_fault(made: &Made, told: &[&Value], loss: Loss, tally: &mut Tally) -> Option<String> {
     tally.made += 1;
     let (complete, incomplete): (Vec<&Value>, Vec<&Value>) =
         told.iter().copied().partition(|event| event["complete"] == true);
     match complete[..] {
-        [] if told.is_empty() && lossless => Some("it is missing, and nothing was lost".to_owned()),
+        [] if told.is_empty() && loss.segments == 0 => Some("it is missing, and nothing was lost".to_owned()),
         [] if told.is_empty() => {
             tally.missing += 1;
             None
         }
-        _ if lossless && !incomplete.is_empty() => Some("it is incomplete, and nothing was lost".to_owned()),
+        _ if loss.segments == 0 && !loss.limited && !incomplete.is_empty() => {
+            Some("it is incomplete, and nothing was lost".to_owned())
+        }
         [] => {
             tally.incomplete += 1;
             None
@@ -218,31 +219,42 @@ fn events(episode: &Episode, faults: &mut Vec<String>) -> Vec<Value> {
     events
 }
 
-/// Segments that are counted as not having come, as of each of the statistics.
-struct Losses(Vec<(Instant, u64)>);
+/// What did not come, as of one of the statistics.
+#[derive(Clone, Copy, Default)]
+struct Loss {
+    /// Segments that are counted as not having come.
+    segments: u64,
+    /// Fewer connections were followed for a while: some may lack a segment, whether or not one came meanwhile.
+    limited: bool,
+}
+
+/// As of each of the statistics.
+struct Losses(Vec<(Instant, Loss)>);
 
 impl Losses {
     fn of(events: &[Value], attached: Instant) -> Self {
         let number = |value: &Value| value.as_u64().unwrap_or_default();
         let sum =
             |counts: &Value| counts.as_object().into_iter().flat_map(|it| it.values()).map(number).sum();
+        let mut limited = false;
         let as_of = |stats: &Value| {
             // The kernel's own count is ahead of the tracer's.
             let records = number(&stats["records_lost"]).max(sum(&stats["ring_full"]));
-            let all = records + sum(&stats["shed"]) + number(&stats["pending_overwrites"]);
-            (attached + Duration::from_nanos(number(&stats["elapsed_ns"])), all)
+            let segments = records + sum(&stats["shed"]) + number(&stats["pending_overwrites"]);
+            limited |= stats["admission_rate"].as_f64().is_some_and(|rate| rate < 1.0);
+            (attached + Duration::from_nanos(number(&stats["elapsed_ns"])), Loss { segments, limited })
         };
         Self(of_kind(events, "stats").map(as_of).collect())
     }
 
-    fn in_all(&self) -> u64 {
-        self.0.last().map_or(0, |(_, lost)| *lost)
+    fn in_all(&self) -> Loss {
+        self.0.last().map_or_else(Loss::default, |(_, loss)| *loss)
     }
 
     /// The tracer's time begins a little before it says that it traces.
-    fn were_none_until(&self, then: Instant) -> bool {
+    fn until(&self, then: Instant) -> Loss {
         const EARLIER: Duration = Duration::from_millis(300);
-        self.0.iter().find(|(at, _)| *at >= then + EARLIER).map_or(self.in_all(), |(_, lost)| *lost) == 0
+        self.0.iter().find(|(at, _)| *at >= then + EARLIER).map_or_else(|| self.in_all(), |(_, loss)| *loss)
     }
 }
 
