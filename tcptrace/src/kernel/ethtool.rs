@@ -107,7 +107,8 @@ impl Ethtool {
             return Err(Errno::NODEV.into());
         }
         for (to, from) in name.iter_mut().zip(interface.bytes()) {
-            *to = from.cast_signed();
+            // Signed or not, by the architecture.
+            *to = libc::c_char::from_ne_bytes([from]);
         }
         let mut request = libc::ifreq {
             ifr_name: name,

@@ -104,6 +104,12 @@ fn explain(what: &'static str, interface: &Interface, error: &io::Error) -> Atta
     let interface = Arc::clone(&interface.name);
     match errno(error) {
         Some(Errno::NODEV) => AttachError::Gone { interface },
+        // net/sched/sch_api.c, qdisc_create, and cls_api.c, tcf_proto_lookup_ops.
+        Some(Errno::NOENT) => {
+            let reason =
+                "the kernel lacks it: modprobe sch_ingress cls_bpf, or a kernel with both".to_owned();
+            AttachError::Refused { what, interface, reason }
+        }
         _ => AttachError::Refused { what, interface, reason: error.to_string() },
     }
 }
