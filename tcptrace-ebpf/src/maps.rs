@@ -50,10 +50,10 @@ static COUNTERS: PerCpuArray<Counters> = PerCpuArray::with_max_entries(1, 0);
 #[map]
 static FILTER: Array<Program> = Array::with_max_entries(1, 0);
 
-/// The filter that is in force.
+/// The filter that is in force; None where everything is wanted.
 #[inline(always)]
 pub(crate) fn filter() -> Option<&'static Program> {
-    FILTER.get(0)
+    FILTER.get(0).filter(|program| program.len != 0)
 }
 
 /// What is admitted ([`Admission::from_map`]); user space writes it, at any time.

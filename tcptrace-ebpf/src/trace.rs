@@ -94,7 +94,7 @@ fn is_lifecycle<A: Addresses, H: Hook>(hook: H, packet: &Packet<A>, counters: &m
 #[inline(always)]
 fn is_shed<A: Addresses, H: Hook>(hook: H, packet: &Packet<A>, counters: &mut Counters) -> bool {
     let admission = admission();
-    if admission == Admission::ALL || filter().is_some_and(|program| program.len != 0) {
+    if admission == Admission::ALL || filter().is_some() {
         return false;
     }
     let key = packet.key(hook.sighting().ifindex);
@@ -298,7 +298,7 @@ fn publish<H: Hook>(hook: H, work: &mut Work, counters: &mut Counters) {
 /// The filter, if there is one, takes what the record is of.
 #[inline(always)]
 fn is_wanted(work: &mut Work) -> bool {
-    filter().is_none_or(|program| program.len == 0) || passes(work)
+    filter().is_none() || passes(work)
 }
 
 /// See [`tcptrace_common::filter::Program::admits`].
@@ -354,13 +354,7 @@ fn send_plain<H: Hook>(hook: H, work: &Work, kind: Kind, wakeup: u64) -> bool {
 fn send_tunnelled<H: Hook>(hook: H, work: &Work, kind: Kind, wakeup: u64) -> bool {
     match kind {
         Kind::Syn | Kind::SynAck => send_within(work, wakeup, |place: *mut SynRecord| {
-            // SAFETY: a part of what was reserved.
-            let record = unsafe { &raw mut (*place).record };
-            // SAFETY: likewise, and aligned as maps are.
-            unsafe { record.write(work.entry.record) };
-            clear_options(place);
-            // SAFETY: all of it is written, and nobody else has it.
-            copy_options(hook, work, unsafe { &mut *place });
+            write_with_options(hook, work, place);
         }),
         Kind::Icmp => send_within(work, wakeup, |place: *mut IcmpRecord| {
             // SAFETY: what was reserved.
@@ -447,7 +441,14 @@ fn send_with_options<H: Hook>(hook: H, work: &Work, wakeup: u64) -> bool {
     let Some(mut entry) = EVENTS.reserve::<SynRecord>(0) else {
         return false;
     };
-    let place = entry.as_mut_ptr();
+    write_with_options(hook, work, entry.as_mut_ptr());
+    entry.submit(wakeup);
+    true
+}
+
+/// Writes all of what was reserved.
+#[inline(always)]
+fn write_with_options<H: Hook>(hook: H, work: &Work, place: *mut SynRecord) {
     // SAFETY: a part of what was reserved.
     let record = unsafe { &raw mut (*place).record };
     // SAFETY: likewise, and aligned as maps are.
@@ -455,8 +456,6 @@ fn send_with_options<H: Hook>(hook: H, work: &Work, wakeup: u64) -> bool {
     clear_options(place);
     // SAFETY: all of it is written, and nobody else has it.
     copy_options(hook, work, unsafe { &mut *place });
-    entry.submit(wakeup);
-    true
 }
 
 /// Zeroes the option bytes, in words: for bytes the compiler calls a function that goes through them one by one.

@@ -7,8 +7,7 @@ mod common;
 mod hooks;
 
 use aya::programs::{TcAttachType, links::LinkType, loaded_links};
-use common::netns::Netns;
-use hooks::{has_tcx, kernel_is};
+use common::netns::{Netns, has_tcx, kernel_is};
 use std::io::Write as _;
 use tcptrace::{
     kernel::{

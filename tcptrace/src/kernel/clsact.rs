@@ -74,16 +74,21 @@ pub(super) fn qdiscs(index: u32) -> io::Result<Vec<String>> {
 }
 
 pub(super) fn present(index: u32) -> io::Result<Present> {
-    // Both are found nowhere but at this place.
-    let kinds = qdiscs(index)?;
-    let has = |kind: &str| kinds.iter().any(|it| it == kind);
-    Ok(if has("clsact") {
-        Present::Clsact
-    } else if has("ingress") {
-        Present::Ingress
-    } else {
-        Present::Nothing
-    })
+    Ok(Present::among(&qdiscs(index)?))
+}
+
+impl Present {
+    /// Among the kinds of an interface's qdiscs: both are found nowhere but at this place.
+    pub(super) fn among(kinds: &[String]) -> Self {
+        let has = |kind: &str| kinds.iter().any(|it| it == kind);
+        if has("clsact") {
+            Self::Clsact
+        } else if has("ingress") {
+            Self::Ingress
+        } else {
+            Self::Nothing
+        }
+    }
 }
 
 /// Adds it; fails with `EEXIST` where there is one.

@@ -68,11 +68,9 @@ struct Loaded<'a> {
     alive: u32,
 }
 
+/// The programs of the hooks are loaded already, all before any is attached (`attach.rs`).
 fn load<'a>(programs: &'a mut Programs, hooks: &[(Entry, Side)]) -> Result<Vec<Loaded<'a>>, LoadError> {
     let alive = programs.alive()?;
-    for &(entry, _) in hooks {
-        programs.classifier(entry)?;
-    }
     let programs = &*programs;
     let loaded = hooks.iter().map(|&(entry, side)| {
         let (fd, id) = programs.loaded(entry)?;
@@ -137,7 +135,7 @@ fn clear(interface: &Interface, notices: &mut Vec<Notice>) -> io::Result<Option<
     let mut owned = false;
     let mut count = 0;
     for side in Side::BOTH {
-        let labels: Vec<_> =
+        let mut labels: Vec<_> =
             clsact::filters(interface.index, side)?.iter().filter_map(clsact::Filter::label).collect();
         owned |= labels.iter().any(|label| label.owns_qdisc);
         if labels.is_empty() {
@@ -145,9 +143,10 @@ fn clear(interface: &Interface, notices: &mut Vec<Notice>) -> io::Result<Option<
         }
         // Where that cannot be found out all count as alive.
         let Some(alive) = alive() else { continue };
-        let is_left = |label: &Label| !alive.contains(&label.alive);
-        if labels.iter().any(is_left) {
-            let such = |it: &clsact::Filter| it.label().is_some_and(|label| is_left(&label));
+        // Those that were there before it was asked who is: what comes meanwhile is a running tracer's.
+        labels.retain(|label| !alive.contains(&label.alive));
+        if !labels.is_empty() {
+            let such = |it: &clsact::Filter| it.label().is_some_and(|label| labels.contains(&label));
             count += clsact::remove(interface.index, side, such)?.len();
         }
     }

@@ -2,18 +2,18 @@
 //! of them the default route leaves by.
 
 use super::{
-    netlink::{self, Message, Socket, text, u16_at, u32_at},
+    netlink::{self, Message, Socket, nested, text, u16_at, u32_at},
     netns::NetnsError,
 };
 use std::{fmt, io, sync::Arc};
 use thiserror::Error;
 
 /// `ifinfomsg`, `rtmsg` (`linux/rtnetlink.h`).
-const LINK_FIXED: usize = 16;
+pub(super) const LINK_FIXED: usize = 16;
 const ROUTE_FIXED: usize = 12;
 
 const IFLA_IFNAME: u16 = 3;
-const IFLA_LINKINFO: u16 = 18;
+pub(super) const IFLA_LINKINFO: u16 = 18;
 const IFLA_INFO_SLAVE_KIND: u16 = 4;
 const IFF_UP: u32 = 0x1;
 const IFF_LOOPBACK: u32 = 0x8;
@@ -163,9 +163,8 @@ impl Interface {
             return None;
         }
         let flags = u32_at(fixed, 8)?;
-        let port_of = message.attribute(LINK_FIXED, IFLA_LINKINFO).and_then(|info| {
-            Message { kind: 0, body: info.to_vec() }.attribute(0, IFLA_INFO_SLAVE_KIND).map(text)
-        });
+        let info = message.attribute(LINK_FIXED, IFLA_LINKINFO);
+        let port_of = info.and_then(|info| nested(info, IFLA_INFO_SLAVE_KIND)).map(text);
         Some(Self {
             index: u32_at(fixed, 4)?,
             name: text(message.attribute(LINK_FIXED, IFLA_IFNAME)?).into(),

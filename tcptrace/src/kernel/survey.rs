@@ -3,9 +3,9 @@
 
 use super::{
     attach::{IngressHook, program_errno},
-    clsact::{self, Filter, Side},
+    clsact::{self, Filter, Present, Side},
     ethtool::{self, Ethtool, NativeXdp},
-    interface::{Interface, InterfaceError, dump},
+    interface::{IFLA_LINKINFO, Interface, InterfaceError, LINK_FIXED, dump},
     load::{Entry, LoadError, Programs, kernel_before, kernel_release, with_sources},
     netlink::{self, Message, nested, text, u32_at},
     plan::{Plan, plan},
@@ -18,10 +18,8 @@ use aya::{
 use rustix::io::Errno;
 use std::{collections::BTreeMap, io, path::Path, sync::Arc};
 
-/// `ifinfomsg` and its attributes (`linux/if_link.h`).
-const LINK_FIXED: usize = 16;
+/// Attributes of a link (`linux/if_link.h`).
 const IFLA_MTU: u16 = 4;
-const IFLA_LINKINFO: u16 = 18;
 const IFLA_INFO_KIND: u16 = 1;
 const IFLA_NUM_TX_QUEUES: u16 = 31;
 const IFLA_NUM_RX_QUEUES: u16 = 32;
@@ -103,9 +101,13 @@ impl Survey {
         let queues = ethtool.queues(name).map_err(failed("queues"))?;
         let mut programs = xdp(&link);
         let tcx = tcx(name, &mut programs).map_err(failed("TCX programs"))?;
+        let qdiscs = clsact::qdiscs(interface.index).map_err(failed("qdiscs"))?;
         let mut behind = BTreeMap::new();
         for side in Side::BOTH {
-            let filters = filters(interface.index, side).map_err(failed("filters"))?;
+            let filters = match Present::among(&qdiscs) {
+                Present::Nothing => Vec::new(),
+                _ => clsact::filters(interface.index, side).map_err(failed("filters"))?,
+            };
             if let Some(first) = clsact::in_front(&filters).filter(|_| !tcx) {
                 behind.insert(side, first.kind);
             }
@@ -117,7 +119,7 @@ impl Survey {
             mtu: number(IFLA_MTU),
             queues: queues.or_else(|| Some((number(IFLA_NUM_RX_QUEUES)?, number(IFLA_NUM_TX_QUEUES)?))),
             offloads: ethtool.features(name).map_err(failed("offloads"))?,
-            qdiscs: clsact::qdiscs(interface.index).map_err(failed("qdiscs"))?,
+            qdiscs,
             programs,
             tcx,
             behind,
@@ -206,14 +208,6 @@ fn tcx(interface: &str, programs: &mut Vec<Attached>) -> io::Result<bool> {
         }
     }
     Ok(true)
-}
-
-fn filters(index: u32, side: Side) -> io::Result<Vec<Filter>> {
-    if clsact::present(index)? == clsact::Present::Nothing {
-        Ok(Vec::new())
-    } else {
-        clsact::filters(index, side)
-    }
 }
 
 /// Heads are no filters, which have the handle 0, and neither are u32's tables, whose handles end in 20 bits of 0

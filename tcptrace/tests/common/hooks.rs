@@ -1,22 +1,8 @@
 //! The programs on an interface's TC hooks, in the way that the kernel has: by TCX links from 6.6 on, else as filters on
 //! clsact.
 
-use crate::common::netns::Netns;
-use aya::{
-    programs::{ProgramInfo, SchedClassifier, TcAttachType, loaded_programs},
-    util::KernelVersion,
-};
-
-/// The kernel that runs is at least this. Its features are judged by it: a kernel that is new enough for one and is found
-/// without it fails the test.
-pub(crate) fn kernel_is(major: u8, minor: u8) -> bool {
-    KernelVersion::current().expect("the kernel has a version") >= KernelVersion::new(major, minor, 0)
-}
-
-/// TCX links are there.
-pub(crate) fn has_tcx() -> bool {
-    kernel_is(6, 6)
-}
+use crate::common::netns::{Netns, has_tcx};
+use aya::programs::{ProgramInfo, SchedClassifier, TcAttachType, loaded_programs};
 
 /// The programs on one side, in their order, by their numbers.
 pub(crate) fn ids(ns: &Netns, device: &str, side: TcAttachType) -> Vec<u32> {

@@ -1,10 +1,7 @@
 //! Two hosts on a cable: a pair of network namespaces with a veth pair between them.
 
-use crate::netns::Netns;
-use aya::{
-    programs::{SchedClassifier, TcAttachType},
-    util::KernelVersion,
-};
+use crate::netns::{Netns, has_tcx};
+use aya::programs::{SchedClassifier, TcAttachType};
 use std::{
     fs,
     io::Write as _,
@@ -100,11 +97,6 @@ impl Host {
             if programs.is_empty() { Ok(()) } else { Err(programs.join(", ")) }
         });
     }
-}
-
-/// The kernel has TCX links.
-pub(crate) fn has_tcx() -> bool {
-    KernelVersion::current().expect("the kernel has a version") >= KernelVersion::new(6, 6, 0)
 }
 
 /// Fails if a tracer that was killed left anything on the interface. Links end with it; before 6.6 there are none for TC, and

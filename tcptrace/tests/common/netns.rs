@@ -87,9 +87,20 @@ impl Drop for Netns {
     }
 }
 
+/// The kernel that runs is at least this. Its features are judged by it: a kernel that is new enough for one and is found
+/// without it fails the test.
+pub(crate) fn kernel_is(major: u8, minor: u8) -> bool {
+    KernelVersion::current().expect("the kernel has a version") >= KernelVersion::new(major, minor, 0)
+}
+
+/// TCX links are there.
+pub(crate) fn has_tcx() -> bool {
+    kernel_is(6, 6)
+}
+
 /// The kernel gives a device that is up another name.
 pub(crate) fn renames_while_up() -> bool {
-    KernelVersion::current().expect("the kernel has a version") >= KernelVersion::new(6, 2, 0)
+    kernel_is(6, 2)
 }
 
 /// For good: sockets and children that this thread makes from now on are in the namespace of this path.

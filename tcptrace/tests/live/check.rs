@@ -1,16 +1,14 @@
 //! `tcptrace check`: what it says is there, what a trace would attach, its exit status; and that it attaches nothing.
 
 use crate::{
-    lab::{Host, Lab, has_tcx},
+    lab::{Host, Lab},
+    netns::{has_tcx, kernel_is},
     stranger::Stranger,
     trace::{BINARY, Report, Trace, command},
 };
-use aya::{
-    programs::{
-        TcAttachType::{Egress, Ingress},
-        XdpMode,
-    },
-    util::KernelVersion,
+use aya::programs::{
+    TcAttachType::{Egress, Ingress},
+    XdpMode,
 };
 use serde_json::{Value, json};
 use std::{
@@ -51,7 +49,7 @@ fn tc() -> &'static str {
 
 /// The kernel tells what XDP a driver has.
 fn tells_of_xdp() -> bool {
-    KernelVersion::current().expect("the kernel has a version") >= KernelVersion::new(6, 3, 0)
+    kernel_is(6, 3)
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Who may trace: an ordinary user with a few capabilities, each of which is needed; and what is said without them.
 
 use crate::{
-    lab::{Family, Host, Lab, has_tcx},
+    lab::{Family, Host, Lab},
+    netns::has_tcx,
     stranger::Stranger,
     trace::{BINARY, Report, Trace, command_of, flow_of, last_stats, of_kind},
     traffic::{Flow, Kind, drive},

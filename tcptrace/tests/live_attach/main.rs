@@ -10,8 +10,7 @@ mod hooks;
 mod stranger;
 
 use aya::programs::TcAttachType;
-use common::netns::{self, Netns};
-use hooks::has_tcx;
+use common::netns::{self, Netns, has_tcx};
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},

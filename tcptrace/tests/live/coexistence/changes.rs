@@ -1,8 +1,9 @@
 //! An interface with programs of others that changes under a trace.
 
 use crate::{
-    lab::{Family, Lab, eventually, has_tcx, programs_on},
+    lab::{Family, Lab, eventually, programs_on},
     netns::Netns,
+    netns::has_tcx,
     stranger::Stranger,
     trace::{Trace, command},
     traffic::{Kind, drive},

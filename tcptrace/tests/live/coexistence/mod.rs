@@ -6,7 +6,8 @@ mod rows;
 mod snapshot;
 
 use crate::{
-    lab::{Family, Lab, eventually, has_tcx},
+    lab::{Family, Lab, eventually},
+    netns::has_tcx,
     trace::{Report, Trace, command, flow_of, of_kind},
     traffic::{Kind, drive},
 };

@@ -1,7 +1,8 @@
 //! What may be on an interface.
 
 use crate::{
-    lab::{Family, Lab, has_tcx},
+    lab::{Family, Lab},
+    netns::has_tcx,
     stranger::Stranger,
     trace::{Trace, command},
     traffic::{Kind, drive},
