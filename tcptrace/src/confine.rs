@@ -1,8 +1,8 @@
 //! Giving up what is not needed, before strangers' bytes are looked at: capabilities, and system calls.
 //!
-//! Over a file nothing is left but to read it and to write what is open already. A live trace keeps what attaching to
-//! interfaces to come and taking the programs off needs, and can start no program, open nothing for writing, and neither offer
-//! nor use a service. What has to be opened is opened before.
+//! Over a file nothing is left but to read it and to write what is open already. A live trace keeps what following
+//! interfaces and reading the kernel's maps takes, and where more may come to be attached to, what that takes. What has to be
+//! opened for writing is opened before. All is by lists of what is allowed: a call that nobody thought of is refused.
 
 use rustix::{
     io,
@@ -44,9 +44,12 @@ pub enum ConfineError {
 pub fn confine(purpose: Purpose) -> Result<(), ConfineError> {
     give_up_capabilities(purpose).map_err(ConfineError::Capabilities)?;
     let seccomp = |error: &dyn std::error::Error| ConfineError::Seccomp(error.to_string());
-    // It also sets no_new_privs, as the kernel demands.
-    let program: BpfProgram = filter(purpose).and_then(TryInto::try_into).map_err(|e| seccomp(&e))?;
-    apply_filter(&program).map_err(|e| seccomp(&e))
+    for filter in [without_clone3(), filter(purpose)] {
+        let program: BpfProgram = filter.and_then(TryInto::try_into).map_err(|e| seccomp(&e))?;
+        // It also sets no_new_privs, as the kernel demands.
+        apply_filter(&program).map_err(|e| seccomp(&e))?;
+    }
+    Ok(())
 }
 
 /// Those that a purpose needs, of those that are there.
@@ -77,216 +80,179 @@ fn give_up_capabilities(purpose: Purpose) -> io::Result<()> {
 
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
+/// Calls that are not in the rules fail with EPERM.
 fn filter(purpose: Purpose) -> Result<SeccompFilter, BackendError> {
-    let refused = SeccompAction::Errno(libc::EPERM.unsigned_abs());
-    let (rules, listed, other) = match purpose {
-        Purpose::File => (allowed_over_a_file()?, SeccompAction::Allow, refused),
-        Purpose::Live { settled } => (forbidden_live(!settled)?, refused, SeccompAction::Allow),
-        Purpose::Everywhere => (forbidden_live(true)?, refused, SeccompAction::Allow),
-    };
+    let mut rules = allowed_always()?;
+    match purpose {
+        Purpose::File => {}
+        Purpose::Live { settled } => {
+            allow_live(&mut rules)?;
+            if settled {
+                allow_of_bpf(
+                    &mut rules,
+                    &[MAP_LOOKUP_ELEM, MAP_UPDATE_ELEM, OBJ_GET_INFO_BY_FD, ENABLE_STATS],
+                )?;
+            } else {
+                allow_to_attach(&mut rules)?;
+            }
+        }
+        Purpose::Everywhere => {
+            allow_live(&mut rules)?;
+            allow_to_attach(&mut rules)?;
+            rules.extend(without_conditions(EVERYWHERE));
+        }
+    }
+    filter_of(rules, SeccompAction::Errno(libc::EPERM.unsigned_abs()), SeccompAction::Allow)
+}
+
+/// clone3 has its flags behind a pointer, where no filter sees them. The C library takes clone instead where there is no
+/// clone3.
+fn without_clone3() -> Result<SeccompFilter, BackendError> {
+    let rules = without_conditions(&[libc::SYS_clone3]).collect();
+    filter_of(rules, SeccompAction::Allow, SeccompAction::Errno(libc::ENOSYS.unsigned_abs()))
+}
+
+fn filter_of(
+    rules: Rules,
+    other: SeccompAction,
+    listed: SeccompAction,
+) -> Result<SeccompFilter, BackendError> {
     SeccompFilter::new(rules, other, listed, TargetArch::try_from(env::consts::ARCH)?)
 }
 
-/// To read, to write, to map memory, to start the thread that writes, to wait, to end.
-fn allowed_over_a_file() -> Result<Rules, BackendError> {
-    let mut rules: Rules = [
-        libc::SYS_read,
-        libc::SYS_readv,
-        libc::SYS_pread64,
-        libc::SYS_write,
-        libc::SYS_writev,
-        libc::SYS_close,
-        libc::SYS_fstat,
-        libc::SYS_lseek,
-        libc::SYS_ftruncate,
-        libc::SYS_fcntl,
-        libc::SYS_mmap,
-        libc::SYS_mremap,
-        libc::SYS_munmap,
-        libc::SYS_mprotect,
-        libc::SYS_madvise,
-        libc::SYS_brk,
-        libc::SYS_futex,
-        libc::SYS_clone,
-        libc::SYS_clone3,
-        libc::SYS_set_robust_list,
-        libc::SYS_rseq,
-        libc::SYS_sigaltstack,
-        libc::SYS_rt_sigaction,
-        libc::SYS_rt_sigprocmask,
-        libc::SYS_rt_sigreturn,
-        libc::SYS_restart_syscall,
-        libc::SYS_ppoll,
-        libc::SYS_eventfd2,
-        libc::SYS_clock_gettime,
-        libc::SYS_clock_nanosleep,
-        libc::SYS_nanosleep,
-        libc::SYS_getrandom,
-        libc::SYS_sched_yield,
-        libc::SYS_sched_getaffinity,
-        libc::SYS_getpid,
-        libc::SYS_gettid,
-        // abort() on itself.
-        libc::SYS_tgkill,
-        libc::SYS_exit,
-        libc::SYS_exit_group,
-        #[cfg(target_arch = "x86_64")]
-        libc::SYS_poll,
-        #[cfg(target_arch = "x86_64")]
-        libc::SYS_newfstatat,
-    ]
-    .map(|call| (call, Vec::new()))
-    .into();
+fn without_conditions(calls: &[i64]) -> impl Iterator<Item = (i64, Vec<SeccompRule>)> {
+    calls.iter().map(|&call| (call, Vec::new()))
+}
+
+/// To read and write what is open, to map memory, to start the thread that writes, to wait, to end.
+const ALWAYS: &[i64] = &[
+    libc::SYS_read,
+    libc::SYS_readv,
+    libc::SYS_pread64,
+    libc::SYS_write,
+    libc::SYS_writev,
+    libc::SYS_close,
+    libc::SYS_fstat,
+    libc::SYS_newfstatat,
+    libc::SYS_lseek,
+    libc::SYS_ftruncate,
+    libc::SYS_fcntl,
+    libc::SYS_mremap,
+    libc::SYS_munmap,
+    libc::SYS_madvise,
+    libc::SYS_brk,
+    libc::SYS_futex,
+    // Refused by the other filter.
+    libc::SYS_clone3,
+    libc::SYS_set_robust_list,
+    libc::SYS_rseq,
+    libc::SYS_sigaltstack,
+    libc::SYS_rt_sigaction,
+    libc::SYS_rt_sigprocmask,
+    libc::SYS_rt_sigreturn,
+    libc::SYS_restart_syscall,
+    libc::SYS_ppoll,
+    libc::SYS_eventfd2,
+    libc::SYS_clock_gettime,
+    libc::SYS_clock_nanosleep,
+    libc::SYS_nanosleep,
+    libc::SYS_getrandom,
+    libc::SYS_sched_yield,
+    libc::SYS_sched_getaffinity,
+    libc::SYS_getpid,
+    libc::SYS_gettid,
+    // abort() on itself.
+    libc::SYS_tgkill,
+    libc::SYS_exit,
+    libc::SYS_exit_group,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_poll,
+];
+
+fn allowed_always() -> Result<Rules, BackendError> {
+    let mut rules: Rules = without_conditions(ALWAYS).collect();
     // Whether it is a terminal; the name of a thread.
     rules.insert(libc::SYS_ioctl, vec![argument_is(1, libc::TCGETS)?]);
-    rules.insert(libc::SYS_prctl, vec![argument_is(0, u64::from(libc::PR_SET_NAME.unsigned_abs()))?]);
+    rules.insert(libc::SYS_prctl, vec![argument_is(0, bits(libc::PR_SET_NAME))?]);
+    // A thread, and no process.
+    rules.insert(libc::SYS_clone, vec![has(0, bits(libc::CLONE_THREAD), bits(libc::CLONE_THREAD))?]);
+    // Memory, and no code.
+    rules.insert(libc::SYS_mmap, vec![has(2, bits(libc::PROT_EXEC), 0)?]);
+    rules.insert(libc::SYS_mprotect, vec![has(2, bits(libc::PROT_EXEC), 0)?]);
     Ok(rules)
 }
 
-/// To start a program, to offer a service or use one, to write to files, to change what others own or the system is.
-fn forbidden_live(attaches: bool) -> Result<Rules, BackendError> {
-    let mut rules: Rules =
-        PROGRAMS.iter().chain(FILES).chain(SYSTEM).chain(OLD).map(|&it| (it, Vec::new())).collect();
-    let access = |mode: i32| {
-        let mask = u64::from(libc::O_ACCMODE.unsigned_abs());
-        condition(2, SeccompCmpOp::MaskedEq(mask), u64::from(mode.unsigned_abs()))
-    };
-    rules.insert(libc::SYS_openat, vec![access(libc::O_WRONLY)?, access(libc::O_RDWR)?]);
-    let not = |family: i32| {
-        SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, u64::from(family.unsigned_abs()))
-    };
-    let mut of_another = vec![not(libc::AF_NETLINK)?];
-    if attaches {
-        // if_nametoindex(3) asks through a socket of any kind, and takes one of these.
-        of_another.push(not(libc::AF_UNIX)?);
-    }
-    rules.insert(libc::SYS_socket, vec![SeccompRule::new(of_another)?]);
-    // To somebody: requests to the kernel name nobody.
-    rules.insert(libc::SYS_sendto, vec![condition_of(SeccompCmpArgLen::Qword, 4, SeccompCmpOp::Ne, 0)?]);
-    Ok(rules)
+/// To wait for the ring, to hear from the kernel of interfaces and to ask it.
+const LIVE: &[i64] = &[
+    libc::SYS_epoll_ctl,
+    libc::SYS_epoll_pwait,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_epoll_wait,
+    libc::SYS_statx,
+    libc::SYS_recvfrom,
+    libc::SYS_bind,
+    // The kernel's version; what capability is missing.
+    libc::SYS_uname,
+    libc::SYS_capget,
+];
+
+fn allow_live(rules: &mut Rules) -> Result<(), BackendError> {
+    rules.extend(without_conditions(LIVE));
+    // For reading, and what is there.
+    let not = libc::O_ACCMODE | libc::O_CREAT | libc::O_TRUNC;
+    rules.insert(libc::SYS_openat, vec![has(2, bits(not), 0)?]);
+    rules.insert(libc::SYS_socket, vec![argument_is(0, bits(libc::AF_NETLINK))?]);
+    // To nobody by name, so to the kernel.
+    rules.insert(libc::SYS_sendto, vec![condition_of(SeccompCmpArgLen::Qword, 4, SeccompCmpOp::Eq, 0)?]);
+    Ok(())
 }
 
-/// Others' code, and others.
-const PROGRAMS: &[i64] = &[
-    libc::SYS_execve,
-    libc::SYS_execveat,
-    libc::SYS_listen,
-    libc::SYS_accept,
-    libc::SYS_accept4,
-    libc::SYS_connect,
-    libc::SYS_socketpair,
-    libc::SYS_sendmsg,
-    libc::SYS_sendmmsg,
-    libc::SYS_ptrace,
-    libc::SYS_process_vm_readv,
-    libc::SYS_process_vm_writev,
-    libc::SYS_pidfd_getfd,
-    libc::SYS_pidfd_send_signal,
-    libc::SYS_kcmp,
-    libc::SYS_perf_event_open,
-    libc::SYS_userfaultfd,
-    libc::SYS_memfd_create,
-    libc::SYS_setuid,
-    libc::SYS_setgid,
-    libc::SYS_setreuid,
-    libc::SYS_setregid,
-    libc::SYS_setresuid,
-    libc::SYS_setresgid,
-    libc::SYS_setgroups,
-    libc::SYS_setfsuid,
-    libc::SYS_setfsgid,
-    libc::SYS_add_key,
-    libc::SYS_request_key,
-    libc::SYS_keyctl,
-    // What is asked for through it passes no filter.
-    libc::SYS_io_uring_setup,
-    libc::SYS_io_uring_enter,
-    libc::SYS_io_uring_register,
+/// To attach to what comes, and to take filters off again.
+fn allow_to_attach(rules: &mut Rules) -> Result<(), BackendError> {
+    // In the namespace that is traced.
+    rules.extend(without_conditions(&[libc::SYS_bpf, libc::SYS_setns]));
+    // if_nametoindex(3) and if_indextoname(3) ask through a socket of any kind, and take one of these.
+    rules.entry(libc::SYS_socket).or_default().push(argument_is(0, bits(libc::AF_UNIX))?);
+    let ioctl = rules.entry(libc::SYS_ioctl).or_default();
+    ioctl.push(argument_is(1, libc::SIOCGIFINDEX)?);
+    ioctl.push(argument_is(1, libc::SIOCGIFNAME)?);
+    Ok(())
+}
+
+/// To look for namespaces, to hear from all of them, and to load programs for one.
+const EVERYWHERE: &[i64] = &[
+    libc::SYS_getdents64,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_readlink,
+    libc::SYS_readlinkat,
+    libc::SYS_recvmsg,
+    libc::SYS_prlimit64,
 ];
 
-/// To make, change and remove them. What is open for writing already stays so.
-const FILES: &[i64] = &[
-    // Its flags are behind a pointer, which no filter sees.
-    libc::SYS_openat2,
-    libc::SYS_open_by_handle_at,
-    libc::SYS_truncate,
-    libc::SYS_unlinkat,
-    libc::SYS_renameat2,
-    libc::SYS_linkat,
-    libc::SYS_symlinkat,
-    libc::SYS_mkdirat,
-    libc::SYS_mknodat,
-    libc::SYS_fchmod,
-    libc::SYS_fchmodat,
-    libc::SYS_fchown,
-    libc::SYS_fchownat,
-    libc::SYS_utimensat,
-    libc::SYS_setxattr,
-    libc::SYS_lsetxattr,
-    libc::SYS_fsetxattr,
-    libc::SYS_removexattr,
-    libc::SYS_lremovexattr,
-    libc::SYS_fremovexattr,
-];
+/// Commands of bpf(2) (`linux/bpf.h`, `enum bpf_cmd`).
+const MAP_LOOKUP_ELEM: u64 = 1;
+const MAP_UPDATE_ELEM: u64 = 2;
+const OBJ_GET_INFO_BY_FD: u64 = 15;
+const ENABLE_STATS: u64 = 32;
 
-/// The system itself.
-const SYSTEM: &[i64] = &[
-    libc::SYS_init_module,
-    libc::SYS_finit_module,
-    libc::SYS_delete_module,
-    libc::SYS_kexec_load,
-    libc::SYS_reboot,
-    libc::SYS_swapon,
-    libc::SYS_swapoff,
-    libc::SYS_chroot,
-    libc::SYS_pivot_root,
-    libc::SYS_mount,
-    libc::SYS_umount2,
-    libc::SYS_move_mount,
-    libc::SYS_open_tree,
-    libc::SYS_mount_setattr,
-    libc::SYS_unshare,
-    libc::SYS_acct,
-    libc::SYS_syslog,
-    libc::SYS_sethostname,
-    libc::SYS_setdomainname,
-    libc::SYS_settimeofday,
-    libc::SYS_clock_settime,
-    libc::SYS_adjtimex,
-    libc::SYS_clock_adjtime,
-    libc::SYS_quotactl,
-];
+fn allow_of_bpf(rules: &mut Rules, commands: &[u64]) -> Result<(), BackendError> {
+    let commands = commands.iter().map(|&command| argument_is(0, command)).collect::<Result<_, _>>()?;
+    rules.insert(libc::SYS_bpf, commands);
+    Ok(())
+}
 
-/// Calls that only the older architectures have, and what these do with ports of the machine.
-#[cfg(target_arch = "x86_64")]
-const OLD: &[i64] = &[
-    libc::SYS_open,
-    libc::SYS_creat,
-    libc::SYS_unlink,
-    libc::SYS_rename,
-    libc::SYS_renameat,
-    libc::SYS_link,
-    libc::SYS_symlink,
-    libc::SYS_mkdir,
-    libc::SYS_rmdir,
-    libc::SYS_mknod,
-    libc::SYS_chmod,
-    libc::SYS_chown,
-    libc::SYS_lchown,
-    libc::SYS_utime,
-    libc::SYS_utimes,
-    libc::SYS_futimesat,
-    libc::SYS_fork,
-    libc::SYS_vfork,
-    libc::SYS_iopl,
-    libc::SYS_ioperm,
-    libc::SYS_kexec_file_load,
-];
-#[cfg(not(target_arch = "x86_64"))]
-const OLD: &[i64] = &[];
+/// As the kernel has them.
+fn bits(flags: i32) -> u64 {
+    u64::from(flags.unsigned_abs())
+}
 
 fn argument_is(argument: u8, value: u64) -> Result<SeccompRule, BackendError> {
     condition(argument, SeccompCmpOp::Eq, value)
+}
+
+/// Of these bits the argument has those of `value`.
+fn has(argument: u8, bits: u64, value: u64) -> Result<SeccompRule, BackendError> {
+    condition(argument, SeccompCmpOp::MaskedEq(bits), value)
 }
 
 fn condition(argument: u8, is: SeccompCmpOp, value: u64) -> Result<SeccompRule, BackendError> {

@@ -27,6 +27,12 @@ impl Timestamp {
     pub const fn plus(self, ns: u64) -> Self {
         Self(self.0.saturating_add(ns))
     }
+
+    /// `ns` earlier, stopping at the beginning of the time line.
+    #[must_use]
+    pub const fn before(self, ns: u64) -> Self {
+        Self(self.0.saturating_sub(ns))
+    }
 }
 
 impl fmt::Debug for Timestamp {

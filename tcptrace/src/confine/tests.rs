@@ -1,6 +1,8 @@
 //! A filter is of one thread: each of these confines one of its own, and tries.
 
 use super::{Purpose, confine};
+use libc::{O_CREAT, O_TRUNC};
+use memmap2::MmapMut;
 use rustix::{
     net::{AddressFamily, SocketType, socket},
     thread::capabilities,
@@ -11,7 +13,7 @@ use std::{
     io,
     net::{TcpListener, TcpStream, UdpSocket},
     os::unix::{
-        fs::{PermissionsExt as _, symlink},
+        fs::{OpenOptionsExt as _, PermissionsExt as _, symlink},
         net::{UnixDatagram, UnixListener, UnixStream},
     },
     path::{Path, PathBuf},
@@ -58,12 +60,19 @@ fn attempts(folder: &Path) -> Vec<Attempt> {
         ("create", File::create(folder.join("new")).map(drop)),
         ("append", OpenOptions::new().append(true).open(&file).map(drop)),
         ("read and write", OpenOptions::new().read(true).write(true).open(&file).map(drop)),
+        (
+            "create in passing",
+            OpenOptions::new().read(true).custom_flags(O_CREAT).open(folder.join("new")).map(drop),
+        ),
+        ("empty in passing", OpenOptions::new().read(true).custom_flags(O_TRUNC).open(&file).map(drop)),
         ("remove", fs::remove_file(&file)),
         ("rename", fs::rename(&file, folder.join("other"))),
         ("link", fs::hard_link(&file, folder.join("other"))),
         ("link by name", symlink(&file, folder.join("other"))),
         ("make a folder", fs::create_dir(folder.join("folder"))),
         ("allow others", fs::set_permissions(&file, Permissions::from_mode(0o777))),
+        ("make code of data", MmapMut::map_anon(1).and_then(MmapMut::make_exec).map(drop)),
+        ("go elsewhere", env::set_current_dir(folder)),
         ("listen", TcpListener::bind("127.0.0.1:0").map(drop)),
         ("connect", TcpStream::connect("127.0.0.1:9").map(drop)),
         ("take datagrams", UdpSocket::bind("127.0.0.1:0").map(drop)),

@@ -247,8 +247,8 @@ pub(crate) struct ConnFlags {
     /// The filter does not take it: it is followed, as its later segments look like those of one that it takes, and
     /// never told of.
     pub(crate) hidden: bool,
-    /// Segments of it may have been shed.
-    pub(crate) shed: bool,
+    /// Segments of it may have been shed, or a SYN lost before the first that came.
+    pub(crate) missed: bool,
     /// `connection` was reported: what is left is to absorb late segments.
     pub(crate) ended: bool,
     /// And what these do not need is gone.

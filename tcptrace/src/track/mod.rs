@@ -6,6 +6,7 @@ mod clocks;
 mod conn;
 mod icmp;
 mod key;
+mod losses;
 mod report;
 mod rules;
 mod shedding;
@@ -26,7 +27,8 @@ use crate::{
 use conn::{Conn, Teardown, peer};
 use hashbrown::HashMap;
 use key::Key;
-use report::{Losses, Out, Telling};
+use losses::Losses;
+use report::{Out, Telling};
 use rules::After;
 use shedding::Shedding;
 use state::Evidence;
@@ -138,7 +140,7 @@ impl Tracker {
                 self.expire(error.quoted.ts, sink);
                 self.icmp(error, sink);
             }
-            Input::Lost(report) => self.telling.losses.records(report.until),
+            Input::Lost(report) => self.telling.losses.records(report),
             Input::Overwritten(until) => self.telling.losses.acknowledgements(*until),
             Input::Admission(AdmissionChange { ts, admission }) => self.admit(*admission, *ts),
             Input::Tick(now) => self.expire(*now, sink),
@@ -409,7 +411,9 @@ impl Tracker {
         self.next_id += 1;
         conn.lot = first.lot;
         let opens = first.flags.syn() && !first.flags.ack();
-        conn.flags.shed = self.shedding.touches(first.lot, !opens, first.ts);
+        // Later, that a loss long before may have hidden a try is forgotten.
+        conn.flags.missed = self.shedding.touches(first.lot, !opens, first.ts)
+            || self.telling.losses.hide_a_try_before(first.ts);
         conn.flags.hidden = self.is_unwanted(sender, first);
         conn
     }

@@ -4,6 +4,7 @@ use super::{
     clocks::{Moment, When},
     conn::{Conn, IcmpNote, Misfit, peer},
     icmp,
+    losses::Losses,
     side::Side,
     sight,
     state::Evidence,
@@ -53,34 +54,6 @@ impl Wants {
     };
 }
 
-/// What is known to be missing from the input.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Losses {
-    /// Records were lost up to this time.
-    until: Option<Timestamp>,
-    /// Acknowledgements were not recorded up to this time.
-    unacknowledged_until: Option<Timestamp>,
-}
-
-impl Losses {
-    pub(crate) fn records(&mut self, until: Timestamp) {
-        self.until = self.until.max(Some(until));
-    }
-
-    pub(crate) fn acknowledgements(&mut self, until: Timestamp) {
-        self.unacknowledged_until = self.unacknowledged_until.max(Some(until));
-    }
-
-    /// No lost record can have belonged to `conn`: a loss counts against every connection that lived in its
-    /// time, and against every one whose beginning was not seen after it. That of an acknowledgement counts only
-    /// where one is missing.
-    pub(crate) fn spare(&self, conn: &Conn) -> bool {
-        let spares =
-            |until: Option<Timestamp>| until.is_none_or(|until| conn.start > until && !conn.flags.partial);
-        spares(self.until) && (spares(self.unacknowledged_until) || !conn.lacks_acknowledgement())
-    }
-}
-
 /// What every event depends on besides its connection.
 #[derive(Debug)]
 pub(crate) struct Telling {
@@ -104,7 +77,7 @@ pub(crate) struct Out<'a> {
 
 impl Out<'_> {
     pub(crate) fn is_complete(&self, conn: &Conn) -> bool {
-        !conn.flags.shed && self.telling.losses.spare(conn)
+        !conn.flags.missed && self.telling.losses.spare(conn)
     }
 
     fn common(&self, conn: &Conn, ts: Timestamp) -> Common {

@@ -61,5 +61,5 @@ impl Tracker {
 
 /// What is over has no segments to miss.
 fn mark(conn: &mut Conn, admission: Admission) {
-    conn.flags.shed |= !conn.flags.ended && !admission.takes(conn.lot);
+    conn.flags.missed |= !conn.flags.ended && !admission.takes(conn.lot);
 }
