@@ -4,7 +4,7 @@ use crate::{
     cargo::BuildEnv,
     packages,
     shell::{network_hint, say, typed, which},
-    toolchain::{self as tools, Compiler, LINKED, LINKER_LLVMS, LINKER_VERSION, Origin},
+    toolchain::{self as tools, Compiler, LINKED, LINKER_LLVMS, LINKER_VERSION, Origin, RustcVersion},
 };
 use anyhow::{Context as _, Result, bail};
 use std::{
@@ -46,7 +46,18 @@ fn present() -> Option<BuildEnv> {
 }
 
 fn ensure_debian_compiler() -> Result<Compiler> {
-    packages::ensure(&["rustc-web", "libstd-rust-web-dev-bpf"], "the compiler of the kernel programs")?;
+    let wanted = ["rustc-web", "libstd-rust-web-dev-bpf"];
+    let version = debian_rustc(&wanted, "the compiler of the kernel programs")?;
+    if !tools::is_linked() {
+        say(format_args!("linking Debian's compiler into rustup as '{LINKED}'"));
+        run(Command::new("rustup").args(["toolchain", "link", LINKED, "/usr"]))?;
+    }
+    Ok(Compiler { origin: Origin::Debian, llvm: version.llvm })
+}
+
+/// Debian's compiler, new enough, with these packages; it is one of them.
+pub(crate) fn debian_rustc(packages: &[&str], purpose: &str) -> Result<RustcVersion> {
+    packages::ensure(packages, purpose)?;
     let version = tools::debian_rustc()
         .with_context(|| format!("{} does not tell its version and LLVM", tools::DEBIAN_RUSTC))?;
     if version.minor < OLDEST_MINOR {
@@ -56,11 +67,7 @@ fn ensure_debian_compiler() -> Result<Compiler> {
             version.minor
         );
     }
-    if !tools::is_linked() {
-        say(format_args!("linking Debian's compiler into rustup as '{LINKED}'"));
-        run(Command::new("rustup").args(["toolchain", "link", LINKED, "/usr"]))?;
-    }
-    Ok(Compiler { origin: Origin::Debian, llvm: version.llvm })
+    Ok(version)
 }
 
 fn install_linker(llvm: u32) -> Result<PathBuf> {

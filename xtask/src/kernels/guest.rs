@@ -1,6 +1,7 @@
-//! Starts a kernel in an emulated machine, and reads what init says on its second serial line.
+//! Starts a kernel in an emulated machine, and reads what init says on another serial line than the kernel's.
 
 use super::{
+    arch::Arch,
     archive::Unpacked,
     plan::Suite,
     transcript::{Event, Transcript, Verdict},
@@ -102,24 +103,28 @@ pub(super) fn run(
 
 fn start(kernel: &Unpacked, initramfs: &Path, console: &Path) -> Result<Machine> {
     // Its Drop does not run when this task is killed.
+    let Arch { emulator, machine, console: line, results, .. } = kernel.arch;
     let mut command = Command::new("setpriv");
     command
-        .args(["--pdeathsig", "KILL", "--", "qemu-system-x86_64"])
+        .args(["--pdeathsig", "KILL", "--", emulator])
         .args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"])
         // The same everywhere, and it needs no rights. Two processors, for what is kept per processor.
-        // Without the 16-byte compare and exchange, which QEMU 7.2 emulates wrongly where it has no lock prefix: with it
-        // 6.12 dies in kmalloc.
-        .args(["-accel", "tcg", "-cpu", "max,-cx16", "-smp", "2", "-m", "2048"])
-        .args(["-append", "console=ttyS0 panic=-1 oops=panic mitigations=off random.trust_cpu=on loglevel=5"])
+        .args(["-accel", "tcg", "-smp", "2", "-m", "2048"])
+        .arg("-append")
+        // What the kernel does not know is in init's environment.
+        .arg(format!(
+            "console={line} panic=-1 oops=panic mitigations=off random.trust_cpu=on loglevel=5 results={results}"
+        ))
         .arg("-serial")
         .arg(format!("file:{}", console.display()))
-        .args(["-serial", "stdio"])
+        .args(["-chardev", "stdio,id=results"])
+        .args(*machine)
         .arg("-kernel")
         .arg(&kernel.image)
         .arg("-initrd")
         .arg(initramfs);
     command.stdin(Stdio::null()).stdout(Stdio::piped());
-    Ok(Machine(command.spawn().context("cannot run qemu-system-x86_64")?))
+    Ok(Machine(command.spawn().with_context(|| format!("cannot run {emulator}"))?))
 }
 
 /// The lines of the machine's output, as they come.

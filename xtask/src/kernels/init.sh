@@ -2,8 +2,9 @@
 # The first and only process of a kernel under test: runs the suites, each with one verdict, and turns the machine off.
 
 mount -t devtmpfs dev /dev
-exec </dev/null >/dev/ttyS1 2>&1
-stty -F /dev/ttyS1 raw -echo
+# The serial line that the kernel's command line names.
+exec </dev/null >"/dev/$results" 2>&1
+stty -F "/dev/$results" raw -echo
 
 mount -t proc proc /proc
 mount -t sysfs sys /sys

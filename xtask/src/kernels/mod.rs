@@ -2,11 +2,15 @@
 //!
 //! Each is one of Debian's, started in an emulated machine from an initramfs that holds the test binaries.
 
+mod apt;
+mod arch;
 mod archive;
 mod cpio;
+mod cross;
 mod guest;
 mod initramfs;
 mod plan;
+mod programs;
 mod transcript;
 
 use crate::{
@@ -15,15 +19,16 @@ use crate::{
     shell::{capture, root, say},
     tally::Tally,
 };
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
+use arch::Arch;
 use guest::Report;
 use initramfs::Contents;
 use plan::{FULL, KERNELS, Kernel, SHORT, Suite};
 use std::{fmt::Write as _, fs, path::Path, process::Command, time::Instant};
 use transcript::Verdict;
 
-/// What it takes beside what the tests here take.
-const PACKAGES: [&str; 4] = ["qemu-system-x86", "busybox-static", "kmod", "xz-utils"];
+/// What it takes beside what the tests here take, and the emulator.
+const PACKAGES: [&str; 3] = ["busybox-static", "kmod", "xz-utils"];
 
 /// Which kernels, and how much in each.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,35 +79,43 @@ pub(crate) fn run(env: &BuildEnv, choice: &Choice, tally: &mut Tally) -> Result<
     let (kernels, suites) = (choice.kernels()?, choice.suites()?);
     let machine = capture(Command::new("uname").arg("-m"))?;
     if machine.trim() != "x86_64" {
-        bail!("other kernels are tested on x86-64 only, and this is {}", machine.trim());
+        bail!("other kernels are tested from x86-64 only, and this is {}", machine.trim());
     }
-    packages::ensure(&PACKAGES, "other kernels run with them")?;
     let home = root().join("target/kernels");
     fs::create_dir_all(&home).with_context(|| format!("cannot make {}", home.display()))?;
-    let contents = Contents::gather(env, &suites)?;
     for suite in &suites {
         for (name, why) in suite.without {
             say(format_args!("left out: {} {name}: {why}", suite.binary));
         }
     }
     let (mut table, mut success) = (String::new(), true);
-    for kernel in kernels {
-        match one(kernel, &contents, &suites, &home, &mut table) {
-            Ok(verdicts) => {
-                success &= verdicts.iter().all(|verdict| verdict.outcome.is_ok());
-                tally.passed += verdicts.iter().map(|verdict| verdict.passed).sum::<u64>();
-                tally.failed += verdicts.iter().map(|verdict| verdict.failed).sum::<u64>();
-            }
-            Err(error) => {
-                say(format_args!("error: kernel {}: {error:#}", kernel.name));
-                _ = writeln!(table, "{}: {error:#}", kernel.name);
-                success = false;
-                tally.failed += 1;
+    for kernels in kernels.chunk_by(|a, b| a.arch.debian == b.arch.debian) {
+        let contents = contents(env, kernels[0].arch, &suites, &home);
+        for kernel in kernels {
+            let contents = contents.as_ref().map_err(|error| anyhow!("{error:#}"));
+            match contents.and_then(|it| one(kernel, it, &suites, &home, &mut table)) {
+                Ok(verdicts) => {
+                    success &= verdicts.iter().all(|verdict| verdict.outcome.is_ok());
+                    tally.passed += verdicts.iter().map(|verdict| verdict.passed).sum::<u64>();
+                    tally.failed += verdicts.iter().map(|verdict| verdict.failed).sum::<u64>();
+                }
+                Err(error) => {
+                    say(format_args!("error: kernel {}: {error:#}", kernel.name));
+                    _ = writeln!(table, "{}: {error:#}", kernel.name);
+                    success = false;
+                    tally.failed += 1;
+                }
             }
         }
     }
     say(table.trim_end());
     Ok(success)
+}
+
+/// What kernels for a kind of processor start with, and what emulates it.
+fn contents(env: &BuildEnv, arch: &Arch, suites: &[&Suite], home: &Path) -> Result<Contents> {
+    packages::ensure(&[&[arch.package], &PACKAGES[..]].concat(), "other kernels run with them")?;
+    Contents::gather(env, arch, suites, home)
 }
 
 fn one(
@@ -113,7 +126,7 @@ fn one(
     table: &mut String,
 ) -> Result<Vec<Verdict>> {
     let unpacked = archive::get(kernel, home)?;
-    let place = home.join(kernel.suite);
+    let place = home.join(kernel.place());
     let image = place.join("initramfs");
     contents.write(&image, &unpacked, suites)?;
     let start = Instant::now();

@@ -1,21 +1,35 @@
 //! Which kernels, and which tests in them.
 
+use super::arch::{AMD64, ARM64, Arch};
+
 /// A kernel of Debian's.
 pub(super) struct Kernel {
     /// What it is asked for by.
     pub(super) name: &'static str,
-    /// The release of Debian whose `linux-image-cloud-amd64` it is.
+    /// The release of Debian whose `linux-image-cloud-ARCH` it is.
     pub(super) suite: &'static str,
     /// So its version begins.
     pub(super) starts: &'static str,
+    pub(super) arch: &'static Arch,
+}
+
+impl Kernel {
+    /// The directory that is its own.
+    pub(super) fn place(&self) -> String {
+        match self.arch.cross {
+            None => self.suite.to_owned(),
+            Some(_) => format!("{}-{}", self.suite, self.arch.debian),
+        }
+    }
 }
 
 /// From the oldest on. Between the first two Debian has none any more: what bullseye-backports had is gone.
-pub(super) const KERNELS: [Kernel; 4] = [
-    Kernel { name: "5.10", suite: "bullseye", starts: "5.10." },
-    Kernel { name: "6.1", suite: "bookworm", starts: "6.1." },
-    Kernel { name: "6.12", suite: "trixie", starts: "6.12." },
-    Kernel { name: "newest", suite: "sid", starts: "" },
+pub(super) const KERNELS: [Kernel; 5] = [
+    Kernel { name: "5.10", suite: "bullseye", starts: "5.10.", arch: &AMD64 },
+    Kernel { name: "6.1", suite: "bookworm", starts: "6.1.", arch: &AMD64 },
+    Kernel { name: "6.12", suite: "trixie", starts: "6.12.", arch: &AMD64 },
+    Kernel { name: "newest", suite: "sid", starts: "", arch: &AMD64 },
+    Kernel { name: "6.1-arm64", suite: "bookworm", starts: "6.1.", arch: &ARM64 },
 ];
 
 /// A test binary, or a part of it.

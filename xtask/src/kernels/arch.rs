@@ -1,0 +1,52 @@
+//! The kinds of processor that kernels are tested on, and what it takes to emulate them.
+
+/// A kind of processor.
+pub(super) struct Arch {
+    /// What Debian calls it.
+    pub(super) debian: &'static str,
+    /// The program that emulates it.
+    pub(super) emulator: &'static str,
+    /// The Debian package of that.
+    pub(super) package: &'static str,
+    /// The machine around it. The one serial line is the kernel's console; the other ends at what is called `results`.
+    pub(super) machine: &'static [&'static str],
+    /// The kernel's name for the first.
+    pub(super) console: &'static str,
+    /// And for the second.
+    pub(super) results: &'static str,
+    /// How its programs are made here; none where this machine's own run there.
+    pub(super) cross: Option<Cross>,
+}
+
+/// What makes programs for a processor that is not this machine's.
+#[derive(Clone, Copy)]
+pub(super) struct Cross {
+    /// What rustc calls it.
+    pub(super) target: &'static str,
+    /// What the GNU tools call it: their names begin so, and its libraries are in directories of this name.
+    pub(super) tuple: &'static str,
+}
+
+pub(super) const AMD64: Arch = Arch {
+    debian: "amd64",
+    emulator: "qemu-system-x86_64",
+    package: "qemu-system-x86",
+    // Without the 16-byte compare and exchange, which QEMU 7.2 emulates wrongly where it has no lock prefix: with it 6.12
+    // dies in kmalloc.
+    machine: &["-cpu", "max,-cx16", "-serial", "chardev:results"],
+    console: "ttyS0",
+    results: "ttyS1",
+    cross: None,
+};
+
+pub(super) const ARM64: Arch = Arch {
+    debian: "arm64",
+    emulator: "qemu-system-aarch64",
+    package: "qemu-system-arm",
+    // A processor of servers that has what eBPF's atomics are compiled to, and does not authenticate pointers, which takes
+    // the emulator long. The machine has one serial line of its own; the other sits in a slot.
+    machine: &["-M", "virt", "-cpu", "neoverse-n1", "-device", "pci-serial,chardev=results"],
+    console: "ttyAMA0",
+    results: "ttyS0",
+    cross: Some(Cross { target: "aarch64-unknown-linux-gnu", tuple: "aarch64-linux-gnu" }),
+};
