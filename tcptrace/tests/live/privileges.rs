@@ -2,7 +2,7 @@
 
 use crate::{
     lab::{Family, Host, Lab},
-    netns::has_tcx,
+    netns::{has_tcx, kernel_is},
     stranger::Stranger,
     trace::{BINARY, Report, Trace, command_of, flow_of, last_stats, of_kind},
     traffic::{Flow, Kind, drive},
@@ -47,6 +47,7 @@ impl Installed {
             capabilities.iter().fold(format!("--{option}=-all"), |set, it| format!("{set},+{it}"))
         };
         let mut words = vec![
+            "setpriv".to_owned(),
             format!("--reuid={USER}"),
             format!("--regid={USER}"),
             "--clear-groups".to_owned(),
@@ -56,7 +57,12 @@ impl Installed {
             self.path(),
         ];
         words.extend(args.iter().map(|&arg| arg.to_owned()));
-        command_of("setpriv", &words.iter().map(String::as_str).collect::<Vec<_>>())
+        if !kernel_is(5, 11) {
+            // BPF memory is locked memory there.
+            words.splice(..0, ["prlimit", "--memlock=unlimited"].map(str::to_owned));
+        }
+        let words: Vec<_> = words.iter().map(String::as_str).collect();
+        command_of(words[0], &words[1..])
     }
 
     /// The same, who cannot get any others.

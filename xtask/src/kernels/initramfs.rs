@@ -23,7 +23,7 @@ use std::{
 
 /// Commands that the tests call and busybox has not, or not with all their options; its shell would call its own. Each with
 /// its Debian package.
-const COMMANDS: [(&str, &str); 10] = [
+const COMMANDS: [(&str, &str); 13] = [
     ("ip", "iproute2"),
     ("tc", "iproute2"),
     ("nft", "nftables"),
@@ -31,6 +31,9 @@ const COMMANDS: [(&str, &str); 10] = [
     ("ethtool", "ethtool"),
     ("perl", "perl-base"),
     ("unshare", "util-linux"),
+    ("setpriv", "util-linux"),
+    ("prlimit", "util-linux"),
+    ("setcap", "libcap2-bin"),
     ("mount", "mount"),
     ("umount", "mount"),
     ("sh", "dash"),

@@ -75,7 +75,10 @@ pub(super) const FULL: &[Suite] = &[
     all("live_paged", 300),
     // Others of the built program are about load or about what the kernel itself says of its sockets, which 5.10 says
     // otherwise: there a connection that is accepted does not begin in LISTEN.
-    Suite { only: &["interfaces::", "coexistence::", "check::", "a_killed"], ..all("live", 3600) },
+    Suite {
+        only: &["interfaces::", "privileges::", "coexistence::", "check::", "a_killed"],
+        ..all("live", 3600)
+    },
 ];
 
 /// In every `cargo xtask test`: loading and attaching in all ways, and a connection through each.
