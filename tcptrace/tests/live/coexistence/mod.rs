@@ -2,6 +2,7 @@
 //! trace ends; and nothing of ours is left. A table, a row for each thing that may be there.
 
 mod changes;
+mod libxdp;
 mod rows;
 mod snapshot;
 
@@ -72,7 +73,7 @@ fn what_others_have_on_an_interface_is_the_same_after_a_trace() {
     // Past the harness, which would keep it to itself: what did not run must be seen.
     std::io::stdout().write_all(table.as_bytes()).expect("stdout");
     assert!(failed.is_empty(), "{failed:?}");
-    for needed in ["nothing", "filters on clsact", "XDP, native"] {
+    for needed in ["nothing", "filters on clsact", "XDP, native", "xdp-filter"] {
         let ran = |(there, verdict): &(&str, Verdict)| {
             there.starts_with(needed) && matches!(verdict, Verdict::Same(_))
         };
@@ -94,7 +95,9 @@ fn look_at(row: &Row) -> Verdict {
         assert_eq!(report.status.code(), Some(1), "{}: {}", row.there, report.stderr);
         assert!(report.stderr.contains(says), "{}: {}", row.there, report.stderr);
         before.assert_same(&lab, row.there, "a refusal");
-        return Verdict::Same(format!("says so and stops; the same: \"{says}\""));
+        let note = theirs.note();
+        theirs.assert_alive(&lab);
+        return Verdict::Same(format!("says so and stops; the same: \"{says}\"{note}"));
     }
     let hooks = trace(&lab, row, &theirs, Signal::INT);
     before.assert_same(&lab, row.there, "Ctrl-C");
@@ -106,9 +109,10 @@ fn look_at(row: &Row) -> Verdict {
         let after = kill_early(&lab, row);
         after_kill(&lab, row, &before, &format!("SIGKILL after {after:?}"));
     }
+    let note = theirs.note();
     theirs.assert_alive(&lab);
     let after = if has_tcx() { "the same" } else { "the same after the next trace" };
-    Verdict::Same(format!("{hooks}; after Ctrl-C the same, after SIGKILL {after}"))
+    Verdict::Same(format!("{hooks}; after Ctrl-C the same, after SIGKILL {after}{note}"))
 }
 
 fn arguments<'a>(lab: &Lab, row: &Row, more: &[&'a str]) -> Vec<&'a str> {
@@ -135,10 +139,10 @@ fn trace(lab: &Lab, row: &Row, theirs: &Theirs, end: Signal) -> String {
     let mut trace = Trace::spawn(&lab.a, &mut command(&arguments(lab, row, &["--json"])));
     trace.wait_until_attached();
     let hooks = ours(lab, theirs);
-    let seen = theirs.seen();
+    let seen = theirs.seen(lab);
     let flow = drive(Kind::ClientCloses, &lab.a, &lab.b, Family::V4);
     trace.wait_for_connections(1);
-    for ((name, before), (_, now)) in seen.iter().zip(theirs.seen()) {
+    for ((name, before), (_, now)) in seen.iter().zip(theirs.seen(lab)) {
         assert!(now > *before, "{}: {name} saw no packets beside ours", row.there);
     }
     trace.signal(end);

@@ -1,5 +1,6 @@
 //! What may be on an interface.
 
+use super::libxdp::Filter;
 use crate::{
     lab::{Family, Lab},
     netns::has_tcx,
@@ -71,12 +72,14 @@ pub(super) const ROWS: &[Row] = &[
         refused: XDP_THERE,
         ..row("XDP, native, by a link; --ingress xdp", |lab| Ok(xdp(lab, XdpMode::Driver)))
     },
-    row("libxdp's dispatcher (xdp_dispatcher)", |lab| Ok(dispatcher(lab))),
+    row("XDP of the name xdp_dispatcher", |lab| Ok(dispatcher(lab))),
     Row {
         args: XDP,
         refused: XDP_THERE,
-        ..row("libxdp's dispatcher; --ingress xdp", |lab| Ok(dispatcher(lab)))
+        ..row("XDP of the name xdp_dispatcher; --ingress xdp", |lab| Ok(dispatcher(lab)))
     },
+    row("xdp-filter, loaded by libxdp", |lab| Ok(filter(lab))),
+    Row { args: XDP, refused: XDP_THERE, ..row("xdp-filter; --ingress xdp", |lab| Ok(filter(lab))) },
     row("htb with classes and a filter", htb),
     row("tbf", |lab| root_qdisc(lab, &["tbf", "rate", "1gbit", "burst", "1mb", "latency", "50ms"])),
     row("fq", |lab| root_qdisc(lab, &["fq"])),
@@ -91,6 +94,7 @@ pub(super) const ROWS: &[Row] = &[
 #[derive(Default)]
 pub(super) struct Theirs {
     strangers: Vec<(&'static str, Stranger)>,
+    filter: Option<Filter>,
     tracers: Vec<Trace>,
     watcher: Option<Watcher>,
     /// What was attached when the trace began.
@@ -108,13 +112,26 @@ impl Theirs {
     }
 
     /// How many packets each program has seen, how many connections each tracer, and how often the watcher looked.
-    pub(super) fn seen(&self) -> Vec<(String, u64)> {
+    pub(super) fn seen(&self, lab: &Lab) -> Vec<(String, u64)> {
         let programs = self.strangers.iter().map(|(name, it)| ((*name).to_owned(), it.runs()));
-        programs.collect()
+        programs.chain(self.filter.iter().map(|it| ("xdp-filter".to_owned(), it.passed(lab)))).collect()
+    }
+
+    /// How libxdp has attached it.
+    pub(super) fn note(&self) -> &'static str {
+        let dispatched = self.programs.iter().any(|it| it.contains("xdp_dispatcher"));
+        match (&self.filter, dispatched) {
+            (None, _) => "",
+            (Some(_), true) => " (in its dispatcher)",
+            (Some(_), false) => " (alone: the kernel refuses its dispatcher)",
+        }
     }
 
     /// After all traces: tracers go on tracing, and the watcher was never refused.
     pub(super) fn assert_alive(self, lab: &Lab) {
+        if let Some(filter) = self.filter {
+            filter.unload(lab);
+        }
         for trace in self.tracers {
             let before = trace.count(|line| line.contains(r#""event":"connection""#));
             assert!(before >= 2, "it saw {before} of the connections");
@@ -176,6 +193,11 @@ fn dispatcher(lab: &Lab) -> Theirs {
     let id = stranger.info().id().to_string();
     lab.a.ns.run("bpftool", &["net", "attach", "xdpdrv", "id", &id, "dev", lab.a.dev]);
     Theirs::of(lab, vec![("xdp_dispatcher", stranger)])
+}
+
+fn filter(lab: &Lab) -> Theirs {
+    let filter = Filter::load(lab);
+    Theirs { filter: Some(filter), ..Theirs::of(lab, Vec::new()) }
 }
 
 fn htb(lab: &Lab) -> Result<Theirs, String> {
