@@ -2,7 +2,7 @@
 
 use crate::{
     cargo::BuildEnv,
-    deny,
+    deny, fuzz,
     kernels::{self, Choice},
     packages, setup,
     shell::{capture, root, say, which},
@@ -20,7 +20,7 @@ use std::{
 };
 
 /// Commands that tests call, and the packages they come in.
-const COMMANDS: [(&str, &str); 7] = [
+const COMMANDS: [(&str, &str); 8] = [
     ("ip", "iproute2"),
     ("nft", "nftables"),
     ("bpftool", "bpftool"),
@@ -28,6 +28,7 @@ const COMMANDS: [(&str, &str); 7] = [
     ("tshark", "tshark"),
     ("ethtool", "ethtool"),
     ("setcap", "libcap2-bin"),
+    ("xdp-filter", "xdp-tools"),
 ];
 
 /// Names the file to which a test that finds it cannot run here appends a line with its name and the reason. The
@@ -38,7 +39,7 @@ const SKIPS: &str = "TCPTRACE_TEST_SKIPS";
 /// failed step.
 type Step = (&'static str, fn(&BuildEnv) -> Result<Command>);
 
-const STEPS: [Step; 5] = [
+const STEPS: [Step; 6] = [
     ("format", |env| Ok(env.cargo(["fmt", "--all", "--check"]))),
     ("clippy", |env| {
         let words = "clippy --workspace --exclude tcptrace-ebpf --all-targets -- -D warnings";
@@ -51,6 +52,7 @@ const STEPS: [Step; 5] = [
         command.env("RUSTDOCFLAGS", "-D warnings");
         Ok(command)
     }),
+    ("fuzz targets", |env| Ok(fuzz::check(env))),
     ("dependencies", deny::command),
 ];
 
