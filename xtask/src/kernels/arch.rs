@@ -14,6 +14,8 @@ pub(super) struct Arch {
     pub(super) console: &'static str,
     /// And for the second.
     pub(super) results: &'static str,
+    /// Where its libxdp keeps the kernel programs of its own.
+    pub(super) objects: &'static str,
     /// How its programs are made here; none where this machine's own run there.
     pub(super) cross: Option<Cross>,
 }
@@ -36,6 +38,7 @@ pub(super) const AMD64: Arch = Arch {
     machine: &["-cpu", "max,-cx16", "-serial", "chardev:results"],
     console: "ttyS0",
     results: "ttyS1",
+    objects: "/usr/lib/x86_64-linux-gnu/bpf",
     cross: None,
 };
 
@@ -48,5 +51,6 @@ pub(super) const ARM64: Arch = Arch {
     machine: &["-M", "virt", "-cpu", "neoverse-n1", "-device", "pci-serial,chardev=results"],
     console: "ttyAMA0",
     results: "ttyS0",
+    objects: "/usr/lib/aarch64-linux-gnu/bpf",
     cross: Some(Cross { target: "aarch64-unknown-linux-gnu", tuple: "aarch64-linux-gnu" }),
 };

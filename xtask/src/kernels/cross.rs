@@ -72,6 +72,11 @@ impl Tools {
         format!("{}-{name}", self.cross.tuple)
     }
 
+    /// What the packages were extracted to.
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// A command of the packages.
     pub(super) fn command(&self, name: &str) -> Option<PathBuf> {
         let directories = ["bin", "sbin", "usr/bin", "usr/sbin"];

@@ -23,7 +23,7 @@ use std::{
 
 /// Commands that the tests call and busybox has not, or not with all their options; its shell would call its own. Each with
 /// its Debian package.
-const COMMANDS: [(&str, &str); 13] = [
+const COMMANDS: [(&str, &str); 14] = [
     ("ip", "iproute2"),
     ("tc", "iproute2"),
     ("nft", "nftables"),
@@ -34,6 +34,7 @@ const COMMANDS: [(&str, &str); 13] = [
     ("setpriv", "util-linux"),
     ("prlimit", "util-linux"),
     ("setcap", "libcap2-bin"),
+    ("xdp-filter", "xdp-tools"),
     ("mount", "mount"),
     ("umount", "mount"),
     ("sh", "dash"),
@@ -72,7 +73,10 @@ impl Contents {
         for name in NAMES {
             files.insert(name.into(), read(Path::new(name))?);
         }
-        add_tree(&root().join("tcptrace/tests/lifecycle"), &mut files)?;
+        let lifecycle = root().join("tcptrace/tests/lifecycle");
+        files.extend(tree(&lifecycle, &lifecycle)?);
+        let objects = programs.root().join(arch.objects.trim_start_matches('/'));
+        files.extend(tree(&objects, Path::new(arch.objects))?);
         files.insert("/bin/busybox".into(), read(&programs.command(BUSYBOX.0)?)?);
         // Whatever the processor, it is the same package, and this machine's is the one that runs here.
         let list = capture(Command::new(Programs::Own.command(BUSYBOX.0)?).arg("--list"))?;
@@ -99,11 +103,8 @@ impl Contents {
         archive.link(Path::new("/sbin/modprobe"), "/bin/busybox")?;
         archive.file(Path::new("/init"), include_bytes!("init.sh"))?;
         archive.file(Path::new("/suites"), self.script(suites)?.as_bytes())?;
-        let mut modules = BTreeMap::new();
-        add_tree(&kernel.modules, &mut modules)?;
-        let place = Path::new("/lib/modules").join(&kernel.release);
-        for (path, content) in modules {
-            archive.file(&place.join(path.strip_prefix(&kernel.modules)?), &content)?;
+        for (path, content) in tree(&kernel.modules, &Path::new("/lib/modules").join(&kernel.release))? {
+            archive.file(&path, &content)?;
         }
         archive.finish()?;
         Ok(())
@@ -124,17 +125,18 @@ impl Contents {
     }
 }
 
-/// All files under a directory, by their paths here.
-fn add_tree(directory: &Path, files: &mut BTreeMap<PathBuf, Vec<u8>>) -> Result<()> {
-    let entries = fs::read_dir(directory).with_context(|| format!("cannot read {}", directory.display()))?;
+/// All files under a directory, by their paths under another.
+fn tree(here: &Path, inside: &Path) -> Result<BTreeMap<PathBuf, Vec<u8>>> {
+    let mut files = BTreeMap::new();
+    let entries = fs::read_dir(here).with_context(|| format!("cannot read {}", here.display()))?;
     for entry in entries {
-        let path = entry?.path();
+        let entry = entry?;
+        let (path, inside) = (entry.path(), inside.join(entry.file_name()));
         if path.is_dir() {
-            add_tree(&path, files)?;
+            files.extend(tree(&path, &inside)?);
         } else {
-            let content = read(&path)?;
-            files.insert(path, content);
+            files.insert(inside, read(&path)?);
         }
     }
-    Ok(())
+    Ok(files)
 }

@@ -63,6 +63,14 @@ impl Programs {
         content
     }
 
+    /// What stands for `/` where they come from.
+    pub(super) fn root(&self) -> &Path {
+        match self {
+            Self::Own => Path::new("/"),
+            Self::Foreign(tools) => tools.root(),
+        }
+    }
+
     /// Where a command is.
     pub(super) fn command(&self, name: &str) -> Result<PathBuf> {
         match self {
