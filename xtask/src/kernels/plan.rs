@@ -32,10 +32,13 @@ pub(super) const KERNELS: [Kernel; 5] = [
     Kernel { name: "6.1-arm64", suite: "bookworm", starts: "6.1.", arch: &ARM64 },
 ];
 
+/// What the unit tests of tcptrace's library are called here.
+pub(super) const LIB: &str = "lib";
+
 /// A test binary, or a part of it.
 #[derive(Clone, Copy)]
 pub(super) struct Suite {
-    /// What cargo calls it.
+    /// What cargo calls it, or [`LIB`].
     pub(super) binary: &'static str,
     /// Parts of the names of its tests; none is all.
     pub(super) only: &'static [&'static str],
@@ -69,6 +72,9 @@ pub(super) const FULL: &[Suite] = &[
         seconds: 2400,
     },
     all("lifecycle", 900),
+    // What is refused by number differs with the processor.
+    Suite { only: &["confine"], ..all(LIB, 120) },
+    Suite { only: &["confined"], ..all("sinks", 300) },
     all("live_attach", 900),
     all("live_icmp", 300),
     all("live_netns", 300),

@@ -1,6 +1,10 @@
 //! The programs of a guest: the tests as cargo builds them, commands of Debian's, and the libraries of both.
 
-use super::{arch::Arch, cross::Tools, plan::Suite};
+use super::{
+    arch::Arch,
+    cross::Tools,
+    plan::{LIB, Suite},
+};
 use crate::{
     cargo::BuildEnv,
     shell::{capture, typed, which},
@@ -30,7 +34,7 @@ impl Programs {
         arch.cross.map_or(Ok(Self::Own), |cross| Tools::get(arch, cross, packages, home).map(Self::Foreign))
     }
 
-    /// Builds the tests. The binaries by their names: the integration tests, and the program that they start.
+    /// Builds the tests. The binaries by their names: the tests, and the program that they start.
     pub(super) fn build(&self, env: &BuildEnv, suites: &[&Suite]) -> Result<BTreeMap<String, PathBuf>> {
         let mut command = env.cargo(["test", "--no-run", "--message-format=json-render-diagnostics"]);
         match self {
@@ -38,7 +42,13 @@ impl Programs {
             Self::Own => _ = command.args(["--workspace", "--exclude", "tcptrace-ebpf"]),
             Self::Foreign(tools) => {
                 command.args(["--package", PROGRAM]);
-                command.args(suites.iter().flat_map(|suite| ["--test", suite.binary]));
+                // With the tests comes the program.
+                for suite in suites {
+                    match suite.binary {
+                        LIB => command.arg("--lib"),
+                        name => command.args(["--test", name]),
+                    };
+                }
                 tools.prepare(&mut command);
             }
         }
@@ -106,17 +116,22 @@ impl Programs {
     }
 }
 
-/// Of cargo's messages the binaries whose targets are tests or programs.
+/// Of cargo's messages the binaries that are tests of ours or the program.
 fn executables(messages: &str) -> BTreeMap<String, PathBuf> {
     let of_line = |line: &str| {
         let message: serde_json::Value = serde_json::from_str(line).ok()?;
         let path = PathBuf::from(message.get("executable")?.as_str()?);
         let target = message.get("target")?;
         let kind = target.get("kind")?.get(0)?.as_str()?;
-        // The unit tests of a program have its name.
         let is_test = message.get("profile")?.get("test")?.as_bool()?;
         let name = target.get("name")?.as_str()?;
-        (kind == "test" || (kind == "bin" && !is_test && name == PROGRAM)).then(|| (name.to_owned(), path))
+        // The unit tests of the program have its name too.
+        let name = match (kind, is_test, name) {
+            ("test", ..) | ("bin", false, PROGRAM) => name,
+            ("lib", true, PROGRAM) => LIB,
+            _ => return None,
+        };
+        Some((name.to_owned(), path))
     };
     messages.lines().filter_map(of_line).collect()
 }
@@ -161,9 +176,10 @@ mod tests {
             + &line("tcptrace", "bin", true, "\"/t/unit-2\"")
             + &line("tcptrace", "bin", false, "\"/t/tcptrace\"")
             + &line("tcptrace", "lib", true, "\"/t/lib-3\"")
+            + &line("tcptrace_common", "lib", true, "\"/t/lib-4\"")
             + &line("aya", "lib", false, "null");
         let found: Vec<_> = executables(&messages).into_iter().collect();
-        let expected = [("live", "/t/live-1"), ("tcptrace", "/t/tcptrace")];
+        let expected = [("lib", "/t/lib-3"), ("live", "/t/live-1"), ("tcptrace", "/t/tcptrace")];
         assert_eq!(found, expected.map(|(name, path)| (name.to_owned(), path.into())));
     }
 }
