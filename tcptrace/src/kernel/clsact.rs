@@ -91,16 +91,11 @@ impl Present {
     }
 }
 
-/// Adds it; fails with `EEXIST` where there is one.
-pub(super) fn add(index: u32) -> io::Result<()> {
-    Socket::open()?.change(netlink::RTM_NEWQDISC, true, &qdisc(index))
-}
-
-/// Removes it if no filter of anybody is on it. True if it did.
-pub(super) fn remove_if_unused(index: u32) -> io::Result<bool> {
+/// Removes it, with the filters on it, if all of them are such. True if it did.
+pub(super) fn remove_if_all(index: u32, such: impl Fn(&Filter) -> bool) -> io::Result<bool> {
     let socket = Socket::open()?;
     for side in Side::BOTH {
-        if !dump(&socket, index, side)?.is_empty() {
+        if !dump(&socket, index, side)?.iter().all(|it| it.is_head() || such(it)) {
             return Ok(false);
         }
     }
@@ -148,6 +143,11 @@ impl Filter {
     /// The label, if a tracer made it.
     pub(super) fn label(&self) -> Option<Label> {
         Label::parse(self.name.as_deref()?)
+    }
+
+    /// What filters of one priority hang on; there is none without them.
+    fn is_head(&self) -> bool {
+        self.handle == 0
     }
 
     fn is_shareable(&self) -> bool {
@@ -248,15 +248,50 @@ pub(super) struct OwnFilter {
     program: u32,
 }
 
-/// Puts a program, by its descriptor and number, before all filters of a side; says which one it is behind all the same.
+impl OwnFilter {
+    pub(super) fn is(&self, filter: &Filter) -> bool {
+        (filter.priority, filter.handle, filter.program) == (self.priority, self.handle, Some(self.program))
+    }
+}
+
+/// A program that is loaded, by its descriptor and number.
+pub(super) type Loaded<'a> = (BorrowedFd<'a>, u32);
+
+/// Puts a program before all filters of a side; says which one it is behind all the same.
 pub(super) fn attach(
     index: u32,
     side: Side,
-    (program, id): (BorrowedFd<'_>, u32),
+    program: Loaded<'_>,
     label: &Label,
 ) -> io::Result<(OwnFilter, Option<Filter>)> {
     let socket = Socket::open()?;
     let Slot { priority, behind } = slot(&dump(&socket, index, side)?);
+    let answers = socket.create(netlink::RTM_NEWTFILTER, &filter(index, side, priority, program, label))?;
+    Ok((made(index, side, program, &answers)?, behind))
+}
+
+/// Makes the qdisc and puts a program on it, in one step: there is no moment at which the qdisc is there and nothing tells
+/// whose it is. Fails with `EEXIST` where there is one.
+pub(super) fn attach_with_qdisc(
+    index: u32,
+    side: Side,
+    program: Loaded<'_>,
+    label: &Label,
+) -> io::Result<OwnFilter> {
+    let filter = filter(index, side, 0, program, label);
+    let (qdisc, filter) = Socket::open()?
+        .create_both((netlink::RTM_NEWQDISC, &qdisc(index)), (netlink::RTM_NEWTFILTER, &filter))?;
+    // Dropped, and so removed, if the qdisc was somebody else's.
+    let filter = filter.and_then(|answers| made(index, side, program, &answers));
+    qdisc?;
+    if filter.is_err() {
+        let _ = remove_if_all(index, |_| false);
+    }
+    filter
+}
+
+/// The message that makes a filter of ours.
+fn filter(index: u32, side: Side, priority: u16, (program, _): Loaded<'_>, label: &Label) -> Vec<u8> {
     let info = u32::from(priority) << 16 | u32::from(ETH_P_ALL.to_be());
     let mut body = fixed(index, 0, side.parent(), info).to_vec();
     push_attribute(&mut body, TCA_KIND, b"bpf\0");
@@ -265,19 +300,20 @@ pub(super) fn attach(
     push_attribute(&mut options, TCA_BPF_NAME, format!("{label}\0").as_bytes());
     push_attribute(&mut options, TCA_BPF_FLAGS, &TCA_BPF_FLAG_ACT_DIRECT.to_ne_bytes());
     push_attribute(&mut body, TCA_OPTIONS, &options);
-    let answers = socket.create(netlink::RTM_NEWTFILTER, &body)?;
-    let made = answers.iter().filter_map(Filter::from_message).find(|it| it.handle != 0);
+    body
+}
+
+/// What the kernel made of it.
+fn made(index: u32, side: Side, (_, program): Loaded<'_>, answers: &[Message]) -> io::Result<OwnFilter> {
+    let made = answers.iter().filter_map(Filter::from_message).find(|it| !it.is_head());
     let made = made.ok_or_else(|| io::Error::other("the kernel does not say where it put the filter"))?;
-    let Filter { priority, handle, .. } = made;
-    Ok((OwnFilter { index, side, priority, handle, program: id }, behind))
+    Ok(OwnFilter { index, side, priority: made.priority, handle: made.handle, program })
 }
 
 impl Drop for OwnFilter {
     fn drop(&mut self) {
         // The interface may be gone, and the filter with it; there is nobody left to tell.
-        let _ = remove(self.index, self.side, |it| {
-            (it.priority, it.handle, it.program) == (self.priority, self.handle, Some(self.program))
-        });
+        let _ = remove(self.index, self.side, |it| self.is(it));
     }
 }
 
@@ -286,7 +322,7 @@ pub(super) fn remove(index: u32, side: Side, such: impl Fn(&Filter) -> bool) -> 
     let socket = Socket::open()?;
     let mut found = dump(&socket, index, side)?;
     // Without a handle all of a priority would go.
-    found.retain(|it| it.handle != 0 && it.chain == 0 && such(it));
+    found.retain(|it| !it.is_head() && it.chain == 0 && such(it));
     for filter in &found {
         let info = u32::from(filter.priority) << 16 | u32::from(filter.protocol.to_be());
         let body = fixed(index, filter.handle, side.parent(), info);

@@ -9,12 +9,13 @@ use super::{
 };
 use aya::programs::loaded_programs;
 use rustix::io::Errno;
-use std::{io, os::fd::BorrowedFd, sync::Arc};
+use std::{io, sync::Arc};
 
 /// What we have on clsact. Fields drop in order: programs first, then the qdisc under them.
+#[derive(Default)]
 pub(super) struct Filters {
-    _programs: Vec<OwnFilter>,
-    _clsact: Option<OwnClsact>,
+    programs: Vec<OwnFilter>,
+    clsact: Option<OwnClsact>,
 }
 
 /// A clsact qdisc that a tracer made, removed when it is dropped unless somebody uses it by then.
@@ -23,8 +24,26 @@ struct OwnClsact(u32);
 impl Drop for OwnClsact {
     fn drop(&mut self) {
         // The interface may be gone, and the qdisc with it; there is nobody left to tell.
-        let _ = clsact::remove_if_unused(self.0);
+        let _ = clsact::remove_if_all(self.0, |_| false);
     }
+}
+
+impl Drop for Filters {
+    fn drop(&mut self) {
+        if let Some(OwnClsact(index)) = self.clsact {
+            // All in one step, as it was made. Where others use it, or it is gone, each part sees to itself.
+            let _ = clsact::remove_if_all(index, |it| self.programs.iter().any(|own| own.is(it)));
+        }
+    }
+}
+
+/// What our filters are put on.
+#[derive(Clone, Copy)]
+enum Ground {
+    /// There is no qdisc.
+    Bare,
+    /// One that a tracer made, or somebody else.
+    Clsact { owned: bool },
 }
 
 impl Filters {
@@ -35,22 +54,26 @@ impl Filters {
         hooks: &[(Entry, Side)],
         notices: &mut Vec<Notice>,
     ) -> Result<Self, AttachError> {
-        /// A tracer that ends takes its qdisc along, perhaps just now.
+        /// A tracer that ends takes its qdisc along, perhaps just now, and one that begins makes it.
         const TRIES: usize = 3;
+        let failed = |error: io::Error| explain("a clsact filter", interface, &error);
         // First of all, for it takes long: whoever is killed meanwhile leaves nothing.
         let ours = load(programs, hooks)?;
         let mut tries = 1;
         loop {
-            let clsact = prepare(interface, notices)?;
-            match attach_all(&ours, interface, clsact.is_some()) {
+            let ground = ground(interface)?;
+            match attach_all(&ours, interface, ground) {
                 Ok((filters, behind)) => {
                     notices.extend(behind);
-                    return Ok(Self { _programs: filters, _clsact: clsact });
+                    // Not before: a qdisc that a tracer made has the filter of one on it at any time.
+                    clear(interface, &ours, notices).map_err(failed)?;
+                    return Ok(filters);
                 }
                 Err(error) => {
-                    let is_gone = clsact::present(interface.index).is_ok_and(|it| it == Present::Nothing);
-                    if !is_gone || tries == TRIES {
-                        return Err(explain("a clsact filter", interface, &error));
+                    let is_bare = |ground: &Ground| matches!(ground, Ground::Bare);
+                    let changed = self::ground(interface).is_ok_and(|now| is_bare(&now) != is_bare(&ground));
+                    if !changed || tries == TRIES {
+                        return Err(failed(error));
                     }
                     tries += 1;
                 }
@@ -61,8 +84,7 @@ impl Filters {
 
 /// A program of ours, loaded.
 struct Loaded<'a> {
-    fd: BorrowedFd<'a>,
-    id: u32,
+    program: clsact::Loaded<'a>,
     entry: Entry,
     side: Side,
     alive: u32,
@@ -72,24 +94,33 @@ struct Loaded<'a> {
 fn load<'a>(programs: &'a mut Programs, hooks: &[(Entry, Side)]) -> Result<Vec<Loaded<'a>>, LoadError> {
     let alive = programs.alive()?;
     let programs = &*programs;
-    let loaded = hooks.iter().map(|&(entry, side)| {
-        let (fd, id) = programs.loaded(entry)?;
-        Ok(Loaded { fd, id, entry, side, alive })
-    });
+    let loaded = hooks
+        .iter()
+        .map(|&(entry, side)| Ok(Loaded { program: programs.loaded(entry)?, entry, side, alive }));
     loaded.collect()
 }
 
 fn attach_all(
     programs: &[Loaded<'_>],
     interface: &Interface,
-    owns_qdisc: bool,
-) -> io::Result<(Vec<OwnFilter>, Option<Notice>)> {
-    let mut filters = Vec::new();
+    ground: Ground,
+) -> io::Result<(Filters, Option<Notice>)> {
+    let index = interface.index;
+    let owned = !matches!(ground, Ground::Clsact { owned: false });
+    let mut filters = Filters::default();
     let mut notice = None;
-    for &Loaded { fd, id, entry, side, alive } in programs {
-        let label = Label::new(entry.name(), alive, owns_qdisc);
-        let (filter, behind) = clsact::attach(interface.index, side, (fd, id), &label)?;
-        filters.push(filter);
+    for &Loaded { program, entry, side, alive } in programs {
+        let label = Label::new(entry.name(), alive, owned);
+        let is_bare = matches!(ground, Ground::Bare) && filters.programs.is_empty();
+        let (filter, behind) = if is_bare {
+            (clsact::attach_with_qdisc(index, side, program, &label)?, None)
+        } else {
+            clsact::attach(index, side, program, &label)?
+        };
+        filters.programs.push(filter);
+        if owned && filters.clsact.is_none() {
+            filters.clsact = Some(OwnClsact(index));
+        }
         if let Some(behind) = behind {
             let interface = Arc::clone(&interface.name);
             notice.get_or_insert(Notice::BehindFilter { interface, kind: behind.kind });
@@ -112,36 +143,34 @@ fn explain(what: &'static str, interface: &Interface, error: &io::Error) -> Atta
     }
 }
 
-/// Sees to it that clsact is there and nothing of dead tracers on it; returns it if it is to go with the last tracer.
-fn prepare(interface: &Interface, notices: &mut Vec<Notice>) -> Result<Option<OwnClsact>, AttachError> {
-    let failed = |error: io::Error| explain("a clsact qdisc", interface, &error);
+fn ground(interface: &Interface) -> Result<Ground, AttachError> {
+    let failed = |error: io::Error| explain("a clsact filter", interface, &error);
     match clsact::present(interface.index).map_err(failed)? {
-        Present::Clsact => return clear(interface, notices).map_err(failed),
-        Present::Ingress => {
-            return Err(AttachError::IngressQdisc { interface: Arc::clone(&interface.name) });
+        Present::Nothing => Ok(Ground::Bare),
+        Present::Ingress => Err(AttachError::IngressQdisc { interface: Arc::clone(&interface.name) }),
+        Present::Clsact => {
+            let labels = Side::BOTH.into_iter().map(|side| labels(interface, side));
+            let labels = labels.collect::<io::Result<Vec<_>>>().map_err(failed)?;
+            Ok(Ground::Clsact { owned: labels.iter().flatten().any(|label| label.owns_qdisc) })
         }
-        Present::Nothing => {}
-    }
-    match clsact::add(interface.index) {
-        Ok(()) => Ok(Some(OwnClsact(interface.index))),
-        // Somebody was quicker: it is theirs.
-        Err(error) if errno(&error) == Some(Errno::EXIST) => Ok(None),
-        Err(error) => Err(failed(error)),
     }
 }
 
-/// Removes what killed tracers left; returns the qdisc if a tracer made it.
-fn clear(interface: &Interface, notices: &mut Vec<Notice>) -> io::Result<Option<OwnClsact>> {
-    let mut owned = false;
+/// Of the filters of tracers on one side.
+fn labels(interface: &Interface, side: Side) -> io::Result<Vec<Label>> {
+    Ok(clsact::filters(interface.index, side)?.iter().filter_map(clsact::Filter::label).collect())
+}
+
+/// Removes what killed tracers left.
+fn clear(interface: &Interface, ours: &[Loaded<'_>], notices: &mut Vec<Notice>) -> io::Result<()> {
     let mut count = 0;
     for side in Side::BOTH {
-        let mut labels: Vec<_> =
-            clsact::filters(interface.index, side)?.iter().filter_map(clsact::Filter::label).collect();
-        owned |= labels.iter().any(|label| label.owns_qdisc);
+        let mut labels = labels(interface, side)?;
+        labels.retain(|label| ours.iter().all(|own| own.alive != label.alive));
         if labels.is_empty() {
             continue;
         }
-        // Where that cannot be found out all count as alive.
+        // Where it cannot be found out who is alive, all count as that.
         let Some(alive) = alive() else { continue };
         // Those that were there before it was asked who is: what comes meanwhile is a running tracer's.
         labels.retain(|label| !alive.contains(&label.alive));
@@ -153,8 +182,7 @@ fn clear(interface: &Interface, notices: &mut Vec<Notice>) -> io::Result<Option<
     if count > 0 {
         notices.push(Notice::Leftovers { interface: Arc::clone(&interface.name), count });
     }
-    // Made only if it is: what is made is dropped, and removes.
-    Ok(owned.then(|| OwnClsact(interface.index)))
+    Ok(())
 }
 
 /// The numbers of the programs that tell of a running tracer; None where the kernel does not list programs, which it does

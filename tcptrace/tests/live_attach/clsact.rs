@@ -8,6 +8,10 @@ use aya::{
     programs::TcAttachType::{self, Egress, Ingress},
     sys::{Stats, enable_stats},
 };
+use rustix::net::{
+    AddressFamily, RecvFlags, SocketFlags, SocketType, bind, netlink::SocketAddrNetlink, recv, socket_with,
+};
+use std::os::fd::OwnedFd;
 use tcptrace::kernel::attach::Notice;
 
 const TC_ACT_OK: i32 = 0;
@@ -158,6 +162,42 @@ fn the_clsact_of_a_killed_tracer_goes_with_the_next() {
     within(&here, async || drop(open(&clsact("tt0"))));
     assert!(!has_clsact(&here));
     assert!(hooks::are(&here, "tt0", &[], &[]));
+}
+
+/// What tells whose it is comes with it, and goes with it.
+#[test]
+fn a_qdisc_of_ours_is_never_without_a_filter_of_ours() {
+    hold_if_told(&clsact("tt0"));
+    let (here, _there) = pair();
+    for _ in 0..10 {
+        let changes = changes(&here);
+        let child = Child::spawn("clsact::a_qdisc_of_ours_is_never_without_a_filter_of_ours", &here);
+        wait_for_a_new_qdisc(&changes);
+        child.kill();
+        let filters = ["ingress", "egress"].map(|side| filters(&here, side)).concat();
+        assert!(filters.contains("/clsact"), "on the qdisc there is only: {filters}");
+        within(&here, async || drop(open(&clsact("tt0"))));
+        assert!(!has_clsact(&here));
+    }
+}
+
+/// A socket that hears what becomes of qdiscs and filters in a namespace.
+fn changes(ns: &Netns) -> OwnedFd {
+    const RTMGRP_TC: u32 = 8;
+    ns.enter(|| {
+        let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None);
+        let socket = socket.expect("a socket");
+        bind(&socket, &SocketAddrNetlink::new(0, RTMGRP_TC)).expect("a group");
+        socket
+    })
+}
+
+fn wait_for_a_new_qdisc(changes: &OwnedFd) {
+    const RTM_NEWQDISC: [u8; 2] = 36_u16.to_ne_bytes();
+    let mut message = [0; 1024];
+    while message[4..6] != RTM_NEWQDISC {
+        recv(changes, &mut message, RecvFlags::empty()).expect("it comes");
+    }
 }
 
 #[test]

@@ -507,17 +507,22 @@ const HOLD: &str = "TCPTRACE_TEST_HOLD";
 impl Child {
     /// Starts the test of this name, which is to call [`hold_if_told`] first, and waits until it has attached.
     fn start(test: &str, ns: &Netns) -> Self {
-        let mut child = Command::new(std::env::current_exe().expect("this test"))
+        let mut child = Self::spawn(test, ns);
+        let lines = BufReader::new(child.0.stdout.take().expect("piped")).lines();
+        let ready = lines.map_while(Result::ok).any(|line| line.contains("attached"));
+        assert!(ready, "the child attaches");
+        child
+    }
+
+    /// Starts it, and waits for nothing.
+    fn spawn(test: &str, ns: &Netns) -> Self {
+        let child = Command::new(std::env::current_exe().expect("this test"))
             .args(["--exact", test, "--nocapture"])
             .env(HOLD, ns.path())
             .stdout(Stdio::piped())
             .spawn()
             .expect("it runs");
-        let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
-        let child = Self(child);
-        let ready = lines.map_while(Result::ok).any(|line| line.contains("attached"));
-        assert!(ready, "the child attaches");
-        child
+        Self(child)
     }
 
     /// With SIGKILL, and waits for its end.
