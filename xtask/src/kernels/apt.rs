@@ -167,18 +167,20 @@ pub(super) fn run(command: &mut Command) -> Result<()> {
     }
     let said = String::from_utf8_lossy(&output.stderr);
     let last = said.lines().rfind(|line| line.starts_with("E:")).or(said.lines().next_back());
-    bail!(
-        "`{}` failed: {}{}",
-        // The options are long and always the same.
-        typed(command).rsplit(" -o ").next().unwrap_or_default(),
-        last.unwrap_or("it said nothing"),
-        network_hint(&said)
-    )
+    bail!("`{}` failed: {}{}", short(&typed(command)), last.unwrap_or("it said nothing"), network_hint(&said))
+}
+
+/// Without apt's options, which are long and always the same.
+fn short(typed: &str) -> String {
+    let Some((start, last)) = typed.rsplit_once(" -o ") else { return typed.to_owned() };
+    let program = start.split(' ').next().unwrap_or_default();
+    let words = last.split_once(' ').map_or("", |(_, words)| words);
+    format!("{program} {words}")
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Release, Source, depends, sources};
+    use super::{Release, Source, depends, short, sources};
 
     const TARGETS: &str = "https://other.example/\tOther\tbookworm\t$(SIGNED_BY)\n\
                            http://mirror.example/debian-security/\tDebian-Security\tbookworm-security\t/k.gpg\n\
@@ -219,5 +221,11 @@ mod tests {
             "Package: a\nDepends: linux-base (= 7.2-1), linux-image-7.2-amd64 (= 7.2-1), x | y\nSize: 1\n";
         assert_eq!(depends(shown), ["linux-base", "linux-image-7.2-amd64", "x"]);
         assert!(depends("Package: a\n").is_empty());
+    }
+
+    #[test]
+    fn a_command_that_failed_is_told_without_its_options() {
+        assert_eq!(short("apt-get -o A=1 -o B=2 --quiet=2 download x"), "apt-get --quiet=2 download x");
+        assert_eq!(short("dpkg-deb --extract x.deb /r"), "dpkg-deb --extract x.deb /r");
     }
 }
