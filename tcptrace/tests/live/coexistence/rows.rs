@@ -107,8 +107,9 @@ impl Theirs {
     }
 
     /// What their programs are called.
-    pub(super) fn names(&self) -> impl Iterator<Item = &'static str> {
-        self.strangers.iter().map(|(name, _)| *name)
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        let strangers = self.strangers.iter().map(|(name, _)| *name);
+        strangers.chain(self.filter.iter().map(|it| &*it.name))
     }
 
     /// How many packets each program has seen, how many connections each tracer, and how often the watcher looked.
@@ -117,14 +118,9 @@ impl Theirs {
         programs.chain(self.filter.iter().map(|it| ("xdp-filter".to_owned(), it.passed(lab)))).collect()
     }
 
-    /// How libxdp has attached it.
-    pub(super) fn note(&self) -> &'static str {
-        let dispatched = self.programs.iter().any(|it| it.contains("xdp_dispatcher"));
-        match (&self.filter, dispatched) {
-            (None, _) => "",
-            (Some(_), true) => " (in its dispatcher)",
-            (Some(_), false) => " (alone: the kernel refuses its dispatcher)",
-        }
+    /// What libxdp has attached.
+    pub(super) fn note(&self) -> String {
+        self.filter.as_ref().map(|it| format!(" ({})", it.name)).unwrap_or_default()
     }
 
     /// After all traces: tracers go on tracing, and the watcher was never refused.
