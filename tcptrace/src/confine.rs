@@ -24,6 +24,8 @@ pub enum Purpose {
     Live {
         /// All that will be traced is, by links: nothing is to be attached or taken off any more.
         settled: bool,
+        /// It is not the namespace of this process, which has to enter it to look at it.
+        elsewhere: bool,
     },
     /// To trace those of all: their descriptors and names are looked for everywhere and at any time.
     Everywhere,
@@ -58,9 +60,9 @@ fn give_up_capabilities(purpose: Purpose) -> io::Result<()> {
         Purpose::File => CapabilitySet::empty(),
         // BPF to change maps, which kernels before 5.19 ask for (kernel/bpf/syscall.c, __sys_bpf). SYS_ADMIN for the kernel's
         // run statistics (there, bpf_enable_stats), which are asked for now and then, and to go to another namespace.
-        Purpose::Live { settled: true } => CapabilitySet::BPF | CapabilitySet::SYS_ADMIN,
+        Purpose::Live { settled: true, .. } => CapabilitySet::BPF | CapabilitySet::SYS_ADMIN,
         // To attach to what comes, and to take filters off again.
-        Purpose::Live { settled: false } => {
+        Purpose::Live { settled: false, .. } => {
             CapabilitySet::BPF | CapabilitySet::SYS_ADMIN | CapabilitySet::NET_ADMIN | CapabilitySet::PERFMON
         }
         Purpose::Everywhere => return Ok(()),
@@ -85,8 +87,11 @@ fn filter(purpose: Purpose) -> Result<SeccompFilter, BackendError> {
     let mut rules = allowed_always()?;
     match purpose {
         Purpose::File => {}
-        Purpose::Live { settled } => {
+        Purpose::Live { settled, elsewhere } => {
             allow_live(&mut rules)?;
+            if elsewhere {
+                rules.extend(without_conditions(&[libc::SYS_setns]));
+            }
             if settled {
                 allow_of_bpf(
                     &mut rules,
@@ -209,8 +214,7 @@ fn allow_live(rules: &mut Rules) -> Result<(), BackendError> {
 
 /// To attach to what comes, and to take filters off again.
 fn allow_to_attach(rules: &mut Rules) -> Result<(), BackendError> {
-    // In the namespace that is traced.
-    rules.extend(without_conditions(&[libc::SYS_bpf, libc::SYS_setns]));
+    rules.extend(without_conditions(&[libc::SYS_bpf]));
     // if_nametoindex(3) and if_indextoname(3) ask through a socket of any kind, and take one of these.
     rules.entry(libc::SYS_socket).or_default().push(argument_is(0, bits(libc::AF_UNIX))?);
     let ioctl = rules.entry(libc::SYS_ioctl).or_default();
@@ -219,8 +223,9 @@ fn allow_to_attach(rules: &mut Rules) -> Result<(), BackendError> {
     Ok(())
 }
 
-/// To look for namespaces, to hear from all of them, and to load programs for one.
+/// To look for namespaces, to enter them and hear from all, and to load programs for one.
 const EVERYWHERE: &[i64] = &[
+    libc::SYS_setns,
     libc::SYS_getdents64,
     #[cfg(target_arch = "x86_64")]
     libc::SYS_readlink,

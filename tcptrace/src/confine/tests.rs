@@ -92,8 +92,8 @@ fn assert_all_refused(attempts: &[Attempt]) {
 #[test]
 fn a_live_trace_reads_and_asks_the_kernel_and_no_more() {
     for (name, purpose) in [
-        ("settled", Purpose::Live { settled: true }),
-        ("live", Purpose::Live { settled: false }),
+        ("settled", Purpose::Live { settled: true, elsewhere: false }),
+        ("live", Purpose::Live { settled: false, elsewhere: true }),
         ("everywhere", Purpose::Everywhere),
     ] {
         let folder = Folder::new(name);
@@ -128,8 +128,8 @@ fn over_a_file_nothing_is_opened_either() {
 fn capabilities_are_given_up_for_good() {
     // Over a file there are none, and none may be asked for: tests/sinks/confined.rs looks from outside.
     for (purpose, left) in [
-        (Purpose::Live { settled: true }, &["BPF", "SYS_ADMIN"][..]),
-        (Purpose::Live { settled: false }, &["BPF", "SYS_ADMIN", "NET_ADMIN", "PERFMON"]),
+        (Purpose::Live { settled: true, elsewhere: false }, &["BPF", "SYS_ADMIN"][..]),
+        (Purpose::Live { settled: false, elsewhere: false }, &["BPF", "SYS_ADMIN", "NET_ADMIN", "PERFMON"]),
     ] {
         let sets = confined(purpose, || capabilities(None)).expect("its own");
         let mut names: Vec<_> = sets.permitted.iter_names().map(|(name, _)| name).collect();

@@ -1,6 +1,6 @@
 //! A trace of a capture file: the same tracker and sinks, with the file's own time.
 
-use super::{Run, RunError, opened::Opened};
+use super::{Run, RunError, opened::Opened, signals::Stop};
 use crate::{
     cli::Config,
     confine::Purpose,
@@ -14,15 +14,11 @@ use crate::{
     },
 };
 use hashbrown::HashMap;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::{
     io::{self, IsTerminal as _, Write as _},
     ops::Range,
     path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -32,19 +28,17 @@ const PROGRESS: Duration = Duration::from_secs(1);
 /// Reads `path` to its end, or until a signal, the count or the reader's going away. What comes before damage is
 /// reported before the damage is.
 pub(super) fn trace(config: &Config, path: &Path, filter: Filter) -> Result<(), RunError> {
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM, SIGHUP] {
-        signal_hook::flag::register(signal, Arc::clone(&stop))
-            .map_err(RunError::system("listen for signals"))?;
-    }
+    let stop = Stop::new()?;
     let options = Options { filter: Box::new(*filter.program()), decap: config.decap, ..Options::default() };
     let unread = Reader::find(path)?;
-    let opened = Opened::new(config)?.confine(Purpose::File)?;
-    let source = PcapSource::new(Reader::read(unread)?, &options);
-    let run = Run::new(config, filter, opened, Pressure::Wait, {
-        let stop = Arc::clone(&stop);
-        move || stop.store(true, Ordering::Relaxed)
-    })?;
+    let opened = Opened::new(config)?.spare(&unread)?.confine(Purpose::File)?;
+    let unread = unread.until(stop.pipe()?);
+    let source = match Reader::read(unread) {
+        // Before anything came.
+        Err(_) if stop.is_set() => return Ok(()),
+        reader => PcapSource::new(reader?, &options),
+    };
+    let run = Run::new(config, filter, opened, Pressure::Wait, stop.setter()?)?;
     let mut file = File {
         run,
         source,
@@ -73,7 +67,7 @@ struct File<'a> {
 }
 
 impl File<'_> {
-    fn read(&mut self, stop: &AtomicBool) -> Result<(), RunError> {
+    fn read(&mut self, stop: &Stop) -> Result<(), RunError> {
         let mut inputs = Vec::new();
         let mut progress = Progress::new(self.run.config.output.quiet);
         loop {
@@ -91,7 +85,8 @@ impl File<'_> {
             self.note_times(&inputs);
             self.run.take(&mut inputs, 0)?;
             progress.step(|| self.source.position());
-            if !more? || stop.load(Ordering::Relaxed) || self.run.has_counted() {
+            // What cannot be read for a signal is no error.
+            if stop.is_set() || !more? || self.run.has_counted() {
                 return Ok(());
             }
         }

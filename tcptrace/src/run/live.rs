@@ -1,6 +1,6 @@
 //! A live trace: the ring's source on a runtime, with signals, time and interface names.
 
-use super::{Run, RunError, opened::Opened};
+use super::{Run, RunError, opened::Opened, signals};
 use crate::{
     cli::{Config, Interfaces},
     confine::Purpose,
@@ -22,7 +22,12 @@ use crate::{
 };
 use hashbrown::HashMap;
 use rustix::time::{ClockId, clock_gettime};
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{
+    future::{Future, poll_fn},
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
 use tcptrace_common::admission::Admission;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -48,7 +53,8 @@ async fn run(config: &Config, interfaces: &Interfaces, filter: Filter) -> Result
     heap::give_back();
     let purpose = match config.netns {
         Namespaces::All => Purpose::Everywhere,
-        Namespaces::Own | Namespaces::Named(_) => Purpose::Live { settled: source.is_settled() },
+        Namespaces::Own => Purpose::Live { settled: source.is_settled(), elsewhere: false },
+        Namespaces::Named(_) => Purpose::Live { settled: source.is_settled(), elsewhere: true },
     };
     let opened = Opened::new(config)?.confine(purpose)?;
     let ended = Arc::new(Notify::new());
@@ -294,27 +300,21 @@ fn percent(cpu: Duration, elapsed_ns: u64) -> Option<f64> {
     (elapsed_ns > 0).then(|| 100.0 * cpu.as_nanos() as f64 / elapsed_ns as f64)
 }
 
-/// The signals that end a trace as Ctrl-C does.
-struct Signals([Signal; 3]);
+/// The signals that end a trace.
+struct Signals(Vec<Signal>);
 
 impl Signals {
     fn new() -> Result<Self, RunError> {
-        let listen = |kind| signal(kind).map_err(RunError::system("listen for signals"));
-        Ok(Self([
-            listen(SignalKind::interrupt())?,
-            listen(SignalKind::terminate())?,
-            listen(SignalKind::hangup())?,
-        ]))
+        let listen = |number| signal(SignalKind::from_raw(number));
+        let signals = signals::that_end().map(listen).collect::<Result<_, _>>();
+        signals.map(Self).map_err(RunError::system("listen for signals"))
     }
 
+    /// Whichever comes first.
     fn any(&mut self) -> impl Future<Output = ()> + '_ {
-        let [interrupt, terminate, hangup] = &mut self.0;
-        async move {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-                _ = hangup.recv() => {}
-            }
-        }
+        poll_fn(|context| {
+            let came = self.0.iter_mut().any(|signal| signal.poll_recv(context).is_ready());
+            if came { Poll::Ready(()) } else { Poll::Pending }
+        })
     }
 }

@@ -4,6 +4,7 @@ mod capture;
 mod file;
 mod live;
 mod opened;
+mod signals;
 
 use crate::{
     cli::{Config, FilterText, Format, Input as Source},
@@ -79,6 +80,12 @@ pub enum RunError {
         /// Why.
         source: io::Error,
     },
+    /// The capture would take the place of the one that is read.
+    #[error("{} is the capture that is read: write to another", path.display())]
+    Same {
+        /// Which.
+        path: PathBuf,
+    },
     /// The capture could not be written.
     #[error("{}: {error}", path.display())]
     Write {
@@ -105,6 +112,7 @@ impl RunError {
 
 /// Traces until the source ends, or until a signal, the count or the reader's going away ends it.
 pub fn trace(config: &Config) -> Result<(), RunError> {
+    signals::outlive_a_limit_of_files()?;
     let filter = filter(&config.filter)?;
     match &config.input {
         Source::Live(interfaces) => live::trace(config, interfaces, filter),

@@ -4,15 +4,20 @@ use super::RunError;
 use crate::{
     cli::{Config, Format},
     confine::{self, Purpose},
+    source::pcap::Unread,
 };
 use jiff::tz::TimeZone;
-use rustix::{fs::OFlags, process::geteuid};
+use rustix::{
+    fs::{OFlags, fcntl_getfl, fcntl_setfl},
+    io::Errno,
+    process::geteuid,
+};
 use std::{
     fs::{self, File, OpenOptions},
     io,
     os::{
         fd::AsFd as _,
-        unix::fs::{MetadataExt as _, OpenOptionsExt as _},
+        unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _},
     },
     path::{Path, PathBuf},
 };
@@ -39,6 +44,14 @@ impl Opened {
         Ok(Self { capture, zone })
     }
 
+    /// Refuses to write over the capture that is read.
+    pub(super) fn spare(self, unread: &Unread) -> Result<Self, RunError> {
+        match &self.capture {
+            Some((path, file)) if unread.is(file) => Err(RunError::Same { path: path.clone() }),
+            _ => Ok(self),
+        }
+    }
+
     /// Gives up everything else.
     pub(super) fn confine(self, purpose: Purpose) -> Result<Self, RunError> {
         confine::confine(purpose)?;
@@ -47,7 +60,7 @@ impl Opened {
 }
 
 /// Opens a file to be written, made readable by its owner alone if it is new; the standard output for `-`. In a folder
-/// that everybody can write to, somebody else may have put a link or a file there: neither is written to.
+/// that everybody can write to, somebody else may have put something there: nothing of that kind is written to.
 fn create(path: &Path) -> io::Result<File> {
     if path == Path::new("-") {
         return io::stdout().as_fd().try_clone_to_owned().map(File::from);
@@ -55,20 +68,22 @@ fn create(path: &Path) -> io::Result<File> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     // Where there is no such folder, opening says so.
     let shared = fs::metadata(folder).is_ok_and(|folder| folder.mode() & 0o002 != 0);
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(false).mode(0o600);
-    if !shared {
-        return options.open(path);
-    }
-    if fs::symlink_metadata(path).is_ok_and(|file| file.is_symlink()) {
+    if shared && fs::symlink_metadata(path).is_ok_and(|file| file.is_symlink()) {
         return Err(io::Error::other("it is a link in a folder that everybody can write to"));
     }
-    // Not followed if it has become one since.
-    let no_follow = i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or_default();
-    let file = options.custom_flags(no_follow).open(path)?;
+    // Not followed if it has become one since; and not waited for, should it be a pipe that nobody reads.
+    let no_follow = if shared { OFlags::NOFOLLOW } else { OFlags::empty() };
+    let flags = i32::try_from((OFlags::NONBLOCK | no_follow).bits()).unwrap_or_default();
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false).mode(0o600).custom_flags(flags);
+    let file = options.open(path).map_err(|error| match Errno::from_io_error(&error) {
+        Some(Errno::NXIO) => io::Error::other("nobody reads from this pipe: start its reader first"),
+        _ => error,
+    })?;
     let metadata = file.metadata()?;
-    if metadata.is_file() && metadata.uid() != geteuid().as_raw() {
+    if shared && metadata.uid() != geteuid().as_raw() && !metadata.file_type().is_char_device() {
         return Err(io::Error::other("it is somebody else's, in a folder that everybody can write to"));
     }
+    fcntl_setfl(&file, fcntl_getfl(&file)? - OFlags::NONBLOCK)?;
     Ok(file)
 }

@@ -3,11 +3,31 @@
 
 use crate::segment::Timestamp;
 use rustix::time::{ClockId, Timespec, clock_gettime};
+use std::{fs, sync::OnceLock};
 
 /// Now, as the kernel programs stamp their records (`bpf_ktime_get_ns`).
 #[must_use]
 pub fn monotonic_now() -> Timestamp {
-    Timestamp(u64::try_from(nanoseconds(clock_gettime(ClockId::Monotonic))).unwrap_or(0))
+    Timestamp(u64::try_from(monotonic()).unwrap_or(0))
+}
+
+/// The clock of the host, which is the kernel's, also in a time namespace that has another (`time_namespaces(7)`).
+fn monotonic() -> i64 {
+    static NAMESPACE: OnceLock<i64> = OnceLock::new();
+    let ahead = NAMESPACE.get_or_init(|| {
+        // A kernel without time namespaces has no such file, and a process cannot change its own.
+        fs::read_to_string("/proc/self/timens_offsets").ok().and_then(|it| ahead(&it)).unwrap_or(0)
+    });
+    nanoseconds(clock_gettime(ClockId::Monotonic)).saturating_sub(*ahead)
+}
+
+/// Of the lines of `timens_offsets` (kernel/time/namespace.c, `proc_timens_show_offsets`): the clock's name, seconds and
+/// nanoseconds.
+fn ahead(offsets: &str) -> Option<i64> {
+    let line = offsets.lines().find_map(|line| line.strip_prefix("monotonic"))?;
+    let mut words = line.split_whitespace().map(str::parse);
+    let (seconds, nanoseconds): (i64, i64) = (words.next()?.ok()?, words.next()?.ok()?);
+    Some(seconds.saturating_mul(1_000_000_000).saturating_add(nanoseconds))
 }
 
 fn nanoseconds(time: Timespec) -> i64 {
@@ -66,9 +86,9 @@ impl Default for WallClock {
 fn measure(tries: usize) -> i64 {
     (0..tries.max(1))
         .map(|_| {
-            let before = nanoseconds(clock_gettime(ClockId::Monotonic));
+            let before = monotonic();
             let real = nanoseconds(clock_gettime(ClockId::Realtime));
-            let after = nanoseconds(clock_gettime(ClockId::Monotonic));
+            let after = monotonic();
             let bracket = after - before;
             (bracket, real - (before + bracket / 2))
         })
@@ -89,6 +109,16 @@ mod tests {
         let after = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_nanos();
         let slack = 1_000_000;
         assert!(now >= before.cast_signed() - slack && now <= after.cast_signed() + slack);
+    }
+
+    #[test]
+    fn a_time_namespace_is_known_by_its_offset() {
+        assert_eq!(ahead("monotonic           0         0\nboottime            0         0\n"), Some(0));
+        assert_eq!(
+            ahead("monotonic       -2000       500\nboottime         1000         0\n"),
+            Some(-1_999_999_999_500)
+        );
+        assert_eq!(ahead("boottime 7 0\n"), None);
     }
 
     #[test]

@@ -41,6 +41,7 @@ mod schema;
 mod shedding;
 #[path = "../common/stranger.rs"]
 mod stranger;
+mod surroundings;
 mod textbook;
 #[path = "../common/trace.rs"]
 mod trace;

@@ -1,9 +1,13 @@
 //! What the command gives up before it looks at strangers' bytes, and what it writes to.
 
+use rustix::{
+    fs::OFlags,
+    process::{Pid, Signal, kill_process},
+};
 use std::{
     fs::{self, File, OpenOptions},
-    io::Write as _,
-    os::unix::fs::{PermissionsExt as _, symlink},
+    io::{Read as _, Write as _},
+    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, chown, symlink},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     thread,
@@ -37,6 +41,13 @@ impl Drop for Folder {
 /// A pcap file without packets (Ethernet, microseconds).
 const EMPTY: [u8; 24] =
     [0xd4, 0xc3, 0xb2, 0xa1, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0, 0, 1, 0, 0, 0];
+
+/// That, and the half of a packet's header.
+const HALF: [u8; 32] = {
+    let mut half = [0; 32];
+    half.first_chunk_mut::<24>().unwrap().copy_from_slice(&EMPTY);
+    half
+};
 
 /// The fields of a thread's status that say what it may.
 fn rights(task: &Path) -> Vec<(String, String)> {
@@ -143,4 +154,94 @@ fn what_cannot_be_read_costs_no_capture() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains("in.pcap") && !said.contains("permitted"), "{said}");
     assert_eq!(fs::read(&path).expect("it is there"), b"precious");
+}
+
+#[test]
+fn the_capture_that_is_read_is_not_written_over() {
+    let folder = Folder::new("same", 0o755);
+    let (input, link) = (folder.path("in.pcap"), folder.path("link.pcap"));
+    fs::write(&input, EMPTY).expect("our folder");
+    fs::hard_link(&input, &link).expect("our folder");
+    let mut commands = [Command::new(BINARY), Command::new(BINARY)];
+    commands[0].args(["-q", "-r"]).arg(&input).arg("-w").arg(&link);
+    commands[1].args(["-q", "-r", "-", "-w"]).arg(&input).stdin(File::open(&input).expect("it is there"));
+    for mut command in commands {
+        let output = command.output().expect("it starts");
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains(".pcap is the capture that is read"), "{said}");
+        assert_eq!(fs::read(&input).expect("it is there"), EMPTY);
+    }
+}
+
+fn pipe_in(folder: &Folder) -> PathBuf {
+    let path = folder.path("pipe");
+    assert!(Command::new("mkfifo").arg(&path).status().expect("mkfifo runs").success());
+    path
+}
+
+#[test]
+fn a_pipe_that_nobody_reads_is_not_waited_for() {
+    let folder = Folder::new("pipe", 0o755);
+    let input = folder.path("in.pcap");
+    fs::write(&input, EMPTY).expect("our folder");
+    let output = write_to(&pipe_in(&folder), &input);
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("nobody reads from this pipe"), "{said}");
+}
+
+#[test]
+fn somebody_else_s_pipe_in_a_shared_folder_is_not_written_to() {
+    let folder = Folder::new("theirs", 0o1777);
+    let input = folder.path("in.pcap");
+    fs::write(&input, EMPTY).expect("our folder");
+    let path = pipe_in(&folder);
+    let no_wait = i32::try_from(OFlags::NONBLOCK.bits()).expect("a flag");
+    let mut reader = OpenOptions::new().read(true).custom_flags(no_wait).open(&path).expect("a pipe");
+    assert!(write_to(&path, &input).status.success(), "our own is as good as a file");
+    let mut written = Vec::new();
+    reader.read_to_end(&mut written).expect("a pipe");
+    assert!(!written.is_empty());
+    chown(&path, Some(54321), None).expect("root may");
+    let output = write_to(&path, &input);
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("it is somebody else's"), "{said}");
+}
+
+/// Before the first octet, and in the middle of a packet.
+#[test]
+fn a_signal_ends_the_wait_for_a_pipe() {
+    for (begun, signal) in [(&[][..], Signal::TERM), (&EMPTY[..], Signal::INT), (&HALF[..], Signal::HUP)] {
+        let mut child = Command::new(BINARY)
+            .args(["-r", "-", "--json"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("it starts");
+        let mut input = child.stdin.take().expect("piped");
+        input.write_all(begun).expect("it reads");
+        let deadline = Instant::now() + Duration::from_secs(20);
+        // It waits for more once it has started the thread that writes, or, before anything came, once it is confined.
+        let waits = |child: &Child| {
+            let tasks = tasks(child);
+            let confined = |task: &PathBuf| rights(task).contains(&("Seccomp".to_owned(), "2".to_owned()));
+            tasks.iter().all(confined) && (begun.is_empty() || tasks.len() > 1)
+        };
+        while !waits(&child) {
+            assert!(Instant::now() < deadline, "it does not wait");
+            thread::sleep(Duration::from_millis(5));
+        }
+        kill_process(Pid::from_child(&child), signal).expect("it runs");
+        while child.try_wait().expect("our child").is_none() {
+            assert!(Instant::now() < deadline, "{signal:?} does not end it");
+            thread::sleep(Duration::from_millis(5));
+        }
+        drop(input);
+        let output = child.wait_with_output().expect("it ended");
+        assert!(output.status.success(), "{output:?}");
+        assert_eq!(!begun.is_empty(), String::from_utf8_lossy(&output.stderr).contains("no connections"));
+    }
 }

@@ -2,10 +2,17 @@
 
 use super::{FileError, map::Map, window::Window, zstd};
 use flate2::bufread::MultiGzDecoder;
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    io::Errno,
+};
 use std::{
-    fs::File,
-    io::{self, BufRead, BufReader, Cursor, Read, Seek},
-    os::{fd::AsFd, unix::fs::FileExt},
+    fs::{self, File},
+    io::{self, BufRead, BufReader, Cursor, PipeReader, Read, Seek},
+    os::{
+        fd::AsFd,
+        unix::fs::{FileExt, MetadataExt},
+    },
     path::Path,
     sync::{
         Arc,
@@ -34,6 +41,49 @@ pub struct Unread {
     name: String,
     /// Of a file that has one; those of /proc claim to be empty.
     len: Option<u64>,
+    /// Where there is something to read from this, nothing more is waited for.
+    until: Option<PipeReader>,
+}
+
+impl Unread {
+    /// Has reading from a pipe fail once there is something to read from `until`.
+    #[must_use]
+    pub fn until(self, until: PipeReader) -> Self {
+        Self { until: Some(until), ..self }
+    }
+
+    /// It is the very file that another descriptor is of.
+    #[must_use]
+    pub fn is(&self, other: &File) -> bool {
+        let identity = |file: &File| {
+            let metadata = file.metadata().ok().filter(fs::Metadata::is_file)?;
+            Some((metadata.dev(), metadata.ino()))
+        };
+        identity(&self.file).is_some_and(|it| identity(other) == Some(it))
+    }
+}
+
+/// What cannot be waited for in vain: reading fails once there is something in a pipe.
+struct Interruptible {
+    file: File,
+    until: Option<PipeReader>,
+}
+
+impl Read for Interruptible {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if let Some(until) = &self.until {
+            let mut either = [PollFd::new(&self.file, PollFlags::IN), PollFd::new(until, PollFlags::IN)];
+            while let Err(error) = poll(&mut either, None) {
+                if error != Errno::INTR {
+                    return Err(error.into());
+                }
+            }
+            if !either[1].revents().is_empty() {
+                return Err(io::Error::other("a signal came"));
+            }
+        }
+        self.file.read(buffer)
+    }
 }
 
 /// Opens a path, or the standard input for `-`.
@@ -49,17 +99,17 @@ pub(super) fn find(path: &Path) -> Result<Unread, FileError> {
     match opened {
         Ok((file, metadata)) => {
             let len = Some(metadata.len()).filter(|&len| metadata.is_file() && len > 0);
-            Ok(Unread { file, name, len })
+            Ok(Unread { file, name, len, until: None })
         }
         Err(source) => Err(FileError::Open { name, source }),
     }
 }
 
 /// Begins to read it.
-pub(super) fn begin(Unread { mut file, name, len }: Unread) -> Result<Opened, FileError> {
+pub(super) fn begin(Unread { mut file, name, len, until }: Unread) -> Result<Opened, FileError> {
     let failed = |source| FileError::Open { name: name.clone(), source };
     let Some(total) = len else {
-        return stream(name, Box::new(file));
+        return stream(name, Box::new(Interruptible { file, until }));
     };
     // What the shell redirects may have been read in part.
     let from = file.stream_position().map_err(failed)?;

@@ -23,10 +23,10 @@ use crate::{
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     fs::File,
-    future, io,
+    future, io, thread,
     time::{Duration, Instant},
 };
-use tokio::{io::unix::AsyncFd, task::JoinHandle};
+use tokio::{io::unix::AsyncFd, sync::oneshot};
 
 /// How often to look for namespaces that nothing else told of.
 const SURVEY_EVERY: Duration = Duration::from_secs(1);
@@ -85,7 +85,7 @@ pub(crate) struct All {
     /// By inode numbers: left out, and said so.
     left_out: BTreeSet<u64>,
     arrivals: VecDeque<Found>,
-    looking: Option<JoinHandle<Survey>>,
+    looking: Option<oneshot::Receiver<Survey>>,
     surveyed: Option<Survey>,
     next_survey: Instant,
     /// Not before, whatever tells of new ones.
@@ -188,7 +188,8 @@ impl All {
         }
         self.spaces.retain(|_, space| space.gone.is_none_or(|gone| now < gone + REMEMBER));
         if self.looking.is_none() && self.next_survey <= now {
-            self.looking = Some(tokio::task::spawn_blocking(namespaces::survey));
+            self.looking =
+                Some(look().map_err(LiveError::io("start a thread to look for network namespaces"))?);
         }
         Ok(())
     }
@@ -401,7 +402,18 @@ async fn changed(mounts: Option<&AsyncFd<File>>) {
 }
 
 /// Waits until a survey is done.
-async fn done(survey: Option<&mut JoinHandle<Survey>>) -> Survey {
+/// Looks on a thread of its own, as it can take long. The runtime's would panic where none can be started.
+fn look() -> io::Result<oneshot::Receiver<Survey>> {
+    let (tell, told) = oneshot::channel();
+    let look = move || {
+        // Nobody waits for it once the trace has ended.
+        let _ = tell.send(namespaces::survey());
+    };
+    thread::Builder::new().name("survey".to_owned()).spawn(look)?;
+    Ok(told)
+}
+
+async fn done(survey: Option<&mut oneshot::Receiver<Survey>>) -> Survey {
     match survey {
         // One that panicked has found nothing.
         Some(survey) => survey.await.unwrap_or_default(),

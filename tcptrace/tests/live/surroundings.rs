@@ -1,0 +1,80 @@
+//! What a tracer is started in: another time namespace, nohup, limits; and a host on which much happens at once.
+
+use crate::{
+    lab::{Family, Host, Lab, eventually},
+    trace::{BINARY, Trace, command, command_of, of_kind},
+    traffic::{Kind, drive},
+};
+use jiff::{Timestamp, ToSpan as _};
+use rustix::process::Signal;
+use std::{env, fs::File, process};
+
+/// The kernel tells of more changes than there is room for, so that everything has to be looked at anew: in a namespace
+/// that the tracer is not in.
+#[test]
+fn more_changes_than_can_be_heard_of_in_another_namespace_are_got_over() {
+    let (lab, outside) = (Lab::new(), Host::alone());
+    let path = lab.a.ns.path();
+    let mut trace = Trace::spawn(&outside, &mut command(&["--netns", &path, "-i", lab.a.dev, "--json"]));
+    trace.wait_until_attached();
+    trace.signal(Signal::STOP);
+    let changes =
+        "for i in $(seq 500); do echo link set tt0 mtu 1400; echo link set tt0 mtu 1500; done | ip -batch -";
+    lab.a.ns.run("sh", &["-c", changes]);
+    trace.signal(Signal::CONT);
+    drive(Kind::ClientCloses, &lab.a, &lab.b, Family::V4);
+    trace.wait_for_connections(1);
+    let report = trace.stop();
+    assert!(report.status.success(), "{}", report.stderr);
+}
+
+/// The records have the kernel's clock, and the process another.
+#[test]
+fn in_another_time_namespace_times_are_the_host_s() {
+    let lab = Lab::new();
+    let before = Timestamp::now();
+    let args = ["--time", "--monotonic", "1000", BINARY, "-i", lab.a.dev, "--json"];
+    let mut trace = Trace::spawn(&lab.a, &mut command_of("unshare", &args));
+    trace.wait_until_attached();
+    drive(Kind::ClientCloses, &lab.a, &lab.b, Family::V4);
+    trace.wait_for_connections(1);
+    let events = trace.stop().events();
+    let connection = of_kind(&events, "connection").next().expect("it was told");
+    assert_eq!(connection["complete"], true, "{connection:#}");
+    let ts: Timestamp = connection["ts"].as_str().and_then(|ts| ts.parse().ok()).expect("a time");
+    assert!(before - 1.second() <= ts && ts <= Timestamp::now() + 1.second(), "{ts} is not since {before}");
+}
+
+#[test]
+fn a_hangup_ends_a_trace_but_not_under_nohup() {
+    let lab = Lab::new();
+    let args = ["-i", lab.a.dev, "--json"];
+    let trace = Trace::start(&lab.a, &["--json"]);
+    trace.signal(Signal::HUP);
+    assert!(trace.end().status.success());
+    let mut trace = Trace::spawn(&lab.a, &mut command_of("nohup", &[&[BINARY], &args[..]].concat()));
+    trace.wait_until_attached();
+    trace.signal(Signal::HUP);
+    drive(Kind::ClientCloses, &lab.a, &lab.b, Family::V4);
+    trace.wait_for_connections(1);
+    assert!(trace.stop().status.success());
+    lab.a.assert_nothing_attached();
+}
+
+#[test]
+fn a_limit_of_a_file_s_length_is_an_error_like_a_full_disk() {
+    let lab = Lab::new();
+    let path = env::temp_dir().join(format!("tcptrace-limited-{}", process::id()));
+    let output = File::create(&path).expect("a folder for all");
+    let args = ["--fsize=1000", BINARY, "-q", "-i", lab.a.dev, "--json"];
+    let mut trace = Trace::spawn(&lab.a, command_of("prlimit", &args).stdout(output));
+    eventually("it ends", || {
+        drive(Kind::ClientCloses, &lab.a, &lab.b, Family::V4);
+        trace.has_ended().then_some(()).ok_or_else(|| "it goes on".to_owned())
+    });
+    let report = trace.end();
+    let _ = std::fs::remove_file(path);
+    assert_eq!(report.status.code(), Some(1), "{}", report.stderr);
+    assert!(report.stderr.contains("cannot write the output: File too large"), "{}", report.stderr);
+    lab.a.assert_nothing_attached();
+}
