@@ -8,8 +8,9 @@ use tcptrace_common::{
     wire::tunnel::{self, Decap, MAX_PORTS},
 };
 
-/// The kernel's limit on names of interfaces: IFNAMSIZ less the terminating zero (include/uapi/linux/if.h).
-const INTERFACE_NAME: usize = 15;
+/// The kernel's limit on names of interfaces, of which one may have several: ALTIFNAMSIZ less the terminating zero
+/// (include/uapi/linux/if.h).
+const INTERFACE_NAME: usize = 127;
 /// A page at least, as the kernel demands of a ring buffer (kernel/bpf/ringbuf.c, `ringbuf_map_alloc`).
 const RING_BYTES: RangeInclusive<u64> = 64 * 1024..=1024 * 1024 * 1024;
 

@@ -2,7 +2,7 @@
 //! of them the default route leaves by.
 
 use super::{
-    netlink::{self, Message, Socket, nested, text, u16_at, u32_at},
+    netlink::{self, Message, Socket, all_nested, nested, text, u16_at, u32_at},
     netns::NetnsError,
 };
 use std::{fmt, io, sync::Arc};
@@ -14,6 +14,8 @@ const ROUTE_FIXED: usize = 12;
 
 const IFLA_IFNAME: u16 = 3;
 pub(super) const IFLA_LINKINFO: u16 = 18;
+const IFLA_PROP_LIST: u16 = 52;
+const IFLA_ALT_IFNAME: u16 = 53;
 const IFLA_INFO_SLAVE_KIND: u16 = 4;
 const IFF_UP: u32 = 0x1;
 const IFF_LOOPBACK: u32 = 0x8;
@@ -144,6 +146,8 @@ pub struct Interface {
     pub index: u32,
     /// Its name.
     pub name: Arc<str>,
+    /// Others that it can be asked for by (`ip link property add dev NAME altname OTHER`).
+    pub other_names: Vec<String>,
     /// Administratively up.
     pub up: bool,
     /// `lo`: carries every packet twice, out and in again.
@@ -164,10 +168,12 @@ impl Interface {
         }
         let flags = u32_at(fixed, 8)?;
         let info = message.attribute(LINK_FIXED, IFLA_LINKINFO);
+        let others = message.attribute(LINK_FIXED, IFLA_PROP_LIST).unwrap_or_default();
         let port_of = info.and_then(|info| nested(info, IFLA_INFO_SLAVE_KIND)).map(text);
         Some(Self {
             index: u32_at(fixed, 4)?,
             name: text(message.attribute(LINK_FIXED, IFLA_IFNAME)?).into(),
+            other_names: all_nested(others, IFLA_ALT_IFNAME).map(text).collect(),
             up: flags & IFF_UP != 0,
             loopback: flags & IFF_LOOPBACK != 0,
             link: LinkType::from_arphrd(u16_at(fixed, 2)?),
@@ -203,7 +209,9 @@ pub fn list() -> Result<Vec<Interface>, InterfaceError> {
 
 /// The one of this name among `interfaces`, if it can be traced now.
 pub fn find<'a>(interfaces: &'a [Interface], name: &str) -> Result<&'a Interface, InterfaceError> {
-    let found = interfaces.iter().find(|i| &*i.name == name).ok_or_else(|| InterfaceError::NotFound {
+    // No two of a namespace have a name in common, of either kind (net/core/dev.c, __dev_get_by_name).
+    let is_called = |i: &&Interface| &*i.name == name || i.other_names.iter().any(|it| it == name);
+    let found = interfaces.iter().find(is_called).ok_or_else(|| InterfaceError::NotFound {
         name: name.to_owned(),
         near: near_names(name, interfaces.iter().map(|i| &*i.name)),
     })?;

@@ -9,7 +9,7 @@ use aya::{
     Ebpf, EbpfError, EbpfLoader,
     maps::{Array, Map, MapData, MapError, PerCpuArray, RingBuf},
     programs::{ProgramError, ProgramFd, SchedClassifier, Xdp},
-    util::KernelVersion,
+    util::{KernelVersion, nr_cpus},
 };
 use aya_log::EbpfLogger;
 use rustix::{
@@ -166,6 +166,14 @@ pub enum LoadError {
     /// The object lacks something: a build that does not belong together.
     #[error("the embedded kernel object lacks {0}: rebuild tcptrace")]
     Object(&'static str),
+    /// Without their number counters cannot be read.
+    #[error("cannot read the number of processors from {file}: {source}; mount sysfs on /sys")]
+    Processors {
+        /// Where it is told.
+        file: &'static str,
+        /// Why not.
+        source: io::Error,
+    },
     /// Anything else.
     #[error("cannot load {what}: {reason}")]
     Other {
@@ -232,6 +240,7 @@ impl Programs {
         maps: &[(&str, PathBuf)],
     ) -> Result<Self, LoadError> {
         options.check()?;
+        nr_cpus().map_err(|(file, source)| LoadError::Processors { file, source })?;
         if kernel_before(5, 11) {
             // Without CAP_SYS_RESOURCE this fails; then the limit may still be high enough.
             let _ = setrlimit(Resource::Memlock, Rlimit { current: None, maximum: None });

@@ -80,6 +80,11 @@ pub(super) fn nested(attributes: &[u8], kind: u16) -> Option<&[u8]> {
     Attributes(attributes).find(|(k, _)| *k == kind).map(|(_, value)| value)
 }
 
+/// The values of all attributes of this type among these.
+pub(super) fn all_nested(attributes: &[u8], kind: u16) -> impl Iterator<Item = &[u8]> {
+    Attributes(attributes).filter(move |(k, _)| *k == kind).map(|(_, value)| value)
+}
+
 /// Walks attributes; ends at the first that does not fit.
 struct Attributes<'a>(&'a [u8]);
 

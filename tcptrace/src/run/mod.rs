@@ -137,8 +137,10 @@ pub fn interfaces(netns: &Namespaces) -> Result<String, RunError> {
     for it in listed(netns)? {
         let state = if it.up { "up" } else { "down" };
         let note = if it.traceable() { "" } else { ", cannot be traced" };
+        let also = it.other_names.iter().flat_map(|name| [", also ", name]).collect::<String>();
+        let (name, also) = (plain(&it.name), plain(&also));
         // A String takes everything.
-        let _ = writeln!(out, "{}\t{}\t{state}, {}{note}", it.index, plain(&it.name), it.link);
+        let _ = writeln!(out, "{}\t{name}\t{state}, {}{note}{also}", it.index, it.link);
     }
     Ok(out)
 }

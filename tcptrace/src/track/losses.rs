@@ -19,9 +19,15 @@ pub(crate) struct Losses {
     /// Acknowledgements were not recorded up to this time.
     unacknowledged_until: Option<Timestamp>,
     recent: Recent,
+    /// Connections were dropped: what begins in the middle may be the rest of one.
+    dropped: bool,
 }
 
 impl Losses {
+    pub(super) const fn drop_one(&mut self) {
+        self.dropped = true;
+    }
+
     pub(super) fn records(&mut self, report: &LossReport) {
         self.until = self.until.max(Some(report.until));
         self.recent.add(report.after, report.until);
@@ -40,6 +46,7 @@ impl Losses {
         spares(self.until)
             && (spares(self.unacknowledged_until) || !conn.lacks_acknowledgement())
             && !self.hide_a_try_before(conn.start)
+            && !(self.dropped && conn.flags.partial)
     }
 
     /// The SYN that came at `syn` may be a retry: all tries before it, at the distances at which stacks try, fall into times of

@@ -451,6 +451,7 @@ impl Tracker {
             (None, None) => return,
         };
         self.report(&conn, ts.max(conn.last), Outcome::Evicted, sink);
+        self.telling.losses.drop_one();
     }
 }
 

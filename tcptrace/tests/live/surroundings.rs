@@ -78,3 +78,28 @@ fn a_limit_of_a_file_s_length_is_an_error_like_a_full_disk() {
     assert!(report.stderr.contains("cannot write the output: File too large"), "{}", report.stderr);
     lab.a.assert_nothing_attached();
 }
+
+#[test]
+fn without_sysfs_nothing_is_announced() {
+    let lab = Lab::new();
+    let hide = format!("umount --lazy /sys && exec {BINARY} -i {}", lab.a.dev);
+    let report = Trace::spawn(&lab.a, &mut command_of("unshare", &["--mount", "sh", "-c", &hide])).end();
+    assert_eq!(report.status.code(), Some(1), "{}", report.stderr);
+    assert_eq!(report.stderr.lines().count(), 1, "{}", report.stderr);
+    assert!(report.stderr.contains("the number of processors from /sys/"), "{}", report.stderr);
+    lab.a.assert_nothing_attached();
+}
+
+#[test]
+fn an_interface_goes_by_any_of_its_names() {
+    let lab = Lab::new();
+    let other = "a-name-that-is-longer-than-others";
+    lab.a.ns.ip(&["link", "property", "add", "dev", lab.a.dev, "altname", other]);
+    let mut trace = Trace::spawn(&lab.a, &mut command(&["-i", other, "--json"]));
+    trace.wait_until_attached();
+    drive(Kind::ClientCloses, &lab.a, &lab.b, Family::V4);
+    trace.wait_for_connections(1);
+    let events = trace.stop().events();
+    let connection = of_kind(&events, "connection").next().expect("it was told");
+    assert_eq!(connection["interface"], lab.a.dev);
+}

@@ -158,7 +158,7 @@ fn wrong_usage_is_said_on_stderr_with_exit_code_2() {
     for (args, said) in [
         (&["--frobnicate"][..], "unexpected argument '--frobnicate'"),
         (&["-i", "any", "-i", "eth0"], "cannot be combined with others"),
-        (&["-i", "a-name-that-is-too-long"], "has 1 to 15 characters"),
+        (&["-i", &"long".repeat(32)], "has 1 to 127 characters"),
         (&["-i", "a/b"], "no '/', ':' or space"),
         (&["--events", "established,sins"], "'sins' is not a kind of event"),
         (&["--events", "all", "-v"], "cannot be used with"),
