@@ -181,3 +181,18 @@ fn what_is_written_is_written_as_it_was() {
     });
     assert!(copies[0] == copies[1] && copies[0].len() > 2000);
 }
+
+#[test]
+fn after_the_last_connection_that_is_wanted_nothing_is_written() {
+    let capture = Routed::new("counted");
+    let copy = env::temp_dir().join(format!("tcptrace-cut-{}.pcapng", std::process::id()));
+    let (told, _) = capture.trace(&["-c", "1", "-w", copy.to_str().expect("text")]);
+    let written =
+        Command::new(env!("CARGO_BIN_EXE_tcptrace")).args(["-q", "--json", "-r"]).arg(&copy).output();
+    let _ = fs::remove_file(copy);
+    let written = String::from_utf8(written.expect("it starts").stdout).expect("text");
+    let outcomes: Vec<_> = told.iter().filter_map(|event| event["outcome"].as_str()).collect();
+    assert_eq!(outcomes, ["closed"]);
+    let has = |outcome: &str| written.contains(&format!("\"outcome\":\"{outcome}\""));
+    assert!(has("closed") && !has("refused"), "{written}");
+}

@@ -37,6 +37,8 @@ pub struct Options {
     pub filter: Box<Program>,
     /// Which tunnels are looked into; of those within each other three.
     pub decap: Decap,
+    /// Packets of a batch, at most.
+    pub batch: usize,
 }
 
 impl Default for Options {
@@ -44,7 +46,13 @@ impl Default for Options {
     /// the same output: which acknowledgement gives way in a full bucket depends on them. A file made to fill a bucket
     /// makes its own connections incomplete, and no more work.
     fn default() -> Self {
-        Self { buckets: 1 << 16, seeds: known_seeds(0), filter: Box::new(Program::ALL), decap: Decap::NONE }
+        Self {
+            buckets: 1 << 16,
+            seeds: known_seeds(0),
+            filter: Box::new(Program::ALL),
+            decap: Decap::NONE,
+            batch: BATCH,
+        }
     }
 }
 
@@ -69,6 +77,7 @@ pub struct PcapSource {
     table: Pending,
     seeds: [u64; SEED_WORDS],
     filter: Box<Program>,
+    batch: usize,
     counters: Counters,
     tunnels: Tunnels,
     unknown_links: Vec<(LinkType, u64)>,
@@ -90,6 +99,7 @@ impl PcapSource {
             table: Pending::new(options.buckets),
             seeds: options.seeds,
             filter: options.filter.clone(),
+            batch: options.batch,
             counters: Counters::default(),
             tunnels: Tunnels { decap: options.decap, levels: Tunnels::MOST },
             unknown_links: Vec::new(),
@@ -117,7 +127,7 @@ impl PcapSource {
             return Err(error);
         }
         let before = out.len();
-        for number in 0..BATCH {
+        for number in 0..self.batch {
             if self.ended {
                 break;
             }
