@@ -1,6 +1,7 @@
 //! What `tcptrace check` found, for people.
 
 use super::report::{Hook, InterfaceReport, Ours, Report};
+use crate::sink::units::plain;
 use std::fmt;
 
 /// Short names of offloads; the others are called what the kernel calls them.
@@ -30,13 +31,13 @@ impl fmt::Display for Report {
         };
         let lacks = of(false);
         let without = if lacks.is_empty() { String::new() } else { format!("; without {lacks}") };
-        writeln!(f, "kernel {}: {}{without}", kernel.release, of(true))?;
+        line(f, &format!("kernel {}: {}{without}", kernel.release, of(true)))?;
         if !self.programs.is_empty() {
             let programs = self.programs.iter().map(|(name, walked)| match walked {
                 Some(instructions) => format!("{name} ({instructions} instructions verified)"),
                 None => (*name).to_owned(),
             });
-            writeln!(f, "programs: the kernel takes {}", programs.collect::<Vec<_>>().join(", "))?;
+            line(f, &format!("programs: the kernel takes {}", programs.collect::<Vec<_>>().join(", ")))?;
         }
         for interface in &self.interfaces {
             write!(f, "\n{interface}")?;
@@ -44,7 +45,7 @@ impl fmt::Display for Report {
         writeln!(f)?;
         let of_all = self.interfaces.iter().flat_map(|it| &it.problems).chain(&self.problems);
         for problem in of_all {
-            writeln!(f, "problem: {problem}")?;
+            line(f, &format!("problem: {problem}"))?;
         }
         if self.ok { writeln!(f, "ok: a trace can begin") } else { writeln!(f, "not ok: a trace would fail") }
     }
@@ -52,16 +53,7 @@ impl fmt::Display for Report {
 
 impl fmt::Display for InterfaceReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = if self.up { "up" } else { "down" };
-        write!(f, "{}: {}, {state}", self.name, self.link)?;
-        write!(f, ", driver {}", self.driver.as_deref().unwrap_or("none"))?;
-        if let Some(mtu) = self.mtu {
-            write!(f, ", MTU {mtu}")?;
-        }
-        if let Some(queues) = self.queues {
-            write!(f, ", queues {} in and {} out", queues.rx, queues.tx)?;
-        }
-        writeln!(f)?;
+        line(f, &self.headline())?;
         row(f, "offloads", [self.offloads()])?;
         row(f, "qdiscs", [self.qdiscs.join(", ")])?;
         row(f, "is there", self.programs.iter().map(Hook::to_string))?;
@@ -71,6 +63,15 @@ impl fmt::Display for InterfaceReport {
 }
 
 impl InterfaceReport {
+    fn headline(&self) -> String {
+        let state = if self.up { "up" } else { "down" };
+        let driver = self.driver.as_deref().unwrap_or("none");
+        let mtu = self.mtu.map(|mtu| format!(", MTU {mtu}")).unwrap_or_default();
+        let queues = self.queues.map(|it| format!(", queues {} in and {} out", it.rx, it.tx));
+        let queues = queues.unwrap_or_default();
+        format!("{}: {}, {state}, driver {driver}{mtu}{queues}", self.name, self.link)
+    }
+
     fn offloads(&self) -> String {
         let state = |(key, name): (&str, &str)| {
             let on = if *self.offloads.get(key)? { "on" } else { "off" };
@@ -107,9 +108,70 @@ impl fmt::Display for Ours {
 /// A line for each, the first one with the title; without any, `nothing`.
 fn row(f: &mut fmt::Formatter<'_>, title: &str, lines: impl IntoIterator<Item = String>) -> fmt::Result {
     let mut title = title;
-    for line in lines.into_iter().filter(|line| !line.is_empty()) {
-        writeln!(f, "  {title:<14}{line}")?;
+    for text in lines.into_iter().filter(|text| !text.is_empty()) {
+        line(f, &format!("  {title:<14}{text}"))?;
         title = "";
     }
-    if title.is_empty() { Ok(()) } else { writeln!(f, "  {title:<14}nothing") }
+    if title.is_empty() { Ok(()) } else { line(f, &format!("  {title:<14}nothing")) }
+}
+
+/// One line, whatever the names in it: interfaces and filters are called what others like.
+fn line(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
+    writeln!(f, "{}", plain(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::report::KernelReport;
+    use std::collections::BTreeMap;
+
+    const ACTS: &str = "a\u{1b}[2J\n\u{202e}b";
+    const PLAIN: &str = r"a\u{1b}[2J\u{a}\u{202e}b";
+
+    /// Of one interface, where everything is called so that others have a name for.
+    fn report(name: &str) -> Report {
+        let hook =
+            Hook { place: "clsact egress".into(), program: name.into(), id: Some(7), priority: Some(1) };
+        let ours =
+            Ours { place: "clsact egress".into(), program: "tcptrace_tc_egress", behind: Some(name.into()) };
+        Report {
+            ok: false,
+            kernel: KernelReport {
+                release: name.into(),
+                ring_buffer: true,
+                tcx_links: true,
+                xdp_links: true,
+                btf: true,
+                jit: Some(true),
+            },
+            netns: None,
+            programs: BTreeMap::new(),
+            interfaces: vec![InterfaceReport {
+                name: name.into(),
+                index: 2,
+                up: true,
+                link: "Ethernet".into(),
+                driver: Some(name.into()),
+                mtu: None,
+                queues: None,
+                offloads: BTreeMap::new(),
+                qdiscs: vec![name.into()],
+                programs: vec![hook],
+                would_attach: vec![ours],
+                native_xdp: vec![name.into()],
+                problems: vec![name.into()],
+            }],
+            problems: vec![name.into()],
+        }
+    }
+
+    #[test]
+    fn names_of_others_move_no_cursor_and_break_no_line() {
+        assert_eq!(report(ACTS).to_string(), report("NAME").to_string().replace("NAME", PLAIN));
+        // JSON has its own way.
+        let back: serde_json::Value =
+            serde_json::from_str(&report(ACTS).to_json().expect("it is written")).expect("JSON");
+        assert_eq!(back["interfaces"][0]["programs"][0]["program"], ACTS);
+    }
 }

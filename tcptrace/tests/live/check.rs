@@ -210,6 +210,18 @@ fn what_would_make_a_trace_fail_is_said_and_the_status_is_1() {
 }
 
 #[test]
+fn an_interface_whose_name_would_act_on_a_terminal_is_named_with_numbers() {
+    let host = Host::alone();
+    let name = "e\u{1b}[31mx";
+    host.ns.ip(&["link", "add", name, "type", "veth", "peer", "name", "tt9"]);
+    let text = said(&check(&host, &["-i", name]), 1);
+    assert!(text.contains("\ne\\u{1b}[31mx: Ethernet, down"), "{text:?}");
+    assert!(text.contains("\nproblem: interface e\\u{1b}[31mx is down"), "{text:?}");
+    assert!(!text.contains('\u{1b}'), "{text:?}");
+    assert_eq!(json(&host, &["-i", name], 1)["interfaces"][0]["interface"], name);
+}
+
+#[test]
 fn another_namespace_is_looked_at_from_outside() {
     let lab = Lab::new();
     let (here, there) = (Host::alone(), lab.a.ns.path());
