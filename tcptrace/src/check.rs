@@ -54,9 +54,12 @@ pub fn check(config: &CheckConfig) -> Result<Report, LiveError> {
         BTreeMap::new()
     });
     let tcx = surveys.iter().any(|it| it.tcx);
-    let interfaces: Vec<_> = surveys.iter().map(describe).collect();
+    let any = matches!(config.interfaces, Interfaces::Any);
+    let interfaces: Vec<_> = surveys.iter().map(|survey| describe(survey, any)).collect();
     Ok(Report {
-        ok: problems.is_empty() && interfaces.iter().all(|it| it.problems.is_empty()),
+        // Of all interfaces one that cannot be attached to is left out (source/place/one.rs).
+        ok: problems.is_empty() && (any || interfaces.iter().all(|it| it.problems.is_empty())),
+        any,
         kernel: KernelReport {
             release: kernel.release,
             ring_buffer: kernel.ring_buffer,
@@ -105,8 +108,10 @@ fn choose<'a>(which: &Interfaces, all: &'a [Interface]) -> Result<Vec<&'a Interf
     }
 }
 
-fn describe(survey: &Survey) -> InterfaceReport {
+fn describe(survey: &Survey, any: bool) -> InterfaceReport {
     let Survey { interface, plan, .. } = survey;
+    let problems = problems(survey);
+    let plan = plan.as_ref().filter(|_| !any || problems.is_empty());
     let theirs = |it: &Attached| Hook {
         place: it.hook.clone(),
         id: it.id,
@@ -126,7 +131,7 @@ fn describe(survey: &Survey) -> InterfaceReport {
         programs: survey.programs.iter().map(theirs).collect(),
         would_attach: plan.iter().flat_map(|plan| ours(survey, plan)).collect(),
         native_xdp: native_xdp(survey),
-        problems: problems(survey),
+        problems,
     }
 }
 
@@ -146,7 +151,7 @@ fn ours(survey: &Survey, plan: &Plan) -> Vec<Ours> {
     xdp.into_iter().chain(tc).collect()
 }
 
-/// Why a trace of this interface would fail.
+/// Why a trace of this interface would fail, or one of all leave it out.
 fn problems(survey: &Survey) -> Vec<String> {
     let Survey { interface, .. } = survey;
     let name = || Arc::clone(&interface.name);

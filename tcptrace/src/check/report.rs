@@ -8,6 +8,9 @@ use std::collections::BTreeMap;
 pub struct Report {
     /// A trace could begin.
     pub ok: bool,
+    /// All interfaces that are up were meant: one that cannot be attached to is left out and fails nothing.
+    #[serde(skip)]
+    pub(super) any: bool,
     pub(super) kernel: KernelReport,
     pub(super) netns: Option<String>,
     /// Those of ours that the kernel's verifier took, and how many instructions it walked.
@@ -48,7 +51,7 @@ pub(super) struct InterfaceReport {
     pub(super) would_attach: Vec<Ours>,
     /// What XDP in the driver would meet and disturb.
     pub(super) native_xdp: Vec<String>,
-    /// Why a trace of it would fail.
+    /// Why a trace of it would fail, or one of all interfaces leave it out.
     pub(super) problems: Vec<String>,
 }
 

@@ -1,7 +1,7 @@
 //! What `tcptrace check` found, for people.
 
 use super::report::{Hook, InterfaceReport, Ours, Report};
-use crate::sink::units::plain;
+use crate::{kernel::attach::Notice, sink::units::plain};
 use std::fmt;
 
 /// Short names of offloads; the others are called what the kernel calls them.
@@ -43,11 +43,33 @@ impl fmt::Display for Report {
             write!(f, "\n{interface}")?;
         }
         writeln!(f)?;
-        let of_all = self.interfaces.iter().flat_map(|it| &it.problems).chain(&self.problems);
-        for problem in of_all {
+        for interface in &self.interfaces {
+            for problem in &interface.problems {
+                line(f, &self.of_interface(interface, problem))?;
+            }
+        }
+        for problem in &self.problems {
             line(f, &format!("problem: {problem}"))?;
         }
-        if self.ok { writeln!(f, "ok: a trace can begin") } else { writeln!(f, "not ok: a trace would fail") }
+        let is_left_out = |it: &InterfaceReport| !it.problems.is_empty();
+        f.write_str(match self.ok {
+            false => "not ok: a trace would fail\n",
+            // It waits for one.
+            true if self.interfaces.iter().all(is_left_out) => "ok: a trace can begin, on no interface yet\n",
+            true => "ok: a trace can begin\n",
+        })
+    }
+}
+
+impl Report {
+    /// As a trace says it.
+    fn of_interface(&self, interface: &InterfaceReport, problem: &str) -> String {
+        if self.any {
+            let (interface, reason) = (interface.name.as_str().into(), problem.to_owned());
+            Notice::LeftOut { interface, reason }.to_string()
+        } else {
+            format!("problem: {problem}")
+        }
     }
 }
 
@@ -137,6 +159,7 @@ mod tests {
             Ours { place: "clsact egress".into(), program: "tcptrace_tc_egress", behind: Some(name.into()) };
         Report {
             ok: false,
+            any: false,
             kernel: KernelReport {
                 release: name.into(),
                 ring_buffer: true,

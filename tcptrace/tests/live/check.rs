@@ -209,6 +209,35 @@ fn what_would_make_a_trace_fail_is_said_and_the_status_is_1() {
     assert!(report["problems"][0].as_str().is_some_and(|it| it.contains("no interface is up")), "{report:#}");
 }
 
+/// With `-i any` what cannot be attached to is left out, and the trace begins, on no interface if need be.
+#[test]
+fn of_all_interfaces_one_that_cannot_be_traced_is_left_out_as_a_trace_does_it() {
+    let lab = Lab::new();
+    let mut stranger = Stranger::xdp("their_xdp", 2);
+    stranger.link_xdp(&lab.a.ns, lab.a.dev, XdpMode::Driver);
+    let args = ["-i", "any", "--ingress", "xdp"];
+    for (tracing, verdict) in [
+        ("tracing lo (TC)", "\nok: a trace can begin"),
+        ("tracing no interface yet", "\nok: a trace can begin, on no interface yet"),
+    ] {
+        let mut trace = Trace::spawn(&lab.a, &mut command(&args));
+        trace.wait_until_attached();
+        let traced = trace.stop();
+        assert!(traced.stderr.contains(tracing), "{}", traced.stderr);
+        let left_out = traced.stderr.lines().find_map(|line| line.strip_prefix("tcptrace: interface tt0 "));
+        let left_out = format!("\ninterface tt0 {}\n", left_out.expect("it says so"));
+        let text = said(&check(&lab.a, &args), 0);
+        assert!(text.contains(&left_out), "{left_out} is in\n{text}");
+        assert!(text.ends_with(verdict) && !text.contains("problem: "), "{text}");
+        let report = json(&lab.a, &args, 0);
+        assert_eq!(report["ok"], true);
+        let interfaces = report["interfaces"].as_array().expect("a list");
+        let it = interfaces.iter().find(|it| it["interface"] == "tt0").expect("it is up");
+        assert_eq!((&it["would_attach"], it["problems"].as_array().map(Vec::len)), (&json!([]), Some(1)));
+        lab.a.ns.ip(&["link", "set", "lo", "down"]);
+    }
+}
+
 #[test]
 fn an_interface_whose_name_would_act_on_a_terminal_is_named_with_numbers() {
     let host = Host::alone();
