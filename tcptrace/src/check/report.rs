@@ -53,6 +53,8 @@ pub(super) struct InterfaceReport {
     pub(super) native_xdp: Vec<String>,
     /// Why a trace of it would fail, or one of all interfaces leave it out.
     pub(super) problems: Vec<String>,
+    /// What could not be found out, and why.
+    pub(super) unknown: BTreeMap<&'static str, String>,
 }
 
 /// How many for what comes in and for what goes out.
@@ -82,6 +84,9 @@ pub(super) struct Ours {
     #[serde(rename = "hook")]
     pub(super) place: String,
     pub(super) program: &'static str,
+    /// It is certain that it would be before all others.
+    #[serde(skip)]
+    pub(super) first: bool,
     /// A filter of this kind has the first priority and is before it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) behind: Option<String>,

@@ -1,7 +1,13 @@
 //! What `tcptrace check` found, for people.
 
 use super::report::{Hook, InterfaceReport, Ours, Report};
-use crate::{kernel::attach::Notice, sink::units::plain};
+use crate::{
+    kernel::{
+        attach::Notice,
+        survey::{DRIVER, FILTERS, OFFLOADS, QDISCS, QUEUES, TCX},
+    },
+    sink::units::plain,
+};
 use std::fmt;
 
 /// Short names of offloads; the others are called what the kernel calls them.
@@ -76,21 +82,32 @@ impl Report {
 impl fmt::Display for InterfaceReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         line(f, &self.headline())?;
-        row(f, "offloads", [self.offloads()])?;
-        row(f, "qdiscs", [self.qdiscs.join(", ")])?;
-        row(f, "is there", self.programs.iter().map(Hook::to_string))?;
+        row(f, OFFLOADS, [self.unknown(OFFLOADS).unwrap_or_else(|| self.offloads())])?;
+        row(f, QDISCS, [self.unknown(QDISCS).unwrap_or_else(|| self.qdiscs.join(", "))])?;
+        let unknown =
+            [TCX, FILTERS].into_iter().filter_map(|it| Some(format!("{it}: {}", self.unknown(it)?)));
+        row(f, "is there", self.programs.iter().map(Hook::to_string).chain(unknown))?;
         row(f, "a trace adds", self.would_attach.iter().map(ToString::to_string))?;
         row(f, "native XDP", self.native_xdp.iter().cloned())
     }
 }
 
 impl InterfaceReport {
+    /// What to say in the place of something that could not be found out.
+    fn unknown(&self, what: &str) -> Option<String> {
+        self.unknown.get(what).map(|why| format!("unknown ({why})"))
+    }
+
     fn headline(&self) -> String {
         let state = if self.up { "up" } else { "down" };
-        let driver = self.driver.as_deref().unwrap_or("none");
+        let without = if self.unknown.contains_key(DRIVER) { "unknown" } else { "none" };
+        let driver = self.driver.as_deref().unwrap_or(without);
         let mtu = self.mtu.map(|mtu| format!(", MTU {mtu}")).unwrap_or_default();
-        let queues = self.queues.map(|it| format!(", queues {} in and {} out", it.rx, it.tx));
-        let queues = queues.unwrap_or_default();
+        let queues = match self.queues {
+            Some(queues) => format!(", queues {} in and {} out", queues.rx, queues.tx),
+            None if self.unknown.contains_key(QUEUES) => ", queues unknown".to_owned(),
+            None => String::new(),
+        };
         format!("{}: {}, {state}, driver {driver}{mtu}{queues}", self.name, self.link)
     }
 
@@ -121,8 +138,8 @@ impl fmt::Display for Ours {
         write!(f, "{}: {}", self.place, self.program)?;
         match &self.behind {
             Some(kind) => write!(f, ", behind a filter ({kind}) that has the first priority"),
-            None if self.place.starts_with("XDP") => Ok(()),
-            None => f.write_str(", before all others"),
+            None if self.first => f.write_str(", before all others"),
+            None => Ok(()),
         }
     }
 }
@@ -155,8 +172,12 @@ mod tests {
     fn report(name: &str) -> Report {
         let hook =
             Hook { place: "clsact egress".into(), program: name.into(), id: Some(7), priority: Some(1) };
-        let ours =
-            Ours { place: "clsact egress".into(), program: "tcptrace_tc_egress", behind: Some(name.into()) };
+        let ours = Ours {
+            place: "clsact egress".into(),
+            program: "tcptrace_tc_egress",
+            first: false,
+            behind: Some(name.into()),
+        };
         Report {
             ok: false,
             any: false,
@@ -184,9 +205,31 @@ mod tests {
                 would_attach: vec![ours],
                 native_xdp: vec![name.into()],
                 problems: vec![name.into()],
+                unknown: BTreeMap::new(),
             }],
             problems: vec![name.into()],
         }
+    }
+
+    #[test]
+    fn what_could_not_be_found_out_is_called_unknown() {
+        let mut report = report("NAME");
+        let interface = &mut report.interfaces[0];
+        interface.driver = None;
+        interface.unknown =
+            [DRIVER, QUEUES, OFFLOADS, QDISCS, TCX].into_iter().map(|it| (it, "broken".to_owned())).collect();
+        let said = interface.to_string();
+        let expected = [
+            "NAME: Ethernet, up, driver unknown, queues unknown",
+            "  offloads      unknown (broken)",
+            "  qdiscs        unknown (broken)",
+            "  is there      clsact egress: NAME (program 7), priority 1",
+            "                TCX programs: unknown (broken)",
+        ];
+        assert_eq!(said.lines().take(5).collect::<Vec<_>>(), expected);
+        let interface = &report.interfaces[0];
+        let back = serde_json::to_value(interface).expect("it is written");
+        assert_eq!(back["unknown"]["qdiscs"], "broken");
     }
 
     #[test]

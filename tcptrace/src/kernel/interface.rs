@@ -12,7 +12,7 @@ use thiserror::Error;
 pub(super) const LINK_FIXED: usize = 16;
 const ROUTE_FIXED: usize = 12;
 
-const IFLA_IFNAME: u16 = 3;
+pub(super) const IFLA_IFNAME: u16 = 3;
 pub(super) const IFLA_LINKINFO: u16 = 18;
 const IFLA_INFO_SLAVE_KIND: u16 = 4;
 const IFF_UP: u32 = 0x1;
