@@ -14,7 +14,7 @@ use crate::{
         load::{LoadOptions, Programs, not_permitted},
         netns::Netns,
         plan::{Plan, why_no_xdp},
-        survey::{Attached, Kernel, Survey, verify},
+        survey::{Attached, FILTERS, Kernel, QDISCS, Survey, XDP_FEATURES, verify},
     },
     source::live::LiveError,
 };
@@ -53,10 +53,13 @@ pub fn check(config: &CheckConfig) -> Result<Report, LiveError> {
         problems.push(error.to_string());
         BTreeMap::new()
     });
-    let tcx = surveys.iter().any(|it| it.tcx);
-    let interfaces: Vec<_> = surveys.iter().map(describe).collect();
+    let tcx = surveys.iter().any(|it| it.tcx == Some(true));
+    let any = matches!(config.interfaces, Interfaces::Any);
+    let interfaces: Vec<_> = surveys.iter().map(|survey| describe(survey, any)).collect();
     Ok(Report {
-        ok: problems.is_empty() && interfaces.iter().all(|it| it.problems.is_empty()),
+        // Of all interfaces one that cannot be attached to is left out (source/place/one.rs).
+        ok: problems.is_empty() && (any || interfaces.iter().all(|it| it.problems.is_empty())),
+        any,
         kernel: KernelReport {
             release: kernel.release,
             ring_buffer: kernel.ring_buffer,
@@ -76,12 +79,19 @@ pub fn check(config: &CheckConfig) -> Result<Report, LiveError> {
 fn survey(config: &CheckConfig) -> Result<(Vec<Survey>, Vec<String>), LiveError> {
     let all = interface::list()?;
     let chosen = choose(&config.interfaces, &all)?;
-    let mut problems = Vec::new();
-    if chosen.is_empty() {
-        problems.push(InterfaceError::NoneUp.to_string());
+    let mut surveys = Vec::new();
+    for interface in chosen {
+        match Survey::of(interface, config.ingress.into())? {
+            Some(survey) => surveys.push(survey),
+            // It went away since they were listed.
+            None if matches!(config.interfaces, Interfaces::Any) => {}
+            None => {
+                let name = interface.name.to_string();
+                return Err(InterfaceError::NotFound { name, near: Vec::new() }.into());
+            }
+        }
     }
-    let ingress = config.ingress.into();
-    let surveys = chosen.into_iter().map(|it| Survey::of(it, ingress)).collect::<Result<_, _>>()?;
+    let problems = if surveys.is_empty() { vec![InterfaceError::NoneUp.to_string()] } else { Vec::new() };
     Ok((surveys, problems))
 }
 
@@ -105,8 +115,10 @@ fn choose<'a>(which: &Interfaces, all: &'a [Interface]) -> Result<Vec<&'a Interf
     }
 }
 
-fn describe(survey: &Survey) -> InterfaceReport {
+fn describe(survey: &Survey, any: bool) -> InterfaceReport {
     let Survey { interface, plan, .. } = survey;
+    let problems = problems(survey);
+    let plan = plan.as_ref().filter(|_| !any || problems.is_empty());
     let theirs = |it: &Attached| Hook {
         place: it.hook.clone(),
         id: it.id,
@@ -126,7 +138,8 @@ fn describe(survey: &Survey) -> InterfaceReport {
         programs: survey.programs.iter().map(theirs).collect(),
         would_attach: plan.iter().flat_map(|plan| ours(survey, plan)).collect(),
         native_xdp: native_xdp(survey),
-        problems: problems(survey),
+        problems,
+        unknown: survey.unknown.0.clone(),
     }
 }
 
@@ -136,17 +149,21 @@ fn ours(survey: &Survey, plan: &Plan) -> Vec<Ours> {
         Some(_) => "XDP generic",
         None => "XDP",
     };
-    let xdp = plan.xdp().map(|program| Ours { place: xdp.to_owned(), program, behind: None });
-    let hook = if survey.tcx { "TCX" } else { "clsact" };
-    let tc = plan.tc().map(|(side, program)| Ours {
-        place: format!("{hook} {side}"),
-        program,
-        behind: survey.behind.get(&side).cloned(),
+    let xdp = plan.xdp().map(|program| Ours { place: xdp.to_owned(), program, first: false, behind: None });
+    let knows_filters = !survey.unknown.0.keys().any(|it| matches!(*it, QDISCS | FILTERS));
+    let (hook, is_first) = match survey.tcx {
+        Some(true) => ("TCX", true),
+        Some(false) => ("clsact", knows_filters),
+        None => ("TC", false),
+    };
+    let tc = plan.tc().map(|(side, program)| {
+        let behind = survey.behind.get(&side).cloned();
+        Ours { place: format!("{hook} {side}"), program, first: is_first && behind.is_none(), behind }
     });
     xdp.into_iter().chain(tc).collect()
 }
 
-/// Why a trace of this interface would fail.
+/// Why a trace of this interface would fail, or one of all leave it out.
 fn problems(survey: &Survey) -> Vec<String> {
     let Survey { interface, .. } = survey;
     let name = || Arc::clone(&interface.name);
@@ -159,7 +176,10 @@ fn problems(survey: &Survey) -> Vec<String> {
     if plan.has_xdp() && survey.xdp().next().is_some() {
         problems.push(AttachError::XdpThere { interface: name() }.to_string());
     }
-    if !survey.tcx && survey.qdiscs.iter().any(|kind| kind == "ingress") {
+    if !survey.is_text {
+        problems.push(AttachError::NameNotText { interface: name(), index: interface.index }.to_string());
+    }
+    if survey.tcx == Some(false) && survey.qdiscs.iter().any(|kind| kind == "ingress") {
         problems.push(AttachError::IngressQdisc { interface: name() }.to_string());
     }
     problems
@@ -195,15 +215,23 @@ fn native_xdp(survey: &Survey) -> Vec<String> {
             }
             said
         }
-        native => in_the_driver(survey, native.is_some(), &aggregates),
+        native => {
+            let mut said = Vec::new();
+            if let Some(why) = survey.unknown.0.get(XDP_FEATURES) {
+                said.push(format!("whether the driver has it is unknown ({why})"));
+            } else if native.is_none() {
+                said.push(
+                    "this kernel does not tell whether the driver has it (6.3 and newer do)".to_owned(),
+                );
+            }
+            said.extend(in_the_driver(survey, &aggregates));
+            said
+        }
     }
 }
 
-fn in_the_driver(survey: &Survey, known: bool, aggregates: &str) -> Vec<String> {
+fn in_the_driver(survey: &Survey, aggregates: &str) -> Vec<String> {
     let mut said = Vec::new();
-    if !known {
-        said.push("this kernel does not tell whether the driver has it (6.3 and newer do)".to_owned());
-    }
     said.push(if survey.driver.as_deref() == Some("veth") {
         // drivers/net/veth.c, veth_xdp_set.
         "the peer is without segmentation offload while it is there, which halves bulk throughput".to_owned()

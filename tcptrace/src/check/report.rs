@@ -8,6 +8,9 @@ use std::collections::BTreeMap;
 pub struct Report {
     /// A trace could begin.
     pub ok: bool,
+    /// All interfaces that are up were meant: one that cannot be attached to is left out and fails nothing.
+    #[serde(skip)]
+    pub(super) any: bool,
     pub(super) kernel: KernelReport,
     pub(super) netns: Option<String>,
     /// Those of ours that the kernel's verifier took, and how many instructions it walked.
@@ -48,8 +51,10 @@ pub(super) struct InterfaceReport {
     pub(super) would_attach: Vec<Ours>,
     /// What XDP in the driver would meet and disturb.
     pub(super) native_xdp: Vec<String>,
-    /// Why a trace of it would fail.
+    /// Why a trace of it would fail, or one of all interfaces leave it out.
     pub(super) problems: Vec<String>,
+    /// What could not be found out, and why.
+    pub(super) unknown: BTreeMap<&'static str, String>,
 }
 
 /// How many for what comes in and for what goes out.
@@ -79,6 +84,9 @@ pub(super) struct Ours {
     #[serde(rename = "hook")]
     pub(super) place: String,
     pub(super) program: &'static str,
+    /// It is certain that it would be before all others.
+    #[serde(skip)]
+    pub(super) first: bool,
     /// A filter of this kind has the first priority and is before it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) behind: Option<String>,

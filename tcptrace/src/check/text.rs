@@ -1,6 +1,13 @@
 //! What `tcptrace check` found, for people.
 
 use super::report::{Hook, InterfaceReport, Ours, Report};
+use crate::{
+    kernel::{
+        attach::Notice,
+        survey::{DRIVER, FILTERS, OFFLOADS, QDISCS, QUEUES, TCX},
+    },
+    sink::units::plain,
+};
 use std::fmt;
 
 /// Short names of offloads; the others are called what the kernel calls them.
@@ -30,47 +37,80 @@ impl fmt::Display for Report {
         };
         let lacks = of(false);
         let without = if lacks.is_empty() { String::new() } else { format!("; without {lacks}") };
-        writeln!(f, "kernel {}: {}{without}", kernel.release, of(true))?;
+        line(f, &format!("kernel {}: {}{without}", kernel.release, of(true)))?;
         if !self.programs.is_empty() {
             let programs = self.programs.iter().map(|(name, walked)| match walked {
                 Some(instructions) => format!("{name} ({instructions} instructions verified)"),
                 None => (*name).to_owned(),
             });
-            writeln!(f, "programs: the kernel takes {}", programs.collect::<Vec<_>>().join(", "))?;
+            line(f, &format!("programs: the kernel takes {}", programs.collect::<Vec<_>>().join(", ")))?;
         }
         for interface in &self.interfaces {
             write!(f, "\n{interface}")?;
         }
         writeln!(f)?;
-        let of_all = self.interfaces.iter().flat_map(|it| &it.problems).chain(&self.problems);
-        for problem in of_all {
-            writeln!(f, "problem: {problem}")?;
+        for interface in &self.interfaces {
+            for problem in &interface.problems {
+                line(f, &self.of_interface(interface, problem))?;
+            }
         }
-        if self.ok { writeln!(f, "ok: a trace can begin") } else { writeln!(f, "not ok: a trace would fail") }
+        for problem in &self.problems {
+            line(f, &format!("problem: {problem}"))?;
+        }
+        let is_left_out = |it: &InterfaceReport| !it.problems.is_empty();
+        f.write_str(match self.ok {
+            false => "not ok: a trace would fail\n",
+            // It waits for one.
+            true if self.interfaces.iter().all(is_left_out) => "ok: a trace can begin, on no interface yet\n",
+            true => "ok: a trace can begin\n",
+        })
+    }
+}
+
+impl Report {
+    /// As a trace says it.
+    fn of_interface(&self, interface: &InterfaceReport, problem: &str) -> String {
+        if self.any {
+            let (interface, reason) = (interface.name.as_str().into(), problem.to_owned());
+            Notice::LeftOut { interface, reason }.to_string()
+        } else {
+            format!("problem: {problem}")
+        }
     }
 }
 
 impl fmt::Display for InterfaceReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = if self.up { "up" } else { "down" };
-        write!(f, "{}: {}, {state}", self.name, self.link)?;
-        write!(f, ", driver {}", self.driver.as_deref().unwrap_or("none"))?;
-        if let Some(mtu) = self.mtu {
-            write!(f, ", MTU {mtu}")?;
-        }
-        if let Some(queues) = self.queues {
-            write!(f, ", queues {} in and {} out", queues.rx, queues.tx)?;
-        }
-        writeln!(f)?;
-        row(f, "offloads", [self.offloads()])?;
-        row(f, "qdiscs", [self.qdiscs.join(", ")])?;
-        row(f, "is there", self.programs.iter().map(Hook::to_string))?;
+        line(f, &self.headline())?;
+        row(f, OFFLOADS, [self.unknown(OFFLOADS).unwrap_or_else(|| self.offloads())])?;
+        row(f, QDISCS, [self.unknown(QDISCS).unwrap_or_else(|| self.qdiscs.join(", "))])?;
+        let unknown =
+            [TCX, FILTERS].into_iter().filter_map(|it| Some(format!("{it}: {}", self.unknown(it)?)));
+        row(f, "is there", self.programs.iter().map(Hook::to_string).chain(unknown))?;
         row(f, "a trace adds", self.would_attach.iter().map(ToString::to_string))?;
         row(f, "native XDP", self.native_xdp.iter().cloned())
     }
 }
 
 impl InterfaceReport {
+    /// What to say in the place of something that could not be found out.
+    fn unknown(&self, what: &str) -> Option<String> {
+        self.unknown.get(what).map(|why| format!("unknown ({why})"))
+    }
+
+    fn headline(&self) -> String {
+        let state = if self.up { "up" } else { "down" };
+        let without = if self.unknown.contains_key(DRIVER) { "unknown" } else { "none" };
+        let driver = self.driver.as_deref().unwrap_or(without);
+        let mtu = self.mtu.map(|mtu| format!(", MTU {mtu}")).unwrap_or_default();
+        let queues = match self.queues {
+            Some(queues) => format!(", queues {} in and {} out", queues.rx, queues.tx),
+            None if self.unknown.contains_key(QUEUES) => ", queues unknown".to_owned(),
+            None => String::new(),
+        };
+        format!("{}: {}, {state}, driver {driver}{mtu}{queues}", self.name, self.link)
+    }
+
     fn offloads(&self) -> String {
         let state = |(key, name): (&str, &str)| {
             let on = if *self.offloads.get(key)? { "on" } else { "off" };
@@ -98,8 +138,8 @@ impl fmt::Display for Ours {
         write!(f, "{}: {}", self.place, self.program)?;
         match &self.behind {
             Some(kind) => write!(f, ", behind a filter ({kind}) that has the first priority"),
-            None if self.place.starts_with("XDP") => Ok(()),
-            None => f.write_str(", before all others"),
+            None if self.first => f.write_str(", before all others"),
+            None => Ok(()),
         }
     }
 }
@@ -107,9 +147,97 @@ impl fmt::Display for Ours {
 /// A line for each, the first one with the title; without any, `nothing`.
 fn row(f: &mut fmt::Formatter<'_>, title: &str, lines: impl IntoIterator<Item = String>) -> fmt::Result {
     let mut title = title;
-    for line in lines.into_iter().filter(|line| !line.is_empty()) {
-        writeln!(f, "  {title:<14}{line}")?;
+    for text in lines.into_iter().filter(|text| !text.is_empty()) {
+        line(f, &format!("  {title:<14}{text}"))?;
         title = "";
     }
-    if title.is_empty() { Ok(()) } else { writeln!(f, "  {title:<14}nothing") }
+    if title.is_empty() { Ok(()) } else { line(f, &format!("  {title:<14}nothing")) }
+}
+
+/// One line, whatever the names in it: interfaces and filters are called what others like.
+fn line(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
+    writeln!(f, "{}", plain(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::report::KernelReport;
+    use std::collections::BTreeMap;
+
+    const ACTS: &str = "a\u{1b}[2J\n\u{202e}b";
+    const PLAIN: &str = r"a\u{1b}[2J\u{a}\u{202e}b";
+
+    /// Of one interface, where everything is called so that others have a name for.
+    fn report(name: &str) -> Report {
+        let hook =
+            Hook { place: "clsact egress".into(), program: name.into(), id: Some(7), priority: Some(1) };
+        let ours = Ours {
+            place: "clsact egress".into(),
+            program: "tcptrace_tc_egress",
+            first: false,
+            behind: Some(name.into()),
+        };
+        Report {
+            ok: false,
+            any: false,
+            kernel: KernelReport {
+                release: name.into(),
+                ring_buffer: true,
+                tcx_links: true,
+                xdp_links: true,
+                btf: true,
+                jit: Some(true),
+            },
+            netns: None,
+            programs: BTreeMap::new(),
+            interfaces: vec![InterfaceReport {
+                name: name.into(),
+                index: 2,
+                up: true,
+                link: "Ethernet".into(),
+                driver: Some(name.into()),
+                mtu: None,
+                queues: None,
+                offloads: BTreeMap::new(),
+                qdiscs: vec![name.into()],
+                programs: vec![hook],
+                would_attach: vec![ours],
+                native_xdp: vec![name.into()],
+                problems: vec![name.into()],
+                unknown: BTreeMap::new(),
+            }],
+            problems: vec![name.into()],
+        }
+    }
+
+    #[test]
+    fn what_could_not_be_found_out_is_called_unknown() {
+        let mut report = report("NAME");
+        let interface = &mut report.interfaces[0];
+        interface.driver = None;
+        interface.unknown =
+            [DRIVER, QUEUES, OFFLOADS, QDISCS, TCX].into_iter().map(|it| (it, "broken".to_owned())).collect();
+        let said = interface.to_string();
+        let expected = [
+            "NAME: Ethernet, up, driver unknown, queues unknown",
+            "  offloads      unknown (broken)",
+            "  qdiscs        unknown (broken)",
+            "  is there      clsact egress: NAME (program 7), priority 1",
+            "                TCX programs: unknown (broken)",
+        ];
+        assert_eq!(said.lines().take(5).collect::<Vec<_>>(), expected);
+        let interface = &report.interfaces[0];
+        let back = serde_json::to_value(interface).expect("it is written");
+        assert_eq!(back["unknown"]["qdiscs"], "broken");
+    }
+
+    #[test]
+    fn names_of_others_move_no_cursor_and_break_no_line() {
+        assert_eq!(report(ACTS).to_string(), report("NAME").to_string().replace("NAME", PLAIN));
+        // JSON has its own way.
+        let back: serde_json::Value =
+            serde_json::from_str(&report(ACTS).to_json().expect("it is written")).expect("JSON");
+        assert_eq!(back["interfaces"][0]["programs"][0]["program"], ACTS);
+    }
 }

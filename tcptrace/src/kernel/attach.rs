@@ -71,6 +71,16 @@ pub enum AttachError {
         /// Where.
         interface: Arc<str>,
     },
+    /// The library finds an interface by its name, which has to be text.
+    #[error(
+        "the name of interface {interface} is not UTF-8: give it another (ip link set if{index} name NAME)"
+    )]
+    NameNotText {
+        /// Which.
+        interface: Arc<str>,
+        /// The kernel's number for it.
+        index: u32,
+    },
     /// It went away meanwhile.
     #[error("interface {interface} went away while the programs were being attached")]
     Gone {
@@ -383,6 +393,7 @@ enum Failure {
     Load(LoadError),
     NoTcx,
     Gone,
+    NameNotText,
     Other(String),
 }
 
@@ -392,6 +403,7 @@ impl Failure {
         match self {
             Self::Load(error) => AttachError::Load(error),
             Self::Gone => AttachError::Gone { interface: name },
+            Self::NameNotText => AttachError::NameNotText { interface: name, index: interface.index },
             Self::NoTcx => AttachError::Refused {
                 what,
                 interface: name,
@@ -416,6 +428,7 @@ fn attach_link(
     let name = || match index_to_name(&socket, interface.index) {
         Ok(name) => Ok(name),
         Err(Errno::NODEV | Errno::NXIO) => Err(Failure::Gone),
+        Err(Errno::ILSEQ) => Err(Failure::NameNotText),
         Err(error) => Err(Failure::Other(error.to_string())),
     };
     for _ in 0..TRIES {

@@ -36,7 +36,7 @@ const NETDEV_A_DEV_XDP_FEATURES: u16 = 3;
 const NETDEV_XDP_ACT_BASIC: u32 = 1;
 const NETDEV_XDP_ACT_RX_SG: u32 = 32;
 
-/// A socket to ask through, in the network namespace of the interface.
+/// A socket to ask through, in the network namespace of the interface. Names are not always text.
 pub(crate) struct Ethtool(OwnedFd);
 
 impl Ethtool {
@@ -45,7 +45,7 @@ impl Ethtool {
     }
 
     /// The driver's name; None where there is no driver.
-    pub(crate) fn driver(&self, interface: &str) -> io::Result<Option<String>> {
+    pub(crate) fn driver(&self, interface: &[u8]) -> io::Result<Option<String>> {
         // struct ethtool_drvinfo: the command, five texts, twelve octets, five numbers.
         const NAME: usize = 32;
         let mut buffer = [0; (4 + 5 * NAME + 12 + 5 * 4) / 4];
@@ -58,7 +58,7 @@ impl Ethtool {
     }
 
     /// How many queues there are for what comes in and for what goes out; None where the driver does not say.
-    pub(crate) fn queues(&self, interface: &str) -> io::Result<Option<(u32, u32)>> {
+    pub(crate) fn queues(&self, interface: &[u8]) -> io::Result<Option<(u32, u32)>> {
         // struct ethtool_channels: the command, the most of four kinds, and how many there are of them.
         let mut buffer = [0; 9];
         buffer[0] = ETHTOOL_GCHANNELS;
@@ -70,7 +70,7 @@ impl Ethtool {
     }
 
     /// Every offload that this kernel knows, by the kernel's name for it, and whether it is on.
-    pub(crate) fn features(&self, interface: &str) -> io::Result<BTreeMap<String, bool>> {
+    pub(crate) fn features(&self, interface: &[u8]) -> io::Result<BTreeMap<String, bool>> {
         let unsupported = || io::Error::from(Errno::OPNOTSUPP);
         // struct ethtool_sset_info: the command, a reserved word, a mask of 64 bits, a count for each bit.
         let mut info = [ETHTOOL_GSSET_INFO, 0, 1 << ETH_SS_FEATURES, 0, 0];
@@ -101,12 +101,12 @@ impl Ethtool {
     }
 
     /// One command, whose number is the buffer's first word. False where the driver has no answer.
-    fn ask(&self, interface: &str, buffer: &mut [u32]) -> io::Result<bool> {
+    fn ask(&self, interface: &[u8], buffer: &mut [u32]) -> io::Result<bool> {
         let mut name = [0; libc::IFNAMSIZ];
         if interface.len() >= name.len() {
             return Err(Errno::NODEV.into());
         }
-        for (to, from) in name.iter_mut().zip(interface.bytes()) {
+        for (to, from) in name.iter_mut().zip(interface.iter().copied()) {
             // Signed or not, by the architecture.
             *to = libc::c_char::from_ne_bytes([from]);
         }

@@ -12,7 +12,7 @@ use thiserror::Error;
 pub(super) const LINK_FIXED: usize = 16;
 const ROUTE_FIXED: usize = 12;
 
-const IFLA_IFNAME: u16 = 3;
+pub(super) const IFLA_IFNAME: u16 = 3;
 pub(super) const IFLA_LINKINFO: u16 = 18;
 const IFLA_PROP_LIST: u16 = 52;
 const IFLA_ALT_IFNAME: u16 = 53;

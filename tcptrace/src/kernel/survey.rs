@@ -2,20 +2,16 @@
 //! and changes nothing.
 
 use super::{
-    attach::{IngressHook, program_errno},
+    attach::IngressHook,
     clsact::{self, Filter, Present, Side},
     ethtool::{self, Ethtool, NativeXdp},
-    interface::{IFLA_LINKINFO, Interface, InterfaceError, LINK_FIXED, dump},
-    load::{Entry, LoadError, Programs, kernel_before, kernel_release, with_sources},
+    interface::{IFLA_IFNAME, IFLA_LINKINFO, Interface, InterfaceError, LINK_FIXED, dump},
+    load::{Entry, LoadError, Programs, kernel_before, kernel_release},
     netlink::{self, Message, nested, text, u32_at},
     plan::{Plan, plan},
+    tcx,
 };
-use aya::{
-    maps::MapType,
-    programs::{SchedClassifier, loaded_programs},
-    sys::is_map_supported,
-};
-use rustix::io::Errno;
+use aya::{maps::MapType, programs::loaded_programs, sys::is_map_supported};
 use std::{collections::BTreeMap, io, path::Path, sync::Arc};
 
 /// Attributes of a link (`linux/if_link.h`).
@@ -70,6 +66,8 @@ pub(crate) struct Attached {
 /// One interface.
 pub(crate) struct Survey {
     pub(crate) interface: Interface,
+    /// Its name can be read as text.
+    pub(crate) is_text: bool,
     /// Of the driver, or the kind of device.
     pub(crate) driver: Option<String>,
     pub(crate) mtu: Option<u32>,
@@ -78,54 +76,86 @@ pub(crate) struct Survey {
     pub(crate) offloads: BTreeMap<String, bool>,
     pub(crate) qdiscs: Vec<String>,
     pub(crate) programs: Vec<Attached>,
-    /// The kernel has TCX links.
-    pub(crate) tcx: bool,
+    /// The kernel has TCX links; None where it does not let us ask.
+    pub(crate) tcx: Option<bool>,
     /// Where it has not: by side, the kind of a filter that ours would be behind all the same.
     pub(crate) behind: BTreeMap<Side, String>,
     /// None where the kernel does not tell.
     pub(crate) native_xdp: Option<NativeXdp>,
     /// None of a kind that is not traced.
     pub(crate) plan: Option<Plan>,
+    /// What could not be found out, and why.
+    pub(crate) unknown: Unknown,
 }
 
+/// What could not be found out, by what it is, and why. What stands in its place says nothing then.
+#[derive(Default)]
+pub(crate) struct Unknown(pub(crate) BTreeMap<&'static str, String>);
+
+impl Unknown {
+    fn without<T: Default>(&mut self, what: &'static str, asked: io::Result<T>) -> T {
+        asked.unwrap_or_else(|why| {
+            self.0.insert(what, why.to_string());
+            T::default()
+        })
+    }
+}
+
+/// What may be unknown.
+pub(crate) const DRIVER: &str = "driver";
+pub(crate) const QUEUES: &str = "queues";
+pub(crate) const OFFLOADS: &str = "offloads";
+pub(crate) const QDISCS: &str = "qdiscs";
+pub(crate) const FILTERS: &str = "filters";
+pub(crate) const TCX: &str = "TCX programs";
+pub(crate) const XDP_FEATURES: &str = "XDP features";
+
 impl Survey {
-    /// In the network namespace that the interface is in.
-    pub(crate) fn of(interface: &Interface, ingress: IngressHook) -> Result<Self, InterfaceError> {
-        let failed =
-            |what| move |source| InterfaceError::Property { name: Arc::clone(&interface.name), what, source };
-        let link = link(interface.index)?;
-        let ethtool = Ethtool::open().map_err(failed("driver"))?;
-        let name = &*interface.name;
+    /// In the network namespace that the interface is in; None if it has gone from there.
+    pub(crate) fn of(interface: &Interface, ingress: IngressHook) -> Result<Option<Self>, InterfaceError> {
+        let Some(link) = link(interface.index)? else { return Ok(None) };
+        let ethtool = Ethtool::open().map_err(|source| InterfaceError::Property {
+            name: Arc::clone(&interface.name),
+            what: DRIVER,
+            source,
+        })?;
+        let mut unknown = Unknown::default();
+        let name = link.attribute(LINK_FIXED, IFLA_IFNAME).unwrap_or_default();
+        let name = name.strip_suffix(b"\0").unwrap_or(name);
         let number = |kind| link.attribute(LINK_FIXED, kind).and_then(|value| u32_at(value, 0));
         let kind = link.attribute(LINK_FIXED, IFLA_LINKINFO).and_then(|info| nested(info, IFLA_INFO_KIND));
-        let queues = ethtool.queues(name).map_err(failed("queues"))?;
+        // Of a driver that does not say, as many as were made for it.
+        let made = || Some((number(IFLA_NUM_RX_QUEUES)?, number(IFLA_NUM_TX_QUEUES)?));
+        let queues = unknown.without(QUEUES, ethtool.queues(name).map(|it| it.or_else(made)));
         let mut programs = xdp(&link);
-        let tcx = tcx(name, &mut programs).map_err(failed("TCX programs"))?;
-        let qdiscs = clsact::qdiscs(interface.index).map_err(failed("qdiscs"))?;
+        let tcx = unknown.without(TCX, tcx(interface.index, &mut programs).map(Some));
+        let qdiscs = unknown.without(QDISCS, clsact::qdiscs(interface.index));
         let mut behind = BTreeMap::new();
         for side in Side::BOTH {
             let filters = match Present::among(&qdiscs) {
                 Present::Nothing => Vec::new(),
-                _ => clsact::filters(interface.index, side).map_err(failed("filters"))?,
+                _ => unknown.without(FILTERS, clsact::filters(interface.index, side)),
             };
-            if let Some(first) = clsact::in_front(&filters).filter(|_| !tcx) {
+            if let Some(first) = clsact::in_front(&filters).filter(|_| tcx == Some(false)) {
                 behind.insert(side, first.kind);
             }
             programs.extend(filters.into_iter().filter_map(|it| attached(it, side)));
         }
-        Ok(Self {
+        Ok(Some(Self {
             interface: interface.clone(),
-            driver: ethtool.driver(name).map_err(failed("driver"))?.or_else(|| kind.map(text)),
+            is_text: str::from_utf8(name).is_ok(),
+            driver: unknown.without(DRIVER, ethtool.driver(name)).or_else(|| kind.map(text)),
             mtu: number(IFLA_MTU),
-            queues: queues.or_else(|| Some((number(IFLA_NUM_RX_QUEUES)?, number(IFLA_NUM_TX_QUEUES)?))),
-            offloads: ethtool.features(name).map_err(failed("offloads"))?,
+            queues,
+            offloads: unknown.without(OFFLOADS, ethtool.features(name)),
             qdiscs,
             programs,
             tcx,
             behind,
-            native_xdp: ethtool::native_xdp(interface.index).map_err(failed("XDP features"))?,
+            native_xdp: unknown.without(XDP_FEATURES, ethtool::native_xdp(interface.index)),
             plan: plan(interface, ingress),
-        })
+            unknown,
+        }))
     }
 
     /// XDP programs that are there, in any mode.
@@ -164,14 +194,13 @@ pub(crate) fn verify<'a>(
     Ok(verified)
 }
 
-fn link(index: u32) -> Result<Message, InterfaceError> {
+/// None of one that is gone.
+fn link(index: u32) -> Result<Option<Message>, InterfaceError> {
     let links = dump("interfaces", netlink::RTM_GETLINK, &[0; LINK_FIXED])?;
-    let found = links.into_iter().find(|message| {
+    Ok(links.into_iter().find(|message| {
         message.kind == netlink::RTM_NEWLINK
             && message.fixed(LINK_FIXED).and_then(|fixed| u32_at(fixed, 4)) == Some(index)
-    });
-    let gone = || io::Error::from(Errno::NODEV);
-    found.ok_or_else(|| InterfaceError::Netlink { what: "interfaces", source: gone() })
+    }))
 }
 
 fn xdp(link: &Message) -> Vec<Attached> {
@@ -186,26 +215,15 @@ fn xdp(link: &Message) -> Vec<Attached> {
 }
 
 /// False where the kernel has no TCX.
-fn tcx(interface: &str, programs: &mut Vec<Attached>) -> io::Result<bool> {
+fn tcx(index: u32, programs: &mut Vec<Attached>) -> io::Result<bool> {
     for side in Side::BOTH {
-        match SchedClassifier::query_tcx(interface, side.into()) {
-            Ok((_, found)) => programs.extend(found.iter().map(|program| Attached {
-                hook: format!("TCX {side}"),
-                id: Some(program.id()),
-                name: program.name_as_str().unwrap_or_default().to_owned(),
-                priority: None,
-            })),
-            // Before 6.6 the kernel knows no such question.
-            Err(error) if program_errno(&error) == Some(Errno::INVAL) => return Ok(false),
-            // What they are called is not for everybody (kernel/bpf/syscall.c, bpf_prog_get_fd_by_id).
-            Err(error) if program_errno(&error) == Some(Errno::PERM) => programs.push(Attached {
-                hook: format!("TCX {side}"),
-                id: None,
-                name: HIDDEN.to_owned(),
-                priority: None,
-            }),
-            Err(error) => return Err(io::Error::other(with_sources(&error))),
-        }
+        let Some(numbers) = tcx::programs(index, side)? else { return Ok(false) };
+        programs.extend(numbers.into_iter().map(|id| Attached {
+            hook: format!("TCX {side}"),
+            id: Some(id),
+            name: name_of(id),
+            priority: None,
+        }));
     }
     Ok(true)
 }

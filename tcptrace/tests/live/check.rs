@@ -12,8 +12,9 @@ use aya::programs::{
 };
 use serde_json::{Value, json};
 use std::{
+    ffi::OsStr,
     fs,
-    os::unix::process::CommandExt as _,
+    os::unix::{ffi::OsStrExt as _, process::CommandExt as _},
     process::{Command, Stdio},
 };
 
@@ -207,6 +208,82 @@ fn what_would_make_a_trace_fail_is_said_and_the_status_is_1() {
     lab.a.ns.ip(&["link", "set", "lo", "down"]);
     let report = json(&lab.a, &["-i", "any"], 1);
     assert!(report["problems"][0].as_str().is_some_and(|it| it.contains("no interface is up")), "{report:#}");
+}
+
+/// What a trace says of the interface that it leaves out, as a line; and it goes on as that.
+fn left_out_by_trace(host: &Host, args: &[&str], dev: &str, tracing: &str) -> String {
+    let mut trace = Trace::spawn(host, &mut command(args));
+    trace.wait_until_attached();
+    let Report { stderr, .. } = trace.stop();
+    assert!(stderr.contains(tracing), "{stderr}");
+    let start = format!("tcptrace: interface {dev} is not traced: ");
+    let line = stderr.lines().find(|line| line.starts_with(&start));
+    format!("\n{}\n", line.and_then(|line| line.strip_prefix("tcptrace: ")).expect(&stderr))
+}
+
+/// With `-i any` what cannot be attached to is left out, and the trace begins, on no interface if need be.
+#[test]
+fn of_all_interfaces_one_that_cannot_be_traced_is_left_out_as_a_trace_does_it() {
+    let lab = Lab::new();
+    let mut stranger = Stranger::xdp("their_xdp", 2);
+    stranger.link_xdp(&lab.a.ns, lab.a.dev, XdpMode::Driver);
+    let args = ["-i", "any", "--ingress", "xdp"];
+    for (tracing, verdict) in [
+        ("tracing lo (TC)", "\nok: a trace can begin"),
+        ("tracing no interface yet", "\nok: a trace can begin, on no interface yet"),
+    ] {
+        let left_out = left_out_by_trace(&lab.a, &args, "tt0", tracing);
+        let text = said(&check(&lab.a, &args), 0);
+        assert!(text.contains(&left_out), "{left_out} is in\n{text}");
+        assert!(text.ends_with(verdict) && !text.contains("problem: "), "{text}");
+        let report = json(&lab.a, &args, 0);
+        assert_eq!(report["ok"], true);
+        let interfaces = report["interfaces"].as_array().expect("a list");
+        let it = interfaces.iter().find(|it| it["interface"] == "tt0").expect("it is up");
+        assert_eq!((&it["would_attach"], it["problems"].as_array().map(Vec::len)), (&json!([]), Some(1)));
+        lab.a.ns.ip(&["link", "set", "lo", "down"]);
+    }
+}
+
+/// Any octets but a few are a name to the kernel (`net/core/dev.c`, `dev_valid_name`).
+#[test]
+fn an_interface_whose_name_is_no_text_hides_no_other() {
+    let (host, name) = (Host::alone(), OsStr::from_bytes(b"\xff\xfe"));
+    let ip = |before: &[&str], after: &[&str]| {
+        let status = host.ns.enter(|| Command::new("ip").args(before).arg(name).args(after).status());
+        assert!(status.is_ok_and(|it| it.success()), "{before:?} {after:?}");
+    };
+    ip(&["link", "add"], &["type", "veth", "peer", "name", "tt9"]);
+    ip(&["link", "set"], &["up"]);
+    let (args, shown) = (["-i", "any"], "\u{fffd}\u{fffd}");
+    let left_out = left_out_by_trace(&host, &args, shown, "tracing lo (TC);");
+    assert!(left_out.contains("is not UTF-8: give it another (ip link set if"), "{left_out}");
+    let text = said(&check(&host, &args), 0);
+    assert!(text.contains(&left_out) && text.ends_with("\nok: a trace can begin"), "{text}");
+    let report = json(&host, &args, 0);
+    assert_eq!(report["interfaces"][0]["interface"], "lo");
+    let interface = &report["interfaces"][1];
+    assert_eq!((&interface["interface"], &interface["driver"]), (&shown.into(), &"veth".into()));
+    assert_eq!((&interface["unknown"], &interface["would_attach"]), (&json!({}), &json!([])));
+    let text = said(&check(&host, &["-i", shown]), 1);
+    assert!(text.contains("\nproblem: the name of interface \u{fffd}\u{fffd} is not UTF-8"), "{text}");
+    // What it says to do helps.
+    let other = format!("if{}", interface["index"]);
+    host.ns.ip(&["link", "set", &other, "down"]);
+    host.ns.ip(&["link", "set", &other, "name", "tt8", "up"]);
+    said(&check(&host, &["-i", "tt8"]), 0);
+}
+
+#[test]
+fn an_interface_whose_name_would_act_on_a_terminal_is_named_with_numbers() {
+    let host = Host::alone();
+    let name = "e\u{1b}[31mx";
+    host.ns.ip(&["link", "add", name, "type", "veth", "peer", "name", "tt9"]);
+    let text = said(&check(&host, &["-i", name]), 1);
+    assert!(text.contains("\ne\\u{1b}[31mx: Ethernet, down"), "{text:?}");
+    assert!(text.contains("\nproblem: interface e\\u{1b}[31mx is down"), "{text:?}");
+    assert!(!text.contains('\u{1b}'), "{text:?}");
+    assert_eq!(json(&host, &["-i", name], 1)["interfaces"][0]["interface"], name);
 }
 
 #[test]
