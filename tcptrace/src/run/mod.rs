@@ -34,10 +34,10 @@ use jiff::tz::TimeZone;
 use opened::Opened;
 use std::{
     fmt::{Display, Write as _},
-    fs,
-    io::{self, IsTerminal as _, Write as _},
+    fs::File,
+    io::{self, IsTerminal as _, Read as _, Write as _},
     os::fd::AsFd as _,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
@@ -125,10 +125,18 @@ fn filter(text: &FilterText) -> Result<Filter, RunError> {
     let text = match text {
         FilterText::Given(text) => text.clone(),
         FilterText::File(path) => {
-            fs::read_to_string(path).map_err(|source| RunError::FilterFile { path: path.clone(), source })?
+            filter_file(path).map_err(|source| RunError::FilterFile { path: path.clone(), source })?
         }
     };
     Ok(Filter::compile(text.trim_end(), &SystemNames)?)
+}
+
+fn filter_file(path: &Path) -> io::Result<String> {
+    /// Far beyond what compiles.
+    const MOST: u64 = 1 << 20;
+    let mut text = String::new();
+    let len = File::open(path)?.take(MOST + 1).read_to_string(&mut text)?;
+    if len as u64 > MOST { Err(io::Error::other("it is longer than 1 MiB")) } else { Ok(text) }
 }
 
 /// The interfaces of a network namespace, of this one or of all, as `-D` lists them, a line each.

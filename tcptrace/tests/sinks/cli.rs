@@ -78,6 +78,10 @@ fn a_filter_that_is_none_is_wrong_usage_and_shows_where() {
     let said = String::from_utf8_lossy(&missing.stderr);
     assert!(said.starts_with("tcptrace: cannot read the filter in no.such.filter: No such file"), "{said}");
     assert_eq!(missing.status.code(), Some(1));
+    // There is no end to it.
+    let endless = run(&["-r", "nowhere.pcap", "-F", "/dev/zero"]);
+    let said = String::from_utf8_lossy(&endless.stderr);
+    assert_eq!(said, "tcptrace: cannot read the filter in /dev/zero: it is longer than 1 MiB\n");
 }
 
 #[test]
