@@ -82,7 +82,7 @@ pub(super) const FULL: &[Suite] = &[
     // Others of the built program are about load or about what the kernel itself says of its sockets, which 5.10 says
     // otherwise: there a connection that is accepted does not begin in LISTEN.
     Suite {
-        only: &["interfaces::", "privileges::", "coexistence::", "check::", "a_killed"],
+        only: &["interfaces::", "kinds::", "privileges::", "coexistence::", "check::", "a_killed"],
         ..all("live", 3600)
     },
 ];
