@@ -24,6 +24,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     fs::File,
     future, io,
+    sync::Arc,
     time::{Duration, Instant},
 };
 use tokio::{io::unix::AsyncFd, task::JoinHandle};
@@ -174,11 +175,7 @@ impl All {
 
     pub(super) fn follow(&mut self, own: &mut Programs, notices: &mut Vec<Notice>) -> Result<(), LiveError> {
         let now = Instant::now();
-        while let Some(heard) =
-            self.listener.get_ref().hear().map_err(LiveError::io("hear of network namespaces"))?
-        {
-            self.heard(heard, now, own, notices)?;
-        }
+        self.hear(now, own, notices)?;
         if let Some(survey) = self.surveyed.take() {
             self.compare(survey, notices);
         }
@@ -189,6 +186,37 @@ impl All {
         self.spaces.retain(|_, space| space.gone.is_none_or(|gone| now < gone + REMEMBER));
         if self.looking.is_none() && self.next_survey <= now {
             self.looking = Some(tokio::task::spawn_blocking(namespaces::survey));
+        }
+        Ok(())
+    }
+
+    /// See `One::look`.
+    pub(super) fn look(
+        &mut self,
+        own: &mut Programs,
+        notices: &mut Vec<Notice>,
+    ) -> Result<Vec<Arc<str>>, LiveError> {
+        let lacking = self.live().map(|space| (space.number, space.lacking()));
+        let lacking: Vec<_> = lacking.filter(|(_, lacking)| !lacking.is_empty()).collect();
+        if lacking.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.hear(Instant::now(), own, notices)?;
+        let mut names = Vec::new();
+        for (number, lacking) in lacking {
+            if let Some(space) = self.spaces.get_mut(&number) {
+                names.extend(space.give_up(&lacking));
+            }
+        }
+        Ok(names)
+    }
+
+    /// All that waits to be heard.
+    fn hear(&mut self, now: Instant, own: &mut Programs, notices: &mut Vec<Notice>) -> Result<(), LiveError> {
+        while let Some(heard) =
+            self.listener.get_ref().hear().map_err(LiveError::io("hear of network namespaces"))?
+        {
+            self.heard(heard, now, own, notices)?;
         }
         Ok(())
     }
