@@ -176,9 +176,6 @@ fn problems(survey: &Survey) -> Vec<String> {
     if plan.has_xdp() && survey.xdp().next().is_some() {
         problems.push(AttachError::XdpThere { interface: name() }.to_string());
     }
-    if !survey.is_text {
-        problems.push(AttachError::NameNotText { interface: name(), index: interface.index }.to_string());
-    }
     if survey.tcx == Some(false) && survey.qdiscs.iter().any(|kind| kind == "ingress") {
         problems.push(AttachError::IngressQdisc { interface: name() }.to_string());
     }

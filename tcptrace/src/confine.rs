@@ -98,12 +98,12 @@ fn filter(purpose: Purpose) -> Result<SeccompFilter, BackendError> {
                     &[MAP_LOOKUP_ELEM, MAP_UPDATE_ELEM, OBJ_GET_INFO_BY_FD, ENABLE_STATS],
                 )?;
             } else {
-                allow_to_attach(&mut rules)?;
+                allow_to_attach(&mut rules);
             }
         }
         Purpose::Everywhere => {
             allow_live(&mut rules)?;
-            allow_to_attach(&mut rules)?;
+            allow_to_attach(&mut rules);
             rules.extend(without_conditions(EVERYWHERE));
         }
     }
@@ -213,14 +213,8 @@ fn allow_live(rules: &mut Rules) -> Result<(), BackendError> {
 }
 
 /// To attach to what comes, and to take filters off again.
-fn allow_to_attach(rules: &mut Rules) -> Result<(), BackendError> {
+fn allow_to_attach(rules: &mut Rules) {
     rules.extend(without_conditions(&[libc::SYS_bpf]));
-    // if_nametoindex(3) and if_indextoname(3) ask through a socket of any kind, and take one of these.
-    rules.entry(libc::SYS_socket).or_default().push(argument_is(0, bits(libc::AF_UNIX))?);
-    let ioctl = rules.entry(libc::SYS_ioctl).or_default();
-    ioctl.push(argument_is(1, libc::SIOCGIFINDEX)?);
-    ioctl.push(argument_is(1, libc::SIOCGIFNAME)?);
-    Ok(())
 }
 
 /// To look for namespaces, to enter them and hear from all, and to load programs for one.

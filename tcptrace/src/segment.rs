@@ -232,7 +232,7 @@ impl Observation {
 /// Records that the source knows it did not get.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct LossReport {
-    /// How many.
+    /// How many; 0 where that cannot be known.
     pub records: u64,
     /// They are later than this ...
     pub after: Timestamp,

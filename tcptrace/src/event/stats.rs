@@ -29,6 +29,10 @@ pub struct Stats {
     pub shed: SegmentCounts,
     /// Records lost between kernel and user space, by the running numbers.
     pub records_lost: u64,
+    /// Interfaces that somebody has taken the programs off while they were traced: what passed there after that was not seen.
+    /// Absent where there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interfaces_taken_off: Option<u64>,
     /// Expected acknowledgements overwritten in a full bucket.
     pub pending_overwrites: u64,
     /// Packets that could not be parsed.

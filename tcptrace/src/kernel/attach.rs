@@ -8,18 +8,19 @@ use super::{
     clsact::Side,
     filters::Filters,
     interface::{Interface, LinkType},
+    links::{Link, XdpMode},
     load::{Entry, LoadError, Programs, errno, with_sources},
-    netlink::Socket,
     netns::{Netns, NetnsError},
     plan::plan,
 };
-use aya::programs::{
-    LinkOrder, ProgramError, TcAttachType, XdpMode,
-    tc::{SchedClassifierLink, TcAttachOptions, TcError},
-    xdp::{XdpError, XdpLink},
+use aya::programs::{ProgramError, TcAttachType, tc::TcError, xdp::XdpError};
+use rustix::io::Errno;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt, io, mem,
+    os::fd::AsFd as _,
+    sync::Arc,
 };
-use rustix::{io::Errno, net::netdevice::index_to_name};
-use std::{collections::BTreeMap, fmt, mem, sync::Arc};
 use thiserror::Error;
 
 /// Which hook sees what comes in.
@@ -71,16 +72,6 @@ pub enum AttachError {
         /// Where.
         interface: Arc<str>,
     },
-    /// The library finds an interface by its name, which has to be text.
-    #[error(
-        "the name of interface {interface} is not UTF-8: give it another (ip link set if{index} name NAME)"
-    )]
-    NameNotText {
-        /// Which.
-        interface: Arc<str>,
-        /// The kernel's number for it.
-        index: u32,
-    },
     /// It went away meanwhile.
     #[error("interface {interface} went away while the programs were being attached")]
     Gone {
@@ -128,6 +119,13 @@ pub enum Notice {
     Vanished {
         /// Which.
         interface: Arc<str>,
+    },
+    /// Somebody has taken programs off an interface that is still there.
+    TakenOff {
+        /// Which.
+        interface: Arc<str>,
+        /// They were all there then.
+        since: jiff::Timestamp,
     },
     /// A traced interface has another name now.
     Renamed {
@@ -193,6 +191,11 @@ impl fmt::Display for Notice {
                  seen (tc filter show dev {interface} ingress, egress)"
             ),
             Self::Vanished { interface } => write!(f, "interface {interface} is gone: its trace ends here"),
+            Self::TakenOff { interface, since } => write!(
+                f,
+                "somebody has taken the programs off {interface} (bpftool link detach, tc qdisc del, or the like): it is \
+                 not traced any more, since about {since:.0}"
+            ),
             Self::Renamed { interface, name } => write!(f, "interface {interface} is called {name} now"),
             Self::LeftOut { interface, reason } => write!(f, "interface {interface} is not traced: {reason}"),
             Self::NamespaceLeftOut { netns, reason } => {
@@ -212,18 +215,29 @@ impl fmt::Display for Notice {
 struct Attachment {
     name: Arc<str>,
     tc: Tc,
-    xdp: Option<XdpLink>,
+    xdp: Option<Link>,
 }
 
 /// How the TC programs are there.
 enum Tc {
     /// By links, which are descriptors: closing them does it from anywhere.
-    Links { _programs: Vec<SchedClassifierLink> },
+    Links(Vec<Link>),
     /// By filters, which are removed by the interface's index.
     Filters(Filters),
 }
 
 impl Attachment {
+    /// Not all of the programs are on the interface any more. Of filters that is known only inside of the namespace.
+    fn lacks_some(&self, is_inside: bool) -> bool {
+        // What cannot be asked is as it was.
+        let is_off = |link: &Link| matches!(link.is_attached(), Ok(false));
+        let tc = match &self.tc {
+            Tc::Links(links) => links.iter().any(is_off),
+            Tc::Filters(filters) => is_inside && filters.lack_some(),
+        };
+        tc || self.xdp.as_ref().is_some_and(is_off)
+    }
+
     /// To an interface that is gone: the kernel has removed its filters, and a link is a descriptor to be closed.
     fn abandon(self) {
         if let Tc::Filters(filters) = self.tc {
@@ -238,13 +252,15 @@ pub struct Attached {
     ingress: IngressHook,
     mode: AttachMode,
     on: BTreeMap<u32, Attachment>,
+    /// Somebody has taken the programs off these, and will have had a reason.
+    taken_off: BTreeSet<u32>,
 }
 
 impl Attached {
     /// On nothing yet.
     #[must_use]
     pub const fn new(netns: Netns, ingress: IngressHook, mode: AttachMode) -> Self {
-        Self { netns, ingress, mode, on: BTreeMap::new() }
+        Self { netns, ingress, mode, on: BTreeMap::new(), taken_off: BTreeSet::new() }
     }
 
     /// Where the programs are, for a person: `eth0 (TC), eth1 (XDP and TC)`.
@@ -281,15 +297,46 @@ impl Attached {
     /// They go with their descriptors, everywhere: taking them off asks for no capability.
     #[must_use]
     pub fn by_links(&self) -> bool {
-        self.on.values().all(|it| matches!(it.tc, Tc::Links { .. }))
+        self.on.values().all(|it| matches!(it.tc, Tc::Links(_)))
     }
 
     /// Takes the programs off; the name of the interface if they were on it.
     pub fn detach(&mut self, index: u32) -> Option<Arc<str>> {
+        self.taken_off.remove(&index);
         let attachment = self.on.remove(&index)?;
         let name = Arc::clone(&attachment.name);
         self.let_go([attachment]);
         Some(name)
+    }
+
+    /// The interfaces that not all of the programs are on any more: those that somebody has taken them off, and those that went
+    /// away, as long as nobody has told of it.
+    #[must_use]
+    pub fn lacking(&self) -> BTreeSet<u32> {
+        let look = |is_inside| {
+            let lacking = self.on.iter().filter(|(_, it)| it.lacks_some(is_inside));
+            lacking.map(|(index, _)| *index).collect()
+        };
+        // Of a namespace that there is no way into any more nothing is known but the links.
+        if self.by_links() { look(false) } else { self.netns.within(|| look(true)).unwrap_or_default() }
+    }
+
+    /// Takes what is left off those of `suspects` that still lack some, and puts nothing on them again; their names. Whatever
+    /// is told of interfaces that went away has to be heard before.
+    pub fn give_up(&mut self, suspects: &BTreeSet<u32>) -> Vec<Arc<str>> {
+        let mut names = Vec::new();
+        for index in self.lacking().intersection(suspects) {
+            let Some(attachment) = self.on.remove(index) else { continue };
+            self.taken_off.insert(*index);
+            names.push(Arc::clone(&attachment.name));
+            match &attachment.tc {
+                Tc::Filters(filters) if self.netns.within(|| filters.are_removed()).unwrap_or(true) => {
+                    attachment.abandon();
+                }
+                _ => self.let_go([attachment]),
+            }
+        }
+        names
     }
 
     /// Everything is gone with the namespace: lets go of what is left without going there.
@@ -322,14 +369,15 @@ impl Attached {
         (before != interface.name).then_some(before)
     }
 
-    /// Puts the programs on an interface, both ways (loopback: one way). Twice is once.
+    /// Puts the programs on an interface, both ways (loopback: one way). Twice is once, also where somebody has taken them off
+    /// since.
     pub fn attach(
         &mut self,
         programs: &mut Programs,
         interface: &Interface,
         notices: &mut Vec<Notice>,
     ) -> Result<(), AttachError> {
-        if self.contains(interface.index) {
+        if self.contains(interface.index) || self.taken_off.contains(&interface.index) {
             return Ok(());
         }
         let attachment = self.netns.within(|| self.attach_here(programs, interface, notices))??;
@@ -373,7 +421,7 @@ impl Attached {
             let links: Result<Vec<_>, _> =
                 hooks.iter().map(|(entry, side)| attach_link(programs, interface, *entry, *side)).collect();
             match links {
-                Ok(links) => return Ok(Tc::Links { _programs: links }),
+                Ok(links) => return Ok(Tc::Links(links)),
                 Err(Failure::NoTcx) if self.mode == AttachMode::Auto => {}
                 Err(failure) => return Err(failure.explain("a TCX program", interface)),
             }
@@ -393,7 +441,6 @@ enum Failure {
     Load(LoadError),
     NoTcx,
     Gone,
-    NameNotText,
     Other(String),
 }
 
@@ -403,7 +450,6 @@ impl Failure {
         match self {
             Self::Load(error) => AttachError::Load(error),
             Self::Gone => AttachError::Gone { interface: name },
-            Self::NameNotText => AttachError::NameNotText { interface: name, index: interface.index },
             Self::NoTcx => AttachError::Refused {
                 what,
                 interface: name,
@@ -414,49 +460,20 @@ impl Failure {
     }
 }
 
-/// The library finds an interface by its name, and a name can go to another one at any time: it is asked for by the
-/// index before, and has to be the same after.
 fn attach_link(
     programs: &mut Programs,
     interface: &Interface,
     entry: Entry,
     side: Side,
-) -> Result<SchedClassifierLink, Failure> {
-    /// Whoever renames does so once or twice.
-    const TRIES: usize = 10;
-    let socket = Socket::open().map_err(|e| Failure::Other(e.to_string()))?;
-    let name = || match index_to_name(&socket, interface.index) {
-        Ok(name) => Ok(name),
-        Err(Errno::NODEV | Errno::NXIO) => Err(Failure::Gone),
-        Err(Errno::ILSEQ) => Err(Failure::NameNotText),
-        Err(error) => Err(Failure::Other(error.to_string())),
-    };
-    for _ in 0..TRIES {
-        let before = name()?;
-        let linked = attach_by_name(programs, &before, entry, side);
-        if name()? == before {
-            return linked;
-        }
-    }
-    Err(Failure::Other("it is renamed again and again".to_owned()))
-}
-
-fn attach_by_name(
-    programs: &mut Programs,
-    name: &str,
-    entry: Entry,
-    side: Side,
-) -> Result<SchedClassifierLink, Failure> {
+) -> Result<Link, Failure> {
     let program = programs.classifier(entry).map_err(Failure::Load)?;
-    let explain = |error: ProgramError| match program_errno(&error) {
+    let program = program.fd().map_err(|error| Failure::Other(with_sources(&error)))?;
+    Link::tc(program.as_fd(), interface.index, side).map_err(|error| match errno(&error) {
         Some(Errno::NODEV | Errno::NXIO) => Failure::Gone,
         // Attach types and link types that a kernel does not know are EINVAL.
         Some(Errno::INVAL | Errno::OPNOTSUPP) => Failure::NoTcx,
-        _ => Failure::Other(with_sources(&error)),
-    };
-    let first = TcAttachOptions::TcxOrder(LinkOrder::first());
-    let id = program.attach_with_options(name, side.into(), first).map_err(explain)?;
-    program.take_link(id).map_err(|e| Failure::Other(with_sources(&e)))
+        _ => Failure::Other(error.to_string()),
+    })
 }
 
 impl From<Side> for TcAttachType {
@@ -473,21 +490,21 @@ fn attach_xdp(
     programs: &mut Programs,
     interface: &Interface,
     notices: &mut Vec<Notice>,
-) -> Result<XdpLink, AttachError> {
-    let native = match xdp_link(programs, interface, XdpMode::Driver)? {
+) -> Result<Link, AttachError> {
+    let native = match xdp_link(programs, interface, XdpMode::Native)? {
         Ok(link) => return Ok(link),
         Err(error) => error,
     };
-    match xdp_link(programs, interface, XdpMode::Skb)? {
+    match xdp_link(programs, interface, XdpMode::Generic)? {
         Ok(link) => {
             let interface = Arc::clone(&interface.name);
-            notices.push(Notice::XdpGeneric { interface, reason: with_sources(&native) });
+            notices.push(Notice::XdpGeneric { interface, reason: native.to_string() });
             Ok(link)
         }
         Err(error) => Err(AttachError::Refused {
             what: "an XDP program",
             interface: Arc::clone(&interface.name),
-            reason: with_sources(&error),
+            reason: error.to_string(),
         }),
     }
 }
@@ -497,12 +514,15 @@ fn xdp_link(
     programs: &mut Programs,
     interface: &Interface,
     mode: XdpMode,
-) -> Result<Result<XdpLink, ProgramError>, AttachError> {
-    let program = programs.xdp()?;
-    let linked = program.attach_to_if_index(interface.index, mode).and_then(|id| program.take_link(id));
-    match linked {
+) -> Result<io::Result<Link>, AttachError> {
+    let program = programs.xdp()?.fd().map_err(|error| AttachError::Refused {
+        what: "an XDP program",
+        interface: Arc::clone(&interface.name),
+        reason: with_sources(&error),
+    })?;
+    match Link::xdp(program.as_fd(), interface.index, mode) {
         Ok(link) => Ok(Ok(link)),
-        Err(error) => match program_errno(&error) {
+        Err(error) => match errno(&error) {
             Some(Errno::BUSY | Errno::EXIST) => {
                 Err(AttachError::XdpThere { interface: Arc::clone(&interface.name) })
             }

@@ -3,7 +3,11 @@
 //! A filter belongs to nobody: it stays when its maker goes. So ours name a program that is loaded only as long as the
 //! tracer runs, and whoever comes next can tell what a killed one left from what a running one has there.
 
-use super::netlink::{self, Message, Socket, nested, push_attribute, text, u32_at};
+use super::{
+    load::errno,
+    netlink::{self, Message, Socket, nested, push_attribute, text, u32_at},
+};
+use rustix::io::Errno;
 use std::{
     fmt, io,
     os::fd::{AsRawFd as _, BorrowedFd},
@@ -251,6 +255,25 @@ pub(super) struct OwnFilter {
 impl OwnFilter {
     pub(super) fn is(&self, filter: &Filter) -> bool {
         (filter.priority, filter.handle, filter.program) == (self.priority, self.handle, Some(self.program))
+    }
+
+    /// Somebody has removed it, and the interface is there.
+    pub(super) fn is_removed(&self) -> bool {
+        // From an interface that is deleted the kernel takes the index first and filters then (net/core/dev.c,
+        // unregister_netdevice_many): when asked once more, it knows none.
+        self.is_missing() && self.is_missing()
+    }
+
+    /// The kernel says so of this interface; where it says something else, nothing is known.
+    fn is_missing(&self) -> bool {
+        let info = u32::from(self.priority) << 16 | u32::from(ETH_P_ALL.to_be());
+        let mut body = fixed(self.index, self.handle, self.side.parent(), info).to_vec();
+        push_attribute(&mut body, TCA_KIND, b"bpf\0");
+        match Socket::open().and_then(|socket| socket.ask(netlink::RTM_GETTFILTER, &body)) {
+            Ok(found) => !found.iter().filter_map(Filter::from_message).any(|it| self.is(&it)),
+            // No qdisc, and no such filter (net/sched/cls_api.c, tc_get_tfilter).
+            Err(error) => matches!(errno(&error), Some(Errno::INVAL | Errno::NOENT)),
+        }
     }
 }
 

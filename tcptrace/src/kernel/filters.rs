@@ -82,6 +82,18 @@ impl Filters {
     }
 }
 
+impl Filters {
+    /// Somebody has removed some.
+    pub(super) fn lack_some(&self) -> bool {
+        self.programs.iter().any(OwnFilter::is_removed)
+    }
+
+    /// Somebody has removed all: with them went what tells whose the qdisc is that may be there.
+    pub(super) fn are_removed(&self) -> bool {
+        self.programs.iter().all(OwnFilter::is_removed)
+    }
+}
+
 /// A program of ours, loaded.
 struct Loaded<'a> {
     program: clsact::Loaded<'a>,

@@ -9,6 +9,7 @@ pub(crate) mod fuzzing;
 pub mod generator;
 pub mod heap;
 pub mod interface;
+mod links;
 pub mod load;
 pub mod namespaces;
 mod netlink;

@@ -66,8 +66,6 @@ pub(crate) struct Attached {
 /// One interface.
 pub(crate) struct Survey {
     pub(crate) interface: Interface,
-    /// Its name can be read as text.
-    pub(crate) is_text: bool,
     /// Of the driver, or the kind of device.
     pub(crate) driver: Option<String>,
     pub(crate) mtu: Option<u32>,
@@ -143,7 +141,6 @@ impl Survey {
         }
         Ok(Some(Self {
             interface: interface.clone(),
-            is_text: str::from_utf8(name).is_ok(),
             driver: unknown.without(DRIVER, ethtool.driver(name)).or_else(|| kind.map(text)),
             mtu: number(IFLA_MTU),
             queues,

@@ -79,6 +79,7 @@ async fn run(config: &Config, interfaces: &Interfaces, filter: Filter) -> Result
     live.run.say(format_args!("tracing {}{place}; Ctrl-C ends", live.source.describe()));
     let watched = live.watch(signals, &ended).await;
     let result = watched.and_then(|()| live.report_rest());
+    let result = result.and_then(|()| Ok(live.source.verdict()?));
     // The programs come off before the output is waited for.
     drop(live.source);
     live.run.end(result)
@@ -219,6 +220,7 @@ impl Live<'_> {
             admission_rate: self.source.admission().rate(),
             // One that makes no sense is lost as well.
             records_lost: self.source.records_lost() + self.source.records_undecodable(),
+            interfaces_taken_off: Some(self.source.taken_off() as u64).filter(|&count| count > 0),
             cost: Cost {
                 kernel_ns_per_packet: self.source.program_cost(),
                 cpu_percent: percent(cpu, elapsed_ns),
@@ -235,6 +237,8 @@ impl Live<'_> {
     fn report_rest(&mut self) -> Result<(), RunError> {
         let mut inputs = Vec::new();
         self.source.finish(&mut inputs)?;
+        let notices = self.source.take_notices();
+        self.tell(&notices);
         self.take(&mut inputs)?;
         self.run.finish_tracker(monotonic_now(), self.source.wall_clock().offset_ns())?;
         self.stats(true)

@@ -349,7 +349,9 @@ impl<'a> Run<'a> {
         // The writers' own errors say more than what came of them.
         result?;
         let missing = written?;
-        if !matches!(ended, Ok(()) | Err(RunError::File(_))) {
+        let is_told =
+            matches!(ended, Ok(()) | Err(RunError::File(_) | RunError::Live(LiveError::TakenOff { .. })));
+        if !is_told {
             return ended;
         }
         summary.note_dropped(dropped);

@@ -211,6 +211,12 @@ impl Summary {
         let ring_full = stats.ring_full.total();
         let not_parsed = stats.unparsable.total();
         for (count, one, many, what) in [
+            (
+                stats.interfaces_taken_off.unwrap_or_default(),
+                "interface",
+                "interfaces",
+                "that somebody has taken the programs off",
+            ),
             (stats.records_lost, "record", "records", "between kernel and tracer"),
             (ring_full, "record", "records", "for which the ring was full"),
             (

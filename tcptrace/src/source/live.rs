@@ -12,6 +12,7 @@ use super::{
     overload::{Overload, Pressure},
     pace::Pace,
     place::Place,
+    presence::Presence,
     reorder::Reorder,
     sender::sender_of,
 };
@@ -123,6 +124,15 @@ pub enum LiveError {
         /// What went wrong.
         error: Box<Self>,
     },
+    /// Somebody has taken the programs off.
+    #[error(
+        "the trace of {interfaces} ended before its time: somebody has taken the programs off, and what passed after that \
+         was not seen; find out who did so, and begin it again"
+    )]
+    TakenOff {
+        /// What was to be traced.
+        interfaces: String,
+    },
     /// A descriptor or mapping failed.
     #[error("cannot {what}: {source}")]
     Io {
@@ -154,7 +164,7 @@ impl LiveError {
 pub enum Flow {
     /// Call again.
     More,
-    /// Every named interface is gone; this was the last batch.
+    /// Every named interface is gone, or somebody has taken the programs off; this was the last batch.
     End,
 }
 
@@ -190,6 +200,7 @@ pub struct LiveSource {
     overload: Overload,
     /// How full the output's queue was.
     backlog: f64,
+    presence: Presence,
     phase: Phase,
     next_tick: Instant,
     last_drain: Instant,
@@ -244,6 +255,7 @@ impl LiveSource {
             pace: Pace::new(config.load.ring_bytes.into(), config.latency),
             overload: Overload::new(config.sample, start),
             backlog: 0.0,
+            presence: Presence::new(attached, now),
             phase: Phase::Idle,
             next_tick: now + TICK,
             last_drain: now,
@@ -286,6 +298,7 @@ impl LiveSource {
         if self.phase == Phase::Ended {
             return Ok(());
         }
+        self.look(Instant::now(), out)?;
         self.cost.stop(&self.place.programs(&self.programs), Instant::now());
         self.place.detach_all();
         for _ in 0..TRIES {
@@ -345,6 +358,17 @@ impl LiveSource {
     /// The output's queue is so full, from 0 to 1: to be said after each batch.
     pub const fn note_backlog(&mut self, backlog: f64) {
         self.backlog = backlog;
+    }
+
+    /// How many interfaces somebody has taken the programs off.
+    #[must_use]
+    pub const fn taken_off(&self) -> usize {
+        self.presence.taken_off()
+    }
+
+    /// Whether everything was traced that was asked for by name, as far as it was there.
+    pub fn verdict(&self) -> Result<(), LiveError> {
+        if self.place.needs_each() { self.presence.verdict() } else { Ok(()) }
     }
 
     /// The ring's size.
@@ -428,6 +452,9 @@ impl LiveSource {
     fn turn(&mut self, out: &mut Vec<Input>) -> Result<(), LiveError> {
         self.place.follow(&mut self.programs, &mut self.notices)?;
         let now = Instant::now();
+        if self.presence.is_due(now) {
+            self.look(now, out)?;
+        }
         if self.cost.due().is_some_and(|due| due <= now) {
             self.cost.step(&self.place.programs(&self.programs), now);
         }
@@ -438,6 +465,12 @@ impl LiveSource {
             Phase::Ended => false,
         };
         if due { self.drain(now, out) } else { Ok(()) }
+    }
+
+    fn look(&mut self, now: Instant, out: &mut Vec<Input>) -> Result<(), LiveError> {
+        let Self { presence, place, programs, wall, notices, .. } = self;
+        out.extend(presence.look(now, place, programs, *wall, notices)?.map(Input::Lost));
+        Ok(())
     }
 
     /// One slice of the ring; at its end the time-ordered part of what came, and how far the time has come. It comes no

@@ -9,5 +9,6 @@ mod overload;
 mod pace;
 pub mod pcap;
 mod place;
+mod presence;
 pub(crate) mod reorder;
 mod sender;

@@ -4,7 +4,7 @@ use crate::netns::Netns;
 use aya::{
     Ebpf,
     programs::{
-        LinkOrder, ProgramInfo, SchedClassifier, TcAttachType, Xdp, XdpMode,
+        LinkOrder, ProgramInfo, SchedClassifier, TcAttachType, Xdp, XdpMode, loaded_links,
         tc::{NlOptions, TcAttachOptions},
     },
 };
@@ -12,6 +12,7 @@ use object::{
     Architecture, BinaryFormat, Endianness, SectionKind, SymbolFlags, SymbolKind, SymbolScope,
     write::{Object, Symbol, SymbolSection},
 };
+use std::process::Command;
 
 /// A program that is loaded, and attached until it is dropped.
 pub(crate) struct Stranger {
@@ -75,6 +76,16 @@ impl Stranger {
     pub(crate) fn runs(&self) -> u64 {
         self.info().run_count()
     }
+}
+
+/// Detaches the link of a program that is somebody else's, by the kernel's number of the program, which has one link. Its maker
+/// keeps the link, which holds nothing any more.
+pub(crate) fn detach(program: u32) {
+    let links: Vec<_> = loaded_links().filter_map(Result::ok).collect();
+    let of_it: Vec<_> = links.iter().filter(|link| link.program_id() == program).collect();
+    let [link] = of_it[..] else { panic!("program {program} has {} links", of_it.len()) };
+    let done = Command::new("bpftool").args(["link", "detach", "id", &link.id().to_string()]).status();
+    assert!(done.expect("bpftool runs").success(), "link {} is detached", link.id());
 }
 
 /// An object with one program: `return verdict`.

@@ -4,9 +4,10 @@
 #![expect(clippy::print_stdout, reason = "a figure, for who runs it with --nocapture")]
 
 use crate::{
+    interfaces::take_off,
     lab::{Family, Host, assert_no_link_is_left, eventually, programs_on},
     netns::Netns,
-    trace::{Report, Trace, command, flow_of, of_kind},
+    trace::{Report, Trace, command, flow_of, last_stats, of_kind},
     traffic::{Flow, Kind, drive},
 };
 use rustix::process::Signal;
@@ -156,6 +157,29 @@ fn equal_indexes_and_addresses_in_several_namespaces_are_told_apart() {
             (router, "r2"),
             (&lab.server.ns, "eth0"),
         ]);
+    });
+}
+
+#[test]
+fn programs_that_are_taken_off_in_one_namespace_are_named_and_the_others_traced_on() {
+    const TEST: &str =
+        "everywhere::programs_that_are_taken_off_in_one_namespace_are_named_and_the_others_traced_on";
+    in_a_world(TEST, || {
+        let (lab, outside) = (Equal::new(), Host::alone());
+        let trace = start(&outside, &[]);
+        take_off(&lab.client.ns, "eth0");
+        let blind = format!("{}/eth0", name(&lab.client.ns));
+        trace.wait_for_notice(&format!("somebody has taken the programs off {blind}"));
+        let flow = drive(Kind::ClientCloses, &lab.client, &lab.server, Family::V4);
+        trace.wait_for_connections(3);
+        // Namespaces that end take their programs along, whether or not that is heard before it is looked for them.
+        drop(lab);
+        let report = trace.stop();
+        assert_eq!(report.stderr.matches("taken the programs off").count(), 2, "{}", report.stderr);
+        let events = report.events();
+        assert_eq!(last_stats(&events)["interfaces_taken_off"], 1);
+        let found = by_interface(&events, flow);
+        assert!(found.len() == 3 && !found.contains_key(&blind), "{found:#?}");
     });
 }
 

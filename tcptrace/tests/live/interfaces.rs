@@ -1,12 +1,16 @@
 //! Interfaces that change while they are traced: they are renamed, go down and up, and move away.
 
 use crate::{
-    lab::{Family, Lab},
-    netns::{Netns, renames_while_up},
-    trace::{Trace, command, flow_of, of_kind},
+    lab::{Family, Lab, eventually},
+    netns::{Netns, has_tcx, renames_while_up},
+    schema,
+    stranger::detach,
+    trace::{Trace, command, flow_of, last_stats, of_kind},
     traffic::{Flow, Kind, drive},
 };
+use aya::programs::{SchedClassifier, TcAttachType};
 use serde_json::Value;
+use std::net::{TcpListener, TcpStream};
 
 /// Each report of a flow: the interface and the outcome.
 fn reports(events: &[Value], flow: Flow) -> Vec<[&str; 2]> {
@@ -57,6 +61,81 @@ fn a_renamed_interface_goes_under_its_new_name() {
     let report = trace.end();
     assert!(report.status.success(), "{}", report.stderr);
     assert!(report.stderr.contains("interface uplink0 is gone"), "{}", report.stderr);
+}
+
+/// As whoever knows no better does: the program for what goes out, of the only tracer of this interface.
+pub(crate) fn take_off(ns: &Netns, dev: &str) {
+    if !has_tcx() {
+        ns.tc(&["filter", "del", "dev", dev, "egress"]);
+        return;
+    }
+    let (_, programs) =
+        ns.enter(|| SchedClassifier::query_tcx(dev, TcAttachType::Egress)).expect("it has TCX");
+    let [program] = &programs[..] else { panic!("{} programs are on {dev}", programs.len()) };
+    detach(program.id());
+}
+
+#[test]
+fn programs_that_somebody_takes_off_end_the_trace_with_an_error() {
+    for args in [&[][..], &["-q"]] {
+        let lab = Lab::new();
+        let args = [&["-i", lab.a.dev, "--json", "--events", "all"], args].concat();
+        let trace = Trace::spawn(&lab.a, &mut command(&args));
+        // One that is quiet does not say that it has begun.
+        eventually("it traces", || {
+            drive(Kind::Silent, &lab.a, &lab.b, Family::V6);
+            let has_begun = trace.count(|line| line.contains(r#""event":"established""#)) > 0;
+            has_begun.then_some(()).ok_or_else(String::new)
+        });
+        let server = lab.b.ns.enter(|| TcpListener::bind((lab.b.ip(Family::V4), 0)).expect("a free port"));
+        let address = server.local_addr().expect("it is bound");
+        let _open = lab.a.ns.enter(|| TcpStream::connect(address).expect("it listens"));
+        let of_it = format!("\"port\":{}}}", address.port());
+        eventually("it is seen to be open", || {
+            let is_seen =
+                trace.count(|line| line.contains(r#""event":"established""#) && line.contains(&of_it)) > 0;
+            is_seen.then_some(()).ok_or_else(String::new)
+        });
+        take_off(&lab.a.ns, lab.a.dev);
+        drive(Kind::ClientCloses, &lab.a, &lab.b, Family::V6);
+        let report = trace.end();
+        assert_eq!(report.status.code(), Some(1), "{}", report.stderr);
+        let said: Vec<_> = report.stderr.lines().collect();
+        let error = said.last().expect("it says why");
+        assert!(error.starts_with("tcptrace: the trace of tt0 ended before its time"), "{error}");
+        let rest = said[..said.len() - 1].join("\n");
+        if args.contains(&"-q") {
+            assert_eq!(rest, "");
+        } else {
+            assert!(rest.contains("tcptrace: somebody has taken the programs off tt0"), "{rest}");
+            assert!(rest.contains("lost: 1 interface that somebody has taken the programs off"), "{rest}");
+        }
+        schema::assert_valid(&report.lines.join("\n"));
+        let events: Vec<Value> =
+            report.lines.iter().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+        assert_eq!(last_stats(&events)["interfaces_taken_off"], 1);
+        let open = of_kind(&events, "connection").find(|event| flow_of(event).server == address);
+        let open = open.expect("what is known of it is told");
+        assert_eq!((&open["outcome"], &open["complete"]), (&"open".into(), &false.into()), "{open:#}");
+        lab.a.assert_nothing_attached();
+    }
+}
+
+#[test]
+fn with_any_a_trace_goes_on_where_its_programs_still_are() {
+    let lab = Lab::new();
+    let trace = start(&lab, "any");
+    take_off(&lab.a.ns, "tt0");
+    trace.wait_for_notice("somebody has taken the programs off tt0");
+    let unseen = drive(Kind::ClientCloses, &lab.a, &lab.b, Family::V4);
+    let seen = drive(Kind::ClientCloses, &lab.a, &lab.a, Family::V4);
+    trace.wait_for_connections(1);
+    let report = trace.stop();
+    let events = report.events();
+    assert_eq!(reports(&events, seen), [["lo", "closed"]]);
+    assert_eq!(reports(&events, unseen), [[""; 2]; 0]);
+    assert_eq!(last_stats(&events)["interfaces_taken_off"], 1);
+    lab.a.assert_nothing_attached();
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod hooks;
 #[path = "../common/stranger.rs"]
 #[expect(dead_code, reason = "shared with the tests of the built program")]
 mod stranger;
+mod taken_off;
 
 use aya::programs::TcAttachType;
 use common::netns::{self, Netns, has_tcx};

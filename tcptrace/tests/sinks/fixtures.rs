@@ -223,6 +223,7 @@ pub(crate) fn stats() -> Stats {
         ring_full: SegmentCounts { syn: 2, ..SegmentCounts::default() },
         shed: SegmentCounts::default(),
         records_lost: 2,
+        interfaces_taken_off: None,
         pending_overwrites: 0,
         unparsable: Unparsable { truncated: 1, ..Unparsable::default() },
         tunnels: None,

@@ -23,7 +23,9 @@ use crate::{
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     fs::File,
-    future, io, thread,
+    future, io,
+    sync::Arc,
+    thread,
     time::{Duration, Instant},
 };
 use tokio::{io::unix::AsyncFd, sync::oneshot};
@@ -174,11 +176,7 @@ impl All {
 
     pub(super) fn follow(&mut self, own: &mut Programs, notices: &mut Vec<Notice>) -> Result<(), LiveError> {
         let now = Instant::now();
-        while let Some(heard) =
-            self.listener.get_ref().hear().map_err(LiveError::io("hear of network namespaces"))?
-        {
-            self.heard(heard, now, own, notices)?;
-        }
+        self.hear(now, own, notices)?;
         if let Some(survey) = self.surveyed.take() {
             self.compare(survey, notices);
         }
@@ -190,6 +188,37 @@ impl All {
         if self.looking.is_none() && self.next_survey <= now {
             self.looking =
                 Some(look().map_err(LiveError::io("start a thread to look for network namespaces"))?);
+        }
+        Ok(())
+    }
+
+    /// See `One::look`.
+    pub(super) fn look(
+        &mut self,
+        own: &mut Programs,
+        notices: &mut Vec<Notice>,
+    ) -> Result<Vec<Arc<str>>, LiveError> {
+        let lacking = self.live().map(|space| (space.number, space.lacking()));
+        let lacking: Vec<_> = lacking.filter(|(_, lacking)| !lacking.is_empty()).collect();
+        if lacking.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.hear(Instant::now(), own, notices)?;
+        let mut names = Vec::new();
+        for (number, lacking) in lacking {
+            if let Some(space) = self.spaces.get_mut(&number) {
+                names.extend(space.give_up(&lacking));
+            }
+        }
+        Ok(names)
+    }
+
+    /// All that waits to be heard.
+    fn hear(&mut self, now: Instant, own: &mut Programs, notices: &mut Vec<Notice>) -> Result<(), LiveError> {
+        while let Some(heard) =
+            self.listener.get_ref().hear().map_err(LiveError::io("hear of network namespaces"))?
+        {
+            self.heard(heard, now, own, notices)?;
         }
         Ok(())
     }

@@ -13,7 +13,7 @@ use crate::kernel::{
 };
 use all::All;
 use one::One;
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 /// The interfaces that are traced, kept current.
 pub(super) enum Place {
@@ -85,6 +85,27 @@ impl Place {
         match self {
             Self::One(one) => one.follow(programs, notices),
             Self::All(all) => all.follow(programs, notices),
+        }
+    }
+
+    /// Looks whether the programs are where they were put, and lets go of the interfaces that somebody has taken some off; what
+    /// these are called.
+    pub(super) fn look(
+        &mut self,
+        programs: &mut Programs,
+        notices: &mut Vec<Notice>,
+    ) -> Result<Vec<Arc<str>>, LiveError> {
+        match self {
+            Self::One(one) => one.look(programs, notices),
+            Self::All(all) => all.look(programs, notices),
+        }
+    }
+
+    /// Each of the interfaces was asked for by its name, so that none may be missing.
+    pub(super) fn needs_each(&self) -> bool {
+        match self {
+            Self::One(one) => one.needs_each(),
+            Self::All(_) => false,
         }
     }
 

@@ -85,6 +85,25 @@ impl One {
         Ok(())
     }
 
+    pub(super) fn look(
+        &mut self,
+        programs: &mut Programs,
+        notices: &mut Vec<Notice>,
+    ) -> Result<Vec<Arc<str>>, LiveError> {
+        let lacking = self.attached.lacking();
+        if lacking.is_empty() {
+            return Ok(Vec::new());
+        }
+        // Links end with their interface, and that it is gone is told before they can be asked (net/core/dev.c,
+        // unregister_netdevice_many: all under one lock).
+        self.follow(programs, notices)?;
+        Ok(self.attached.give_up(&lacking))
+    }
+
+    pub(super) const fn needs_each(&self) -> bool {
+        !self.any
+    }
+
     /// With `-i any` a single interface that cannot be attached to is left out and said so, once.
     fn attach(
         &mut self,

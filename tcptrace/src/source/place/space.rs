@@ -178,6 +178,16 @@ impl Space {
         Ok(())
     }
 
+    /// See [`Attached::lacking`].
+    pub(super) fn lacking(&self) -> BTreeSet<u32> {
+        self.attached.lacking()
+    }
+
+    /// See [`Attached::give_up`].
+    pub(super) fn give_up(&mut self, suspects: &BTreeSet<u32>) -> Vec<Arc<str>> {
+        self.attached.give_up(suspects)
+    }
+
     /// It has a better name now.
     pub(super) fn rename(&mut self, name: String, common: &mut Common) {
         self.name = Some(name);
