@@ -176,6 +176,9 @@ fn problems(survey: &Survey) -> Vec<String> {
     if plan.has_xdp() && survey.xdp().next().is_some() {
         problems.push(AttachError::XdpThere { interface: name() }.to_string());
     }
+    for (side, _) in plan.tc().filter(|(side, _)| survey.is_full(*side)) {
+        problems.push(AttachError::Full { interface: name(), side: side.to_string() }.to_string());
+    }
     if !survey.is_text {
         problems.push(AttachError::NameNotText { interface: name(), index: interface.index }.to_string());
     }

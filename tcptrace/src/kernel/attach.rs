@@ -12,6 +12,7 @@ use super::{
     netlink::Socket,
     netns::{Netns, NetnsError},
     plan::plan,
+    tcx,
 };
 use aya::programs::{
     LinkOrder, ProgramError, TcAttachType, XdpMode,
@@ -70,6 +71,18 @@ pub enum AttachError {
     IngressQdisc {
         /// Where.
         interface: Arc<str>,
+    },
+    /// The kernel has no room for one more program.
+    #[error(
+        "as many TCX programs are on {interface} for {side} as the kernel allows, {}: take one off \
+         (bpftool net show dev {interface})",
+        tcx::MOST
+    )]
+    Full {
+        /// Where.
+        interface: Arc<str>,
+        /// Which side.
+        side: String,
     },
     /// The library finds an interface by its name, which has to be text.
     #[error(
@@ -394,6 +407,7 @@ enum Failure {
     NoTcx,
     Gone,
     NameNotText,
+    Full(Side),
     Other(String),
 }
 
@@ -404,6 +418,7 @@ impl Failure {
             Self::Load(error) => AttachError::Load(error),
             Self::Gone => AttachError::Gone { interface: name },
             Self::NameNotText => AttachError::NameNotText { interface: name, index: interface.index },
+            Self::Full(side) => AttachError::Full { interface: name, side: side.to_string() },
             Self::NoTcx => AttachError::Refused {
                 what,
                 interface: name,
@@ -452,6 +467,8 @@ fn attach_by_name(
         Some(Errno::NODEV | Errno::NXIO) => Failure::Gone,
         // Attach types and link types that a kernel does not know are EINVAL.
         Some(Errno::INVAL | Errno::OPNOTSUPP) => Failure::NoTcx,
+        // kernel/bpf/mprog.c, bpf_mprog_attach.
+        Some(Errno::RANGE) => Failure::Full(side),
         _ => Failure::Other(with_sources(&error)),
     };
     let first = TcAttachOptions::TcxOrder(LinkOrder::first());

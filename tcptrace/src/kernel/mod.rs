@@ -23,6 +23,6 @@ pub mod runs;
 pub mod share;
 pub mod sink;
 pub(crate) mod survey;
-mod tcx;
+pub(crate) mod tcx;
 pub mod test_run;
 pub mod watch;

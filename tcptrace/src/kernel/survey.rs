@@ -158,6 +158,12 @@ impl Survey {
         }))
     }
 
+    /// No program can be added to the TCX hook of this side.
+    pub(crate) fn is_full(&self, side: Side) -> bool {
+        let hook = tcx_hook(side);
+        self.programs.iter().filter(|it| it.hook == hook).count() >= tcx::MOST
+    }
+
     /// XDP programs that are there, in any mode.
     pub(crate) fn xdp(&self) -> impl Iterator<Item = &Attached> {
         self.programs.iter().filter(|it| it.hook.starts_with("XDP"))
@@ -214,12 +220,16 @@ fn xdp(link: &Message) -> Vec<Attached> {
     found.collect()
 }
 
+fn tcx_hook(side: Side) -> String {
+    format!("TCX {side}")
+}
+
 /// False where the kernel has no TCX.
 fn tcx(index: u32, programs: &mut Vec<Attached>) -> io::Result<bool> {
     for side in Side::BOTH {
         let Some(numbers) = tcx::programs(index, side)? else { return Ok(false) };
         programs.extend(numbers.into_iter().map(|id| Attached {
-            hook: format!("TCX {side}"),
+            hook: tcx_hook(side),
             id: Some(id),
             name: name_of(id),
             priority: None,

@@ -245,6 +245,49 @@ fn of_all_interfaces_one_that_cannot_be_traced_is_left_out_as_a_trace_does_it() 
     }
 }
 
+/// On clsact there is room for more.
+#[test]
+fn a_hook_that_takes_no_more_programs_is_a_problem() {
+    const MOST: u16 = 63;
+    let lab = Lab::new();
+    let (ns, dev) = (&lab.a.ns, lab.a.dev);
+    if !has_tcx() {
+        ns.tc(&["qdisc", "add", "dev", dev, "clsact"]);
+    }
+    let add = |stranger: &mut Stranger, side, nth: u16| {
+        if has_tcx() {
+            stranger.link(ns, dev, side);
+        } else {
+            stranger.filter(ns, dev, side, 100 + nth);
+        }
+    };
+    let mut strangers: Vec<_> = (0..MOST).map(|_| Stranger::tc("their_tcx", -1)).collect();
+    for (nth, stranger) in (1..MOST).zip(&mut strangers) {
+        add(stranger, Ingress, nth);
+        add(stranger, Egress, nth);
+    }
+    said(&check(&lab.a, &["-i", dev]), 0);
+    drop(Trace::start(&lab.a, &[]).stop());
+    for (side, called) in [(Egress, "egress"), (Ingress, "ingress")] {
+        add(&mut strangers[usize::from(MOST) - 1], side, MOST);
+        if !has_tcx() {
+            said(&check(&lab.a, &["-i", dev]), 0);
+            continue;
+        }
+        let problem = format!("as many TCX programs are on {dev} for {called} as the kernel allows, {MOST}");
+        assert_fails(&Trace::spawn(&lab.a, &mut command(&["-i", dev])).end(), 1, &[&problem, "take one off"]);
+        let text = said(&check(&lab.a, &["-i", dev]), 1);
+        assert!(text.contains(&format!("\nproblem: {problem}")), "{text}");
+        let rows = text.matches("their_tcx").count();
+        assert_eq!(rows, usize::from(if called == "egress" { 2 * MOST - 1 } else { 2 * MOST }), "{text}");
+    }
+    if has_tcx() {
+        let left_out = left_out_by_trace(&lab.a, &["-i", "any"], dev, "tracing lo (TC);");
+        let text = said(&check(&lab.a, &["-i", "any"]), 0);
+        assert!(text.contains(&left_out), "{left_out} is in\n{text}");
+    }
+}
+
 /// Any octets but a few are a name to the kernel (`net/core/dev.c`, `dev_valid_name`).
 #[test]
 fn an_interface_whose_name_is_no_text_hides_no_other() {
