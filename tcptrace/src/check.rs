@@ -10,8 +10,9 @@ use crate::{
     cli::{CheckConfig, Interfaces},
     kernel::{
         attach::AttachError,
+        explain::not_permitted,
         interface::{self, Interface, InterfaceError},
-        load::{LoadOptions, Programs, not_permitted},
+        load::{LoadOptions, Programs},
         netns::Netns,
         plan::{Plan, why_no_xdp},
         survey::{Attached, FILTERS, Kernel, QDISCS, Survey, XDP_FEATURES, verify},

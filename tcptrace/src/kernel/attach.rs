@@ -6,9 +6,10 @@
 
 use super::{
     clsact::Side,
+    explain::{errno, with_sources},
     filters::Filters,
     interface::{Interface, LinkType},
-    load::{Entry, LoadError, Programs, errno, with_sources},
+    load::{Entry, LoadError, Programs},
     netlink::Socket,
     netns::{Netns, NetnsError},
     plan::plan,

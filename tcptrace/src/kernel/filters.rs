@@ -4,8 +4,9 @@
 use super::{
     attach::{AttachError, Notice},
     clsact::{self, Label, OwnFilter, Present, Side},
+    explain::errno,
     interface::Interface,
-    load::{ALIVE, Entry, LoadError, Programs, errno},
+    load::{ALIVE, Entry, LoadError, Programs},
 };
 use aya::programs::loaded_programs;
 use rustix::io::Errno;
