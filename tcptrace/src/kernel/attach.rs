@@ -6,7 +6,7 @@
 
 use super::{
     clsact::Side,
-    explain::{errno, with_sources},
+    explain::{errno, may_open_one, with_sources},
     filters::Filters,
     interface::{Interface, LinkType},
     load::{Entry, LoadError, Programs},
@@ -440,7 +440,7 @@ fn attach_link(
 ) -> Result<SchedClassifierLink, Failure> {
     /// Whoever renames does so once or twice.
     const TRIES: usize = 10;
-    let socket = Socket::open().map_err(|e| Failure::Other(e.to_string()))?;
+    let socket = Socket::open().map_err(|e| Failure::Other(with_sources(&e)))?;
     let name = || match index_to_name(&socket, interface.index) {
         Ok(name) => Ok(name),
         Err(Errno::NODEV | Errno::NXIO) => Err(Failure::Gone),
@@ -472,6 +472,9 @@ fn attach_by_name(
         Some(Errno::RANGE) => Failure::Full(side),
         _ => Failure::Other(with_sources(&error)),
     };
+    // The library looks for the interface through a socket, and the C library does not say why it could not open one
+    // (if_nametoindex).
+    may_open_one().map_err(|e| Failure::Other(with_sources(&e)))?;
     let first = TcAttachOptions::TcxOrder(LinkOrder::first());
     let id = program.attach_with_options(name, side.into(), first).map_err(explain)?;
     program.take_link(id).map_err(|e| Failure::Other(with_sources(&e)))

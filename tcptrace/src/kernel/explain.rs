@@ -6,8 +6,8 @@ use super::{
     privileges,
 };
 use aya::{EbpfError, maps::MapError, programs::ProgramError};
-use rustix::io::Errno;
-use std::{fs, io};
+use rustix::io::{Errno, fcntl_dupfd_cloexec};
+use std::{error::Error, fs, io, iter};
 use tcptrace_common::abi::Bucket;
 
 pub(super) fn explain_load(error: EbpfError, options: &LoadOptions) -> LoadError {
@@ -43,7 +43,7 @@ pub(super) fn explain_program(error: ProgramError, program: &'static str) -> Loa
     match error {
         ProgramError::LoadError { io_error, verifier_log } => {
             let log = verifier_log.to_string();
-            if matches!(errno(&io_error), Some(Errno::PERM | Errno::NOSYS | Errno::NOMEM)) {
+            if !is_rejection(&io_error) {
                 return explain_refusal(program.into(), false, &io_error);
             }
             // The verifier is stricter with those who have less, and says so in its own words.
@@ -56,6 +56,11 @@ pub(super) fn explain_program(error: ProgramError, program: &'static str) -> Loa
         ProgramError::SyscallError(e) => explain_refusal(program.into(), false, &e.io_error),
         other => LoadError::Other { what: program.into(), reason: with_sources(&other) },
     }
+}
+
+/// The verifier's, of a program that was to be loaded. It has taken the program where only a descriptor lacks.
+fn is_rejection(error: &io::Error) -> bool {
+    !matches!(errno(error), Some(Errno::PERM | Errno::NOSYS | Errno::NOMEM | Errno::MFILE))
 }
 
 /// What an error number of bpf(2) means, with what else can be found out.
@@ -74,7 +79,7 @@ fn explain_refusal(what: String, ring: bool, error: &io::Error) -> LoadError {
         Some(Errno::NOMEM) => LoadError::NoMemory { what },
         // An unknown map type is EINVAL.
         Some(Errno::INVAL) if ring && kernel_before(5, 8) => LoadError::TooOld { version: kernel_release() },
-        _ => LoadError::Other { what, reason: error.to_string() },
+        _ => LoadError::Other { what, reason: with_sources(error) },
     }
 }
 
@@ -112,8 +117,8 @@ fn is_statistics(line: &str) -> bool {
     ["processed ", "verification time", "stack depth"].iter().any(|start| line.starts_with(start))
 }
 
-/// An error and what caused it, in one line.
-pub(super) fn with_sources(error: &dyn std::error::Error) -> String {
+/// An error and what caused it, in one line; and what to do, if it is that no more files may be open.
+pub(super) fn with_sources(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
@@ -123,7 +128,29 @@ pub(super) fn with_sources(error: &dyn std::error::Error) -> String {
         }
         source = cause.source();
     }
+    if is_open_files(error) {
+        text = format!("{text}: {RAISE_OPEN_FILES}");
+    }
     text.replace('\n', " / ")
+}
+
+/// What to do about too many open files.
+pub const RAISE_OPEN_FILES: &str = "raise the limit first (ulimit -n 1024)";
+
+/// An error if no more files may be open, for those who would hear of it late or not at all.
+pub(super) fn may_open_one() -> io::Result<()> {
+    match fcntl_dupfd_cloexec(io::stderr(), 0) {
+        Err(error @ Errno::MFILE) => Err(error.into()),
+        // Something else may be wrong with stderr, which is another's concern.
+        _ => Ok(()),
+    }
+}
+
+/// No more files may be open, wherever that was found out.
+#[must_use]
+pub fn is_open_files(error: &(dyn Error + 'static)) -> bool {
+    let mut causes = iter::successors(Some(error), |&error| error.source());
+    causes.any(|it| it.downcast_ref().and_then(errno) == Some(Errno::MFILE))
 }
 
 #[cfg(test)]
@@ -147,6 +174,11 @@ mod tests {
         assert!(matches!(explain(Errno::NOSYS), LoadError::NoBpf));
         assert!(matches!(explain(Errno::NOMEM), LoadError::NoMemory { .. }));
         assert!(matches!(explain(Errno::IO), LoadError::Other { .. }));
+        let said =
+            "cannot load it: Too many open files (os error 24): raise the limit first (ulimit -n 1024)";
+        assert_eq!(explain(Errno::MFILE).to_string(), said);
+        assert!(is_rejection(&Errno::INVAL.into()) && is_rejection(&Errno::ACCESS.into()));
+        assert!(!is_rejection(&Errno::MFILE.into()) && !is_rejection(&Errno::NOMEM.into()));
         for error in [explain(Errno::PERM), explain(Errno::IO), explain(Errno::NOSYS)] {
             assert!(!error.to_string().contains('\n'));
         }

@@ -4,7 +4,7 @@
 use super::{
     attach::{AttachError, Notice},
     clsact::{self, Label, OwnFilter, Present, Side},
-    explain::errno,
+    explain::{errno, with_sources},
     interface::Interface,
     load::{ALIVE, Entry, LoadError, Programs},
 };
@@ -140,7 +140,7 @@ fn explain(what: &'static str, interface: &Interface, error: &io::Error) -> Atta
                 "the kernel lacks it: modprobe sch_ingress cls_bpf, or a kernel with both".to_owned();
             AttachError::Refused { what, interface, reason }
         }
-        _ => AttachError::Refused { what, interface, reason: error.to_string() },
+        _ => AttachError::Refused { what, interface, reason: with_sources(error) },
     }
 }
 

@@ -1,7 +1,7 @@
 //! Loads the object: sizes, seeds, and the programs that are needed.
 
 use super::{
-    explain::{explain_load, explain_map, explain_program},
+    explain::{explain_load, explain_map, explain_program, may_open_one, with_sources},
     object::{self, OBJECT},
     runs::Runs,
 };
@@ -293,7 +293,7 @@ impl Programs {
             Entry::ALL.into_iter().filter_map(loaded).map(ProgramFd::try_clone).collect();
         let programs = cloned.map_err(|error| LoadError::Other {
             what: "descriptors of the programs once more".into(),
-            reason: error.to_string(),
+            reason: with_sources(&error),
         })?;
         let names: Vec<_> = ebpf.maps().map(|(name, _)| name.to_owned()).collect();
         let maps = names.into_iter().filter_map(|name| ebpf.take_map(&name).map(|map| (name, map))).collect();
@@ -328,6 +328,7 @@ impl Programs {
         let program: &mut SchedClassifier =
             self.program(name)?.try_into().map_err(|_| LoadError::Object(name))?;
         if program.fd().is_err() {
+            has_room_for(name)?;
             program.load().map_err(|e| explain_program(e, name))?;
         }
         Ok(program)
@@ -354,6 +355,7 @@ impl Programs {
         let program: &mut Xdp =
             self.program(Entry::Xdp.name())?.try_into().map_err(|_| LoadError::Object(Entry::Xdp.name()))?;
         if program.fd().is_err() {
+            has_room_for(Entry::Xdp.name())?;
             program.load().map_err(|e| explain_program(e, Entry::Xdp.name()))?;
         }
         Ok(program)
@@ -430,6 +432,13 @@ pub(crate) fn raise_open_files() {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     // Where this fails, loading says what it lacks.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+}
+
+/// The kernel verifies a program before it looks for a descriptor, and the library tries again for the verifier's log: some
+/// seconds, to say that no more files may be open.
+fn has_room_for(program: &str) -> Result<(), LoadError> {
+    may_open_one()
+        .map_err(|error| LoadError::Other { what: program.to_owned(), reason: with_sources(&error) })
 }
 
 /// The running kernel is older than this. Kernels that hide their version count as new.

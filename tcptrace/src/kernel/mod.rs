@@ -4,7 +4,7 @@
 pub mod attach;
 pub(crate) mod clsact;
 pub(crate) mod ethtool;
-pub(crate) mod explain;
+pub mod explain;
 mod filters;
 pub(crate) mod fuzzing;
 pub mod generator;

@@ -4,7 +4,7 @@ use crate::{
     lab::{Host, Lab},
     netns::{has_tcx, kernel_is},
     stranger::Stranger,
-    trace::{BINARY, Report, Trace, command},
+    trace::{BINARY, Report, Trace, command, command_of},
 };
 use aya::programs::{
     TcAttachType::{Egress, Ingress},
@@ -327,6 +327,40 @@ fn an_interface_whose_name_would_act_on_a_terminal_is_named_with_numbers() {
     assert!(text.contains("\nproblem: interface e\\u{1b}[31mx is down"), "{text:?}");
     assert!(!text.contains('\u{1b}'), "{text:?}");
     assert_eq!(json(&host, &["-i", name], 1)["interfaces"][0]["interface"], name);
+}
+
+/// Neither the verifier's fault nor ours.
+#[test]
+fn too_many_open_files_are_called_that_wherever_they_are_met() {
+    let host = Host::alone();
+    let with = |limit: u32, args: &[&str]| {
+        let limit = format!("--nofile={limit}:{limit}");
+        Trace::spawn(&host, &mut command_of("prlimit", &[&[&limit, BINARY], args].concat()))
+    };
+    let assert_said = |said: &str| {
+        assert!(said.contains("Too many open files") && said.contains("(ulimit -n 1024)"), "{said}");
+        assert!(!said.contains("rejected") && !said.contains("report"), "{said}");
+    };
+    let (mut limit, mut met) = (8, String::new());
+    // A file that is never there: nothing is traced where all could be opened.
+    let args = ["-i", "lo", "--ingress", "tc", "-w", "/nonexistent/file"];
+    while let said = with(limit, &args).end().stderr
+        && !said.contains("/nonexistent/file")
+    {
+        assert!(limit < 64 && said.lines().count() == 1, "{limit}: {said}");
+        assert_said(&said);
+        (limit, met) = (limit + 1, met + &said);
+    }
+    assert!(met.contains("cannot load tcptrace_tc_ingress: "), "{met}");
+    // Check needs fewer.
+    for limit in 8..limit {
+        let report = with(limit, &["check", "-i", "lo"]).end();
+        if !report.status.success() {
+            let said = report.lines.join("\n");
+            assert!(said.ends_with("not ok: a trace would fail") && report.stderr.is_empty(), "{said}");
+            assert_said(&said);
+        }
+    }
 }
 
 #[test]
