@@ -54,7 +54,7 @@ pub fn check(config: &CheckConfig) -> Result<Report, LiveError> {
         problems.push(error.to_string());
         BTreeMap::new()
     });
-    let tcx = surveys.iter().any(|it| it.tcx == Some(true));
+    let tcx = surveys.iter().find_map(|it| it.tcx);
     let any = matches!(config.interfaces, Interfaces::Any);
     let interfaces: Vec<_> = surveys.iter().map(|survey| describe(survey, any)).collect();
     Ok(Report {

@@ -329,6 +329,32 @@ fn an_interface_whose_name_would_act_on_a_terminal_is_named_with_numbers() {
     assert_eq!(json(&host, &["-i", name], 1)["interfaces"][0]["interface"], name);
 }
 
+/// There the capabilities are of no use for BPF, not even to ask (kernel/bpf/syscall.c, `bpf_prog_query`).
+#[test]
+fn what_a_user_namespace_may_not_ask_is_not_told_as_a_fact() {
+    let host = Host::alone();
+    let check = |args: &[&str]| {
+        let args = [&["-Urn", BINARY, "check", "-i", "lo"], args].concat();
+        said(&Trace::spawn(&host, &mut command_of("unshare", &args)).end(), 1)
+    };
+    let report: Value = serde_json::from_str(&check(&["--json"])).expect("JSON");
+    let (kernel, interface) = (&report["kernel"], &report["interfaces"][0]);
+    assert_eq!((&kernel["tcx_links"], &kernel["jit"]), (&Value::Null, &Value::Null), "{kernel:#}");
+    assert_ne!(kernel["ring_buffer"], false, "all kernels that we run on have it");
+    assert_eq!(interface["programs"], json!([]), "{interface:#}");
+    let why = interface["unknown"]["TCX programs"].as_str().expect("a reason");
+    assert!(why.starts_with("Operation not permitted"), "{why}");
+    assert_eq!(interface["would_attach"][0]["hook"], "TC ingress", "by whatever way");
+    let text = check(&[]);
+    let first = text.lines().next().expect("the kernel");
+    let (known, unknown) = first.split_once("; unknown: ").expect(first);
+    assert!(unknown.contains("TCX links") && unknown.ends_with("JIT"), "{first}");
+    assert!(!known.contains("TCX links") && !known.contains("without ring buffer"), "{first}");
+    assert!(text.contains(&format!("\n  is there      TCX programs: unknown ({why})\n")), "{text}");
+    assert!(text.contains("\n  a trace adds  TC ingress: tcptrace_tc_ingress\n"), "{text}");
+    assert!(text.contains("\nproblem: the kernel refuses BPF although"), "{text}");
+}
+
 /// Neither the verifier's fault nor ours.
 #[test]
 fn too_many_open_files_are_called_that_wherever_they_are_met() {
