@@ -10,8 +10,9 @@ use crate::{
     cli::{CheckConfig, Interfaces},
     kernel::{
         attach::AttachError,
+        explain::not_permitted,
         interface::{self, Interface, InterfaceError},
-        load::{LoadOptions, Programs, not_permitted},
+        load::{LoadOptions, Programs},
         netns::Netns,
         plan::{Plan, why_no_xdp},
         survey::{Attached, FILTERS, Kernel, QDISCS, Survey, XDP_FEATURES, verify},
@@ -53,7 +54,7 @@ pub fn check(config: &CheckConfig) -> Result<Report, LiveError> {
         problems.push(error.to_string());
         BTreeMap::new()
     });
-    let tcx = surveys.iter().any(|it| it.tcx == Some(true));
+    let tcx = surveys.iter().find_map(|it| it.tcx);
     let any = matches!(config.interfaces, Interfaces::Any);
     let interfaces: Vec<_> = surveys.iter().map(|survey| describe(survey, any)).collect();
     Ok(Report {
@@ -175,6 +176,9 @@ fn problems(survey: &Survey) -> Vec<String> {
     let Some(plan) = &survey.plan else { return problems };
     if plan.has_xdp() && survey.xdp().next().is_some() {
         problems.push(AttachError::XdpThere { interface: name() }.to_string());
+    }
+    for (side, _) in plan.tc().filter(|(side, _)| survey.is_full(*side)) {
+        problems.push(AttachError::Full { interface: name(), side: side.to_string() }.to_string());
     }
     if survey.tcx == Some(false) && survey.qdiscs.iter().any(|kind| kind == "ingress") {
         problems.push(AttachError::IngressQdisc { interface: name() }.to_string());

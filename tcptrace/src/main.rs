@@ -10,6 +10,7 @@ use tcptrace::{
     check,
     cli::{Args, CheckConfig, Command},
     event,
+    kernel::explain::{RAISE_OPEN_FILES, is_open_files},
     run::{self, RunError},
     sink::{output::OutputError, units::plain},
 };
@@ -84,6 +85,9 @@ fn one_line(error: &anyhow::Error) -> String {
         } else if !line.contains(&text) {
             line = format!("{line}: {text}");
         }
+    }
+    if !line.contains(RAISE_OPEN_FILES) && error.chain().any(is_open_files) {
+        line = format!("{line}: {RAISE_OPEN_FILES}");
     }
     // Names in it may be others' choice.
     plain(&line).into_owned()

@@ -20,16 +20,15 @@ pub struct Report {
     pub(super) problems: Vec<String>,
 }
 
-/// What the kernel has.
+/// What the kernel has; None where it does not let us ask.
 #[derive(Clone, Debug, Serialize)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a feature that is there or not")]
 pub(super) struct KernelReport {
     pub(super) release: String,
-    pub(super) ring_buffer: bool,
-    pub(super) tcx_links: bool,
+    pub(super) ring_buffer: Option<bool>,
+    pub(super) tcx_links: Option<bool>,
     pub(super) xdp_links: bool,
-    pub(super) btf: bool,
-    /// None where no program was taken.
+    pub(super) btf: Option<bool>,
+    /// None also where no program was taken.
     pub(super) jit: Option<bool>,
 }
 

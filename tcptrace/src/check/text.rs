@@ -1,6 +1,6 @@
 //! What `tcptrace check` found, for people.
 
-use super::report::{Hook, InterfaceReport, Ours, Report};
+use super::report::{Hook, InterfaceReport, KernelReport, Ours, Report};
 use crate::{
     kernel::{
         attach::Notice,
@@ -23,21 +23,7 @@ const SHORT: [(&str, &str); 7] = [
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kernel = &self.kernel;
-        let features = [
-            (kernel.ring_buffer, "ring buffer"),
-            (kernel.tcx_links, "TCX links"),
-            (kernel.xdp_links, "XDP links"),
-            (kernel.btf, "BTF"),
-            (kernel.jit != Some(false), "JIT"),
-        ];
-        let of = |there: bool| {
-            let those = features.iter().filter(|(has, _)| *has == there).map(|(_, name)| *name);
-            those.collect::<Vec<_>>().join(", ")
-        };
-        let lacks = of(false);
-        let without = if lacks.is_empty() { String::new() } else { format!("; without {lacks}") };
-        line(f, &format!("kernel {}: {}{without}", kernel.release, of(true)))?;
+        line(f, &self.kernel.to_string())?;
         if !self.programs.is_empty() {
             let programs = self.programs.iter().map(|(name, walked)| match walked {
                 Some(instructions) => format!("{name} ({instructions} instructions verified)"),
@@ -64,6 +50,30 @@ impl fmt::Display for Report {
             true if self.interfaces.iter().all(is_left_out) => "ok: a trace can begin, on no interface yet\n",
             true => "ok: a trace can begin\n",
         })
+    }
+}
+
+impl fmt::Display for KernelReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let features = [
+            (self.ring_buffer, "ring buffer"),
+            (self.tcx_links, "TCX links"),
+            (Some(self.xdp_links), "XDP links"),
+            (self.btf, "BTF"),
+            (self.jit, "JIT"),
+        ];
+        let of = |state: Option<bool>| {
+            let those = features.iter().filter(|(it, _)| *it == state).map(|(_, name)| *name);
+            those.collect::<Vec<_>>().join(", ")
+        };
+        write!(f, "kernel {}: {}", self.release, of(Some(true)))?;
+        for (state, title) in [(Some(false), "without"), (None, "unknown:")] {
+            let those = of(state);
+            if !those.is_empty() {
+                write!(f, "; {title} {those}")?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -162,7 +172,6 @@ fn line(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::check::report::KernelReport;
     use std::collections::BTreeMap;
 
     const ACTS: &str = "a\u{1b}[2J\n\u{202e}b";
@@ -183,10 +192,10 @@ mod tests {
             any: false,
             kernel: KernelReport {
                 release: name.into(),
-                ring_buffer: true,
-                tcx_links: true,
+                ring_buffer: Some(true),
+                tcx_links: Some(true),
                 xdp_links: true,
-                btf: true,
+                btf: Some(true),
                 jit: Some(true),
             },
             netns: None,
@@ -209,6 +218,17 @@ mod tests {
             }],
             problems: vec![name.into()],
         }
+    }
+
+    #[test]
+    fn what_the_kernel_has_and_lacks_is_told_as_far_as_it_is_known() {
+        let mut kernel = report("6.18").kernel;
+        assert_eq!(kernel.to_string(), "kernel 6.18: ring buffer, TCX links, XDP links, BTF, JIT");
+        kernel.btf = Some(false);
+        assert_eq!(kernel.to_string(), "kernel 6.18: ring buffer, TCX links, XDP links, JIT; without BTF");
+        (kernel.ring_buffer, kernel.jit) = (None, None);
+        let said = "kernel 6.18: TCX links, XDP links; without BTF; unknown: ring buffer, JIT";
+        assert_eq!(kernel.to_string(), said);
     }
 
     #[test]

@@ -6,12 +6,14 @@
 
 use super::{
     clsact::Side,
+    explain::{errno, with_sources},
     filters::Filters,
     interface::{Interface, LinkType},
     links::{Link, XdpMode},
-    load::{Entry, LoadError, Programs, errno, with_sources},
+    load::{Entry, LoadError, Programs},
     netns::{Netns, NetnsError},
     plan::plan,
+    tcx,
 };
 use aya::programs::{ProgramError, TcAttachType, tc::TcError, xdp::XdpError};
 use rustix::io::Errno;
@@ -71,6 +73,18 @@ pub enum AttachError {
     IngressQdisc {
         /// Where.
         interface: Arc<str>,
+    },
+    /// The kernel has no room for one more program.
+    #[error(
+        "as many TCX programs are on {interface} for {side} as the kernel allows, {}: take one off \
+         (bpftool net show dev {interface})",
+        tcx::MOST
+    )]
+    Full {
+        /// Where.
+        interface: Arc<str>,
+        /// Which side.
+        side: String,
     },
     /// It went away meanwhile.
     #[error("interface {interface} went away while the programs were being attached")]
@@ -441,6 +455,7 @@ enum Failure {
     Load(LoadError),
     NoTcx,
     Gone,
+    Full(Side),
     Other(String),
 }
 
@@ -450,6 +465,7 @@ impl Failure {
         match self {
             Self::Load(error) => AttachError::Load(error),
             Self::Gone => AttachError::Gone { interface: name },
+            Self::Full(side) => AttachError::Full { interface: name, side: side.to_string() },
             Self::NoTcx => AttachError::Refused {
                 what,
                 interface: name,
@@ -472,7 +488,9 @@ fn attach_link(
         Some(Errno::NODEV | Errno::NXIO) => Failure::Gone,
         // Attach types and link types that a kernel does not know are EINVAL.
         Some(Errno::INVAL | Errno::OPNOTSUPP) => Failure::NoTcx,
-        _ => Failure::Other(error.to_string()),
+        // kernel/bpf/mprog.c, bpf_mprog_attach.
+        Some(Errno::RANGE) => Failure::Full(side),
+        _ => Failure::Other(with_sources(&error)),
     })
 }
 

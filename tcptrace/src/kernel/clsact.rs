@@ -4,7 +4,7 @@
 //! tracer runs, and whoever comes next can tell what a killed one left from what a running one has there.
 
 use super::{
-    load::errno,
+    explain::errno,
     netlink::{self, Message, Socket, nested, push_attribute, text, u32_at},
 };
 use rustix::io::Errno;

@@ -4,8 +4,9 @@
 use super::{
     attach::{AttachError, Notice},
     clsact::{self, Label, OwnFilter, Present, Side},
+    explain::{errno, with_sources},
     interface::Interface,
-    load::{ALIVE, Entry, LoadError, Programs, errno},
+    load::{ALIVE, Entry, LoadError, Programs},
 };
 use aya::programs::loaded_programs;
 use rustix::io::Errno;
@@ -151,7 +152,7 @@ fn explain(what: &'static str, interface: &Interface, error: &io::Error) -> Atta
                 "the kernel lacks it: modprobe sch_ingress cls_bpf, or a kernel with both".to_owned();
             AttachError::Refused { what, interface, reason }
         }
-        _ => AttachError::Refused { what, interface, reason: error.to_string() },
+        _ => AttachError::Refused { what, interface, reason: with_sources(error) },
     }
 }
 

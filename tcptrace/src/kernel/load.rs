@@ -1,14 +1,14 @@
-//! Loads the object: sizes, seeds, and the programs that are needed; and says why where the kernel refuses.
+//! Loads the object: sizes, seeds, and the programs that are needed.
 
 use super::{
+    explain::{explain_load, explain_map, explain_program, may_open_one, with_sources},
     object::{self, OBJECT},
-    privileges,
     runs::Runs,
 };
 use aya::{
-    Ebpf, EbpfError, EbpfLoader,
-    maps::{Array, Map, MapData, MapError, PerCpuArray, RingBuf},
-    programs::{ProgramError, ProgramFd, SchedClassifier, Xdp},
+    Ebpf, EbpfLoader,
+    maps::{Array, Map, MapData, PerCpuArray, RingBuf},
+    programs::{ProgramFd, SchedClassifier, Xdp},
     util::{KernelVersion, nr_cpus},
 };
 use aya_log::EbpfLogger;
@@ -23,7 +23,7 @@ use std::{
     path::PathBuf,
 };
 use tcptrace_common::{
-    abi::{Bucket, Counters, SEED_WORDS},
+    abi::{Counters, SEED_WORDS},
     admission::Admission,
     filter::Program,
     wire::tunnel::Decap,
@@ -302,7 +302,7 @@ impl Programs {
             Entry::ALL.into_iter().filter_map(loaded).map(ProgramFd::try_clone).collect();
         let programs = cloned.map_err(|error| LoadError::Other {
             what: "descriptors of the programs once more".into(),
-            reason: error.to_string(),
+            reason: with_sources(&error),
         })?;
         let names: Vec<_> = ebpf.maps().map(|(name, _)| name.to_owned()).collect();
         let maps = names.into_iter().filter_map(|name| ebpf.take_map(&name).map(|map| (name, map))).collect();
@@ -337,6 +337,7 @@ impl Programs {
         let program: &mut SchedClassifier =
             self.program(name)?.try_into().map_err(|_| LoadError::Object(name))?;
         if program.fd().is_err() {
+            has_room_for(name)?;
             program.load().map_err(|e| explain_program(e, name))?;
         }
         Ok(program)
@@ -363,6 +364,7 @@ impl Programs {
         let program: &mut Xdp =
             self.program(Entry::Xdp.name())?.try_into().map_err(|_| LoadError::Object(Entry::Xdp.name()))?;
         if program.fd().is_err() {
+            has_room_for(Entry::Xdp.name())?;
             program.load().map_err(|e| explain_program(e, Entry::Xdp.name()))?;
         }
         Ok(program)
@@ -441,99 +443,16 @@ pub(crate) fn raise_open_files() {
     let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
 }
 
+/// The kernel verifies a program before it looks for a descriptor, and the library tries again for the verifier's log: some
+/// seconds, to say that no more files may be open.
+fn has_room_for(program: &str) -> Result<(), LoadError> {
+    may_open_one()
+        .map_err(|error| LoadError::Other { what: program.to_owned(), reason: with_sources(&error) })
+}
+
 /// The running kernel is older than this. Kernels that hide their version count as new.
 pub(super) fn kernel_before(major: u8, minor: u8) -> bool {
     KernelVersion::current().is_ok_and(|v| v < KernelVersion::new(major, minor, 0))
-}
-
-fn explain_load(error: EbpfError, options: &LoadOptions) -> LoadError {
-    match error {
-        EbpfError::MapError(MapError::CreateError { name, io_error }) => {
-            let what = match name.as_str() {
-                "EVENTS" => format!("the ring of {} KiB", options.ring_bytes / 1024),
-                "PENDING" => {
-                    format!(
-                        "the pending table of {} buckets of {} bytes",
-                        options.pending_buckets,
-                        size_of::<Bucket>()
-                    )
-                }
-                other => format!("the map {other}"),
-            };
-            explain_refusal(what, name == "EVENTS", &io_error)
-        }
-        EbpfError::MapError(error) => explain_map(error, "the maps"),
-        other => LoadError::Other { what: "the kernel object".into(), reason: with_sources(&other) },
-    }
-}
-
-fn explain_map(error: MapError, what: &'static str) -> LoadError {
-    match error {
-        MapError::SyscallError(e) => explain_refusal(what.into(), false, &e.io_error),
-        MapError::IoError(e) => explain_refusal(what.into(), false, &e),
-        other => LoadError::Other { what: what.into(), reason: with_sources(&other) },
-    }
-}
-
-fn explain_program(error: ProgramError, program: &'static str) -> LoadError {
-    match error {
-        ProgramError::LoadError { io_error, verifier_log } => {
-            let log = verifier_log.to_string();
-            if matches!(errno(&io_error), Some(Errno::PERM | Errno::NOSYS | Errno::NOMEM)) {
-                return explain_refusal(program.into(), false, &io_error);
-            }
-            // The verifier is stricter with those who have less, and says so in its own words.
-            if let Some(error) = not_permitted() {
-                log::debug!("{program}: {}", last_lines(&log));
-                return error;
-            }
-            LoadError::Rejected { program, last_lines: last_lines(&log), log, source: io_error }
-        }
-        ProgramError::SyscallError(e) => explain_refusal(program.into(), false, &e.io_error),
-        other => LoadError::Other { what: program.into(), reason: with_sources(&other) },
-    }
-}
-
-/// What an error number of bpf(2) means, with what else can be found out.
-fn explain_refusal(what: String, ring: bool, error: &io::Error) -> LoadError {
-    match errno(error) {
-        Some(Errno::NOSYS) => LoadError::NoBpf,
-        Some(Errno::PERM) => {
-            if let Some(error) = not_permitted() {
-                error
-            } else if kernel_before(5, 11) {
-                LoadError::MemoryLimit { what }
-            } else {
-                LoadError::LockedDown { clues: lockdown_clues() }
-            }
-        }
-        Some(Errno::NOMEM) => LoadError::NoMemory { what },
-        // An unknown map type is EINVAL.
-        Some(Errno::INVAL) if ring && kernel_before(5, 8) => LoadError::TooOld { version: kernel_release() },
-        _ => LoadError::Other { what, reason: error.to_string() },
-    }
-}
-
-pub(super) fn errno(error: &io::Error) -> Option<Errno> {
-    Errno::from_io_error(error)
-}
-
-/// Because a capability is missing, if one is.
-pub(crate) fn not_permitted() -> Option<LoadError> {
-    let missing = privileges::missing()?;
-    Some(LoadError::NotPermitted { missing, advice: privileges::advice() })
-}
-
-fn lockdown_clues() -> String {
-    let read = |path| fs::read_to_string(path).map(|s| s.trim().to_owned()).ok();
-    let clues: Vec<_> = [
-        ("lockdown", read("/sys/kernel/security/lockdown")),
-        ("kernel.unprivileged_bpf_disabled", read("/proc/sys/kernel/unprivileged_bpf_disabled")),
-    ]
-    .into_iter()
-    .filter_map(|(name, value)| value.map(|value| format!("{name}: {value}")))
-    .collect();
-    if clues.is_empty() { "no further clue".to_owned() } else { clues.join(", ") }
 }
 
 pub(super) fn kernel_release() -> String {
@@ -541,46 +460,9 @@ pub(super) fn kernel_release() -> String {
         .map_or_else(|_| "unknown".to_owned(), |s| s.trim().to_owned())
 }
 
-/// The verifier's last words, its statistics left out, in one line.
-fn last_lines(log: &str) -> String {
-    const LINES: usize = 3;
-    let said: Vec<_> =
-        log.lines().map(str::trim).filter(|line| !line.is_empty() && !is_statistics(line)).collect();
-    if said.is_empty() { "no log".to_owned() } else { said[said.len().saturating_sub(LINES)..].join(" / ") }
-}
-
-fn is_statistics(line: &str) -> bool {
-    ["processed ", "verification time", "stack depth"].iter().any(|start| line.starts_with(start))
-}
-
-/// An error and what caused it, in one line.
-pub(super) fn with_sources(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        source = cause.source();
-    }
-    text.replace('\n', " / ")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_verifiers_last_words_come_without_its_statistics() {
-        let log = "0: R1=ctx()\n5: (61) r2 = *(u32 *)(r1 +0)\nR2 invalid mem access 'scalar'\n\
-                   verification time 21 usec\nstack depth 0\nprocessed 6 insns (limit 1000000)\n";
-        assert_eq!(
-            last_lines(log),
-            "0: R1=ctx() / 5: (61) r2 = *(u32 *)(r1 +0) / R2 invalid mem access 'scalar'"
-        );
-        assert_eq!(last_lines(""), "no log");
-    }
 
     #[test]
     fn sizes_that_cannot_be_are_refused_before_the_kernel_sees_them() {
@@ -593,17 +475,6 @@ mod tests {
             LoadOptions { pending_buckets: 48, ..ok },
         ] {
             assert!(matches!(wrong.check(), Err(LoadError::Size { .. })), "{wrong:?}");
-        }
-    }
-
-    #[test]
-    fn an_error_number_is_explained() {
-        let explain = |errno: Errno| explain_refusal("it".into(), true, &errno.into());
-        assert!(matches!(explain(Errno::NOSYS), LoadError::NoBpf));
-        assert!(matches!(explain(Errno::NOMEM), LoadError::NoMemory { .. }));
-        assert!(matches!(explain(Errno::IO), LoadError::Other { .. }));
-        for error in [explain(Errno::PERM), explain(Errno::IO), explain(Errno::NOSYS)] {
-            assert!(!error.to_string().contains('\n'));
         }
     }
 }

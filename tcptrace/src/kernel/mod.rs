@@ -4,6 +4,7 @@
 pub mod attach;
 pub(crate) mod clsact;
 pub(crate) mod ethtool;
+pub mod explain;
 mod filters;
 pub(crate) mod fuzzing;
 pub mod generator;
@@ -24,6 +25,6 @@ pub mod runs;
 pub mod share;
 pub mod sink;
 pub(crate) mod survey;
-mod tcx;
+pub(crate) mod tcx;
 pub mod test_run;
 pub mod watch;

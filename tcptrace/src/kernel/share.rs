@@ -29,7 +29,7 @@ impl SharedMaps {
         for (name, map) in programs.shareable_maps() {
             map.pin(shared.path(name)).map_err(|error| LoadError::Other {
                 what: format!("the map {name} where others find it"),
-                reason: super::load::with_sources(&error),
+                reason: super::explain::with_sources(&error),
             })?;
             shared.names.push(name.to_owned());
         }

@@ -2,7 +2,7 @@
 //! and changes nothing.
 
 use super::{
-    attach::IngressHook,
+    attach::{IngressHook, program_errno},
     clsact::{self, Filter, Present, Side},
     ethtool::{self, Ethtool, NativeXdp},
     interface::{IFLA_IFNAME, IFLA_LINKINFO, Interface, InterfaceError, LINK_FIXED, dump},
@@ -12,6 +12,7 @@ use super::{
     tcx,
 };
 use aya::{maps::MapType, programs::loaded_programs, sys::is_map_supported};
+use rustix::io::Errno;
 use std::{collections::BTreeMap, io, path::Path, sync::Arc};
 
 /// Attributes of a link (`linux/if_link.h`).
@@ -29,25 +30,32 @@ const XDP_MODES: [(u16, u8, &str); 3] =
 /// Instead of a name.
 const HIDDEN: &str = "(its name is told to CAP_SYS_ADMIN alone)";
 
-/// What the kernel has of what a trace can use.
+/// What the kernel has of what a trace can use; None where it does not let us ask.
 #[derive(Clone, Debug)]
 pub(crate) struct Kernel {
     pub(crate) release: String,
-    pub(crate) ring_buffer: bool,
+    pub(crate) ring_buffer: Option<bool>,
     pub(crate) xdp_links: bool,
-    pub(crate) btf: bool,
+    pub(crate) btf: Option<bool>,
 }
 
 impl Kernel {
     pub(crate) fn ask() -> Self {
         Self {
             release: kernel_release(),
-            ring_buffer: is_map_supported(MapType::RingBuf).unwrap_or(false),
+            ring_buffer: is_map_supported(MapType::RingBuf).ok(),
             // Cannot be asked without attaching (kernel/bpf/syscall.c, link_create).
             xdp_links: !kernel_before(5, 9),
-            btf: Path::new("/sys/kernel/btf/vmlinux").exists(),
+            btf: has_btf(),
         }
     }
+}
+
+/// Nobody can tell where sysfs is not mounted.
+fn has_btf() -> Option<bool> {
+    let exists = |path| Path::new(path).try_exists().ok();
+    let is_there = exists("/sys/kernel/btf/vmlinux")?;
+    (is_there || exists("/sys/kernel")?).then_some(is_there)
 }
 
 /// A program of somebody's on a hook.
@@ -118,15 +126,16 @@ impl Survey {
             source,
         })?;
         let mut unknown = Unknown::default();
-        let name = link.attribute(LINK_FIXED, IFLA_IFNAME).unwrap_or_default();
-        let name = name.strip_suffix(b"\0").unwrap_or(name);
+        let octets = link.attribute(LINK_FIXED, IFLA_IFNAME).unwrap_or_default();
+        let octets = octets.strip_suffix(b"\0").unwrap_or(octets);
         let number = |kind| link.attribute(LINK_FIXED, kind).and_then(|value| u32_at(value, 0));
         let kind = link.attribute(LINK_FIXED, IFLA_LINKINFO).and_then(|info| nested(info, IFLA_INFO_KIND));
         // Of a driver that does not say, as many as were made for it.
         let made = || Some((number(IFLA_NUM_RX_QUEUES)?, number(IFLA_NUM_TX_QUEUES)?));
-        let queues = unknown.without(QUEUES, ethtool.queues(name).map(|it| it.or_else(made)));
+        let queues = unknown.without(QUEUES, ethtool.queues(octets).map(|it| it.or_else(made)));
         let mut programs = xdp(&link);
         let tcx = unknown.without(TCX, tcx(interface.index, &mut programs).map(Some));
+        name(&mut programs);
         let qdiscs = unknown.without(QDISCS, clsact::qdiscs(interface.index));
         let mut behind = BTreeMap::new();
         for side in Side::BOTH {
@@ -141,10 +150,10 @@ impl Survey {
         }
         Ok(Some(Self {
             interface: interface.clone(),
-            driver: unknown.without(DRIVER, ethtool.driver(name)).or_else(|| kind.map(text)),
+            driver: unknown.without(DRIVER, ethtool.driver(octets)).or_else(|| kind.map(text)),
             mtu: number(IFLA_MTU),
             queues,
-            offloads: unknown.without(OFFLOADS, ethtool.features(name)),
+            offloads: unknown.without(OFFLOADS, ethtool.features(octets)),
             qdiscs,
             programs,
             tcx,
@@ -153,6 +162,12 @@ impl Survey {
             plan: plan(interface, ingress),
             unknown,
         }))
+    }
+
+    /// No program can be added to the TCX hook of this side.
+    pub(crate) fn is_full(&self, side: Side) -> bool {
+        let hook = tcx_hook(side);
+        self.programs.iter().filter(|it| it.hook == hook).count() >= tcx::MOST
     }
 
     /// XDP programs that are there, in any mode.
@@ -206,9 +221,13 @@ fn xdp(link: &Message) -> Vec<Attached> {
     let mode = nested(xdp, IFLA_XDP_ATTACHED).and_then(|value| value.first().copied());
     let found = XDP_MODES.into_iter().filter_map(|(kind, number, hook)| {
         let id = id(kind).or_else(|| id(IFLA_XDP_PROG_ID).filter(|_| mode == Some(number)))?;
-        Some(Attached { hook: hook.to_owned(), id: Some(id), name: name_of(id), priority: None })
+        Some(Attached { hook: hook.to_owned(), id: Some(id), name: String::new(), priority: None })
     });
     found.collect()
+}
+
+fn tcx_hook(side: Side) -> String {
+    format!("TCX {side}")
 }
 
 /// False where the kernel has no TCX.
@@ -216,9 +235,9 @@ fn tcx(index: u32, programs: &mut Vec<Attached>) -> io::Result<bool> {
     for side in Side::BOTH {
         let Some(numbers) = tcx::programs(index, side)? else { return Ok(false) };
         programs.extend(numbers.into_iter().map(|id| Attached {
-            hook: format!("TCX {side}"),
+            hook: tcx_hook(side),
             id: Some(id),
-            name: name_of(id),
+            name: String::new(),
             priority: None,
         }));
     }
@@ -237,7 +256,27 @@ fn attached(filter: Filter, side: Side) -> Option<Attached> {
     })
 }
 
-fn name_of(id: u32) -> String {
-    let found = loaded_programs().filter_map(Result::ok).find(|program| program.id() == id);
-    found.and_then(|program| program.name_as_str().map(str::to_owned)).unwrap_or_else(|| HIDDEN.to_owned())
+/// Fills in what programs that have numbers are called.
+fn name(programs: &mut [Attached]) {
+    if programs.is_empty() {
+        return;
+    }
+    let (mut names, mut may_ask) = (BTreeMap::new(), true);
+    for program in loaded_programs() {
+        match program {
+            Ok(program) => {
+                names.insert(program.id(), program.name_as_str().unwrap_or_default().to_owned());
+            }
+            // Another one goes meanwhile.
+            Err(error) => may_ask &= program_errno(&error) != Some(Errno::PERM),
+        }
+    }
+    for it in programs {
+        it.name = match it.id.and_then(|id| names.get(&id)) {
+            Some(name) if name.is_empty() => "(without a name)".to_owned(),
+            Some(name) => name.clone(),
+            None if may_ask => "(gone meanwhile)".to_owned(),
+            None => HIDDEN.to_owned(),
+        };
+    }
 }

@@ -7,7 +7,10 @@ use rustix::io::Errno;
 use std::io;
 
 const BPF_PROG_QUERY: libc::c_long = 16;
-/// `BPF_MPROG_MAX` (`include/linux/bpf_mprog.h`): there are never so many on one side.
+/// So many programs are on one side at most, one less than `BPF_MPROG_MAX` (`include/linux/bpf_mprog.h`,
+/// `bpf_mprog_max`).
+pub(super) const MOST: usize = 63;
+/// For all of them.
 const ROOM: u32 = 64;
 
 /// `union bpf_attr`, the part `query` (`linux/bpf.h`).

@@ -4,7 +4,7 @@ use crate::{
     lab::{Host, Lab},
     netns::{has_tcx, kernel_is},
     stranger::Stranger,
-    trace::{BINARY, Report, Trace, command},
+    trace::{BINARY, Report, Trace, command, command_of},
 };
 use aya::programs::{
     TcAttachType::{Egress, Ingress},
@@ -245,6 +245,49 @@ fn of_all_interfaces_one_that_cannot_be_traced_is_left_out_as_a_trace_does_it() 
     }
 }
 
+/// On clsact there is room for more.
+#[test]
+fn a_hook_that_takes_no_more_programs_is_a_problem() {
+    const MOST: u16 = 63;
+    let lab = Lab::new();
+    let (ns, dev) = (&lab.a.ns, lab.a.dev);
+    if !has_tcx() {
+        ns.tc(&["qdisc", "add", "dev", dev, "clsact"]);
+    }
+    let add = |stranger: &mut Stranger, side, nth: u16| {
+        if has_tcx() {
+            stranger.link(ns, dev, side);
+        } else {
+            stranger.filter(ns, dev, side, 100 + nth);
+        }
+    };
+    let mut strangers: Vec<_> = (0..MOST).map(|_| Stranger::tc("their_tcx", -1)).collect();
+    for (nth, stranger) in (1..MOST).zip(&mut strangers) {
+        add(stranger, Ingress, nth);
+        add(stranger, Egress, nth);
+    }
+    said(&check(&lab.a, &["-i", dev]), 0);
+    drop(Trace::start(&lab.a, &[]).stop());
+    for (side, called) in [(Egress, "egress"), (Ingress, "ingress")] {
+        add(&mut strangers[usize::from(MOST) - 1], side, MOST);
+        if !has_tcx() {
+            said(&check(&lab.a, &["-i", dev]), 0);
+            continue;
+        }
+        let problem = format!("as many TCX programs are on {dev} for {called} as the kernel allows, {MOST}");
+        assert_fails(&Trace::spawn(&lab.a, &mut command(&["-i", dev])).end(), 1, &[&problem, "take one off"]);
+        let text = said(&check(&lab.a, &["-i", dev]), 1);
+        assert!(text.contains(&format!("\nproblem: {problem}")), "{text}");
+        let rows = text.matches("their_tcx").count();
+        assert_eq!(rows, usize::from(if called == "egress" { 2 * MOST - 1 } else { 2 * MOST }), "{text}");
+    }
+    if has_tcx() {
+        let left_out = left_out_by_trace(&lab.a, &["-i", "any"], dev, "tracing lo (TC);");
+        let text = said(&check(&lab.a, &["-i", "any"]), 0);
+        assert!(text.contains(&left_out), "{left_out} is in\n{text}");
+    }
+}
+
 /// Any octets but a few are a name to the kernel (`net/core/dev.c`, `dev_valid_name`).
 #[test]
 fn an_interface_whose_name_is_no_text_hides_no_other() {
@@ -282,6 +325,66 @@ fn an_interface_whose_name_would_act_on_a_terminal_is_named_with_numbers() {
     assert!(text.contains("\nproblem: interface e\\u{1b}[31mx is down"), "{text:?}");
     assert!(!text.contains('\u{1b}'), "{text:?}");
     assert_eq!(json(&host, &["-i", name], 1)["interfaces"][0]["interface"], name);
+}
+
+/// There the capabilities are of no use for BPF, not even to ask (kernel/bpf/syscall.c, `bpf_prog_query`).
+#[test]
+fn what_a_user_namespace_may_not_ask_is_not_told_as_a_fact() {
+    let host = Host::alone();
+    let check = |args: &[&str]| {
+        let args = [&["-Urn", BINARY, "check", "-i", "lo"], args].concat();
+        said(&Trace::spawn(&host, &mut command_of("unshare", &args)).end(), 1)
+    };
+    let report: Value = serde_json::from_str(&check(&["--json"])).expect("JSON");
+    let (kernel, interface) = (&report["kernel"], &report["interfaces"][0]);
+    assert_eq!((&kernel["tcx_links"], &kernel["jit"]), (&Value::Null, &Value::Null), "{kernel:#}");
+    assert_ne!(kernel["ring_buffer"], false, "all kernels that we run on have it");
+    assert_eq!(interface["programs"], json!([]), "{interface:#}");
+    let why = interface["unknown"]["TCX programs"].as_str().expect("a reason");
+    assert!(why.starts_with("Operation not permitted"), "{why}");
+    assert_eq!(interface["would_attach"][0]["hook"], "TC ingress", "by whatever way");
+    let text = check(&[]);
+    let first = text.lines().next().expect("the kernel");
+    let (known, unknown) = first.split_once("; unknown: ").expect(first);
+    assert!(unknown.contains("TCX links") && unknown.ends_with("JIT"), "{first}");
+    assert!(!known.contains("TCX links") && !known.contains("without ring buffer"), "{first}");
+    assert!(text.contains(&format!("\n  is there      TCX programs: unknown ({why})\n")), "{text}");
+    assert!(text.contains("\n  a trace adds  TC ingress: tcptrace_tc_ingress\n"), "{text}");
+    assert!(text.contains("\nproblem: the kernel refuses BPF although"), "{text}");
+}
+
+/// Neither the verifier's fault nor ours.
+#[test]
+fn too_many_open_files_are_called_that_wherever_they_are_met() {
+    let host = Host::alone();
+    let with = |limit: u32, args: &[&str]| {
+        let limit = format!("--nofile={limit}:{limit}");
+        Trace::spawn(&host, &mut command_of("prlimit", &[&[&limit, BINARY], args].concat()))
+    };
+    let assert_said = |said: &str| {
+        assert!(said.contains("Too many open files") && said.contains("(ulimit -n 1024)"), "{said}");
+        assert!(!said.contains("rejected") && !said.contains("report"), "{said}");
+    };
+    let (mut limit, mut met) = (8, String::new());
+    // A file that is never there: nothing is traced where all could be opened.
+    let args = ["-i", "lo", "--ingress", "tc", "-w", "/nonexistent/file"];
+    while let said = with(limit, &args).end().stderr
+        && !said.contains("/nonexistent/file")
+    {
+        assert!(limit < 64 && said.lines().count() == 1, "{limit}: {said}");
+        assert_said(&said);
+        (limit, met) = (limit + 1, met + &said);
+    }
+    assert!(met.contains("cannot load tcptrace_tc_ingress: "), "{met}");
+    // Check needs fewer.
+    for limit in 8..limit {
+        let report = with(limit, &["check", "-i", "lo"]).end();
+        if !report.status.success() {
+            let said = report.lines.join("\n");
+            assert!(said.ends_with("not ok: a trace would fail") && report.stderr.is_empty(), "{said}");
+            assert_said(&said);
+        }
+    }
 }
 
 #[test]
