@@ -115,6 +115,6 @@ fn sound(config: &Config) {
 
 fn named(interfaces: &Interfaces) {
     if let Interfaces::Named(names) = interfaces {
-        assert!(!names.is_empty() && names.iter().all(|name| (1..=15).contains(&name.len())));
+        assert!(!names.is_empty() && names.iter().all(|name| (1..=127).contains(&name.len())));
     }
 }
