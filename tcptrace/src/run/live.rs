@@ -21,7 +21,10 @@ use crate::{
     },
 };
 use hashbrown::HashMap;
-use rustix::time::{ClockId, clock_gettime};
+use rustix::{
+    param::page_size,
+    time::{ClockId, clock_gettime},
+};
 use std::{
     future::{Future, poll_fn},
     sync::Arc,
@@ -40,6 +43,8 @@ const HOLDING_TICK: Duration = Duration::from_nanos(HOLD_NS / 4);
 
 /// Traces interfaces until a signal, the count, the last interface's end or the reader's going away.
 pub(super) fn trace(config: &Config, interfaces: &Interfaces, filter: Filter) -> Result<(), RunError> {
+    // Before 6.4 the library reads this from a file, once, and panics where no more files may be open.
+    let _ = page_size();
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
