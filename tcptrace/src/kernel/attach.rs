@@ -15,7 +15,6 @@ use super::{
     plan::plan,
     tcx,
 };
-use aya::programs::{ProgramError, TcAttachType, tc::TcError, xdp::XdpError};
 use rustix::io::Errno;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -494,15 +493,6 @@ fn attach_link(
     })
 }
 
-impl From<Side> for TcAttachType {
-    fn from(side: Side) -> Self {
-        match side {
-            Side::Ingress => Self::Ingress,
-            Side::Egress => Self::Egress,
-        }
-    }
-}
-
 /// Native, or else generic and said aloud.
 fn attach_xdp(
     programs: &mut Programs,
@@ -547,17 +537,5 @@ fn xdp_link(
             Some(Errno::NODEV) => Err(AttachError::Gone { interface: Arc::clone(&interface.name) }),
             _ => Ok(Err(error)),
         },
-    }
-}
-
-/// The error number within, wherever the library put it.
-pub(super) fn program_errno(error: &ProgramError) -> Option<Errno> {
-    match error {
-        ProgramError::SyscallError(e) => errno(&e.io_error),
-        ProgramError::IOError(e) | ProgramError::TcError(TcError::IoError(e)) => errno(e),
-        ProgramError::TcError(TcError::NetlinkError(e))
-        | ProgramError::XdpError(XdpError::NetlinkError(e))
-        | ProgramError::NetlinkError(e) => e.raw_os_error().map(Errno::from_raw_os_error),
-        _ => None,
     }
 }

@@ -266,7 +266,7 @@ impl OwnFilter {
 
     /// The kernel says so of this interface; where it says something else, nothing is known.
     fn is_missing(&self) -> bool {
-        let info = u32::from(self.priority) << 16 | u32::from(ETH_P_ALL.to_be());
+        let info = info(self.priority, ETH_P_ALL);
         let mut body = fixed(self.index, self.handle, self.side.parent(), info).to_vec();
         push_attribute(&mut body, TCA_KIND, b"bpf\0");
         match Socket::open().and_then(|socket| socket.ask(netlink::RTM_GETTFILTER, &body)) {
@@ -315,8 +315,7 @@ pub(super) fn attach_with_qdisc(
 
 /// The message that makes a filter of ours.
 fn filter(index: u32, side: Side, priority: u16, (program, _): Loaded<'_>, label: &Label) -> Vec<u8> {
-    let info = u32::from(priority) << 16 | u32::from(ETH_P_ALL.to_be());
-    let mut body = fixed(index, 0, side.parent(), info).to_vec();
+    let mut body = fixed(index, 0, side.parent(), info(priority, ETH_P_ALL)).to_vec();
     push_attribute(&mut body, TCA_KIND, b"bpf\0");
     let mut options = Vec::new();
     push_attribute(&mut options, TCA_BPF_FD, &program.as_raw_fd().to_ne_bytes());
@@ -347,8 +346,7 @@ pub(super) fn remove(index: u32, side: Side, such: impl Fn(&Filter) -> bool) -> 
     // Without a handle all of a priority would go.
     found.retain(|it| !it.is_head() && it.chain == 0 && such(it));
     for filter in &found {
-        let info = u32::from(filter.priority) << 16 | u32::from(filter.protocol.to_be());
-        let body = fixed(index, filter.handle, side.parent(), info);
+        let body = fixed(index, filter.handle, side.parent(), info(filter.priority, filter.protocol));
         socket.change(netlink::RTM_DELTFILTER, false, &body)?;
     }
     Ok(found)
@@ -362,6 +360,11 @@ fn fixed(index: u32, handle: u32, parent: u32, info: u32) -> [u8; TC_FIXED] {
     fixed[12..16].copy_from_slice(&parent.to_ne_bytes());
     fixed[16..20].copy_from_slice(&info.to_ne_bytes());
     fixed
+}
+
+/// Of a filter: the protocol is in network order in the lower half, wherever that is.
+const fn info(priority: u16, protocol: u16) -> u32 {
+    (priority as u32) << 16 | protocol.to_be() as u32
 }
 
 fn index_of(message: &Message) -> Option<u32> {

@@ -87,6 +87,11 @@ pub(super) fn errno(error: &io::Error) -> Option<Errno> {
     Errno::from_io_error(error)
 }
 
+/// Of a program that the kernel was asked about.
+pub(super) fn program_errno(error: &ProgramError) -> Option<Errno> {
+    if let ProgramError::SyscallError(error) = error { errno(&error.io_error) } else { None }
+}
+
 /// Because a capability is missing, if one is.
 pub(crate) fn not_permitted() -> Option<LoadError> {
     let missing = privileges::missing()?;

@@ -4,7 +4,7 @@
 use super::{
     attach::{AttachError, Notice},
     clsact::{self, Label, OwnFilter, Present, Side},
-    explain::{errno, with_sources},
+    explain::{errno, program_errno, with_sources},
     interface::Interface,
     load::{ALIVE, Entry, LoadError, Programs},
 };
@@ -57,7 +57,7 @@ impl Filters {
     ) -> Result<Self, AttachError> {
         /// A tracer that ends takes its qdisc along, perhaps just now, and one that begins makes it.
         const TRIES: usize = 3;
-        let failed = |error: io::Error| explain("a clsact filter", interface, &error);
+        let failed = |error: io::Error| explain(interface, &error);
         // First of all, for it takes long: whoever is killed meanwhile leaves nothing.
         let ours = load(programs, hooks)?;
         let mut tries = 1;
@@ -142,7 +142,8 @@ fn attach_all(
     Ok((filters, notice))
 }
 
-fn explain(what: &'static str, interface: &Interface, error: &io::Error) -> AttachError {
+fn explain(interface: &Interface, error: &io::Error) -> AttachError {
+    let what = "a clsact filter";
     let interface = Arc::clone(&interface.name);
     match errno(error) {
         Some(Errno::NODEV) => AttachError::Gone { interface },
@@ -157,7 +158,7 @@ fn explain(what: &'static str, interface: &Interface, error: &io::Error) -> Atta
 }
 
 fn ground(interface: &Interface) -> Result<Ground, AttachError> {
-    let failed = |error: io::Error| explain("a clsact filter", interface, &error);
+    let failed = |error: io::Error| explain(interface, &error);
     match clsact::present(interface.index).map_err(failed)? {
         Present::Nothing => Ok(Ground::Bare),
         Present::Ingress => Err(AttachError::IngressQdisc { interface: Arc::clone(&interface.name) }),
@@ -176,19 +177,22 @@ fn labels(interface: &Interface, side: Side) -> io::Result<Vec<Label>> {
 
 /// Removes what killed tracers left.
 fn clear(interface: &Interface, ours: &[Loaded<'_>], notices: &mut Vec<Notice>) -> io::Result<()> {
-    let mut count = 0;
+    let mut theirs = Vec::new();
     for side in Side::BOTH {
-        let mut labels = labels(interface, side)?;
-        labels.retain(|label| ours.iter().all(|own| own.alive != label.alive));
-        if labels.is_empty() {
-            continue;
-        }
-        // Where it cannot be found out who is alive, all count as that.
-        let Some(alive) = alive() else { continue };
-        // Those that were there before it was asked who is: what comes meanwhile is a running tracer's.
-        labels.retain(|label| !alive.contains(&label.alive));
-        if !labels.is_empty() {
-            let such = |it: &clsact::Filter| it.label().is_some_and(|label| labels.contains(&label));
+        theirs.extend(labels(interface, side)?);
+    }
+    theirs.retain(|label| ours.iter().all(|own| own.alive != label.alive));
+    if theirs.is_empty() {
+        return Ok(());
+    }
+    // Where it cannot be found out who is alive, all count as that.
+    let Some(alive) = alive() else { return Ok(()) };
+    // Those that were there before it was asked who is: what comes meanwhile is a running tracer's.
+    theirs.retain(|label| !alive.contains(&label.alive));
+    let such = |it: &clsact::Filter| it.label().is_some_and(|label| theirs.contains(&label));
+    let mut count = 0;
+    if !theirs.is_empty() {
+        for side in Side::BOTH {
             count += clsact::remove(interface.index, side, such)?.len();
         }
     }
@@ -207,7 +211,7 @@ fn alive() -> Option<Vec<u32>> {
             Ok(program) if program.name_as_str() == Some(ALIVE) => numbers.push(program.id()),
             Ok(_) => {}
             // It went meanwhile.
-            Err(error) if super::attach::program_errno(&error) == Some(Errno::NOENT) => {}
+            Err(error) if program_errno(&error) == Some(Errno::NOENT) => {}
             Err(_) => return None,
         }
     }

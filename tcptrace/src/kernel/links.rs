@@ -4,7 +4,7 @@
 //! a link is.
 #![expect(unsafe_code, reason = "two commands of bpf(2) that the library does not have in this form")]
 
-use super::clsact::Side;
+use super::{clsact::Side, tcx};
 use std::{
     io,
     os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
@@ -14,8 +14,6 @@ use std::{
 const BPF_OBJ_GET_INFO_BY_FD: libc::c_long = 15;
 const BPF_LINK_CREATE: libc::c_long = 28;
 const BPF_XDP: u32 = 37;
-const BPF_TCX_INGRESS: u32 = 46;
-const BPF_TCX_EGRESS: u32 = 47;
 const BPF_F_BEFORE: u32 = 1 << 3;
 /// `linux/if_link.h`.
 const XDP_FLAGS_SKB_MODE: u32 = 1 << 1;
@@ -64,11 +62,7 @@ struct Info {
 impl Link {
     /// Of a TC program, before all others of its side. Kernels before 6.6 have no such links: `EINVAL`.
     pub(super) fn tc(program: BorrowedFd<'_>, interface: u32, side: Side) -> io::Result<Self> {
-        let attach_type = match side {
-            Side::Ingress => BPF_TCX_INGRESS,
-            Side::Egress => BPF_TCX_EGRESS,
-        };
-        Self::create(program, interface, attach_type, BPF_F_BEFORE)
+        Self::create(program, interface, tcx::attach_type(side), BPF_F_BEFORE)
     }
 
     /// Of an XDP program.

@@ -1,9 +1,9 @@
 //! Where a flood ends, for benchmarks: on a device whose native XDP program drops every packet, either at once or after
 //! our look. Nothing behind it then costs anything, and our own look is what is measured. `tcptrace` itself has no way
 //! to load these. Needs root, and Linux 5.9 for the link.
-#![expect(unsafe_code, reason = "attaching a program that was loaded by hand is a bare system call")]
 
 use super::{
+    links::{self, Link},
     load::LoadOptions,
     object::OBJECT,
     share::file_system,
@@ -16,7 +16,7 @@ use aya::{
 };
 use std::{
     io,
-    os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
+    os::fd::{AsFd as _, AsRawFd as _},
     path::PathBuf,
 };
 use tcptrace_common::abi::SEED_WORDS;
@@ -26,41 +26,16 @@ const PROGRAM: &str = "tcptrace_bench_sink";
 /// A program that drops everything, on a device for as long as this lives.
 #[derive(Debug)]
 pub struct Drain {
-    _link: OwnedFd,
+    _link: Link,
 }
 
-/// `bpf_attr` of `BPF_LINK_CREATE`, as far as it is needed (`include/uapi/linux/bpf.h`).
-#[repr(C)]
-struct LinkAttr {
-    prog_fd: u32,
-    target_ifindex: u32,
-    attach_type: u32,
-    flags: u32,
-    zero: [u64; 4],
-}
-
-const BPF_LINK_CREATE: libc::c_long = 28;
-const BPF_XDP: u32 = 37;
-const XDP_FLAGS_DRV_MODE: u32 = 4;
 const XDP_DROP: i32 = 1;
 
 impl Drain {
     /// Drops what comes into `device`, a number in the namespace of this thread.
     pub fn attach(device: u32) -> Result<Self, io::Error> {
         let program = load_verdict(XDP_DROP)?;
-        let attr = LinkAttr {
-            prog_fd: program.as_raw_fd().cast_unsigned(),
-            target_ifindex: device,
-            attach_type: BPF_XDP,
-            flags: XDP_FLAGS_DRV_MODE,
-            zero: [0; 4],
-        };
-        // SAFETY: the attribute lives through the call.
-        let fd =
-            unsafe { libc::syscall(libc::SYS_bpf, BPF_LINK_CREATE, &raw const attr, size_of::<LinkAttr>()) };
-        let fd = i32::try_from(fd).ok().filter(|&fd| fd >= 0).ok_or_else(io::Error::last_os_error)?;
-        // SAFETY: the kernel has just made this descriptor, and nobody else has it.
-        Ok(Self { _link: unsafe { OwnedFd::from_raw_fd(fd) } })
+        Link::xdp(program.as_fd(), device, links::XdpMode::Native).map(|link| Self { _link: link })
     }
 }
 

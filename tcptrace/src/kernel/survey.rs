@@ -2,9 +2,10 @@
 //! and changes nothing.
 
 use super::{
-    attach::{IngressHook, program_errno},
+    attach::IngressHook,
     clsact::{self, Filter, Present, Side},
     ethtool::{self, Ethtool, NativeXdp},
+    explain::program_errno,
     interface::{IFLA_IFNAME, IFLA_LINKINFO, Interface, InterfaceError, LINK_FIXED, dump},
     load::{Entry, LoadError, Programs, kernel_before, kernel_release},
     netlink::{self, Message, nested, text, u32_at},

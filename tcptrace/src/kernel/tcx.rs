@@ -13,6 +13,14 @@ pub(super) const MOST: usize = 63;
 /// For all of them.
 const ROOM: u32 = 64;
 
+/// `BPF_TCX_INGRESS`, `BPF_TCX_EGRESS` (`linux/bpf.h`, `enum bpf_attach_type`).
+pub(super) const fn attach_type(side: Side) -> u32 {
+    match side {
+        Side::Ingress => 46,
+        Side::Egress => 47,
+    }
+}
+
 /// `union bpf_attr`, the part `query` (`linux/bpf.h`).
 #[repr(C)]
 struct QueryAttr {
@@ -33,10 +41,7 @@ pub(super) fn programs(index: u32, side: Side) -> io::Result<Option<Vec<u32>>> {
     let mut numbers = [0_u32; ROOM as usize];
     let mut attr = QueryAttr {
         target_ifindex: index,
-        attach_type: match side {
-            Side::Ingress => 46,
-            Side::Egress => 47,
-        },
+        attach_type: attach_type(side),
         query_flags: 0,
         attach_flags: 0,
         prog_ids: numbers.as_mut_ptr() as u64,

@@ -234,3 +234,19 @@ pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> Result<(), Strin
         std::thread::sleep(Duration::from_millis(10));
     }
 }
+
+/// `look` at each, a few at a time, as on a slow machine the verifier takes long; None where it panicked.
+pub(crate) fn a_few_at_a_time<T: Sync, R: Send>(
+    all: &[T],
+    few: usize,
+    look: impl Fn(&T) -> R + Sync,
+) -> Vec<Option<R>> {
+    let look = &look;
+    let some = all.chunks(few).flat_map(|some| {
+        std::thread::scope(|scope| {
+            let running: Vec<_> = some.iter().map(|it| scope.spawn(move || look(it))).collect();
+            running.into_iter().map(|it| it.join().ok()).collect::<Vec<_>>()
+        })
+    });
+    some.collect()
+}

@@ -65,21 +65,27 @@ fn tasks(child: &Child) -> Vec<PathBuf> {
     tasks.map(|task| task.expect("a thread").path()).collect()
 }
 
-#[test]
-fn over_a_file_every_thread_may_next_to_nothing() {
-    let mut child = Command::new(BINARY)
+fn is_confined(child: &Child) -> bool {
+    tasks(child).iter().all(|task| rights(task).contains(&("Seccomp".to_owned(), "2".to_owned())))
+}
+
+/// Reads a capture from a pipe.
+fn reader() -> Child {
+    Command::new(BINARY)
         .args(["-r", "-", "--json"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .expect("it starts");
+        .expect("it starts")
+}
+
+#[test]
+fn over_a_file_every_thread_may_next_to_nothing() {
+    let mut child = reader();
     // Confined before the first byte: none is written yet.
     let deadline = Instant::now() + Duration::from_secs(20);
-    let confined = |child: &Child| {
-        tasks(child).iter().all(|task| rights(task).contains(&("Seccomp".to_owned(), "2".to_owned())))
-    };
-    while !confined(&child) {
+    while !is_confined(&child) {
         assert!(Instant::now() < deadline, "it is not confined");
         thread::sleep(Duration::from_millis(5));
     }
@@ -214,22 +220,12 @@ fn somebody_else_s_pipe_in_a_shared_folder_is_not_written_to() {
 #[test]
 fn a_signal_ends_the_wait_for_a_pipe() {
     for (begun, signal) in [(&[][..], Signal::TERM), (&EMPTY[..], Signal::INT), (&HALF[..], Signal::HUP)] {
-        let mut child = Command::new(BINARY)
-            .args(["-r", "-", "--json"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("it starts");
+        let mut child = reader();
         let mut input = child.stdin.take().expect("piped");
         input.write_all(begun).expect("it reads");
         let deadline = Instant::now() + Duration::from_secs(20);
         // It waits for more once it has started the thread that writes, or, before anything came, once it is confined.
-        let waits = |child: &Child| {
-            let tasks = tasks(child);
-            let confined = |task: &PathBuf| rights(task).contains(&("Seccomp".to_owned(), "2".to_owned()));
-            tasks.iter().all(confined) && (begun.is_empty() || tasks.len() > 1)
-        };
+        let waits = |child: &Child| is_confined(child) && (begun.is_empty() || tasks(child).len() > 1);
         while !waits(&child) {
             assert!(Instant::now() < deadline, "it does not wait");
             thread::sleep(Duration::from_millis(5));

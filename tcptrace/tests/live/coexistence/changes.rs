@@ -2,8 +2,7 @@
 
 use crate::{
     lab::{Family, Lab, eventually, programs_on},
-    netns::Netns,
-    netns::has_tcx,
+    netns::{Netns, has_tcx},
     stranger::Stranger,
     trace::{Trace, command},
     traffic::{Kind, drive},

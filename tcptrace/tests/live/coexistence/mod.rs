@@ -7,7 +7,7 @@ mod rows;
 mod snapshot;
 
 use crate::{
-    lab::{Family, Lab, eventually},
+    lab::{Family, Lab, a_few_at_a_time, eventually},
     netns::has_tcx,
     trace::{Report, Trace, command, flow_of, of_kind},
     traffic::{Kind, drive},
@@ -43,19 +43,9 @@ enum Verdict {
 #[test]
 fn what_others_have_on_an_interface_is_the_same_after_a_trace() {
     let _counting = enable_stats(Stats::RunTime).expect("root may");
-    let verdicts: Vec<_> = ROWS
-        .chunks(3)
-        .flat_map(|rows| {
-            thread::scope(|scope| {
-                let running: Vec<_> =
-                    rows.iter().map(|row| (row.there, scope.spawn(|| look_at(row)))).collect();
-                let join = |(there, it): (_, thread::ScopedJoinHandle<'_, _>)| {
-                    (there, it.join().unwrap_or(Verdict::Failed))
-                };
-                running.into_iter().map(join).collect::<Vec<_>>()
-            })
-        })
-        .collect();
+    let verdicts = a_few_at_a_time(ROWS, 3, look_at);
+    let verdicts = ROWS.iter().zip(verdicts).map(|(row, it)| (row.there, it.unwrap_or(Verdict::Failed)));
+    let verdicts: Vec<_> = verdicts.collect();
     let mut table = String::from("\nbeside other programs\n");
     let mut failed = Vec::new();
     for (there, verdict) in &verdicts {

@@ -5,7 +5,7 @@ mod stages;
 mod tunnels;
 
 use crate::{
-    lab::{Family, Host},
+    lab::{Family, Host, a_few_at_a_time},
     trace::{Report, Trace, command, flow_of, last_stats, of_kind},
     traffic::{Flow, Kind, drive},
 };
@@ -14,7 +14,6 @@ use stages::{KINDS, Look, Stage};
 use std::{
     fmt::Write as _,
     io::Write as _,
-    panic, thread,
     time::{Duration, Instant},
 };
 
@@ -48,17 +47,9 @@ enum Verdict {
 
 #[test]
 fn on_every_kind_of_interface_a_connection_is_reported_once() {
-    // A few at a time: on a slow machine the verifier takes long for each.
-    let verdicts = KINDS.chunks(4).flat_map(|kinds| {
-        thread::scope(|scope| {
-            let running: Vec<_> =
-                kinds.iter().map(|(name, build)| (*name, scope.spawn(|| look_at(build())))).collect();
-            let join = |(name, it): (_, thread::ScopedJoinHandle<'_, _>)| {
-                (name, it.join().unwrap_or(Verdict::Failed))
-            };
-            running.into_iter().map(join).collect::<Vec<_>>()
-        })
-    });
+    let verdicts = a_few_at_a_time(&KINDS, 4, |(_, build)| look_at(build()));
+    let verdicts =
+        KINDS.into_iter().zip(verdicts).map(|((name, _), it)| (name, it.unwrap_or(Verdict::Failed)));
     let verdicts: Vec<_> = verdicts.collect();
     let mut table = String::from("kinds of interfaces\n");
     let (mut seen, mut not_run, mut failed) = (0, 0, Vec::new());

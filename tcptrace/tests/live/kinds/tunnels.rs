@@ -4,13 +4,13 @@
 use super::stages::{self, Stage};
 use crate::{
     frames::Wire,
-    lab::{Family, Host},
+    lab::{Family, Host, a_few_at_a_time},
     packets::{Frame, tunnel::Wrap},
     trace::{Report, Trace, command, flow_of, last_stats, of_kind},
     traffic::{Flow, Kind, drive},
 };
 use serde_json::{Value, json};
-use std::{io::Write as _, net::SocketAddr, thread};
+use std::{io::Write as _, net::SocketAddr};
 
 /// The device, the kind that it is called, and its identifier.
 const DEVICES: [(&str, &str, Option<u32>); 6] = [
@@ -24,23 +24,15 @@ const DEVICES: [(&str, &str, Option<u32>); 6] = [
 
 #[test]
 fn connections_in_tunnels_are_seen_below_them() {
-    let look = |(net, (device, kind, id)): (u8, (&'static str, &'static str, Option<u32>))| {
+    let devices: Vec<_> = (30..).zip(DEVICES).collect();
+    let said = a_few_at_a_time(&devices, 2, |&(net, (device, kind, id))| {
         let said = match stages::tunnel(device, net) {
             Ok(stage) => look_below(&stage, net, kind, id),
             Err(why) => format!("not run  {why}"),
         };
         format!("  {device:<26}{said}\n")
-    };
-    // Two at a time: on a slow machine the verifier takes long for the three traces of each.
-    let devices: Vec<_> = (30..).zip(DEVICES).collect();
-    let said = devices.chunks(2).flat_map(|two| {
-        thread::scope(|scope| {
-            let running: Vec<_> = two.iter().map(|&it| scope.spawn(move || look(it))).collect();
-            let join = |it: thread::ScopedJoinHandle<'_, _>| it.join().unwrap_or_else(|_| "FAILED\n".into());
-            running.into_iter().map(join).collect::<Vec<_>>()
-        })
     });
-    let said: Vec<String> = said.collect();
+    let said: Vec<_> = said.into_iter().map(|it| it.unwrap_or_else(|| "FAILED\n".to_owned())).collect();
     let table = format!("tunnels, seen below their devices\n{}", said.concat());
     // Past the harness, which would keep it to itself: what did not run must be seen.
     std::io::stdout().write_all(table.as_bytes()).expect("stdout");
