@@ -71,6 +71,11 @@ pub const BIT_FORWARDED: u8 = 2;
 pub const BIT_IPV6: u8 = 4;
 /// [`Record::bits`]: seen in a tunnel; a [`Tunnel`] follows the record, whichever layout that has.
 pub const BIT_TUNNEL: u8 = 8;
+/// [`Record::bits`]: the first fragment of a packet (RFC 791 §3.2, RFC 8200 §4.5). There is more payload than
+/// [`Record::payload_len`] says, and nobody knows how much.
+pub const BIT_FRAGMENT: u8 = 16;
+/// [`Record::bits`]: the header has more options than were captured. Only a file's records have this bit.
+pub const BIT_CUT: u8 = 32;
 
 /// One lifecycle segment, as it lies in the ring: 88 bytes.
 ///
@@ -101,8 +106,10 @@ pub struct Record {
     pub number: u32,
     /// The connection's lot ([`crate::admission`]); 0 in records of [`Kind::Ack`], which is not drawn for.
     pub lot: u32,
+    /// The identification of the IPv4 header (RFC 791 §3.1); 0 for IPv6, whose header has none.
+    pub id: u16,
     /// 0.
-    pub spare: u32,
+    pub spare: u16,
     /// Source port.
     pub src_port: u16,
     /// Destination port.
@@ -119,7 +126,7 @@ pub struct Record {
     pub ttl: u8,
     /// A [`Kind`].
     pub kind: u8,
-    /// [`BIT_EGRESS`], [`BIT_FORWARDED`], [`BIT_IPV6`], [`BIT_TUNNEL`].
+    /// [`BIT_EGRESS`], [`BIT_FORWARDED`], [`BIT_IPV6`], [`BIT_TUNNEL`], [`BIT_FRAGMENT`], [`BIT_CUT`].
     pub bits: u8,
     /// Octets of options in the header, a multiple of 4 up to 40; in a [`SynRecord`] those that follow.
     pub options_len: u8,
@@ -140,6 +147,7 @@ impl Record {
         payload_len: 0,
         number: 0,
         lot: 0,
+        id: 0,
         spare: 0,
         src_port: 0,
         dst_port: 0,
@@ -296,6 +304,7 @@ const _: () = {
     assert!(core::mem::offset_of!(Record, src) == 8);
     assert!(core::mem::offset_of!(Record, ifindex) == 40);
     assert!(core::mem::offset_of!(Record, number) == 56);
+    assert!(core::mem::offset_of!(Record, id) == 64);
     assert!(core::mem::offset_of!(Record, src_port) == 68);
     assert!(core::mem::offset_of!(Record, vlan) == 76);
     assert!(core::mem::offset_of!(Record, kind) == 83);

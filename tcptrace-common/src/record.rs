@@ -1,7 +1,7 @@
 //! From a parsed segment to the record that goes into the ring.
 
 use crate::{
-    abi::{BIT_EGRESS, BIT_FORWARDED, BIT_ID, BIT_IPV6, IcmpRecord, Kind, Record, Tunnel},
+    abi::{BIT_EGRESS, BIT_FORWARDED, BIT_FRAGMENT, BIT_ID, BIT_IPV6, IcmpRecord, Kind, Record, Tunnel},
     flow::{Addresses, put_words},
     lifecycle::kind_of,
     wire::{Outer, Packet, icmp::Quote, tunnel::Step},
@@ -31,6 +31,7 @@ pub fn fill<A: Addresses>(record: &mut Record, packet: &Packet<A>, seen: Sightin
     record.payload_len = packet.payload_len;
     record.number = 0;
     record.lot = 0;
+    record.id = packet.id;
     record.spare = 0;
     record.src_port = (packet.ports >> 16) as u16;
     record.dst_port = packet.ports as u16;
@@ -40,7 +41,10 @@ pub fn fill<A: Addresses>(record: &mut Record, packet: &Packet<A>, seen: Sightin
     record.cpu = 0;
     record.ttl = packet.ttl;
     record.kind = kind_of(packet.flags) as u8;
-    record.bits = bit(BIT_EGRESS, seen.egress) | bit(BIT_FORWARDED, seen.forwarded) | bit(BIT_IPV6, A::IPV6);
+    record.bits = bit(BIT_EGRESS, seen.egress)
+        | bit(BIT_FORWARDED, seen.forwarded)
+        | bit(BIT_IPV6, A::IPV6)
+        | bit(BIT_FRAGMENT, packet.fragmented);
     record.options_len = packet.options_len as u8;
     record.netns = 0;
 }

@@ -6,7 +6,10 @@ use crate::{
 };
 use std::mem::offset_of;
 use tcptrace_common::{
-    abi::{self, BIT_EGRESS, BIT_FORWARDED, BIT_IPV6, BIT_TUNNEL, Kind, MAX_OPTIONS, Tunnel},
+    abi::{
+        self, BIT_CUT, BIT_EGRESS, BIT_FORWARDED, BIT_FRAGMENT, BIT_IPV6, BIT_TUNNEL, Kind, MAX_OPTIONS,
+        Tunnel,
+    },
     seq::SeqNum,
     tcp::TcpFlags,
 };
@@ -107,6 +110,9 @@ fn untunnelled(bytes: &[u8], tunnels: &[Tunnel]) -> Result<Record, Error> {
     }
 }
 
+/// All bits that mean something.
+const KNOWN_BITS: u8 = BIT_EGRESS | BIT_FORWARDED | BIT_IPV6 | BIT_TUNNEL | BIT_FRAGMENT | BIT_CUT;
+
 /// A record with what follows it, and the tunnels that it was in, outer first.
 pub(crate) fn decode(record: &abi::Record, rest: Rest<'_>, tunnels: &[Tunnel]) -> Result<Record, Error> {
     let kind =
@@ -116,10 +122,13 @@ pub(crate) fn decode(record: &abi::Record, rest: Rest<'_>, tunnels: &[Tunnel]) -
     if options_len > MAX_OPTIONS || !options_len.is_multiple_of(4) || (is_icmp && options_len != 0) {
         return Err(Error::Options(record.options_len));
     }
-    if record.bits & !(BIT_EGRESS | BIT_FORWARDED | BIT_IPV6 | BIT_TUNNEL) != 0 || record.flags > 0x01ff {
+    if record.bits & !KNOWN_BITS != 0 || record.flags > 0x01ff {
         return Err(Error::Bits);
     }
     let options = match rest {
+        Rest::Options(bytes) if record.bits & BIT_CUT != 0 => {
+            Some(RawOptions::new(&bytes[..options_len]).cut())
+        }
         Rest::Options(bytes) => Some(RawOptions::new(&bytes[..options_len])),
         Rest::Nothing | Rest::Icmp { .. } => None,
     };
@@ -157,7 +166,9 @@ fn segment(record: &abi::Record, options: Option<RawOptions>) -> Segment {
         ack: SeqNum(record.ack),
         window: record.window,
         payload_len: record.payload_len,
+        fragmented: record.bits & BIT_FRAGMENT != 0,
         ttl: record.ttl,
+        id: record.id,
         options,
         direction: if egress { Direction::Egress } else { Direction::Ingress },
         sender: Sender::Unknown,
@@ -187,7 +198,7 @@ mod tests {
             (Record { kind: Kind::Syn as u8, ..PLAIN }, Error::Kind(1)),
             (Record { options_len: 44, ..PLAIN }, Error::Options(44)),
             (Record { options_len: 3, ..PLAIN }, Error::Options(3)),
-            (Record { bits: 16, ..PLAIN }, Error::Bits),
+            (Record { bits: 64, ..PLAIN }, Error::Bits),
             (Record { flags: 0x200, ..PLAIN }, Error::Bits),
         ] {
             assert_eq!(record(wrong.as_bytes()), Err(error), "{wrong:?}");

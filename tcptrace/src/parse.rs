@@ -3,7 +3,7 @@
 
 use crate::decode::{self, Rest};
 use tcptrace_common::{
-    abi::{BIT_TUNNEL, Bucket, Counters, IcmpRecord, Kind, MAX_OPTIONS, Record, SEED_WORDS, Tunnel},
+    abi::{BIT_CUT, BIT_TUNNEL, Bucket, Counters, IcmpRecord, Kind, MAX_OPTIONS, Record, SEED_WORDS, Tunnel},
     filter::{NUMBERS, Program},
     flow::{self, Addresses, FlowHash},
     lifecycle::{self, Table},
@@ -147,6 +147,9 @@ impl<T: Table + ?Sized> Test<'_, T> {
         let rest = if kind.has_options() {
             let packet = Bytes::whole(captured);
             record.options_len = options::copy(&packet, tcp.options_at, tcp.options_len, &mut raw);
+            if usize::from(record.options_len) < tcp.options_len {
+                record.bits |= BIT_CUT;
+            }
             Rest::Options(&raw)
         } else {
             Rest::Nothing

@@ -112,6 +112,7 @@ impl Flow {
 pub struct RawOptions {
     bytes: [u8; MAX_OPTIONS],
     len: u8,
+    cut: bool,
 }
 
 impl RawOptions {
@@ -122,7 +123,19 @@ impl RawOptions {
         let mut own = [0; MAX_OPTIONS];
         own[..len].copy_from_slice(&bytes[..len]);
         // At most 40.
-        Self { bytes: own, len: u8::try_from(len).unwrap_or_default() }
+        Self { bytes: own, len: u8::try_from(len).unwrap_or_default(), cut: false }
+    }
+
+    /// The same, of a header that had more of them: the capture ends before.
+    #[must_use]
+    pub const fn cut(self) -> Self {
+        Self { cut: true, ..self }
+    }
+
+    /// The header had more options than these.
+    #[must_use]
+    pub const fn is_cut(&self) -> bool {
+        self.cut
     }
 
     /// The bytes, whole words of them.
@@ -161,8 +174,12 @@ pub struct Segment {
     pub window: u16,
     /// Octets of TCP payload, by the IP length (never Ethernet padding). A GSO packet counts whole.
     pub payload_len: u32,
+    /// Its packet is the first fragment of a larger one, so there is more payload than [`Segment::payload_len`] says.
+    pub fragmented: bool,
     /// IPv4 TTL or IPv6 hop limit.
     pub ttl: u8,
+    /// The identification of the IPv4 header (RFC 791 §3.1); 0 for IPv6, and in much that is never fragmented (RFC 6864).
+    pub id: u16,
     /// The options, for segments with SYN.
     pub options: Option<RawOptions>,
     /// Which way it crossed the capture point.

@@ -56,6 +56,8 @@ impl Bench {
             window: 0,
             payload_len,
             ttl: 64,
+            id: 0,
+            fragmented: false,
             options_at: 0,
             options_len: 0,
         };

@@ -153,7 +153,18 @@ fn v4(message: &impl Load, icmp: &Icmp) -> Result<Packet<V4>, Miss> {
     let skipped = header_len + skipped;
     let len = usize::from(header.be16(2)).saturating_sub(skipped);
     let (vlans, ttl) = (icmp.vlans, icmp.ttl);
-    tcp(message, Network { addresses: ip::addresses_v4(header), vlans, ttl, at: at + skipped, len })
+    tcp(
+        message,
+        Network {
+            addresses: ip::addresses_v4(header),
+            vlans,
+            ttl,
+            id: 0,
+            fragmented: false,
+            at: at + skipped,
+            len,
+        },
+    )
 }
 
 #[inline(always)]
@@ -164,19 +175,30 @@ fn v6(message: &impl Load, icmp: &Icmp) -> Result<Packet<V6>, Miss> {
         return Err(Miss::Nothing);
     }
     let skipped = match ip::extensions(message, header.byte(6), at + 40) {
-        Walk::Tcp { skipped } => skipped,
+        Walk::Tcp { skipped, .. } => skipped,
         Walk::Unparsable(Unparsable::Truncated) => return Err(Miss::Short),
         _ => return Err(Miss::Nothing),
     };
     let len = usize::from(header.be16(4)).saturating_sub(skipped);
     let (vlans, ttl) = (icmp.vlans, icmp.ttl);
-    tcp(message, Network { addresses: ip::addresses_v6(header), vlans, ttl, at: at + 40 + skipped, len })
+    tcp(
+        message,
+        Network {
+            addresses: ip::addresses_v6(header),
+            vlans,
+            ttl,
+            id: 0,
+            fragmented: false,
+            at: at + 40 + skipped,
+            len,
+        },
+    )
 }
 
 #[inline(always)]
 #[expect(clippy::cast_possible_truncation, reason = "less than a 16-bit length")]
 fn tcp<A: Copy>(message: &impl Load, network: Network<A>) -> Result<Packet<A>, Miss> {
-    let Network { addresses, vlans, ttl, at, len } = network;
+    let Network { addresses, vlans, ttl, at, len, .. } = network;
     let start = message.load::<LEAST>(at).ok_or(Miss::Short)?;
     let mut segment = Packet {
         addresses,
@@ -188,6 +210,8 @@ fn tcp<A: Copy>(message: &impl Load, network: Network<A>) -> Result<Packet<A>, M
         window: 0,
         payload_len: 0,
         ttl,
+        id: 0,
+        fragmented: false,
         options_at: 0,
         options_len: 0,
     };

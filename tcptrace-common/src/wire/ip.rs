@@ -40,6 +40,10 @@ pub(super) struct Network<A> {
     pub(super) addresses: A,
     pub(super) vlans: Vlans,
     pub(super) ttl: u8,
+    /// The identification of IPv4; 0 for IPv6.
+    pub(super) id: u16,
+    /// More fragments follow.
+    pub(super) fragmented: bool,
     /// Where the TCP header begins.
     pub(super) at: usize,
     /// Octets of TCP header and payload.
@@ -98,7 +102,8 @@ pub(super) fn v4<L: Load>(packet: &L, at: usize, vlans: Vlans) -> Parsed {
     if protocol == ICMP {
         return Parsed::Icmp(Icmp { ipv6: false, from: mapped(header.raw32(12)), vlans, ttl, at, len });
     }
-    let network = Network { addresses: addresses_v4(header), vlans, ttl, at, len };
+    let (id, fragmented) = (header.be16(4), is_first_fragment(header));
+    let network = Network { addresses: addresses_v4(header), vlans, ttl, id, fragmented, at, len };
     match tcp::parse(packet, network) {
         Ok(segment) => Parsed::V4(segment),
         Err(reason) => Parsed::Unparsable(reason),
@@ -127,7 +132,7 @@ pub(super) fn v6<L: Load>(packet: &L, at: usize, vlans: Vlans) -> Parsed {
         len => usize::from(len),
     };
     let walk = match header.byte(6) {
-        TCP => Walk::Tcp { skipped: 0 },
+        TCP => Walk::Tcp { skipped: 0, fragmented: false },
         next if !is_extension(next) && next != ICMPV6 => {
             if !is_carrier(packet, true, next, at + 40) {
                 Walk::Other
@@ -140,9 +145,9 @@ pub(super) fn v6<L: Load>(packet: &L, at: usize, vlans: Vlans) -> Parsed {
         next if L::RARE => extensions(packet, next, at + 40),
         _ => return Parsed::Rare,
     };
-    let (icmp, skipped) = match walk {
-        Walk::Tcp { skipped } => (false, skipped),
-        Walk::Icmp { skipped } => (true, skipped),
+    let (icmp, skipped, fragmented) = match walk {
+        Walk::Tcp { skipped, fragmented } => (false, skipped, fragmented),
+        Walk::Icmp { skipped } => (true, skipped, false),
         Walk::Carrier { protocol, skipped, fragmented } => {
             let (src, dst) = (words(header, 8), words(header, 24));
             let at = at + 40 + skipped;
@@ -159,7 +164,7 @@ pub(super) fn v6<L: Load>(packet: &L, at: usize, vlans: Vlans) -> Parsed {
     if icmp {
         return Parsed::Icmp(Icmp { ipv6: true, from: words(header, 8), vlans, ttl, at, len });
     }
-    let network = Network { addresses: addresses_v6(header), vlans, ttl, at, len };
+    let network = Network { addresses: addresses_v6(header), vlans, ttl, id: 0, fragmented, at, len };
     match tcp::parse(packet, network) {
         Ok(segment) => Parsed::V6(segment),
         Err(reason) => Parsed::Unparsable(reason),
@@ -188,6 +193,12 @@ pub(super) fn is_later_fragment(header: impl Header) -> bool {
     header.raw16(6) & 0x1fff_u16.to_be() != 0
 }
 
+/// The flag "more fragments", of one that is not a later fragment.
+#[inline(always)]
+fn is_first_fragment(header: impl Header) -> bool {
+    header.raw16(6) & 0x2000_u16.to_be() != 0
+}
+
 #[inline(always)]
 pub(super) fn addresses_v4(header: impl Header) -> V4 {
     V4 { src: header.raw32(12), dst: header.raw32(16) }
@@ -206,6 +217,7 @@ fn words(header: impl Header, at: usize) -> [u32; 4] {
 pub(super) enum Walk {
     Tcp {
         skipped: usize,
+        fragmented: bool,
     },
     Icmp {
         skipped: usize,
@@ -248,9 +260,7 @@ pub(super) fn extensions(packet: &impl Load, mut next: u8, start: usize) -> Walk
                     };
                 }
                 // The flag "more fragments" (RFC 8200 §4.5).
-                if packet.decap(0) != 0 && header.byte(3) & 1 != 0 {
-                    fragmented = true;
-                }
+                fragmented |= header.byte(3) & 1 != 0;
                 8
             }
             AUTHENTICATION => authentication_len(header),
@@ -263,7 +273,7 @@ pub(super) fn extensions(packet: &impl Load, mut next: u8, start: usize) -> Walk
         next = header.byte(0);
     }
     match next {
-        TCP => Walk::Tcp { skipped },
+        TCP => Walk::Tcp { skipped, fragmented },
         ICMPV6 => Walk::Icmp { skipped },
         next if is_extension(next) => Walk::Unparsable(Unparsable::ExtensionDepth),
         next if is_carrier(packet, true, next, start + skipped) => {

@@ -272,6 +272,10 @@ pub struct Packet<A> {
     pub payload_len: u32,
     /// TTL or hop limit.
     pub ttl: u8,
+    /// The identification of the IPv4 header; 0 for IPv6.
+    pub id: u16,
+    /// It is the first fragment of a packet: [`Packet::payload_len`] is not all.
+    pub fragmented: bool,
     /// Where the options begin.
     pub options_at: usize,
     /// Octets of options, a multiple of 4 up to 40.

@@ -24,6 +24,8 @@ pub(super) fn parse<A: Copy>(packet: &impl Load, network: Network<A>) -> Result<
         window: header.be16(14),
         payload_len: (network.len - header_len) as u32,
         ttl: network.ttl,
+        id: network.id,
+        fragmented: network.fragmented,
         options_at: network.at + 20,
         options_len: header_len - 20,
     })

@@ -66,6 +66,8 @@ fn icmp(words: &mut Words<'_>, ts: Timestamp, scene: &mut Scene) -> Result<IcmpE
     let mut quoted = segment(words, ts, who, scene)?;
     // The error travels to the sender of what it quotes.
     (quoted.direction, quoted.sender) = scene.passes(!who.is_client);
+    // That of what it quotes is not recorded.
+    quoted.id = 0;
     if words.peek() == Some("short") {
         words.next();
         quoted = Segment { flags: TcpFlags(0), ack: SeqNum(0), window: 0, payload_len: 0, ..quoted };
@@ -88,13 +90,20 @@ fn segment(words: &mut Words<'_>, ts: Timestamp, who: Who, scene: &mut Scene) ->
         ack: SeqNum(ack),
         window: WINDOW,
         payload_len,
+        fragmented: false,
         ttl: TTL,
+        id: if scene.client.is_ipv4() { identification(ts) } else { 0 },
         options: None,
         direction,
         sender,
         lot: 0,
         encapsulation: None,
     })
+}
+
+/// Another one for each instant, as a stack has it that counts.
+fn identification(ts: Timestamp) -> u16 {
+    u16::try_from(ts.0 / 1000 & 0xffff).unwrap_or_default()
 }
 
 /// What may follow the numbers, each at most once.
@@ -109,6 +118,8 @@ fn details(words: &mut Words<'_>, segment: &mut Segment, scene: &mut Scene) -> R
         match name {
             "win" => segment.window = words.parse("a window")?,
             "ttl" => segment.ttl = words.parse("a TTL")?,
+            "id" => segment.id = words.parse("an identification")?,
+            "fragment" => segment.fragmented = true,
             "on" => segment.flow.interface = scene.interface(words.need("an interface")?),
             "vlan" => segment.flow.vlan = vlans(words.need("a VLAN")?)?,
             "<" if !segment.flags.syn() => return Err(Problem::OptionsWithoutSyn),

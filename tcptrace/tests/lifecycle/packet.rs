@@ -9,7 +9,7 @@ const ICMP_V6: u8 = 58;
 /// An Ethernet frame, as it is on the wire but for the checksums, which nobody looks at.
 pub(crate) fn of(what: &Observation) -> Vec<u8> {
     let packet = match what {
-        Observation::Segment(segment) => ip(&segment.flow, TCP, segment.ttl, &tcp(segment)),
+        Observation::Segment(segment) => ip(&segment.flow, TCP, &Fields::of(segment), &tcp(segment)),
         Observation::Icmp(error) => icmp(error),
     };
     [link(&what.segment().flow), packet].concat()
@@ -19,13 +19,13 @@ pub(crate) fn of(what: &Observation) -> Vec<u8> {
 /// bits, of eight octets.
 fn icmp(error: &IcmpError) -> Vec<u8> {
     let quoted = &error.quoted;
-    let mut quote = ip(&quoted.flow, TCP, quoted.ttl, &tcp(quoted));
+    let mut quote = ip(&quoted.flow, TCP, &Fields::of(quoted), &tcp(quoted));
     if quoted.flags.0 == 0 {
         quote.truncate(if quoted.flow.ipv6 { 40 } else { 20 } + 8);
     }
     let message = [&[error.kind, error.code, 0, 0, 0, 0, 0, 0], &quote[..]].concat();
     let flow = Flow { src: error.from, dst: quoted.flow.src, ..quoted.flow };
-    ip(&flow, if flow.ipv6 { ICMP_V6 } else { ICMP }, quoted.ttl, &message)
+    ip(&flow, if flow.ipv6 { ICMP_V6 } else { ICMP }, &Fields::of(quoted), &message)
 }
 
 /// The Ethernet header and the tags.
@@ -42,17 +42,37 @@ fn link(flow: &Flow) -> Vec<u8> {
     bytes
 }
 
+/// What an IP header says besides addresses and lengths.
+struct Fields {
+    ttl: u8,
+    id: u16,
+    /// "More fragments".
+    fragmented: bool,
+}
+
+impl Fields {
+    const fn of(segment: &Segment) -> Self {
+        Self { ttl: segment.ttl, id: segment.id, fragmented: segment.fragmented }
+    }
+}
+
 /// An IP packet with `payload` from the flow's source to its destination (RFC 791 §3.1, RFC 8200 §3).
-fn ip(flow: &Flow, protocol: u8, ttl: u8, payload: &[u8]) -> Vec<u8> {
+fn ip(flow: &Flow, protocol: u8, fields: &Fields, payload: &[u8]) -> Vec<u8> {
+    let &Fields { ttl, id, fragmented } = fields;
     let length = |octets: usize| u16::try_from(octets).expect("scripts have small segments").to_be_bytes();
     if flow.ipv6 {
-        let header = [&[0x60, 0, 0, 0][..], &length(payload.len()), &[protocol, ttl], &flow.src, &flow.dst];
+        // RFC 8200 §4.5
+        let fragment: &[u8] = if fragmented { &[protocol, 0, 0, 1, 0, 0, 0, 7] } else { &[] };
+        let next = if fragmented { 44 } else { protocol };
+        let len = length(fragment.len() + payload.len());
+        let header = [&[0x60, 0, 0, 0][..], &len, &[next, ttl], &flow.src, &flow.dst, fragment];
         return [header.concat(), payload.to_vec()].concat();
     }
     let header = [
         &[0x45, 0][..],
         &length(20 + payload.len()),
-        &[0, 1, 0x40, 0, ttl, protocol, 0, 0],
+        &id.to_be_bytes(),
+        &[if fragmented { 0x20 } else { 0x40 }, 0, ttl, protocol, 0, 0],
         &flow.src[12..],
         &flow.dst[12..],
     ];

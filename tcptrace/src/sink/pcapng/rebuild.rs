@@ -4,8 +4,8 @@ use crate::segment::{Flow, IcmpError, Observation, RawOptions, Segment};
 use tcptrace_common::{abi::MAX_OPTIONS, tcp::TcpFlags};
 
 /// What a rebuilt segment says of itself.
-pub const COMMENT: &str = "Headers rebuilt by tcptrace from its record of this segment; Ethernet addresses, DSCP, \
-    IP identification and flow label were not recorded, and the TCP checksum is right only where there is no payload.";
+pub const COMMENT: &str = "Headers rebuilt by tcptrace from its record of this segment; Ethernet addresses, DSCP \
+    and flow label were not recorded, and the TCP checksum is right only where there is no payload.";
 
 /// What a rebuilt ICMP error says of itself.
 pub const ICMP_COMMENT: &str = "Headers rebuilt by tcptrace from its record of this ICMP error; of the packet that it \
@@ -118,13 +118,16 @@ struct Ip {
     src: [u8; 16],
     dst: [u8; 16],
     ttl: u8,
+    id: u16,
+    fragmented: bool,
     protocol: u8,
 }
 
 impl Ip {
     const fn of(segment: &Segment, protocol: u8) -> Self {
         let Flow { src, dst, ipv6, .. } = segment.flow;
-        Self { ipv6, src, dst, ttl: segment.ttl, protocol }
+        let &Segment { ttl, id, fragmented, .. } = segment;
+        Self { ipv6, src, dst, ttl, id, fragmented, protocol }
     }
 }
 
@@ -138,7 +141,9 @@ fn ip(packet: &mut Packet, ip: &Ip, len: u64) {
     } else {
         let [high, low] = u16::try_from(len + 20).unwrap_or(0).to_be_bytes();
         let start = packet.len;
-        packet.put(&[0x45, 0, high, low, 0, 0, 0x40, 0, ip.ttl, ip.protocol, 0, 0]);
+        let [id_high, id_low] = ip.id.to_be_bytes();
+        let flags = if ip.fragmented { 0x20 } else { 0x40 };
+        packet.put(&[0x45, 0, high, low, id_high, id_low, flags, 0, ip.ttl, ip.protocol, 0, 0]);
         packet.put(&ip.src[12..]);
         packet.put(&ip.dst[12..]);
         packet.seal(start, 10, 0);

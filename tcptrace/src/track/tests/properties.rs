@@ -92,6 +92,8 @@ fn lifecycle_only(seen: &[Segment]) -> Vec<Segment> {
                 window: seg.window,
                 payload_len: seg.payload_len,
                 ttl: seg.ttl,
+                id: seg.id,
+                fragmented: seg.fragmented,
                 options_at: 0,
                 options_len: 0,
             };
