@@ -6,9 +6,14 @@
 //! buckets: a packet is tested by one bucket's eight words, and costs nanoseconds.
 //!
 //! A word is the tag of the flow that will acknowledge (see [`crate::flow`]) and the number it must reach. It goes
-//! when it is reached, when a RST voids it, or when a full bucket needs its slot. The last costs one ACK record, and is
-//! counted. A word that an earlier connection on the same four-tuple left behind, or a SYN-ACK with another number, costs
-//! at most one surplus ACK record, which the tracker ignores.
+//! when it is reached, or when a full bucket needs its slot. The last costs one ACK record, and is counted. A word that
+//! an earlier connection on the same four-tuple left behind, or a SYN-ACK with another number, costs at most one surplus
+//! ACK record, which the tracker ignores. What nobody ever acknowledges is swept out by user space when it has grown old.
+//!
+//! Nobody can see from one packet whether a RST is its sender's own and will be obeyed (RFC 5961 §3.2), so a RST voids
+//! nothing. It has the table *watch* its sender instead: the next segment of that flow without RST is a record too, which
+//! proves that the sender goes on. A RST that is obeyed is the flow's last segment, and costs nothing more. A word that
+//! only watches never takes another word's slot, and gives way first, uncounted; so does one of a flow that is watched.
 //!
 //! CPUs share the table without locks: a word is read and written whole, and a lost race costs a word, never an
 //! invented record. Flows look for a free slot from a place of their own, so that two CPUs rarely want the same.
@@ -204,109 +209,136 @@ where
     T: Table + ?Sized,
 {
     let (flags, seq) = (TcpFlags(record.flags), SeqNum(record.seq));
-    let change = match (flags.syn(), flags.fin(), flags.rst()) {
+    let expected = match (flags.syn(), flags.fin(), flags.rst()) {
         // RFC 9293 §3.5: the peer acknowledges s+1. Other numbers of the flow stay: a SYN-ACK can come late or twice, after
         // a FIN, and of two with different numbers the client answers whichever it got.
-        (true, false, false) if flags.ack() => Change::Add(seq.plus(1)),
-        // The end: what was expected on this four-tuple will not come.
-        (false, _, true) => Change::Void,
-        // §3.6: FIN occupies the number after the payload.
-        (false, true, false) => Change::Add(seq.plus(record.payload_len).plus(1)),
+        (true, false, false) if flags.ack() => seq.plus(1),
+        (false, _, true) => {
+            watch_sender(flags, seq, own, table);
+            return false;
+        }
+        // §3.6: FIN occupies the number after the payload. Of a first fragment that is not all there is, and the number is
+        // less than the one that will be acknowledged, which reaches it all the same.
+        (false, true, false) => seq.plus(record.payload_len).plus(1),
         // A SYN announces what only the SYN-ACK knows. It voids nothing: sent again, it can pass after the SYN-ACK of
         // the same attempt, whose acknowledgement is still to come. SYN with FIN or RST: no stack sends it, nobody
         // acknowledges it.
         _ => return false,
     };
-    if !table.is_surely_empty(own.bucket)
+    if flags.ack()
+        && !table.is_surely_empty(own.bucket)
         && let Some(mut slots) = table.bucket(own.bucket)
     {
-        if change == Change::Void {
-            clear_all(&mut slots, own.tag);
-        } else if flags.ack() {
-            // A FIN or SYN-ACK that acknowledges the peer's: the three-segment close, the simultaneous open.
-            clear_reached(&mut slots, own.tag, SeqNum(record.ack));
-        }
-    }
-    // A flood of RSTs of unknown connections touches no bucket.
-    if change == Change::Void && table.is_surely_empty(peer.bucket) {
-        return false;
+        // A FIN or SYN-ACK that acknowledges the peer's: the three-segment close, the simultaneous open.
+        clear_reached(&mut slots, own.tag, SeqNum(record.ack));
     }
     let start = table.forget(peer.tag) as usize;
     let Some(mut slots) = table.bucket(peer.bucket) else {
         return false;
     };
-    match change {
-        Change::Void => {
-            clear_all(&mut slots, peer.tag);
-            false
-        }
-        Change::Add(expected) => arm(&mut slots, start, word(peer.tag, expected)),
+    arm(&mut slots, start, word(peer.tag, expected))
+}
+
+/// Has the flow of a RST watched. Not of one that refuses a SYN, which has the sequence number 0 (RFC 9293 §3.10.7.1):
+/// there is no connection that could go on.
+#[inline(always)]
+fn watch_sender<T>(flags: TcpFlags, seq: SeqNum, own: FlowHash, table: &mut T)
+where
+    T: Table + ?Sized,
+{
+    if flags.ack() && seq.0 == 0 {
+        return;
+    }
+    if let Some(mut slots) = table.bucket(own.bucket) {
+        watch(&mut slots, own.tag);
     }
 }
 
-/// What an announcement does to the words that wait for the other side.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Change {
-    /// They all go.
-    Void,
-    /// This number is expected too.
-    Add(SeqNum),
-}
+/// How far beyond the expected number an acknowledgement may be: 16 MiB. More is not in flight before the first
+/// acknowledgement that passes here, and of numbers that somebody guesses only one in 256 comes this close.
+const REACH: u32 = 1 << 24;
+
+/// The next segment of the word's flow is a record, whatever it acknowledges.
+const WATCHED: u64 = 1 << 63;
+/// No acknowledgement is expected, the word only watches.
+const NOTHING_EXPECTED: u64 = 1 << 62;
+/// The bits of a tag that a word has room for.
+const TAG: u32 = (1 << 30) - 1;
 
 #[inline(always)]
 const fn word(tag: u32, expected: SeqNum) -> u64 {
-    (tag as u64) << 32 | expected.0 as u64
+    ((tag & TAG) as u64) << 32 | expected.0 as u64
 }
 
 #[inline(always)]
-const fn tag_of(word: u64) -> u64 {
-    word >> 32
+const fn is_of(word: u64, tag: u32) -> bool {
+    (word >> 32) & TAG as u64 == (tag & TAG) as u64
 }
 
+/// `ack` is the word's number, or not far beyond it.
 #[inline(always)]
 #[expect(clippy::cast_possible_truncation, reason = "the lower half")]
-const fn expected_of(word: u64) -> SeqNum {
-    SeqNum(word as u32)
+const fn is_reached(word: u64, ack: SeqNum) -> bool {
+    word & NOTHING_EXPECTED == 0 && ack.0.wrapping_sub(word as u32) < REACH
 }
 
-/// Frees the slots whose number `ack` has reached, and says whether there were any.
+/// Frees the slots whose number `ack` has reached, ends the watch over the flow, and says whether there was either.
 #[inline(always)]
 fn clear_reached(slots: &mut impl Slots, tag: u32, ack: SeqNum) -> bool {
     let mut any = false;
     for slot in 0..BUCKET_WORDS {
         let word = slots.get(slot);
-        if tag_of(word) == u64::from(tag) && ack.at_or_after(expected_of(word)) {
+        // A free slot is of the flow whose tag is 0, with nothing to reach.
+        if !is_of(word, tag) || word == 0 {
+            continue;
+        }
+        if is_reached(word, ack) || word & NOTHING_EXPECTED != 0 {
             slots.set(slot, 0);
+            any = true;
+        } else if word & WATCHED != 0 {
+            slots.set(slot, word & !WATCHED);
             any = true;
         }
     }
     any
 }
 
-/// Frees every slot of a flow.
+/// Watches a flow: by a word of its own that is there, or by one in a free slot.
 #[inline(always)]
-fn clear_all(slots: &mut impl Slots, tag: u32) {
+fn watch(slots: &mut impl Slots, tag: u32) {
+    let (mut place, mut put) = (BUCKET_WORDS, 0);
     for slot in 0..BUCKET_WORDS {
-        if tag_of(slots.get(slot)) == u64::from(tag) {
-            slots.set(slot, 0);
+        let present = slots.get(slot);
+        if present == 0 {
+            if place == BUCKET_WORDS {
+                (place, put) = (slot, word(tag, SeqNum(0)) | WATCHED | NOTHING_EXPECTED);
+            }
+        } else if is_of(present, tag) {
+            (place, put) = (slot, present | WATCHED);
         }
+    }
+    if place < BUCKET_WORDS {
+        slots.set(place % BUCKET_WORDS, put);
     }
 }
 
-/// Puts `wanted` into a free slot, from `start` on, unless it is there; true where another word had to give way.
+/// Puts `wanted` into a free slot, from `start` on, unless it is there; true where another flow's word had to give way
+/// that somebody still waits for.
 #[inline(always)]
 fn arm(slots: &mut impl Slots, start: usize, wanted: u64) -> bool {
-    let mut free = None;
+    let (mut free, mut watching) = (None, None);
     for step in 0..BUCKET_WORDS {
         let slot = (start + step) % BUCKET_WORDS;
         match slots.get(slot) {
-            present if present == wanted => return false,
+            present if present & !WATCHED == wanted => return false,
             0 if free.is_none() => free = Some(slot),
+            present if present & WATCHED != 0 => watching = Some(slot),
             _ => {}
         }
     }
-    slots.set(free.unwrap_or(start) % BUCKET_WORDS, wanted);
-    free.is_none()
+    let room = if free.is_some() { free } else { watching };
+    slots.set(room.unwrap_or(start) % BUCKET_WORDS, wanted);
+    room.is_none()
 }
 
 #[cfg(test)]

@@ -118,6 +118,8 @@ impl Event {
             Self::Connection(event) => {
                 shift(&mut event.common.ts);
                 shift(&mut event.start);
+                let doubtful = event.resets_ignored.iter_mut().chain(&mut event.reset_by_another);
+                doubtful.for_each(|reset| shift(&mut reset.ts));
             }
             Self::Anomaly(event) => shift(&mut event.common.ts),
             Self::IcmpError(event) => shift(&mut event.common.ts),
@@ -483,6 +485,17 @@ pub struct Connection {
     pub client_rsts: u32,
     /// RSTs the server sent.
     pub server_rsts: u32,
+    /// RSTs that changed nothing, the first eight: their numbers do not fit, or the endpoint in whose name they came went on.
+    /// Left out where there were none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub resets_ignored: Vec<DoubtfulReset>,
+    /// The RST that ended it, where the endpoint in whose name it came went on all the same: somebody else sent it. Left out
+    /// otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reset_by_another: Option<DoubtfulReset>,
+    /// Both ends are one socket, which is connected to itself. Left out where it is not so.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub self_connection: bool,
     /// The client's initial sequence number.
     pub client_isn: Option<u32>,
     /// The server's.
@@ -499,6 +512,22 @@ pub struct Connection {
     pub icmp_error: Option<IcmpReport>,
     /// What Zeek's conn.log calls it.
     pub zeek_conn_state: ZeekConnState,
+}
+
+/// A RST that is not, or may not be, of the endpoint in whose name it came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct DoubtfulReset {
+    /// When it passed.
+    #[serde(serialize_with = "json::timestamp")]
+    #[schemars(schema_with = "schema::timestamp")]
+    pub ts: Timestamp,
+    /// In whose name.
+    pub sender: Role,
+    /// Its TTL or hop limit.
+    pub ttl: u8,
+    /// The TTL or hop limit of the segment by which that endpoint went on; null where the RST's numbers did not fit, which
+    /// needed no such proof.
+    pub sender_ttl: Option<u8>,
 }
 
 /// One endpoint changed its state.
@@ -567,6 +596,12 @@ pub enum AnomalyReason {
     AckBeyondSent,
     /// A FIN whose end differs from the sender's earlier FIN.
     FinMoved,
+    /// A FIN whose number is known to be too low.
+    FinOutOfWindow,
+    /// A FIN after which more was sent or acknowledged: it was not its sender's own.
+    FinNotItsOwn,
+    /// A RST after which its sender went on: it was not that endpoint's, or was not obeyed.
+    RstIgnored,
     /// A RST whose numbers do not fit, to be answered by a challenge ACK (RFC 5961 §3.2).
     RstOutOfWindow,
     /// A SYN on a connection that is open, or answered already, to be answered by a challenge ACK (RFC 5961 §4.2).

@@ -3,7 +3,8 @@
 //!
 //! Every event is held for [`HOLD_NS`] of the trace's own time, for a packet can pass a better vantage a little later. When
 //! the first event of a connection goes out it is decided which of its *sightings* (connections of the tracker) is told;
-//! `group.rs` has the rules. Events go out in the order in which they came.
+//! `group.rs` has the rules. Events go out in the order in which they came, but for resets: the tracker doubts most of them for
+//! a while, on one interface perhaps and not on the next, so all of them are held for that time too, and tell their own.
 
 mod group;
 mod groups;
@@ -11,8 +12,9 @@ mod groups;
 mod tests;
 
 use crate::{
-    event::{Event, Kind, Kinds, OutcomeCounts},
+    event::{Event, Kind, Kinds, Outcome, OutcomeCounts},
     segment::Timestamp,
+    track::DOUBT_NS,
 };
 use groups::{Groups, Place};
 use std::collections::VecDeque;
@@ -22,6 +24,13 @@ use std::collections::VecDeque;
 pub const HOLD_NS: u64 = 100_000_000;
 /// Events held at once, some 64 MiB of them.
 const MAX_HELD: usize = 1 << 16;
+
+/// Nanoseconds that the end of a connection by a reset is held.
+const RESET_NS: u64 = DOUBT_NS + HOLD_NS;
+
+fn is_reset(event: &Event) -> bool {
+    matches!(event, Event::Connection(connection) if connection.outcome == Outcome::Reset)
+}
 
 /// What is told, and how much is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +50,8 @@ pub struct Once {
     keep: Kinds,
     groups: Groups,
     held: VecDeque<Held>,
+    /// Ends of connections by a reset.
+    resets: VecDeque<Held>,
     now: Timestamp,
     counts: OutcomeCounts,
     early: u64,
@@ -66,6 +77,7 @@ impl Once {
             keep: config.keep.with(Kind::Established).with(Kind::Connection).with(Kind::Stats),
             groups: Groups::new(remember_ns, config.max_connections.saturating_add(MAX_HELD)),
             held: VecDeque::new(),
+            resets: VecDeque::new(),
             now: Timestamp::default(),
             counts: OutcomeCounts::default(),
             early: 0,
@@ -85,32 +97,39 @@ impl Once {
         } else {
             None
         };
-        self.held.push_back(Held { event, group });
-        if self.held.len() > MAX_HELD {
-            self.release(true, sink);
+        let queue = if group.is_some() && is_reset(&event) { &mut self.resets } else { &mut self.held };
+        queue.push_back(Held { event, group });
+        if self.held.len() + self.resets.len() > MAX_HELD {
+            let oldest = if self.held.is_empty() { self.resets.pop_front() } else { self.held.pop_front() };
+            self.release(oldest, true, sink);
         }
     }
 
     /// Time has come to `now`, and no earlier event will follow.
     pub fn advance(&mut self, now: Timestamp, sink: &mut dyn FnMut(Event)) {
         self.now = self.now.max(now);
-        while self.held.front().is_some_and(|held| held.event.ts().plus(HOLD_NS) <= self.now) {
-            self.release(false, sink);
+        let now = self.now;
+        while let Some(held) = self.held.pop_front_if(|held| held.event.ts().plus(HOLD_NS) <= now) {
+            self.release(Some(held), false, sink);
+        }
+        while let Some(held) = self.resets.pop_front_if(|held| held.event.ts().plus(RESET_NS) <= now) {
+            self.release(Some(held), false, sink);
         }
         self.groups.expire(self.now);
     }
 
     /// The trace is over: lets go of everything.
     pub fn flush(&mut self, sink: &mut dyn FnMut(Event)) {
-        while !self.held.is_empty() {
-            self.release(false, sink);
+        let rest: Vec<Held> = self.held.drain(..).chain(self.resets.drain(..)).collect();
+        for held in rest {
+            self.release(Some(held), false, sink);
         }
     }
 
     /// Events are held, for which time has to go on.
     #[must_use]
     pub fn is_holding(&self) -> bool {
-        !self.held.is_empty()
+        !self.held.is_empty() || !self.resets.is_empty()
     }
 
     /// Connections that had to be reported before their time, as more events came within it than are held: perhaps
@@ -127,8 +146,8 @@ impl Once {
     }
 
     /// Lets go of the oldest event.
-    fn release(&mut self, early: bool, sink: &mut dyn FnMut(Event)) {
-        let Some(Held { mut event, group }) = self.held.pop_front() else { return };
+    fn release(&mut self, oldest: Option<Held>, early: bool, sink: &mut dyn FnMut(Event)) {
+        let Some(Held { mut event, group }) = oldest else { return };
         match (group, &mut event) {
             (Some(slot), event) => {
                 let group = &mut self.groups[slot];

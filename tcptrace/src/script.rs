@@ -53,8 +53,8 @@
 //! =   FIELD=VALUE ...               more fields of the line before
 //! ```
 //!
-//! The fields are those of the JSON, of which a line names what matters; `icmp_error.type=3` is within another. Durations
-//! (`_ns`) may have a unit, and where they are several, have commas between them; `ts` and `start` are times as above.
+//! The fields are those of the JSON, of which a line names what matters; `icmp_error.type=3` is within another.
+//! `resets_ignored` is their number. Durations (`_ns`) may have a unit, and where they are several, have commas between them; `ts` and `start` are times as above.
 
 mod error;
 mod expect;

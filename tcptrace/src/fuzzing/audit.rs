@@ -27,11 +27,14 @@ struct Side {
     /// When `state` was entered, if that was seen.
     entered: Option<Timestamp>,
     spent: Vec<(State, u64)>,
+    /// The state before its FIN, when it was entered, and what had been spent in each before that: for a FIN that is taken
+    /// back.
+    before_fin: Option<(State, Option<Timestamp>, Vec<(State, u64)>)>,
 }
 
 impl Default for Life {
     fn default() -> Self {
-        let side = || Side { state: State::Closed, entered: None, spent: Vec::new() };
+        let side = || Side { state: State::Closed, entered: None, spent: Vec::new(), before_fin: None };
         Self { sides: [side(), side()], established: false, ended: false }
     }
 }
@@ -65,11 +68,32 @@ impl Audit {
     }
 }
 
+impl Side {
+    /// The FIN was not its own: it was in the state before all the time.
+    fn take_back(&mut self, it: &Transition) {
+        assert_eq!(it.since_previous_ns, None, "{it:?}");
+        let (state, entered, spent) = self.before_fin.take().unwrap_or_else(|| panic!("no FIN: {it:?}"));
+        self.state = it.to;
+        // In CLOSING it has acknowledged the peer's FIN meanwhile, when it was thought to have sent its own.
+        if it.from != State::Closing {
+            assert_eq!(state, it.to, "{it:?}");
+            (self.entered, self.spent) = (entered, spent);
+        }
+    }
+}
+
 impl Life {
     fn transition(&mut self, it: &Transition) {
         let side = &mut self.sides[usize::from(it.endpoint == Role::Server)];
         assert_eq!(it.from, side.state, "a transition is missing: {it:?}");
+        if is_taken_back(it.from, it.to) && it.inferred {
+            side.take_back(it);
+            return;
+        }
         assert!(is_arrow(it.from, it.to), "no such arrow: {it:?}");
+        if is_taken_back(it.to, it.from) {
+            side.before_fin = Some((it.from, side.entered, side.spent.clone()));
+        }
         if self.ended {
             // What is left after the report is the end of TIME-WAIT.
             assert_eq!((it.from, it.to), (State::TimeWait, State::Closed), "{it:?}");
@@ -110,6 +134,12 @@ impl Life {
             assert_eq!((it.lifetime_ns, it.times.syn_to_established_ns), (None, None), "{it:?}");
         }
     }
+}
+
+/// A FIN moves an end along the reverse of this, and turns out not to be its own.
+fn is_taken_back(from: State, to: State) -> bool {
+    use State as S;
+    matches!((from, to), (S::FinWait1, S::Established) | (S::Closing | S::LastAck, S::CloseWait))
 }
 
 /// RFC 9293 §3.3.2, figure 5, and what a capture point has besides: a listener that is presumed, a beginning or the

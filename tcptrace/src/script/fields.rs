@@ -40,6 +40,8 @@ const CONNECTION: Telling = &[
     ("syn_backoff", "null"),
     ("synack_again", "null"),
     ("challenge_ack", "false"),
+    ("resets_ignored", "0"),
+    ("self_connection", "false"),
     ("close_wait_ns", "null"),
     ("teardown_ns", "null"),
     ("lifetime_ns", "null"),
@@ -57,6 +59,8 @@ impl Fields {
         fields.insert("ts".to_owned(), event.ts().since(START).into());
         if let Event::Connection(connection) = event {
             fields.insert("start".to_owned(), connection.start.since(START).into());
+            fields.insert("resets_ignored".to_owned(), connection.resets_ignored.len().into());
+            fields.insert("self_connection".to_owned(), connection.self_connection.into());
         }
         Self(fields)
     }

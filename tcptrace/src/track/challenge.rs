@@ -159,7 +159,8 @@ impl Tracker {
         sink: &mut dyn FnMut(Event),
     ) {
         match after {
-            After::Goes => self.challengers.touch(slot, List::Handshake),
+            // Only an open connection's reset is doubted.
+            After::Goes | After::Holds => self.challengers.touch(slot, List::Handshake),
             After::Ends(outcome, phase) => {
                 let conn = self.challengers.remove(slot);
                 super::count(&mut self.counts, &conn, outcome);

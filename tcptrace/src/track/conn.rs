@@ -2,6 +2,8 @@
 
 use super::{
     clocks::{Clocks, Moment, When, Wide},
+    fins::Fin,
+    held::Doubts,
     key::Key,
     side::Side,
     sight::Tunnels,
@@ -34,6 +36,16 @@ impl<const N: usize> StateLog<N> {
         }
     }
 
+    /// `ns` of `state` were not spent in it.
+    fn take(&mut self, state: State, ns: u64) {
+        if let Some(place) = self.states.iter().position(|place| *place == Some(state)) {
+            self.ns[place] = self.ns[place].saturating_sub(ns);
+            if self.ns[place] == 0 && self.states.get(place + 1).is_none_or(Option::is_none) {
+                self.states[place] = None;
+            }
+        }
+    }
+
     fn iter(&self) -> impl Iterator<Item = (State, u64)> + '_ {
         self.states.iter().zip(self.ns).map_while(|(s, ns)| s.map(|s| (s, ns)))
     }
@@ -48,6 +60,14 @@ pub(crate) struct Closing {
     pub(crate) fin_end: Option<SeqNum>,
     /// What its first FIN acknowledged.
     pub(crate) fin_ack: Option<SeqNum>,
+    /// The FIN that counts.
+    pub(crate) fin: Option<Fin>,
+    /// When it came into the state that it was in before that.
+    pub(crate) before_fin: When,
+    /// The FIN's number is known to be right.
+    pub(crate) fin_fits: bool,
+    /// The FIN's end is beyond `fin_end`, nobody knows how far.
+    pub(crate) fin_is_open: bool,
     /// Where its data ended by its RST, for the byte count.
     pub(crate) rst_seq: Option<SeqNum>,
     /// Where its data stood when it acknowledged the peer's FIN, for `half_closed`.
@@ -63,6 +83,10 @@ impl Closing {
         late: StateLog::EMPTY,
         fin_end: None,
         fin_ack: None,
+        fin: None,
+        before_fin: When::NEVER,
+        fin_fits: false,
+        fin_is_open: false,
         rst_seq: None,
         sent_at_peer_fin: None,
         fin_acked: false,
@@ -87,6 +111,7 @@ pub(crate) struct Teardown {
     /// The passive closer went on for a while after the first FIN.
     pub(crate) half_closed: bool,
     pub(crate) tunnels: Option<Box<Tunnels>>,
+    pub(crate) doubts: Option<Box<Doubts>>,
     /// Times too far from the start for [`Clocks`].
     pub(super) wide: Wide,
     /// Nanoseconds that each side was in the one of SYN-SENT and SYN-RECEIVED that it usually is not in.
@@ -109,6 +134,7 @@ impl Teardown {
         simultaneous_close: false,
         half_closed: false,
         tunnels: None,
+        doubts: None,
         wide: [0; Clocks::COUNT],
         unusual_early: [When::NEVER; 2],
         extra: None,
@@ -137,11 +163,17 @@ pub(crate) struct OtherSynack {
     pub(crate) isn: SeqNum,
     pub(crate) syn_end: Option<SeqNum>,
     pub(crate) options: Option<TcpOptions>,
+    pub(crate) ttl: Option<u8>,
 }
 
 impl OtherSynack {
     pub(crate) fn of(side: &Side) -> Self {
-        Self { isn: side.isn().unwrap_or(SeqNum(0)), syn_end: side.syn_end(), options: side.options() }
+        Self {
+            isn: side.isn().unwrap_or(SeqNum(0)),
+            syn_end: side.syn_end(),
+            options: side.options(),
+            ttl: side.ttl(),
+        }
     }
 }
 
@@ -379,6 +411,21 @@ impl Conn {
         self.teardown_mut().extra.get_or_insert_with(|| Box::new(Extra::NONE))
     }
 
+    pub(crate) fn doubts_mut(&mut self) -> &mut Doubts {
+        self.teardown_mut().doubts.get_or_insert_default()
+    }
+
+    /// What `role` can be known to have sent a moment ago: no number before this one is new.
+    pub(crate) fn bound(&self, role: Role) -> Option<SeqNum> {
+        let (own, other) = (self.side(role), self.side(peer(role)));
+        let first = own.first_data().filter(|_| own.is_young());
+        match (other.bound(), first) {
+            (Some(acked), Some(first)) if first.after(acked) => Some(first),
+            (Some(acked), _) => Some(acked),
+            (None, first) => first,
+        }
+    }
+
     pub(crate) fn closing(&self, role: Role) -> &Closing {
         &self.teardown().sides[index(role)]
     }
@@ -408,6 +455,31 @@ impl Conn {
             (_, Some(ns)) => self.closing_mut(role).late.add(from, ns),
         }
         Some((from, to, spent))
+    }
+
+    /// The FIN of `role`, which was at `fin`, was not its own: it is in the state that it was in before, since `entered`.
+    /// Returns that change.
+    pub(crate) fn take_back_fin(
+        &mut self,
+        role: Role,
+        fin: Timestamp,
+        entered: When,
+    ) -> Option<(State, State)> {
+        let from = self.side(role).state;
+        let to = state::before_fin(from)?;
+        let left = match (from, to) {
+            // It acknowledged the peer's FIN since.
+            (State::Closing, State::CloseWait) => None,
+            _ => entered.get(),
+        };
+        if let Some(entered) = left {
+            self.closing_mut(role).late.take(to, fin.since(entered));
+        }
+        self.side_mut(role).state = to;
+        if from != State::Closing {
+            self.set_entered(role, entered);
+        }
+        Some((from, to))
     }
 
     /// The states that a side has left, with the nanoseconds spent in each.

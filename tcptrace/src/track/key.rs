@@ -43,6 +43,11 @@ impl Key {
         [(bytes(self.low), self.low_port), (bytes(self.high), self.high_port)]
     }
 
+    /// Both ends are the same address and port: a socket that is connected to itself.
+    pub(crate) fn is_of_one_end(&self) -> bool {
+        (self.low, self.low_port) == (self.high, self.high_port)
+    }
+
     /// See [`Flow::ipv6`].
     pub(crate) const fn ipv6(&self) -> bool {
         self.tags & Self::IPV6 != 0

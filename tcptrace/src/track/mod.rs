@@ -4,6 +4,8 @@
 mod challenge;
 mod clocks;
 mod conn;
+mod fins;
+mod held;
 mod icmp;
 mod key;
 mod losses;
@@ -17,6 +19,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use held::DOUBT_NS;
 pub use report::Wants;
 
 use crate::{
@@ -31,6 +34,7 @@ use losses::Losses;
 use report::{Out, Telling};
 use rules::After;
 use shedding::Shedding;
+use side::Side;
 use state::Evidence;
 use std::sync::Arc;
 use table::{List, Table};
@@ -151,6 +155,7 @@ impl Tracker {
     /// that nothing answered is `unanswered` by then, everything past the handshake is `open`.
     pub fn finish(&mut self, ts: Timestamp, sink: &mut dyn FnMut(Event)) {
         self.expire(ts, sink);
+        self.believe_all(sink);
         let slots: Vec<u32> = self.table.slots().filter(|&slot| !self.table[slot].flags.ended).collect();
         let mut left: Vec<Conn> = slots.into_iter().map(|slot| self.table.remove(slot)).collect();
         let slots: Vec<u32> = self.challengers.slots().collect();
@@ -169,6 +174,10 @@ impl Tracker {
         }
         let opens = seg.flags.syn() && !seg.flags.ack();
         if let Some(slot) = self.table.find(&key) {
+            if self.table[slot].is_held() {
+                self.while_held(slot, src_is_low, seg, sink);
+                return;
+            }
             if !self.table[slot].flags.ended {
                 if opens && self.is_challenge(slot, src_is_low, seg) {
                     self.challenge(slot, src_is_low, seg, sink);
@@ -290,6 +299,14 @@ impl Tracker {
             After::Goes => {
                 self.table.touch(slot, waits_in(&self.table[slot]));
             }
+            After::Holds => {
+                let role = self.table[slot].role_of(src_is_low);
+                self.hold(slot, role, seg);
+                // A SYN came before it: somebody forgot the connection.
+                if self.challengers.len() > 0 && self.challengers.find(&self.table[slot].key).is_some() {
+                    self.believe(slot, sink);
+                }
+            }
             After::Ends(outcome, phase) => {
                 self.table[slot].flags.ended = true;
                 self.table.touch(slot, List::Ended);
@@ -360,6 +377,7 @@ impl Tracker {
                 }
                 Due::GiveUpChallenger(slot) => self.give_up_challenger(slot, deadline, sink),
                 Due::Forget(slot) => self.forget(slot, deadline, sink),
+                Due::Believe(slot) => self.believe(slot, sink),
             }
         };
         self.table.note_heads();
@@ -378,6 +396,7 @@ impl Tracker {
             first(&self.table, List::Handshake, give_up_ns, Due::GiveUp),
             first(&self.table, List::Rejected, retry_ns, Due::GiveUp),
             first(&self.table, List::Ended, time_wait_ns, Due::Forget),
+            first(&self.table, List::Held, DOUBT_NS, Due::Believe),
             first(&self.challengers, List::Handshake, give_up_ns, Due::GiveUpChallenger),
         ]
         .into_iter()
@@ -439,6 +458,9 @@ impl Tracker {
     /// SYNs must not push out real ones, nor those on connections that are open first of all), then the one that was
     /// quiet for longest.
     fn evict(&mut self, ts: Timestamp, sink: &mut dyn FnMut(Event)) {
+        if self.table.first(List::Ended).is_none() {
+            self.believe_all(sink);
+        }
         if let Some(slot) = self.table.first(List::Ended) {
             self.forget(slot, ts, sink);
             return;
@@ -459,12 +481,23 @@ impl Tracker {
 fn judge(conn: &mut Conn, src_is_low: bool, seg: &Segment, out: &mut Out<'_>) -> After {
     let role = conn.role_of(src_is_low);
     out.segment(conn, role, seg);
-    let after = rules::segment(conn, role, seg, out);
+    if conn.is_synchronized() && seg.ts.since(conn.last) > LONG_NS {
+        conn.sides.iter_mut().for_each(Side::forget_bound);
+    }
+    let mut after = rules::segment(conn, role, seg, out);
+    if conn.key.is_of_one_end() && after == After::Goes {
+        // It is as if each of two ends had sent it.
+        after = rules::segment(conn, peer(role), seg, out);
+    }
     if !matches!(after, After::Restarts(_)) {
         conn.last = conn.last.max(seg.ts);
     }
     after
 }
+
+/// In so long a time more than 2 GiB can pass, half of the sequence numbers: at 171 Gbit/s, which is above what one connection
+/// reaches today. Numbers on both sides of such a silence cannot be compared (RFC 9293 §3.4).
+const LONG_NS: u64 = 100_000_000;
 
 fn count(counts: &mut OutcomeCounts, conn: &Conn, outcome: Outcome) {
     if !conn.flags.hidden {
@@ -481,6 +514,7 @@ enum Due {
     GiveUp(u32),
     GiveUpChallenger(u32),
     Forget(u32),
+    Believe(u32),
 }
 
 /// The list of a connection that goes on.

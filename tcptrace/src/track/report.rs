@@ -3,6 +3,7 @@
 use super::{
     clocks::{Moment, When},
     conn::{Conn, IcmpNote, Misfit, peer},
+    fins::{self, Fin},
     icmp,
     losses::Losses,
     side::Side,
@@ -133,6 +134,17 @@ impl Out<'_> {
         }
     }
 
+    /// The FIN of `role`, which was at `fin`, was not its own: it is in the state before, since `entered`.
+    pub(crate) fn take_back(&mut self, conn: &mut Conn, role: Role, fin: Timestamp, entered: When) {
+        let Some((from, to)) = conn.take_back_fin(role, fin, entered) else { return };
+        if self.telling.wants.transitions && !conn.flags.hidden {
+            let common = self.common(conn, conn.last.max(fin));
+            let transition =
+                Transition { common, endpoint: role, from, to, inferred: true, since_previous_ns: None };
+            (self.sink)(Event::Transition(transition));
+        }
+    }
+
     /// One lifecycle segment as it was.
     pub(crate) fn segment(&mut self, conn: &Conn, role: Role, seg: &Segment) {
         if !self.telling.wants.segments || conn.flags.hidden {
@@ -182,6 +194,24 @@ impl Out<'_> {
         (self.sink)(event);
     }
 
+    /// A FIN that was not its sender's own.
+    pub(crate) fn anomaly_of_fin(&mut self, conn: &Conn, role: Role, fin: &Fin, (reason, expected): Misfit) {
+        if !self.telling.wants.anomalies || conn.flags.hidden {
+            return;
+        }
+        let event = Event::Anomaly(Anomaly {
+            common: self.common(conn, fin.ts),
+            reason,
+            sender: role,
+            flags: fin.flags,
+            seq: fin.seq.0,
+            ack: fin.flags.ack().then_some(fin.ack.0),
+            expected,
+            payload_bytes: fin.payload_len,
+        });
+        (self.sink)(event);
+    }
+
     /// An ICMP error that quotes a segment of `sender`.
     pub(crate) fn icmp(&mut self, conn: &Conn, sender: Role, error: &IcmpError) {
         if !self.telling.wants.icmp_errors || conn.flags.hidden {
@@ -226,7 +256,10 @@ impl Out<'_> {
         if !self.telling.wants.connections || conn.flags.hidden {
             return;
         }
-        let connection = describe(self.common(conn, ts), conn, outcome, reset_phase);
+        let mut common = self.common(conn, ts);
+        common.complete &=
+            ![Role::Client, Role::Server].iter().any(|&role| fins::is_in_doubt(conn, role, ts));
+        let connection = describe(common, conn, outcome, reset_phase);
         (self.sink)(Event::Connection(Box::new(connection)));
     }
 }
@@ -279,6 +312,9 @@ fn describe(common: Common, conn: &Conn, outcome: Outcome, reset_phase: Option<R
         server_state: server.state,
         client_state_ns: conn.state_times(Role::Client).collect(),
         server_state_ns: conn.state_times(Role::Server).collect(),
+        resets_ignored: teardown.doubts.as_deref().map_or_else(Vec::new, |it| it.resets_ignored.clone()),
+        reset_by_another: teardown.doubts.as_deref().and_then(|it| it.reset_by_another),
+        self_connection: conn.key.is_of_one_end(),
         icmp_error: extra.icmp.map(|note| icmp_report(conn, &note)),
         zeek_conn_state: zeek_conn_state(conn, outcome),
         common,

@@ -4,7 +4,10 @@
 use super::{
     clocks::{Moment, When},
     conn::{Conn, Misfit, OtherSynack, peer},
+    fins::{self, Fin},
+    held,
     report::Out,
+    side::NEAR,
     state::{self, Evidence},
 };
 use crate::{
@@ -26,6 +29,8 @@ const UNSCALED_WINDOW: i32 = 65_535;
 pub(crate) enum After {
     /// It goes on.
     Goes,
+    /// A reset that is doubted for a while.
+    Holds,
     /// It ended so.
     Ends(Outcome, Option<ResetPhase>),
     /// The segment opens the four-tuple anew: this connection ended so, and another begins.
@@ -150,7 +155,8 @@ fn presume(conn: &mut Conn, role: Role, evidence: Evidence, ts: Timestamp, out: 
 /// Notes the numbers and options of a SYN or SYN-ACK. Data in it (RFC 7413) counts from the SYN on.
 fn open_side(conn: &mut Conn, role: Role, seg: &Segment) {
     let options = seg.options.map(|raw| raw.parse());
-    conn.side_mut(role).open(&OtherSynack { isn: seg.seq, syn_end: Some(seg.end()), options });
+    let ttl = Some(seg.ttl);
+    conn.side_mut(role).open(&OtherSynack { isn: seg.seq, syn_end: Some(seg.end()), options, ttl });
 }
 
 /// A SYN-ACK (RFC 9293 §3.10.7.3): it must acknowledge the peer's ISN+1, or data that came with its SYN.
@@ -215,38 +221,65 @@ fn synack_again(conn: &mut Conn, ts: Timestamp) {
 fn ack_or_fin(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) -> Result<After, Misfit> {
     answer_other_synack(conn, role, seg);
     let other = *conn.side(peer(role));
-    if let Some(end) = conn.closing(peer(role)).fin_end.filter(|&end| seg.ack.after(end)) {
-        return Err((Reason::AckBeyondSent, Some(end.0)));
-    }
     let handshaking = !state::is_synchronized(conn.side(role).state);
     if let (true, Some(first)) = (handshaking, other.first_data())
         && !seg.ack.at_or_after(first)
     {
         return Err((Reason::HandshakeAckMismatch, Some(first.0)));
     }
+    if handshaking && !is_near_the_handshake(conn, role, seg) {
+        if seg.ts.since(conn.last) <= FAST_NS {
+            return Err((Reason::HandshakeAckMismatch, other.first_data().map(|s| s.0)));
+        }
+        // What came between was not seen, or this is made up.
+        conn.flags.missed = true;
+    }
     if seg.flags.fin() {
-        let known = conn.closing(role).fin_end;
         conn.closing_mut(role).fins += 1;
-        if known.is_some_and(|end| end != seg.end()) {
-            return Err((Reason::FinMoved, known.map(|s| s.0)));
+        if let Some(misfit) = fins::misfit(conn, role, seg) {
+            return Err(misfit);
         }
     }
-    conn.side_mut(role).note_ack(seg.ack);
+    fins::goes_on(conn, role, seg, out);
+    fins::weigh(conn, role, seg, out)?;
+    note_ack(conn, role, seg);
     if conn.side(role).has_acked(other.first_data()) {
         conn.side_mut(peer(role)).note_syn_acked();
     }
     synchronize(conn, role, seg, out);
     let fresh = seg.flags.fin() && conn.closing(role).fin_end.is_none();
+    let own_fin = Fin::of(seg);
     // The peer's FIN acknowledges this one, which passes after it: the peer closed second all the same.
     let overtaken = fresh && conn.closing(peer(role)).fin_ack == Some(seg.end());
     if overtaken {
-        fin(conn, role, seg, overtaken, out);
+        fin(conn, role, &own_fin, overtaken, out);
     }
     acknowledge_fin(conn, role, seg.ts, Some(seg), out);
     if fresh && !overtaken {
-        fin(conn, role, seg, overtaken, out);
+        fin(conn, role, &own_fin, overtaken, out);
     }
     Ok(if conn.is_over() { After::Ends(Outcome::Closed, None) } else { After::Goes })
+}
+
+/// A segment of an end that is not known to be open, so soon after the segment before it, has numbers near those of the
+/// handshake.
+const FAST_NS: u64 = 100_000_000;
+
+/// Both its numbers are those that the handshake has, or not far beyond, as far as these are known.
+fn is_near_the_handshake(conn: &Conn, role: Role, seg: &Segment) -> bool {
+    let near = |n: SeqNum, from: Option<SeqNum>| from.is_none_or(|from| n.0.wrapping_sub(from.0) < NEAR);
+    near(seg.seq, conn.side(role).first_data()) && near(seg.ack, conn.side(peer(role)).first_data())
+}
+
+/// What `seg` acknowledges; known to be right where it is the handshake's number, soon after that.
+fn note_ack(conn: &mut Conn, role: Role, seg: &Segment) {
+    let (own, other) = (conn.side(role), conn.side(peer(role)));
+    let first = other.first_data().filter(|_| own.is_young());
+    let right = first.is_some_and(|first| seg.ack.0.wrapping_sub(first.0) < NEAR)
+        && own.first_data().is_some_and(|first| seg.seq.0.wrapping_sub(first.0) < NEAR)
+        && own.bound().is_none();
+    let side = conn.side_mut(role);
+    if right { side.prove_ack(seg.ack) } else { side.note_ack(seg.ack) }
 }
 
 /// The server sent SYN-ACKs with two numbers, and this acknowledges the one that is not the last.
@@ -321,11 +354,22 @@ fn infer_open(conn: &mut Conn, role: Role, ts: Timestamp, out: &mut Out<'_>) {
 fn acknowledge_fin(conn: &mut Conn, role: Role, ts: Timestamp, by: Option<&Segment>, out: &mut Out<'_>) {
     let closer = peer(role);
     let fin = conn.closing(closer);
-    if fin.fin_acked || !conn.side(role).has_acked(fin.fin_end) {
+    // Nothing follows a FIN, so what acknowledges it has exactly its end.
+    let acked = by.map_or(conn.side(role).acked(), |seg| Some(seg.ack));
+    if fin.fin_acked || fin.fin_end.is_none() || acked != fin.fin_end {
         return;
     }
+    let (end, fin_ack) = (fin.fin_end, fin.fin_ack);
     infer_open(conn, role, ts, out);
     conn.closing_mut(closer).fin_acked = true;
+    // So the FIN was its sender's own, and with it what that acknowledged.
+    if let Some(end) = end {
+        conn.side_mut(role).prove_ack(end);
+    }
+    // Unless it acknowledged something else since, which may be the peer's FIN, not seen yet.
+    if let Some(ack) = fin_ack.filter(|&ack| conn.side(closer).acked() == Some(ack)) {
+        conn.side_mut(closer).prove_ack(ack);
+    }
     conn.closing_mut(role).sent_at_peer_fin = by.map(|seg| seg.seq.plus(seg.payload_len));
     let teardown = conn.teardown_mut();
     let acked = When::from(by.map(|seg| seg.ts));
@@ -344,12 +388,11 @@ fn acknowledge_fin(conn: &mut Conn, role: Role, ts: Timestamp, by: Option<&Segme
 }
 
 /// The first FIN of `role` (RFC 9293 §3.6); `overtaken` by the peer's, which acknowledges it.
-fn fin(conn: &mut Conn, role: Role, seg: &Segment, overtaken: bool, out: &mut Out<'_>) {
+pub(crate) fn fin(conn: &mut Conn, role: Role, seg: &Fin, overtaken: bool, out: &mut Out<'_>) {
     if conn.side(role).state != State::SynReceived {
         infer_open(conn, role, seg.ts, out);
     }
-    let closing = conn.closing_mut(role);
-    (closing.fin_end, closing.fin_ack) = (Some(seg.end()), Some(seg.ack));
+    fins::count(conn, role, seg);
     let answered = conn.closing(peer(role)).fin_acked;
     let went_on = went_on(conn, role, seg);
     // It had numbered its FIN when it acknowledged the peer's: this is that FIN again, the first was lost before us.
@@ -371,9 +414,8 @@ fn fin(conn: &mut Conn, role: Role, seg: &Segment, overtaken: bool, out: &mut Ou
 }
 
 /// Data or time lay between the passive closer's acknowledgement and its own FIN.
-fn went_on(conn: &Conn, role: Role, seg: &Segment) -> bool {
-    let data =
-        conn.closing(role).sent_at_peer_fin.is_some_and(|sent| seg.seq.plus(seg.payload_len).after(sent));
+fn went_on(conn: &Conn, role: Role, seg: &Fin) -> bool {
+    let data = conn.closing(role).sent_at_peer_fin.is_some_and(|sent| seg.data_end() != sent);
     let waited =
         conn.teardown().first_fin_acked.get().is_some_and(|acked| seg.ts.since(acked) >= HALF_CLOSE_NS);
     data || waited
@@ -392,11 +434,31 @@ fn rst(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) -> Result<
         infer_open(conn, role, seg.ts, out);
         infer_open(conn, peer(role), seg.ts, out);
     }
-    let (outcome, phase) = if conn.is_open() {
-        rst_when_open(conn, role, seg)?
+    let judged = if conn.is_open() {
+        rst_when_open(conn, role, seg)
     } else {
-        (rst_in_handshake(conn, role, seg)?, None)
+        rst_in_handshake(conn, role, seg).map(|outcome| (outcome, None))
     };
+    let (outcome, phase) = judged.inspect_err(|_| conn.note_ignored_reset(role, seg, None))?;
+    if phase.is_some() && !held::is_certain(conn, role, seg) {
+        return Ok(After::Holds);
+    }
+    Ok(end_by_rst(conn, role, seg, (outcome, phase), out))
+}
+
+/// The RST `seg` of `role`, of an open connection, is believed at last.
+pub(crate) fn reset(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) -> After {
+    let phase = reset_phase(conn, role);
+    end_by_rst(conn, role, seg, (Outcome::Reset, Some(phase)), out)
+}
+
+fn end_by_rst(
+    conn: &mut Conn,
+    role: Role,
+    seg: &Segment,
+    (outcome, phase): (Outcome, Option<ResetPhase>),
+    out: &mut Out<'_>,
+) -> After {
     let teardown = conn.teardown_mut();
     teardown.rst.set(seg.ts);
     teardown.reset_by = Some(role);
@@ -405,7 +467,7 @@ fn rst(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) -> Result<
     }
     out.transition(conn, role, Evidence::Reset, seg.ts, false);
     out.transition(conn, peer(role), Evidence::Reset, seg.ts, false);
-    Ok(After::Ends(outcome, phase))
+    After::Ends(outcome, phase)
 }
 
 /// In SYN-SENT an acknowledgement of anything but the SYN is answered by a RST with its number and without ACK
@@ -476,7 +538,9 @@ fn rst_in_handshake(conn: &Conn, role: Role, seg: &Segment) -> Result<Outcome, M
     let (own, other) = (conn.side(role), conn.side(peer(role)));
     // Where nothing was answered, some stacks give up with the number of the SYN itself.
     let at_isn = conn.synacks == 0 && own.isn() == Some(seg.seq);
-    let follows_own_syn = at_isn || follows_own_syn(conn, role, seg);
+    // RCV.NXT of the other end is known: what it got of the SYN is acknowledged, or is the SYN alone.
+    let at_next = [own.first_data(), own.syn_end(), other.acked()].contains(&Some(seg.seq));
+    let follows_own_syn = at_isn || (at_next && follows_own_syn(conn, role, seg));
     let unknown = seg.flags.ack() && other.first_data().is_none();
     let answers_syn = unknown || acknowledges_syn(conn, role, seg);
     match role {
@@ -487,28 +551,30 @@ fn rst_in_handshake(conn: &Conn, role: Role, seg: &Segment) -> Result<Outcome, M
     }
 }
 
-/// Data is not recorded, so the window's far end is unknown until a FIN is it; its near end is what the peer acknowledged.
+/// Data is not recorded, so the window's far end is unknown until a FIN is it; its near end is what the peer acknowledged,
+/// where that is known.
 fn rst_when_open(conn: &Conn, role: Role, seg: &Segment) -> Result<(Outcome, Option<ResetPhase>), Misfit> {
-    let (own, other) = (conn.side(role), conn.side(peer(role)));
-    let near = match (other.acked(), own.first_data()) {
-        (Some(acked), Some(first)) if first.after(acked) => Some(first),
-        (Some(acked), _) => Some(acked),
-        (None, first) => first,
-    };
-    let (own_end, other_end) = (conn.fin_end(role), conn.fin_end(peer(role)));
+    let other = conn.side(peer(role));
+    let near = conn.bound(role);
+    let own_end = conn.fin_end(role);
     // One before the end is taken after a FIN, but not in TIME-WAIT (net/ipv4/tcp_input.c, tcp_reset_check).
     let at_fin = own_end.is_some_and(|end| seg.seq.plus(1) == end)
         && matches!(other.state, State::CloseWait | State::LastAck | State::Closing);
     if near.is_some_and(|near| near.after(seg.seq)) && !at_fin {
         return Err((Reason::RstOutOfWindow, near.map(|s| s.0)));
     }
-    if let Some(end) = own_end.filter(|&end| !end.at_or_after(seg.seq)) {
+    let closing = conn.closing(role);
+    let proven = conn.flags.ended || closing.fin_acked || closing.fin_fits;
+    if let Some(end) = own_end.filter(|&end| proven && !end.at_or_after(seg.seq)) {
         return Err((Reason::RstOutOfWindow, Some(end.0)));
     }
-    let phase = match (own_end.is_some(), other_end.is_some()) {
+    Ok((Outcome::Reset, Some(reset_phase(conn, role))))
+}
+
+fn reset_phase(conn: &Conn, role: Role) -> ResetPhase {
+    match (conn.fin_end(role).is_some(), conn.fin_end(peer(role)).is_some()) {
         (false, false) => ResetPhase::Established,
         (true, true) => ResetPhase::AfterClose,
         _ => ResetPhase::Closing,
-    };
-    Ok((Outcome::Reset, Some(phase)))
+    }
 }

@@ -15,6 +15,8 @@ pub(crate) struct Side {
     /// Which options there are; also whether they are known at all.
     options: u8,
     pub(crate) state: State,
+    /// TTL or hop limit of its SYN or SYN-ACK; 0 where that is not known.
+    ttl: u8,
     /// Which of the others are known.
     known: u8,
 }
@@ -24,6 +26,12 @@ const SYN_END: u8 = 1 << 1;
 const ACKED: u8 = 1 << 2;
 const SYN_ACKED: u8 = 1 << 3;
 const FIN_END: u8 = 1 << 4;
+const BOUND: u8 = 1 << 5;
+const LONG_AGO: u8 = 1 << 6;
+
+/// How far apart two numbers of one direction can be that belong together: 16 MiB, more than is in flight before the first
+/// answer. One of 256 guesses at random comes this close.
+pub(crate) const NEAR: u32 = 1 << 24;
 
 const OPTIONS: u8 = 1;
 const MSS: u8 = 1 << 1;
@@ -42,6 +50,7 @@ impl Side {
         window_scale: 0,
         options: 0,
         state: State::Closed,
+        ttl: 0,
         known: 0,
     };
 
@@ -63,7 +72,7 @@ impl Side {
         self.if_known(SYN_END, self.syn_end)
     }
 
-    /// The greatest acknowledgement it sent.
+    /// What it acknowledged last; of what came within [`NEAR`], the greatest.
     pub(crate) fn acked(&self) -> Option<SeqNum> {
         self.if_known(ACKED, self.acked)
     }
@@ -93,12 +102,18 @@ impl Side {
 
     /// All that its SYN or SYN-ACK says.
     pub(crate) fn open(&mut self, synack: &OtherSynack) {
-        let OtherSynack { isn, syn_end, options } = *synack;
+        let OtherSynack { isn, syn_end, options, ttl } = *synack;
+        self.ttl = ttl.unwrap_or(0);
         self.isn = isn;
         self.note(ISN, true);
         self.syn_end = syn_end.unwrap_or(SeqNum(0));
         self.note(SYN_END, syn_end.is_some());
         self.set_options(options);
+    }
+
+    /// TTL or hop limit of its SYN or SYN-ACK.
+    pub(crate) fn ttl(&self) -> Option<u8> {
+        (self.ttl != 0).then_some(self.ttl)
     }
 
     /// What it offered.
@@ -133,16 +148,42 @@ impl Side {
         (self.mss, self.window_scale) = (mss.unwrap_or(0), window_scale.unwrap_or(0));
     }
 
-    /// It sent an acknowledgement of everything before `seq`.
+    /// In the handshake: it sent an acknowledgement of everything before `seq`.
     pub(crate) fn has_acked(&self, seq: Option<SeqNum>) -> bool {
         matches!((self.acked(), seq), (Some(acked), Some(seq)) if acked.at_or_after(seq))
     }
 
+    /// It sent this acknowledgement. It could be anybody's guess: what is known to be right it does not replace unless it is
+    /// near that.
     pub(crate) fn note_ack(&mut self, ack: SeqNum) {
-        if self.acked().is_none_or(|greatest| ack.after(greatest)) {
+        let known = self.known & BOUND != 0;
+        if !known || ack.0.wrapping_sub(self.acked.0) < NEAR {
             self.acked = ack;
             self.note(ACKED, true);
         }
+    }
+
+    /// It sent this acknowledgement, and that is right: it is of a number that its peer is known to have sent.
+    pub(crate) fn prove_ack(&mut self, ack: SeqNum) {
+        self.acked = ack;
+        self.note(ACKED | BOUND, true);
+    }
+
+    /// So much time went by that its peer may have sent any number of octets: what this end acknowledged before is no
+    /// bound for what comes, nor is its own ISN.
+    pub(crate) fn forget_bound(&mut self) {
+        self.note(BOUND, false);
+        self.note(LONG_AGO, true);
+    }
+
+    /// What it is known to have acknowledged, so short a time ago that its peer's numbers can be compared with it.
+    pub(crate) fn bound(&self) -> Option<SeqNum> {
+        self.if_known(BOUND, self.acked)
+    }
+
+    /// Its ISN is so near in time that its numbers can be compared with that.
+    pub(crate) fn is_young(&self) -> bool {
+        self.known & LONG_AGO == 0
     }
 
     /// The number its first octet of data has (RFC 9293 §3.4: the SYN counts one).
@@ -181,9 +222,9 @@ mod tests {
         ) {
             let mut side = Side::NEW;
             prop_assert!(side.isn().is_none() && side.syn_end().is_none() && side.options().is_none());
-            side.open(&OtherSynack { isn: SeqNum(first.0), syn_end: Some(SeqNum(first.1)), options: before });
+            side.open(&OtherSynack { isn: SeqNum(first.0), syn_end: Some(SeqNum(first.1)), options: before, ttl: None });
             prop_assert_eq!(side.options(), before);
-            side.open(&OtherSynack { isn: SeqNum(isn), syn_end: syn_end.map(SeqNum), options: after });
+            side.open(&OtherSynack { isn: SeqNum(isn), syn_end: syn_end.map(SeqNum), options: after, ttl: None });
             prop_assert_eq!((side.isn(), side.syn_end()), (Some(SeqNum(isn)), syn_end.map(SeqNum)));
             prop_assert_eq!(side.options(), after);
             prop_assert!(side.acked().is_none() && !side.syn_acked());

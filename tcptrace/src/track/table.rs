@@ -1,4 +1,4 @@
-//! The connection table: a slab, an index by key, and three lists by age threaded through the slab, so that
+//! The connection table: a slab, an index by key, and lists by age threaded through the slab, so that
 //! every operation takes the same time at a thousand connections and at a million.
 
 use super::{conn::Conn, key::Key};
@@ -17,6 +17,8 @@ pub(crate) enum List {
     Rejected,
     /// Past the handshake: none.
     Open,
+    /// A reset is doubted for a while.
+    Held,
     /// Reported; remembered while late segments may come.
     Ended,
 }
@@ -91,7 +93,7 @@ pub(crate) struct Table {
     free: Vec<u32>,
     index: HashTable<u32>,
     hasher: DefaultHashBuilder,
-    lists: [Ends; 4],
+    lists: [Ends; 5],
     /// Another connection is the oldest of a list than was noted.
     new_heads: bool,
 }
@@ -105,7 +107,7 @@ impl Default for Table {
             index: HashTable::new(),
             // Seeded at random for each table, so that nobody can aim at one bucket.
             hasher: DefaultHashBuilder::default(),
-            lists: [Ends { first: NONE, last: NONE, len: 0 }; 4],
+            lists: [Ends { first: NONE, last: NONE, len: 0 }; 5],
             new_heads: false,
         }
     }

@@ -4,9 +4,9 @@ use crate::fixtures;
 use std::net::IpAddr;
 use tcptrace::{
     event::{
-        Address, Anomaly, AnomalyReason, Backoff, ClosedBy, Common, Connection, Established, Event,
-        HandshakeTimes, IcmpReport, Options, Origin, Outcome, Path, ResetPhase, Role, SegmentEvent, State,
-        StateTimes, SynackAgain, Teids, Transition, Tunnel, TunnelKind, Vantage, Vlans, ZeekConnState,
+        Address, Anomaly, AnomalyReason, Backoff, ClosedBy, Common, Connection, DoubtfulReset, Established,
+        Event, HandshakeTimes, IcmpReport, Options, Origin, Outcome, Path, ResetPhase, Role, SegmentEvent,
+        State, StateTimes, SynackAgain, Teids, Transition, Tunnel, TunnelKind, Vantage, Vlans, ZeekConnState,
     },
     segment::{Direction, Timestamp},
 };
@@ -191,6 +191,9 @@ impl Dice {
             server_fins: self.number_u32(),
             client_rsts: self.number_u32(),
             server_rsts: self.number_u32(),
+            resets_ignored: self.some(2, Self::doubtful_reset),
+            reset_by_another: self.maybe(Self::doubtful_reset),
+            self_connection: self.coin(),
             client_isn: self.maybe(Self::number_u32),
             server_isn: self.maybe(Self::number_u32),
             client_state: self.state(),
@@ -199,6 +202,15 @@ impl Dice {
             server_state_ns: self.state_times(),
             icmp_error: self.maybe(|dice| IcmpReport { from: dice.ip(), ..fixtures::icmp_report() }),
             zeek_conn_state: self.pick(&[ZeekConnState::S0, ZeekConnState::Sf, ZeekConnState::Rstos0]),
+        }
+    }
+
+    fn doubtful_reset(&mut self) -> DoubtfulReset {
+        DoubtfulReset {
+            ts: Timestamp(self.number()),
+            sender: self.role(),
+            ttl: self.next() as u8,
+            sender_ttl: self.maybe(|dice| dice.next() as u8),
         }
     }
 

@@ -1,5 +1,6 @@
 //! The right-hand part of each line: what happened, in words.
 
+use super::resets;
 use crate::{
     event::{
         Anomaly, AnomalyReason, Backoff, ClosedBy, Connection, Established, HandshakeTimes, IcmpReport,
@@ -144,6 +145,10 @@ pub(super) fn connection(event: &Connection, details: &mut Details<'_>) -> fmt::
         }
     }
     handshake(event, details)?;
+    resets::doubtful(event, details)?;
+    if event.self_connection {
+        details.add(format_args!("both ends are one socket"))?;
+    }
     if event.simultaneous_open {
         details.add(format_args!("simultaneous open"))?;
     }
@@ -337,6 +342,9 @@ const fn reason(reason: AnomalyReason) -> &'static str {
         AnomalyReason::HandshakeAckMismatch => "acknowledgement does not fit the handshake",
         AnomalyReason::AckBeyondSent => "acknowledges what was never sent",
         AnomalyReason::FinMoved => "FIN at another place than before",
+        AnomalyReason::FinOutOfWindow => "FIN below what was acknowledged",
+        AnomalyReason::FinNotItsOwn => "FIN that was not its sender's, as more was sent or acknowledged",
+        AnomalyReason::RstIgnored => "RST in the name of an endpoint that went on",
         AnomalyReason::RstOutOfWindow => "RST outside the window",
         AnomalyReason::SynInConnection => "SYN on a connection that is there already",
         AnomalyReason::ImpossibleFlags => "impossible flags",

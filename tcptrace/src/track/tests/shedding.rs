@@ -28,6 +28,7 @@ impl Run {
                 segment.lot = 0x8000_0000;
                 run.input(&Input::Segment(segment))
             }
+            Step::Input(tick @ Input::Tick(_)) => run.input(tick),
             other => panic!("{other:?}"),
         })
     }
@@ -53,7 +54,8 @@ fn a_connection_that_is_no_longer_admitted_is_incomplete() {
 
 #[test]
 fn a_connection_that_came_on_the_way_back_up_may_have_begun_before() {
-    let late = |ms: u64| format!("{ms} C S 1000\n+10 S S. 5000 1001\n+1 C . 1001 5001\n+5 C R 1001");
+    let late =
+        |ms: u64| format!("{ms} C S 1000\n+10 S S. 5000 1001\n+1 C . 1001 5001\n+5 C R 1001\n+2s tick");
     // Half, then all: a SYN soon after may be one that was sent again.
     let run = fresh().admits(2, 1).admits(1, 1_000).draws_high(&late(2_000));
     assert!(!run.only().common.complete);
@@ -61,7 +63,7 @@ fn a_connection_that_came_on_the_way_back_up_may_have_begun_before() {
     let run = fresh().admits(2, 1).admits(1, 1_000).draws_high(&late(80_000));
     assert!(run.only().common.complete);
     // But a connection that is met without its SYN can be of any age.
-    let run = fresh().admits(2, 1).admits(1, 1_000).draws_high("80000 C F. 1 1\n+1 S R 1");
+    let run = fresh().admits(2, 1).admits(1, 1_000).draws_high("80000 C F. 1 1\n+1 S R 1\n+2s tick");
     assert!(!run.only().common.complete);
 }
 

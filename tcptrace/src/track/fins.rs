@@ -1,0 +1,191 @@
+//! Whose FIN it is. A FIN ends a direction only if its number is where the sender's data ends, and data is not recorded: where
+//! nothing near in time says what the number can be, a FIN is a hypothesis. The receiver's acknowledgement of exactly its end
+//! proves it (RFC 9293 §3.10.7.4, fifth and eighth step). One of something beyond it shows that its sender sent more, so that
+//! the FIN was not its own: the states go back to what they were, and the FIN is remembered in case that acknowledgement was
+//! the one that somebody made up.
+
+use super::{
+    clocks::When,
+    conn::{Conn, Misfit, peer},
+    report::Out,
+    rules,
+    side::NEAR,
+};
+use crate::{
+    event::{AnomalyReason as Reason, Role, State},
+    segment::{Segment, Timestamp},
+};
+use tcptrace_common::{seq::SeqNum, tcp::TcpFlags};
+
+/// How many FINs of other numbers are remembered. Who makes up more of them than this within the time that one
+/// acknowledgement takes can hide the real one until it is sent again.
+const MOST: usize = 8;
+
+/// What is remembered of a FIN.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Fin {
+    pub(crate) ts: Timestamp,
+    pub(crate) seq: SeqNum,
+    pub(crate) ack: SeqNum,
+    pub(crate) payload_len: u32,
+    pub(crate) flags: TcpFlags,
+    /// It is in the first fragment of a packet, so that its end is somewhere beyond what that has.
+    fragmented: bool,
+}
+
+impl Fin {
+    pub(crate) const fn of(seg: &Segment) -> Self {
+        let &Segment { ts, seq, ack, payload_len, flags, fragmented, .. } = seg;
+        Self { ts, seq, ack, payload_len, flags, fragmented }
+    }
+
+    /// The sequence number after its data.
+    pub(crate) const fn data_end(&self) -> SeqNum {
+        self.seq.plus(self.payload_len)
+    }
+
+    /// The sequence number after it.
+    pub(crate) const fn end(&self) -> SeqNum {
+        self.data_end().plus(1)
+    }
+
+    /// Its end is `end`, or can be.
+    fn is_at(&self, end: SeqNum) -> bool {
+        self.end() == end || (self.fragmented && end.0.wrapping_sub(self.end().0) < NEAR)
+    }
+}
+
+/// A FIN that is not the one that counts, but may turn out to be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OtherFin {
+    role: Role,
+    fin: Fin,
+}
+
+/// The FIN `seg` of `role` is known not to fit, or is at another place than one that came before it.
+pub(crate) fn misfit(conn: &mut Conn, role: Role, seg: &Segment) -> Option<Misfit> {
+    let closing = conn.closing(role);
+    let (known, acked) = (closing.fin_end, closing.fin_acked);
+    let Some(known) = known else {
+        let bound = conn.bound(role)?;
+        return bound.after(seg.end()).then_some((Reason::FinOutOfWindow, Some(bound.0)));
+    };
+    let fin = Fin::of(seg);
+    // Sent again whole, it has the end that the first fragment did not tell.
+    let first = closing.fin.filter(|_| closing.fin_is_open);
+    if fin.is_at(known) || first.is_some_and(|first| first.is_at(fin.end())) {
+        return None;
+    }
+    if !acked {
+        remember(conn, role, fin);
+    }
+    Some((Reason::FinMoved, Some(known.0)))
+}
+
+fn remember(conn: &mut Conn, role: Role, fin: Fin) {
+    let others = &mut conn.doubts_mut().other_fins;
+    if others.iter().any(|other| other.role == role && other.fin.end() == fin.end()) {
+        return;
+    }
+    if others.len() >= MOST {
+        others.remove(0);
+    }
+    others.push(OtherFin { role, fin });
+}
+
+/// `role` acknowledges with `seg`: which FIN of its peer does that prove, and which does it disprove? An acknowledgement of
+/// more than a FIN that is beyond doubt is the misfit.
+pub(crate) fn weigh(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) -> Result<(), Misfit> {
+    let closer = peer(role);
+    let closing = conn.closing(closer);
+    if closing.fin_acked {
+        let end = closing.fin_end;
+        return match end.filter(|&end| seg.ack.after(end)) {
+            Some(end) => Err((Reason::AckBeyondSent, Some(end.0))),
+            None => Ok(()),
+        };
+    }
+    if let (true, Some(end)) = (closing.fin_is_open, closing.fin_end)
+        && seg.ack.0.wrapping_sub(end.0) < NEAR
+    {
+        // The packet went on in fragments that have no TCP header, and this is of all of it.
+        conn.closing_mut(closer).fin_end = Some(seg.ack);
+        conn.closing_mut(closer).fin_is_open = false;
+        return Ok(());
+    }
+    if closing.fin_end == Some(seg.ack) {
+        return Ok(());
+    }
+    if let Some(fin) = other_fin(conn, closer, seg.ack) {
+        take_back(conn, closer, out);
+        rules::fin(conn, closer, &fin, false, out);
+        conn.closing_mut(closer).fin_end = Some(seg.ack);
+        conn.closing_mut(closer).fin_is_open = false;
+        return Ok(());
+    }
+    match conn.closing(closer).fin_end.filter(|&end| seg.ack.after(end)) {
+        Some(end) if conn.closing(closer).fin_fits => Err((Reason::AckBeyondSent, Some(end.0))),
+        Some(_) => {
+            take_back(conn, closer, out);
+            Ok(())
+        }
+        None => Ok(()),
+    }
+}
+
+/// Another FIN of `role` than the one that counts, with this end.
+fn other_fin(conn: &Conn, role: Role, end: SeqNum) -> Option<Fin> {
+    let others = &conn.teardown().doubts.as_deref()?.other_fins;
+    others.iter().find(|other| other.role == role && other.fin.is_at(end)).map(|other| other.fin)
+}
+
+/// `role` sent something beyond its own FIN: unless that is beyond doubt, it was not its own.
+pub(crate) fn goes_on(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) {
+    let closing = conn.closing(role);
+    let beyond = closing.fin_end.is_some_and(|end| seg.end().after(end));
+    if beyond && !seg.flags.fin() && !closing.fin_acked && !closing.fin_fits && !closing.fin_is_open {
+        take_back(conn, role, out);
+    }
+}
+
+/// The FIN of `role` that counts until now was not its own: everything is as if it had not come, but for the anomaly.
+fn take_back(conn: &mut Conn, role: Role, out: &mut Out<'_>) {
+    let closing = conn.closing_mut(role);
+    let Some(fin) = closing.fin.take() else { return };
+    let before = closing.before_fin;
+    (closing.fin_end, closing.fin_ack, closing.fin_fits, closing.fin_is_open) = (None, None, false, false);
+    out.anomaly_of_fin(conn, role, &fin, (Reason::FinNotItsOwn, None));
+    let teardown = conn.teardown_mut();
+    if teardown.first_fin_by == Some(role) {
+        (teardown.first_fin, teardown.first_fin_acked) = (teardown.second_fin, teardown.second_fin_acked);
+        teardown.first_fin_by = teardown.first_fin.get().map(|_| peer(role));
+    }
+    (teardown.second_fin, teardown.second_fin_acked) = (When::NEVER, When::NEVER);
+    (teardown.simultaneous_close, teardown.half_closed) = (false, false);
+    out.take_back(conn, role, fin.ts, before);
+    remember(conn, role, fin);
+}
+
+/// The FIN of `role` counts from now on. Its number is beyond doubt where it lies near what the peer is known to have
+/// acknowledged a moment ago.
+pub(crate) fn count(conn: &mut Conn, role: Role, fin: &Fin) {
+    let fits = conn.bound(role).is_some_and(|bound| fin.end().0.wrapping_sub(bound.0) < NEAR);
+    let before = conn.entered(role);
+    let closing = conn.closing_mut(role);
+    (closing.fin, closing.fin_end, closing.fin_ack) = (Some(*fin), Some(fin.end()), Some(fin.ack));
+    (closing.fin_fits, closing.fin_is_open, closing.before_fin) = (fits, fin.fragmented, before);
+}
+
+/// A FIN that nothing proves, whose sender would have sent it again by `now` if it were its own: nobody can tell whether
+/// that end closed.
+pub(crate) fn is_in_doubt(conn: &Conn, role: Role, now: Timestamp) -> bool {
+    /// RFC 6298 §2.4: the retransmission time-out is at least a second, and in practice less.
+    const AGAIN_NS: u64 = 3_000_000_000;
+    let closing = conn.closing(role);
+    let is_old = closing.fin.is_some_and(|fin| now.since(fin.ts) > AGAIN_NS);
+    is_old
+        && !closing.fin_acked
+        && !closing.fin_fits
+        && closing.fins < 2
+        && conn.side(role).state != State::Closed
+}

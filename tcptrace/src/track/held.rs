@@ -1,0 +1,183 @@
+//! Resets that are not believed at once. Data is not recorded, so it is seldom known whether a RST is at its receiver's
+//! RCV.NXT, where it is obeyed, or elsewhere in the window, where it is answered by a challenge ACK (RFC 5961 §3.2). But who
+//! sends a RST of his own says nothing after it. So the reset is kept as a hypothesis for a while, and with it what comes
+//! meanwhile: if its sender goes on, all is as if it had not come; else it is told, with the time that it had.
+//!
+//! A RST that is known to be at RCV.NXT is obeyed, whoever sent it. If its TTL is not that of its sender's SYN it is doubted
+//! too, to tell whether that endpoint went on, so that somebody else reset the connection in its name.
+
+use super::{
+    Tracker,
+    conn::{Conn, peer},
+    fins::OtherFin,
+    key::Key,
+    rules::{self, After},
+    table::List,
+};
+use crate::{
+    event::{AnomalyReason as Reason, DoubtfulReset, Event, Role, State},
+    segment::Segment,
+};
+use tcptrace_common::seq::SeqNum;
+
+/// For how long a reset is doubted. An endpoint that knows nothing of it sends what it has, or sends that again, within a
+/// retransmission time-out of a second (RFC 6298 §2.4), which stacks have shorter.
+pub(crate) const DOUBT_NS: u64 = 2_000_000_000;
+
+/// CPUs and queues can exchange two segments that were this far apart.
+const REORDERED_NS: u64 = 2_000_000;
+/// And these are then so few octets before the RST.
+const REORDERED_OCTETS: u32 = 1 << 16;
+
+/// What comes while a reset is doubted, at most. More than these of a connection that was reset are a flood.
+const MOST_WAITING: usize = 32;
+
+/// How many resets that changed nothing are told one by one.
+const MOST_IGNORED: usize = 8;
+
+/// What is not believed, or not yet. Few connections have any.
+#[derive(Debug, Default)]
+pub(crate) struct Doubts {
+    /// A reset that is doubted.
+    held: Option<Held>,
+    /// FINs at other places than the one that counts.
+    pub(super) other_fins: Vec<OtherFin>,
+    /// Resets that changed nothing.
+    pub(crate) resets_ignored: Vec<DoubtfulReset>,
+    /// The reset that ended it, though the endpoint in whose name it came went on.
+    pub(crate) reset_by_another: Option<DoubtfulReset>,
+}
+
+/// A reset, and what came after it.
+#[derive(Debug)]
+pub(crate) struct Held {
+    seg: Segment,
+    role: Role,
+    /// Its number is the one that its receiver waits for.
+    exact: bool,
+    waiting: Vec<Segment>,
+}
+
+impl Conn {
+    /// A reset of it is doubted.
+    pub(crate) fn is_held(&self) -> bool {
+        self.teardown().doubts.as_deref().is_some_and(|doubts| doubts.held.is_some())
+    }
+
+    /// The RST `seg` changed nothing. `ttl` is that of a segment which is its sender's own.
+    pub(crate) fn note_ignored_reset(&mut self, role: Role, seg: &Segment, ttl: Option<u8>) {
+        let ignored = &mut self.doubts_mut().resets_ignored;
+        if ignored.len() < MOST_IGNORED {
+            ignored.push(doubtful(role, seg, ttl));
+        }
+    }
+}
+
+impl Tracker {
+    /// The RST `seg` is kept as a hypothesis.
+    pub(super) fn hold(&mut self, slot: u32, role: Role, seg: &Segment) {
+        let exact = is_exact(&self.table[slot], role, seg);
+        let held = Held { seg: seg.clone(), role, exact, waiting: Vec::new() };
+        self.table[slot].doubts_mut().held = Some(held);
+        self.table.touch(slot, List::Held);
+    }
+
+    /// A segment of a connection whose reset is doubted.
+    pub(super) fn while_held(
+        &mut self,
+        slot: u32,
+        src_is_low: bool,
+        seg: &Segment,
+        sink: &mut dyn FnMut(Event),
+    ) {
+        let conn = &self.table[slot];
+        let Some(held) = conn.teardown().doubts.as_deref().and_then(|doubts| doubts.held.as_ref()) else {
+            return;
+        };
+        let role = conn.role_of(src_is_low);
+        let opens = seg.flags.syn() && conn.side(role).isn() != Some(seg.seq);
+        let full = held.waiting.len() >= MOST_WAITING;
+        if opens || full {
+            self.table[slot].flags.missed |= full;
+            self.believe(slot, sink);
+            self.segment(seg, sink);
+        } else if role == held.role && !seg.flags.rst() && !seg.flags.syn() && !may_be_reordered(held, seg) {
+            self.disbelieve(slot, seg, sink);
+        } else {
+            // In doubt about the order, what the other end's own RST would have done cannot be promised.
+            let in_doubt = role == held.role && !seg.flags.rst() && !seg.flags.syn();
+            let conn = &mut self.table[slot];
+            conn.flags.missed |= in_doubt;
+            if let Some(held) = &mut conn.doubts_mut().held {
+                held.waiting.push(seg.clone());
+            }
+        }
+    }
+
+    /// The reset is what it says: it is told, and then what came after it.
+    pub(super) fn believe(&mut self, slot: u32, sink: &mut dyn FnMut(Event)) {
+        let Some(Held { seg, role, waiting, .. }) = self.table[slot].doubts_mut().held.take() else { return };
+        let (_, src_is_low) = Key::of(&seg.flow);
+        let after = rules::reset(&mut self.table[slot], role, &seg, &mut self.telling.to(sink));
+        self.settle(slot, after, src_is_low, &seg, sink);
+        for seg in &waiting {
+            self.segment(seg, sink);
+        }
+    }
+
+    /// The sender of the reset went on with `seg`: all is as if the reset had not come, but for the anomaly.
+    fn disbelieve(&mut self, slot: u32, seg: &Segment, sink: &mut dyn FnMut(Event)) {
+        let conn = &mut self.table[slot];
+        let doubts = conn.doubts_mut();
+        let Some(Held { seg: rst, role, waiting, .. }) = doubts.held.take_if(|held| !held.exact) else {
+            if let Some(Held { seg: rst, role, .. }) = &doubts.held {
+                doubts.reset_by_another = Some(doubtful(*role, rst, Some(seg.ttl)));
+            }
+            self.believe(slot, sink);
+            self.segment(seg, sink);
+            return;
+        };
+        conn.note_ignored_reset(role, &rst, Some(seg.ttl));
+        self.telling.to(sink).anomaly(conn, role, &rst, (Reason::RstIgnored, None));
+        let (_, src_is_low) = Key::of(&rst.flow);
+        self.settle(slot, After::Goes, src_is_low, &rst, sink);
+        for waiting in &waiting {
+            self.segment(waiting, sink);
+        }
+        self.segment(seg, sink);
+    }
+
+    /// All that is still doubted is believed: the trace ends.
+    pub(super) fn believe_all(&mut self, sink: &mut dyn FnMut(Event)) {
+        while let Some(slot) = self.table.first(List::Held) {
+            self.believe(slot, sink);
+        }
+    }
+}
+
+/// `seg`, which passed after the RST of the same sender, may have been sent before it.
+fn may_be_reordered(held: &Held, seg: &Segment) -> bool {
+    let before = held.seg.seq.0.wrapping_sub(seg.end().0);
+    before <= REORDERED_OCTETS && seg.ts.since(held.seg.ts) <= REORDERED_NS
+}
+
+fn doubtful(role: Role, seg: &Segment, sender_ttl: Option<u8>) -> DoubtfulReset {
+    DoubtfulReset { ts: seg.ts, sender: role, ttl: seg.ttl, sender_ttl }
+}
+
+/// The RST `seg` of `role` has the number that its receiver is known to wait for, and so is obeyed.
+fn is_exact(conn: &Conn, role: Role, seg: &Segment) -> bool {
+    conn.bound(role) == Some(seg.seq)
+}
+
+/// The RST `seg` of `role` needs no time to be believed: its number is the one that its receiver is known to wait for, and
+/// nothing says that it comes from elsewhere; or it is at the FIN, after which nothing follows. Who saw it is no matter: all
+/// sightings of a connection are to end alike.
+pub(crate) fn is_certain(conn: &Conn, role: Role, seg: &Segment) -> bool {
+    let closing = conn.closing(role);
+    let at_fin = |end: SeqNum| seg.seq == end || seg.seq.plus(1) == end;
+    let from_there = conn.side(role).ttl().is_none_or(|ttl| ttl == seg.ttl);
+    (is_exact(conn, role, seg) && from_there)
+        || ((closing.fin_acked || closing.fin_fits) && closing.fin_end.is_some_and(at_fin))
+        || conn.side(peer(role)).state == State::TimeWait
+}
