@@ -139,7 +139,10 @@ impl Life {
 /// A FIN moves an end along the reverse of this, and turns out not to be its own.
 fn is_taken_back(from: State, to: State) -> bool {
     use State as S;
-    matches!((from, to), (S::FinWait1, S::Established) | (S::Closing | S::LastAck, S::CloseWait))
+    matches!(
+        (from, to),
+        (S::FinWait1, S::Established | S::SynReceived) | (S::Closing | S::LastAck, S::CloseWait)
+    )
 }
 
 /// RFC 9293 §3.3.2, figure 5, and what a capture point has besides: a listener that is presumed, a beginning or the

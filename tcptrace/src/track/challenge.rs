@@ -39,6 +39,17 @@ impl Tracker {
         let role = incumbent.role_of(src_is_low);
         self.telling.to(sink).anomaly(incumbent, role, seg, (AnomalyReason::SynInConnection, None));
         let key = incumbent.key;
+        self.opens_beside(key, src_is_low, seg, sink);
+    }
+
+    /// A SYN that may open a connection anew, whose four-tuple another one still has.
+    pub(super) fn opens_beside(
+        &mut self,
+        key: Key,
+        src_is_low: bool,
+        seg: &Segment,
+        sink: &mut dyn FnMut(Event),
+    ) {
         if let Some(slot) = self.challengers.find(&key) {
             self.step(slot, src_is_low, seg, sink);
         } else {
@@ -104,6 +115,8 @@ impl Tracker {
         if let Some(slot) = self.inherit(&key)
             && seg.flags.rst()
             && self.table[slot].role_of(src_is_low) == Role::Client
+            // One that came after the reset was not what that was for.
+            && self.table[slot].start < seg.ts
         {
             self.table[slot].extra_mut().challenged = true;
         }

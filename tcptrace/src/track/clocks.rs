@@ -137,6 +137,22 @@ impl Conn {
         }
     }
 
+    /// `ns` of what was added for `state` were not spent in it.
+    pub(super) fn take_early(&mut self, role: Role, state: State, ns: u64) {
+        let less = |sum: When| match sum.get() {
+            Some(sum) if sum.0 > ns => When(sum.0 - ns),
+            _ => When::NEVER,
+        };
+        if state == usual(role) {
+            let place = Clocks::EARLY + index(role);
+            let sum = less(self.clock(place, 0));
+            self.set_clock(place, 0, sum);
+        } else {
+            let sum = &mut self.teardown_mut().unusual_early[index(role)];
+            *sum = less(*sum);
+        }
+    }
+
     /// The states before ESTABLISHED that a side has left, and how long it was in each.
     pub(super) fn early(&self, role: Role) -> impl Iterator<Item = (State, u64)> {
         let usual_ns = self.clock(Clocks::EARLY + index(role), 0);

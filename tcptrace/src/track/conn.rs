@@ -62,8 +62,8 @@ pub(crate) struct Closing {
     pub(crate) fin_ack: Option<SeqNum>,
     /// The FIN that counts.
     pub(crate) fin: Option<Fin>,
-    /// When it came into the state that it was in before that.
-    pub(crate) before_fin: When,
+    /// The state that it was in before that, and since when.
+    pub(crate) before_fin: (State, When),
     /// The FIN's number is known to be right.
     pub(crate) fin_fits: bool,
     /// The FIN's end is beyond `fin_end`, nobody knows how far.
@@ -84,7 +84,7 @@ impl Closing {
         fin_end: None,
         fin_ack: None,
         fin: None,
-        before_fin: When::NEVER,
+        before_fin: (State::Closed, When::NEVER),
         fin_fits: false,
         fin_is_open: false,
         rst_seq: None,
@@ -457,28 +457,31 @@ impl Conn {
         Some((from, to, spent))
     }
 
-    /// The FIN of `role`, which was at `fin`, was not its own: it is in the state that it was in before, since `entered`.
-    /// Returns that change.
+    /// The FIN of `role`, which was at `fin`, was not its own: it is in the state that it was in before. Returns that change.
     pub(crate) fn take_back_fin(
         &mut self,
         role: Role,
         fin: Timestamp,
-        entered: When,
+        (before, entered): (State, When),
     ) -> Option<(State, State)> {
         let from = self.side(role).state;
-        let to = state::before_fin(from)?;
-        let left = match (from, to) {
-            // It acknowledged the peer's FIN since.
-            (State::Closing, State::CloseWait) => None,
-            _ => entered.get(),
+        let to = match from {
+            State::FinWait1 | State::LastAck => before,
+            // It acknowledged the peer's FIN since. When it sent its own, and which came first, is not known any more.
+            State::Closing => State::CloseWait,
+            _ => return None,
         };
-        if let Some(entered) = left {
-            self.closing_mut(role).late.take(to, fin.since(entered));
-        }
         self.side_mut(role).state = to;
-        if from != State::Closing {
-            self.set_entered(role, entered);
+        if from == State::Closing {
+            self.flags.missed = true;
+            return Some((from, to));
         }
+        match (to, entered.get().map(|entered| fin.since(entered))) {
+            (_, None) => {}
+            (State::SynReceived, Some(ns)) => self.take_early(role, to, ns),
+            (_, Some(ns)) => self.closing_mut(role).late.take(to, ns),
+        }
+        self.set_entered(role, entered);
         Some((from, to))
     }
 

@@ -93,6 +93,11 @@ fn remember(conn: &mut Conn, role: Role, fin: Fin) {
     others.push(OtherFin { role, fin });
 }
 
+/// The FIN `seg` of `role` may turn out to be the one that counts.
+pub(crate) fn is_remembered(conn: &Conn, role: Role, seg: &Segment) -> bool {
+    !conn.closing(role).fin_acked && other_fin(conn, role, seg.end()).is_some()
+}
+
 /// `role` acknowledges with `seg`: which FIN of its peer does that prove, and which does it disprove? An acknowledgement of
 /// more than a FIN that is beyond doubt is the misfit.
 pub(crate) fn weigh(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) -> Result<(), Misfit> {
@@ -126,11 +131,16 @@ pub(crate) fn weigh(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_
     match conn.closing(closer).fin_end.filter(|&end| seg.ack.after(end)) {
         Some(end) if conn.closing(closer).fin_fits => Err((Reason::AckBeyondSent, Some(end.0))),
         Some(_) => {
-            take_back(conn, closer, out);
+            replace(conn, closer, seg.ack, out);
             Ok(())
         }
         None => Ok(()),
     }
+}
+
+/// A FIN of `role` ends there.
+pub(crate) fn is_end(conn: &Conn, role: Role, end: SeqNum) -> bool {
+    conn.closing(role).fin_end == Some(end) || other_fin(conn, role, end).is_some()
 }
 
 /// Another FIN of `role` than the one that counts, with this end.
@@ -144,7 +154,19 @@ pub(crate) fn goes_on(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<
     let closing = conn.closing(role);
     let beyond = closing.fin_end.is_some_and(|end| seg.end().after(end));
     if beyond && !seg.flags.fin() && !closing.fin_acked && !closing.fin_fits && !closing.fin_is_open {
-        take_back(conn, role, out);
+        replace(conn, role, seg.end(), out);
+    }
+}
+
+/// The FIN of `role` that counts until now was not its own, as its data reaches `beyond`. The last of the others that can be
+/// takes its place.
+fn replace(conn: &mut Conn, role: Role, beyond: SeqNum, out: &mut Out<'_>) {
+    let others = conn.teardown().doubts.as_deref().map_or(&[][..], |doubts| &doubts.other_fins);
+    let can_be = |other: &&OtherFin| other.role == role && !beyond.after(other.fin.end());
+    let next = others.iter().rev().find(can_be).map(|other| other.fin);
+    take_back(conn, role, out);
+    if let Some(fin) = next {
+        rules::fin(conn, role, &fin, false, out);
     }
 }
 
@@ -170,7 +192,7 @@ fn take_back(conn: &mut Conn, role: Role, out: &mut Out<'_>) {
 /// acknowledged a moment ago.
 pub(crate) fn count(conn: &mut Conn, role: Role, fin: &Fin) {
     let fits = conn.bound(role).is_some_and(|bound| fin.end().0.wrapping_sub(bound.0) < NEAR);
-    let before = conn.entered(role);
+    let before = (conn.side(role).state, conn.entered(role));
     let closing = conn.closing_mut(role);
     (closing.fin, closing.fin_end, closing.fin_ack) = (Some(*fin), Some(fin.end()), Some(fin.ack));
     (closing.fin_fits, closing.fin_is_open, closing.before_fin) = (fits, fin.fragmented, before);

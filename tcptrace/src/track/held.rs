@@ -9,7 +9,7 @@
 use super::{
     Tracker,
     conn::{Conn, peer},
-    fins::OtherFin,
+    fins::{self, OtherFin},
     key::Key,
     rules::{self, After},
     table::List,
@@ -95,23 +95,55 @@ impl Tracker {
             return;
         };
         let role = conn.role_of(src_is_low);
-        let opens = seg.flags.syn() && conn.side(role).isn() != Some(seg.seq);
+        let goes_on = role == held.role && !seg.flags.rst() && !seg.flags.syn();
         let full = held.waiting.len() >= MOST_WAITING;
-        if opens || full {
+        if seg.flags.syn() && !seg.flags.ack() && conn.side(role).isn() != Some(seg.seq) {
+            // Its sender need not be who sent the reset, so it waits beside for its answer.
+            let key = conn.key;
+            self.opens_beside(key, src_is_low, seg, sink);
+        } else if self.gives_up_newer(slot, src_is_low, seg) {
+            self.is_challengers(slot, src_is_low, seg, sink);
+        } else if full || self.is_of_newer(slot, src_is_low, seg) {
             self.table[slot].flags.missed |= full;
             self.believe(slot, sink);
             self.segment(seg, sink);
-        } else if role == held.role && !seg.flags.rst() && !seg.flags.syn() && !may_be_reordered(held, seg) {
+        } else if (goes_on && !may_be_reordered(held, seg)) || is_of_a_fin(conn, held, role, seg) {
             self.disbelieve(slot, seg, sink);
         } else {
-            // In doubt about the order, what the other end's own RST would have done cannot be promised.
-            let in_doubt = role == held.role && !seg.flags.rst() && !seg.flags.syn();
             let conn = &mut self.table[slot];
-            conn.flags.missed |= in_doubt;
+            // Whether it was sent before the reset or after it, nobody can promise.
+            conn.flags.missed |= goes_on;
             if let Some(held) = &mut conn.doubts_mut().held {
                 held.waiting.push(seg.clone());
             }
         }
+    }
+
+    /// `seg` is a RST by which the sender of a SYN that came later gives that up.
+    fn gives_up_newer(&self, slot: u32, src_is_low: bool, seg: &Segment) -> bool {
+        if !seg.flags.rst() || self.challengers.len() == 0 {
+            return false;
+        }
+        let newer = self.challengers.find(&self.table[slot].key).map(|newer| &self.challengers[newer]);
+        newer.is_some_and(|newer| {
+            let role = newer.role_of(src_is_low);
+            role == Role::Client
+                && !rules::acknowledges_syn(newer, role, seg)
+                && rules::follows_own_syn(newer, role, seg)
+        })
+    }
+
+    /// `seg` acknowledges a SYN that the connection in `slot` does not know, or goes on from it.
+    fn is_of_newer(&self, slot: u32, src_is_low: bool, seg: &Segment) -> bool {
+        if self.challengers.len() == 0 {
+            return false;
+        }
+        let newer = self.challengers.find(&self.table[slot].key).map(|newer| &self.challengers[newer]);
+        newer.is_some_and(|newer| {
+            let role = newer.role_of(src_is_low);
+            let goes_on = role == Role::Client && !seg.flags.syn() && !seg.flags.rst();
+            rules::acknowledges_syn(newer, role, seg) || (goes_on && rules::follows_own_syn(newer, role, seg))
+        })
     }
 
     /// The reset is what it says: it is told, and then what came after it.
@@ -137,7 +169,8 @@ impl Tracker {
             self.segment(seg, sink);
             return;
         };
-        conn.note_ignored_reset(role, &rst, Some(seg.ttl));
+        let by_itself = seg.flow == rst.flow;
+        conn.note_ignored_reset(role, &rst, by_itself.then_some(seg.ttl));
         self.telling.to(sink).anomaly(conn, role, &rst, (Reason::RstIgnored, None));
         let (_, src_is_low) = Key::of(&rst.flow);
         self.settle(slot, After::Goes, src_is_low, &rst, sink);
@@ -153,6 +186,14 @@ impl Tracker {
             self.believe(slot, sink);
         }
     }
+}
+
+/// `seg` of `role` acknowledges exactly the FIN of who sent the RST, and that is elsewhere: nothing follows a FIN.
+fn is_of_a_fin(conn: &Conn, held: &Held, role: Role, seg: &Segment) -> bool {
+    role != held.role
+        && seg.flags.ack()
+        && fins::is_end(conn, held.role, seg.ack)
+        && ![held.seg.seq, held.seg.seq.plus(1)].contains(&seg.ack)
 }
 
 /// `seg`, which passed after the RST of the same sender, may have been sent before it.

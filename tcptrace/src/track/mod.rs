@@ -9,6 +9,7 @@ mod held;
 mod icmp;
 mod key;
 mod losses;
+mod reopen;
 mod report;
 mod rules;
 mod shedding;
@@ -80,6 +81,8 @@ pub struct Tracker {
     telling: Telling,
     filter: Option<Filter>,
     shedding: Shedding,
+    /// SYNs that have the number of a connection which is over, by its place in `table`; see `reopen.rs`.
+    known_syns: HashMap<u32, Segment>,
     next_id: u64,
     counts: OutcomeCounts,
 }
@@ -97,6 +100,7 @@ impl Tracker {
             telling: Telling { wants: config.wants, names: HashMap::new(), losses: Losses::default() },
             filter: None,
             shedding: Shedding::default(),
+            known_syns: HashMap::new(),
             next_id: 1,
             counts: OutcomeCounts::default(),
         }
@@ -186,10 +190,19 @@ impl Tracker {
                 }
                 return;
             }
-            if !opens || is_late_copy(&self.table[slot], src_is_low, seg) {
-                self.after_the_end(slot, src_is_low, seg, sink);
+            if opens && reopen::is_known_syn(&self.table[slot], src_is_low, seg) {
+                self.known_syn(slot, src_is_low, seg, sink);
                 return;
             }
+            if !opens {
+                if self.answers_known_syn(slot, src_is_low, seg) {
+                    self.reopen(slot, seg, sink);
+                } else {
+                    self.after_the_end(slot, src_is_low, seg, sink);
+                }
+                return;
+            }
+            self.known_syns.remove(&slot);
             self.forget(slot, seg.ts, sink);
         }
         self.begins(key, src_is_low, seg, sink);
@@ -207,7 +220,13 @@ impl Tracker {
     }
 
     /// A late segment of a connection that was reported. A valid RST ends TIME-WAIT (RFC 1337), a FIN begins it anew.
-    fn after_the_end(&mut self, slot: u32, src_is_low: bool, seg: &Segment, sink: &mut dyn FnMut(Event)) {
+    pub(super) fn after_the_end(
+        &mut self,
+        slot: u32,
+        src_is_low: bool,
+        seg: &Segment,
+        sink: &mut dyn FnMut(Event),
+    ) {
         let mut out = self.telling.to(sink);
         let conn = &mut self.table[slot];
         let role = conn.role_of(src_is_low);
@@ -271,6 +290,10 @@ impl Tracker {
         let after = match (seg.flags.syn(), seg.flags.ack()) {
             (true, false) => {
                 rules::first_syn(&mut conn, seg, &mut out);
+                if key.is_of_one_end() {
+                    // It reaches its own sender, in SYN-SENT.
+                    rules::segment(&mut conn, peer(sender), seg, &mut out);
+                }
                 After::Goes
             }
             (synack, _) => {
@@ -302,10 +325,6 @@ impl Tracker {
             After::Holds => {
                 let role = self.table[slot].role_of(src_is_low);
                 self.hold(slot, role, seg);
-                // A SYN came before it: somebody forgot the connection.
-                if self.challengers.len() > 0 && self.challengers.find(&self.table[slot].key).is_some() {
-                    self.believe(slot, sink);
-                }
             }
             After::Ends(outcome, phase) => {
                 self.table[slot].flags.ended = true;
@@ -421,6 +440,10 @@ impl Tracker {
             if conn.side(role).state == State::TimeWait {
                 out.transition(&mut conn, role, Evidence::TimedOut, ts, true);
             }
+        }
+        if let Some(syn) = self.forget_known_syn(slot, ts) {
+            let (key, src_is_low) = Key::of(&syn.flow);
+            self.begins(key, src_is_low, &syn, sink);
         }
     }
 
@@ -551,13 +574,4 @@ fn first_sender(seg: &Segment) -> (Role, bool) {
         return (Role::Server, true);
     }
     (if seg.flow.src_port < seg.flow.dst_port { Role::Server } else { Role::Client }, true)
-}
-
-/// A SYN that the network delivered again after the connection it opened was over. After a refusal it can be a
-/// new try, as some stacks make it with the same ISN, but not at once: half a second later (Windows' `TcpInitialRtt`).
-fn is_late_copy(conn: &Conn, src_is_low: bool, seg: &Segment) -> bool {
-    const TRY_AGAIN_NS: u64 = 300_000_000;
-    let role = conn.role_of(src_is_low);
-    let known = conn.side(role).isn() == Some(seg.seq) || conn.is_answered_by_now(role, seg);
-    known && (conn.flags.established || seg.ts.since(conn.last) < TRY_AGAIN_NS)
 }

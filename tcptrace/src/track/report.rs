@@ -13,7 +13,7 @@ use super::{
 use crate::{
     event::{
         Address, Anomaly, Backoff, ClosedBy, Common, Connection, Established, Event, HandshakeTimes,
-        IcmpErrorEvent, IcmpReport, Options, Origin, Outcome, Path, ResetPhase, Role, SegmentEvent,
+        IcmpErrorEvent, IcmpReport, Options, Origin, Outcome, Path, ResetPhase, Role, SegmentEvent, State,
         SynackAgain, Teids, Transition, Tunnel, TunnelKind, Vantage, Vlans, ZeekConnState,
     },
     segment::{Flow, IcmpError, Segment, Timestamp},
@@ -134,9 +134,9 @@ impl Out<'_> {
         }
     }
 
-    /// The FIN of `role`, which was at `fin`, was not its own: it is in the state before, since `entered`.
-    pub(crate) fn take_back(&mut self, conn: &mut Conn, role: Role, fin: Timestamp, entered: When) {
-        let Some((from, to)) = conn.take_back_fin(role, fin, entered) else { return };
+    /// The FIN of `role`, which was at `fin`, was not its own: it is in the state before.
+    pub(crate) fn take_back(&mut self, conn: &mut Conn, role: Role, fin: Timestamp, before: (State, When)) {
+        let Some((from, to)) = conn.take_back_fin(role, fin, before) else { return };
         if self.telling.wants.transitions && !conn.flags.hidden {
             let common = self.common(conn, conn.last.max(fin));
             let transition =

@@ -184,7 +184,10 @@ fn synack(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) -> Resu
     if conn.flags.established && role == Role::Server && !conn.flags.simultaneous_open {
         synack_again(conn, seg.ts);
     }
-    conn.synacks = conn.synacks.saturating_add(1);
+    // One end alone sent it to itself, once.
+    if role == Role::Client || !conn.key.is_of_one_end() {
+        conn.synacks = conn.synacks.saturating_add(1);
+    }
     if conn.at(Moment::FirstSynack) == When::NEVER {
         conn.set_at(Moment::FirstSynack, seg.ts);
     }
@@ -236,8 +239,11 @@ fn ack_or_fin(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) -> 
     }
     if seg.flags.fin() {
         conn.closing_mut(role).fins += 1;
-        if let Some(misfit) = fins::misfit(conn, role, seg) {
-            return Err(misfit);
+        match fins::misfit(conn, role, seg) {
+            // One of the two is its own, and what it acknowledges counts if it is exactly that.
+            Some(misfit) if fins::is_remembered(conn, role, seg) => out.anomaly(conn, role, seg, misfit),
+            Some(misfit) => return Err(misfit),
+            None => {}
         }
     }
     fins::goes_on(conn, role, seg, out);

@@ -57,15 +57,6 @@ pub(crate) const fn next(from: State, evidence: Evidence) -> Option<State> {
     Some(to)
 }
 
-/// The state that an end is in whose FIN was not its own.
-pub(crate) const fn before_fin(state: State) -> Option<State> {
-    match state {
-        State::FinWait1 => Some(State::Established),
-        State::Closing | State::LastAck => Some(State::CloseWait),
-        _ => None,
-    }
-}
-
 /// Both ends know each other's ISN from here on (RFC 9293 §3.10.7.4: the synchronized states).
 pub(crate) const fn is_synchronized(state: State) -> bool {
     !matches!(state, State::Closed | State::Listen | State::SynSent | State::SynReceived)

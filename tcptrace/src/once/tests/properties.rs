@@ -168,10 +168,14 @@ proptest! {
         }
         let bench = bench.tick(at(4_000_000));
         prop_assert!(bench.once.groups.is_empty() && !bench.once.is_holding());
-        let resets: BTreeSet<_> =
-            bench.connections().iter().filter(|it| it.outcome == Outcome::Reset).map(|it| it.common.id).collect();
-        // A reset is told when it is no longer doubted, with the time that it had.
-        let others = bench.told.iter().filter(|it| it.common().is_none_or(|common| !resets.contains(&common.id)));
+        // A reset is told when it is no longer doubted, with the time that it had, and then what came on the same ports.
+        let resets: Vec<_> = bench.connections().into_iter().filter(|it| it.outcome == Outcome::Reset).collect();
+        let resets = tuples(resets);
+        let of_reset = |common: &crate::event::Common| {
+            let (a, b) = (common.client.port, common.server.port);
+            resets.contains(&(a.min(b), a.max(b)))
+        };
+        let others = bench.told.iter().filter(|it| !it.common().is_some_and(of_reset));
         prop_assert!(others.is_sorted_by_key(|event| event.ts()));
         let told = bench.connections();
         prop_assert_eq!(told.len(), plans.len(), "{:?}", bench.said());

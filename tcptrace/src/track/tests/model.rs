@@ -76,6 +76,8 @@ pub(super) struct Plan {
     pub(super) fates: Vec<Fate>,
     /// From the client to the capture point, and from there to the server, in microseconds.
     pub(super) distance_us: (u16, u16),
+    /// What somebody sends who knows addresses and ports, and guesses the numbers: (microseconds, in the client's name).
+    pub(super) attacks: Vec<(u32, bool, Seg)>,
 }
 
 /// What came of it.
@@ -118,6 +120,9 @@ pub(super) fn play(plan: &Plan) -> Played {
     for (us, client, act) in &plan.acts {
         play.plan(u64::from(*us) * 1000, *client, What::Acts(*act));
     }
+    for (us, client, seg) in &plan.attacks {
+        play.plan(u64::from(*us) * 1000, *client, What::Passes(*seg, Some(0)));
+    }
     for _ in 0..MOST {
         let Some(Reverse(next)) = play.queue.pop() else {
             let [client, server] = play.ends;
@@ -135,7 +140,26 @@ impl Play<'_> {
         self.queue.push(Reverse(Happening { at, number: self.planned, client, what }));
     }
 
+    /// Moves one direction on by many octets if nothing is on its way, and all that is to come by the time that they take.
+    fn skip(&mut self, client: bool, gib: u8) {
+        /// More than a link of 100 Gbit/s needs for one.
+        const GIB_NS: u64 = 200_000_000;
+        let moves = |next: &Reverse<Happening>| matches!(next.0.what, What::Passes(..) | What::Arrives(_));
+        let [one, other] = &mut self.ends;
+        let (sender, receiver) = if client { (one, other) } else { (other, one) };
+        if self.queue.iter().any(moves) || !sender.skip(receiver, gib) {
+            return;
+        }
+        let later = |next: Reverse<Happening>| {
+            Reverse(Happening { at: next.0.at + GIB_NS * u64::from(gib), ..next.0 })
+        };
+        self.queue = self.queue.drain().map(later).collect();
+    }
+
     fn happen(&mut self, client: bool, what: What) {
+        if let What::Acts(Act::Skip(gib)) = what {
+            return self.skip(client, gib);
+        }
         let end = &mut self.ends[usize::from(!client)];
         let before = end.clone();
         let mut out = Vec::new();
