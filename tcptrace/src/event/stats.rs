@@ -35,6 +35,9 @@ pub struct Stats {
     pub interfaces_taken_off: Option<u64>,
     /// Expected acknowledgements overwritten in a full bucket.
     pub pending_overwrites: u64,
+    /// Expected acknowledgements that were given up, as none came for minutes. What waits for one that long and has no
+    /// acknowledgement says that it is not complete.
+    pub pending_expired: u64,
     /// Packets that could not be parsed.
     pub unparsable: Unparsable,
     /// Fragments that are not first ones, so have no TCP header.

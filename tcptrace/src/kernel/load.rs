@@ -3,6 +3,7 @@
 use super::{
     explain::{explain_load, explain_map, explain_program, may_open_one, with_sources},
     object::{self, OBJECT},
+    pending::PendingWords,
     runs::Runs,
 };
 use aya::{
@@ -387,6 +388,17 @@ impl Programs {
             // Of one that cannot be read nothing is known, and the trace goes on.
             let said = fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_fd().as_raw_fd()));
             sum.and(Runs::of(&said.unwrap_or_default()))
+        })
+    }
+
+    /// The pending-ACK table, which these programs share with all copies of them, mapped.
+    pub(crate) fn pending(&mut self, options: &LoadOptions) -> Result<PendingWords, LoadError> {
+        let Some(Map::Array(map)) = self.map("PENDING") else {
+            return Err(LoadError::Object("the map PENDING"));
+        };
+        PendingWords::map(map.fd().as_fd(), options.pending_buckets).map_err(|error| LoadError::Other {
+            what: "the map PENDING into memory".into(),
+            reason: error.to_string(),
         })
     }
 

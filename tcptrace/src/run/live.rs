@@ -109,6 +109,7 @@ fn live_config(config: &Config, interfaces: &Interfaces, filter: &Filter) -> Liv
         },
         sample: config.sample,
         latency: config.latency,
+        ..LiveConfig::default()
     }
 }
 
@@ -225,6 +226,7 @@ impl Live<'_> {
             admission_rate: self.source.admission().rate(),
             // One that makes no sense is lost as well.
             records_lost: self.source.records_lost() + self.source.records_undecodable(),
+            pending_expired: self.source.pending_expired(),
             interfaces_taken_off: Some(self.source.taken_off() as u64).filter(|&count| count > 0),
             cost: Cost {
                 kernel_ns_per_packet: self.source.program_cost(),

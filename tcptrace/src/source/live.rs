@@ -15,6 +15,7 @@ use super::{
     presence::Presence,
     reorder::Reorder,
     sender::sender_of,
+    sweep::{self, Sweep},
 };
 use crate::{
     decode::{self, Record},
@@ -23,6 +24,7 @@ use crate::{
         interface::InterfaceError,
         load::{CounterMap, LoadError, LoadOptions, Programs},
         netns::{Namespaces, Netns, NetnsError},
+        pending::PendingWords,
         readiness::readable,
         ring::RingGauge,
         watch::InterfaceNames,
@@ -79,6 +81,8 @@ pub struct LiveConfig {
     pub sample: Admission,
     /// Nothing is told of later than this after it happened, as long as there is CPU time.
     pub latency: Duration,
+    /// An acknowledgement that did not come for this long, or up to twice as long, is no longer expected.
+    pub pending_for: Duration,
 }
 
 impl LiveConfig {
@@ -97,6 +101,7 @@ impl Default for LiveConfig {
             load: LoadOptions::default(),
             sample: Admission::ALL,
             latency: Self::DEFAULT_LATENCY,
+            pending_for: sweep::PERIOD,
         }
     }
 }
@@ -188,6 +193,8 @@ pub struct LiveSource {
     ring: AsyncFd<RingBuf<MapData>>,
     gauge: RingGauge,
     counters: CounterMap,
+    pending: PendingWords,
+    sweep: Sweep,
     log: Option<AsyncFd<EbpfLogger<&'static dyn log::Log>>>,
     notices: Vec<Notice>,
     gaps: Gaps,
@@ -226,6 +233,7 @@ impl LiveSource {
         let gauge = RingGauge::new(&ring).map_err(|e| LiveError::io("map the ring's positions")(e.into()))?;
         let ring = readable(ring).map_err(LiveError::io("wait for the ring"))?;
         let counters = programs.take_counters()?;
+        let pending = programs.pending(&config.load)?;
         let mut notices = Vec::new();
         let log = if config.load.kernel_log { open_log(&mut programs, &mut notices)? } else { None };
         let start = monotonic_now();
@@ -246,6 +254,8 @@ impl LiveSource {
             ring,
             gauge,
             counters,
+            sweep: Sweep::new(pending.len(), config.pending_for, attached),
+            pending,
             log,
             notices: Vec::new(),
             gaps: Gaps::new(start),
@@ -335,6 +345,12 @@ impl LiveSource {
     #[must_use]
     pub const fn records_lost(&self) -> u64 {
         self.gaps.lost()
+    }
+
+    /// Expected acknowledgements that were given up, as none came for minutes.
+    #[must_use]
+    pub const fn pending_expired(&self) -> u64 {
+        self.sweep.freed()
     }
 
     /// Records that came later than the window allows: passed on, but out of order.
@@ -457,6 +473,10 @@ impl LiveSource {
         }
         if self.cost.due().is_some_and(|due| due <= now) {
             self.cost.step(&self.place.programs(&self.programs), now);
+        }
+        let clock = monotonic_now();
+        if let Some(ns) = self.sweep.step(clock, &mut self.pending) {
+            out.push(Input::Overwritten(clock.before(ns)));
         }
         let due = match self.phase {
             Phase::Idle => self.next_tick <= now,

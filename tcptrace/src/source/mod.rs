@@ -12,3 +12,4 @@ mod place;
 mod presence;
 pub(crate) mod reorder;
 mod sender;
+mod sweep;

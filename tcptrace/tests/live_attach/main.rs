@@ -5,6 +5,7 @@ mod clsact;
 mod common;
 #[path = "../common/hooks.rs"]
 mod hooks;
+mod pending;
 #[path = "../common/stranger.rs"]
 #[expect(dead_code, reason = "shared with the tests of the built program")]
 mod stranger;

@@ -225,6 +225,7 @@ pub(crate) fn stats() -> Stats {
         records_lost: 2,
         interfaces_taken_off: None,
         pending_overwrites: 0,
+        pending_expired: 0,
         unparsable: Unparsable { truncated: 1, ..Unparsable::default() },
         tunnels: None,
         fragments: 0,
