@@ -229,14 +229,17 @@ impl Live<'_> {
             pending_expired: self.source.pending_expired(),
             interfaces_taken_off: Some(self.source.taken_off() as u64).filter(|&count| count > 0),
             cost: Cost {
-                kernel_ns_per_packet: self.source.program_cost(),
-                cpu_percent: percent(cpu, elapsed_ns),
+                kernel_packets_timed: self.source.program_cost().map(|it| it.timed),
+                kernel_ns_per_packet: self.source.program_cost().and_then(|it| it.ns_per_packet()),
+                cpu_percent: percent(cpu.as_secs_f64(), elapsed_ns),
+                kernel_cpu_percent: None,
                 ring_peak_bytes: Some(self.source.ring_peak_bytes()),
                 ring_bytes: Some(self.source.ring_bytes()),
             },
             ..Stats::default()
         };
         self.source.counters()?.fill(&mut stats);
+        stats.cost.kernel_cpu_percent = in_kernel(&stats);
         self.run.stats(stats, self.offset_ns())
     }
 
@@ -306,9 +309,15 @@ fn cpu_time() -> Duration {
     Duration::new(time.tv_sec.try_into().unwrap_or(0), time.tv_nsec.try_into().unwrap_or(0))
 }
 
+/// The part of one CPU that our programs take in the kernel.
 #[expect(clippy::cast_precision_loss, reason = "a percentage needs no 53 bits")]
-fn percent(cpu: Duration, elapsed_ns: u64) -> Option<f64> {
-    (elapsed_ns > 0).then(|| 100.0 * cpu.as_nanos() as f64 / elapsed_ns as f64)
+fn in_kernel(stats: &Stats) -> Option<f64> {
+    percent(stats.cost.kernel_ns_per_packet? * stats.packets as f64 / 1e9, stats.elapsed_ns)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a percentage needs no 53 bits")]
+fn percent(seconds: f64, elapsed_ns: u64) -> Option<f64> {
+    (elapsed_ns > 0).then(|| 100.0 * seconds * 1e9 / elapsed_ns as f64)
 }
 
 /// The signals that end a trace.

@@ -6,7 +6,7 @@
 
 use super::{
     clock::{WallClock, monotonic_now},
-    cost::CostMeter,
+    cost::{CostMeter, Estimate},
     counters::CountersTotal,
     gaps::Gaps,
     overload::{Overload, Pressure},
@@ -309,7 +309,8 @@ impl LiveSource {
             return Ok(());
         }
         self.look(Instant::now(), out)?;
-        self.cost.stop(&self.place.programs(&self.programs), Instant::now());
+        let Self { cost, place, programs, counters, .. } = self;
+        cost.stop(&place.programs(programs), || Ok(packets(&counters.read()?)))?;
         self.place.detach_all();
         for _ in 0..TRIES {
             let issued = self.counters.read()?;
@@ -400,10 +401,11 @@ impl LiveSource {
         self.ring_peak_bytes
     }
 
-    /// What a run of a kernel program takes, in nanoseconds, by sampled run statistics; a packet is one run.
+    /// What a run of a kernel program takes, by run statistics of some; a packet is one run. None where the kernel does not
+    /// let us have them.
     #[must_use]
-    pub fn program_cost(&self) -> Option<f64> {
-        self.cost.ns_per_run()
+    pub const fn program_cost(&self) -> Option<Estimate> {
+        self.cost.estimate()
     }
 
     /// Where the programs are, for a person: `eth0 (TC)`.
@@ -472,7 +474,8 @@ impl LiveSource {
             self.look(now, out)?;
         }
         if self.cost.due().is_some_and(|due| due <= now) {
-            self.cost.step(&self.place.programs(&self.programs), now);
+            let Self { cost, place, programs, counters, .. } = self;
+            cost.step(&place.programs(programs), || Ok(packets(&counters.read()?)), now)?;
         }
         let clock = monotonic_now();
         if let Some(ns) = self.sweep.step(clock, &mut self.pending) {
@@ -598,6 +601,10 @@ impl LiveSource {
             out.push(Input::Overwritten(now));
         }
     }
+}
+
+fn packets(counters: &[Counters]) -> u64 {
+    counters.iter().map(|counters| counters.packets).sum()
 }
 
 type KernelLog = AsyncFd<EbpfLogger<&'static dyn log::Log>>;

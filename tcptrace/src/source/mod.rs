@@ -1,7 +1,7 @@
 //! Where the input comes from.
 
 pub mod clock;
-mod cost;
+pub mod cost;
 pub mod counters;
 mod gaps;
 pub mod live;
