@@ -206,6 +206,15 @@ fn native_xdp(survey: &Survey) -> Vec<String> {
         .map(|(_, name)| name)
         .collect();
     let aggregates = aggregates.join(" and ");
+    let mut said = how(survey, &aggregates);
+    said.push(
+        "VLAN tags are not told of and tell no connections apart: the device may take them off before XDP sees the packet"
+            .to_owned(),
+    );
+    said
+}
+
+fn how(survey: &Survey, aggregates: &str) -> Vec<String> {
     match survey.native_xdp {
         Some(native) if !native.has => {
             let mut said =
@@ -225,7 +234,7 @@ fn native_xdp(survey: &Survey) -> Vec<String> {
                     "this kernel does not tell whether the driver has it (6.3 and newer do)".to_owned(),
                 );
             }
-            said.extend(in_the_driver(survey, &aggregates));
+            said.extend(in_the_driver(survey, aggregates));
             said
         }
     }

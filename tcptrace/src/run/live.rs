@@ -2,7 +2,7 @@
 
 use super::{Run, RunError, opened::Opened, signals};
 use crate::{
-    cli::{Config, Interfaces},
+    cli::{Config, IngressHook, Interfaces},
     confine::Purpose,
     event::{Cost, Stats},
     filter::Filter,
@@ -43,6 +43,9 @@ const HOLDING_TICK: Duration = Duration::from_nanos(HOLD_NS / 4);
 
 /// Traces interfaces until a signal, the count, the last interface's end or the reader's going away.
 pub(super) fn trace(config: &Config, interfaces: &Interfaces, filter: Filter) -> Result<(), RunError> {
+    if config.ingress == IngressHook::Xdp && filter.asks_for_vlans() {
+        return Err(RunError::XdpVlans);
+    }
     // Before 6.4 the library reads this from a file, once, and panics where no more files may be open.
     let _ = page_size();
     tokio::runtime::Builder::new_current_thread()

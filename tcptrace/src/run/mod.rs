@@ -61,6 +61,12 @@ pub enum RunError {
     /// The filter makes no sense.
     #[error(transparent)]
     Filter(#[from] FilterError),
+    /// Not all VLAN tags are seen there.
+    #[error(
+        "a filter with 'vlan' needs --ingress tc: a device may take the tag off before XDP sees the packet, and half of each \
+         connection would be left out"
+    )]
+    XdpVlans,
     /// The file with the filter could not be read.
     #[error("cannot read the filter in {}: {source}", path.display())]
     FilterFile {

@@ -4,6 +4,8 @@
 //! that finds more than it may take in one turn goes on in the next. Nothing is awaited half done, so a
 //! caller can drop [`LiveSource::next_batch`] at any time (in a `select!`) and call it again.
 
+pub use super::config::{LiveConfig, Selection};
+
 use super::{
     clock::{WallClock, monotonic_now},
     cost::{CostMeter, Estimate},
@@ -15,15 +17,16 @@ use super::{
     presence::Presence,
     reorder::Reorder,
     sender::sender_of,
-    sweep::{self, Sweep},
+    sweep::Sweep,
+    tags::Tags,
 };
 use crate::{
     decode::{self, Record},
     kernel::{
-        attach::{AttachError, AttachMode, IngressHook, Notice},
+        attach::{AttachError, IngressHook, Notice},
         interface::InterfaceError,
         load::{CounterMap, LoadError, LoadOptions, Programs},
-        netns::{Namespaces, Netns, NetnsError},
+        netns::{Netns, NetnsError},
         pending::PendingWords,
         readiness::readable,
         ring::RingGauge,
@@ -37,7 +40,7 @@ use std::{
     io, mem, thread,
     time::{Duration, Instant},
 };
-use tcptrace_common::{abi::Counters, admission::Admission, filter::Program};
+use tcptrace_common::{abi::Counters, admission::Admission};
 use thiserror::Error;
 use tokio::io::unix::AsyncFd;
 
@@ -49,62 +52,6 @@ const WINDOW_NS: u64 = 2_000_000;
 const TICK: Duration = Duration::from_secs(1);
 /// Records of one turn: some tenths of a millisecond, then the caller has its turn.
 const SLICE: usize = 1024;
-
-/// Which interfaces.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub enum Selection {
-    /// The one that the default route leaves by.
-    #[default]
-    DefaultRoute,
-    /// All that are up, and those that come up later.
-    Any,
-    /// These.
-    Named(Vec<String>),
-}
-
-/// What to trace and how.
-#[derive(Clone, Debug)]
-pub struct LiveConfig {
-    /// Which interfaces.
-    pub interfaces: Selection,
-    /// The network namespaces that they are in.
-    pub namespaces: Namespaces,
-    /// The hook for what comes in.
-    pub ingress: IngressHook,
-    /// How TC programs are attached.
-    pub attach: AttachMode,
-    /// Which segments the programs make records of.
-    pub filter: Box<Program>,
-    /// Sizes, and whether the programs log.
-    pub load: LoadOptions,
-    /// The most that is admitted.
-    pub sample: Admission,
-    /// Nothing is told of later than this after it happened, as long as there is CPU time.
-    pub latency: Duration,
-    /// An acknowledgement that did not come for this long, or up to twice as long, is no longer expected.
-    pub pending_for: Duration,
-}
-
-impl LiveConfig {
-    /// Late enough that a busy host is woken ten times a second, early enough for a person.
-    pub const DEFAULT_LATENCY: Duration = Duration::from_millis(100);
-}
-
-impl Default for LiveConfig {
-    fn default() -> Self {
-        Self {
-            interfaces: Selection::default(),
-            namespaces: Namespaces::default(),
-            ingress: IngressHook::default(),
-            attach: AttachMode::default(),
-            filter: Box::default(),
-            load: LoadOptions::default(),
-            sample: Admission::ALL,
-            latency: Self::DEFAULT_LATENCY,
-            pending_for: sweep::PERIOD,
-        }
-    }
-}
 
 /// Why the source could not open or go on.
 #[derive(Debug, Error)]
@@ -217,6 +164,7 @@ pub struct LiveSource {
     ring_bytes: u64,
     ring_peak_bytes: u64,
     undecodable: u64,
+    tags: Tags,
     /// Expected acknowledgements that were overwritten, as far as the tracker knows.
     overwrites: u64,
 }
@@ -225,10 +173,13 @@ impl LiveSource {
     /// Loads, attaches and begins. Must be called on a runtime with I/O and time. The notices are for the user.
     pub fn open(config: &LiveConfig) -> Result<(Self, Vec<Notice>), LiveError> {
         let mut place = Place::choose(config)?;
-        let mut programs = Programs::load(&config.load)?;
+        // A tag that the device took off is not in the packet (net/core/skbuff.c, skb_vlan_untag), which is all that XDP sees.
+        let ignore_vlans = config.ingress == IngressHook::Xdp;
+        let load = LoadOptions { ignore_vlans, ..config.load };
+        let mut programs = Programs::load(&load)?;
         programs.set_filter(&config.filter)?;
         programs.set_admission(config.sample)?;
-        place.loaded(&programs, &config.load)?;
+        place.loaded(&programs, &load)?;
         let ring = programs.take_ring()?;
         let gauge = RingGauge::new(&ring).map_err(|e| LiveError::io("map the ring's positions")(e.into()))?;
         let ring = readable(ring).map_err(LiveError::io("wait for the ring"))?;
@@ -274,6 +225,7 @@ impl LiveSource {
             ring_bytes: config.load.ring_bytes.into(),
             ring_peak_bytes: 0,
             undecodable: 0,
+            tags: Tags::new(ignore_vlans),
             overwrites: 0,
         };
         Ok((source, notices))
@@ -583,6 +535,7 @@ impl LiveSource {
         };
         let segment = what.segment_mut();
         segment.flow.interface = spot.interface;
+        self.notices.extend(self.tags.note(&mut segment.flow));
         segment.sender = sender_of(direction, forwarded, spot.loopback, || spot.addresses.contains(&to));
         self.reorder.push(ts, what.into());
     }

@@ -1,6 +1,7 @@
 //! Where the input comes from.
 
 pub mod clock;
+mod config;
 pub mod cost;
 pub mod counters;
 mod gaps;
@@ -13,3 +14,4 @@ mod presence;
 pub(crate) mod reorder;
 mod sender;
 mod sweep;
+mod tags;

@@ -6,10 +6,13 @@ mod common;
 #[path = "../common/hooks.rs"]
 mod hooks;
 mod pending;
+#[path = "../common/skips.rs"]
+mod skips;
 #[path = "../common/stranger.rs"]
 #[expect(dead_code, reason = "shared with the tests of the built program")]
 mod stranger;
 mod taken_off;
+mod vlans;
 
 use aya::programs::TcAttachType;
 use common::netns::{self, Netns, has_tcx};

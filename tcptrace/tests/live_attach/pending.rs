@@ -76,7 +76,7 @@ fn fail(port: u16) -> TcpStream {
 }
 
 /// What a tracker makes of it: the connections to that port.
-fn connections(inputs: &[Input], port: u16) -> Vec<Connection> {
+pub(super) fn connections(inputs: &[Input], port: u16) -> Vec<Connection> {
     let mut tracker = Tracker::new(Config::default());
     let mut found = Vec::new();
     let mut sink = |event: Event| {
