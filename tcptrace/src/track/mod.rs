@@ -227,7 +227,9 @@ impl Tracker {
             // Of a quote without control bits nobody can say what it quotes.
             None if quoted.flags.syn() && !quoted.flags.ack() => {
                 self.make_room(quoted.ts, sink);
-                let mut conn = self.fresh(key, src_is_low, Role::Client, quoted);
+                // What is quoted went the other way than the error, which is on its way back.
+                let sent = Segment { direction: quoted.direction.reversed(), ..quoted.clone() };
+                let mut conn = self.fresh(key, src_is_low, Role::Client, &sent);
                 rules::quoted_syn(&mut conn, quoted, &mut self.telling.to(sink));
                 self.table.insert(conn, List::Handshake)
             }
