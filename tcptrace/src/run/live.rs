@@ -8,7 +8,7 @@ use crate::{
     filter::Filter,
     kernel::{
         attach::{AttachMode, Notice},
-        heap,
+        explain, heap,
         load::LoadOptions,
         netns::Namespaces,
     },
@@ -41,11 +41,16 @@ use tokio::{
 /// How often time goes on where nothing else happens while events are held.
 const HOLDING_TICK: Duration = Duration::from_nanos(HOLD_NS / 4);
 
+/// Descriptors that the runtime begins with, or more: the programs take many more later.
+const RUNTIME_FILES: usize = 8;
+
 /// Traces interfaces until a signal, the count, the last interface's end or the reader's going away.
 pub(super) fn trace(config: &Config, interfaces: &Interfaces, filter: Filter) -> Result<(), RunError> {
     if config.ingress == IngressHook::Xdp && filter.asks_for_vlans() {
         return Err(RunError::XdpVlans);
     }
+    // Of these the runtime needs some for signals, and panics where it does not get them.
+    explain::may_open(RUNTIME_FILES).map_err(RunError::system("start the runtime"))?;
     // Before 6.4 the library reads this from a file, once, and panics where no more files may be open.
     let _ = page_size();
     tokio::runtime::Builder::new_current_thread()
