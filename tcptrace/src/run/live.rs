@@ -193,12 +193,18 @@ impl Live<'_> {
         let changes = names.changes();
         if changes != self.name_changes {
             self.name_changes = changes;
+            let mut gone = Vec::new();
             for (&index, known) in &mut self.named {
-                if let Some(name) = names.get(index).filter(|name| name != known) {
-                    self.run.name_interface(index, Arc::clone(&name));
-                    *known = name;
+                match names.get(index) {
+                    Some(name) if name != *known => {
+                        self.run.name_interface(index, Arc::clone(&name));
+                        *known = name;
+                    }
+                    Some(_) => {}
+                    None => gone.push(index),
                 }
             }
+            self.forget_interfaces(gone);
         }
         for input in inputs {
             let (Input::Segment(seg) | Input::Icmp(IcmpError { quoted: seg, .. })) = input else { continue };
@@ -209,6 +215,18 @@ impl Live<'_> {
                 self.run.name_interface(index, Arc::clone(&name));
                 self.named.insert(index, name);
             }
+        }
+    }
+
+    /// Those that a connection still needs are asked about again when the next one goes.
+    fn forget_interfaces(&mut self, mut gone: Vec<u32>) {
+        if gone.is_empty() {
+            return;
+        }
+        let all = gone.clone();
+        self.run.forget_interfaces(&mut gone);
+        for index in all.iter().filter(|index| !gone.contains(index)) {
+            self.named.remove(index);
         }
     }
 

@@ -281,6 +281,10 @@ impl<'a> Run<'a> {
         self.tracker.name_interface(interface, name);
     }
 
+    fn forget_interfaces(&mut self, gone: &mut Vec<u32>) {
+        self.tracker.forget_interfaces(gone);
+    }
+
     /// Tracks a batch, and hands what it says to the writer.
     fn take(&mut self, inputs: &mut Vec<Input>, offset_ns: i64) -> Result<(), RunError> {
         for input in inputs.drain(..) {
