@@ -29,6 +29,13 @@ fn main() {
     // SAFETY: as above.
     unsafe { env::set_var("CARGO_TERM_QUIET", "true") };
 
+    // Debian's compiler has no cargo of its own. That rustup then takes another toolchain's, it says with each build; what
+    // goes wrong it still says.
+    if env::var_os("RUSTUP_LOG").is_none() {
+        // SAFETY: as above.
+        unsafe { env::set_var("RUSTUP_LOG", "error") };
+    }
+
     let package = Package { name: "tcptrace-ebpf", root_dir: &root.to_string_lossy(), ..Package::default() };
     let built = aya_build::build_ebpf([package], Toolchain::Custom(&toolchain));
     if let Err(error) = built.and_then(|()| strip(&Path::new(&env::var("OUT_DIR")?).join("tcptrace"))) {

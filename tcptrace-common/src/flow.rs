@@ -20,6 +20,11 @@ const KEYS: usize = 13;
 /// addend, kind and identifier, and the product of both addresses.
 const TUNNEL_KEYS: usize = 2 * KEYS;
 
+/// The keys of what VLAN tags add to the two hashes: where both are 0, flows that differ in nothing else are one.
+pub const VLAN_KEYS: [usize; 2] = [VLANS, KEYS + VLANS];
+/// Its place among the keys of one.
+const VLANS: usize = 4;
+
 const _: () = assert!(SEED_WORDS == TUNNEL_KEYS + 5 + 2 * 4);
 
 /// Where the random keys come from: an array, or the read-only data of the kernel programs.
@@ -198,7 +203,7 @@ impl<A: Addresses> FlowKey<A> {
             .wrapping_add(pair(seeds, first + 2, self.ports, self.ifindex))
             .wrapping_add(self.addresses.sum(seeds, first + 5));
         if self.vlans != 0 {
-            sum = sum.wrapping_add(seeds.key(first + 4).wrapping_mul(u64::from(self.vlans)));
+            sum = sum.wrapping_add(seeds.key(first + VLANS).wrapping_mul(u64::from(self.vlans)));
         }
         (sum >> 32) as u32
     }
@@ -305,9 +310,21 @@ pub const fn known_seeds(seed: u64) -> [u64; SEED_WORDS] {
 #[cfg(test)]
 mod tests {
     extern crate std;
-    use super::{FlowKey, V4, V6, known_seeds as seeds};
+    use super::{FlowKey, V4, V6, VLAN_KEYS, known_seeds as seeds};
     use proptest::prelude::*;
     use std::{collections::HashSet, vec::Vec};
+
+    #[test]
+    fn without_their_keys_vlan_tags_count_for_nothing_and_the_rest_still_does() {
+        let mut seeds = seeds(1);
+        for key in VLAN_KEYS {
+            seeds[key] = 0;
+        }
+        let tagged = FlowKey { addresses: V4 { src: 1, dst: 2 }, ports: 3, ifindex: 4, vlans: 5 };
+        assert_eq!(tagged.hash(&seeds), FlowKey { vlans: 0, ..tagged }.hash(&seeds));
+        let (hash, other) = (tagged.hash(&seeds), FlowKey { ports: 4, ..tagged }.hash(&seeds));
+        assert!(hash.bucket != other.bucket && hash.tag != other.tag);
+    }
 
     #[test]
     fn every_part_of_the_key_counts() {

@@ -18,9 +18,9 @@ use tcptrace_common::{
 #[map]
 pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(8 << 20, 0);
 
-/// The pending-ACK table: `PENDING_MASK + 1` buckets. Mappable not to be mapped, but because the kernel puts
-/// the values of such an array on a page boundary (kernel/bpf/arraymap.c, `array_map_alloc`), which makes
-/// each bucket one cache line.
+/// The pending-ACK table: `PENDING_MASK + 1` buckets. Mappable, because user space frees words in it that nobody comes for,
+/// and because the kernel puts the values of such an array on a page boundary (kernel/bpf/arraymap.c, `array_map_alloc`),
+/// which makes each bucket one cache line.
 #[map]
 static PENDING: Array<Bucket> = Array::with_max_entries(1 << 16, BPF_F_MMAPABLE);
 

@@ -7,7 +7,7 @@ mod text;
 pub use report::Report;
 
 use crate::{
-    cli::{CheckConfig, Interfaces},
+    cli::{CheckConfig, IngressHook, Interfaces},
     kernel::{
         attach::AttachError,
         explain::not_permitted,
@@ -48,7 +48,13 @@ pub fn check(config: &CheckConfig) -> Result<Report, LiveError> {
     let netns = Netns::open(config.netns.as_deref())?;
     let (surveys, mut problems) = netns.within(|| survey(config))?.map_err(|error| error.within(&netns))?;
     let kernel = Kernel::ask();
-    let programs = Programs::load(&LoadOptions::default())
+    let options = LoadOptions {
+        decap: config.decap,
+        ring_bytes: config.ring_bytes,
+        ignore_vlans: config.ingress == IngressHook::Xdp,
+        ..LoadOptions::default()
+    };
+    let programs = Programs::load(&options)
         .and_then(|mut programs| verify(&mut programs, surveys.iter().filter_map(|it| it.plan.as_ref())));
     let programs = programs.unwrap_or_else(|error| {
         problems.push(error.to_string());
@@ -206,6 +212,15 @@ fn native_xdp(survey: &Survey) -> Vec<String> {
         .map(|(_, name)| name)
         .collect();
     let aggregates = aggregates.join(" and ");
+    let mut said = how(survey, &aggregates);
+    said.push(
+        "VLAN tags are not told of and tell no connections apart: the device may take them off before XDP sees the packet"
+            .to_owned(),
+    );
+    said
+}
+
+fn how(survey: &Survey, aggregates: &str) -> Vec<String> {
     match survey.native_xdp {
         Some(native) if !native.has => {
             let mut said =
@@ -225,7 +240,7 @@ fn native_xdp(survey: &Survey) -> Vec<String> {
                     "this kernel does not tell whether the driver has it (6.3 and newer do)".to_owned(),
                 );
             }
-            said.extend(in_the_driver(survey, &aggregates));
+            said.extend(in_the_driver(survey, aggregates));
             said
         }
     }

@@ -37,6 +37,10 @@ pub struct CheckConfig {
     pub netns: Option<String>,
     /// The hook for packets that come in.
     pub ingress: IngressHook,
+    /// Tunnels that would be looked into.
+    pub decap: Decap,
+    /// Bytes of the ring that would be made.
+    pub ring_bytes: u32,
     /// One JSON object instead of lines for people.
     pub json: bool,
 }

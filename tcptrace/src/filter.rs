@@ -45,6 +45,13 @@ impl Filter {
         self.program.either_way != 0
     }
 
+    /// It asks for VLAN tags.
+    #[must_use]
+    pub fn asks_for_vlans(&self) -> bool {
+        let tags = [Field::OuterVlan as u8, Field::InnerVlan as u8];
+        self.program.steps.iter().take(self.program.len as usize).any(|step| tags.contains(&step.field))
+    }
+
     /// The program.
     #[must_use]
     pub fn program(&self) -> &Program {

@@ -138,6 +138,14 @@ struct CheckArgs {
     #[arg(long, value_name = "HOOK", value_enum, default_value_t = IngressHook::Tc)]
     ingress: IngressHook,
 
+    /// Tunnels that would be looked into, as a trace takes them
+    #[arg(long, value_name = "LIST", num_args = 0..=1, require_equals = true, default_missing_value = "all", value_parser = parse::decap)]
+    decap: Option<Decap>,
+
+    /// Ring buffer that would be made: a power of two from 64K to 1G
+    #[arg(long, value_name = "SIZE", default_value = "8M", value_parser = parse::ring_bytes)]
+    ring_size: u32,
+
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -215,8 +223,7 @@ impl Args {
     /// What is to be done. The error is clap's own kind, to be printed as such.
     pub fn command(self) -> Result<Command, clap::Error> {
         match self.command {
-            Some(Sub::Check(CheckArgs { interfaces: names, netns, ingress, json })) => interfaces(names)
-                .map(|interfaces| Command::Check(CheckConfig { interfaces, netns, ingress, json })),
+            Some(Sub::Check(args)) => args.config().map(Command::Check),
             Some(Sub::Schema) => Ok(Command::Schema),
             None if self.list_interfaces => {
                 Ok(Command::ListInterfaces { netns: namespaces(self.netns, self.all_netns) })
@@ -255,6 +262,19 @@ impl Args {
             limits: self.limits.limits(),
             decap: self.decap.unwrap_or(Decap::NONE),
             kernel_log: self.kernel_log,
+        })
+    }
+}
+
+impl CheckArgs {
+    fn config(self) -> Result<CheckConfig, clap::Error> {
+        Ok(CheckConfig {
+            interfaces: interfaces(self.interfaces)?,
+            netns: self.netns,
+            ingress: self.ingress,
+            decap: self.decap.unwrap_or(Decap::NONE),
+            ring_bytes: self.ring_size,
+            json: self.json,
         })
     }
 }

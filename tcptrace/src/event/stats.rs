@@ -35,6 +35,9 @@ pub struct Stats {
     pub interfaces_taken_off: Option<u64>,
     /// Expected acknowledgements overwritten in a full bucket.
     pub pending_overwrites: u64,
+    /// Expected acknowledgements that were given up, as none came for minutes. What waits for one that long and has no
+    /// acknowledgement says that it is not complete.
+    pub pending_expired: u64,
     /// Packets that could not be parsed.
     pub unparsable: Unparsable,
     /// Fragments that are not first ones, so have no TCP header.
@@ -169,9 +172,15 @@ impl OutcomeCounts {
 /// What the tracing cost; null where it was not measured.
 #[derive(Clone, Copy, Debug, PartialEq, Default, Serialize, JsonSchema)]
 pub struct Cost {
-    /// Nanoseconds a packet in our kernel programs, by the kernel's run statistics.
+    /// Nanoseconds a packet in our kernel programs, by the kernel's run statistics of some packets; null where these are
+    /// fewer than 4,096.
     pub kernel_ns_per_packet: Option<f64>,
-    /// This process's CPU time as a percentage of one CPU.
+    /// Of how many packets that is the mean, each time of some thousand one after the other.
+    pub kernel_packets_timed: Option<u64>,
+    /// CPU time of our kernel programs as a percentage of one CPU: what a packet takes times how many there were. The kernel
+    /// counts it for whoever was interrupted.
+    pub kernel_cpu_percent: Option<f64>,
+    /// This process's CPU time as a percentage of one CPU, without that of the kernel programs.
     pub cpu_percent: Option<f64>,
     /// The most bytes that ever waited in the ring.
     pub ring_peak_bytes: Option<u64>,

@@ -264,3 +264,14 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_asks_for_vlan_tags_is_known() {
+    let asks = |text: &str| Filter::compile(text, &Few).expect(text).asks_for_vlans();
+    for text in ["vlan", "vlan 5", "not vlan", "port 80 and (host 1.2.3.4 or vlan 7)"] {
+        assert!(asks(text), "{text}");
+    }
+    for text in ["", "ip", "port 80 and not net 10.0.0.0/8", "outbound"] {
+        assert!(!asks(text), "{text}");
+    }
+}

@@ -128,6 +128,8 @@ pub enum Notice {
         /// Why not.
         why: &'static str,
     },
+    /// A VLAN tag was seen where not all are.
+    TagsNotTold,
     /// A named interface is gone.
     Vanished {
         /// Which.
@@ -190,11 +192,15 @@ impl fmt::Display for Notice {
             Self::XdpGeneric { interface, reason } => write!(
                 f,
                 "{interface} refuses native XDP ({reason}): using generic XDP, which is slower than \
-                 --ingress tc"
+                 --ingress tc, and for which the kernel switches LRO and GRO_HW off for good where they are on"
             ),
             Self::XdpNotThere { interface, why } => {
                 write!(f, "XDP is not used on {interface} ({why}): using TC there")
             }
+            Self::TagsNotTold => f.write_str(
+                "there are VLAN tags, which are not told of and tell no connections apart with --ingress xdp: a device may \
+                 take them off before XDP sees the packet; --ingress tc sees all",
+            ),
             Self::Leftovers { interface, count } => {
                 write!(f, "removed {count} filters from {interface} that a killed tcptrace had left there")
             }

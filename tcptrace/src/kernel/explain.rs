@@ -144,11 +144,21 @@ pub const RAISE_OPEN_FILES: &str = "raise the limit first (ulimit -n 1024)";
 
 /// An error if no more files may be open, for those who would hear of it late or not at all.
 pub(super) fn may_open_one() -> io::Result<()> {
-    match fcntl_dupfd_cloexec(io::stderr(), 0) {
-        Err(error @ Errno::MFILE) => Err(error.into()),
-        // Something else may be wrong with stderr, which is another's concern.
-        _ => Ok(()),
+    may_open(1)
+}
+
+/// So many more files may be open at once.
+pub(crate) fn may_open(files: usize) -> io::Result<()> {
+    let mut open = Vec::with_capacity(files);
+    while open.len() < files {
+        match fcntl_dupfd_cloexec(io::stderr(), 0) {
+            Ok(one) => open.push(one),
+            Err(error @ Errno::MFILE) => return Err(error.into()),
+            // Something else may be wrong with stderr, which is another's concern.
+            Err(_) => break,
+        }
     }
+    Ok(())
 }
 
 /// No more files may be open, wherever that was found out.

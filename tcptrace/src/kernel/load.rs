@@ -3,6 +3,7 @@
 use super::{
     explain::{explain_load, explain_map, explain_program, may_open_one, with_sources},
     object::{self, OBJECT},
+    pending::PendingWords,
     runs::Runs,
 };
 use aya::{
@@ -26,6 +27,7 @@ use tcptrace_common::{
     abi::{Counters, SEED_WORDS},
     admission::Admission,
     filter::Program,
+    flow::VLAN_KEYS,
     wire::tunnel::Decap,
 };
 use thiserror::Error;
@@ -41,6 +43,8 @@ pub struct LoadOptions {
     pub kernel_log: bool,
     /// Which tunnels the programs look into, one level.
     pub decap: Decap,
+    /// VLAN tags tell no two flows apart: a hook does not see all of them.
+    pub ignore_vlans: bool,
 }
 
 impl LoadOptions {
@@ -88,6 +92,7 @@ impl Default for LoadOptions {
             pending_buckets: Self::DEFAULT_PENDING_BUCKETS,
             kernel_log: false,
             decap: Decap::NONE,
+            ignore_vlans: false,
         }
     }
 }
@@ -245,7 +250,12 @@ impl Programs {
             // Without CAP_SYS_RESOURCE this fails; then the limit may still be high enough.
             let _ = setrlimit(Resource::Memlock, Rlimit { current: None, maximum: None });
         }
-        let seeds = random_seeds()?;
+        let mut seeds = random_seeds()?;
+        if options.ignore_vlans {
+            for key in VLAN_KEYS {
+                seeds[key] = 0;
+            }
+        }
         let mask = options.pending_buckets - 1;
         let kernel_log = u8::from(options.kernel_log);
         let wake_bytes = u64::from(options.ring_bytes / LoadOptions::WAKE_PART);
@@ -387,6 +397,17 @@ impl Programs {
             // Of one that cannot be read nothing is known, and the trace goes on.
             let said = fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_fd().as_raw_fd()));
             sum.and(Runs::of(&said.unwrap_or_default()))
+        })
+    }
+
+    /// The pending-ACK table, which these programs share with all copies of them, mapped.
+    pub(crate) fn pending(&mut self, options: &LoadOptions) -> Result<PendingWords, LoadError> {
+        let Some(Map::Array(map)) = self.map("PENDING") else {
+            return Err(LoadError::Object("the map PENDING"));
+        };
+        PendingWords::map(map.fd().as_fd(), options.pending_buckets).map_err(|error| LoadError::Other {
+            what: "the map PENDING into memory".into(),
+            reason: error.to_string(),
         })
     }
 

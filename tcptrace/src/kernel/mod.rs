@@ -17,6 +17,7 @@ mod netlink;
 pub mod netns;
 pub(crate) mod nsid;
 pub mod object;
+pub(crate) mod pending;
 pub(crate) mod plan;
 mod privileges;
 pub(crate) mod readiness;

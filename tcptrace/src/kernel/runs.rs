@@ -26,6 +26,12 @@ impl Runs {
     pub fn and(self, other: Self) -> Self {
         Self { count: self.count + other.count, time: self.time + other.time }
     }
+
+    /// Without those of before. Programs that ended meanwhile have taken theirs with them.
+    #[must_use]
+    pub const fn since(self, before: Self) -> Self {
+        Self { count: self.count.saturating_sub(before.count), time: self.time.saturating_sub(before.time) }
+    }
 }
 
 #[cfg(test)]

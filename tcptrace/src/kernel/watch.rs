@@ -7,10 +7,11 @@ use super::{
     readiness::readable,
 };
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     io,
     net::Ipv4Addr,
     sync::{Arc, PoisonError, RwLock},
+    time::{Duration, Instant},
 };
 use tokio::io::unix::AsyncFd;
 
@@ -19,26 +20,41 @@ const ADDRESS_FIXED: usize = 8;
 const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
 
-/// Interface index to name, shared between the source and whoever prints. A name stays after its interface
-/// is gone, for the records that come after it.
+/// Interface index to name, shared between the source and whoever prints. A name stays for a minute after its interface
+/// is gone, for the records that come after it, and then until another interface comes or goes.
 #[derive(Clone, Debug, Default)]
 pub struct InterfaceNames(Arc<RwLock<Names>>);
 
 #[derive(Debug, Default)]
 struct Names {
     by_index: HashMap<u32, Arc<str>>,
+    /// Of interfaces that are gone, in the order in which they went.
+    gone: VecDeque<(Instant, u32)>,
     changes: u64,
 }
 
+impl Names {
+    /// No record stays in the ring for so long.
+    const REMEMBER: Duration = Duration::from_mins(1);
+
+    /// Lets go of what went long before `now`.
+    fn forget(&mut self, now: Instant) {
+        while let Some((_, index)) = self.gone.pop_front_if(|(gone, _)| now >= *gone + Self::REMEMBER) {
+            self.by_index.remove(&index);
+            self.changes += 1;
+        }
+    }
+}
+
 impl InterfaceNames {
-    /// The name of the interface of this index, if there ever was one.
+    /// The name of the interface of this index, if there is one or was lately.
     #[must_use]
     pub fn get(&self, index: u32) -> Option<Arc<str>> {
         // A reader that panicked has not changed the map.
         self.0.read().unwrap_or_else(PoisonError::into_inner).by_index.get(&index).cloned()
     }
 
-    /// How often an interface has got another name. While it stays the same, so do all names.
+    /// How often an interface has got another name, or lost its own for good. While it stays the same, so do all names.
     #[must_use]
     pub fn changes(&self) -> u64 {
         self.0.read().unwrap_or_else(PoisonError::into_inner).changes
@@ -46,8 +62,20 @@ impl InterfaceNames {
 
     pub(crate) fn set(&self, index: u32, name: &Arc<str>) {
         let mut names = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        // It is there, or there again.
+        names.gone.retain(|(_, gone)| *gone != index);
         let before = names.by_index.insert(index, Arc::clone(name));
         names.changes += u64::from(before.is_some_and(|before| before != *name));
+        names.forget(Instant::now());
+    }
+
+    /// The interface of this index is gone since `now`.
+    pub(crate) fn retire(&self, index: u32, now: Instant) {
+        let mut names = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        names.forget(now);
+        if names.by_index.contains_key(&index) {
+            names.gone.push_back((now, index));
+        }
     }
 }
 
@@ -253,8 +281,9 @@ impl Watch {
 
     fn named(&self, changes: Vec<Change>) -> Vec<Change> {
         for change in &changes {
-            if let Change::Interface(interface) = change {
-                self.names.set(interface.index, &interface.name);
+            match change {
+                Change::Interface(interface) => self.names.set(interface.index, &interface.name),
+                Change::Gone(interface) => self.names.retire(interface.index, Instant::now()),
             }
         }
         changes
@@ -273,6 +302,25 @@ mod tests {
             push_attribute(&mut body, *kind, value);
         }
         Message { kind, body }
+    }
+
+    #[test]
+    fn the_name_of_an_interface_that_is_gone_is_let_go_of_after_a_minute() {
+        let names = InterfaceNames::default();
+        let now = Instant::now();
+        for (index, name) in [(1, "veth1"), (2, "veth2"), (3, "veth3")] {
+            names.set(index, &name.into());
+        }
+        names.retire(1, now);
+        names.retire(2, now);
+        // Another one of the same index.
+        names.set(2, &"eth2".into());
+        let changes = names.changes();
+        names.retire(3, now + Duration::from_secs(59));
+        assert_eq!((names.get(1).as_deref(), names.changes()), (Some("veth1"), changes));
+        names.retire(4, now + Duration::from_mins(1));
+        assert_eq!((names.get(1), names.changes()), (None, changes + 1));
+        assert_eq!((names.get(2).as_deref(), names.get(3).as_deref()), (Some("eth2"), Some("veth3")));
     }
 
     #[test]

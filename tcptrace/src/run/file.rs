@@ -131,6 +131,7 @@ impl File<'_> {
             elapsed_ns: self.first.map_or(0, |first| self.last.since(first)),
             last: true,
             admission_rate: 1.0,
+            pending_expired: self.source.pending_expired(),
             ..Stats::default()
         };
         CountersTotal::sum(std::slice::from_ref(self.source.counters())).fill(&mut stats);

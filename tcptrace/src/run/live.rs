@@ -2,13 +2,13 @@
 
 use super::{Run, RunError, opened::Opened, signals};
 use crate::{
-    cli::{Config, Interfaces},
+    cli::{Config, IngressHook, Interfaces},
     confine::Purpose,
     event::{Cost, Stats},
     filter::Filter,
     kernel::{
         attach::{AttachMode, Notice},
-        heap,
+        explain, heap,
         load::LoadOptions,
         netns::Namespaces,
     },
@@ -41,8 +41,16 @@ use tokio::{
 /// How often time goes on where nothing else happens while events are held.
 const HOLDING_TICK: Duration = Duration::from_nanos(HOLD_NS / 4);
 
+/// Descriptors that the runtime begins with, or more: the programs take many more later.
+const RUNTIME_FILES: usize = 8;
+
 /// Traces interfaces until a signal, the count, the last interface's end or the reader's going away.
 pub(super) fn trace(config: &Config, interfaces: &Interfaces, filter: Filter) -> Result<(), RunError> {
+    if config.ingress == IngressHook::Xdp && filter.asks_for_vlans() {
+        return Err(RunError::XdpVlans);
+    }
+    // Of these the runtime needs some for signals, and panics where it does not get them.
+    explain::may_open(RUNTIME_FILES).map_err(RunError::system("start the runtime"))?;
     // Before 6.4 the library reads this from a file, once, and panics where no more files may be open.
     let _ = page_size();
     tokio::runtime::Builder::new_current_thread()
@@ -109,6 +117,7 @@ fn live_config(config: &Config, interfaces: &Interfaces, filter: &Filter) -> Liv
         },
         sample: config.sample,
         latency: config.latency,
+        ..LiveConfig::default()
     }
 }
 
@@ -184,12 +193,18 @@ impl Live<'_> {
         let changes = names.changes();
         if changes != self.name_changes {
             self.name_changes = changes;
+            let mut gone = Vec::new();
             for (&index, known) in &mut self.named {
-                if let Some(name) = names.get(index).filter(|name| name != known) {
-                    self.run.name_interface(index, Arc::clone(&name));
-                    *known = name;
+                match names.get(index) {
+                    Some(name) if name != *known => {
+                        self.run.name_interface(index, Arc::clone(&name));
+                        *known = name;
+                    }
+                    Some(_) => {}
+                    None => gone.push(index),
                 }
             }
+            self.forget_interfaces(gone);
         }
         for input in inputs {
             let (Input::Segment(seg) | Input::Icmp(IcmpError { quoted: seg, .. })) = input else { continue };
@@ -200,6 +215,18 @@ impl Live<'_> {
                 self.run.name_interface(index, Arc::clone(&name));
                 self.named.insert(index, name);
             }
+        }
+    }
+
+    /// Those that a connection still needs are asked about again when the next one goes.
+    fn forget_interfaces(&mut self, mut gone: Vec<u32>) {
+        if gone.is_empty() {
+            return;
+        }
+        let all = gone.clone();
+        self.run.forget_interfaces(&mut gone);
+        for index in all.iter().filter(|index| !gone.contains(index)) {
+            self.named.remove(index);
         }
     }
 
@@ -225,16 +252,20 @@ impl Live<'_> {
             admission_rate: self.source.admission().rate(),
             // One that makes no sense is lost as well.
             records_lost: self.source.records_lost() + self.source.records_undecodable(),
+            pending_expired: self.source.pending_expired(),
             interfaces_taken_off: Some(self.source.taken_off() as u64).filter(|&count| count > 0),
             cost: Cost {
-                kernel_ns_per_packet: self.source.program_cost(),
-                cpu_percent: percent(cpu, elapsed_ns),
+                kernel_packets_timed: self.source.program_cost().map(|it| it.timed),
+                kernel_ns_per_packet: self.source.program_cost().and_then(|it| it.ns_per_packet()),
+                cpu_percent: percent(cpu.as_secs_f64(), elapsed_ns),
+                kernel_cpu_percent: None,
                 ring_peak_bytes: Some(self.source.ring_peak_bytes()),
                 ring_bytes: Some(self.source.ring_bytes()),
             },
             ..Stats::default()
         };
         self.source.counters()?.fill(&mut stats);
+        stats.cost.kernel_cpu_percent = in_kernel(&stats);
         self.run.stats(stats, self.offset_ns())
     }
 
@@ -304,9 +335,15 @@ fn cpu_time() -> Duration {
     Duration::new(time.tv_sec.try_into().unwrap_or(0), time.tv_nsec.try_into().unwrap_or(0))
 }
 
+/// The part of one CPU that our programs take in the kernel.
 #[expect(clippy::cast_precision_loss, reason = "a percentage needs no 53 bits")]
-fn percent(cpu: Duration, elapsed_ns: u64) -> Option<f64> {
-    (elapsed_ns > 0).then(|| 100.0 * cpu.as_nanos() as f64 / elapsed_ns as f64)
+fn in_kernel(stats: &Stats) -> Option<f64> {
+    percent(stats.cost.kernel_ns_per_packet? * stats.packets as f64 / 1e9, stats.elapsed_ns)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a percentage needs no 53 bits")]
+fn percent(seconds: f64, elapsed_ns: u64) -> Option<f64> {
+    (elapsed_ns > 0).then(|| 100.0 * seconds * 1e9 / elapsed_ns as f64)
 }
 
 /// The signals that end a trace.

@@ -61,6 +61,12 @@ pub enum RunError {
     /// The filter makes no sense.
     #[error(transparent)]
     Filter(#[from] FilterError),
+    /// Not all VLAN tags are seen there.
+    #[error(
+        "a filter with 'vlan' needs --ingress tc: a device may take the tag off before XDP sees the packet, and half of each \
+         connection would be left out"
+    )]
+    XdpVlans,
     /// The file with the filter could not be read.
     #[error("cannot read the filter in {}: {source}", path.display())]
     FilterFile {
@@ -273,6 +279,10 @@ impl<'a> Run<'a> {
 
     fn name_interface(&mut self, interface: u32, name: Arc<str>) {
         self.tracker.name_interface(interface, name);
+    }
+
+    fn forget_interfaces(&mut self, gone: &mut Vec<u32>) {
+        self.tracker.forget_interfaces(gone);
     }
 
     /// Tracks a batch, and hands what it says to the writer.

@@ -342,19 +342,26 @@ fn write_tunnels(stats: &Stats, out: &mut String) -> fmt::Result {
     writeln!(out, "{}", if separator.is_empty() { "nothing" } else { "" })
 }
 
+/// Of a file there is no more to say than how many packets it had.
 fn write_cost(stats: &Stats, out: &mut String) -> fmt::Result {
     let cost = &stats.cost;
-    write!(out, "cost: {}", Count(stats.packets, "packet", "packets"))?;
-    match cost.kernel_ns_per_packet {
-        Some(ns) => write!(out, " at {ns:.1} ns each in the kernel")?,
-        None => write!(out, ", kernel time not measured")?,
+    let packets = Count(stats.packets, "packet", "packets");
+    let (Some(peak), Some(size @ 1..)) = (cost.ring_peak_bytes, cost.ring_bytes) else {
+        return writeln!(out, "read: {packets}");
+    };
+    write!(out, "cost: {packets}")?;
+    match (cost.kernel_ns_per_packet, cost.kernel_packets_timed) {
+        (Some(ns), Some(timed)) => write!(out, " at {ns:.1} ns each in the kernel ({timed} of them timed)")?,
+        (_, Some(_)) => write!(out, ", too few of them timed to say what each takes in the kernel")?,
+        (_, None) => write!(out, ", kernel time not measured")?,
     }
-    if let Some(percent) = cost.cpu_percent {
-        write!(out, ", {percent:.1} % of one CPU")?;
+    match (cost.kernel_cpu_percent, cost.cpu_percent) {
+        (Some(there), Some(here)) => {
+            write!(out, ", {there:.1} % of one CPU there and {here:.1} % in this process")?;
+        }
+        (None, Some(here)) => write!(out, ", {here:.1} % of one CPU in this process")?,
+        _ => {}
     }
-    if let (Some(peak), Some(size @ 1..)) = (cost.ring_peak_bytes, cost.ring_bytes) {
-        let permille = u128::from(peak) * 1000 / u128::from(size);
-        write!(out, ", ring at most {}.{} % full", permille / 10, permille % 10)?;
-    }
-    writeln!(out)
+    let permille = u128::from(peak) * 1000 / u128::from(size);
+    writeln!(out, ", ring at most {}.{} % full", permille / 10, permille % 10)
 }

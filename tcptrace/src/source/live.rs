@@ -4,9 +4,11 @@
 //! that finds more than it may take in one turn goes on in the next. Nothing is awaited half done, so a
 //! caller can drop [`LiveSource::next_batch`] at any time (in a `select!`) and call it again.
 
+pub use super::config::{LiveConfig, Selection};
+
 use super::{
     clock::{WallClock, monotonic_now},
-    cost::CostMeter,
+    cost::{CostMeter, Estimate},
     counters::CountersTotal,
     gaps::Gaps,
     overload::{Overload, Pressure},
@@ -15,14 +17,17 @@ use super::{
     presence::Presence,
     reorder::Reorder,
     sender::sender_of,
+    sweep::Sweep,
+    tags::Tags,
 };
 use crate::{
     decode::{self, Record},
     kernel::{
-        attach::{AttachError, AttachMode, IngressHook, Notice},
+        attach::{AttachError, IngressHook, Notice},
         interface::InterfaceError,
         load::{CounterMap, LoadError, LoadOptions, Programs},
-        netns::{Namespaces, Netns, NetnsError},
+        netns::{Netns, NetnsError},
+        pending::PendingWords,
         readiness::readable,
         ring::RingGauge,
         watch::InterfaceNames,
@@ -35,7 +40,7 @@ use std::{
     io, mem, thread,
     time::{Duration, Instant},
 };
-use tcptrace_common::{abi::Counters, admission::Admission, filter::Program};
+use tcptrace_common::{abi::Counters, admission::Admission};
 use thiserror::Error;
 use tokio::io::unix::AsyncFd;
 
@@ -47,59 +52,6 @@ const WINDOW_NS: u64 = 2_000_000;
 const TICK: Duration = Duration::from_secs(1);
 /// Records of one turn: some tenths of a millisecond, then the caller has its turn.
 const SLICE: usize = 1024;
-
-/// Which interfaces.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub enum Selection {
-    /// The one that the default route leaves by.
-    #[default]
-    DefaultRoute,
-    /// All that are up, and those that come up later.
-    Any,
-    /// These.
-    Named(Vec<String>),
-}
-
-/// What to trace and how.
-#[derive(Clone, Debug)]
-pub struct LiveConfig {
-    /// Which interfaces.
-    pub interfaces: Selection,
-    /// The network namespaces that they are in.
-    pub namespaces: Namespaces,
-    /// The hook for what comes in.
-    pub ingress: IngressHook,
-    /// How TC programs are attached.
-    pub attach: AttachMode,
-    /// Which segments the programs make records of.
-    pub filter: Box<Program>,
-    /// Sizes, and whether the programs log.
-    pub load: LoadOptions,
-    /// The most that is admitted.
-    pub sample: Admission,
-    /// Nothing is told of later than this after it happened, as long as there is CPU time.
-    pub latency: Duration,
-}
-
-impl LiveConfig {
-    /// Late enough that a busy host is woken ten times a second, early enough for a person.
-    pub const DEFAULT_LATENCY: Duration = Duration::from_millis(100);
-}
-
-impl Default for LiveConfig {
-    fn default() -> Self {
-        Self {
-            interfaces: Selection::default(),
-            namespaces: Namespaces::default(),
-            ingress: IngressHook::default(),
-            attach: AttachMode::default(),
-            filter: Box::default(),
-            load: LoadOptions::default(),
-            sample: Admission::ALL,
-            latency: Self::DEFAULT_LATENCY,
-        }
-    }
-}
 
 /// Why the source could not open or go on.
 #[derive(Debug, Error)]
@@ -188,6 +140,8 @@ pub struct LiveSource {
     ring: AsyncFd<RingBuf<MapData>>,
     gauge: RingGauge,
     counters: CounterMap,
+    pending: PendingWords,
+    sweep: Sweep,
     log: Option<AsyncFd<EbpfLogger<&'static dyn log::Log>>>,
     notices: Vec<Notice>,
     gaps: Gaps,
@@ -210,6 +164,7 @@ pub struct LiveSource {
     ring_bytes: u64,
     ring_peak_bytes: u64,
     undecodable: u64,
+    tags: Tags,
     /// Expected acknowledgements that were overwritten, as far as the tracker knows.
     overwrites: u64,
 }
@@ -218,14 +173,18 @@ impl LiveSource {
     /// Loads, attaches and begins. Must be called on a runtime with I/O and time. The notices are for the user.
     pub fn open(config: &LiveConfig) -> Result<(Self, Vec<Notice>), LiveError> {
         let mut place = Place::choose(config)?;
-        let mut programs = Programs::load(&config.load)?;
+        // A tag that the device took off is not in the packet (net/core/skbuff.c, skb_vlan_untag), which is all that XDP sees.
+        let ignore_vlans = config.ingress == IngressHook::Xdp;
+        let load = LoadOptions { ignore_vlans, ..config.load };
+        let mut programs = Programs::load(&load)?;
         programs.set_filter(&config.filter)?;
         programs.set_admission(config.sample)?;
-        place.loaded(&programs, &config.load)?;
+        place.loaded(&programs, &load)?;
         let ring = programs.take_ring()?;
         let gauge = RingGauge::new(&ring).map_err(|e| LiveError::io("map the ring's positions")(e.into()))?;
         let ring = readable(ring).map_err(LiveError::io("wait for the ring"))?;
         let counters = programs.take_counters()?;
+        let pending = programs.pending(&config.load)?;
         let mut notices = Vec::new();
         let log = if config.load.kernel_log { open_log(&mut programs, &mut notices)? } else { None };
         let start = monotonic_now();
@@ -246,6 +205,8 @@ impl LiveSource {
             ring,
             gauge,
             counters,
+            sweep: Sweep::new(pending.len(), config.pending_for, attached),
+            pending,
             log,
             notices: Vec::new(),
             gaps: Gaps::new(start),
@@ -264,6 +225,7 @@ impl LiveSource {
             ring_bytes: config.load.ring_bytes.into(),
             ring_peak_bytes: 0,
             undecodable: 0,
+            tags: Tags::new(ignore_vlans),
             overwrites: 0,
         };
         Ok((source, notices))
@@ -299,7 +261,8 @@ impl LiveSource {
             return Ok(());
         }
         self.look(Instant::now(), out)?;
-        self.cost.stop(&self.place.programs(&self.programs), Instant::now());
+        let Self { cost, place, programs, counters, .. } = self;
+        cost.stop(&place.programs(programs), || Ok(packets(&counters.read()?)))?;
         self.place.detach_all();
         for _ in 0..TRIES {
             let issued = self.counters.read()?;
@@ -335,6 +298,12 @@ impl LiveSource {
     #[must_use]
     pub const fn records_lost(&self) -> u64 {
         self.gaps.lost()
+    }
+
+    /// Expected acknowledgements that were given up, as none came for minutes.
+    #[must_use]
+    pub const fn pending_expired(&self) -> u64 {
+        self.sweep.freed()
     }
 
     /// Records that came later than the window allows: passed on, but out of order.
@@ -384,10 +353,11 @@ impl LiveSource {
         self.ring_peak_bytes
     }
 
-    /// What a run of a kernel program takes, in nanoseconds, by sampled run statistics; a packet is one run.
+    /// What a run of a kernel program takes, by run statistics of some; a packet is one run. None where the kernel does not
+    /// let us have them.
     #[must_use]
-    pub fn program_cost(&self) -> Option<f64> {
-        self.cost.ns_per_run()
+    pub const fn program_cost(&self) -> Option<Estimate> {
+        self.cost.estimate()
     }
 
     /// Where the programs are, for a person: `eth0 (TC)`.
@@ -456,7 +426,12 @@ impl LiveSource {
             self.look(now, out)?;
         }
         if self.cost.due().is_some_and(|due| due <= now) {
-            self.cost.step(&self.place.programs(&self.programs), now);
+            let Self { cost, place, programs, counters, .. } = self;
+            cost.step(&place.programs(programs), || Ok(packets(&counters.read()?)), now)?;
+        }
+        let clock = monotonic_now();
+        if let Some(ns) = self.sweep.step(clock, &mut self.pending) {
+            out.push(Input::Overwritten(clock.before(ns)));
         }
         let due = match self.phase {
             Phase::Idle => self.next_tick <= now,
@@ -560,6 +535,7 @@ impl LiveSource {
         };
         let segment = what.segment_mut();
         segment.flow.interface = spot.interface;
+        self.notices.extend(self.tags.note(&mut segment.flow));
         segment.sender = sender_of(direction, forwarded, spot.loopback, || spot.addresses.contains(&to));
         self.reorder.push(ts, what.into());
     }
@@ -578,6 +554,10 @@ impl LiveSource {
             out.push(Input::Overwritten(now));
         }
     }
+}
+
+fn packets(counters: &[Counters]) -> u64 {
+    counters.iter().map(|counters| counters.packets).sum()
 }
 
 type KernelLog = AsyncFd<EbpfLogger<&'static dyn log::Log>>;

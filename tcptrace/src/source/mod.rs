@@ -1,7 +1,8 @@
 //! Where the input comes from.
 
 pub mod clock;
-mod cost;
+mod config;
+pub mod cost;
 pub mod counters;
 mod gaps;
 pub mod live;
@@ -12,3 +13,5 @@ mod place;
 mod presence;
 pub(crate) mod reorder;
 mod sender;
+mod sweep;
+mod tags;

@@ -29,7 +29,7 @@ use crate::{
     segment::{AdmissionChange, IcmpError, Input, Segment, Sender, Timestamp},
 };
 use conn::{Conn, Teardown, peer};
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use key::Key;
 use losses::Losses;
 use report::{Out, Telling};
@@ -109,6 +109,20 @@ impl Tracker {
     /// What events call the interface of this number from now on.
     pub fn name_interface(&mut self, interface: u32, name: Arc<str>) {
         self.telling.names.insert(interface, name);
+    }
+
+    /// Lets go of the names of interfaces that are gone, but of those that a connection is still to be told of with: these
+    /// stay in `gone`.
+    pub fn forget_interfaces(&mut self, gone: &mut Vec<u32>) {
+        let tables = [&self.table, &self.challengers];
+        let needed: HashSet<u32> = tables
+            .into_iter()
+            .flat_map(|table| table.slots().map(|slot| table[slot].key.interface))
+            .filter(|interface| gone.contains(interface))
+            .collect();
+        for interface in gone.extract_if(.., |interface| !needed.contains(interface)) {
+            self.telling.names.remove(&interface);
+        }
     }
 
     /// Only connections that `filter` takes are told of from now on.
@@ -255,7 +269,9 @@ impl Tracker {
             // Of a quote without control bits nobody can say what it quotes.
             None if quoted.flags.syn() && !quoted.flags.ack() => {
                 self.make_room(quoted.ts, sink);
-                let mut conn = self.fresh(key, src_is_low, Role::Client, quoted);
+                // What is quoted went the other way than the error, which is on its way back.
+                let sent = Segment { direction: quoted.direction.reversed(), ..quoted.clone() };
+                let mut conn = self.fresh(key, src_is_low, Role::Client, &sent);
                 rules::quoted_syn(&mut conn, quoted, &mut self.telling.to(sink));
                 self.table.insert(conn, List::Handshake)
             }

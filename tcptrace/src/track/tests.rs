@@ -5,6 +5,7 @@ mod grid;
 mod handshakes;
 mod long;
 mod model;
+mod names;
 mod properties;
 mod script;
 mod shedding;

@@ -35,8 +35,29 @@ impl Stranger {
         stranger
     }
 
+    /// For TC: puts a VLAN tag beside each packet, or takes it off, and passes it on.
+    pub(crate) fn tagger(name: &'static str, tag: Option<u16>) -> Self {
+        const PUSH: i32 = 18;
+        const POP: i32 = 19;
+        let call = |helper| instruction(0x85, 0, helper);
+        let mut code = match tag {
+            Some(tag) => {
+                let protocol = u16::from_ne_bytes(0x8100_u16.to_be_bytes());
+                vec![instruction(0xb7, 2, protocol.into()), instruction(0xb7, 3, tag.into()), call(PUSH)]
+            }
+            None => vec![call(POP)],
+        };
+        // TC_ACT_UNSPEC.
+        code.push(instruction(0xb7, 0, -1));
+        let ebpf = Ebpf::load(&elf("classifier", name, code)).expect("an object of one program");
+        let mut stranger = Self { ebpf, name };
+        stranger.classifier().load().expect("the verifier likes it");
+        stranger
+    }
+
     fn load(section: &str, name: &'static str, verdict: i32) -> Self {
-        let ebpf = Ebpf::load(&elf(section, name, verdict)).expect("an object of one program");
+        let code = vec![instruction(0xb7, 0, verdict)];
+        let ebpf = Ebpf::load(&elf(section, name, code)).expect("an object of one program");
         Self { ebpf, name }
     }
 
@@ -50,7 +71,16 @@ impl Stranger {
 
     /// By a TCX link, behind those that are there.
     pub(crate) fn link(&mut self, ns: &Netns, device: &str, side: TcAttachType) {
-        let order = TcAttachOptions::TcxOrder(LinkOrder::default());
+        self.link_at(LinkOrder::default(), ns, device, side);
+    }
+
+    /// By a TCX link, before those that are there.
+    pub(crate) fn link_first(&mut self, ns: &Netns, device: &str, side: TcAttachType) {
+        self.link_at(LinkOrder::first(), ns, device, side);
+    }
+
+    fn link_at(&mut self, order: LinkOrder, ns: &Netns, device: &str, side: TcAttachType) {
+        let order = TcAttachOptions::TcxOrder(order);
         ns.enter(|| self.classifier().attach_with_options(device, side, order)).expect("it attaches");
     }
 
@@ -88,12 +118,17 @@ pub(crate) fn detach(program: u32) {
     assert!(done.expect("bpftool runs").success(), "link {} is detached", link.id());
 }
 
-/// An object with one program: `return verdict`.
-fn elf(section: &str, name: &str, verdict: i32) -> Vec<u8> {
-    // mov64 r0, verdict; exit
-    let mut code = vec![0xb7, 0, 0, 0];
-    code.extend_from_slice(&verdict.to_le_bytes());
-    code.extend_from_slice(&[0x95, 0, 0, 0, 0, 0, 0, 0]);
+/// An instruction by its code (0xb7 is `mov64 register, immediate`), as `struct bpf_insn` has it.
+fn instruction(code: u8, register: u8, immediate: i32) -> [u8; 8] {
+    let [a, b, c, d] = immediate.to_le_bytes();
+    [code, register, 0, 0, a, b, c, d]
+}
+
+/// An object with one program, which ends after these instructions.
+fn elf(section: &str, name: &str, mut code: Vec<[u8; 8]>) -> Vec<u8> {
+    // exit
+    code.push(instruction(0x95, 0, 0));
+    let code = code.concat();
     let mut object = Object::new(BinaryFormat::Elf, Architecture::Bpf, Endianness::Little);
     let text = object.add_section(Vec::new(), section.into(), SectionKind::Text);
     object.append_section_data(text, &code, 8);

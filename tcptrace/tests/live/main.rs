@@ -39,7 +39,10 @@ mod scenes;
 #[path = "../common/schema.rs"]
 mod schema;
 mod shedding;
+#[path = "../common/skips.rs"]
+mod skips;
 #[path = "../common/stranger.rs"]
+#[expect(dead_code, reason = "shared with the tests of the source alone")]
 mod stranger;
 mod surroundings;
 mod textbook;

@@ -7,7 +7,8 @@ use crate::{
 };
 use jiff::{Timestamp, ToSpan as _};
 use rustix::process::Signal;
-use std::{env, fs::File, process};
+use signal_hook::{consts::SIGHUP, flag};
+use std::{env, fs::File, process, sync::Arc};
 
 /// The kernel tells of more changes than there is room for, so that everything has to be looked at anew: in a namespace
 /// that the tracer is not in.
@@ -47,6 +48,8 @@ fn in_another_time_namespace_times_are_the_host_s() {
 
 #[test]
 fn a_hangup_ends_a_trace_but_not_under_nohup() {
+    // Of what is ignored here, as under nohup(1), children would ignore it too; of what is handled they do not (execve(2)).
+    flag::register(SIGHUP, Arc::default()).expect("it can be handled");
     let lab = Lab::new();
     let args = ["-i", lab.a.dev, "--json"];
     let trace = Trace::start(&lab.a, &["--json"]);

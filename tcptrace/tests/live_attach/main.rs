@@ -5,10 +5,14 @@ mod clsact;
 mod common;
 #[path = "../common/hooks.rs"]
 mod hooks;
+mod pending;
+#[path = "../common/skips.rs"]
+mod skips;
 #[path = "../common/stranger.rs"]
 #[expect(dead_code, reason = "shared with the tests of the built program")]
 mod stranger;
 mod taken_off;
+mod vlans;
 
 use aya::programs::TcAttachType;
 use common::netns::{self, Netns, has_tcx};
@@ -144,7 +148,7 @@ fn sees_a_connection(config: &LiveConfig) {
         client.expect("the client is served");
         let mut inputs = read_until(&mut source, closed).await;
         source.finish(&mut inputs).expect("it finishes");
-        assert!(source.program_cost().is_some_and(|ns| ns > 0.0), "the statistics were on");
+        assert!(source.program_cost().is_some_and(|it| it.timed > 0), "the statistics were on");
         let packets = source.counters().expect("counters").tcp_packets;
         (inputs, source.records_lost(), packets)
     });

@@ -137,9 +137,12 @@ fn values() {
         interfaces: Interfaces::Named(vec!["eth0".into()]),
         netns: Some("blue".into()),
         ingress: cli::IngressHook::Xdp,
+        decap: tcptrace_common::wire::tunnel::Decap::all(),
+        ring_bytes: 1 << 20,
         json: true,
     };
-    let args = ["check", "-i", "eth0", "--netns", "blue", "--ingress", "xdp", "--json"];
+    let tail = ["--ingress", "xdp", "--decap", "--ring-size", "1M", "--json"];
+    let args = [&["check", "-i", "eth0", "--netns", "blue"][..], &tail].concat();
     assert_eq!(parse(&args).expect("valid"), cli::Command::Check(checked));
 }
 

@@ -4,12 +4,14 @@ use rustix::{
     fs::OFlags,
     process::{Pid, Signal, kill_process},
 };
+use signal_hook::{consts::SIGHUP, flag};
 use std::{
     fs::{self, File, OpenOptions},
     io::{Read as _, Write as _},
     os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, chown, symlink},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -219,6 +221,8 @@ fn somebody_else_s_pipe_in_a_shared_folder_is_not_written_to() {
 /// Before the first octet, and in the middle of a packet.
 #[test]
 fn a_signal_ends_the_wait_for_a_pipe() {
+    // Of what is ignored here, as under nohup(1), children would ignore it too; of what is handled they do not (execve(2)).
+    flag::register(SIGHUP, Arc::default()).expect("it can be handled");
     for (begun, signal) in [(&[][..], Signal::TERM), (&EMPTY[..], Signal::INT), (&HALF[..], Signal::HUP)] {
         let mut child = reader();
         let mut input = child.stdin.take().expect("piped");

@@ -228,6 +228,7 @@ pub(crate) fn stats() -> Stats {
         records_lost: 2,
         interfaces_taken_off: None,
         pending_overwrites: 0,
+        pending_expired: 0,
         unparsable: Unparsable { truncated: 1, ..Unparsable::default() },
         tunnels: None,
         fragments: 0,
@@ -237,6 +238,8 @@ pub(crate) fn stats() -> Stats {
         admission_rate: 1.0,
         cost: Cost {
             kernel_ns_per_packet: Some(41.25),
+            kernel_packets_timed: Some(1000),
+            kernel_cpu_percent: Some(0.25),
             cpu_percent: Some(0.31),
             ring_peak_bytes: Some(4096),
             ring_bytes: Some(8_388_608),

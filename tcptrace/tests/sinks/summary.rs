@@ -37,7 +37,7 @@ fn nothing_seen_but_packets() {
     no connections seen
 
     lost: nothing
-    cost: 3 packets, kernel time not measured
+    read: 3 packets
     "###);
 }
 
@@ -86,7 +86,7 @@ fn a_trace() {
         9.700 ms  192.0.2.6:443  (mean 5.150 ms of 14)
 
     lost: 2 records between kernel and tracer, 2 records for which the ring was full, 1 packet not parsable, 7 events dropped for a slow reader
-    cost: 1200 packets at 41.2 ns each in the kernel, 0.3 % of one CPU, ring at most 0.0 % full
+    cost: 1200 packets at 41.2 ns each in the kernel (1000 of them timed), 0.2 % of one CPU there and 0.3 % in this process, ring at most 0.0 % full
     "###);
 }
 
@@ -102,7 +102,7 @@ fn what_was_not_measured_is_not_claimed() {
 
     lost: nothing
     not followed: 300 SYN, 150 SYN-ACK, 20 FIN, 7 RST; outcomes and times are of the other connections, 25.0 % of all at the end
-    cost: 0 packets, kernel time not measured
+    read: 0 packets
     "###);
 }
 

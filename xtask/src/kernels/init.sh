@@ -11,7 +11,12 @@ mount -t sysfs sys /sys
 mount -t tracefs trace /sys/kernel/tracing
 mount -t bpf bpf /sys/fs/bpf
 mount -t cgroup2 cgroup /sys/fs/cgroup
-mount -t tmpfs -o mode=1777 tmp /tmp
+# Not where the checkout is under it, which would be hidden.
+if [ -z "$(ls -A /tmp)" ]; then
+    mount -t tmpfs -o mode=1777 tmp /tmp
+else
+    chmod 1777 /tmp
+fi
 mount -t tmpfs run /run
 ip link set lo up
 # Modules come when they are asked for; but one that is asked for twice at once is missed the second time, and tun is asked

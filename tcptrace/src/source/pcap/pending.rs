@@ -3,6 +3,7 @@
 //! The buckets of half a million words lie outside the caches, and a packet that nobody waited for needs none of them:
 //! for nearly every data packet the bits, one to 64 bytes of table, have the answer.
 
+use crate::source::sweep::Words;
 use tcptrace_common::{
     abi::{BUCKET_WORDS, Bucket},
     lifecycle::{Slots, Table},
@@ -26,6 +27,11 @@ impl Pending {
         }
     }
 
+    /// How many words there is room for.
+    pub(super) const fn words(&self) -> usize {
+        self.buckets.len() * BUCKET_WORDS
+    }
+
     #[inline]
     const fn place(&self, bucket: u32) -> usize {
         bucket as usize & self.buckets.len().wrapping_sub(1)
@@ -46,6 +52,23 @@ impl Table for Pending {
     fn is_surely_empty(&self, bucket: u32) -> bool {
         let place = self.place(bucket);
         self.occupied.get(place / 64).is_some_and(|bits| bits & (1 << (place % 64)) == 0)
+    }
+}
+
+impl Words for Pending {
+    fn get(&self, place: usize) -> u64 {
+        self.buckets[place / BUCKET_WORDS].words[place % BUCKET_WORDS]
+    }
+
+    fn free(&mut self, place: usize, word: u64) -> bool {
+        let (at, slot) = (place / BUCKET_WORDS, place % BUCKET_WORDS);
+        let bits = &mut self.occupied[at / 64];
+        let mut bucket = Occupied { bucket: &mut self.buckets[at], bits, bit: 1 << (at % 64) };
+        let is_there = bucket.get(slot) == word;
+        if is_there {
+            bucket.set(slot, 0);
+        }
+        is_there
     }
 }
 
@@ -75,7 +98,7 @@ impl Slots for Occupied<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Pending, Slots as _, Table as _};
+    use super::{Pending, Slots as _, Table as _, Words as _};
 
     #[test]
     fn a_bucket_is_surely_empty_exactly_while_no_slot_holds_a_word() {
@@ -93,5 +116,15 @@ mod tests {
             table.bucket(bucket).expect("every number is some bucket").set(slot, word);
             assert_eq!(states(&table), occupied, "bucket {bucket}, slot {slot}, word {word}");
         }
+    }
+
+    #[test]
+    fn a_word_is_freed_where_it_is_and_no_other() {
+        let mut table = Pending::new(128);
+        table.bucket(70).expect("every number is some bucket").set(3, 5);
+        assert!(!table.free(70 * 8 + 3, 6) && !table.free(70 * 8 + 2, 5));
+        assert!(!table.is_surely_empty(70));
+        assert!(table.free(70 * 8 + 3, 5));
+        assert!(table.is_surely_empty(70));
     }
 }

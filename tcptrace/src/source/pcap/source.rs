@@ -7,7 +7,8 @@ use super::{
 };
 use crate::{
     parse::{Found, Test, Tunnels},
-    segment::{Direction, Input, Observation},
+    segment::{Direction, Input, Observation, Timestamp},
+    source::sweep::{PERIOD, Pace, Sweep},
 };
 use hashbrown::HashMap;
 use std::sync::Arc;
@@ -75,6 +76,8 @@ pub struct Captured<'a> {
 pub struct PcapSource {
     reader: Reader,
     table: Pending,
+    sweep: Sweep,
+    pace: Pace,
     seeds: [u64; SEED_WORDS],
     filter: Box<Program>,
     batch: usize,
@@ -94,9 +97,12 @@ impl PcapSource {
     /// Reads what `reader` has.
     #[must_use]
     pub fn new(reader: Reader, options: &Options) -> Self {
+        let table = Pending::new(options.buckets);
         Self {
             reader,
-            table: Pending::new(options.buckets),
+            sweep: Sweep::new(table.words(), PERIOD, Timestamp::default()),
+            pace: Pace::default(),
+            table,
             seeds: options.seeds,
             filter: options.filter.clone(),
             batch: options.batch,
@@ -151,6 +157,9 @@ impl PcapSource {
                 }
             };
             self.counters.packets += 1;
+            if let Some(ns) = self.sweep.step(self.pace.at(packet.ts), &mut self.table) {
+                out.push(Input::Overwritten(packet.ts.before(ns)));
+            }
             let Ok(look) = link::look(&packet, &self.tunnels.decap) else {
                 count(&mut self.unknown_links, packet.link);
                 continue;
@@ -194,6 +203,12 @@ impl PcapSource {
     #[must_use]
     pub const fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// Expected acknowledgements that were given up, as none came for minutes of the packets' own time.
+    #[must_use]
+    pub const fn pending_expired(&self) -> u64 {
+        self.sweep.freed()
     }
 
     /// Packets whose link type is not known, by link type. They count as packets and are not looked into.

@@ -243,7 +243,7 @@ impl All {
             }
             Heard::Gone(numbers) => {
                 for (_, space) in self.spaces.iter_mut().filter(|(number, _)| numbers.contains(number)) {
-                    space.end(now);
+                    space.end(now, &self.common.names);
                 }
                 Ok(())
             }
@@ -266,7 +266,7 @@ impl All {
             let is_there = matches!(again, Ok(Err(error)) if error.kind() == io::ErrorKind::AlreadyExists);
             match Listed::of(&space.netns) {
                 Ok(listed) if is_there => space.list(listed, common, own, notices)?,
-                _ => space.end(now),
+                _ => space.end(now, &common.names),
             }
         }
         self.survey_soon();

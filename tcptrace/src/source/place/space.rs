@@ -8,7 +8,7 @@ use crate::{
         load::Programs,
         netns::{Netns, NetnsError},
         nsid::Message,
-        watch::{Change, Links, Listed},
+        watch::{Change, InterfaceNames, Links, Listed},
     },
     source::live::LiveError,
 };
@@ -123,6 +123,9 @@ impl Space {
                 if wanted { self.attach(&shown, common, own, notices) } else { Ok(()) }
             }
             Change::Gone(interface) => {
+                if let Some(number) = self.interfaces.get(&interface.index) {
+                    common.names.retire(*number, Instant::now());
+                }
                 self.left_out.remove(&interface.index);
                 self.attached.detach(interface.index);
                 Ok(())
@@ -200,7 +203,13 @@ impl Space {
     }
 
     /// The namespace is gone, and everything that was attached there with it.
-    pub(super) fn end(&mut self, now: Instant) {
+    pub(super) fn end(&mut self, now: Instant, names: &InterfaceNames) {
+        // Those that went before it have been told of.
+        for index in self.links.interfaces().map(|it| it.index) {
+            if let Some(number) = self.interfaces.get(&index) {
+                names.retire(*number, now);
+            }
+        }
         self.gone = Some(now);
         self.attached.abandon();
         self.programs = None;

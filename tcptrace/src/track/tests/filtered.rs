@@ -56,3 +56,17 @@ fn a_connection_met_late_goes_by_the_guess_at_its_client() {
     assert_eq!((r.only().outcome, r.only().direction_inferred), (Outcome::Open, true));
     assert_eq!(filtered("src host 192.0.2.2", fin).finish("2").connections().len(), 0);
 }
+
+#[test]
+fn the_way_of_a_connection_met_by_an_icmp_error_is_that_of_what_it_quotes() {
+    let error = "5 R icmp 3/13 from 192.0.2.77 quotes C S 1000";
+    for (vantage, outbound) in [("client", 1), ("server", 0)] {
+        let script = format!("vantage {vantage}\n{error}");
+        let found = |filter| filtered(filter, &script).finish("9000").connections().len();
+        assert_eq!((found("outbound"), found("inbound")), (outbound, 1 - outbound), "{vantage}");
+        // The same as of one whose SYN was seen.
+        let script = format!("vantage {vantage}\n0 C S 1000\n{error}");
+        let found = |filter| filtered(filter, &script).finish("9000").connections().len();
+        assert_eq!((found("outbound"), found("inbound")), (outbound, 1 - outbound), "{vantage}");
+    }
+}

@@ -12,12 +12,13 @@ use crate::{
     lab::{Family, Lab},
     loss::{PORTS, lose_segments},
     scenes::{Phase, counted},
+    skips::skip,
     trace::{Trace, last_stats, of_kind},
     traffic::{Flow, drive},
 };
 use compare::compare;
 use kinds::What;
-use std::{collections::HashMap, env, fs::File, io::Write as _, net::SocketAddr, thread};
+use std::{collections::HashMap, env, net::SocketAddr, thread};
 use times::Offset;
 use tracefs::{Change, Recording, changes_when};
 
@@ -87,7 +88,7 @@ fn drive_phase(lab: &Lab, phase: Phase, rounds: usize) -> Vec<Driven> {
     let (mut quick, mut slow) = (Vec::new(), Vec::new());
     for what in What::all().filter(|what| what.phase() == phase) {
         if let Some(lack) = what.lacks() {
-            skip(what.name(), &lack);
+            skip(&format!("oracle, {}", what.name()), &lack);
             continue;
         }
         let rounds = if what.is_slow() { SLOW_ROUNDS } else { rounds };
@@ -104,16 +105,6 @@ fn drive_phase(lab: &Lab, phase: Phase, rounds: usize) -> Vec<Driven> {
         driven.extend(slow.into_iter().map(|thread| thread.join().expect("the traffic runs")));
         driven
     })
-}
-
-/// Counted as skipped (CONTRIBUTING.md), for it cannot run here.
-fn skip(name: &str, reason: &str) {
-    let line = format!("oracle, {name}: {reason}");
-    eprintln!("not run: {line}");
-    let path =
-        env::var("TCPTRACE_TEST_SKIPS").unwrap_or_else(|_| panic!("TCPTRACE_TEST_SKIPS is not set: {line}"));
-    let mut file = File::options().append(true).create(true).open(&path).expect("it can be written");
-    writeln!(file, "{line}").expect("it can be written");
 }
 
 fn drive_one(lab: &Lab, (what, family, local_is_client): (What, Family, bool)) -> Driven {

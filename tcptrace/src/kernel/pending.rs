@@ -1,0 +1,81 @@
+//! The words of the programs' pending-ACK table, as this process shares them with the programs.
+#![expect(unsafe_code, reason = "maps the table")]
+
+use rustix::{
+    fd::BorrowedFd,
+    io,
+    mm::{MapFlags, ProtFlags, mmap, munmap},
+    param::page_size,
+};
+use std::{
+    ptr::{self, NonNull},
+    slice,
+    sync::atomic::{AtomicU64, Ordering},
+};
+use tcptrace_common::abi::{BUCKET_WORDS, Bucket};
+
+const _: () = assert!(size_of::<Bucket>() == BUCKET_WORDS * size_of::<AtomicU64>());
+
+/// The map's own memory (kernel/bpf/arraymap.c, `array_map_mmap`): no copy, no call, and nothing that confinement forbids
+/// once it is there. All copies of the programs have one such table.
+pub(crate) struct PendingWords {
+    words: NonNull<AtomicU64>,
+    len: usize,
+}
+
+// SAFETY: the words are shared with the kernel anyway, and only ever accessed atomically.
+unsafe impl Send for PendingWords {}
+
+impl PendingWords {
+    /// Of the map behind `fd`, which has so many buckets; holds on to its memory, not to its descriptor.
+    pub(super) fn map(fd: BorrowedFd<'_>, buckets: u32) -> io::Result<Self> {
+        let len = buckets as usize * BUCKET_WORDS;
+        // SAFETY: a new mapping at an address of the kernel's choice overlaps nothing.
+        let address = unsafe {
+            mmap(
+                ptr::null_mut(),
+                Self::bytes(len),
+                ProtFlags::READ | ProtFlags::WRITE,
+                MapFlags::SHARED,
+                fd,
+                0,
+            )
+        }?;
+        let words = NonNull::new(address.cast()).ok_or(io::Errno::NOMEM)?;
+        Ok(Self { words, len })
+    }
+
+    /// Whole pages, as the kernel maps them.
+    fn bytes(len: usize) -> usize {
+        (len * size_of::<AtomicU64>()).next_multiple_of(page_size())
+    }
+
+    const fn words(&self) -> &[AtomicU64] {
+        // SAFETY: mapped until drop, aligned to a page, and as long as that; the programs write whole words meanwhile.
+        unsafe { slice::from_raw_parts(self.words.as_ptr(), self.len) }
+    }
+
+    /// How many there are.
+    pub(crate) const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The word at this place, 0 where nobody waits.
+    pub(crate) fn get(&self, place: usize) -> u64 {
+        self.words()[place].load(Ordering::Relaxed)
+    }
+
+    /// Frees the place, unless there is another word by now; whether it did. That the bucket is empty then, the programs find
+    /// out by themselves when they look at it next.
+    pub(crate) fn free(&mut self, place: usize, word: u64) -> bool {
+        self.words()[place].compare_exchange(word, 0, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+}
+
+impl Drop for PendingWords {
+    fn drop(&mut self) {
+        // SAFETY: mapped by `map` with this size, and nobody borrows from it any more. Failure would leave it mapped,
+        // which harms nobody.
+        let _ = unsafe { munmap(self.words.as_ptr().cast(), Self::bytes(self.len)) };
+    }
+}
