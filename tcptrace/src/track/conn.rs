@@ -2,6 +2,7 @@
 
 use super::{
     clocks::{Clocks, Moment, When, Wide},
+    evidence::{Answers, EcnTries},
     key::Key,
     side::Side,
     sight::Tunnels,
@@ -50,6 +51,8 @@ pub(crate) struct Closing {
     pub(crate) fin_ack: Option<SeqNum>,
     /// Where its data ended by its RST, for the byte count.
     pub(crate) rst_seq: Option<SeqNum>,
+    /// What the peer's RST acknowledges.
+    pub(crate) received: Option<SeqNum>,
     /// Where its data stood when it acknowledged the peer's FIN, for `half_closed`.
     pub(crate) sent_at_peer_fin: Option<SeqNum>,
     /// The peer acknowledged its FIN.
@@ -64,6 +67,7 @@ impl Closing {
         fin_end: None,
         fin_ack: None,
         rst_seq: None,
+        received: None,
         sent_at_peer_fin: None,
         fin_acked: false,
         fins: 0,
@@ -86,6 +90,10 @@ pub(crate) struct Teardown {
     pub(crate) simultaneous_close: bool,
     /// The passive closer went on for a while after the first FIN.
     pub(crate) half_closed: bool,
+    /// The RST is a host's that knows no such connection.
+    pub(crate) no_such_connection: bool,
+    /// TTL or hop limit of the RST that ended it.
+    pub(crate) rst_ttl: Option<u8>,
     pub(crate) tunnels: Option<Box<Tunnels>>,
     /// Times too far from the start for [`Clocks`].
     pub(super) wide: Wide,
@@ -108,6 +116,8 @@ impl Teardown {
         reset_by: None,
         simultaneous_close: false,
         half_closed: false,
+        no_such_connection: false,
+        rst_ttl: None,
         tunnels: None,
         wide: [0; Clocks::COUNT],
         unusual_early: [When::NEVER; 2],
@@ -129,6 +139,11 @@ pub(crate) struct Extra {
     pub(crate) other_synack: Option<OtherSynack>,
     /// The server acknowledged an earlier connection instead of the SYN, and the client reset that.
     pub(crate) challenged: bool,
+    /// The first of these SYN-ACKs came later than the server's first time-out.
+    pub(crate) synack_late: bool,
+    /// What came instead of an answer to the SYN.
+    pub(crate) answers: Answers,
+    pub(crate) ecn: EcnTries,
 }
 
 /// What a SYN-ACK says of its sender.
@@ -137,11 +152,20 @@ pub(crate) struct OtherSynack {
     pub(crate) isn: SeqNum,
     pub(crate) syn_end: Option<SeqNum>,
     pub(crate) options: Option<TcpOptions>,
+    pub(crate) ttl: Option<u8>,
+    /// See [`Side::ecn_bits`].
+    pub(crate) ecn: u8,
 }
 
 impl OtherSynack {
     pub(crate) fn of(side: &Side) -> Self {
-        Self { isn: side.isn().unwrap_or(SeqNum(0)), syn_end: side.syn_end(), options: side.options() }
+        Self {
+            isn: side.isn().unwrap_or(SeqNum(0)),
+            syn_end: side.syn_end(),
+            options: side.options(),
+            ttl: side.ttl(),
+            ecn: side.ecn_bits(),
+        }
     }
 }
 
@@ -161,6 +185,9 @@ impl Extra {
         synacks_after_ack: 0,
         other_synack: None,
         challenged: false,
+        synack_late: false,
+        answers: Answers::NONE,
+        ecn: EcnTries::NONE,
     };
 }
 
@@ -415,14 +442,17 @@ impl Conn {
         self.early(role).chain(self.closing(role).late.iter())
     }
 
-    /// Octets of data a side sent, modulo 2^32; `None` where either end of them was not seen.
+    /// Octets of data a side sent, modulo 2^32; `None` where either end of them was not seen. Where the peer reset it, those
+    /// that had come there.
     pub(crate) fn bytes(&self, role: Role) -> Option<u64> {
-        let closing = self.closing(role);
+        let (closing, first) = (self.closing(role), self.side(role).first_data()?);
         let end = match (closing.fin_end, closing.rst_seq) {
             (Some(fin_end), _) => fin_end.plus(u32::MAX),
-            (None, rst) => rst?,
+            (None, Some(rst)) => rst,
+            // A keep-alive's RST acknowledges the number before the last octet.
+            (None, None) => closing.received.filter(|received| received.at_or_after(first))?,
         };
-        let n = end.0.wrapping_sub(self.side(role).first_data()?.0);
+        let n = end.0.wrapping_sub(first.0);
         // A RST at the ISN itself ends before the first octet (a reset in answer to the handshake).
         Some(if n == u32::MAX { 0 } else { u64::from(n) })
     }

@@ -4,6 +4,7 @@
 mod challenge;
 mod clocks;
 mod conn;
+mod evidence;
 mod icmp;
 mod key;
 mod losses;
@@ -25,6 +26,7 @@ use crate::{
     segment::{AdmissionChange, IcmpError, Input, Segment, Sender, Timestamp},
 };
 use conn::{Conn, Teardown, peer};
+use evidence::Earlier;
 use hashbrown::HashMap;
 use key::Key;
 use losses::Losses;
@@ -90,7 +92,12 @@ impl Tracker {
             challengers: Table::default(),
             due: Timestamp::default(),
             spare: Vec::new(),
-            telling: Telling { wants: config.wants, names: HashMap::new(), losses: Losses::default() },
+            telling: Telling {
+                wants: config.wants,
+                names: HashMap::new(),
+                losses: Losses::default(),
+                earlier: Earlier::default(),
+            },
             filter: None,
             shedding: Shedding::default(),
             next_id: 1,
@@ -148,7 +155,7 @@ impl Tracker {
     }
 
     /// The trace ends at `ts`: reports what is still in the table, in the order in which it began. A handshake
-    /// that nothing answered is `unanswered` by then, everything past the handshake is `open`.
+    /// that nothing answered is `unanswered` by then, unless an answer may be on its way; everything else is `open`.
     pub fn finish(&mut self, ts: Timestamp, sink: &mut dyn FnMut(Event)) {
         self.expire(ts, sink);
         let slots: Vec<u32> = self.table.slots().filter(|&slot| !self.table[slot].flags.ended).collect();
@@ -157,7 +164,9 @@ impl Tracker {
         left.extend(slots.into_iter().map(|slot| self.challengers.remove(slot)));
         left.sort_unstable_by_key(|conn| conn.id);
         for conn in left {
-            self.report(&conn, ts.max(conn.last), unfinished(&conn), sink);
+            let end = ts.max(conn.last);
+            let outcome = if evidence::is_in_flight(&conn, end) { Outcome::Open } else { unfinished(&conn) };
+            self.report(&conn, end, outcome, sink);
         }
     }
 
@@ -181,9 +190,20 @@ impl Tracker {
                 self.after_the_end(slot, src_is_low, seg, sink);
                 return;
             }
+            self.note_earlier(slot, src_is_low, seg);
             self.forget(slot, seg.ts, sink);
         }
         self.begins(key, src_is_low, seg, sink);
+    }
+
+    /// A SYN is about to open a connection on the ports of the one in `slot`, which ended.
+    fn note_earlier(&mut self, slot: u32, src_is_low: bool, syn: &Segment) {
+        let conn = &self.table[slot];
+        if let (Role::Client, Some(since)) =
+            (conn.role_of(src_is_low), evidence::server_waits_since(conn).get())
+        {
+            self.telling.earlier.add(self.next_id, syn.ts.since(since));
+        }
     }
 
     /// A segment of a connection that is in the table.

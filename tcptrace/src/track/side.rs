@@ -17,6 +17,9 @@ pub(crate) struct Side {
     pub(crate) state: State,
     /// Which of the others are known.
     known: u8,
+    ttl: u8,
+    /// The control bits of its SYN or SYN-ACK for ECN, see [`Side::ecn_bits`].
+    ecn: u8,
 }
 
 const ISN: u8 = 1;
@@ -24,6 +27,8 @@ const SYN_END: u8 = 1 << 1;
 const ACKED: u8 = 1 << 2;
 const SYN_ACKED: u8 = 1 << 3;
 const FIN_END: u8 = 1 << 4;
+const TTL: u8 = 1 << 5;
+const SEEN: u8 = 1 << 6;
 
 const OPTIONS: u8 = 1;
 const MSS: u8 = 1 << 1;
@@ -43,6 +48,8 @@ impl Side {
         options: 0,
         state: State::Closed,
         known: 0,
+        ttl: 0,
+        ecn: 0,
     };
 
     fn if_known(&self, bit: u8, seq: SeqNum) -> Option<SeqNum> {
@@ -86,6 +93,25 @@ impl Side {
         self.note(FIN_END, known);
     }
 
+    /// A segment of it passed.
+    pub(crate) fn is_seen(&self) -> bool {
+        self.known & SEEN != 0
+    }
+
+    pub(crate) fn note_seen(&mut self) {
+        self.note(SEEN, true);
+    }
+
+    /// TTL or hop limit of its SYN or SYN-ACK.
+    pub(crate) fn ttl(&self) -> Option<u8> {
+        (self.known & TTL != 0).then_some(self.ttl)
+    }
+
+    /// Of its SYN or SYN-ACK: ECE, CWR and AE, from the lowest bit.
+    pub(crate) fn ecn_bits(&self) -> u8 {
+        self.ecn
+    }
+
     pub(crate) fn set_syn_end(&mut self, seq: SeqNum) {
         self.syn_end = seq;
         self.note(SYN_END, true);
@@ -93,12 +119,14 @@ impl Side {
 
     /// All that its SYN or SYN-ACK says.
     pub(crate) fn open(&mut self, synack: &OtherSynack) {
-        let OtherSynack { isn, syn_end, options } = *synack;
+        let OtherSynack { isn, syn_end, options, ttl, ecn } = *synack;
         self.isn = isn;
         self.note(ISN, true);
         self.syn_end = syn_end.unwrap_or(SeqNum(0));
         self.note(SYN_END, syn_end.is_some());
         self.set_options(options);
+        self.note(TTL, ttl.is_some());
+        (self.ttl, self.ecn) = (ttl.unwrap_or(0), ecn);
     }
 
     /// What it offered.
@@ -176,15 +204,25 @@ mod tests {
             first: (u32, u32),
             isn: u32,
             syn_end: Option<u32>,
+            ttl: Option<u8>,
+            ecn: u8,
             before in proptest::option::of(options()),
             after in proptest::option::of(options()),
         ) {
             let mut side = Side::NEW;
             prop_assert!(side.isn().is_none() && side.syn_end().is_none() && side.options().is_none());
-            side.open(&OtherSynack { isn: SeqNum(first.0), syn_end: Some(SeqNum(first.1)), options: before });
-            prop_assert_eq!(side.options(), before);
-            side.open(&OtherSynack { isn: SeqNum(isn), syn_end: syn_end.map(SeqNum), options: after });
-            prop_assert_eq!((side.isn(), side.syn_end()), (Some(SeqNum(isn)), syn_end.map(SeqNum)));
+            let (first, syn_end, again) = ((SeqNum(first.0), SeqNum(first.1)), syn_end.map(SeqNum), SeqNum(isn));
+            side.open(&OtherSynack {
+                isn: first.0,
+                syn_end: Some(first.1),
+                options: before,
+                ttl: Some(1),
+                ecn: 1,
+            });
+            prop_assert_eq!((side.options(), side.ttl(), side.ecn_bits()), (before, Some(1), 1));
+            side.open(&OtherSynack { isn: again, syn_end, options: after, ttl, ecn });
+            prop_assert_eq!((side.ttl(), side.ecn_bits(), side.is_seen()), (ttl, ecn, false));
+            prop_assert_eq!((side.isn(), side.syn_end()), (Some(again), syn_end));
             prop_assert_eq!(side.options(), after);
             prop_assert!(side.acked().is_none() && !side.syn_acked());
         }

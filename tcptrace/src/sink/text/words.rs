@@ -1,9 +1,10 @@
 //! The right-hand part of each line: what happened, in words.
 
+use super::handshake::{self, EcnWords};
 use crate::{
     event::{
-        Anomaly, AnomalyReason, Backoff, ClosedBy, Connection, Established, HandshakeTimes, IcmpReport,
-        Options, Outcome, ResetPhase, Role, SegmentEvent, State, Stats, SynackAgain, Transition,
+        Anomaly, AnomalyReason, ClosedBy, Connection, Established, HandshakeTimes, IcmpReport, Options,
+        Outcome, ResetPhase, Role, SegmentEvent, State, Stats, Transition,
     },
     sink::units::{Bytes, Count, Millis, Nanos},
 };
@@ -33,11 +34,11 @@ pub(super) const fn role(role: Role) -> &'static str {
     }
 }
 
-fn syn_retries(count: u32) -> Count<'static> {
+pub(super) fn syn_retries(count: u32) -> Count<'static> {
     Count(count.into(), "SYN retry", "SYN retries")
 }
 
-fn synack_retries(count: u32) -> Count<'static> {
+pub(super) fn synack_retries(count: u32) -> Count<'static> {
     Count(count.into(), "SYN-ACK retry", "SYN-ACK retries")
 }
 
@@ -51,7 +52,7 @@ pub(super) fn established(event: &Established, out: &mut String) -> fmt::Result 
     if event.synack_retransmits > 0 {
         write!(out, ", {}", synack_retries(event.synack_retransmits))?;
     }
-    Ok(())
+    write!(out, "{}", EcnWords(event.ecn))
 }
 
 /// `= syn 28.789 + ack 0.031`: a sum where it is one, in the order in which the time passed.
@@ -102,33 +103,16 @@ pub(super) fn connection(event: &Connection, details: &mut Details<'_>) -> fmt::
     match event.outcome {
         Outcome::Closed => closed(event, details)?,
         Outcome::Reset => reset(event, details)?,
-        Outcome::Refused => {
-            details.add(format_args!("RST by server: nothing listens there, or a firewall rejects"))?;
-            retries(event, details)?;
-        }
+        Outcome::Refused => handshake::refused(event, details)?,
         Outcome::RefusedIcmp => {
             if let Some(icmp) = &event.icmp_error {
                 details.add(format_args!("{}", Icmp(icmp)))?;
             }
-            retries(event, details)?;
+            handshake::retries(event, details)?;
         }
-        Outcome::Unanswered => {
-            let syns = Count(u64::from(event.syn_retransmits) + 1, "SYN", "SYNs");
-            let apart = Spacing(event);
-            details.add(format_args!("no answer to {syns} in {}{apart}", waited(event)))?;
-        }
-        Outcome::SynackUnanswered => {
-            let synacks = Count(u64::from(event.synack_retransmits) + 1, "SYN-ACK", "SYN-ACKs");
-            details.add(format_args!("no answer to {synacks} in {}", waited(event)))?;
-            if let Some(icmp) = &event.icmp_error {
-                details.add(format_args!("{}", Icmp(icmp)))?;
-            }
-        }
-        Outcome::Aborted => {
-            let how = if event.reset_by.is_some() { "given up" } else { "begun anew" };
-            details.add(format_args!("{how} by client before it was established"))?;
-            retries(event, details)?;
-        }
+        Outcome::Unanswered => handshake::unanswered(event, details)?,
+        Outcome::SynackUnanswered => handshake::synack_unanswered(event, details)?,
+        Outcome::Aborted => handshake::aborted(event, details)?,
         Outcome::Reused => {
             details.add(format_args!("same addresses and ports opened anew"))?;
             states(event, details)?;
@@ -136,6 +120,7 @@ pub(super) fn connection(event: &Connection, details: &mut Details<'_>) -> fmt::
         Outcome::Open => {
             details.add(format_args!("when the trace ended"))?;
             states(event, details)?;
+            handshake::in_flight(event, details)?;
             transferred(event, details)?;
         }
         Outcome::Evicted => {
@@ -143,7 +128,8 @@ pub(super) fn connection(event: &Connection, details: &mut Details<'_>) -> fmt::
             states(event, details)?;
         }
     }
-    handshake(event, details)?;
+    handshake::besides(event, details)?;
+    handshake::other_ttl(event, details)?;
     if event.simultaneous_open {
         details.add(format_args!("simultaneous open"))?;
     }
@@ -165,50 +151,6 @@ impl fmt::Display for Icmp<'_> {
         let version = if from.is_ipv6() { "v6" } else { "" };
         write!(f, "{meaning}, says {from} (ICMP{version} type {kind}, code {code})")
     }
-}
-
-/// What went wrong in a handshake, whatever became of it.
-fn handshake(event: &Connection, details: &mut Details<'_>) -> fmt::Result {
-    if event.challenge_ack {
-        details.add(format_args!(
-            "server still had an earlier connection on these ports and answered that (challenge ACK)"
-        ))?;
-    }
-    let again = synack_retries(event.synacks_after_ack);
-    match event.synack_again {
-        Some(SynackAgain::AckLost) => {
-            details.add(format_args!("{again} after the ACK: that was lost beyond here"))
-        }
-        Some(SynackAgain::NotAccepted) => details.add(format_args!(
-            "{again} after the ACK: the server does not take it (accept queue full, or its own firewall)"
-        )),
-        None => Ok(()),
-    }
-}
-
-/// How far apart the tries were, and whether that is usual.
-struct Spacing<'a>(&'a Connection);
-
-impl fmt::Display for Spacing<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(event) = self;
-        let verdict = match event.syn_backoff {
-            Some(Backoff::Regular) => "the usual back-off",
-            Some(Backoff::Irregular) => "not a usual back-off: some may not have passed here",
-            None => return Ok(()),
-        };
-        for (nth, ns) in event.syn_intervals_ns.iter().enumerate() {
-            let tenths = ns.saturating_add(50_000_000) / 100_000_000;
-            let before = if nth == 0 { " (" } else { ", " };
-            write!(f, "{before}{}.{}", tenths / 10, tenths % 10)?;
-        }
-        write!(f, " s apart, {verdict})")
-    }
-}
-
-/// From the first segment to the decision that nothing comes.
-fn waited(event: &Connection) -> Nanos {
-    Nanos(event.common.ts.since(event.start))
 }
 
 fn closed(event: &Connection, details: &mut Details<'_>) -> fmt::Result {
@@ -238,26 +180,28 @@ fn reset(event: &Connection, details: &mut Details<'_>) -> fmt::Result {
         Some(ResetPhase::AfterClose) => " after both FINs",
         None => "",
     };
-    details.add(format_args!("by {}{phase}", event.reset_by.map_or("a RST", role)))?;
+    let by = event.reset_by.map_or("a RST", role);
+    match (event.closed_by.filter(|_| event.reset_phase == Some(ResetPhase::Closing)), event.teardown_ns) {
+        (Some(closed_by @ (ClosedBy::Client | ClosedBy::Server)), Some(ns)) => {
+            let closer = if closed_by == ClosedBy::Client { Role::Client } else { Role::Server };
+            let whose = match (event.reset_by == Some(closer), closer) {
+                (true, _) => "its own",
+                (false, Role::Client) => "the client's",
+                (false, Role::Server) => "the server's",
+            };
+            let gone = if event.no_such_connection { ", as a host that has forgotten it" } else { "" };
+            details.add(format_args!("by {by}{phase}, {} after {whose} FIN{gone}", Nanos(ns)))?;
+        }
+        _ => details.add(format_args!("by {by}{phase}"))?,
+    }
     transferred(event, details)
 }
 
-fn retries(event: &Connection, details: &mut Details<'_>) -> fmt::Result {
-    if event.syn_retransmits > 0 {
-        details.add(format_args!("{}", syn_retries(event.syn_retransmits)))?;
-    }
-    if event.synack_retransmits > 0 {
-        details.add(format_args!("{}", synack_retries(event.synack_retransmits)))?;
-    }
-    Ok(())
-}
-
 fn states(event: &Connection, details: &mut Details<'_>) -> fmt::Result {
-    if event.client_state == event.server_state {
-        details.add(format_args!("both {}", event.client_state.name()))
-    } else {
-        let (client, server) = (event.client_state.name(), event.server_state.name());
-        details.add(format_args!("client {client}, server {server}"))
+    let name = |state: Option<State>| state.map_or("not seen", State::name);
+    match (event.client_state, event.server_state) {
+        (Some(both), Some(state)) if both == state => details.add(format_args!("both {}", both.name())),
+        (client, server) => details.add(format_args!("client {}, server {}", name(client), name(server))),
     }
 }
 

@@ -6,7 +6,7 @@ use super::{
     pending::Pending,
 };
 use crate::{
-    parse::{Found, Test, Tunnels},
+    parse::{Found, Test, Tunnels, Unheard},
     segment::{Direction, Input, Observation},
 };
 use hashbrown::HashMap;
@@ -80,6 +80,7 @@ pub struct PcapSource {
     batch: usize,
     counters: Counters,
     tunnels: Tunnels,
+    unheard: Unheard,
     unknown_links: Vec<(LinkType, u64)>,
     devices: HashMap<(u32, u32), u32>,
     names: Vec<(u32, Arc<str>)>,
@@ -102,6 +103,7 @@ impl PcapSource {
             batch: options.batch,
             counters: Counters::default(),
             tunnels: Tunnels { decap: options.decap, levels: Tunnels::MOST },
+            unheard: Unheard::new(),
             unknown_links: Vec::new(),
             devices: HashMap::new(),
             names: Vec::new(),
@@ -162,6 +164,7 @@ impl PcapSource {
                 filter: &self.filter,
                 counters: &mut self.counters,
                 tunnels: &self.tunnels,
+                unheard: Some(&mut self.unheard),
             };
             let from = Bytes {
                 captured: packet.data.get(look.at..).unwrap_or_default(),
