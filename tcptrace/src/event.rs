@@ -474,6 +474,8 @@ pub struct Connection {
     pub server_ttl: Option<u8>,
     /// That of the RST which ended it.
     pub reset_ttl: Option<u8>,
+    /// The sequence number of that RST, raw. In answer to a SYN it is 0 where no connection is known (RFC 9293 §3.10.7.1).
+    pub reset_seq: Option<u32>,
     /// FINs the client sent, retransmissions included.
     pub client_fins: u32,
     /// FINs the server sent.
@@ -566,6 +568,9 @@ pub enum AnomalyReason {
     AckBeyondSent,
     /// A FIN whose end differs from the sender's earlier FIN.
     FinMoved,
+    /// A FIN that comes again after its acknowledgement has passed and the connection is closed: the acknowledgement did not
+    /// arrive.
+    FinAfterClose,
     /// A RST whose numbers do not fit, to be answered by a challenge ACK (RFC 5961 §3.2).
     RstOutOfWindow,
     /// A SYN on a connection that is open, or answered already, to be answered by a challenge ACK (RFC 5961 §4.2).

@@ -94,6 +94,7 @@ pub(crate) struct Teardown {
     pub(crate) no_such_connection: bool,
     /// TTL or hop limit of the RST that ended it.
     pub(crate) rst_ttl: Option<u8>,
+    pub(crate) rst_seq: Option<SeqNum>,
     pub(crate) tunnels: Option<Box<Tunnels>>,
     /// Times too far from the start for [`Clocks`].
     pub(super) wide: Wide,
@@ -118,6 +119,7 @@ impl Teardown {
         half_closed: false,
         no_such_connection: false,
         rst_ttl: None,
+        rst_seq: None,
         tunnels: None,
         wide: [0; Clocks::COUNT],
         unusual_early: [When::NEVER; 2],

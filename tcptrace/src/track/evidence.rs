@@ -89,7 +89,7 @@ pub(crate) fn note_rejection(conn: &mut Conn, seg: &Segment) {
 pub(crate) fn note_reset(conn: &mut Conn, role: Role, seg: &Segment) {
     let acked = conn.side(peer(role)).acked();
     let teardown = conn.teardown_mut();
-    teardown.rst_ttl = Some(seg.ttl);
+    (teardown.rst_ttl, teardown.rst_seq) = (Some(seg.ttl), Some(seg.seq));
     teardown.no_such_connection = !seg.flags.ack() && acked == Some(seg.seq);
     if seg.flags.ack() && conn.is_open() {
         conn.closing_mut(peer(role)).received = Some(seg.ack);
@@ -213,6 +213,13 @@ pub(crate) fn is_in_flight(conn: &Conn, now: Timestamp) -> bool {
         synacks => (synacks, conn.at(Moment::LastSynack).get()),
     };
     tries <= 1 && conn.extra().icmp.is_none() && last.is_some_and(|last| now.since(last) < FIRST_RETRY_NS)
+}
+
+/// A FIN of a connection that was reported as closed, so that its acknowledgement has passed here, is sent again, by a timer
+/// and not by a copy on the way: no stack's waits for less (`TCP_RTO_MIN` in `include/net/tcp.h` is 200 ms).
+pub(crate) fn fin_again_after_the_end(conn: &Conn, role: Role, seg: &Segment) -> bool {
+    const RTO_NS: u64 = 100_000_000;
+    seg.flags.fin() && conn.fin_end(role) == Some(seg.end()) && seg.ts.since(conn.last) >= RTO_NS
 }
 
 /// When the server of a connection that was reported began to wait out its TIME-WAIT.

@@ -223,6 +223,9 @@ impl Tracker {
         let conn = &mut self.table[slot];
         let role = conn.role_of(src_is_low);
         out.segment(conn, role, seg);
+        if evidence::fin_again_after_the_end(conn, role, seg) {
+            out.anomaly(conn, role, seg, (AnomalyReason::FinAfterClose, None));
+        }
         if seg.flags.rst() {
             rules::rst_after_the_end(conn, role, seg, &mut out);
         } else if rules::restarts_time_wait(conn, role, seg) {

@@ -280,6 +280,7 @@ fn describe(common: Common, conn: &Conn, outcome: Outcome, reset_phase: Option<R
         client_ttl: client.ttl(),
         server_ttl: server.ttl(),
         reset_ttl: teardown.rst_ttl,
+        reset_seq: teardown.rst_seq.map(|seq| seq.0),
         client_fins: client_end.fins,
         server_fins: server_end.fins,
         client_rsts: client_end.rsts,

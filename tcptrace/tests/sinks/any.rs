@@ -217,6 +217,7 @@ impl Dice {
             client_ttl: self.maybe(|dice| dice.next() as u8),
             server_ttl: self.maybe(|dice| dice.next() as u8),
             reset_ttl: self.maybe(|dice| dice.next() as u8),
+            reset_seq: self.maybe(Self::number_u32),
             client_fins: self.number_u32(),
             server_fins: self.number_u32(),
             client_rsts: self.number_u32(),

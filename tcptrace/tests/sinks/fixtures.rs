@@ -119,6 +119,7 @@ pub(crate) fn connection() -> Connection {
         client_ttl: Some(64),
         server_ttl: Some(128),
         reset_ttl: None,
+        reset_seq: None,
         client_fins: 1,
         server_fins: 1,
         client_rsts: 0,

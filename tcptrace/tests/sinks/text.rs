@@ -159,7 +159,6 @@ fn every_outcome() {
             challenge_ack: true,
             ..opened.clone()
         },
-        Connection { synacks_after_ack: 1, synack_again: Some(SynackAgain::Deferred), ..opened.clone() },
         Connection {
             synack_retransmits: 5,
             lifetime_ns: Some(31_000_000_000),
@@ -170,7 +169,6 @@ fn every_outcome() {
         alive(Outcome::Reused),
         Connection { server_bytes: Some(5_000_000_000), bytes_mod_4gib: true, ..alive(Outcome::Open) },
         Connection { server_state: Some(State::CloseWait), ..alive(Outcome::Evicted) },
-        Connection { server_state: None, ..alive(Outcome::Open) },
     ];
     assert_snapshot!(lines(events.map(ended)), @r###"
     06:59:50.330991  CLOSED       192.168.64.128:60592 > 180.101.49.11:80   66.336 ms  by both at once, 172 B sent, 2781 B received, close_wait 18.874 ms, half-closed for a while
@@ -184,13 +182,11 @@ fn every_outcome() {
     06:59:50.330991  REFUSED      192.168.64.128:60592 > 180.101.49.11:80    0.120 ms  host unreachable, says 192.168.64.2 (ICMP type 3, code 1)
     06:59:50.330991  OPEN         192.168.64.128:60592 > 180.101.49.11:80     12m 05s  when the trace ended, both ESTABLISHED, 3 SYN-ACK retries after the ACK: the server does not take it (accept queue full, or its own firewall), or waits for data (TCP_DEFER_ACCEPT)
     06:59:50.330991  CLOSED       192.168.64.128:60592 > 180.101.49.11:80   66.336 ms  by client, 172 B sent, 2781 B received, close_wait 18.874 ms, server still had an earlier connection on these ports and answered that (challenge ACK), 1 SYN-ACK retry after the ACK: that was lost beyond here, or the server does not take it (accept queue full), or waits for data (TCP_DEFER_ACCEPT)
-    06:59:50.330991  CLOSED       192.168.64.128:60592 > 180.101.49.11:80   66.336 ms  by client, 172 B sent, 2781 B received, close_wait 18.874 ms, 1 SYN-ACK retry after the ACK, later than a lost ACK shows: the server may wait for data (TCP_DEFER_ACCEPT)
     06:59:50.330991  SYNACK-UNANSWERED  192.168.64.128:60592 > 180.101.49.11:80   31.000 s   no ACK or RST for 6 SYN-ACKs in 101.000 s
     06:59:50.330991  ABORTED      192.168.64.128:60592 > 180.101.49.11:80   66.336 ms  begun anew by client before it was established, 1 SYN retry
     06:59:50.330991  REUSED       192.168.64.128:60592 > 180.101.49.11:80     12m 05s  same addresses and ports opened anew, both ESTABLISHED
     06:59:50.330991  OPEN         192.168.64.128:60592 > 180.101.49.11:80     12m 05s  when the trace ended, both ESTABLISHED, 5.0 GB received (or 4 GiB more, or a multiple)
     06:59:50.330991  EVICTED      192.168.64.128:60592 > 180.101.49.11:80     12m 05s  forgotten to stay within --max-connections, client ESTABLISHED, server CLOSE-WAIT
-    06:59:50.330991  OPEN         192.168.64.128:60592 > 180.101.49.11:80     12m 05s  when the trace ended, client ESTABLISHED, server not seen
     "###);
 }
 
@@ -235,6 +231,7 @@ fn what_came_instead_of_an_answer() {
         },
         Connection { earlier_closed_ns: Some(31_000_000_000), ..unanswered },
         Connection { server_isn: Some(7), ..refused.clone() },
+        Connection { reset_seq: Some(5001), ..refused.clone() },
         Connection { server_isn: Some(7), server_ttl: Some(58), reset_ttl: Some(28), ..refused },
         Connection {
             reset_by: Some(Role::Client),
@@ -245,6 +242,16 @@ fn what_came_instead_of_an_answer() {
         Connection { wrong_answers: Some(wrong), ..in_flight.clone() },
         Connection { server_state: Some(State::SynReceived), server_isn: Some(7), ..in_flight.clone() },
         in_flight,
+        Connection {
+            synacks_after_ack: 1,
+            synack_again: Some(SynackAgain::Deferred),
+            ..fixtures::connection()
+        },
+        Connection {
+            client_state: Some(State::Established),
+            server_state: None,
+            ..fixtures::unopened(Outcome::Open)
+        },
     ];
     assert_snapshot!(lines(events.map(ended)), @r###"
     06:59:50.330991  UNANSWERED   192.168.64.128:60592 > 180.101.49.11:80    3.000 s   no SYN-ACK, RST or ICMP error that answers 1 SYN in 78.000 s, 5 RSTs came that acknowledge 1000, not 1001: the client ignores these (RFC 9293 §3.10.7.3)
@@ -253,11 +260,14 @@ fn what_came_instead_of_an_answer() {
     06:59:50.330991  UNANSWERED   192.168.64.128:60592 > 180.101.49.11:80    3.000 s   no SYN-ACK, RST or ICMP error that answers 1 SYN in 78.000 s, 1 RST came that acknowledges 7, not 1001: the client ignores this (RFC 9293 §3.10.7.3), 3 SYN-ACKs came that acknowledge 778777, expected 1001, and the client reset them
     06:59:50.330991  UNANSWERED   192.168.64.128:60592 > 180.101.49.11:80    3.000 s   no SYN-ACK, RST or ICMP error for 1 SYN in 78.000 s, server closed an earlier connection on these ports 31.000 s before (it may be in TIME-WAIT)
     06:59:50.330991  REFUSED      192.168.64.128:60592 > 180.101.49.11:80   66.336 ms  RST by server after its SYN-ACK
-    06:59:50.330991  REFUSED      192.168.64.128:60592 > 180.101.49.11:80   66.336 ms  RST by server after its SYN-ACK, RST TTL 28, the server's SYN-ACK 58: perhaps another host's
-    06:59:50.330991  ABORTED      192.168.64.128:60592 > 180.101.49.11:80   66.336 ms  RST by client: its host knows no such connection (any more), to which the SYN-ACK came
-    06:59:50.330991  OPEN         192.168.64.128:60592 > 180.101.49.11:80    0.000 ms  when the trace ended, client SYN-SENT, server not seen, no SYN-ACK, RST or ICMP error that answers the SYN yet, 2.000 s before, 5 RSTs came that acknowledge 1000, not 1001: the client ignores these (RFC 9293 §3.10.7.3)
-    06:59:50.330991  OPEN         192.168.64.128:60592 > 180.101.49.11:80    0.000 ms  when the trace ended, client SYN-SENT, server SYN-RECEIVED, no ACK or RST yet for the SYN-ACK, 2.000 s before
-    06:59:50.330991  OPEN         192.168.64.128:60592 > 180.101.49.11:80    0.000 ms  when the trace ended, client SYN-SENT, server not seen, no SYN-ACK, RST or ICMP error for the SYN yet, 2.000 s before
+    06:59:50.330991  REFUSED      192.168.64.128:60592 > 180.101.49.11:80   66.336 ms  RST by server with a number of its own: after a SYN-ACK, or a firewall rejects
+    06:59:50.330991  REFUSED      192.168.64.128:60592 > 180.101.49.11:80   66.336 ms  RST by server after its SYN-ACK, RST TTL 28, the server's SYN-ACK 58: perhaps another host's, or another way here
+    06:59:50.330991  ABORTED      192.168.64.128:60592 > 180.101.49.11:80   66.336 ms  RST by client to the SYN-ACK: the client's host knows no such connection
+    06:59:50.330991  OPEN         192.168.64.128:60592 > 180.101.49.11:80    0.000 ms  when the trace ended, client SYN-SENT, server not seen, no SYN-ACK, RST or ICMP error that answers the SYN yet, sent 2.000 s before, 5 RSTs came that acknowledge 1000, not 1001: the client ignores these (RFC 9293 §3.10.7.3)
+    06:59:50.330991  OPEN         192.168.64.128:60592 > 180.101.49.11:80    0.000 ms  when the trace ended, client SYN-SENT, server SYN-RECEIVED, no ACK or RST yet for the SYN-ACK, sent 2.000 s before
+    06:59:50.330991  OPEN         192.168.64.128:60592 > 180.101.49.11:80    0.000 ms  when the trace ended, client SYN-SENT, server not seen, no SYN-ACK, RST or ICMP error for the SYN yet, sent 2.000 s before
+    06:59:50.330991  CLOSED       192.168.64.128:60592 > 180.101.49.11:80   66.336 ms  by client, 172 B sent, 2781 B received, close_wait 18.874 ms, 1 SYN-ACK retry after the ACK, later than a lost ACK shows: the server may wait for data (TCP_DEFER_ACCEPT)
+    06:59:50.330991  OPEN         192.168.64.128:60592 > 180.101.49.11:80   66.336 ms  when the trace ended, client ESTABLISHED, server not seen
     "###);
 }
 
@@ -279,9 +289,9 @@ fn who_closed_before_a_reset() {
         closing,
     ];
     assert_snapshot!(lines(events.map(ended)), @r###"
-    06:59:50.330991  RESET        192.168.64.128:60592 > 180.101.49.11:80   66.336 ms  by server while closing, 1.401 s after the client's FIN, 172 B sent, 2781 B received, RST TTL 28, the server's SYN-ACK 128: perhaps another host's
+    06:59:50.330991  RESET        192.168.64.128:60592 > 180.101.49.11:80   66.336 ms  by server while closing, 1.401 s after the client's FIN, 172 B sent, 2781 B received, RST TTL 28, the server's SYN-ACK 128: perhaps another host's, or another way here
     06:59:50.330991  RESET        192.168.64.128:60592 > 180.101.49.11:80   66.336 ms  by client while closing, 1.401 s after the server's FIN, as a host that has forgotten it, 172 B sent, 2781 B received
-    06:59:50.330991  RESET        192.168.64.128:60592 > 180.101.49.11:80   66.336 ms  by server while closing, 1.401 s after its own FIN, as a host that has forgotten it, 172 B sent, 2781 B received, RST TTL 28, the server's SYN-ACK 128: perhaps another host's
+    06:59:50.330991  RESET        192.168.64.128:60592 > 180.101.49.11:80   66.336 ms  by server while closing, 1.401 s after its own FIN, as a host that has forgotten it, 172 B sent, 2781 B received, RST TTL 28, the server's SYN-ACK 128: perhaps another host's, or another way here
     "###);
 }
 

@@ -77,7 +77,7 @@ pub(super) fn connection(event: &Connection, ids: &mut Ids, out: &mut Vec<u8>) {
         half_closed, simultaneous_open, start, times, first_fin_to_ack_ns, close_wait_ns, second_fin_to_ack_ns,
         teardown_ns, lifetime_ns, client_bytes, server_bytes, bytes_mod_4gib, syn_retransmits, synack_retransmits, syn_intervals_ns,
         syn_backoff, synacks_after_ack, synack_again, challenge_ack, wrong_answers, earlier_closed_ns, ecn, client_ttl,
-        server_ttl, reset_ttl, client_fins, server_fins, client_rsts, server_rsts, client_isn, server_isn,
+        server_ttl, reset_ttl, reset_seq, client_fins, server_fins, client_rsts, server_rsts, client_isn, server_isn,
         client_state, server_state, client_state_ns, server_state_ns, icmp_error, zeek_conn_state,
     } = event;
     begin!(out, "connection", common, ids);
@@ -90,7 +90,7 @@ pub(super) fn connection(event: &Connection, ids: &mut Ids, out: &mut Vec<u8>) {
     fields!(out: first_fin_to_ack_ns, close_wait_ns, second_fin_to_ack_ns, teardown_ns, lifetime_ns);
     fields!(out: client_bytes, server_bytes, bytes_mod_4gib, syn_retransmits, synack_retransmits, syn_intervals_ns);
     fields!(out: syn_backoff, synacks_after_ack, synack_again, challenge_ack, wrong_answers, earlier_closed_ns, ecn);
-    fields!(out: client_ttl, server_ttl, reset_ttl, client_fins, server_fins, client_rsts);
+    fields!(out: client_ttl, server_ttl, reset_ttl, reset_seq, client_fins, server_fins, client_rsts);
     fields!(out: server_rsts, client_isn, server_isn, client_state, server_state, client_state_ns, server_state_ns);
     fields!(out: icmp_error, zeek_conn_state);
     out.push(b'}');

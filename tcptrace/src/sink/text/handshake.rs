@@ -30,9 +30,11 @@ pub(super) fn in_flight(event: &Connection, details: &mut Details<'_>) -> fmt::R
     let ago = event.lifetime_ns.map(|ns| Nanos(event.common.ts.since(event.start).saturating_sub(ns)));
     let synack = event.server_state == Some(State::SynReceived);
     match (synack, ago) {
-        (true, Some(ago)) => details.add(format_args!("no ACK or RST yet for the SYN-ACK, {ago} before")),
+        (true, Some(ago)) => {
+            details.add(format_args!("no ACK or RST yet for the SYN-ACK, sent {ago} before"))
+        }
         (true, None) => details.add(format_args!("no ACK or RST yet for the SYN-ACK")),
-        (false, Some(ago)) => details.add(format_args!("{} the SYN yet, {ago} before", nothing(event))),
+        (false, Some(ago)) => details.add(format_args!("{} the SYN yet, sent {ago} before", nothing(event))),
         (false, None) => details.add(format_args!("{} the SYN yet", nothing(event))),
     }?;
     not_an_answer(event, details)
@@ -49,6 +51,11 @@ pub(super) fn synack_unanswered(event: &Connection, details: &mut Details<'_>) -
 pub(super) fn refused(event: &Connection, details: &mut Details<'_>) -> fmt::Result {
     if event.server_isn.is_some() && !event.simultaneous_open {
         details.add(format_args!("RST by server after its SYN-ACK"))?;
+    } else if event.reset_seq.is_some_and(|seq| seq != 0) {
+        // RFC 9293 §3.10.7.1: to a SYN that nobody listens for, the number is 0.
+        details.add(format_args!(
+            "RST by server with a number of its own: after a SYN-ACK, or a firewall rejects"
+        ))?;
     } else {
         details.add(format_args!("RST by server: nothing listens there, or a firewall rejects"))?;
     }
@@ -58,9 +65,8 @@ pub(super) fn refused(event: &Connection, details: &mut Details<'_>) -> fmt::Res
 /// The client did not go on.
 pub(super) fn aborted(event: &Connection, details: &mut Details<'_>) -> fmt::Result {
     match (event.reset_by, event.no_such_connection) {
-        (Some(_), true) => details.add(format_args!(
-            "RST by client: its host knows no such connection (any more), to which the SYN-ACK came"
-        ))?,
+        (Some(_), true) => details
+            .add(format_args!("RST by client to the SYN-ACK: the client's host knows no such connection"))?,
         (Some(_), false) => details.add(format_args!("given up by client before it was established"))?,
         (None, _) => details.add(format_args!("begun anew by client before it was established"))?,
     }
@@ -174,8 +180,10 @@ pub(super) fn other_ttl(event: &Connection, details: &mut Details<'_>) -> fmt::R
         Role::Server => ("SYN-ACK", event.server_ttl),
     };
     match opened.filter(|&ttl| ttl != reset) {
-        Some(ttl) => details
-            .add(format_args!("RST TTL {reset}, the {}'s {opening} {ttl}: perhaps another host's", role(by))),
+        Some(ttl) => details.add(format_args!(
+            "RST TTL {reset}, the {}'s {opening} {ttl}: perhaps another host's, or another way here",
+            role(by)
+        )),
         None => Ok(()),
     }
 }

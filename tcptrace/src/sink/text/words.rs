@@ -74,6 +74,7 @@ fn parts(event: &Established, out: &mut String) -> fmt::Result {
     let mut details = Details::new(out);
     match event.times.syn_to_synack_ns {
         Some(ns) => details.add(format_args!("syn {}", Nanos(ns)))?,
+        None if event.server_isn.is_none() => details.add(format_args!("SYN-ACK not seen"))?,
         None => details.add(format_args!("syn not timed"))?,
     }
     match event.times.synack_to_ack_ns {
@@ -281,6 +282,7 @@ const fn reason(reason: AnomalyReason) -> &'static str {
         AnomalyReason::HandshakeAckMismatch => "acknowledgement does not fit the handshake",
         AnomalyReason::AckBeyondSent => "acknowledges what was never sent",
         AnomalyReason::FinMoved => "FIN at another place than before",
+        AnomalyReason::FinAfterClose => "FIN again after the close: its ACK did not arrive",
         AnomalyReason::RstOutOfWindow => "RST outside the window",
         AnomalyReason::SynInConnection => "SYN on a connection that is there already",
         AnomalyReason::ImpossibleFlags => "impossible flags",

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     parse::{Found, Test, Tunnels, Unheard},
-    segment::{Direction, Input, Observation},
+    segment::{Direction, Input, Observation, Timestamp},
 };
 use hashbrown::HashMap;
 use std::sync::Arc;
@@ -81,6 +81,7 @@ pub struct PcapSource {
     counters: Counters,
     tunnels: Tunnels,
     unheard: Unheard,
+    last_packet: Timestamp,
     unknown_links: Vec<(LinkType, u64)>,
     devices: HashMap<(u32, u32), u32>,
     names: Vec<(u32, Arc<str>)>,
@@ -104,6 +105,7 @@ impl PcapSource {
             counters: Counters::default(),
             tunnels: Tunnels { decap: options.decap, levels: Tunnels::MOST },
             unheard: Unheard::new(),
+            last_packet: Timestamp::default(),
             unknown_links: Vec::new(),
             devices: HashMap::new(),
             names: Vec::new(),
@@ -153,6 +155,7 @@ impl PcapSource {
                 }
             };
             self.counters.packets += 1;
+            self.last_packet = packet.ts;
             let Ok(look) = link::look(&packet, &self.tunnels.decap) else {
                 count(&mut self.unknown_links, packet.link);
                 continue;
@@ -191,6 +194,12 @@ impl PcapSource {
     #[must_use]
     pub fn position(&self) -> Position {
         self.reader.position()
+    }
+
+    /// The time of the last packet so far, whatever it was.
+    #[must_use]
+    pub const fn last_packet(&self) -> Timestamp {
+        self.last_packet
     }
 
     /// What was counted so far, as the kernel programs count it. No ring is ever full here.
