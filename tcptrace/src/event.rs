@@ -5,6 +5,7 @@
 //! generated from the same attributes. What a derive cannot say (time stamps, Community ID) is in `event/`.
 
 mod community_id;
+mod evidence;
 mod icmp;
 mod json;
 mod kind;
@@ -17,6 +18,7 @@ mod tunnel;
 mod zeek;
 
 pub use community_id::CommunityId;
+pub use evidence::{Backoff, Ecn, EcnKind, SynackAgain, WrongAnswers};
 pub use icmp::{IcmpErrorEvent, IcmpReport};
 pub use kind::{Kind, Kinds};
 pub use schema::schema;
@@ -388,28 +390,8 @@ pub struct Established {
     pub client_options: Option<Options>,
     /// What the SYN-ACK offered.
     pub server_options: Option<Options>,
-}
-
-/// How the tries of an unanswered SYN are spaced.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Backoff {
-    /// As stacks do it: every wait is as long as the one before or twice as long (RFC 6298 §5.5; Linux's
-    /// `tcp_syn_linear_timeouts`). All tries passed here.
-    Regular,
-    /// Otherwise: some did not pass here, or no usual stack sent them.
-    Irregular,
-}
-
-/// Why a server sends its SYN-ACK again although the acknowledgement has passed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum SynackAgain {
-    /// Once, and seen on the way: the acknowledgement was lost between here and the server.
-    AckLost,
-    /// More than once, or seen on the server's own host: the server does not take what reaches it. Its accept queue is
-    /// full, or a filter of its own drops it.
-    NotAccepted,
+    /// Explicit congestion notification; null where the SYN was not seen.
+    pub ecn: Option<Ecn>,
 }
 
 /// The connection is over, or the trace is.
@@ -435,6 +417,9 @@ pub struct Connection {
     pub reset_by: Option<Role>,
     /// When the reset struck.
     pub reset_phase: Option<ResetPhase>,
+    /// The RST is one by which a host answers that knows no such connection: without ACK, and its number is what the other
+    /// end acknowledged last (RFC 9293 §3.10.7.1).
+    pub no_such_connection: bool,
     /// Data or time lay between the two FINs.
     pub half_closed: bool,
     /// Both sent a SYN.
@@ -456,9 +441,10 @@ pub struct Connection {
     pub teardown_ns: Option<u64>,
     /// First SYN to the last lifecycle segment.
     pub lifetime_ns: Option<u64>,
-    /// Octets the client sent, from sequence numbers.
+    /// Octets the client sent, from sequence numbers up to its FIN or RST; where there was neither, those that the server's
+    /// RST acknowledges.
     pub client_bytes: Option<u64>,
-    /// Octets the server sent.
+    /// Octets the server sent, likewise.
     pub server_bytes: Option<u64>,
     /// The byte counts may be short by a multiple of 2^32.
     pub bytes_mod_4gib: bool,
@@ -474,9 +460,24 @@ pub struct Connection {
     pub synacks_after_ack: u32,
     /// What these fit; null where there were none.
     pub synack_again: Option<SynackAgain>,
-    /// The server first answered the SYN with an acknowledgement of an earlier connection on the same ports (RFC 5961
+    /// The server first answered the SYN with a bare acknowledgement of an earlier connection on the same ports (RFC 5961
     /// §4.2), and the client reset that.
     pub challenge_ack: bool,
+    /// RSTs and SYN-ACKs that came instead of an answer to the SYN; null where there were none.
+    pub wrong_answers: Option<WrongAnswers>,
+    /// How long before its SYN the server closed an earlier connection on the same ports, which it may still hold in
+    /// TIME-WAIT; null where none is remembered.
+    pub earlier_closed_ns: Option<u64>,
+    /// Explicit congestion notification; null where the SYN was not seen.
+    pub ecn: Option<Ecn>,
+    /// TTL or hop limit of the client's first SYN.
+    pub client_ttl: Option<u8>,
+    /// That of the server's SYN-ACK.
+    pub server_ttl: Option<u8>,
+    /// That of the RST which ended it.
+    pub reset_ttl: Option<u8>,
+    /// The sequence number of that RST, raw. In answer to a SYN it is 0 where no connection is known (RFC 9293 §3.10.7.1).
+    pub reset_seq: Option<u32>,
     /// FINs the client sent, retransmissions included.
     pub client_fins: u32,
     /// FINs the server sent.
@@ -500,10 +501,10 @@ pub struct Connection {
     pub client_isn: Option<u32>,
     /// The server's.
     pub server_isn: Option<u32>,
-    /// The client's state at this moment.
-    pub client_state: State,
-    /// The server's.
-    pub server_state: State,
+    /// The client's state at this moment; null where it is not over and no segment of the client passed here.
+    pub client_state: Option<State>,
+    /// The server's, likewise.
+    pub server_state: Option<State>,
     /// Time per state of the client.
     pub client_state_ns: StateTimes,
     /// Time per state of the server.
@@ -602,6 +603,9 @@ pub enum AnomalyReason {
     FinNotItsOwn,
     /// A RST after which its sender went on: it was not that endpoint's, or was not obeyed.
     RstIgnored,
+    /// A FIN that comes again after its acknowledgement has passed and the connection is closed: the acknowledgement did not
+    /// arrive.
+    FinAfterClose,
     /// A RST whose numbers do not fit, to be answered by a challenge ACK (RFC 5961 §3.2).
     RstOutOfWindow,
     /// A SYN on a connection that is open, or answered already, to be answered by a challenge ACK (RFC 5961 §4.2).

@@ -1,13 +1,18 @@
 //! Packets in memory to records: what the kernel programs do, done here for capture files and for tests. The parser
 //! and the lifecycle test are the same code.
 
+mod unheard;
+
+pub(crate) use unheard::Unheard;
+
 use crate::decode::{self, Rest};
 use tcptrace_common::{
     abi::{BIT_CUT, BIT_TUNNEL, Bucket, Counters, IcmpRecord, Kind, MAX_OPTIONS, Record, SEED_WORDS, Tunnel},
     filter::{NUMBERS, Program},
     flow::{self, Addresses, FlowHash},
     lifecycle::{self, Table},
-    record::{Sighting, fill_icmp, fill_outer, fill_tunnel},
+    record::{Sighting, fill, fill_icmp, fill_outer, fill_tunnel},
+    tcp::TcpFlags,
     wire::{
         self, Bytes, Icmp, Link, Outer, Packet, Parsed, Unparsable,
         icmp::{self, Quoted},
@@ -23,6 +28,8 @@ pub(crate) struct Test<'a, T: ?Sized> {
     pub(crate) filter: &'a Program,
     pub(crate) counters: &'a mut Counters,
     pub(crate) tunnels: &'a Tunnels,
+    /// For more than the kernel programs do.
+    pub(crate) unheard: Option<&'a mut Unheard>,
 }
 
 /// Which tunnels are looked into, and how many within each other.
@@ -140,7 +147,13 @@ impl<T: Table + ?Sized> Test<'_, T> {
                 lifecycle::inspect_within(tcp, within.hash, seen, self.filter, self.table, self.seeds)
             }
         };
-        let (mut record, overwritten) = inspected?;
+        let (mut record, overwritten) = match inspected {
+            Some(found) => {
+                self.note_unheard(&found.0, within);
+                found
+            }
+            None => (self.goes_on_unheard(tcp, seen, within)?, false),
+        };
         self.counters.pending_overwrites += u64::from(overwritten);
         let kind = lifecycle::kind_of(tcp.flags);
         let mut raw = [0; MAX_OPTIONS];
@@ -155,6 +168,39 @@ impl<T: Table + ?Sized> Test<'_, T> {
             Rest::Nothing
         };
         self.record(record, rest, kind, ts, tcp.options_at + tcp.options_len, within)
+    }
+
+    /// A record was made.
+    #[inline]
+    fn note_unheard(&mut self, record: &Record, within: Option<&Within>) {
+        if let Some(unheard) =
+            self.unheard.as_deref_mut().filter(|_| lifecycle::announces(TcpFlags(record.flags)))
+        {
+            let (own, peer) = flow::hashes(record, self.seeds);
+            let hashes = within.map_or((own, peer), |it| (own.within(it.hash), peer.within(it.hash)));
+            unheard.note(record, hashes);
+        }
+    }
+
+    /// The record of a segment that nobody waited for, if it shows that its SYN was answered unheard.
+    #[inline]
+    fn goes_on_unheard<A: Addresses>(
+        &mut self,
+        tcp: &Packet<A>,
+        seen: Sighting,
+        within: Option<&Within>,
+    ) -> Option<Record> {
+        let unheard = self.unheard.as_deref_mut().filter(|unheard| !unheard.is_empty())?;
+        if lifecycle::announces(tcp.flags) {
+            return None;
+        }
+        let own = tcp.key(seen.ifindex).hash(self.seeds);
+        if !unheard.goes_on(within.map_or(own, |it| own.within(it.hash)), tcp.seq) {
+            return None;
+        }
+        let mut record = Record::EMPTY;
+        fill(&mut record, tcp, seen);
+        Some(record)
     }
 
     #[cold]
@@ -266,7 +312,7 @@ impl Parser {
         self.counters.packets += 1;
         let parsed = wire::parse(&Deep { packet: bytes, decap: &self.tunnels.decap }, link, offloaded);
         let Self { table, seeds, filter, counters, tunnels } = self;
-        let mut test = Test { table: &mut **table, seeds, filter, counters, tunnels };
+        let mut test = Test { table: &mut **table, seeds, filter, counters, tunnels, unheard: None };
         test.packet(&parsed, bytes, ts, || seen).map(|found| found.record)
     }
 }

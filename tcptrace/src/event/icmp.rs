@@ -18,7 +18,7 @@ pub struct IcmpReport {
     pub code: u8,
     /// Both in words.
     pub meaning: &'static str,
-    /// Who sent the segment that it quotes.
+    /// Which end sent the SYN or SYN-ACK that it quotes: the error is for it. Who says so is `from`.
     pub sender: Role,
 }
 

@@ -392,7 +392,7 @@ fn an_anomaly_that_was_told_elsewhere_does_not_keep_a_connection_from_being_told
     let hops = [Hop::middle("eth0"), Hop::middle("eth1")];
     let mut seen = pass(&segments("0 C F 1000"), &hops[..1], 1);
     seen.extend(pass(&segments("1 C S 1000"), &hops[1..], 2));
-    let bench = Bench::new(Kinds::ALL).name(&hops).feed(&seen).finish(at(1000));
+    let bench = Bench::new(Kinds::ALL).name(&hops).feed(&seen).finish(at(5000));
     assert_eq!(bench.said(), ["unanswered on eth1 via eth0, eth1"]);
 }
 

@@ -122,12 +122,14 @@ impl File<'_> {
 
     /// What is left at the file's end is open, or was never answered.
     fn report_rest(&mut self) -> Result<(), RunError> {
-        self.run.finish_tracker(self.last, 0)?;
+        // Packets that are no records show how long an answer was waited for.
+        let end = self.last.max(self.source.last_packet());
+        self.run.finish_tracker(end, 0)?;
         for (link, packets) in self.source.unknown_links() {
             self.run.say(format_args!("{packets} packets of link type {link} were not looked into"));
         }
         let mut stats = Stats {
-            ts: self.last,
+            ts: end,
             elapsed_ns: self.first.map_or(0, |first| self.last.since(first)),
             last: true,
             admission_rate: 1.0,

@@ -8,6 +8,7 @@
 //! Times of day are local, as tcpdump's are. What is "sent" was sent by the client.
 
 mod clock;
+mod handshake;
 mod resets;
 mod words;
 

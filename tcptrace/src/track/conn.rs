@@ -2,6 +2,7 @@
 
 use super::{
     clocks::{Clocks, Moment, When, Wide},
+    evidence::{Answers, EcnTries},
     fins::Fin,
     held::Doubts,
     key::Key,
@@ -70,6 +71,8 @@ pub(crate) struct Closing {
     pub(crate) fin_is_open: bool,
     /// Where its data ended by its RST, for the byte count.
     pub(crate) rst_seq: Option<SeqNum>,
+    /// What the peer's RST acknowledges.
+    pub(crate) received: Option<SeqNum>,
     /// Where its data stood when it acknowledged the peer's FIN, for `half_closed`.
     pub(crate) sent_at_peer_fin: Option<SeqNum>,
     /// The peer acknowledged its FIN.
@@ -88,6 +91,7 @@ impl Closing {
         fin_fits: false,
         fin_is_open: false,
         rst_seq: None,
+        received: None,
         sent_at_peer_fin: None,
         fin_acked: false,
         fins: 0,
@@ -110,6 +114,11 @@ pub(crate) struct Teardown {
     pub(crate) simultaneous_close: bool,
     /// The passive closer went on for a while after the first FIN.
     pub(crate) half_closed: bool,
+    /// The RST is a host's that knows no such connection.
+    pub(crate) no_such_connection: bool,
+    /// TTL or hop limit of the RST that ended it.
+    pub(crate) rst_ttl: Option<u8>,
+    pub(crate) rst_seq: Option<SeqNum>,
     pub(crate) tunnels: Option<Box<Tunnels>>,
     pub(crate) doubts: Option<Box<Doubts>>,
     /// Times too far from the start for [`Clocks`].
@@ -133,6 +142,9 @@ impl Teardown {
         reset_by: None,
         simultaneous_close: false,
         half_closed: false,
+        no_such_connection: false,
+        rst_ttl: None,
+        rst_seq: None,
         tunnels: None,
         doubts: None,
         wide: [0; Clocks::COUNT],
@@ -155,6 +167,11 @@ pub(crate) struct Extra {
     pub(crate) other_synack: Option<OtherSynack>,
     /// The server acknowledged an earlier connection instead of the SYN, and the client reset that.
     pub(crate) challenged: bool,
+    /// The first of these SYN-ACKs came later than the server's first time-out.
+    pub(crate) synack_late: bool,
+    /// What came instead of an answer to the SYN.
+    pub(crate) answers: Answers,
+    pub(crate) ecn: EcnTries,
 }
 
 /// What a SYN-ACK says of its sender.
@@ -164,6 +181,8 @@ pub(crate) struct OtherSynack {
     pub(crate) syn_end: Option<SeqNum>,
     pub(crate) options: Option<TcpOptions>,
     pub(crate) ttl: Option<u8>,
+    /// See [`Side::ecn_bits`].
+    pub(crate) ecn: u8,
 }
 
 impl OtherSynack {
@@ -173,6 +192,7 @@ impl OtherSynack {
             syn_end: side.syn_end(),
             options: side.options(),
             ttl: side.ttl(),
+            ecn: side.ecn_bits(),
         }
     }
 }
@@ -193,6 +213,9 @@ impl Extra {
         synacks_after_ack: 0,
         other_synack: None,
         challenged: false,
+        synack_late: false,
+        answers: Answers::NONE,
+        ecn: EcnTries::NONE,
     };
 }
 
@@ -490,14 +513,17 @@ impl Conn {
         self.early(role).chain(self.closing(role).late.iter())
     }
 
-    /// Octets of data a side sent, modulo 2^32; `None` where either end of them was not seen.
+    /// Octets of data a side sent, modulo 2^32; `None` where either end of them was not seen. Where the peer reset it, those
+    /// that had come there.
     pub(crate) fn bytes(&self, role: Role) -> Option<u64> {
-        let closing = self.closing(role);
+        let (closing, first) = (self.closing(role), self.side(role).first_data()?);
         let end = match (closing.fin_end, closing.rst_seq) {
             (Some(fin_end), _) => fin_end.plus(u32::MAX),
-            (None, rst) => rst?,
+            (None, Some(rst)) => rst,
+            // A keep-alive's RST acknowledges the number before the last octet.
+            (None, None) => closing.received.filter(|received| received.at_or_after(first))?,
         };
-        let n = end.0.wrapping_sub(self.side(role).first_data()?.0);
+        let n = end.0.wrapping_sub(first.0);
         // A RST at the ISN itself ends before the first octet (a reset in answer to the handshake).
         Some(if n == u32::MAX { 0 } else { u64::from(n) })
     }

@@ -11,6 +11,7 @@ use super::{
     conn::{Conn, peer},
     fins::{self, OtherFin},
     key::Key,
+    reopen,
     rules::{self, After},
     table::List,
 };
@@ -97,7 +98,7 @@ impl Tracker {
         let role = conn.role_of(src_is_low);
         let goes_on = role == held.role && !seg.flags.rst() && !seg.flags.syn();
         let full = held.waiting.len() >= MOST_WAITING;
-        if seg.flags.syn() && !seg.flags.ack() && conn.side(role).isn() != Some(seg.seq) {
+        if seg.flags.syn() && !seg.flags.ack() && !reopen::is_known_syn(conn, src_is_low, seg) {
             // Its sender need not be who sent the reset, so it waits beside for its answer.
             let key = conn.key;
             self.opens_beside(key, src_is_low, seg, sink);

@@ -4,6 +4,7 @@
 mod challenge;
 mod clocks;
 mod conn;
+mod evidence;
 mod fins;
 mod held;
 mod icmp;
@@ -29,6 +30,7 @@ use crate::{
     segment::{AdmissionChange, IcmpError, Input, Segment, Sender, Timestamp},
 };
 use conn::{Conn, Teardown, peer};
+use evidence::Earlier;
 use hashbrown::{HashMap, HashSet};
 use key::Key;
 use losses::Losses;
@@ -97,7 +99,12 @@ impl Tracker {
             challengers: Table::default(),
             due: Timestamp::default(),
             spare: Vec::new(),
-            telling: Telling { wants: config.wants, names: HashMap::new(), losses: Losses::default() },
+            telling: Telling {
+                wants: config.wants,
+                names: HashMap::new(),
+                losses: Losses::default(),
+                earlier: Earlier::default(),
+            },
             filter: None,
             shedding: Shedding::default(),
             known_syns: HashMap::new(),
@@ -170,7 +177,7 @@ impl Tracker {
     }
 
     /// The trace ends at `ts`: reports what is still in the table, in the order in which it began. A handshake
-    /// that nothing answered is `unanswered` by then, everything past the handshake is `open`.
+    /// that nothing answered is `unanswered` by then, unless an answer may be on its way; everything else is `open`.
     pub fn finish(&mut self, ts: Timestamp, sink: &mut dyn FnMut(Event)) {
         self.expire(ts, sink);
         self.believe_all(sink);
@@ -180,7 +187,9 @@ impl Tracker {
         left.extend(slots.into_iter().map(|slot| self.challengers.remove(slot)));
         left.sort_unstable_by_key(|conn| conn.id);
         for conn in left {
-            self.report(&conn, ts.max(conn.last), unfinished(&conn), sink);
+            let end = ts.max(conn.last);
+            let outcome = if evidence::is_in_flight(&conn, end) { Outcome::Open } else { unfinished(&conn) };
+            self.report(&conn, end, outcome, sink);
         }
     }
 
@@ -217,9 +226,20 @@ impl Tracker {
                 return;
             }
             self.known_syns.remove(&slot);
+            self.note_earlier(slot, src_is_low, seg);
             self.forget(slot, seg.ts, sink);
         }
         self.begins(key, src_is_low, seg, sink);
+    }
+
+    /// A SYN is about to open a connection on the ports of the one in `slot`, which ended.
+    fn note_earlier(&mut self, slot: u32, src_is_low: bool, syn: &Segment) {
+        let conn = &self.table[slot];
+        if let (Role::Client, Some(since)) =
+            (conn.role_of(src_is_low), evidence::server_waits_since(conn).get())
+        {
+            self.telling.earlier.add(self.next_id, syn.ts.since(since));
+        }
     }
 
     /// A segment of a connection that is in the table.
@@ -245,6 +265,9 @@ impl Tracker {
         let conn = &mut self.table[slot];
         let role = conn.role_of(src_is_low);
         out.segment(conn, role, seg);
+        if evidence::fin_again_after_the_end(conn, role, seg) {
+            out.anomaly(conn, role, seg, (AnomalyReason::FinAfterClose, None));
+        }
         if seg.flags.rst() {
             rules::rst_after_the_end(conn, role, seg, &mut out);
         } else if rules::restarts_time_wait(conn, role, seg) {

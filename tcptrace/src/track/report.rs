@@ -3,6 +3,7 @@
 use super::{
     clocks::{Moment, When},
     conn::{Conn, IcmpNote, Misfit, peer},
+    evidence::{self, Earlier},
     fins::{self, Fin},
     icmp,
     losses::Losses,
@@ -14,7 +15,7 @@ use crate::{
     event::{
         Address, Anomaly, Backoff, ClosedBy, Common, Connection, Established, Event, HandshakeTimes,
         IcmpErrorEvent, IcmpReport, Options, Origin, Outcome, Path, ResetPhase, Role, SegmentEvent, State,
-        SynackAgain, Teids, Transition, Tunnel, TunnelKind, Vantage, Vlans, ZeekConnState,
+        Teids, Transition, Tunnel, TunnelKind, Vantage, Vlans, ZeekConnState,
     },
     segment::{Flow, IcmpError, Segment, Timestamp},
 };
@@ -61,6 +62,7 @@ pub(crate) struct Telling {
     pub(crate) wants: Wants,
     pub(crate) names: HashMap<u32, Arc<str>>,
     pub(crate) losses: Losses,
+    pub(crate) earlier: Earlier,
 }
 
 impl Telling {
@@ -241,6 +243,7 @@ impl Out<'_> {
             server_isn: server.isn().map(|s| s.0),
             client_options: client.options().map(options),
             server_options: server.options().map(options),
+            ecn: evidence::ecn(conn),
         });
         (self.sink)(event);
     }
@@ -259,7 +262,8 @@ impl Out<'_> {
         let mut common = self.common(conn, ts);
         common.complete &=
             ![Role::Client, Role::Server].iter().any(|&role| fins::is_in_doubt(conn, role, ts));
-        let connection = describe(common, conn, outcome, reset_phase);
+        let mut connection = describe(common, conn, outcome, reset_phase);
+        connection.earlier_closed_ns = self.telling.earlier.of(conn.id);
         (self.sink)(Event::Connection(Box::new(connection)));
     }
 }
@@ -283,6 +287,7 @@ fn describe(common: Common, conn: &Conn, outcome: Outcome, reset_phase: Option<R
         }),
         reset_by: teardown.reset_by,
         reset_phase,
+        no_such_connection: teardown.no_such_connection,
         half_closed: teardown.half_closed,
         simultaneous_open: conn.flags.simultaneous_open,
         start: conn.start,
@@ -300,16 +305,23 @@ fn describe(common: Common, conn: &Conn, outcome: Outcome, reset_phase: Option<R
         syn_intervals_ns: extra.syns.gaps().to_vec(),
         syn_backoff: backoff(extra.syns.gaps()),
         synacks_after_ack: extra.synacks_after_ack.into(),
-        synack_again: synack_again(conn, extra.synacks_after_ack),
+        synack_again: evidence::synack_again(conn),
         challenge_ack: extra.challenged,
+        wrong_answers: evidence::wrong_answers(conn),
+        earlier_closed_ns: None,
+        ecn: evidence::ecn(conn),
+        client_ttl: client.ttl(),
+        server_ttl: server.ttl(),
+        reset_ttl: teardown.rst_ttl,
+        reset_seq: teardown.rst_seq.map(|seq| seq.0),
         client_fins: client_end.fins,
         server_fins: server_end.fins,
         client_rsts: client_end.rsts,
         server_rsts: server_end.rsts,
         client_isn: client.isn().map(|s| s.0),
         server_isn: server.isn().map(|s| s.0),
-        client_state: client.state,
-        server_state: server.state,
+        client_state: evidence::known_state(client),
+        server_state: evidence::known_state(server),
         client_state_ns: conn.state_times(Role::Client).collect(),
         server_state_ns: conn.state_times(Role::Server).collect(),
         resets_ignored: teardown.doubts.as_deref().map_or_else(Vec::new, |it| it.resets_ignored.clone()),
@@ -330,14 +342,6 @@ fn backoff(gaps: &[u64]) -> Option<Backoff> {
     // RFC 6298 §2.1: 1 s; RFC 1122 §4.2.3.1 had 3 s.
     let starts = near(first, 1_000_000_000) || near(first, 3_000_000_000);
     Some(if starts && gaps.windows(2).all(doubles) { Backoff::Regular } else { Backoff::Irregular })
-}
-
-fn synack_again(conn: &Conn, count: u16) -> Option<SynackAgain> {
-    match (count, conn.vantage) {
-        (0, _) => None,
-        (1, Some(Vantage::Client | Vantage::Middle) | None) => Some(SynackAgain::AckLost),
-        _ => Some(SynackAgain::NotAccepted),
-    }
 }
 
 /// Zeek's rules (`conn_state` in `base/protocols/conn/main.zeek`) over what we know. To Zeek an end has closed once

@@ -4,6 +4,7 @@
 use super::{
     clocks::{Moment, When},
     conn::{Conn, Misfit, OtherSynack, peer},
+    evidence,
     fins::{self, Fin},
     held,
     report::Out,
@@ -48,6 +49,7 @@ pub(crate) fn are_impossible(flags: TcpFlags) -> bool {
 
 /// Judges `seg`, sent by `role`, and moves the states.
 pub(crate) fn segment(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) -> After {
+    conn.side_mut(role).note_seen();
     let judged = if seg.flags.rst() {
         conn.closing_mut(role).rsts += 1;
         rst(conn, role, seg, out)
@@ -57,6 +59,7 @@ pub(crate) fn segment(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<
         ack_or_fin(conn, role, seg, out)
     };
     judged.unwrap_or_else(|misfit| {
+        evidence::note_misfit(conn, role, seg);
         out.anomaly(conn, role, seg, misfit);
         After::Goes
     })
@@ -83,6 +86,7 @@ fn syn(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) -> After {
         conn.note_syn(seg.ts);
         if conn.at(Moment::FirstSynack) == When::NEVER {
             conn.set_at(Moment::LastSyn, seg.ts);
+            conn.extra_mut().ecn.add(seg.flags);
         }
     }
     if crossing {
@@ -97,6 +101,7 @@ fn syn(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) -> After {
 /// stamps still have them in order, the connection is whole again; else the numbers are all that can be believed.
 fn overtaken_syn(conn: &mut Conn, seg: &Segment) {
     conn.syns = 1;
+    conn.side_mut(Role::Client).note_seen();
     open_side(conn, Role::Client, seg);
     if conn.at(Moment::FirstSynack).get().is_some_and(|answer| seg.ts <= answer) {
         conn.flags.partial = false;
@@ -112,6 +117,7 @@ fn overtaken_syn(conn: &mut Conn, seg: &Segment) {
 pub(crate) fn first_syn(conn: &mut Conn, seg: &Segment, out: &mut Out<'_>) {
     conn.syns = 1;
     conn.set_at(Moment::LastSyn, seg.ts);
+    conn.side_mut(Role::Client).note_seen();
     open_side(conn, Role::Client, seg);
     out.transition(conn, Role::Client, Evidence::SentSyn, seg.ts, false);
     out.transition(conn, Role::Server, Evidence::PresumedListening, seg.ts, true);
@@ -128,7 +134,9 @@ pub(crate) fn first_answer(conn: &mut Conn, seg: &Segment, out: &mut Out<'_>) {
 /// The first thing seen is an ICMP error that quotes a SYN: there was one, at an unknown time.
 pub(crate) fn quoted_syn(conn: &mut Conn, quoted: &Segment, out: &mut Out<'_>) {
     conn.flags.partial = true;
-    open_side(conn, Role::Client, quoted);
+    conn.side_mut(Role::Client).note_seen();
+    // The TTL is what was left of it where it is quoted.
+    conn.side_mut(Role::Client).open(&OtherSynack { ttl: None, ..opening(quoted) });
     presume(conn, Role::Client, Evidence::SentSyn, quoted.ts, out);
     presume(conn, Role::Server, Evidence::PresumedListening, quoted.ts, out);
 }
@@ -154,9 +162,17 @@ fn presume(conn: &mut Conn, role: Role, evidence: Evidence, ts: Timestamp, out: 
 
 /// Notes the numbers and options of a SYN or SYN-ACK. Data in it (RFC 7413) counts from the SYN on.
 fn open_side(conn: &mut Conn, role: Role, seg: &Segment) {
-    let options = seg.options.map(|raw| raw.parse());
-    let ttl = Some(seg.ttl);
-    conn.side_mut(role).open(&OtherSynack { isn: seg.seq, syn_end: Some(seg.end()), options, ttl });
+    conn.side_mut(role).open(&opening(seg));
+}
+
+fn opening(seg: &Segment) -> OtherSynack {
+    OtherSynack {
+        isn: seg.seq,
+        syn_end: Some(seg.end()),
+        options: seg.options.map(|raw| raw.parse()),
+        ttl: Some(seg.ttl),
+        ecn: evidence::ecn_bits(seg.flags),
+    }
 }
 
 /// A SYN-ACK (RFC 9293 §3.10.7.3): it must acknowledge the peer's ISN+1, or data that came with its SYN.
@@ -181,8 +197,8 @@ fn synack(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) -> Resu
         out.anomaly(conn, role, seg, misfit);
         conn.extra_mut().other_synack = Some(OtherSynack::of(conn.side(role)));
     }
-    if conn.flags.established && role == Role::Server && !conn.flags.simultaneous_open {
-        synack_again(conn, seg.ts);
+    if conn.flags.established && role == Role::Server && known.is_some() && !conn.flags.simultaneous_open {
+        evidence::note_synack_again(conn, seg.ts);
     }
     // One end alone sent it to itself, once.
     if role == Role::Client || !conn.key.is_of_one_end() {
@@ -202,22 +218,6 @@ fn synack(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) -> Resu
     out.transition(conn, role, Evidence::SentSynAck, seg.ts, false);
     synchronize(conn, role, seg, out);
     Ok(After::Goes)
-}
-
-/// The SYN-ACK was sent again although its acknowledgement had passed us: unless the two crossed on their way, that
-/// was lost between us and the server, or the server did not take it (a full accept queue drops it:
-/// `tcp_v4_syn_recv_sock` in `net/ipv4/tcp_ipv4.c`).
-fn synack_again(conn: &mut Conn, ts: Timestamp) {
-    // What the SYN needed to the server and its answer back.
-    let there_and_back = match (conn.at(Moment::LastSyn).get(), conn.at(Moment::FirstSynack).get()) {
-        (Some(syn), Some(synack)) => synack.since(syn),
-        _ => 0,
-    };
-    if conn.at(Moment::Established).get().is_some_and(|acked| ts.since(acked) < there_and_back) {
-        return;
-    }
-    let extra = conn.extra_mut();
-    extra.synacks_after_ack = extra.synacks_after_ack.saturating_add(1);
 }
 
 /// Everything without SYN and RST: the third segment, the acknowledgement of a FIN, the FIN itself.
@@ -253,6 +253,7 @@ fn ack_or_fin(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) -> 
         conn.side_mut(peer(role)).note_syn_acked();
     }
     synchronize(conn, role, seg, out);
+    evidence::goes_on_unheard(conn, role, seg, out);
     let fresh = seg.flags.fin() && conn.closing(role).fin_end.is_none();
     let own_fin = Fin::of(seg);
     // The peer's FIN acknowledges this one, which passes after it: the peer closed second all the same.
@@ -355,6 +356,19 @@ fn infer_open(conn: &mut Conn, role: Role, ts: Timestamp, out: &mut Out<'_>) {
     }
 }
 
+/// The client goes on, whose peer is not heard here: both sides are open. If `exact`, the client's time is that of `ts`.
+pub(crate) fn open_unheard(conn: &mut Conn, ts: Timestamp, exact: bool, out: &mut Out<'_>) {
+    if exact {
+        out.transition(conn, Role::Client, Evidence::Synchronized, ts, false);
+    } else {
+        presume(conn, Role::Client, Evidence::Synchronized, ts, out);
+    }
+    presume(conn, Role::Server, Evidence::Synchronized, ts, out);
+    if !conn.flags.established {
+        establish(conn, ts, exact, out);
+    }
+}
+
 /// `role` acknowledges its peer's FIN, if what it acknowledged so far covers that (RFC 9293 §3.10.7.4).
 /// `by` is the segment that shows it, or `None` where the acknowledgement came before we saw the FIN.
 fn acknowledge_fin(conn: &mut Conn, role: Role, ts: Timestamp, by: Option<&Segment>, out: &mut Out<'_>) {
@@ -431,9 +445,7 @@ fn went_on(conn: &Conn, role: Role, seg: &Fin) -> bool {
 /// handshake).
 fn rst(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) -> Result<After, Misfit> {
     if rejects_an_answer(conn, role, seg) {
-        if !follows_own_syn(conn, role, seg) {
-            conn.extra_mut().challenged = true;
-        }
+        evidence::note_rejection(conn, seg);
         return Ok(After::Goes);
     }
     if proves_open(conn, role, seg) {
@@ -468,6 +480,7 @@ fn end_by_rst(
     let teardown = conn.teardown_mut();
     teardown.rst.set(seg.ts);
     teardown.reset_by = Some(role);
+    evidence::note_reset(conn, role, seg);
     if phase.is_some() {
         conn.closing_mut(role).rst_seq = Some(seg.seq);
     }

@@ -19,6 +19,8 @@ pub(crate) struct Side {
     ttl: u8,
     /// Which of the others are known.
     known: u8,
+    /// The control bits of its SYN or SYN-ACK for ECN, see [`Side::ecn_bits`].
+    ecn: u8,
 }
 
 const ISN: u8 = 1;
@@ -28,6 +30,7 @@ const SYN_ACKED: u8 = 1 << 3;
 const FIN_END: u8 = 1 << 4;
 const BOUND: u8 = 1 << 5;
 const LONG_AGO: u8 = 1 << 6;
+const SEEN: u8 = 1 << 7;
 
 /// How far apart two numbers of one direction can be that belong together: 16 MiB, more than is in flight before the first
 /// answer. One of 256 guesses at random comes this close.
@@ -52,6 +55,7 @@ impl Side {
         state: State::Closed,
         ttl: 0,
         known: 0,
+        ecn: 0,
     };
 
     fn if_known(&self, bit: u8, seq: SeqNum) -> Option<SeqNum> {
@@ -95,6 +99,20 @@ impl Side {
         self.note(FIN_END, known);
     }
 
+    /// A segment of it passed.
+    pub(crate) fn is_seen(&self) -> bool {
+        self.known & SEEN != 0
+    }
+
+    pub(crate) fn note_seen(&mut self) {
+        self.note(SEEN, true);
+    }
+
+    /// Of its SYN or SYN-ACK: ECE, CWR and AE, from the lowest bit.
+    pub(crate) fn ecn_bits(&self) -> u8 {
+        self.ecn
+    }
+
     pub(crate) fn set_syn_end(&mut self, seq: SeqNum) {
         self.syn_end = seq;
         self.note(SYN_END, true);
@@ -102,8 +120,8 @@ impl Side {
 
     /// All that its SYN or SYN-ACK says.
     pub(crate) fn open(&mut self, synack: &OtherSynack) {
-        let OtherSynack { isn, syn_end, options, ttl } = *synack;
-        self.ttl = ttl.unwrap_or(0);
+        let OtherSynack { isn, syn_end, options, ttl, ecn } = *synack;
+        (self.ttl, self.ecn) = (ttl.unwrap_or(0), ecn);
         self.isn = isn;
         self.note(ISN, true);
         self.syn_end = syn_end.unwrap_or(SeqNum(0));
@@ -217,15 +235,25 @@ mod tests {
             first: (u32, u32),
             isn: u32,
             syn_end: Option<u32>,
+            ttl: Option<u8>,
+            ecn: u8,
             before in proptest::option::of(options()),
             after in proptest::option::of(options()),
         ) {
             let mut side = Side::NEW;
             prop_assert!(side.isn().is_none() && side.syn_end().is_none() && side.options().is_none());
-            side.open(&OtherSynack { isn: SeqNum(first.0), syn_end: Some(SeqNum(first.1)), options: before, ttl: None });
-            prop_assert_eq!(side.options(), before);
-            side.open(&OtherSynack { isn: SeqNum(isn), syn_end: syn_end.map(SeqNum), options: after, ttl: None });
-            prop_assert_eq!((side.isn(), side.syn_end()), (Some(SeqNum(isn)), syn_end.map(SeqNum)));
+            let (first, syn_end, again) = ((SeqNum(first.0), SeqNum(first.1)), syn_end.map(SeqNum), SeqNum(isn));
+            side.open(&OtherSynack {
+                isn: first.0,
+                syn_end: Some(first.1),
+                options: before,
+                ttl: Some(1),
+                ecn: 1,
+            });
+            prop_assert_eq!((side.options(), side.ttl(), side.ecn_bits()), (before, Some(1), 1));
+            side.open(&OtherSynack { isn: again, syn_end, options: after, ttl, ecn });
+            prop_assert_eq!((side.ttl(), side.ecn_bits(), side.is_seen()), (ttl.filter(|&ttl| ttl != 0), ecn, false));
+            prop_assert_eq!((side.isn(), side.syn_end()), (Some(again), syn_end));
             prop_assert_eq!(side.options(), after);
             prop_assert!(side.acked().is_none() && !side.syn_acked());
         }

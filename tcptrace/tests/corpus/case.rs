@@ -309,8 +309,9 @@ impl Stream {
         let reset = some(self.rst_count.a) || some(self.rst_count.b);
         let both = some(self.fin.a.count) && some(self.fin.b.count);
         match (self.label.handshake.as_str(), close) {
-            // Data that answers a SYN without a SYN-ACK is no lifecycle segment.
-            ("unanswered" | "oneway-a" | "syn-no-synack", "open") => &[Outcome::Unanswered],
+            // Data that answers a SYN without a SYN-ACK is no lifecycle segment. Where the client goes on unheard, it is open;
+            // and so is a SYN that is fresh at the end.
+            ("unanswered" | "oneway-a" | "syn-no-synack", "open") => &[Outcome::Unanswered, Outcome::Open],
             ("syn-then-rst-by-a", _) | ("syn-synack-rst" | "synack-first", "rst-by-a") => &[Outcome::Aborted],
             ("refused", _) | ("syn-synack-rst" | "synack-first", "rst-by-b") => &[Outcome::Refused],
             ("synack-first", "open") if self.hs_ack.is_none() && self.hs_ack_loose.is_none() => {

@@ -232,7 +232,9 @@ fn is_shaped(packet: &Packet) -> bool {
 
 /// The TCP header is further on than right behind the IPv6 header.
 fn has_extensions(packet: &Packet) -> bool {
-    match parse(&Bytes::whole(&packet.headers), Link::Ethernet, None) {
+    // Headers alone, also of a packet with data.
+    let bytes = Bytes { captured: &packet.headers, wire_len: 1 << 17 };
+    match parse(&bytes, Link::Ethernet, None) {
         Parsed::V6(tcp) => tcp.options_at > 14 + 40 + 20,
         _ => false,
     }

@@ -46,6 +46,8 @@ pub(crate) enum Rule {
     AcknowledgesData,
     /// A segment that is not the sender's first after its SYN proves the establishment, but not when it was.
     NotTheFirstAck,
+    /// No SYN-ACK passed, and the client goes on behind its SYN: it is established then. The truth wants a SYN-ACK.
+    Unheard,
     /// The SYN-ACK stands before the SYN in the file: the truth goes by the order, we by the time stamps.
     OvertakenSyn,
     /// The clock was set, so that a time of the truth's is negative or a connection of ours timed out.
@@ -182,6 +184,10 @@ impl Case<'_> {
         if timed_out || theirs.is_some_and(|theirs| theirs < 0.0) {
             return Some(Rule::BackwardsTime);
         }
+        let unheard = stream.synack.first.is_none() && connection.server_isn.is_none();
+        if field == Field::SynToEstablished && unheard && theirs.is_none() {
+            return Some(Rule::Unheard);
+        }
         if field == Field::SynAckToAck && self.is_from_the_last_synack(ours, theirs) {
             return Some(Rule::FromTheLastSynAck);
         }
@@ -267,7 +273,7 @@ impl Case<'_> {
         }
         if connection.outcome == Outcome::RefusedIcmp
             && connection.icmp_error.is_some()
-            && self.stream.outcomes() == [Outcome::Unanswered]
+            && self.stream.outcomes().contains(&Outcome::Unanswered)
         {
             return Some(Rule::RefusedByIcmp);
         }

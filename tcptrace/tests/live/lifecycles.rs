@@ -199,9 +199,9 @@ fn expected(kind: Kind) -> Value {
             json!({"closed_by": "both", "server_state": "TIME_WAIT"})
         }
         Kind::SimultaneousOpen => json!({"simultaneous_open": true}),
-        // Where the other end's data ended is not told by a RST.
-        Kind::ResetByClient => merged(reset("client", Some("established")), json!({"server_bytes": null})),
-        Kind::ResetByServer => merged(reset("server", Some("established")), json!({"client_bytes": null})),
+        // The RST acknowledges what came from the other end.
+        Kind::ResetByClient => reset("client", Some("established")),
+        Kind::ResetByServer => reset("server", Some("established")),
         Kind::ResetWhenClosing => {
             merged(reset("server", Some("closing")), json!({"closed_by": "client", "client_fins": 1}))
         }

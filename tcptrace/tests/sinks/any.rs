@@ -4,9 +4,10 @@ use crate::fixtures;
 use std::net::IpAddr;
 use tcptrace::{
     event::{
-        Address, Anomaly, AnomalyReason, Backoff, ClosedBy, Common, Connection, DoubtfulReset, Established,
-        Event, HandshakeTimes, IcmpReport, Options, Origin, Outcome, Path, ResetPhase, Role, SegmentEvent,
-        State, StateTimes, SynackAgain, Teids, Transition, Tunnel, TunnelKind, Vantage, Vlans, ZeekConnState,
+        Address, Anomaly, AnomalyReason, Backoff, ClosedBy, Common, Connection, DoubtfulReset, Ecn, EcnKind,
+        Established, Event, HandshakeTimes, IcmpReport, Options, Origin, Outcome, Path, ResetPhase, Role,
+        SegmentEvent, State, StateTimes, SynackAgain, Teids, Transition, Tunnel, TunnelKind, Vantage, Vlans,
+        WrongAnswers, ZeekConnState,
     },
     segment::{Direction, Timestamp},
 };
@@ -130,6 +131,26 @@ impl Dice {
         }
     }
 
+    fn ecn(&mut self) -> Ecn {
+        const KINDS: [EcnKind; 3] = [EcnKind::None, EcnKind::Classic, EcnKind::Accurate];
+        Ecn {
+            offered: self.pick(&KINDS),
+            negotiated: self.maybe(|dice| dice.pick(&KINDS)),
+            unanswered_syns: self.number_u32(),
+        }
+    }
+
+    fn wrong_answers(&mut self) -> WrongAnswers {
+        WrongAnswers {
+            rsts: self.number_u32(),
+            rst_ack: self.maybe(Self::number_u32),
+            synacks: self.number_u32(),
+            synack_ack: self.maybe(Self::number_u32),
+            synacks_reset: self.number_u32(),
+            expected: self.number_u32(),
+        }
+    }
+
     fn role(&mut self) -> Role {
         self.pick(&[Role::Client, Role::Server])
     }
@@ -153,6 +174,7 @@ impl Dice {
             server_isn: self.maybe(Self::number_u32),
             client_options: self.maybe(Self::options),
             server_options: self.maybe(Self::options),
+            ecn: self.maybe(Self::ecn),
         }
     }
 
@@ -168,6 +190,7 @@ impl Dice {
             reset_phase: self.maybe(|dice| {
                 dice.pick(&[ResetPhase::Established, ResetPhase::Closing, ResetPhase::AfterClose])
             }),
+            no_such_connection: self.coin(),
             half_closed: self.coin(),
             simultaneous_open: self.coin(),
             start: Timestamp(self.number()),
@@ -185,8 +208,16 @@ impl Dice {
             syn_intervals_ns: self.some(10, Self::number),
             syn_backoff: self.maybe(|dice| dice.pick(&[Backoff::Regular, Backoff::Irregular])),
             synacks_after_ack: self.number_u32(),
-            synack_again: self.maybe(|dice| dice.pick(&[SynackAgain::AckLost, SynackAgain::NotAccepted])),
+            synack_again: self
+                .maybe(|dice| dice.pick(&[SynackAgain::LostOrNotAccepted, SynackAgain::NotAccepted])),
             challenge_ack: self.coin(),
+            wrong_answers: self.maybe(Self::wrong_answers),
+            earlier_closed_ns: self.maybe(Self::number),
+            ecn: self.maybe(Self::ecn),
+            client_ttl: self.maybe(|dice| dice.next() as u8),
+            server_ttl: self.maybe(|dice| dice.next() as u8),
+            reset_ttl: self.maybe(|dice| dice.next() as u8),
+            reset_seq: self.maybe(Self::number_u32),
             client_fins: self.number_u32(),
             server_fins: self.number_u32(),
             client_rsts: self.number_u32(),
@@ -196,8 +227,8 @@ impl Dice {
             self_connection: self.coin(),
             client_isn: self.maybe(Self::number_u32),
             server_isn: self.maybe(Self::number_u32),
-            client_state: self.state(),
-            server_state: self.state(),
+            client_state: self.maybe(Self::state),
+            server_state: self.maybe(Self::state),
             client_state_ns: self.state_times(),
             server_state_ns: self.state_times(),
             icmp_error: self.maybe(|dice| IcmpReport { from: dice.ip(), ..fixtures::icmp_report() }),

@@ -2,10 +2,10 @@
 
 use tcptrace::{
     event::{
-        Address, Anomaly, AnomalyReason, Backoff, ClosedBy, Common, Connection, Cost, Established, Event,
-        HandshakeTimes, IcmpErrorEvent, IcmpReport, Options, Origin, Outcome, OutcomeCounts, Path,
-        ResetPhase, Role, SegmentCounts, SegmentEvent, State, StateTimes, Stats, SynackAgain, Transition,
-        Unparsable, Vantage, Vlans, ZeekConnState,
+        Address, Anomaly, AnomalyReason, Backoff, ClosedBy, Common, Connection, Cost, Ecn, EcnKind,
+        Established, Event, HandshakeTimes, IcmpErrorEvent, IcmpReport, Options, Origin, Outcome,
+        OutcomeCounts, Path, ResetPhase, Role, SegmentCounts, SegmentEvent, State, StateTimes, Stats,
+        SynackAgain, Transition, Unparsable, Vantage, Vlans, ZeekConnState,
     },
     segment::{Direction, Timestamp},
 };
@@ -74,7 +74,13 @@ pub(crate) fn established() -> Established {
             ..plain
         }),
         server_options: Some(plain),
+        ecn: Some(no_ecn()),
     }
+}
+
+/// A handshake without ECN.
+pub(crate) fn no_ecn() -> Ecn {
+    Ecn { offered: EcnKind::None, negotiated: Some(EcnKind::None), unanswered_syns: 0 }
 }
 
 pub(crate) fn connection() -> Connection {
@@ -87,6 +93,7 @@ pub(crate) fn connection() -> Connection {
         closed_by: Some(ClosedBy::Client),
         reset_by: None,
         reset_phase: None,
+        no_such_connection: false,
         half_closed: false,
         simultaneous_open: false,
         start: at(264_655),
@@ -106,6 +113,13 @@ pub(crate) fn connection() -> Connection {
         synacks_after_ack: 0,
         synack_again: None,
         challenge_ack: false,
+        wrong_answers: None,
+        earlier_closed_ns: None,
+        ecn: Some(no_ecn()),
+        client_ttl: Some(64),
+        server_ttl: Some(128),
+        reset_ttl: None,
+        reset_seq: None,
         client_fins: 1,
         server_fins: 1,
         client_rsts: 0,
@@ -115,8 +129,8 @@ pub(crate) fn connection() -> Connection {
         self_connection: false,
         client_isn: Some(4_130_871_516),
         server_isn: Some(528_643_112),
-        client_state: State::TimeWait,
-        server_state: State::Closed,
+        client_state: Some(State::TimeWait),
+        server_state: Some(State::Closed),
         client_state_ns: StateTimes::from_iter([
             (State::SynSent, 28_820_000),
             (State::Established, 18_423_000),
@@ -149,8 +163,10 @@ pub(crate) fn unopened(outcome: Outcome) -> Connection {
         client_fins: 0,
         server_fins: 0,
         server_isn: None,
-        client_state: State::Closed,
-        server_state: State::Closed,
+        ecn: Some(Ecn { negotiated: None, ..no_ecn() }),
+        server_ttl: None,
+        client_state: Some(State::Closed),
+        server_state: Some(State::Closed),
         client_state_ns: StateTimes::default(),
         server_state_ns: StateTimes::default(),
         zeek_conn_state: ZeekConnState::Oth,
@@ -269,7 +285,7 @@ pub(crate) fn full_and_minimal() -> Vec<Event> {
         Event::Connection(Box::new(Connection {
             syn_intervals_ns: vec![1_000_000_000, 2_000_000_000],
             syn_backoff: Some(Backoff::Regular),
-            synack_again: Some(SynackAgain::AckLost),
+            synack_again: Some(SynackAgain::LostOrNotAccepted),
             icmp_error: Some(icmp_report()),
             ..unopened(Outcome::RefusedIcmp)
         })),

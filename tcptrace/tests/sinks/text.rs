@@ -5,8 +5,8 @@ use insta::assert_snapshot;
 use jiff::tz::TimeZone;
 use tcptrace::{
     event::{
-        Backoff, ClosedBy, Connection, Established, Event, HandshakeTimes, Outcome, ResetPhase, Role, State,
-        SynackAgain, Transition, Vlans,
+        Backoff, ClosedBy, Connection, Ecn, EcnKind, Established, Event, HandshakeTimes, Outcome, ResetPhase,
+        Role, State, SynackAgain, Transition, Vlans, WrongAnswers,
     },
     segment::Timestamp,
     sink::{
@@ -108,8 +108,8 @@ fn every_outcome() {
         ..opened.clone()
     };
     let alive = |outcome| Connection {
-        client_state: State::Established,
-        server_state: State::Established,
+        client_state: Some(State::Established),
+        server_state: Some(State::Established),
         lifetime_ns: Some(725_000_000_000),
         ..fixtures::unopened(outcome)
     };
@@ -155,7 +155,7 @@ fn every_outcome() {
         },
         Connection {
             synacks_after_ack: 1,
-            synack_again: Some(SynackAgain::AckLost),
+            synack_again: Some(SynackAgain::LostOrNotAccepted),
             challenge_ack: true,
             ..opened.clone()
         },
@@ -168,7 +168,7 @@ fn every_outcome() {
         Connection { syn_retransmits: 1, ..fixtures::unopened(Outcome::Aborted) },
         alive(Outcome::Reused),
         Connection { server_bytes: Some(5_000_000_000), bytes_mod_4gib: true, ..alive(Outcome::Open) },
-        Connection { server_state: State::CloseWait, ..alive(Outcome::Evicted) },
+        Connection { server_state: Some(State::CloseWait), ..alive(Outcome::Evicted) },
     ];
     assert_snapshot!(lines(events.map(ended)), @r###"
     06:59:50.330991  CLOSED       192.168.64.128:60592 > 180.101.49.11:80   66.336 ms  by both at once, 172 B sent, 2781 B received, close_wait 18.874 ms, half-closed for a while
@@ -176,17 +176,142 @@ fn every_outcome() {
     06:59:50.330991  RESET        192.168.64.128:60592 > 180.101.49.11:80   66.336 ms  by server while closing, 172 B sent, 2781 B received
     06:59:50.330991  RESET        192.168.64.128:60592 > 180.101.49.11:80   66.336 ms  by server after both FINs, 172 B sent, 2781 B received
     06:59:50.330991  REFUSED      192.168.64.128:60592 > 180.101.49.11:80    0.120 ms  RST by server: nothing listens there, or a firewall rejects
-    06:59:50.330991  UNANSWERED   192.168.64.128:60592 > 180.101.49.11:80   63.000 s   no answer to 7 SYNs in 133.000 s
-    06:59:50.330991  UNANSWERED   192.168.64.128:60592 > 180.101.49.11:80   66.336 ms  no answer to 4 SYNs in 82.000 s (1.0, 2.0, 4.1 s apart, the usual back-off)
-    06:59:50.330991  UNANSWERED   192.168.64.128:60592 > 180.101.49.11:80   66.336 ms  no answer to 2 SYNs in 75.000 s (0.5 s apart, not a usual back-off: some may not have passed here)
+    06:59:50.330991  UNANSWERED   192.168.64.128:60592 > 180.101.49.11:80   63.000 s   no SYN-ACK, RST or ICMP error for 7 SYNs in 133.000 s
+    06:59:50.330991  UNANSWERED   192.168.64.128:60592 > 180.101.49.11:80   66.336 ms  no SYN-ACK, RST or ICMP error for 4 SYNs in 82.000 s (1.0, 2.0, 4.1 s apart, the usual back-off)
+    06:59:50.330991  UNANSWERED   192.168.64.128:60592 > 180.101.49.11:80   66.336 ms  no SYN-ACK, RST or ICMP error for 2 SYNs in 75.000 s (0.5 s apart, not a usual back-off: some may not have passed here)
     06:59:50.330991  REFUSED      192.168.64.128:60592 > 180.101.49.11:80    0.120 ms  host unreachable, says 192.168.64.2 (ICMP type 3, code 1)
-    06:59:50.330991  OPEN         192.168.64.128:60592 > 180.101.49.11:80     12m 05s  when the trace ended, both ESTABLISHED, 3 SYN-ACK retries after the ACK: the server does not take it (accept queue full, or its own firewall)
-    06:59:50.330991  CLOSED       192.168.64.128:60592 > 180.101.49.11:80   66.336 ms  by client, 172 B sent, 2781 B received, close_wait 18.874 ms, server still had an earlier connection on these ports and answered that (challenge ACK), 1 SYN-ACK retry after the ACK: that was lost beyond here
-    06:59:50.330991  SYNACK-UNANSWERED  192.168.64.128:60592 > 180.101.49.11:80   31.000 s   no answer to 6 SYN-ACKs in 101.000 s
+    06:59:50.330991  OPEN         192.168.64.128:60592 > 180.101.49.11:80     12m 05s  when the trace ended, both ESTABLISHED, 3 SYN-ACK retries after the ACK: the server does not take it (accept queue full, or its own firewall), or waits for data (TCP_DEFER_ACCEPT)
+    06:59:50.330991  CLOSED       192.168.64.128:60592 > 180.101.49.11:80   66.336 ms  by client, 172 B sent, 2781 B received, close_wait 18.874 ms, server still had an earlier connection on these ports and answered that (challenge ACK), 1 SYN-ACK retry after the ACK: that was lost beyond here, or the server does not take it (accept queue full), or waits for data (TCP_DEFER_ACCEPT)
+    06:59:50.330991  SYNACK-UNANSWERED  192.168.64.128:60592 > 180.101.49.11:80   31.000 s   no ACK or RST for 6 SYN-ACKs in 101.000 s
     06:59:50.330991  ABORTED      192.168.64.128:60592 > 180.101.49.11:80   66.336 ms  begun anew by client before it was established, 1 SYN retry
     06:59:50.330991  REUSED       192.168.64.128:60592 > 180.101.49.11:80     12m 05s  same addresses and ports opened anew, both ESTABLISHED
     06:59:50.330991  OPEN         192.168.64.128:60592 > 180.101.49.11:80     12m 05s  when the trace ended, both ESTABLISHED, 5.0 GB received (or 4 GiB more, or a multiple)
     06:59:50.330991  EVICTED      192.168.64.128:60592 > 180.101.49.11:80     12m 05s  forgotten to stay within --max-connections, client ESTABLISHED, server CLOSE-WAIT
+    "###);
+}
+
+#[test]
+fn what_came_instead_of_an_answer() {
+    let unanswered = Connection {
+        lifetime_ns: Some(3_000_000_000),
+        start: seconds_ago(78),
+        ..fixtures::unopened(Outcome::Unanswered)
+    };
+    let wrong = WrongAnswers {
+        rsts: 5,
+        rst_ack: Some(1000),
+        synacks: 0,
+        synack_ack: None,
+        synacks_reset: 0,
+        expected: 1001,
+    };
+    let wrong_synacks = WrongAnswers {
+        rsts: 0,
+        rst_ack: None,
+        synacks: 3,
+        synack_ack: Some(778_777),
+        synacks_reset: 3,
+        expected: 1001,
+    };
+    let refused = Connection { reset_by: Some(Role::Server), ..fixtures::unopened(Outcome::Refused) };
+    let in_flight = Connection {
+        start: seconds_ago(2),
+        lifetime_ns: Some(0),
+        client_state: Some(State::SynSent),
+        server_state: None,
+        ..fixtures::unopened(Outcome::Open)
+    };
+    let events = [
+        Connection { wrong_answers: Some(wrong), ..unanswered.clone() },
+        Connection { wrong_answers: Some(WrongAnswers { rst_ack: None, ..wrong }), ..unanswered.clone() },
+        Connection { wrong_answers: Some(wrong_synacks), ..unanswered.clone() },
+        Connection {
+            wrong_answers: Some(WrongAnswers { rsts: 1, rst_ack: Some(7), ..wrong_synacks }),
+            ..unanswered.clone()
+        },
+        Connection { earlier_closed_ns: Some(31_000_000_000), ..unanswered },
+        Connection { server_isn: Some(7), ..refused.clone() },
+        Connection { reset_seq: Some(5001), ..refused.clone() },
+        Connection { server_isn: Some(7), server_ttl: Some(58), reset_ttl: Some(28), ..refused },
+        Connection {
+            reset_by: Some(Role::Client),
+            no_such_connection: true,
+            reset_ttl: Some(64),
+            ..fixtures::unopened(Outcome::Aborted)
+        },
+        Connection { wrong_answers: Some(wrong), ..in_flight.clone() },
+        Connection { server_state: Some(State::SynReceived), server_isn: Some(7), ..in_flight.clone() },
+        in_flight,
+        Connection {
+            synacks_after_ack: 1,
+            synack_again: Some(SynackAgain::Deferred),
+            ..fixtures::connection()
+        },
+        Connection {
+            client_state: Some(State::Established),
+            server_state: None,
+            ..fixtures::unopened(Outcome::Open)
+        },
+    ];
+    assert_snapshot!(lines(events.map(ended)), @r###"
+    06:59:50.330991  UNANSWERED   192.168.64.128:60592 > 180.101.49.11:80    3.000 s   no SYN-ACK, RST or ICMP error that answers 1 SYN in 78.000 s, 5 RSTs came that acknowledge 1000, not 1001: the client ignores these (RFC 9293 §3.10.7.3)
+    06:59:50.330991  UNANSWERED   192.168.64.128:60592 > 180.101.49.11:80    3.000 s   no SYN-ACK, RST or ICMP error that answers 1 SYN in 78.000 s, 5 RSTs came without ACK: the client ignores these (RFC 9293 §3.10.7.3)
+    06:59:50.330991  UNANSWERED   192.168.64.128:60592 > 180.101.49.11:80    3.000 s   no SYN-ACK, RST or ICMP error that answers 1 SYN in 78.000 s, 3 SYN-ACKs came that acknowledge 778777, expected 1001, and the client reset them
+    06:59:50.330991  UNANSWERED   192.168.64.128:60592 > 180.101.49.11:80    3.000 s   no SYN-ACK, RST or ICMP error that answers 1 SYN in 78.000 s, 1 RST came that acknowledges 7, not 1001: the client ignores this (RFC 9293 §3.10.7.3), 3 SYN-ACKs came that acknowledge 778777, expected 1001, and the client reset them
+    06:59:50.330991  UNANSWERED   192.168.64.128:60592 > 180.101.49.11:80    3.000 s   no SYN-ACK, RST or ICMP error for 1 SYN in 78.000 s, server closed an earlier connection on these ports 31.000 s before (it may be in TIME-WAIT)
+    06:59:50.330991  REFUSED      192.168.64.128:60592 > 180.101.49.11:80   66.336 ms  RST by server after its SYN-ACK
+    06:59:50.330991  REFUSED      192.168.64.128:60592 > 180.101.49.11:80   66.336 ms  RST by server with a number of its own: after a SYN-ACK, or a firewall rejects
+    06:59:50.330991  REFUSED      192.168.64.128:60592 > 180.101.49.11:80   66.336 ms  RST by server after its SYN-ACK, RST TTL 28, the server's SYN-ACK 58: perhaps another host's, or another way here
+    06:59:50.330991  ABORTED      192.168.64.128:60592 > 180.101.49.11:80   66.336 ms  RST by client to the SYN-ACK: the client's host knows no such connection
+    06:59:50.330991  OPEN         192.168.64.128:60592 > 180.101.49.11:80    0.000 ms  when the trace ended, client SYN-SENT, server not seen, no SYN-ACK, RST or ICMP error that answers the SYN yet, sent 2.000 s before, 5 RSTs came that acknowledge 1000, not 1001: the client ignores these (RFC 9293 §3.10.7.3)
+    06:59:50.330991  OPEN         192.168.64.128:60592 > 180.101.49.11:80    0.000 ms  when the trace ended, client SYN-SENT, server SYN-RECEIVED, no ACK or RST yet for the SYN-ACK, sent 2.000 s before
+    06:59:50.330991  OPEN         192.168.64.128:60592 > 180.101.49.11:80    0.000 ms  when the trace ended, client SYN-SENT, server not seen, no SYN-ACK, RST or ICMP error for the SYN yet, sent 2.000 s before
+    06:59:50.330991  CLOSED       192.168.64.128:60592 > 180.101.49.11:80   66.336 ms  by client, 172 B sent, 2781 B received, close_wait 18.874 ms, 1 SYN-ACK retry after the ACK, later than a lost ACK shows: the server may wait for data (TCP_DEFER_ACCEPT)
+    06:59:50.330991  OPEN         192.168.64.128:60592 > 180.101.49.11:80   66.336 ms  when the trace ended, client ESTABLISHED, server not seen
+    "###);
+}
+
+#[test]
+fn who_closed_before_a_reset() {
+    let closing = Connection {
+        outcome: Outcome::Reset,
+        reset_by: Some(Role::Server),
+        reset_phase: Some(ResetPhase::Closing),
+        closed_by: Some(ClosedBy::Server),
+        teardown_ns: Some(1_401_000_000),
+        no_such_connection: true,
+        reset_ttl: Some(28),
+        ..fixtures::connection()
+    };
+    let events = [
+        Connection { closed_by: Some(ClosedBy::Client), no_such_connection: false, ..closing.clone() },
+        Connection { reset_by: Some(Role::Client), reset_ttl: Some(64), ..closing.clone() },
+        closing,
+    ];
+    assert_snapshot!(lines(events.map(ended)), @r###"
+    06:59:50.330991  RESET        192.168.64.128:60592 > 180.101.49.11:80   66.336 ms  by server while closing, 1.401 s after the client's FIN, 172 B sent, 2781 B received, RST TTL 28, the server's SYN-ACK 128: perhaps another host's, or another way here
+    06:59:50.330991  RESET        192.168.64.128:60592 > 180.101.49.11:80   66.336 ms  by client while closing, 1.401 s after the server's FIN, as a host that has forgotten it, 172 B sent, 2781 B received
+    06:59:50.330991  RESET        192.168.64.128:60592 > 180.101.49.11:80   66.336 ms  by server while closing, 1.401 s after its own FIN, as a host that has forgotten it, 172 B sent, 2781 B received, RST TTL 28, the server's SYN-ACK 128: perhaps another host's, or another way here
+    "###);
+}
+
+#[test]
+fn ecn_where_the_client_asked_for_it() {
+    let with = |negotiated, unanswered_syns| Established {
+        ecn: Some(Ecn { offered: EcnKind::Accurate, negotiated: Some(negotiated), unanswered_syns }),
+        ..fixtures::established()
+    };
+    let events = [
+        with(EcnKind::None, 0),
+        with(EcnKind::Classic, 0),
+        with(EcnKind::Accurate, 0),
+        with(EcnKind::None, 2),
+    ];
+    assert_snapshot!(lines(events.map(Event::Established)), @r###"
+    06:59:50.293475  ESTABLISHED  192.168.64.128:60592 > 180.101.49.11:80   28.820 ms  = syn 28.789 + ack 0.031, ECN not taken by the server
+    06:59:50.293475  ESTABLISHED  192.168.64.128:60592 > 180.101.49.11:80   28.820 ms  = syn 28.789 + ack 0.031, ECN
+    06:59:50.293475  ESTABLISHED  192.168.64.128:60592 > 180.101.49.11:80   28.820 ms  = syn 28.789 + ack 0.031, accurate ECN
+    06:59:50.293475  ESTABLISHED  192.168.64.128:60592 > 180.101.49.11:80   28.820 ms  = syn 28.789 + ack 0.031, no answer to the 2 SYNs with ECN, but to one without
     "###);
 }
 

@@ -59,36 +59,39 @@ pub(super) fn established(event: &Established, ids: &mut Ids, out: &mut Vec<u8>)
         server_isn,
         client_options,
         server_options,
+        ecn,
     } = event;
     begin!(out, "established", common, ids);
     if !path.is_empty() {
         fields!(out: path);
     }
     put_times(times, out);
-    fields!(out: syn_retransmits, synack_retransmits, client_isn, server_isn, client_options, server_options);
+    fields!(out: syn_retransmits, synack_retransmits, client_isn, server_isn, client_options, server_options, ecn);
     out.push(b'}');
 }
 
 #[rustfmt::skip]
 pub(super) fn connection(event: &Connection, ids: &mut Ids, out: &mut Vec<u8>) {
     let Connection {
-        common, path, partial, direction_inferred, outcome, closed_by, reset_by, reset_phase, half_closed,
-        simultaneous_open, start, times, first_fin_to_ack_ns, close_wait_ns, second_fin_to_ack_ns, teardown_ns,
-        lifetime_ns, client_bytes, server_bytes, bytes_mod_4gib, syn_retransmits, synack_retransmits, syn_intervals_ns,
-        syn_backoff, synacks_after_ack, synack_again, challenge_ack, client_fins, server_fins, client_rsts, server_rsts,
-        resets_ignored, reset_by_another, self_connection, client_isn, server_isn, client_state, server_state, client_state_ns, server_state_ns, icmp_error,
-        zeek_conn_state,
+        common, path, partial, direction_inferred, outcome, closed_by, reset_by, reset_phase, no_such_connection,
+        half_closed, simultaneous_open, start, times, first_fin_to_ack_ns, close_wait_ns, second_fin_to_ack_ns,
+        teardown_ns, lifetime_ns, client_bytes, server_bytes, bytes_mod_4gib, syn_retransmits, synack_retransmits, syn_intervals_ns,
+        syn_backoff, synacks_after_ack, synack_again, challenge_ack, wrong_answers, earlier_closed_ns, ecn, client_ttl,
+        server_ttl, reset_ttl, reset_seq, client_fins, server_fins, client_rsts, server_rsts, resets_ignored,
+        reset_by_another, self_connection, client_isn, server_isn, client_state, server_state, client_state_ns,
+        server_state_ns, icmp_error, zeek_conn_state,
     } = event;
     begin!(out, "connection", common, ids);
     if !path.is_empty() {
         fields!(out: path);
     }
-    fields!(out: partial, direction_inferred, outcome, closed_by, reset_by, reset_phase, half_closed);
-    fields!(out: simultaneous_open, start);
+    fields!(out: partial, direction_inferred, outcome, closed_by, reset_by, reset_phase);
+    fields!(out: no_such_connection, half_closed, simultaneous_open, start);
     put_times(times, out);
     fields!(out: first_fin_to_ack_ns, close_wait_ns, second_fin_to_ack_ns, teardown_ns, lifetime_ns);
     fields!(out: client_bytes, server_bytes, bytes_mod_4gib, syn_retransmits, synack_retransmits, syn_intervals_ns);
-    fields!(out: syn_backoff, synacks_after_ack, synack_again, challenge_ack, client_fins, server_fins, client_rsts);
+    fields!(out: syn_backoff, synacks_after_ack, synack_again, challenge_ack, wrong_answers, earlier_closed_ns, ecn);
+    fields!(out: client_ttl, server_ttl, reset_ttl, reset_seq, client_fins, server_fins, client_rsts);
     fields!(out: server_rsts);
     if !resets_ignored.is_empty() {
         fields!(out: resets_ignored);

@@ -3,9 +3,9 @@
 use super::line::Line;
 use crate::{
     event::{
-        Address, AnomalyReason, Backoff, ClosedBy, CommunityId, DoubtfulReset, IcmpReport, Options, Outcome,
-        Path, ResetPhase, Rfc3339, Role, State, StateTimes, SynackAgain, Tunnel, Vantage, Vlans, ZEROS,
-        ZeekConnState, eight_digits,
+        Address, AnomalyReason, Backoff, ClosedBy, CommunityId, DoubtfulReset, Ecn, EcnKind, IcmpReport,
+        Options, Outcome, Path, ResetPhase, Rfc3339, Role, State, StateTimes, SynackAgain, Tunnel, Vantage,
+        Vlans, WrongAnswers, ZEROS, ZeekConnState, eight_digits,
     },
     segment::{Direction, Timestamp},
 };
@@ -136,6 +136,7 @@ names!(
     AnomalyReason,
     Backoff,
     ClosedBy,
+    EcnKind,
     Outcome,
     ResetPhase,
     Role,
@@ -262,6 +263,17 @@ impl Put for Options {
     }
 }
 
+impl Put for Ecn {
+    #[inline]
+    fn put(&self, out: &mut Vec<u8>) {
+        let Self { offered, negotiated, unanswered_syns } = self;
+        let begin = out.len();
+        fields!(out: offered, negotiated, unanswered_syns);
+        out[begin] = b'{';
+        out.push(b'}');
+    }
+}
+
 impl Put for StateTimes {
     #[inline]
     fn put(&self, out: &mut Vec<u8>) {
@@ -303,7 +315,7 @@ macro_rules! derived {
         })*
     };
 }
-derived!(IcmpReport, DoubtfulReset, Tunnel);
+derived!(DoubtfulReset, IcmpReport, Tunnel, WrongAnswers);
 
 #[cfg(test)]
 mod tests {

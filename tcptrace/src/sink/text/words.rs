@@ -1,10 +1,13 @@
 //! The right-hand part of each line: what happened, in words.
 
-use super::resets;
+use super::{
+    handshake::{self, EcnWords},
+    resets,
+};
 use crate::{
     event::{
-        Anomaly, AnomalyReason, Backoff, ClosedBy, Connection, Established, HandshakeTimes, IcmpReport,
-        Options, Outcome, ResetPhase, Role, SegmentEvent, State, Stats, SynackAgain, Transition,
+        Anomaly, AnomalyReason, ClosedBy, Connection, Established, HandshakeTimes, IcmpReport, Options,
+        Outcome, ResetPhase, Role, SegmentEvent, State, Stats, Transition,
     },
     sink::units::{Bytes, Count, Millis, Nanos},
 };
@@ -34,11 +37,11 @@ pub(super) const fn role(role: Role) -> &'static str {
     }
 }
 
-fn syn_retries(count: u32) -> Count<'static> {
+pub(super) fn syn_retries(count: u32) -> Count<'static> {
     Count(count.into(), "SYN retry", "SYN retries")
 }
 
-fn synack_retries(count: u32) -> Count<'static> {
+pub(super) fn synack_retries(count: u32) -> Count<'static> {
     Count(count.into(), "SYN-ACK retry", "SYN-ACK retries")
 }
 
@@ -52,7 +55,7 @@ pub(super) fn established(event: &Established, out: &mut String) -> fmt::Result 
     if event.synack_retransmits > 0 {
         write!(out, ", {}", synack_retries(event.synack_retransmits))?;
     }
-    Ok(())
+    write!(out, "{}", EcnWords(event.ecn))
 }
 
 /// `= syn 28.789 + ack 0.031`: a sum where it is one, in the order in which the time passed.
@@ -74,6 +77,7 @@ fn parts(event: &Established, out: &mut String) -> fmt::Result {
     let mut details = Details::new(out);
     match event.times.syn_to_synack_ns {
         Some(ns) => details.add(format_args!("syn {}", Nanos(ns)))?,
+        None if event.server_isn.is_none() => details.add(format_args!("SYN-ACK not seen"))?,
         None => details.add(format_args!("syn not timed"))?,
     }
     match event.times.synack_to_ack_ns {
@@ -103,33 +107,16 @@ pub(super) fn connection(event: &Connection, details: &mut Details<'_>) -> fmt::
     match event.outcome {
         Outcome::Closed => closed(event, details)?,
         Outcome::Reset => reset(event, details)?,
-        Outcome::Refused => {
-            details.add(format_args!("RST by server: nothing listens there, or a firewall rejects"))?;
-            retries(event, details)?;
-        }
+        Outcome::Refused => handshake::refused(event, details)?,
         Outcome::RefusedIcmp => {
             if let Some(icmp) = &event.icmp_error {
                 details.add(format_args!("{}", Icmp(icmp)))?;
             }
-            retries(event, details)?;
+            handshake::retries(event, details)?;
         }
-        Outcome::Unanswered => {
-            let syns = Count(u64::from(event.syn_retransmits) + 1, "SYN", "SYNs");
-            let apart = Spacing(event);
-            details.add(format_args!("no answer to {syns} in {}{apart}", waited(event)))?;
-        }
-        Outcome::SynackUnanswered => {
-            let synacks = Count(u64::from(event.synack_retransmits) + 1, "SYN-ACK", "SYN-ACKs");
-            details.add(format_args!("no answer to {synacks} in {}", waited(event)))?;
-            if let Some(icmp) = &event.icmp_error {
-                details.add(format_args!("{}", Icmp(icmp)))?;
-            }
-        }
-        Outcome::Aborted => {
-            let how = if event.reset_by.is_some() { "given up" } else { "begun anew" };
-            details.add(format_args!("{how} by client before it was established"))?;
-            retries(event, details)?;
-        }
+        Outcome::Unanswered => handshake::unanswered(event, details)?,
+        Outcome::SynackUnanswered => handshake::synack_unanswered(event, details)?,
+        Outcome::Aborted => handshake::aborted(event, details)?,
         Outcome::Reused => {
             details.add(format_args!("same addresses and ports opened anew"))?;
             states(event, details)?;
@@ -137,6 +124,7 @@ pub(super) fn connection(event: &Connection, details: &mut Details<'_>) -> fmt::
         Outcome::Open => {
             details.add(format_args!("when the trace ended"))?;
             states(event, details)?;
+            handshake::in_flight(event, details)?;
             transferred(event, details)?;
         }
         Outcome::Evicted => {
@@ -144,7 +132,8 @@ pub(super) fn connection(event: &Connection, details: &mut Details<'_>) -> fmt::
             states(event, details)?;
         }
     }
-    handshake(event, details)?;
+    handshake::besides(event, details)?;
+    handshake::other_ttl(event, details)?;
     resets::doubtful(event, details)?;
     if event.self_connection {
         details.add(format_args!("both ends are one socket"))?;
@@ -170,50 +159,6 @@ impl fmt::Display for Icmp<'_> {
         let version = if from.is_ipv6() { "v6" } else { "" };
         write!(f, "{meaning}, says {from} (ICMP{version} type {kind}, code {code})")
     }
-}
-
-/// What went wrong in a handshake, whatever became of it.
-fn handshake(event: &Connection, details: &mut Details<'_>) -> fmt::Result {
-    if event.challenge_ack {
-        details.add(format_args!(
-            "server still had an earlier connection on these ports and answered that (challenge ACK)"
-        ))?;
-    }
-    let again = synack_retries(event.synacks_after_ack);
-    match event.synack_again {
-        Some(SynackAgain::AckLost) => {
-            details.add(format_args!("{again} after the ACK: that was lost beyond here"))
-        }
-        Some(SynackAgain::NotAccepted) => details.add(format_args!(
-            "{again} after the ACK: the server does not take it (accept queue full, or its own firewall)"
-        )),
-        None => Ok(()),
-    }
-}
-
-/// How far apart the tries were, and whether that is usual.
-struct Spacing<'a>(&'a Connection);
-
-impl fmt::Display for Spacing<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(event) = self;
-        let verdict = match event.syn_backoff {
-            Some(Backoff::Regular) => "the usual back-off",
-            Some(Backoff::Irregular) => "not a usual back-off: some may not have passed here",
-            None => return Ok(()),
-        };
-        for (nth, ns) in event.syn_intervals_ns.iter().enumerate() {
-            let tenths = ns.saturating_add(50_000_000) / 100_000_000;
-            let before = if nth == 0 { " (" } else { ", " };
-            write!(f, "{before}{}.{}", tenths / 10, tenths % 10)?;
-        }
-        write!(f, " s apart, {verdict})")
-    }
-}
-
-/// From the first segment to the decision that nothing comes.
-fn waited(event: &Connection) -> Nanos {
-    Nanos(event.common.ts.since(event.start))
 }
 
 fn closed(event: &Connection, details: &mut Details<'_>) -> fmt::Result {
@@ -243,26 +188,28 @@ fn reset(event: &Connection, details: &mut Details<'_>) -> fmt::Result {
         Some(ResetPhase::AfterClose) => " after both FINs",
         None => "",
     };
-    details.add(format_args!("by {}{phase}", event.reset_by.map_or("a RST", role)))?;
+    let by = event.reset_by.map_or("a RST", role);
+    match (event.closed_by.filter(|_| event.reset_phase == Some(ResetPhase::Closing)), event.teardown_ns) {
+        (Some(closed_by @ (ClosedBy::Client | ClosedBy::Server)), Some(ns)) => {
+            let closer = if closed_by == ClosedBy::Client { Role::Client } else { Role::Server };
+            let whose = match (event.reset_by == Some(closer), closer) {
+                (true, _) => "its own",
+                (false, Role::Client) => "the client's",
+                (false, Role::Server) => "the server's",
+            };
+            let gone = if event.no_such_connection { ", as a host that has forgotten it" } else { "" };
+            details.add(format_args!("by {by}{phase}, {} after {whose} FIN{gone}", Nanos(ns)))?;
+        }
+        _ => details.add(format_args!("by {by}{phase}"))?,
+    }
     transferred(event, details)
 }
 
-fn retries(event: &Connection, details: &mut Details<'_>) -> fmt::Result {
-    if event.syn_retransmits > 0 {
-        details.add(format_args!("{}", syn_retries(event.syn_retransmits)))?;
-    }
-    if event.synack_retransmits > 0 {
-        details.add(format_args!("{}", synack_retries(event.synack_retransmits)))?;
-    }
-    Ok(())
-}
-
 fn states(event: &Connection, details: &mut Details<'_>) -> fmt::Result {
-    if event.client_state == event.server_state {
-        details.add(format_args!("both {}", event.client_state.name()))
-    } else {
-        let (client, server) = (event.client_state.name(), event.server_state.name());
-        details.add(format_args!("client {client}, server {server}"))
+    let name = |state: Option<State>| state.map_or("not seen", State::name);
+    match (event.client_state, event.server_state) {
+        (Some(both), Some(state)) if both == state => details.add(format_args!("both {}", both.name())),
+        (client, server) => details.add(format_args!("client {}, server {}", name(client), name(server))),
     }
 }
 
@@ -345,6 +292,7 @@ const fn reason(reason: AnomalyReason) -> &'static str {
         AnomalyReason::FinOutOfWindow => "FIN below what was acknowledged",
         AnomalyReason::FinNotItsOwn => "FIN that was not its sender's, as more was sent or acknowledged",
         AnomalyReason::RstIgnored => "RST in the name of an endpoint that went on",
+        AnomalyReason::FinAfterClose => "FIN again after the close: its ACK did not arrive",
         AnomalyReason::RstOutOfWindow => "RST outside the window",
         AnomalyReason::SynInConnection => "SYN on a connection that is there already",
         AnomalyReason::ImpossibleFlags => "impossible flags",

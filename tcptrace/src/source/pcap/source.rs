@@ -6,7 +6,7 @@ use super::{
     pending::Pending,
 };
 use crate::{
-    parse::{Found, Test, Tunnels},
+    parse::{Found, Test, Tunnels, Unheard},
     segment::{Direction, Input, Observation, Timestamp},
     source::sweep::{PERIOD, Pace, Sweep},
 };
@@ -83,6 +83,8 @@ pub struct PcapSource {
     batch: usize,
     counters: Counters,
     tunnels: Tunnels,
+    unheard: Unheard,
+    last_packet: Timestamp,
     unknown_links: Vec<(LinkType, u64)>,
     devices: HashMap<(u32, u32), u32>,
     names: Vec<(u32, Arc<str>)>,
@@ -108,6 +110,8 @@ impl PcapSource {
             batch: options.batch,
             counters: Counters::default(),
             tunnels: Tunnels { decap: options.decap, levels: Tunnels::MOST },
+            unheard: Unheard::new(),
+            last_packet: Timestamp::default(),
             unknown_links: Vec::new(),
             devices: HashMap::new(),
             names: Vec::new(),
@@ -160,6 +164,7 @@ impl PcapSource {
             if let Some(ns) = self.sweep.step(self.pace.at(packet.ts), &mut self.table) {
                 out.push(Input::Overwritten(packet.ts.before(ns)));
             }
+            self.last_packet = packet.ts;
             let Ok(look) = link::look(&packet, &self.tunnels.decap) else {
                 count(&mut self.unknown_links, packet.link);
                 continue;
@@ -171,6 +176,7 @@ impl PcapSource {
                 filter: &self.filter,
                 counters: &mut self.counters,
                 tunnels: &self.tunnels,
+                unheard: Some(&mut self.unheard),
             };
             let from = Bytes {
                 captured: packet.data.get(look.at..).unwrap_or_default(),
@@ -197,6 +203,12 @@ impl PcapSource {
     #[must_use]
     pub fn position(&self) -> Position {
         self.reader.position()
+    }
+
+    /// The time of the last packet so far, whatever it was.
+    #[must_use]
+    pub const fn last_packet(&self) -> Timestamp {
+        self.last_packet
     }
 
     /// What was counted so far, as the kernel programs count it. No ring is ever full here.

@@ -49,7 +49,7 @@ fn a_blind_syn_does_not_end_a_handshake() {
     .finish("2000");
     assert_eq!(outcomes(&r), [(1, Outcome::Aborted), (2, Outcome::Open)]);
     // Or it is answered at once.
-    let r = run("0 C S 1000\n10 S S. 5000 1001\n20 C S 9000\n21 S S. 7000 9001").finish("2000");
+    let r = run("0 C S 1000\n10 S S. 5000 1001\n20 C S 9000\n21 S S. 7000 9001").finish("5000");
     assert_eq!(outcomes(&r), [(1, Outcome::Aborted), (2, Outcome::SynackUnanswered)]);
     // Nobody goes on with either: each is given up in its time, and what comes then is of the second.
     let r = run("0 C S 1000\n10 S S. 5000 1001\n20000 C S 9000").tick("75010").feed("75020 S R. 0 9001");
@@ -94,10 +94,16 @@ fn a_synack_again_after_the_acknowledgement() {
         let c = r.only();
         (c.synacks_after_ack, c.synack_again)
     };
-    assert_eq!(again("1010 S S. 5000 1001\n1011 C . 1001 5001"), (1, Some(SynackAgain::AckLost)));
+    assert_eq!(again("1010 S S. 5000 1001\n1011 C . 1001 5001"), (1, Some(SynackAgain::LostOrNotAccepted)));
     assert_eq!(
         again("1010 S S. 5000 1001\n1011 C . 1001 5001\n3010 S S. 5000 1001\n3011 C . 1001 5001"),
-        (2, Some(SynackAgain::NotAccepted))
+        (2, Some(SynackAgain::LostOrNotAccepted)),
+        "who drops them, a router or the server, does not show here"
+    );
+    // A lost acknowledgement shows after the server's first time-out, 1 s, and not only after the second.
+    assert_eq!(
+        again("3010 S S. 5000 1001\n3011 C . 1001 5001\n7010 S S. 5000 1001"),
+        (2, Some(SynackAgain::Deferred))
     );
     // SYN to SYN-ACK took 10 ms: what comes within that was sent before the acknowledgement could arrive.
     assert_eq!(again("20 S S. 5000 1001\n20.1 C . 1001 5001"), (0, None));

@@ -99,9 +99,8 @@ fn a_rst_at_the_edge_of_the_window_resets() {
 
 #[test]
 fn a_blind_syn_into_an_open_connection_is_challenged() {
-    // Of itself it is a try that nobody answered.
-    let expected =
-        Expected { outcomes: &["closed", "unanswered"], anomalies: &["syn_in_connection"], ..SERVER };
+    // Of itself it is a try that nobody answered, late or not when the trace ends.
+    let expected = Expected { outcomes: &["closed", "open"], anomalies: &["syn_in_connection"], ..SERVER };
     check(&expected, |stage, peer| {
         let mut server = open(stage, peer);
         talk(peer, &mut server);
@@ -271,8 +270,7 @@ fn a_fin_that_moves_is_an_anomaly() {
 
 #[test]
 fn a_blind_syn_in_the_handshake_is_ignored() {
-    let expected =
-        Expected { outcomes: &["closed", "unanswered"], anomalies: &["syn_in_connection"], ..SERVER };
+    let expected = Expected { outcomes: &["closed", "open"], anomalies: &["syn_in_connection"], ..SERVER };
     check(&expected, |stage, peer| {
         let listener = listen(stage, peer);
         peer.say(SYN, 0);

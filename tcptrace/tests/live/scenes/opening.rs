@@ -41,7 +41,7 @@ pub(super) const SCENES: [Scene; 21] = [
     Scene {
         slow: true,
         counter: Some("TCPDeferAcceptDrop"),
-        says: [&[("synack_again", "\"ack_lost\"")], &[("synack_again", "\"not_accepted\"")]],
+        says: [&[("synack_again", "\"lost_or_not_accepted\"")], &[("synack_again", "\"not_accepted\"")]],
         ..Scene::new(
             "DeferAcceptInVain",
             "the same without a request: a second later the SYN-ACK comes again, and its acknowledgement is enough",
@@ -87,7 +87,7 @@ pub(super) const SCENES: [Scene; 21] = [
     Scene {
         slow: true,
         loss: Loss::FirstAck,
-        says: [&[("synack_again", "\"not_accepted\"")], &[("synack_again", "\"not_accepted\"")]],
+        says: [&[("synack_again", "\"lost_or_not_accepted\"")], &[("synack_again", "\"not_accepted\"")]],
         ..Scene::new(
             "AcceptQueueFull",
             "the third segment is lost, and again when it comes to a full accept queue \

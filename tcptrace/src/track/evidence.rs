@@ -1,0 +1,250 @@
+//! Facts beside the states, from which a reader can tell what a handshake or an end fits: what came instead of an answer,
+//! which SYNs asked for ECN, what a RST answers, and whether a handshake still goes on.
+
+use super::{
+    clocks::{Moment, When},
+    conn::{Conn, peer},
+    report::Out,
+    rules,
+    side::Side,
+};
+use crate::{
+    event::{Ecn, EcnKind, Role, State, SynackAgain, Vantage, WrongAnswers},
+    segment::{Segment, Timestamp},
+};
+use std::collections::VecDeque;
+use tcptrace_common::{seq::SeqNum, tcp::TcpFlags};
+
+/// How long a stack waits at most before it sends its SYN again (RFC 1122 §4.2.3.1; by RFC 6298 §2.1 it is 1 s).
+const FIRST_RETRY_NS: u64 = 3_000_000_000;
+
+/// The first time-out of a SYN-ACK (RFC 6298 §2.1), and half of it for timers that are late.
+const SYNACK_AGAIN_NS: u64 = 1_500_000_000;
+
+/// Segments of the server that do not answer the SYN.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Answers {
+    rsts: u16,
+    rst_ack: Option<SeqNum>,
+    synacks: u16,
+    synack_ack: Option<SeqNum>,
+    synacks_reset: u16,
+}
+
+impl Answers {
+    pub(super) const NONE: Self =
+        Self { rsts: 0, rst_ack: None, synacks: 0, synack_ack: None, synacks_reset: 0 };
+}
+
+/// Which of the client's SYNs asked for ECN.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct EcnTries {
+    /// SYNs sent again that did.
+    again: u16,
+    /// What the last SYN did, where it was sent again.
+    last: Option<u8>,
+}
+
+impl EcnTries {
+    pub(super) const NONE: Self = Self { again: 0, last: None };
+
+    /// A SYN sent again before anything answered.
+    pub(crate) fn add(&mut self, flags: TcpFlags) {
+        let bits = ecn_bits(flags);
+        self.last = Some(bits);
+        self.again = self.again.saturating_add(u16::from(offer(bits) != EcnKind::None));
+    }
+}
+
+/// `seg` of `role` does not fit. Where it came instead of an answer to the SYN, that is worth telling.
+pub(crate) fn note_misfit(conn: &mut Conn, role: Role, seg: &Segment) {
+    let waits = conn.side(Role::Client).state == State::SynSent && conn.synacks == 0;
+    if role != Role::Server || !waits || conn.flags.partial {
+        return;
+    }
+    let answers = &mut conn.extra_mut().answers;
+    let ack = seg.flags.ack().then_some(seg.ack);
+    if seg.flags.rst() {
+        answers.rsts = answers.rsts.saturating_add(1);
+        answers.rst_ack = ack;
+    } else if seg.flags.syn() && seg.flags.ack() {
+        answers.synacks = answers.synacks.saturating_add(1);
+        answers.synack_ack = ack;
+    }
+}
+
+/// The client's host answers a segment that acknowledges anything but the SYN by a RST with that number (RFC 9293
+/// §3.10.7.3, first step): a SYN-ACK that passed here, or else a challenge ACK, as a bare acknowledgement is not recorded.
+pub(crate) fn note_rejection(conn: &mut Conn, seg: &Segment) {
+    let follows = rules::follows_own_syn(conn, Role::Client, seg);
+    let extra = conn.extra_mut();
+    if extra.answers.synack_ack == Some(seg.seq) {
+        extra.answers.synacks_reset = extra.answers.synacks_reset.saturating_add(1);
+    } else if !follows {
+        extra.challenged = true;
+    }
+}
+
+/// A RST that ends the connection.
+pub(crate) fn note_reset(conn: &mut Conn, role: Role, seg: &Segment) {
+    let acked = conn.side(peer(role)).acked();
+    let teardown = conn.teardown_mut();
+    (teardown.rst_ttl, teardown.rst_seq) = (Some(seg.ttl), Some(seg.seq));
+    teardown.no_such_connection = !seg.flags.ack() && acked == Some(seg.seq);
+    if seg.flags.ack() && conn.is_open() {
+        conn.closing_mut(peer(role)).received = Some(seg.ack);
+    }
+}
+
+/// What came instead of an answer.
+pub(crate) fn wrong_answers(conn: &Conn) -> Option<WrongAnswers> {
+    let Answers { rsts, rst_ack, synacks, synack_ack, synacks_reset } = conn.extra().answers;
+    let expected = conn.side(Role::Client).first_data()?.0;
+    (rsts > 0 || synacks > 0).then(|| WrongAnswers {
+        rsts: rsts.into(),
+        rst_ack: rst_ack.map(|ack| ack.0),
+        synacks: synacks.into(),
+        synack_ack: synack_ack.map(|ack| ack.0),
+        synacks_reset: synacks_reset.into(),
+        expected,
+    })
+}
+
+/// ECE, CWR and AE, from the lowest bit.
+pub(crate) const fn ecn_bits(flags: TcpFlags) -> u8 {
+    // Bits 6 to 8 of nine.
+    (flags.0 >> 6 & 0b111) as u8
+}
+
+/// What a SYN asks for (RFC 3168 §6.1.1, RFC 9768 §3.1.1).
+const fn offer(bits: u8) -> EcnKind {
+    match bits {
+        0b011 => EcnKind::Classic,
+        0b111 => EcnKind::Accurate,
+        _ => EcnKind::None,
+    }
+}
+
+/// What a SYN-ACK with `bits` makes of that (RFC 3168 §6.1.1; RFC 9768 §3.1.2, table 2).
+const fn negotiated(offered: EcnKind, bits: u8) -> EcnKind {
+    match (offered, bits) {
+        (EcnKind::Classic, 0b001) | (EcnKind::Accurate, 0b001 | 0b101) => EcnKind::Classic,
+        (EcnKind::Accurate, 0b010 | 0b011 | 0b100 | 0b110) => EcnKind::Accurate,
+        _ => EcnKind::None,
+    }
+}
+
+/// What the handshake says of ECN.
+pub(crate) fn ecn(conn: &Conn) -> Option<Ecn> {
+    let client: &Side = conn.side(Role::Client);
+    client.isn().filter(|_| !conn.flags.partial && conn.syns > 0)?;
+    let tries = conn.extra().ecn;
+    let offered = offer(client.ecn_bits());
+    let last = tries.last.map_or(offered, offer);
+    let answered = conn.synacks > 0 && !conn.flags.simultaneous_open;
+    let first = u32::from(offered != EcnKind::None);
+    Some(Ecn {
+        offered,
+        negotiated: answered.then(|| negotiated(last, conn.side(Role::Server).ecn_bits())),
+        unanswered_syns: if answered && last == EcnKind::None { first + u32::from(tries.again) } else { 0 },
+    })
+}
+
+/// The SYN-ACK was sent again although its acknowledgement had passed us; the two may have crossed on their way. See
+/// [`SynackAgain`] for what else it fits: a full accept queue drops the acknowledgement (`tcp_v4_syn_recv_sock` in
+/// `net/ipv4/tcp_ipv4.c`), and a server that waits for data remembers it and lets its first time-outs pass
+/// (`syn_ack_recalc` in `net/ipv4/inet_connection_sock.c`).
+pub(crate) fn note_synack_again(conn: &mut Conn, ts: Timestamp) {
+    // What the SYN needed to the server and its answer back.
+    let there_and_back = match (conn.at(Moment::LastSyn).get(), conn.at(Moment::FirstSynack).get()) {
+        (Some(syn), Some(synack)) => synack.since(syn),
+        _ => 0,
+    };
+    if conn.at(Moment::Established).get().is_some_and(|acked| ts.since(acked) < there_and_back) {
+        return;
+    }
+    // Each time-out is twice as long as the one before (RFC 6298 §5.5).
+    let soon = SYNACK_AGAIN_NS << conn.synacks.saturating_sub(1).min(8);
+    let late = conn.at(Moment::LastSynack).get().is_some_and(|last| ts.since(last) > soon);
+    let extra = conn.extra_mut();
+    extra.synack_late |= late && extra.synacks_after_ack == 0;
+    extra.synacks_after_ack = extra.synacks_after_ack.saturating_add(1);
+}
+
+/// What SYN-ACKs fit that were sent again.
+pub(crate) fn synack_again(conn: &Conn) -> Option<SynackAgain> {
+    let extra = conn.extra();
+    match (extra.synacks_after_ack, extra.synack_late, conn.vantage) {
+        (0, ..) => None,
+        (_, true, _) => Some(SynackAgain::Deferred),
+        (_, false, Some(Vantage::Server)) => Some(SynackAgain::NotAccepted),
+        _ => Some(SynackAgain::LostOrNotAccepted),
+    }
+}
+
+/// Nothing of the server passes here, and this segment of the client goes on behind its SYN: in SYN-SENT no stack
+/// acknowledges anything (RFC 9293 §3.10.7.3), so a SYN-ACK came to it some other way, and both ends are open for what
+/// follows.
+pub(crate) fn goes_on_unheard(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) {
+    let (client, server) = (conn.side(Role::Client), conn.side(Role::Server));
+    let unheard = conn.synacks == 0 && !server.is_seen() && server.state == State::Listen;
+    // A FIN is behind all data; another segment may be of an earlier connection, unless it is near.
+    let goes_on = match client.first_data() {
+        Some(first) if seg.flags.fin() => seg.seq.at_or_after(first),
+        _ => rules::follows_own_syn(conn, role, seg),
+    };
+    if role != Role::Client || client.state != State::SynSent || !unheard || !seg.flags.ack() || !goes_on {
+        return;
+    }
+    let third = [client.first_data(), client.syn_end()].contains(&Some(seg.seq)) && !seg.flags.fin();
+    rules::open_unheard(conn, seg.ts, third, out);
+}
+
+/// The state of a side, unless nothing of it was seen and only what the other one did speaks for it.
+pub(crate) fn known_state(side: &Side) -> Option<State> {
+    (side.is_seen() || side.state == State::Closed).then_some(side.state)
+}
+
+/// At `now` the first SYN, or the first SYN-ACK, is so fresh that an answer may be on its way. One that was sent again
+/// was not answered in time.
+pub(crate) fn is_in_flight(conn: &Conn, now: Timestamp) -> bool {
+    let (tries, last) = match conn.synacks {
+        0 => (conn.syns, conn.latest_syn()),
+        synacks => (synacks, conn.at(Moment::LastSynack).get()),
+    };
+    tries <= 1 && conn.extra().icmp.is_none() && last.is_some_and(|last| now.since(last) < FIRST_RETRY_NS)
+}
+
+/// A FIN of a connection that was reported as closed, so that its acknowledgement has passed here, is sent again, by a timer
+/// and not by a copy on the way: no stack's waits for less (`TCP_RTO_MIN` in `include/net/tcp.h` is 200 ms).
+pub(crate) fn fin_again_after_the_end(conn: &Conn, role: Role, seg: &Segment) -> bool {
+    const RTO_NS: u64 = 100_000_000;
+    seg.flags.fin() && conn.fin_end(role) == Some(seg.end()) && seg.ts.since(conn.last) >= RTO_NS
+}
+
+/// When the server of a connection that was reported began to wait out its TIME-WAIT.
+pub(crate) fn server_waits_since(conn: &Conn) -> When {
+    if conn.side(Role::Server).state == State::TimeWait { conn.entered(Role::Server) } else { When::NEVER }
+}
+
+/// Connections whose server had closed an earlier one on the same ports, while that is remembered: the last few thousand of
+/// them.
+#[derive(Debug, Default)]
+pub(crate) struct Earlier(VecDeque<(u64, u64)>);
+
+impl Earlier {
+    const MOST: usize = 4096;
+
+    /// The connection `id`, the latest of all, begins `ns` after that.
+    pub(super) fn add(&mut self, id: u64, ns: u64) {
+        if self.0.len() >= Self::MOST {
+            self.0.pop_front();
+        }
+        self.0.push_back((id, ns));
+    }
+
+    pub(crate) fn of(&self, id: u64) -> Option<u64> {
+        let place = self.0.binary_search_by_key(&id, |&(id, _)| id).ok()?;
+        Some(self.0[place].1)
+    }
+}
