@@ -22,7 +22,7 @@ pub use kind::{Kind, Kinds};
 pub use schema::schema;
 pub use sighting::{Origin, Path};
 pub use state_times::StateTimes;
-pub use stats::{Cost, OutcomeCounts, SegmentCounts, Stats, Unparsable};
+pub use stats::{Copies, Cost, OutcomeCounts, SegmentCounts, Stats, Unparsable};
 pub use time::Rfc3339;
 pub(crate) use time::{ZEROS, eight_digits};
 pub use tunnel::{Teids, Tunnel, TunnelCounts, TunnelKind};
@@ -475,6 +475,10 @@ pub struct Connection {
     /// The server first answered the SYN with an acknowledgement of an earlier connection on the same ports (RFC 5961
     /// §4.2), and the client reset that.
     pub challenge_ack: bool,
+    /// Segments that were captured more than once, as mirror ports and both legs of a router show them. Such a copy has the
+    /// numbers, options and identification of its original, another TTL or hardly a distance in time, and is counted here
+    /// and nowhere else; 255 stands for more as well.
+    pub copies: u32,
     /// FINs the client sent, retransmissions included.
     pub client_fins: u32,
     /// FINs the server sent.
@@ -549,6 +553,8 @@ pub struct SegmentEvent {
     pub payload_bytes: u32,
     /// TTL or hop limit.
     pub ttl: u8,
+    /// It was captured before: a copy, of which nothing comes.
+    pub copy: bool,
     /// The options of a SYN or SYN-ACK.
     pub options: Option<Options>,
 }

@@ -39,6 +39,8 @@ pub struct Stats {
     pub unparsable: Unparsable,
     /// Fragments that are not first ones, so have no TCP header.
     pub fragments: u64,
+    /// Segments that were captured more than once.
+    pub copies: Copies,
     /// Packets in tunnels of each kind; absent where tunnels are not looked into.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tunnels: Option<TunnelCounts>,
@@ -53,6 +55,16 @@ pub struct Stats {
     pub admission_rate: f64,
     /// What the tracing cost.
     pub cost: Cost,
+}
+
+/// Lifecycle segments that were captured more than once, in a mirror of both directions or on both sides of a router: each
+/// counts once everywhere else but among the packets and segments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, JsonSchema)]
+pub struct Copies {
+    /// How many there were beyond the originals.
+    pub segments: u64,
+    /// The TTL (hop limit) of the first such segment and of its copy: where they differ, a router lies between the two places.
+    pub ttl: Option<[u8; 2]>,
 }
 
 /// A count for each kind of lifecycle segment, and for ICMP errors.

@@ -123,6 +123,7 @@ impl Summary {
         self.write_servers(out)?;
         if let Some(stats) = &self.stats {
             self.write_loss(stats, out)?;
+            write_copies(stats, out)?;
             write_tunnels(stats, out)?;
             write_cost(stats, out)?;
         }
@@ -328,6 +329,17 @@ const fn name(outcome: Outcome) -> &'static str {
         Outcome::Open => "open",
         Outcome::Evicted => "evicted",
     }
+}
+
+/// Where segments were captured twice: that they were, and what that shows of the capture.
+fn write_copies(stats: &Stats, out: &mut String) -> fmt::Result {
+    let Some([first, copy]) = stats.copies.ttl else { return Ok(()) };
+    write!(out, "captured twice: {}, ", Count(stats.copies.segments, "segment", "segments"))?;
+    match first == copy {
+        true => write!(out, "with an equal TTL (a mirror port or tap of both directions)")?,
+        false => write!(out, "with TTL {first} and {copy} (on both sides of a router)")?,
+    }
+    writeln!(out, "; counted once")
 }
 
 /// Where tunnels are looked into: packets in each kind.

@@ -222,6 +222,8 @@ pub(crate) struct Conn {
     pub(crate) flags: ConnFlags,
     /// The table's: where it waits.
     pub(super) list: List,
+    /// Segments that were captured once more, up to 255.
+    pub(crate) copies: u8,
     pub(crate) syns: u16,
     pub(crate) synacks: u16,
     /// See [`Segment::lot`].
@@ -282,6 +284,7 @@ impl Conn {
             clocks: Clocks::NONE,
             sides: [Side::NEW; 2],
             list: List::Handshake,
+            copies: 0,
             lot: 0,
             syns: 0,
             synacks: 0,

@@ -4,6 +4,7 @@
 mod challenge;
 mod clocks;
 mod conn;
+mod copies;
 mod icmp;
 mod key;
 mod losses;
@@ -25,10 +26,11 @@ use crate::{
     segment::{AdmissionChange, IcmpError, Input, Segment, Sender, Timestamp},
 };
 use conn::{Conn, Teardown, peer};
+use copies::Seen;
 use hashbrown::HashMap;
 use key::Key;
 use losses::Losses;
-use report::{Out, Telling};
+use report::{Out, Sight, Telling};
 use rules::After;
 use shedding::Shedding;
 use state::Evidence;
@@ -76,6 +78,7 @@ pub struct Tracker {
     telling: Telling,
     filter: Option<Filter>,
     shedding: Shedding,
+    seen: Seen,
     next_id: u64,
     counts: OutcomeCounts,
 }
@@ -93,6 +96,7 @@ impl Tracker {
             telling: Telling { wants: config.wants, names: HashMap::new(), losses: Losses::default() },
             filter: None,
             shedding: Shedding::default(),
+            seen: Seen::default(),
             next_id: 1,
             counts: OutcomeCounts::default(),
         }
@@ -163,6 +167,9 @@ impl Tracker {
 
     fn segment(&mut self, seg: &Segment, sink: &mut dyn FnMut(Event)) {
         let (key, src_is_low) = Key::of(&seg.flow);
+        if self.is_copy(&key, src_is_low, seg, sink) {
+            return;
+        }
         if rules::are_impossible(seg.flags) {
             self.impossible(key, src_is_low, seg, sink);
             return;
@@ -202,7 +209,7 @@ impl Tracker {
         let mut out = self.telling.to(sink);
         let conn = &mut self.table[slot];
         let role = conn.role_of(src_is_low);
-        out.segment(conn, role, seg);
+        out.segment(conn, role, seg, Sight::First);
         if seg.flags.rst() {
             rules::rst_after_the_end(conn, role, seg, &mut out);
         } else if rules::restarts_time_wait(conn, role, seg) {
@@ -258,7 +265,7 @@ impl Tracker {
         conn.flags.direction_inferred = guessed;
         conn.note_sight(sender, seg);
         let mut out = self.telling.to(sink);
-        out.segment(&conn, sender, seg);
+        out.segment(&conn, sender, seg, Sight::First);
         let after = match (seg.flags.syn(), seg.flags.ack()) {
             (true, false) => {
                 rules::first_syn(&mut conn, seg, &mut out);
@@ -321,7 +328,7 @@ impl Tracker {
             let conn = &self.table[slot];
             let role = conn.role_of(src_is_low);
             let mut out = self.telling.to(sink);
-            out.segment(conn, role, seg);
+            out.segment(conn, role, seg, Sight::First);
             out.anomaly(conn, role, seg, misfit);
             return;
         }
@@ -331,7 +338,7 @@ impl Tracker {
         conn.flags.ended = true;
         conn.note_sight(Role::Client, seg);
         let mut out = self.telling.to(sink);
-        out.segment(&conn, Role::Client, seg);
+        out.segment(&conn, Role::Client, seg, Sight::First);
         out.anomaly(&conn, Role::Client, seg, misfit);
     }
 
@@ -458,7 +465,7 @@ impl Tracker {
 /// What a segment makes of a connection that is there.
 fn judge(conn: &mut Conn, src_is_low: bool, seg: &Segment, out: &mut Out<'_>) -> After {
     let role = conn.role_of(src_is_low);
-    out.segment(conn, role, seg);
+    out.segment(conn, role, seg, Sight::First);
     let after = rules::segment(conn, role, seg, out);
     if !matches!(after, After::Restarts(_)) {
         conn.last = conn.last.max(seg.ts);

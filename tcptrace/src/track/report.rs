@@ -54,6 +54,15 @@ impl Wants {
     };
 }
 
+/// Whether a segment passed for the first time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sight {
+    /// It did.
+    First,
+    /// It was captured before ([`super::copies`]).
+    Again,
+}
+
 /// What every event depends on besides its connection.
 #[derive(Debug)]
 pub(crate) struct Telling {
@@ -134,7 +143,7 @@ impl Out<'_> {
     }
 
     /// One lifecycle segment as it was.
-    pub(crate) fn segment(&mut self, conn: &Conn, role: Role, seg: &Segment) {
+    pub(crate) fn segment(&mut self, conn: &Conn, role: Role, seg: &Segment, sight: Sight) {
         if !self.telling.wants.segments || conn.flags.hidden {
             return;
         }
@@ -159,6 +168,7 @@ impl Out<'_> {
             window: seg.window,
             payload_bytes: seg.payload_len,
             ttl: seg.ttl,
+            copy: sight == Sight::Again,
             options: seg.options.map(|raw| options(raw.parse())),
         });
         (self.sink)(event);
@@ -269,6 +279,7 @@ fn describe(common: Common, conn: &Conn, outcome: Outcome, reset_phase: Option<R
         synacks_after_ack: extra.synacks_after_ack.into(),
         synack_again: synack_again(conn, extra.synacks_after_ack),
         challenge_ack: extra.challenged,
+        copies: conn.copies.into(),
         client_fins: client_end.fins,
         server_fins: server_end.fins,
         client_rsts: client_end.rsts,

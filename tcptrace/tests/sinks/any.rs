@@ -187,6 +187,7 @@ impl Dice {
             synacks_after_ack: self.number_u32(),
             synack_again: self.maybe(|dice| dice.pick(&[SynackAgain::AckLost, SynackAgain::NotAccepted])),
             challenge_ack: self.coin(),
+            copies: self.number_u32(),
             client_fins: self.number_u32(),
             server_fins: self.number_u32(),
             client_rsts: self.number_u32(),
@@ -226,6 +227,7 @@ impl Dice {
             window: self.next() as u16,
             payload_bytes: self.number_u32(),
             ttl: self.next() as u8,
+            copy: self.coin(),
             options: self.maybe(Self::options),
         }
     }

@@ -2,8 +2,8 @@
 
 use tcptrace::{
     event::{
-        Address, Anomaly, AnomalyReason, Backoff, ClosedBy, Common, Connection, Cost, Established, Event,
-        HandshakeTimes, IcmpErrorEvent, IcmpReport, Options, Origin, Outcome, OutcomeCounts, Path,
+        Address, Anomaly, AnomalyReason, Backoff, ClosedBy, Common, Connection, Copies, Cost, Established,
+        Event, HandshakeTimes, IcmpErrorEvent, IcmpReport, Options, Origin, Outcome, OutcomeCounts, Path,
         ResetPhase, Role, SegmentCounts, SegmentEvent, State, StateTimes, Stats, SynackAgain, Transition,
         Unparsable, Vantage, Vlans, ZeekConnState,
     },
@@ -106,6 +106,7 @@ pub(crate) fn connection() -> Connection {
         synacks_after_ack: 0,
         synack_again: None,
         challenge_ack: false,
+        copies: 0,
         client_fins: 1,
         server_fins: 1,
         client_rsts: 0,
@@ -179,6 +180,7 @@ pub(crate) fn segment() -> SegmentEvent {
         window: 64240,
         payload_bytes: 0,
         ttl: 128,
+        copy: false,
         options: established().client_options,
     }
 }
@@ -226,6 +228,7 @@ pub(crate) fn stats() -> Stats {
         interfaces_taken_off: None,
         pending_overwrites: 0,
         unparsable: Unparsable { truncated: 1, ..Unparsable::default() },
+        copies: Copies::default(),
         tunnels: None,
         fragments: 0,
         events_dropped: 7,

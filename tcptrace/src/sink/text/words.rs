@@ -292,6 +292,9 @@ pub(super) fn segment(event: &SegmentEvent, out: &mut String) -> fmt::Result {
     if let Some(options) = &event.options {
         write!(out, ", options [{}]", option_names(options))?;
     }
+    if event.copy {
+        out.push_str(", captured before");
+    }
     Ok(())
 }
 
