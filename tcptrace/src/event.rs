@@ -349,11 +349,11 @@ pub struct Options {
 pub struct HandshakeTimes {
     /// First SYN to the acknowledgement that establishes: what the application waited for.
     pub syn_to_established_ns: Option<u64>,
-    /// The last SYN before the answer to the first SYN-ACK.
+    /// The SYN that was answered to its first SYN-ACK: the one whose time stamp that echoes, without one the last before it.
     pub syn_to_synack_ns: Option<u64>,
     /// The last SYN-ACK to the acknowledgement.
     pub synack_to_ack_ns: Option<u64>,
-    /// First SYN to last SYN: time lost to retries.
+    /// First SYN to the SYN that was answered, or without an answer to the last: time lost to retries.
     pub syn_retry_ns: Option<u64>,
     /// The network's part, where the vantage tells it apart (with the far kernel).
     pub network_rtt_ns: Option<u64>,
@@ -479,6 +479,9 @@ pub struct Connection {
     /// numbers, options and identification of its original, another TTL or hardly a distance in time, and is counted here
     /// and nowhere else; 255 stands for more as well.
     pub copies: u32,
+    /// The initial sequence numbers of the same connection on the other side of a device that rewrites them, where both
+    /// sides were captured; the rest is about the view that the server answered first.
+    pub other_view: Option<OtherView>,
     /// FINs the client sent, retransmissions included.
     pub client_fins: u32,
     /// FINs the server sent.
@@ -503,6 +506,15 @@ pub struct Connection {
     pub icmp_error: Option<IcmpReport>,
     /// What Zeek's conn.log calls it.
     pub zeek_conn_state: ZeekConnState,
+}
+
+/// A connection's numbers where it was seen once more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct OtherView {
+    /// The client's.
+    pub client_isn: u32,
+    /// The server's, where its SYN-ACK was seen.
+    pub server_isn: Option<u32>,
 }
 
 /// One endpoint changed its state.

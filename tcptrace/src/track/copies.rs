@@ -2,14 +2,17 @@
 //! and some drivers show each packet more than once, and a copy says nothing that its original did not say: it is neither
 //! a retransmission nor part of any time.
 
-use super::{Tracker, key::Key, report::Sight};
+use super::{Tracker, key::Key, report::Sight, views};
 use crate::{
     event::{Copies, Event},
     segment::{Segment, Timestamp},
 };
 use hashbrown::DefaultHashBuilder;
 use std::hash::BuildHasher as _;
-use tcptrace_common::tcp::TcpOptions;
+use tcptrace_common::{
+    seq::SeqNum,
+    tcp::{TcpFlags, TcpOptions},
+};
 
 /// How much later than the first a copy comes that passed one router more. RFC 6298 §2.4 lets nobody send again sooner than
 /// after 1 s, and SYNs are not sent again sooner than half a second later (Windows' `TcpInitialRtt`).
@@ -45,6 +48,10 @@ struct Print {
 }
 
 impl Print {
+    fn new(tag: u64, segment: &Segment) -> Self {
+        Self { ts: segment.ts, tag_and_ttl: tag << 8 | u64::from(segment.ttl) }
+    }
+
     const fn tag(self) -> u64 {
         self.tag_and_ttl >> 8
     }
@@ -73,10 +80,28 @@ impl Seen {
     const FEWEST: usize = 16;
     const MOST: usize = 1 << 14;
 
+    /// `segment` is a SYN like one before it but for its number, too soon for another try: the same SYN on the other side of
+    /// a device that rewrites numbers. It is remembered if it is not.
+    fn resembles(&mut self, segment: &Segment) -> bool {
+        if !segment.flags.syn() || segment.flags.ack() {
+            return false;
+        }
+        let tag = self.tag(&Segment { seq: SeqNum(0), flags: TcpFlags(0), ..segment.clone() });
+        let print = Print::new(tag, segment);
+        let Some(first) = self.find(tag) else {
+            self.remember(print);
+            return false;
+        };
+        let known = *first;
+        *first = print;
+        let told_apart = known.ttl() != segment.ttl || segment.id > 1;
+        told_apart && is_copy_of(segment, known)
+    }
+
     /// `segment` was seen before; it is remembered if it was not.
     fn is_copy(&mut self, segment: &Segment) -> bool {
         let tag = self.tag(segment);
-        let print = Print { ts: segment.ts, tag_and_ttl: tag << 8 | u64::from(segment.ttl) };
+        let print = Print::new(tag, segment);
         let Some(first) = self.find(tag) else {
             self.remember(print);
             return false;
@@ -86,9 +111,13 @@ impl Seen {
             *first = print;
             return false;
         }
-        self.counts.segments += 1;
-        self.counts.ttl.get_or_insert([known.ttl(), segment.ttl]);
+        self.count([known.ttl(), segment.ttl]);
         true
+    }
+
+    fn count(&mut self, ttl: [u8; 2]) {
+        self.counts.segments += 1;
+        self.counts.ttl.get_or_insert(ttl);
     }
 
     /// All that stays as it is on the way, but for the maximum segment size, which routers lower.
@@ -170,15 +199,26 @@ impl Tracker {
         seg: &Segment,
         sink: &mut dyn FnMut(Event),
     ) -> bool {
-        if !self.seen.is_copy(seg) {
+        let copy = self.seen.is_copy(seg);
+        let resembles = !copy && self.seen.resembles(seg);
+        self.rewritten |= resembles;
+        if !copy && !self.rewritten {
             return false;
         }
         if let Some(slot) = self.table.find(key) {
             let conn = &mut self.table[slot];
+            let role = conn.role_of(src_is_low);
+            if !copy && (conn.flags.ended || !views::is_of_the_other(conn, role, seg, resembles)) {
+                return false;
+            }
+            if !copy {
+                self.seen.counts.segments += 1;
+            }
             conn.copies = conn.copies.saturating_add(1);
-            self.telling.to(sink).segment(conn, conn.role_of(src_is_low), seg, Sight::Again);
+            self.telling.to(sink).segment(conn, role, seg, Sight::Again);
+            return true;
         }
-        true
+        copy
     }
 }
 

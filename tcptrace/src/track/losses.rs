@@ -39,12 +39,14 @@ impl Losses {
 
     /// No lost record can have belonged to `conn`: a loss counts against every connection that lived in its
     /// time, and against every one whose beginning was not seen after it. That of an acknowledgement counts only
-    /// where one is missing.
+    /// where one is missing; and one of a connection that was seen with other numbers too may have been taken for the other
+    /// view's.
     pub(super) fn spare(&self, conn: &Conn) -> bool {
         let spares =
             |until: Option<Timestamp>| until.is_none_or(|until| conn.start > until && !conn.flags.partial);
         spares(self.until)
             && (spares(self.unacknowledged_until) || !conn.lacks_acknowledgement())
+            && !(conn.extra().other_view.is_some() && conn.lacks_acknowledgement())
             && !self.hide_a_try_before(conn.start)
             && !(self.dropped && conn.flags.partial)
     }

@@ -1,6 +1,7 @@
 //! The tracker: lifecycle segments in, events out. It has no clock, no thread and does no I/O: time comes in
 //! with the input. What each rule means is in `state.rs` (the arrows) and `rules.rs` (the evidence).
 
+mod answers;
 mod challenge;
 mod clocks;
 mod conn;
@@ -17,6 +18,7 @@ mod state;
 mod table;
 #[cfg(test)]
 mod tests;
+mod views;
 
 pub use report::Wants;
 
@@ -79,6 +81,8 @@ pub struct Tracker {
     filter: Option<Filter>,
     shedding: Shedding,
     seen: Seen,
+    /// Some connection may have been seen with other sequence numbers as well.
+    rewritten: bool,
     next_id: u64,
     counts: OutcomeCounts,
 }
@@ -97,6 +101,7 @@ impl Tracker {
             filter: None,
             shedding: Shedding::default(),
             seen: Seen::default(),
+            rewritten: false,
             next_id: 1,
             counts: OutcomeCounts::default(),
         }

@@ -12,8 +12,8 @@ use super::{
 use crate::{
     event::{
         Address, Anomaly, Backoff, ClosedBy, Common, Connection, Established, Event, HandshakeTimes,
-        IcmpErrorEvent, IcmpReport, Options, Origin, Outcome, Path, ResetPhase, Role, SegmentEvent,
-        SynackAgain, Teids, Transition, Tunnel, TunnelKind, Vantage, Vlans, ZeekConnState,
+        IcmpErrorEvent, IcmpReport, Options, Origin, OtherView, Outcome, Path, ResetPhase, Role,
+        SegmentEvent, SynackAgain, Teids, Transition, Tunnel, TunnelKind, Vantage, Vlans, ZeekConnState,
     },
     segment::{Flow, IcmpError, Segment, Timestamp},
 };
@@ -280,6 +280,10 @@ fn describe(common: Common, conn: &Conn, outcome: Outcome, reset_phase: Option<R
         synack_again: synack_again(conn, extra.synacks_after_ack),
         challenge_ack: extra.challenged,
         copies: conn.copies.into(),
+        other_view: extra.other_view.map(|view| OtherView {
+            client_isn: view.client_isn.0,
+            server_isn: view.server_isn.map(|isn| isn.0),
+        }),
         client_fins: client_end.fins,
         server_fins: server_end.fins,
         client_rsts: client_end.rsts,
@@ -340,7 +344,10 @@ fn zeek_conn_state(conn: &Conn, outcome: Outcome) -> ZeekConnState {
             (false, true) if client_silent => Z::Shr,
             (false, true) => Z::S3,
             (false, false) if conn.synacks == 0 && conn.syns > 0 => Z::S0,
-            (false, false) if conn.flags.established && !midstream => Z::S1,
+            // A SYN-ACK is enough for that.
+            (false, false) if (conn.flags.established && !midstream) || conn.synacks.min(conn.syns) > 0 => {
+                Z::S1
+            }
             (false, false) => Z::Oth,
         },
     }

@@ -5,8 +5,9 @@ use std::net::IpAddr;
 use tcptrace::{
     event::{
         Address, Anomaly, AnomalyReason, Backoff, ClosedBy, Common, Connection, Established, Event,
-        HandshakeTimes, IcmpReport, Options, Origin, Outcome, Path, ResetPhase, Role, SegmentEvent, State,
-        StateTimes, SynackAgain, Teids, Transition, Tunnel, TunnelKind, Vantage, Vlans, ZeekConnState,
+        HandshakeTimes, IcmpReport, Options, Origin, OtherView, Outcome, Path, ResetPhase, Role,
+        SegmentEvent, State, StateTimes, SynackAgain, Teids, Transition, Tunnel, TunnelKind, Vantage, Vlans,
+        ZeekConnState,
     },
     segment::{Direction, Timestamp},
 };
@@ -188,6 +189,10 @@ impl Dice {
             synack_again: self.maybe(|dice| dice.pick(&[SynackAgain::AckLost, SynackAgain::NotAccepted])),
             challenge_ack: self.coin(),
             copies: self.number_u32(),
+            other_view: self.maybe(|dice| OtherView {
+                client_isn: dice.number_u32(),
+                server_isn: dice.maybe(Self::number_u32),
+            }),
             client_fins: self.number_u32(),
             server_fins: self.number_u32(),
             client_rsts: self.number_u32(),

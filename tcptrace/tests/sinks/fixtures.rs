@@ -107,6 +107,7 @@ pub(crate) fn connection() -> Connection {
         synack_again: None,
         challenge_ack: false,
         copies: 0,
+        other_view: None,
         client_fins: 1,
         server_fins: 1,
         client_rsts: 0,

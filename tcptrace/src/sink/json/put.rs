@@ -3,8 +3,8 @@
 use super::line::Line;
 use crate::{
     event::{
-        Address, AnomalyReason, Backoff, ClosedBy, CommunityId, IcmpReport, Options, Outcome, Path,
-        ResetPhase, Rfc3339, Role, State, StateTimes, SynackAgain, Tunnel, Vantage, Vlans, ZEROS,
+        Address, AnomalyReason, Backoff, ClosedBy, CommunityId, IcmpReport, Options, OtherView, Outcome,
+        Path, ResetPhase, Rfc3339, Role, State, StateTimes, SynackAgain, Tunnel, Vantage, Vlans, ZEROS,
         ZeekConnState, eight_digits,
     },
     segment::{Direction, Timestamp},
@@ -303,7 +303,7 @@ macro_rules! derived {
         })*
     };
 }
-derived!(IcmpReport, Tunnel);
+derived!(IcmpReport, OtherView, Tunnel);
 
 #[cfg(test)]
 mod tests {

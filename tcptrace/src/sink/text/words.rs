@@ -3,7 +3,7 @@
 use crate::{
     event::{
         Anomaly, AnomalyReason, Backoff, ClosedBy, Connection, Established, HandshakeTimes, IcmpReport,
-        Options, Outcome, ResetPhase, Role, SegmentEvent, State, Stats, SynackAgain, Transition,
+        Options, OtherView, Outcome, ResetPhase, Role, SegmentEvent, State, Stats, SynackAgain, Transition,
     },
     sink::units::{Bytes, Count, Millis, Nanos},
 };
@@ -62,9 +62,14 @@ fn whole(event: &Established, syn: u64, ack: u64, out: &mut String) -> fmt::Resu
     }
     // The unit stands once, where the total has the same.
     if event.times.syn_to_established_ns.is_some_and(|ns| Nanos(ns).is_below_a_second()) {
-        write!(out, "syn {} + ack {}", Millis(syn), Millis(ack))
+        write!(out, "syn {} + ack {}", Millis(syn), Millis(ack))?;
     } else {
-        write!(out, "syn {} + ack {}", Nanos(syn), Nanos(ack))
+        write!(out, "syn {} + ack {}", Nanos(syn), Nanos(ack))?;
+    }
+    match (event.times.syn_retry_ns, event.syn_retransmits) {
+        // It was the first that was answered.
+        (Some(0), 1..) => write!(out, ", {}", syn_retries(event.syn_retransmits)),
+        _ => Ok(()),
     }
 }
 
@@ -172,6 +177,12 @@ fn handshake(event: &Connection, details: &mut Details<'_>) -> fmt::Result {
     if event.challenge_ack {
         details.add(format_args!(
             "server still had an earlier connection on these ports and answered that (challenge ACK)"
+        ))?;
+    }
+    if let Some(OtherView { client_isn, server_isn }) = event.other_view {
+        let server = server_isn.map_or(String::new(), |isn| format!(" and {isn}"));
+        details.add(format_args!(
+            "seen twice, with other sequence numbers (a device rewrites them): the other view begins at {client_isn}{server}"
         ))?;
     }
     let again = synack_retries(event.synacks_after_ack);
