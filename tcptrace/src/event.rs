@@ -475,6 +475,9 @@ pub struct Connection {
     /// The server first answered the SYN with an acknowledgement of an earlier connection on the same ports (RFC 5961
     /// §4.2), and the client reset that.
     pub challenge_ack: bool,
+    /// There was no SYN: the client sent a segment with control bits that no stack sends together (none, FIN, or several, and
+    /// no ACK), as scanners do, and this was answered as no connection is there (RFC 9293 §3.10.7.1).
+    pub probe: bool,
     /// Segments that were captured more than once, as mirror ports and both legs of a router show them. Such a copy has the
     /// numbers, options and identification of its original, another TTL or hardly a distance in time, and is counted here
     /// and nowhere else; 255 stands for more as well.

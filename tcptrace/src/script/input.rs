@@ -103,7 +103,7 @@ fn segment(words: &mut Words<'_>, ts: Timestamp, who: Who, scene: &mut Scene) ->
 
 /// Another one for each instant, as a stack has it that counts.
 fn identification(ts: Timestamp) -> u16 {
-    u16::try_from(ts.0 / 1000 & 0xffff).unwrap_or_default()
+    u16::try_from((ts.0 / 1000) & 0xffff).unwrap_or_default()
 }
 
 /// What may follow the numbers, each at most once.

@@ -130,6 +130,8 @@ pub(crate) struct Extra {
     pub(crate) other_synack: Option<OtherSynack>,
     /// The server acknowledged an earlier connection instead of the SYN, and the client reset that.
     pub(crate) challenged: bool,
+    /// There was no SYN: a RST answers a segment with control bits that no stack sends together.
+    pub(crate) probe: bool,
     /// It was seen with other sequence numbers too.
     pub(crate) other_view: Option<OtherView>,
 }
@@ -166,6 +168,7 @@ impl Extra {
         synacks_after_ack: 0,
         other_synack: None,
         challenged: false,
+        probe: false,
         other_view: None,
     };
 }

@@ -5,7 +5,7 @@
 use super::{Tracker, key::Key, report::Sight, views};
 use crate::{
     event::{Copies, Event},
-    segment::{Segment, Timestamp},
+    segment::{Flow, Segment, Timestamp},
 };
 use hashbrown::DefaultHashBuilder;
 use std::hash::BuildHasher as _;
@@ -26,6 +26,9 @@ const MIRRORED_NS: u64 = 10_000_000;
 /// The same for a FIN without an identification of its own: a tail loss probe comes no sooner (`TCP_TIMEOUT_MIN` in
 /// `include/net/tcp.h` is two ticks).
 const MIRRORED_FIN_NS: u64 = 2_000_000;
+
+/// How long the answer to a probe may take.
+const ANSWER_NS: u64 = 3_000_000_000;
 
 /// What was seen of late: as many prints as there were segments within [`ROUTED_NS`], and [`Self::MOST`] buckets. Where
 /// there were more, the oldest give way, and a copy of theirs counts as sent again.
@@ -96,6 +99,23 @@ impl Seen {
         *first = print;
         let told_apart = known.ttl() != segment.ttl || segment.id > 1;
         told_apart && is_copy_of(segment, known)
+    }
+
+    /// `probe` has control bits that no stack sends together. A host that has no connection for it answers one without ACK by a
+    /// RST at sequence number 0 that acknowledges all of it (RFC 9293 §3.10.7.1).
+    pub(super) fn expect_answer(&mut self, probe: &Segment) {
+        let tag = self.tag_of_answer(&probe.flow.reversed(), probe.end());
+        self.remember(Print::new(tag, probe));
+    }
+
+    /// `rst` is that answer.
+    pub(super) fn answers_probe(&mut self, rst: &Segment) -> bool {
+        let tag = self.tag_of_answer(&rst.flow, rst.ack);
+        self.find(tag).is_some_and(|probe| rst.ts.since(probe.ts) <= ANSWER_NS)
+    }
+
+    fn tag_of_answer(&self, flow: &Flow, ack: SeqNum) -> u64 {
+        self.hasher.hash_one((flow, "answer", ack)) >> 8
     }
 
     /// `segment` was seen before; it is remembered if it was not.
@@ -173,9 +193,8 @@ fn is_copy_of(segment: &Segment, first: Print) -> bool {
     let numbered = segment.id > 1;
     let most = match (segment.ttl == first.ttl(), numbered || flags.syn()) {
         // The one behind the router may be captured first: two taps have two clocks.
-        (false, true) => ROUTED_NS,
         (false, false) if flags.fin() => ROUTED_FIN_NS,
-        (false, false) => ROUTED_NS,
+        (false, _) => ROUTED_NS,
         (true, true) => MIRRORED_NS,
         (true, false) if flags.fin() => MIRRORED_FIN_NS,
         // Each of several segments can be answered by the same RST, or acknowledgement.

@@ -10,6 +10,7 @@ mod icmp;
 mod key;
 mod losses;
 mod report;
+mod resumed;
 mod rules;
 mod shedding;
 mod side;
@@ -33,6 +34,7 @@ use hashbrown::HashMap;
 use key::Key;
 use losses::Losses;
 use report::{Out, Sight, Telling};
+use resumed::GivenUp;
 use rules::After;
 use shedding::Shedding;
 use state::Evidence;
@@ -83,6 +85,7 @@ pub struct Tracker {
     seen: Seen,
     /// Some connection may have been seen with other sequence numbers as well.
     rewritten: bool,
+    given_up: GivenUp,
     next_id: u64,
     counts: OutcomeCounts,
 }
@@ -102,6 +105,7 @@ impl Tracker {
             shedding: Shedding::default(),
             seen: Seen::default(),
             rewritten: false,
+            given_up: GivenUp::default(),
             next_id: 1,
             counts: OutcomeCounts::default(),
         }
@@ -194,6 +198,9 @@ impl Tracker {
                 return;
             }
             self.forget(slot, seg.ts, sink);
+        } else if let Some(slot) = self.resume(&key, src_is_low, seg, sink) {
+            self.continues(slot, src_is_low, seg, sink);
+            return;
         }
         self.begins(key, src_is_low, seg, sink);
     }
@@ -277,7 +284,10 @@ impl Tracker {
                 After::Goes
             }
             (synack, _) => {
-                if synack || rules::refuses(seg) {
+                if !synack && rules::refuses(seg) && self.seen.answers_probe(seg) {
+                    conn.flags.direction_inferred = false;
+                    conn.extra_mut().probe = true;
+                } else if synack || rules::refuses(seg) {
                     rules::first_answer(&mut conn, seg, &mut out);
                 } else {
                     rules::first_midstream(&mut conn, seg, &mut out);
@@ -329,6 +339,7 @@ impl Tracker {
     /// Control bits that cannot be together say nothing about any state.
     fn impossible(&mut self, key: Key, src_is_low: bool, seg: &Segment, sink: &mut dyn FnMut(Event)) {
         let misfit = (AnomalyReason::ImpossibleFlags, None);
+        self.seen.expect_answer(seg);
         if let Some(slot) = self.table.find(&key) {
             let conn = &self.table[slot];
             let role = conn.role_of(src_is_low);
@@ -366,9 +377,10 @@ impl Tracker {
             }
             match due {
                 Due::GiveUp(slot) => {
-                    let mut conn = self.table.remove(slot);
-                    self.time_out(&mut conn, deadline, sink);
-                    self.inherit(&conn.key);
+                    let conn = self.table.remove(slot);
+                    let key = conn.key;
+                    self.give_up(conn, deadline, sink);
+                    self.inherit(&key);
                 }
                 Due::GiveUpChallenger(slot) => self.give_up_challenger(slot, deadline, sink),
                 Due::Forget(slot) => self.forget(slot, deadline, sink),

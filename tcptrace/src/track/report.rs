@@ -279,6 +279,7 @@ fn describe(common: Common, conn: &Conn, outcome: Outcome, reset_phase: Option<R
         synacks_after_ack: extra.synacks_after_ack.into(),
         synack_again: synack_again(conn, extra.synacks_after_ack),
         challenge_ack: extra.challenged,
+        probe: extra.probe,
         copies: conn.copies.into(),
         other_view: extra.other_view.map(|view| OtherView {
             client_isn: view.client_isn.0,
@@ -330,7 +331,7 @@ fn zeek_conn_state(conn: &Conn, outcome: Outcome) -> ZeekConnState {
     match (outcome, conn.teardown().reset_by) {
         // A RST after both FINs changes nothing for Zeek.
         (Outcome::Reset, _) if client && server => Z::Sf,
-        (Outcome::Refused, _) if conn.flags.partial => Z::Rstrh,
+        (Outcome::Refused, _) if conn.flags.partial || conn.extra().probe => Z::Rstrh,
         (Outcome::Refused, _) => Z::Rej,
         (Outcome::Reset | Outcome::Aborted, Some(Role::Client)) if midstream || server_silent => Z::Rstos0,
         (Outcome::Reset | Outcome::Aborted, Some(Role::Client)) => Z::Rsto,

@@ -188,6 +188,7 @@ impl Dice {
             synacks_after_ack: self.number_u32(),
             synack_again: self.maybe(|dice| dice.pick(&[SynackAgain::AckLost, SynackAgain::NotAccepted])),
             challenge_ack: self.coin(),
+            probe: self.coin(),
             copies: self.number_u32(),
             other_view: self.maybe(|dice| OtherView {
                 client_isn: dice.number_u32(),

@@ -106,6 +106,7 @@ pub(crate) fn connection() -> Connection {
         synacks_after_ack: 0,
         synack_again: None,
         challenge_ack: false,
+        probe: false,
         copies: 0,
         other_view: None,
         client_fins: 1,

@@ -75,8 +75,8 @@ pub(super) fn connection(event: &Connection, ids: &mut Ids, out: &mut Vec<u8>) {
         common, path, partial, direction_inferred, outcome, closed_by, reset_by, reset_phase, half_closed,
         simultaneous_open, start, times, first_fin_to_ack_ns, close_wait_ns, second_fin_to_ack_ns, teardown_ns,
         lifetime_ns, client_bytes, server_bytes, bytes_mod_4gib, syn_retransmits, synack_retransmits, syn_intervals_ns,
-        syn_backoff, synacks_after_ack, synack_again, challenge_ack, copies, other_view, client_fins, server_fins,
-        client_rsts, server_rsts, client_isn, server_isn, client_state, server_state, client_state_ns, server_state_ns, icmp_error,
+        syn_backoff, synacks_after_ack, synack_again, challenge_ack, probe, copies, other_view, client_fins,
+        server_fins, client_rsts, server_rsts, client_isn, server_isn, client_state, server_state, client_state_ns, server_state_ns, icmp_error,
         zeek_conn_state,
     } = event;
     begin!(out, "connection", common, ids);
@@ -88,7 +88,7 @@ pub(super) fn connection(event: &Connection, ids: &mut Ids, out: &mut Vec<u8>) {
     put_times(times, out);
     fields!(out: first_fin_to_ack_ns, close_wait_ns, second_fin_to_ack_ns, teardown_ns, lifetime_ns);
     fields!(out: client_bytes, server_bytes, bytes_mod_4gib, syn_retransmits, synack_retransmits, syn_intervals_ns);
-    fields!(out: syn_backoff, synacks_after_ack, synack_again, challenge_ack, copies, other_view);
+    fields!(out: syn_backoff, synacks_after_ack, synack_again, challenge_ack, probe, copies, other_view);
     fields!(out: client_fins, server_fins, client_rsts);
     fields!(out: server_rsts, client_isn, server_isn, client_state, server_state, client_state_ns, server_state_ns);
     fields!(out: icmp_error, zeek_conn_state);

@@ -107,6 +107,9 @@ pub(super) fn connection(event: &Connection, details: &mut Details<'_>) -> fmt::
     match event.outcome {
         Outcome::Closed => closed(event, details)?,
         Outcome::Reset => reset(event, details)?,
+        Outcome::Refused if event.probe => details.add(format_args!(
+            "RST by server to a probe without SYN and ACK, as scanners send: nothing listens there, or a firewall rejects"
+        ))?,
         Outcome::Refused => {
             details.add(format_args!("RST by server: nothing listens there, or a firewall rejects"))?;
             retries(event, details)?;
