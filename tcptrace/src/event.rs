@@ -5,6 +5,7 @@
 //! generated from the same attributes. What a derive cannot say (time stamps, Community ID) is in `event/`.
 
 mod community_id;
+mod copies;
 mod icmp;
 mod json;
 mod kind;
@@ -13,18 +14,21 @@ mod sighting;
 mod state_times;
 mod stats;
 mod time;
+mod tries;
 mod tunnel;
 mod zeek;
 
 pub use community_id::CommunityId;
+pub use copies::{Copies, OtherView};
 pub use icmp::{IcmpErrorEvent, IcmpReport};
 pub use kind::{Kind, Kinds};
 pub use schema::schema;
 pub use sighting::{Origin, Path};
 pub use state_times::StateTimes;
-pub use stats::{Copies, Cost, OutcomeCounts, SegmentCounts, Stats, Unparsable};
+pub use stats::{Cost, OutcomeCounts, SegmentCounts, Stats, Unparsable};
 pub use time::Rfc3339;
 pub(crate) use time::{ZEROS, eight_digits};
+pub use tries::{Backoff, SynackAgain};
 pub use tunnel::{Teids, Tunnel, TunnelCounts, TunnelKind};
 pub use zeek::ZeekConnState;
 
@@ -388,28 +392,6 @@ pub struct Established {
     pub server_options: Option<Options>,
 }
 
-/// How the tries of an unanswered SYN are spaced.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Backoff {
-    /// As stacks do it: every wait is as long as the one before or twice as long (RFC 6298 §5.5; Linux's
-    /// `tcp_syn_linear_timeouts`). All tries passed here.
-    Regular,
-    /// Otherwise: some did not pass here, or no usual stack sent them.
-    Irregular,
-}
-
-/// Why a server sends its SYN-ACK again although the acknowledgement has passed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum SynackAgain {
-    /// Once, and seen on the way: the acknowledgement was lost between here and the server.
-    AckLost,
-    /// More than once, or seen on the server's own host: the server does not take what reaches it. Its accept queue is
-    /// full, or a filter of its own drops it.
-    NotAccepted,
-}
-
 /// The connection is over, or the trace is.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a separate fact in the JSON")]
@@ -509,15 +491,6 @@ pub struct Connection {
     pub icmp_error: Option<IcmpReport>,
     /// What Zeek's conn.log calls it.
     pub zeek_conn_state: ZeekConnState,
-}
-
-/// A connection's numbers where it was seen once more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct OtherView {
-    /// The client's.
-    pub client_isn: u32,
-    /// The server's, where its SYN-ACK was seen.
-    pub server_isn: Option<u32>,
 }
 
 /// One endpoint changed its state.

@@ -1,6 +1,6 @@
 //! What the `stats` event says of the tracing itself.
 
-use super::{Outcome, TunnelCounts, json, schema};
+use super::{Copies, Outcome, TunnelCounts, json, schema};
 use crate::segment::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -55,16 +55,6 @@ pub struct Stats {
     pub admission_rate: f64,
     /// What the tracing cost.
     pub cost: Cost,
-}
-
-/// Lifecycle segments that were captured more than once, in a mirror of both directions or on both sides of a router: each
-/// counts once everywhere else but among the packets and segments.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, JsonSchema)]
-pub struct Copies {
-    /// How many there were beyond the originals.
-    pub segments: u64,
-    /// The TTL (hop limit) of the first such segment and of its copy: where they differ, a router lies between the two places.
-    pub ttl: Option<[u8; 2]>,
 }
 
 /// A count for each kind of lifecycle segment, and for ICMP errors.

@@ -97,8 +97,8 @@ impl Seen {
         };
         let known = *first;
         *first = print;
-        let told_apart = known.ttl() != segment.ttl || segment.id > 1;
-        told_apart && is_copy_of(segment, known)
+        // With the TTL of the other it may be a scanner's next try, which some number alike.
+        known.ttl() != segment.ttl && is_copy_of(segment, known)
     }
 
     /// `probe` has control bits that no stack sends together. A host that has no connection for it answers one without ACK by a
