@@ -144,6 +144,7 @@ impl Tracker {
 
     /// Takes one input; `sink` gets the events in the order in which things happened.
     pub fn input(&mut self, input: &Input, sink: &mut dyn FnMut(Event)) {
+        self.telling.losses.begin(input.ts());
         match input {
             Input::Segment(seg) => {
                 self.expire(seg.ts, sink);
