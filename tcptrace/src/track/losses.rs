@@ -50,12 +50,10 @@ impl Losses {
     pub(super) fn spare(&self, conn: &Conn) -> bool {
         let spares =
             |until: Option<Timestamp>| until.is_none_or(|until| conn.start > until && !conn.flags.partial);
-        spares(self.until)
-            && (spares(self.unacknowledged_until) || !conn.lacks_acknowledgement())
-            && !(conn.extra().other_view.is_some() && conn.lacks_acknowledgement())
-            && !self.hide_a_try_before(conn.start)
-            && !self.was_tried_before(conn)
-            && !(self.dropped && conn.flags.partial)
+        let may_lack_one = !spares(self.unacknowledged_until) || conn.extra().other_view.is_some();
+        let lacks_one = may_lack_one && conn.lacks_acknowledgement();
+        let hides_a_try = self.hide_a_try_before(conn.start) || self.was_tried_before(conn);
+        spares(self.until) && !(lacks_one || hides_a_try) && !(self.dropped && conn.flags.partial)
     }
 
     /// The first SYN of `conn` was a retry, and the try before it was before the trace: the wait for the next SYN is one that
