@@ -114,7 +114,7 @@ impl fmt::Debug for TcpFlags {
 
 /// The options of a SYN or SYN-ACK that the events report. An option of the wrong length counts as absent,
 /// as Linux treats it (`tcp_parse_options` in `net/ipv4/tcp_input.c`).
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "each is the presence of one option on the wire")]
 pub struct TcpOptions {
     /// Maximum segment size in octets (RFC 9293 §3.7.1).

@@ -5,6 +5,7 @@
 //! generated from the same attributes. What a derive cannot say (time stamps, Community ID) is in `event/`.
 
 mod community_id;
+mod copies;
 mod evidence;
 mod icmp;
 mod json;
@@ -18,6 +19,7 @@ mod tunnel;
 mod zeek;
 
 pub use community_id::CommunityId;
+pub use copies::{Copies, OtherView};
 pub use evidence::{Backoff, Ecn, EcnKind, SynackAgain, WrongAnswers};
 pub use icmp::{IcmpErrorEvent, IcmpReport};
 pub use kind::{Kind, Kinds};
@@ -353,11 +355,11 @@ pub struct Options {
 pub struct HandshakeTimes {
     /// First SYN to the acknowledgement that establishes: what the application waited for.
     pub syn_to_established_ns: Option<u64>,
-    /// The last SYN before the answer to the first SYN-ACK.
+    /// The SYN that was answered to its first SYN-ACK: the one whose time stamp that echoes, without one the last before it.
     pub syn_to_synack_ns: Option<u64>,
     /// The last SYN-ACK to the acknowledgement.
     pub synack_to_ack_ns: Option<u64>,
-    /// First SYN to last SYN: time lost to retries.
+    /// First SYN to the SYN that was answered, or without an answer to the last: time lost to retries.
     pub syn_retry_ns: Option<u64>,
     /// The network's part, where the vantage tells it apart (with the far kernel).
     pub network_rtt_ns: Option<u64>,
@@ -478,6 +480,16 @@ pub struct Connection {
     pub reset_ttl: Option<u8>,
     /// The sequence number of that RST, raw. In answer to a SYN it is 0 where no connection is known (RFC 9293 §3.10.7.1).
     pub reset_seq: Option<u32>,
+    /// There was no SYN: the client sent a segment with control bits that no stack sends together (none, FIN, or several, and
+    /// no ACK), as scanners do, and this was answered as no connection is there (RFC 9293 §3.10.7.1).
+    pub probe: bool,
+    /// Segments that were captured more than once, as mirror ports and both legs of a router show them. Such a copy has the
+    /// numbers, options and identification of its original, another TTL or hardly a distance in time, and is counted here
+    /// and nowhere else; 255 stands for more as well.
+    pub copies: u32,
+    /// The initial sequence numbers of the same connection on the other side of a device that rewrites them, where both
+    /// sides were captured; the rest is about the view that the server answered first.
+    pub other_view: Option<OtherView>,
     /// FINs the client sent, retransmissions included.
     pub client_fins: u32,
     /// FINs the server sent.
@@ -579,6 +591,8 @@ pub struct SegmentEvent {
     pub payload_bytes: u32,
     /// TTL or hop limit.
     pub ttl: u8,
+    /// It was captured before: a copy, of which nothing comes.
+    pub copy: bool,
     /// The options of a SYN or SYN-ACK.
     pub options: Option<Options>,
 }

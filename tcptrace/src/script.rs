@@ -30,7 +30,7 @@
 //! from the line before.
 //!
 //! ```text
-//! TIME C|S FLAGS SEQ [ACK [LEN]] [win N] [ttl N] [id N] [fragment] [on eth1] [vlan 5[.7]] [<mss 1460,sackOK,TS,wscale 7,tfo,mptcp>]
+//! TIME C|S FLAGS SEQ [ACK [LEN]] [win N] [ttl N] [id N] [fragment] [on eth1] [vlan 5[.7]] [<mss 1460,sackOK,TS 1/0,wscale 7,tfo,mptcp>]
 //! TIME R icmp TYPE/CODE from ADDRESS quotes C|S FLAGS SEQ [ACK [LEN]] [short]
 //! TIME lost N since TIME
 //! TIME overwritten
@@ -40,7 +40,7 @@
 //!
 //! C sends or S does; FLAGS are tcpdump's letters, or `-` for none. C2 and S2 are another connection of the same hosts,
 //! from the client's next port. Each segment has an identification of its own unless its line says which; `fragment` is the
-//! first fragment of a packet, of whose payload LEN octets are in it. A SYN has `<mss 1460>` where it says nothing, `<>` is none. R is a router, or whoever
+//! first fragment of a packet, of whose payload LEN octets are in it. A SYN has `<mss 1460>` where it says nothing, `<>` is none; `TS` is `TS 1/0`. R is a router, or whoever
 //! ADDRESS is; `short` quotes no more than the first eight octets. The trace ends with the file at the latest; what its
 //! end causes can only be told after an `end`.
 //!

@@ -149,6 +149,12 @@ impl RawOptions {
     pub fn parse(&self) -> TcpOptions {
         options::parse(self.as_slice())
     }
+
+    /// Time stamp value and echo reply, where they are among them (RFC 7323 §3.2).
+    #[must_use]
+    pub fn timestamps(&self) -> Option<(u32, u32)> {
+        options::timestamps(self.as_slice())
+    }
 }
 
 impl fmt::Debug for RawOptions {

@@ -56,6 +56,19 @@ pub fn parse(mut bytes: &[u8]) -> TcpOptions {
     options
 }
 
+/// Time stamp value and echo reply (RFC 7323 §3.2); the last ones where there are several.
+#[must_use]
+pub fn timestamps(mut bytes: &[u8]) -> Option<(u32, u32)> {
+    let mut found = None;
+    while let Some((kind, value, rest)) = next(bytes) {
+        if let (8, &[a, b, c, d, e, f, g, h]) = (kind, value) {
+            found = Some((u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h])));
+        }
+        bytes = rest;
+    }
+    found
+}
+
 fn is_cookie(cookie: &[u8]) -> bool {
     matches!(cookie.len(), 0 | 4..=16) && cookie.len().is_multiple_of(2)
 }
@@ -63,7 +76,7 @@ fn is_cookie(cookie: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     extern crate std;
-    use super::parse;
+    use super::{parse, timestamps};
     use crate::tcp::TcpOptions;
     use proptest::prelude::*;
 
@@ -102,10 +115,19 @@ mod tests {
         }
     }
 
+    #[test]
+    fn time_stamps_of_a_syn() {
+        let linux = [2, 4, 5, 0xb4, 4, 2, 8, 10, 1, 2, 3, 4, 0, 0, 1, 0, 1, 3, 3, 7];
+        assert_eq!(timestamps(&linux), Some((0x0102_0304, 256)));
+        assert_eq!(timestamps(&linux[..12]), None);
+        assert_eq!(timestamps(&[8, 6, 1, 2, 3, 4]), None);
+        assert_eq!(timestamps(&[8, 10, 0, 0, 0, 1, 0, 0, 0, 0, 8, 10, 0, 0, 0, 2, 0, 0, 0, 3]), Some((2, 3)));
+    }
+
     proptest! {
         #[test]
         fn any_bytes_are_parsed(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
-            let _ = parse(&bytes);
+            prop_assert_eq!(parse(&bytes).timestamps, timestamps(&bytes).is_some());
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What the `stats` event says of the tracing itself.
 
-use super::{Outcome, TunnelCounts, json, schema};
+use super::{Copies, Outcome, TunnelCounts, json, schema};
 use crate::segment::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -42,6 +42,8 @@ pub struct Stats {
     pub unparsable: Unparsable,
     /// Fragments that are not first ones, so have no TCP header.
     pub fragments: u64,
+    /// Segments that were captured more than once.
+    pub copies: Copies,
     /// Packets in tunnels of each kind; absent where tunnels are not looked into.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tunnels: Option<TunnelCounts>,

@@ -333,6 +333,7 @@ impl<'a> Run<'a> {
         stats.events_dropped = self.teller.output.dropped();
         stats.connections_open = self.tracker.open().try_into().unwrap_or(u64::MAX);
         stats.connections = self.tracker.counts();
+        stats.copies = self.tracker.copies();
         stats.tunnels = stats.tunnels.filter(|_| !self.config.decap.is_none());
         let event = Event::Stats(Box::new(stats));
         let tell = &mut |event| self.teller.tell(event, offset_ns);

@@ -185,7 +185,13 @@ fn options(word: &str) -> Result<RawOptions, Problem> {
             }
             Some(("wscale", shift)) => bytes.extend([3, 3, shift.parse().map_err(|_| unknown())?]),
             None if item == "sackOK" => bytes.extend([4, 2]),
-            // The values matter to nobody here.
+            Some(("TS", values)) => {
+                let (value, echo) = values.split_once('/').ok_or_else(unknown)?;
+                bytes.extend([8, 10]);
+                for number in [value, echo] {
+                    bytes.extend(number.parse::<u32>().map_err(|_| unknown())?.to_be_bytes());
+                }
+            }
             None if item == "TS" => bytes.extend([8, 10, 0, 0, 0, 1, 0, 0, 0, 0]),
             None if item == "tfo" => bytes.extend([34, 10, 1, 2, 3, 4, 5, 6, 7, 8]),
             None if item == "mptcp" => bytes.extend([30, 4, 1, 1]),

@@ -1,7 +1,7 @@
 //! The summary at the end of a trace.
 
 use super::units::{Count, Nanos};
-use crate::event::{Address, Event, Outcome, OutcomeCounts, Stats};
+use crate::event::{Address, Copies, Event, Outcome, OutcomeCounts, Stats};
 use hashbrown::HashMap;
 use hdrhistogram::Histogram;
 use std::fmt::{self, Write as _};
@@ -123,6 +123,7 @@ impl Summary {
         self.write_servers(out)?;
         if let Some(stats) = &self.stats {
             self.write_loss(stats, out)?;
+            write_copies(stats, out)?;
             write_tunnels(stats, out)?;
             write_cost(stats, out)?;
         }
@@ -328,6 +329,20 @@ const fn name(outcome: Outcome) -> &'static str {
         Outcome::Open => "open",
         Outcome::Evicted => "evicted",
     }
+}
+
+/// Where segments were captured twice: that they were, and what that shows of the capture.
+fn write_copies(stats: &Stats, out: &mut String) -> fmt::Result {
+    let Copies { segments: 1.., ttl } = stats.copies else { return Ok(()) };
+    write!(out, "captured twice: {}, with ", Count(stats.copies.segments, "segment", "segments"))?;
+    match ttl {
+        Some([first, copy]) if first == copy => {
+            write!(out, "an equal TTL (a mirror port or tap of both directions)")?;
+        }
+        Some([first, copy]) => write!(out, "TTL {first} and {copy} (on both sides of a router)")?,
+        None => write!(out, "other sequence numbers (on both sides of a device that rewrites them)")?,
+    }
+    writeln!(out, "; counted once")
 }
 
 /// Where tunnels are looked into: packets in each kind.

@@ -5,6 +5,7 @@
 use super::{
     Tracker,
     key::Key,
+    report::Sight,
     rules::{self, After},
     table::List,
 };
@@ -61,7 +62,7 @@ impl Tracker {
         let mut conn = self.fresh(key, src_is_low, Role::Client, seg);
         conn.note_sight(Role::Client, seg);
         let mut out = self.telling.to(sink);
-        out.segment(&conn, Role::Client, seg);
+        out.segment(&conn, Role::Client, seg, Sight::First);
         rules::first_syn(&mut conn, seg, &mut out);
         self.challengers.insert(conn, List::Handshake);
     }

@@ -125,6 +125,13 @@ impl Conn {
         }
     }
 
+    /// Neither side has left a state yet.
+    pub(super) fn forget_early(&mut self) {
+        for role in [Role::Client, Role::Server] {
+            self.set_clock(Clocks::EARLY + index(role), 0, When::NEVER);
+        }
+    }
+
     /// A side was in `state`, SYN-SENT or SYN-RECEIVED, for so long.
     pub(super) fn add_early(&mut self, role: Role, state: State, ns: u64) {
         if state == usual(role) {

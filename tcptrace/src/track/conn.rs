@@ -10,6 +10,7 @@ use super::{
     sight::Tunnels,
     state::{self, Evidence},
     table::List,
+    views::OtherView,
 };
 use crate::{
     event::{AnomalyReason, Role, State, Vantage},
@@ -172,6 +173,10 @@ pub(crate) struct Extra {
     /// What came instead of an answer to the SYN.
     pub(crate) answers: Answers,
     pub(crate) ecn: EcnTries,
+    /// There was no SYN: a RST answers a segment with control bits that no stack sends together.
+    pub(crate) probe: bool,
+    /// It was seen with other sequence numbers too.
+    pub(crate) other_view: Option<OtherView>,
 }
 
 /// What a SYN-ACK says of its sender.
@@ -201,6 +206,8 @@ impl OtherSynack {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SynTimes {
     gaps: [u64; Self::MOST],
+    /// The time stamp of the SYN at the end of each gap, where it had one.
+    tsvals: [Option<u32>; Self::MOST],
     len: u8,
     latest: When,
 }
@@ -216,22 +223,40 @@ impl Extra {
         synack_late: false,
         answers: Answers::NONE,
         ecn: EcnTries::NONE,
+        probe: false,
+        other_view: None,
     };
 }
 
 impl SynTimes {
     /// Linux sends seven SYNs (`net.ipv4.tcp_syn_retries` is 6), eleven with `tcp_syn_linear_timeouts`.
     const MOST: usize = 10;
-    const NONE: Self = Self { gaps: [0; Self::MOST], len: 0, latest: When::NEVER };
+    const NONE: Self =
+        Self { gaps: [0; Self::MOST], tsvals: [None; Self::MOST], len: 0, latest: When::NEVER };
 
-    /// One more SYN at `ts`; the one before, if it was the first, was at `first`.
-    pub(crate) fn add(&mut self, first: Timestamp, ts: Timestamp) {
-        let gap = ts.since(self.latest.get().unwrap_or(first));
-        self.latest.set(ts);
-        if let Some(place) = self.gaps.get_mut(usize::from(self.len)) {
-            *place = gap;
+    /// One more SYN; the one before, if it was the first, was at `first`, or was not seen.
+    pub(crate) fn add(&mut self, first: Option<Timestamp>, syn: &Segment) {
+        let before = self.latest.get().or(first);
+        self.latest.set(syn.ts);
+        let place = usize::from(self.len);
+        if let Some(before) = before.filter(|_| place < Self::MOST) {
+            self.gaps[place] = syn.ts.since(before);
+            self.tsvals[place] = syn.options.and_then(|raw| Some(raw.timestamps()?.0));
             self.len += 1;
         }
+    }
+
+    /// The first SYN passed at `ts`, which is not the connection's start.
+    pub(crate) fn begin(&mut self, ts: Timestamp) {
+        self.latest.set(ts);
+    }
+
+    /// When each SYN after the first passed, which was at `first`, and its time stamp.
+    pub(crate) fn sent_again(&self, first: Timestamp) -> impl Iterator<Item = (Timestamp, Option<u32>)> + '_ {
+        self.gaps().iter().zip(self.tsvals).scan(first, |ts, (&gap, value)| {
+            *ts = ts.plus(gap);
+            Some((*ts, value))
+        })
     }
 
     /// When the last one was sent again.
@@ -277,11 +302,15 @@ pub(crate) struct Conn {
     pub(crate) flags: ConnFlags,
     /// The table's: where it waits.
     pub(super) list: List,
+    /// Segments that were captured once more, up to 255.
+    pub(crate) copies: u8,
     pub(crate) syns: u16,
     pub(crate) synacks: u16,
     /// See [`Segment::lot`].
     pub(crate) lot: u32,
     pub(super) clocks: Clocks,
+    /// The time stamp of the client's first SYN, where it had one.
+    pub(crate) first_tsval: u32,
     /// Changed by [`Conn::move_start`] alone, as times count from it.
     pub(crate) start: Timestamp,
     pub(crate) id: u64,
@@ -335,8 +364,10 @@ impl Conn {
             start: ts,
             last: ts,
             clocks: Clocks::NONE,
+            first_tsval: 0,
             sides: [Side::NEW; 2],
             list: List::Handshake,
+            copies: 0,
             lot: 0,
             syns: 0,
             synacks: 0,
@@ -372,16 +403,18 @@ impl Conn {
             || lacks(teardown.second_fin, teardown.second_fin_acked)
     }
 
-    /// When the first SYN passed: a connection that is not partial starts with it.
+    /// When the first SYN passed: a connection that is not partial starts with it, unless its SYN-ACK overtook that.
     pub(crate) fn first_syn(&self) -> When {
-        When::from((!self.flags.partial).then_some(self.start))
+        let timed = !self.flags.partial && self.at(Moment::LastSyn) != When::NEVER;
+        When::from(timed.then_some(self.start))
     }
 
-    /// A SYN sent again. The first SYN of a partial connection was not seen, but then there is no gap to tell of.
-    pub(crate) fn note_syn(&mut self, ts: Timestamp) {
-        let first = self.start;
+    /// A SYN, already counted, that is not the first that was sent. Where it is the first that was seen, there is no gap to
+    /// tell of.
+    pub(crate) fn note_syn(&mut self, seg: &Segment) {
+        let first = (self.syns > 1).then_some(self.start);
         let extra = self.extra_mut();
-        extra.syns.add(first, ts);
+        extra.syns.add(first, seg);
         extra.rejected = false;
     }
 

@@ -107,7 +107,7 @@ impl Tracker {
         } else if full || self.is_of_newer(slot, src_is_low, seg) {
             self.table[slot].flags.missed |= full;
             self.believe(slot, sink);
-            self.segment(seg, sink);
+            self.original(seg, sink);
         } else if (goes_on && !may_be_reordered(held, seg)) || is_of_a_fin(conn, held, role, seg) {
             self.disbelieve(slot, seg, sink);
         } else {
@@ -154,7 +154,7 @@ impl Tracker {
         let after = rules::reset(&mut self.table[slot], role, &seg, &mut self.telling.to(sink));
         self.settle(slot, after, src_is_low, &seg, sink);
         for seg in &waiting {
-            self.segment(seg, sink);
+            self.original(seg, sink);
         }
     }
 
@@ -167,7 +167,7 @@ impl Tracker {
                 doubts.reset_by_another = Some(doubtful(*role, rst, Some(seg.ttl)));
             }
             self.believe(slot, sink);
-            self.segment(seg, sink);
+            self.original(seg, sink);
             return;
         };
         let by_itself = seg.flow == rst.flow;
@@ -176,9 +176,9 @@ impl Tracker {
         let (_, src_is_low) = Key::of(&rst.flow);
         self.settle(slot, After::Goes, src_is_low, &rst, sink);
         for waiting in &waiting {
-            self.segment(waiting, sink);
+            self.original(waiting, sink);
         }
-        self.segment(seg, sink);
+        self.original(seg, sink);
     }
 
     /// All that is still doubted is believed: the trace ends.

@@ -19,6 +19,8 @@ pub(crate) struct Losses {
     /// Acknowledgements were not recorded up to this time.
     unacknowledged_until: Option<Timestamp>,
     recent: Recent,
+    /// The first input's time: nothing is known of what was before.
+    began: Option<Timestamp>,
     /// Connections were dropped: what begins in the middle may be the rest of one.
     dropped: bool,
 }
@@ -26,6 +28,10 @@ pub(crate) struct Losses {
 impl Losses {
     pub(super) const fn drop_one(&mut self) {
         self.dropped = true;
+    }
+
+    pub(super) fn begin(&mut self, ts: Option<Timestamp>) {
+        self.began = self.began.or(ts);
     }
 
     pub(super) fn records(&mut self, report: &LossReport) {
@@ -39,14 +45,26 @@ impl Losses {
 
     /// No lost record can have belonged to `conn`: a loss counts against every connection that lived in its
     /// time, and against every one whose beginning was not seen after it. That of an acknowledgement counts only
-    /// where one is missing.
+    /// where one is missing; and one of a connection that was seen with other numbers too may have been taken for the other
+    /// view's.
     pub(super) fn spare(&self, conn: &Conn) -> bool {
         let spares =
             |until: Option<Timestamp>| until.is_none_or(|until| conn.start > until && !conn.flags.partial);
-        spares(self.until)
-            && (spares(self.unacknowledged_until) || !conn.lacks_acknowledgement())
-            && !self.hide_a_try_before(conn.start)
-            && !(self.dropped && conn.flags.partial)
+        let may_lack_one = !spares(self.unacknowledged_until) || conn.extra().other_view.is_some();
+        let lacks_one = may_lack_one && conn.lacks_acknowledgement();
+        let hides_a_try = self.hide_a_try_before(conn.start) || self.was_tried_before(conn);
+        spares(self.until) && !(lacks_one || hides_a_try) && !(self.dropped && conn.flags.partial)
+    }
+
+    /// The first SYN of `conn` was a retry, and the try before it was before the trace: the wait for the next SYN is one that
+    /// stacks come to by doubling (RFC 6298 §5.5). Of a SYN that was not sent again nobody can know.
+    fn was_tried_before(&self, conn: &Conn) -> bool {
+        let (Some(began), Some(&gap)) = (self.began, conn.extra().syns.gaps().first()) else { return false };
+        let near = |expected: u64| gap.abs_diff(expected) <= expected / 8;
+        let doubled = || FIRST_WAITS_NS.iter().any(|first| (1..=MOST_RETRIES).any(|n| near(first << n)));
+        !conn.flags.partial && !FIRST_WAITS_NS.into_iter().any(near) && doubled() && {
+            conn.start.before(gap / 2) <= began
+        }
     }
 
     /// The SYN that came at `syn` may be a retry: all tries before it, at the distances at which stacks try, fall into times of

@@ -1,9 +1,11 @@
 //! The tracker: lifecycle segments in, events out. It has no clock, no thread and does no I/O: time comes in
 //! with the input. What each rule means is in `state.rs` (the arrows) and `rules.rs` (the evidence).
 
+mod answers;
 mod challenge;
 mod clocks;
 mod conn;
+mod copies;
 mod evidence;
 mod fins;
 mod held;
@@ -12,6 +14,7 @@ mod key;
 mod losses;
 mod reopen;
 mod report;
+mod resumed;
 mod rules;
 mod shedding;
 mod side;
@@ -20,6 +23,7 @@ mod state;
 mod table;
 #[cfg(test)]
 mod tests;
+mod views;
 
 pub(crate) use held::DOUBT_NS;
 pub use report::Wants;
@@ -30,11 +34,13 @@ use crate::{
     segment::{AdmissionChange, IcmpError, Input, Segment, Sender, Timestamp},
 };
 use conn::{Conn, Teardown, peer};
+use copies::Seen;
 use evidence::Earlier;
 use hashbrown::{HashMap, HashSet};
 use key::Key;
 use losses::Losses;
-use report::{Out, Telling};
+use report::{Out, Sight, Telling};
+use resumed::GivenUp;
 use rules::After;
 use shedding::Shedding;
 use side::Side;
@@ -85,6 +91,10 @@ pub struct Tracker {
     shedding: Shedding,
     /// SYNs that have the number of a connection which is over, by its place in `table`; see `reopen.rs`.
     known_syns: HashMap<u32, Segment>,
+    seen: Seen,
+    /// Some connection may have been seen with other sequence numbers as well.
+    rewritten: bool,
+    given_up: GivenUp,
     next_id: u64,
     counts: OutcomeCounts,
 }
@@ -108,6 +118,9 @@ impl Tracker {
             filter: None,
             shedding: Shedding::default(),
             known_syns: HashMap::new(),
+            seen: Seen::default(),
+            rewritten: false,
+            given_up: GivenUp::default(),
             next_id: 1,
             counts: OutcomeCounts::default(),
         }
@@ -160,6 +173,7 @@ impl Tracker {
 
     /// Takes one input; `sink` gets the events in the order in which things happened.
     pub fn input(&mut self, input: &Input, sink: &mut dyn FnMut(Event)) {
+        self.telling.losses.begin(input.ts());
         match input {
             Input::Segment(seg) => {
                 self.expire(seg.ts, sink);
@@ -195,6 +209,14 @@ impl Tracker {
 
     fn segment(&mut self, seg: &Segment, sink: &mut dyn FnMut(Event)) {
         let (key, src_is_low) = Key::of(&seg.flow);
+        if !self.is_copy(&key, src_is_low, seg, sink) {
+            self.original(seg, sink);
+        }
+    }
+
+    /// A segment that is no copy of one before it; it can have waited for its turn.
+    fn original(&mut self, seg: &Segment, sink: &mut dyn FnMut(Event)) {
+        let (key, src_is_low) = Key::of(&seg.flow);
         if rules::are_impossible(seg.flags) {
             self.impossible(key, src_is_low, seg, sink);
             return;
@@ -228,6 +250,9 @@ impl Tracker {
             self.known_syns.remove(&slot);
             self.note_earlier(slot, src_is_low, seg);
             self.forget(slot, seg.ts, sink);
+        } else if let Some(slot) = self.resume(&key, src_is_low, seg, sink) {
+            self.continues(slot, src_is_low, seg, sink);
+            return;
         }
         self.begins(key, src_is_low, seg, sink);
     }
@@ -264,7 +289,7 @@ impl Tracker {
         let mut out = self.telling.to(sink);
         let conn = &mut self.table[slot];
         let role = conn.role_of(src_is_low);
-        out.segment(conn, role, seg);
+        out.segment(conn, role, seg, Sight::First);
         if evidence::fin_again_after_the_end(conn, role, seg) {
             out.anomaly(conn, role, seg, (AnomalyReason::FinAfterClose, None));
         }
@@ -325,7 +350,7 @@ impl Tracker {
         conn.flags.direction_inferred = guessed;
         conn.note_sight(sender, seg);
         let mut out = self.telling.to(sink);
-        out.segment(&conn, sender, seg);
+        out.segment(&conn, sender, seg, Sight::First);
         let after = match (seg.flags.syn(), seg.flags.ack()) {
             (true, false) => {
                 rules::first_syn(&mut conn, seg, &mut out);
@@ -336,7 +361,10 @@ impl Tracker {
                 After::Goes
             }
             (synack, _) => {
-                if synack || rules::refuses(seg) {
+                if !synack && rules::refuses(seg) && self.seen.answers_probe(seg) {
+                    conn.flags.direction_inferred = false;
+                    conn.extra_mut().probe = true;
+                } else if synack || rules::refuses(seg) {
                     rules::first_answer(&mut conn, seg, &mut out);
                 } else {
                     rules::first_midstream(&mut conn, seg, &mut out);
@@ -392,11 +420,12 @@ impl Tracker {
     /// Control bits that cannot be together say nothing about any state.
     fn impossible(&mut self, key: Key, src_is_low: bool, seg: &Segment, sink: &mut dyn FnMut(Event)) {
         let misfit = (AnomalyReason::ImpossibleFlags, None);
+        self.seen.expect_answer(seg);
         if let Some(slot) = self.table.find(&key) {
             let conn = &self.table[slot];
             let role = conn.role_of(src_is_low);
             let mut out = self.telling.to(sink);
-            out.segment(conn, role, seg);
+            out.segment(conn, role, seg, Sight::First);
             out.anomaly(conn, role, seg, misfit);
             return;
         }
@@ -406,7 +435,7 @@ impl Tracker {
         conn.flags.ended = true;
         conn.note_sight(Role::Client, seg);
         let mut out = self.telling.to(sink);
-        out.segment(&conn, Role::Client, seg);
+        out.segment(&conn, Role::Client, seg, Sight::First);
         out.anomaly(&conn, Role::Client, seg, misfit);
     }
 
@@ -429,9 +458,10 @@ impl Tracker {
             }
             match due {
                 Due::GiveUp(slot) => {
-                    let mut conn = self.table.remove(slot);
-                    self.time_out(&mut conn, deadline, sink);
-                    self.inherit(&conn.key);
+                    let conn = self.table.remove(slot);
+                    let key = conn.key;
+                    self.give_up(conn, deadline, sink);
+                    self.inherit(&key);
                 }
                 Due::GiveUpChallenger(slot) => self.give_up_challenger(slot, deadline, sink),
                 Due::Forget(slot) => self.forget(slot, deadline, sink),
@@ -542,7 +572,7 @@ impl Tracker {
 /// What a segment makes of a connection that is there.
 fn judge(conn: &mut Conn, src_is_low: bool, seg: &Segment, out: &mut Out<'_>) -> After {
     let role = conn.role_of(src_is_low);
-    out.segment(conn, role, seg);
+    out.segment(conn, role, seg, Sight::First);
     if conn.is_synchronized() && seg.ts.since(conn.last) > LONG_NS {
         conn.sides.iter_mut().for_each(Side::forget_bound);
     }

@@ -40,7 +40,7 @@ impl Tracker {
             self.after_the_end(slot, src_is_low, seg, sink);
         } else if !conn.flags.established {
             self.forget(slot, seg.ts, sink);
-            self.segment(seg, sink);
+            self.original(seg, sink);
         } else if let Some(first) = self.known_syns.get(&slot) {
             if seg.ts.since(first.ts) < COPY_NS {
                 self.after_the_end(slot, src_is_low, seg, sink);
@@ -71,9 +71,9 @@ impl Tracker {
         let syn = self.known_syns.remove(&slot);
         self.forget(slot, seg.ts, sink);
         if let Some(syn) = syn {
-            self.segment(&syn, sink);
+            self.original(&syn, sink);
         }
-        self.segment(seg, sink);
+        self.original(seg, sink);
     }
 
     /// The connection in `slot` is forgotten at `ts`. A SYN that came a moment ago needs nothing to tell it from the old one's.

@@ -14,8 +14,8 @@ use super::{
 use crate::{
     event::{
         Address, Anomaly, Backoff, ClosedBy, Common, Connection, Established, Event, HandshakeTimes,
-        IcmpErrorEvent, IcmpReport, Options, Origin, Outcome, Path, ResetPhase, Role, SegmentEvent, State,
-        Teids, Transition, Tunnel, TunnelKind, Vantage, Vlans, ZeekConnState,
+        IcmpErrorEvent, IcmpReport, Options, Origin, OtherView, Outcome, Path, ResetPhase, Role,
+        SegmentEvent, State, Teids, Transition, Tunnel, TunnelKind, Vantage, Vlans, ZeekConnState,
     },
     segment::{Flow, IcmpError, Segment, Timestamp},
 };
@@ -54,6 +54,15 @@ impl Wants {
         anomalies: true,
         icmp_errors: true,
     };
+}
+
+/// Whether a segment passed for the first time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sight {
+    /// It did.
+    First,
+    /// It was captured before ([`super::copies`]).
+    Again,
 }
 
 /// What every event depends on besides its connection.
@@ -148,7 +157,7 @@ impl Out<'_> {
     }
 
     /// One lifecycle segment as it was.
-    pub(crate) fn segment(&mut self, conn: &Conn, role: Role, seg: &Segment) {
+    pub(crate) fn segment(&mut self, conn: &Conn, role: Role, seg: &Segment, sight: Sight) {
         if !self.telling.wants.segments || conn.flags.hidden {
             return;
         }
@@ -173,6 +182,7 @@ impl Out<'_> {
             window: seg.window,
             payload_bytes: seg.payload_len,
             ttl: seg.ttl,
+            copy: sight == Sight::Again,
             options: seg.options.map(|raw| options(raw.parse())),
         });
         (self.sink)(event);
@@ -314,6 +324,12 @@ fn describe(common: Common, conn: &Conn, outcome: Outcome, reset_phase: Option<R
         server_ttl: server.ttl(),
         reset_ttl: teardown.rst_ttl,
         reset_seq: teardown.rst_seq.map(|seq| seq.0),
+        probe: extra.probe,
+        copies: conn.copies.into(),
+        other_view: extra.other_view.map(|view| OtherView {
+            client_isn: view.client_isn.0,
+            server_isn: view.server_isn.map(|isn| isn.0),
+        }),
         client_fins: client_end.fins,
         server_fins: server_end.fins,
         client_rsts: client_end.rsts,
@@ -355,7 +371,7 @@ fn zeek_conn_state(conn: &Conn, outcome: Outcome) -> ZeekConnState {
     match (outcome, conn.teardown().reset_by) {
         // A RST after both FINs changes nothing for Zeek.
         (Outcome::Reset, _) if client && server => Z::Sf,
-        (Outcome::Refused, _) if conn.flags.partial => Z::Rstrh,
+        (Outcome::Refused, _) if conn.flags.partial || conn.extra().probe => Z::Rstrh,
         (Outcome::Refused, _) => Z::Rej,
         (Outcome::Reset | Outcome::Aborted, Some(Role::Client)) if midstream || server_silent => Z::Rstos0,
         (Outcome::Reset | Outcome::Aborted, Some(Role::Client)) => Z::Rsto,
@@ -369,7 +385,10 @@ fn zeek_conn_state(conn: &Conn, outcome: Outcome) -> ZeekConnState {
             (false, true) if client_silent => Z::Shr,
             (false, true) => Z::S3,
             (false, false) if conn.synacks == 0 && conn.syns > 0 => Z::S0,
-            (false, false) if conn.flags.established && !midstream => Z::S1,
+            // A SYN-ACK is enough for that.
+            (false, false) if (conn.flags.established && !midstream) || conn.synacks.min(conn.syns) > 0 => {
+                Z::S1
+            }
             (false, false) => Z::Oth,
         },
     }

@@ -2,6 +2,7 @@
 //! by hand, and what fits moves the states. A segment that does not fit is an anomaly and changes nothing.
 
 use super::{
+    answers,
     clocks::{Moment, When},
     conn::{Conn, Misfit, OtherSynack, peer},
     evidence,
@@ -78,12 +79,11 @@ fn syn(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) -> After {
         && conn.side(Role::Client).state == State::SynSent
         && !conn.flags.partial;
     if !again && !crossing {
-        let outcome = if conn.is_open() { Outcome::Reused } else { Outcome::Aborted };
-        return After::Restarts(outcome);
+        return After::Restarts(restarted(conn));
     }
     if role == Role::Client {
         conn.syns = conn.syns.saturating_add(1);
-        conn.note_syn(seg.ts);
+        conn.note_syn(seg);
         if conn.at(Moment::FirstSynack) == When::NEVER {
             conn.set_at(Moment::LastSyn, seg.ts);
             conn.extra_mut().ecn.add(seg.flags);
@@ -97,14 +97,28 @@ fn syn(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) -> After {
     After::Goes
 }
 
-/// The SYN of a connection that we met at its SYN-ACK: the two changed places on their way to us. If the time
-/// stamps still have them in order, the connection is whole again; else the numbers are all that can be believed.
+/// What became of a connection whose client begins anew: it gave up, for the network's answer to its last try if there was
+/// one.
+fn restarted(conn: &Conn) -> Outcome {
+    if conn.is_open() {
+        Outcome::Reused
+    } else if conn.synacks == 0 && conn.extra().rejected {
+        Outcome::RefusedIcmp
+    } else {
+        Outcome::Aborted
+    }
+}
+
+/// The SYN of a connection that we met at its SYN-ACK: the two changed places on their way to us, and nothing of the
+/// beginning is missing. If the time stamps still have them in order, so are the times; else no time is made of it.
 fn overtaken_syn(conn: &mut Conn, seg: &Segment) {
     conn.syns = 1;
     conn.side_mut(Role::Client).note_seen();
+    conn.flags.partial = false;
     open_side(conn, Role::Client, seg);
-    if conn.at(Moment::FirstSynack).get().is_some_and(|answer| seg.ts <= answer) {
-        conn.flags.partial = false;
+    if conn.at(Moment::FirstSynack).get().is_none_or(|answer| seg.ts > answer) {
+        conn.extra_mut().syns.begin(seg.ts);
+    } else {
         conn.move_start(seg.ts);
         conn.set_at(Moment::LastSyn, seg.ts);
         if conn.side(Role::Client).state == State::SynSent {
@@ -162,6 +176,9 @@ fn presume(conn: &mut Conn, role: Role, evidence: Evidence, ts: Timestamp, out: 
 
 /// Notes the numbers and options of a SYN or SYN-ACK. Data in it (RFC 7413) counts from the SYN on.
 fn open_side(conn: &mut Conn, role: Role, seg: &Segment) {
+    if role == Role::Client {
+        conn.first_tsval = seg.options.and_then(|raw| Some(raw.timestamps()?.0)).unwrap_or_default();
+    }
     conn.side_mut(role).open(&opening(seg));
 }
 
@@ -204,12 +221,7 @@ fn synack(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) -> Resu
     if role == Role::Client || !conn.key.is_of_one_end() {
         conn.synacks = conn.synacks.saturating_add(1);
     }
-    if conn.at(Moment::FirstSynack) == When::NEVER {
-        conn.set_at(Moment::FirstSynack, seg.ts);
-    }
-    if !conn.flags.established {
-        conn.set_at(Moment::LastSynack, seg.ts);
-    }
+    answers::note_synack(conn, role, seg);
     if known.is_none() || moved {
         open_side(conn, role, seg);
     }

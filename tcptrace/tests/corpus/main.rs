@@ -5,6 +5,7 @@
 mod case;
 mod corpus;
 mod filters;
+mod invariants;
 mod kernel;
 mod ours;
 mod reader;
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
             trials.extend(truth::trials(&corpus, &tables));
             trials.extend(zeek::trials(&corpus, &tables));
             trials.extend(kernel::trials(&corpus, &tables));
+            trials.extend(invariants::trials(&corpus));
             trials.push(filters::trial(&corpus, &tables));
             trials
         }

@@ -58,6 +58,8 @@ pub(crate) enum Rule {
     Fragments,
     /// Cut off by the snap length before the end of the TCP header: counted as such. tshark shows what there is.
     CutShort,
+    /// A packet that was captured more than once counts once. tshark counts each.
+    CapturedTwice,
     /// Headers that contradict themselves are counted as such and not looked into. tshark shows what there is.
     Malformed,
 }
@@ -108,7 +110,9 @@ impl Case<'_> {
         let misfits = |what: &dyn Fn(&Seen) -> bool| {
             rest > 0 && rest <= self.seen_of(kind).filter(|seen| !seen.late && what(seen)).count() as i128
         };
-        if misfits(&|seen| seen.anomaly == Some(AnomalyReason::ImpossibleFlags)) {
+        if misfits(&|seen| seen.segment.copy) {
+            Some(Rule::CapturedTwice)
+        } else if misfits(&|seen| seen.anomaly == Some(AnomalyReason::ImpossibleFlags)) {
             Some(Rule::ImpossibleFlags)
         } else if misfits(&|seen| seen.anomaly.is_some()) {
             Some(Rule::DoesNotFit)
@@ -141,7 +145,8 @@ impl Case<'_> {
         }
         match field {
             Field::SynToEstablished | Field::SynToSynAck | Field::SynAckToAck => {
-                self.rule_for_time(field, connection)
+                let copied = self.seen.iter().any(|seen| seen.segment.copy);
+                self.rule_for_time(field, connection).or(copied.then_some(Rule::CapturedTwice))
             }
             Field::ClientIsn => self.is_late(Kind::Syn).then_some(Rule::AfterTheEnd),
             Field::ServerIsn => self.rule_for_server_isn(connection),

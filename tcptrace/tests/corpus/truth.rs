@@ -77,7 +77,7 @@ fn tunnelled(all: Vec<(String, Judged)>, tables: Tables) -> Trial {
                 }
             }
         }
-        let plausible = sum.equal >= 18;
+        let plausible = sum.equal >= 17;
         tables.add(format!("streams in tunnels:\n{sum}"), plausible)
     })
 }

@@ -5,9 +5,9 @@ use std::net::IpAddr;
 use tcptrace::{
     event::{
         Address, Anomaly, AnomalyReason, Backoff, ClosedBy, Common, Connection, DoubtfulReset, Ecn, EcnKind,
-        Established, Event, HandshakeTimes, IcmpReport, Options, Origin, Outcome, Path, ResetPhase, Role,
-        SegmentEvent, State, StateTimes, SynackAgain, Teids, Transition, Tunnel, TunnelKind, Vantage, Vlans,
-        WrongAnswers, ZeekConnState,
+        Established, Event, HandshakeTimes, IcmpReport, Options, Origin, OtherView, Outcome, Path,
+        ResetPhase, Role, SegmentEvent, State, StateTimes, SynackAgain, Teids, Transition, Tunnel,
+        TunnelKind, Vantage, Vlans, WrongAnswers, ZeekConnState,
     },
     segment::{Direction, Timestamp},
 };
@@ -218,6 +218,12 @@ impl Dice {
             server_ttl: self.maybe(|dice| dice.next() as u8),
             reset_ttl: self.maybe(|dice| dice.next() as u8),
             reset_seq: self.maybe(Self::number_u32),
+            probe: self.coin(),
+            copies: self.number_u32(),
+            other_view: self.maybe(|dice| OtherView {
+                client_isn: dice.number_u32(),
+                server_isn: dice.maybe(Self::number_u32),
+            }),
             client_fins: self.number_u32(),
             server_fins: self.number_u32(),
             client_rsts: self.number_u32(),
@@ -269,6 +275,7 @@ impl Dice {
             window: self.next() as u16,
             payload_bytes: self.number_u32(),
             ttl: self.next() as u8,
+            copy: self.coin(),
             options: self.maybe(Self::options),
         }
     }

@@ -2,7 +2,7 @@
 
 use tcptrace::{
     event::{
-        Address, Anomaly, AnomalyReason, Backoff, ClosedBy, Common, Connection, Cost, Ecn, EcnKind,
+        Address, Anomaly, AnomalyReason, Backoff, ClosedBy, Common, Connection, Copies, Cost, Ecn, EcnKind,
         Established, Event, HandshakeTimes, IcmpErrorEvent, IcmpReport, Options, Origin, Outcome,
         OutcomeCounts, Path, ResetPhase, Role, SegmentCounts, SegmentEvent, State, StateTimes, Stats,
         SynackAgain, Transition, Unparsable, Vantage, Vlans, ZeekConnState,
@@ -120,6 +120,9 @@ pub(crate) fn connection() -> Connection {
         server_ttl: Some(128),
         reset_ttl: None,
         reset_seq: None,
+        probe: false,
+        copies: 0,
+        other_view: None,
         client_fins: 1,
         server_fins: 1,
         client_rsts: 0,
@@ -198,6 +201,7 @@ pub(crate) fn segment() -> SegmentEvent {
         window: 64240,
         payload_bytes: 0,
         ttl: 128,
+        copy: false,
         options: established().client_options,
     }
 }
@@ -246,6 +250,7 @@ pub(crate) fn stats() -> Stats {
         pending_overwrites: 0,
         pending_expired: 0,
         unparsable: Unparsable { truncated: 1, ..Unparsable::default() },
+        copies: Copies::default(),
         tunnels: None,
         fragments: 0,
         events_dropped: 7,

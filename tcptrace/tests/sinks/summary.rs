@@ -3,7 +3,7 @@
 use crate::fixtures;
 use insta::assert_snapshot;
 use tcptrace::{
-    event::{Connection, Cost, Established, Event, HandshakeTimes, Outcome, SegmentCounts, Stats},
+    event::{Connection, Copies, Cost, Established, Event, HandshakeTimes, Outcome, SegmentCounts, Stats},
     sink::summary::Summary,
 };
 
@@ -39,6 +39,32 @@ fn nothing_seen_but_packets() {
     lost: nothing
     read: 3 packets
     "###);
+}
+
+#[test]
+fn packets_that_were_captured_twice() {
+    for (segments, ttl, said) in [
+        (
+            6,
+            Some([64, 63]),
+            "captured twice: 6 segments, with TTL 64 and 63 (on both sides of a router); counted once\n",
+        ),
+        (
+            1,
+            Some([64, 64]),
+            "captured twice: 1 segment, with an equal TTL (a mirror port or tap of both directions); counted once\n",
+        ),
+        (
+            2,
+            None,
+            "twice: 2 segments, with other sequence numbers (on both sides of a device that rewrites them); counted once",
+        ),
+    ] {
+        let mut summary = Summary::new();
+        let copies = Copies { segments, ttl };
+        summary.observe(&Event::Stats(Box::new(Stats { copies, ..Stats::default() })));
+        assert!(summary.render().contains(said), "{}", summary.render());
+    }
 }
 
 #[test]

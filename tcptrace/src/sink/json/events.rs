@@ -77,9 +77,9 @@ pub(super) fn connection(event: &Connection, ids: &mut Ids, out: &mut Vec<u8>) {
         half_closed, simultaneous_open, start, times, first_fin_to_ack_ns, close_wait_ns, second_fin_to_ack_ns,
         teardown_ns, lifetime_ns, client_bytes, server_bytes, bytes_mod_4gib, syn_retransmits, synack_retransmits, syn_intervals_ns,
         syn_backoff, synacks_after_ack, synack_again, challenge_ack, wrong_answers, earlier_closed_ns, ecn, client_ttl,
-        server_ttl, reset_ttl, reset_seq, client_fins, server_fins, client_rsts, server_rsts, resets_ignored,
-        reset_by_another, self_connection, client_isn, server_isn, client_state, server_state, client_state_ns,
-        server_state_ns, icmp_error, zeek_conn_state,
+        server_ttl, reset_ttl, reset_seq, probe, copies, other_view, client_fins, server_fins, client_rsts, server_rsts,
+        resets_ignored, reset_by_another, self_connection, client_isn, server_isn, client_state, server_state,
+        client_state_ns, server_state_ns, icmp_error, zeek_conn_state,
     } = event;
     begin!(out, "connection", common, ids);
     if !path.is_empty() {
@@ -91,8 +91,8 @@ pub(super) fn connection(event: &Connection, ids: &mut Ids, out: &mut Vec<u8>) {
     fields!(out: first_fin_to_ack_ns, close_wait_ns, second_fin_to_ack_ns, teardown_ns, lifetime_ns);
     fields!(out: client_bytes, server_bytes, bytes_mod_4gib, syn_retransmits, synack_retransmits, syn_intervals_ns);
     fields!(out: syn_backoff, synacks_after_ack, synack_again, challenge_ack, wrong_answers, earlier_closed_ns, ecn);
-    fields!(out: client_ttl, server_ttl, reset_ttl, reset_seq, client_fins, server_fins, client_rsts);
-    fields!(out: server_rsts);
+    fields!(out: client_ttl, server_ttl, reset_ttl, reset_seq, probe, copies, other_view);
+    fields!(out: client_fins, server_fins, client_rsts, server_rsts);
     if !resets_ignored.is_empty() {
         fields!(out: resets_ignored);
     }
@@ -127,10 +127,11 @@ pub(super) fn segment(event: &SegmentEvent, ids: &mut Ids, out: &mut Vec<u8>) {
         window,
         payload_bytes,
         ttl,
+        copy,
         options,
     } = event;
     begin!(out, "segment", common, ids);
-    fields!(out: sender, direction, flags, seq, ack, relative_seq, relative_ack, window, payload_bytes, ttl, options);
+    fields!(out: sender, direction, flags, seq, ack, relative_seq, relative_ack, window, payload_bytes, ttl, copy, options);
     out.push(b'}');
 }
 

@@ -4,8 +4,8 @@ use super::line::Line;
 use crate::{
     event::{
         Address, AnomalyReason, Backoff, ClosedBy, CommunityId, DoubtfulReset, Ecn, EcnKind, IcmpReport,
-        Options, Outcome, Path, ResetPhase, Rfc3339, Role, State, StateTimes, SynackAgain, Tunnel, Vantage,
-        Vlans, WrongAnswers, ZEROS, ZeekConnState, eight_digits,
+        Options, OtherView, Outcome, Path, ResetPhase, Rfc3339, Role, State, StateTimes, SynackAgain, Tunnel,
+        Vantage, Vlans, WrongAnswers, ZEROS, ZeekConnState, eight_digits,
     },
     segment::{Direction, Timestamp},
 };
@@ -315,7 +315,7 @@ macro_rules! derived {
         })*
     };
 }
-derived!(DoubtfulReset, IcmpReport, Tunnel, WrongAnswers);
+derived!(DoubtfulReset, IcmpReport, OtherView, Tunnel, WrongAnswers);
 
 #[cfg(test)]
 mod tests {

@@ -2,7 +2,7 @@
 
 use super::words::{Details, Icmp, role, syn_retries, synack_retries};
 use crate::{
-    event::{Backoff, Connection, Ecn, EcnKind, Outcome, State, SynackAgain, WrongAnswers},
+    event::{Backoff, Connection, Ecn, EcnKind, OtherView, Outcome, State, SynackAgain, WrongAnswers},
     sink::units::{Count, Nanos},
 };
 use std::fmt;
@@ -133,6 +133,13 @@ pub(super) fn besides(event: &Connection, details: &mut Details<'_>) -> fmt::Res
         details.add(format_args!(
             "no answer to the {} with ECN, but to one without",
             Count(syns.into(), "SYN", "SYNs")
+        ))?;
+    }
+    if let Some(OtherView { client_isn, server_isn }) = event.other_view {
+        let server = server_isn.map_or(String::new(), |isn| format!(" and {isn}"));
+        details.add(format_args!(
+            "seen twice, with other sequence numbers (a device rewrites them): \
+             the other view begins at {client_isn}{server}"
         ))?;
     }
     let again = synack_retries(event.synacks_after_ack);

@@ -66,9 +66,14 @@ fn whole(event: &Established, syn: u64, ack: u64, out: &mut String) -> fmt::Resu
     }
     // The unit stands once, where the total has the same.
     if event.times.syn_to_established_ns.is_some_and(|ns| Nanos(ns).is_below_a_second()) {
-        write!(out, "syn {} + ack {}", Millis(syn), Millis(ack))
+        write!(out, "syn {} + ack {}", Millis(syn), Millis(ack))?;
     } else {
-        write!(out, "syn {} + ack {}", Nanos(syn), Nanos(ack))
+        write!(out, "syn {} + ack {}", Nanos(syn), Nanos(ack))?;
+    }
+    match (event.times.syn_retry_ns, event.syn_retransmits) {
+        // It was the first that was answered.
+        (Some(0), 1..) => write!(out, ", {}", syn_retries(event.syn_retransmits)),
+        _ => Ok(()),
     }
 }
 
@@ -107,6 +112,9 @@ pub(super) fn connection(event: &Connection, details: &mut Details<'_>) -> fmt::
     match event.outcome {
         Outcome::Closed => closed(event, details)?,
         Outcome::Reset => reset(event, details)?,
+        Outcome::Refused if event.probe => details.add(format_args!(
+            "RST by server to a probe without SYN and ACK, as scanners send: nothing listens there, or a firewall rejects"
+        ))?,
         Outcome::Refused => handshake::refused(event, details)?,
         Outcome::RefusedIcmp => {
             if let Some(icmp) = &event.icmp_error {
@@ -243,6 +251,9 @@ pub(super) fn segment(event: &SegmentEvent, out: &mut String) -> fmt::Result {
     write!(out, ", win {}, length {}, ttl {}", event.window, event.payload_bytes, event.ttl)?;
     if let Some(options) = &event.options {
         write!(out, ", options [{}]", option_names(options))?;
+    }
+    if event.copy {
+        out.push_str(", captured before");
     }
     Ok(())
 }

@@ -1,0 +1,329 @@
+//! Which segments were captured twice. Mirror ports that copy both ways, both legs of a router, taps before and behind it,
+//! and some drivers show each packet more than once, and a copy says nothing that its original did not say: it is neither
+//! a retransmission nor part of any time.
+
+use super::{Tracker, key::Key, report::Sight, views};
+use crate::{
+    event::{Copies, Event},
+    segment::{Flow, Segment, Timestamp},
+};
+use hashbrown::DefaultHashBuilder;
+use std::hash::BuildHasher as _;
+use tcptrace_common::{
+    seq::SeqNum,
+    tcp::{TcpFlags, TcpOptions},
+};
+
+/// How much later than the first a copy comes that passed one router more. RFC 6298 §2.4 lets nobody send again sooner than
+/// after 1 s, and SYNs are not sent again sooner than half a second later (Windows' `TcpInitialRtt`).
+const ROUTED_NS: u64 = 500_000_000;
+/// The same for a FIN whose header has no identification of its own: Linux sends it again after 200 ms (`TCP_RTO_MIN` in
+/// `include/net/tcp.h`), over IPv6 perhaps on another path and so with another hop limit
+/// (`tcp_write_timeout` in `net/ipv4/tcp_timer.c`, `sk_rethink_txhash`).
+const ROUTED_FIN_NS: u64 = 150_000_000;
+/// How much later a copy comes whose TTL is the same. Nobody waits as short as that for an answer to a SYN.
+const MIRRORED_NS: u64 = 10_000_000;
+/// The same for a FIN without an identification of its own: a tail loss probe comes no sooner (`TCP_TIMEOUT_MIN` in
+/// `include/net/tcp.h` is two ticks).
+const MIRRORED_FIN_NS: u64 = 2_000_000;
+
+/// How long the answer to a probe may take.
+const ANSWER_NS: u64 = 3_000_000_000;
+
+/// What was seen of late: as many prints as there were segments within [`ROUTED_NS`], and [`Self::MOST`] buckets. Where
+/// there were more, the oldest give way, and a copy of theirs counts as sent again.
+#[derive(Debug)]
+pub(super) struct Seen {
+    buckets: Vec<Bucket>,
+    /// Seeded at random, so that nobody can aim at one bucket.
+    hasher: DefaultHashBuilder,
+    counts: Copies,
+}
+
+/// As much as a cache line.
+type Bucket = [Print; 4];
+
+/// One segment: when it passed, and 56 bits of a hash of all that a copy has in common with it, over its TTL.
+#[derive(Clone, Copy, Debug, Default)]
+struct Print {
+    ts: Timestamp,
+    tag_and_ttl: u64,
+}
+
+impl Print {
+    fn new(tag: u64, segment: &Segment) -> Self {
+        Self { ts: segment.ts, tag_and_ttl: tag << 8 | u64::from(segment.ttl) }
+    }
+
+    const fn tag(self) -> u64 {
+        self.tag_and_ttl >> 8
+    }
+
+    const fn ttl(self) -> u8 {
+        self.tag_and_ttl.to_le_bytes()[0]
+    }
+
+    /// A place without a segment. One segment in 2^56 looks like that, and its copies are not known.
+    const fn is_free(self) -> bool {
+        self.tag() == 0
+    }
+}
+
+impl Default for Seen {
+    fn default() -> Self {
+        Self {
+            buckets: vec![Bucket::default(); Self::FEWEST],
+            hasher: DefaultHashBuilder::default(),
+            counts: Copies::default(),
+        }
+    }
+}
+
+impl Seen {
+    const FEWEST: usize = 16;
+    const MOST: usize = 1 << 14;
+
+    /// `segment` is a SYN like one before it but for its number, too soon for another try: the same SYN on the other side of
+    /// a device that rewrites numbers. It is remembered if it is not.
+    fn resembles(&mut self, segment: &Segment) -> bool {
+        if !segment.flags.syn() || segment.flags.ack() {
+            return false;
+        }
+        let tag = self.tag(&Segment { seq: SeqNum(0), flags: TcpFlags(0), ..segment.clone() });
+        let print = Print::new(tag, segment);
+        let Some(first) = self.find(tag) else {
+            self.remember(print);
+            return false;
+        };
+        let known = *first;
+        *first = print;
+        // With the TTL of the other it may be a scanner's next try, which some number alike.
+        known.ttl() != segment.ttl && is_copy_of(segment, known)
+    }
+
+    /// `probe` has control bits that no stack sends together. A host that has no connection for it answers one without ACK by a
+    /// RST at sequence number 0 that acknowledges all of it (RFC 9293 §3.10.7.1).
+    pub(super) fn expect_answer(&mut self, probe: &Segment) {
+        let tag = self.tag_of_answer(&probe.flow.reversed(), probe.end());
+        self.remember(Print::new(tag, probe));
+    }
+
+    /// `rst` is that answer.
+    pub(super) fn answers_probe(&mut self, rst: &Segment) -> bool {
+        let tag = self.tag_of_answer(&rst.flow, rst.ack);
+        self.find(tag).is_some_and(|probe| rst.ts.since(probe.ts) <= ANSWER_NS)
+    }
+
+    fn tag_of_answer(&self, flow: &Flow, ack: SeqNum) -> u64 {
+        self.hasher.hash_one((flow, "answer", ack)) >> 8
+    }
+
+    /// `segment` was seen before; it is remembered if it was not.
+    fn is_copy(&mut self, segment: &Segment) -> bool {
+        let tag = self.tag(segment);
+        let print = Print::new(tag, segment);
+        let Some(first) = self.find(tag) else {
+            self.remember(print);
+            return false;
+        };
+        let known = *first;
+        if !is_copy_of(segment, known) {
+            *first = print;
+            return false;
+        }
+        self.count([known.ttl(), segment.ttl]);
+        true
+    }
+
+    fn count(&mut self, ttl: [u8; 2]) {
+        self.counts.segments += 1;
+        self.counts.ttl.get_or_insert(ttl);
+    }
+
+    /// All that stays as it is on the way, but for the maximum segment size, which routers lower.
+    fn tag(&self, segment: &Segment) -> u64 {
+        let Segment { flow, flags, seq, ack, window, payload_len, fragmented, id, options, .. } = segment;
+        let options = options.map(|raw| (TcpOptions { mss: None, ..raw.parse() }, raw.timestamps()));
+        let numbers = (flags, seq, ack, window, payload_len, fragmented, id, options);
+        self.hasher.hash_one((flow, numbers)) >> 8
+    }
+
+    fn place(&self, tag: u64) -> usize {
+        // Fewer than 2^32 buckets.
+        usize::try_from(tag & u64::from(u32::MAX)).unwrap_or_default() & (self.buckets.len() - 1)
+    }
+
+    fn find(&mut self, tag: u64) -> Option<&mut Print> {
+        let place = self.place(tag);
+        self.buckets[place].iter_mut().find(|print| print.tag() == tag)
+    }
+
+    fn remember(&mut self, print: Print) {
+        loop {
+            let may_grow = self.buckets.len() < Self::MOST;
+            let place = self.place(print.tag());
+            let bucket = &mut self.buckets[place];
+            let Some(oldest) = bucket.iter_mut().min_by_key(|old| (!old.is_free(), old.ts)) else { return };
+            let is_over = oldest.is_free() || print.ts.since(oldest.ts) > ROUTED_NS;
+            if is_over || !may_grow {
+                *oldest = print;
+                return;
+            }
+            self.grow();
+        }
+    }
+
+    /// Twice the buckets: what was in one goes into two.
+    fn grow(&mut self) {
+        let twice = vec![Bucket::default(); self.buckets.len() * 2];
+        let old = std::mem::replace(&mut self.buckets, twice);
+        for print in old.into_iter().flatten().filter(|print| !print.is_free()) {
+            let place = self.place(print.tag());
+            if let Some(free) = self.buckets[place].iter_mut().find(|place| place.is_free()) {
+                *free = print;
+            }
+        }
+    }
+}
+
+/// `segment` is `first` once more: nobody would have sent it again by then.
+fn is_copy_of(segment: &Segment, first: Print) -> bool {
+    let flags = segment.flags;
+    // Many stacks number no packet that may not be fragmented (RFC 6864 §4.1), and IPv6 has no place for it.
+    let numbered = segment.id > 1;
+    let most = match (segment.ttl == first.ttl(), numbered || flags.syn()) {
+        // The one behind the router may be captured first: two taps have two clocks.
+        (false, false) if flags.fin() => ROUTED_FIN_NS,
+        (false, _) => ROUTED_NS,
+        (true, true) => MIRRORED_NS,
+        (true, false) if flags.fin() => MIRRORED_FIN_NS,
+        // Each of several segments can be answered by the same RST, or acknowledgement.
+        (true, false) => return false,
+    };
+    segment.ts.0.abs_diff(first.ts.0) <= most
+}
+
+impl Tracker {
+    /// Segments that were captured more than once.
+    #[must_use]
+    pub fn copies(&self) -> Copies {
+        self.seen.counts
+    }
+
+    /// `seg` was captured before: it is counted with its connection, and nothing else comes of it.
+    pub(super) fn is_copy(
+        &mut self,
+        key: &Key,
+        src_is_low: bool,
+        seg: &Segment,
+        sink: &mut dyn FnMut(Event),
+    ) -> bool {
+        let copy = self.seen.is_copy(seg);
+        let resembles = !copy && self.seen.resembles(seg);
+        self.rewritten |= resembles;
+        if !copy && !self.rewritten {
+            return false;
+        }
+        if let Some(slot) = self.table.find(key) {
+            let conn = &mut self.table[slot];
+            let role = conn.role_of(src_is_low);
+            if !copy && (conn.flags.ended || !views::is_of_the_other(conn, role, seg, resembles)) {
+                return false;
+            }
+            if !copy {
+                self.seen.counts.segments += 1;
+            }
+            conn.copies = conn.copies.saturating_add(1);
+            self.telling.to(sink).segment(conn, role, seg, Sight::Again);
+            return true;
+        }
+        copy
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Bucket, Seen};
+    use crate::{
+        script::{Script, Step},
+        segment::{Input, Segment, Timestamp},
+    };
+
+    fn segment(line: &str) -> Segment {
+        let script = Script::parse(line).unwrap_or_else(|error| panic!("{error}"));
+        match script.steps().next() {
+            Some(Step::Input(Input::Segment(segment))) => segment.clone(),
+            other => panic!("{line} is {other:?}"),
+        }
+    }
+
+    fn is_copy(first: &str, second: &str) -> bool {
+        let mut seen = Seen::default();
+        assert!(!seen.is_copy(&segment(first)), "{first}");
+        seen.is_copy(&segment(second))
+    }
+
+    #[test]
+    fn a_copy_has_the_same_numbers_and_comes_too_soon_for_a_retry() {
+        for (first, second, copy) in [
+            ("0 C S 1000 id 7", "0.21 C S 1000 id 7 ttl 63", true),
+            ("0 C S 1000 id 7 ttl 63", "0.21 C S 1000 id 7 ttl 64", true),
+            ("0 C S 1000 id 7", "85 C S 1000 id 7 ttl 63", true),
+            ("0 C S 1000 id 7", "499 C S 1000 id 7 ttl 63", true),
+            ("0 C S 1000 id 7", "501 C S 1000 id 7 ttl 63", false),
+            ("0 C S 1000 id 7", "9 C S 1000 id 7", true),
+            ("0 C S 1000 id 7", "11 C S 1000 id 7", false),
+            ("0 C S 1000 id 7", "0.01 C S 1000 id 8", false),
+            ("0 C S 1000 id 7", "0.01 C S 1001 id 7", false),
+            ("0 C S 1000 id 7", "0.01 C S 1000 id 7 win 7", false),
+            ("0 C S 1000 id 7 <TS 5/0>", "0.01 C S 1000 id 7 <TS 6/0>", false),
+            ("0 C S 1000 id 7 <mss 1460,TS 5/0>", "0.01 C S 1000 id 7 ttl 63 <mss 1412,TS 5/0>", true),
+            ("0 C S 1000 id 7", "0.01 S S 1000 id 7", false),
+            ("0 C S 1000 id 0", "0.2 C S 1000 id 0", true),
+            ("0 C S 1000 id 0", "1000 C S 1000 id 0", false),
+            ("0 S F. 5001 1001 id 7", "9 S F. 5001 1001 id 7", true),
+            ("0 S F. 5001 1001 id 0", "1 S F. 5001 1001 id 0", true),
+            ("0 S F. 5001 1001 id 0", "4 S F. 5001 1001 id 0", false),
+            ("0 S F. 5001 1001 id 0", "40 S F. 5001 1001 id 0 ttl 63", true),
+            ("0 S F. 5001 1001 id 0", "201 S F. 5001 1001 id 0 ttl 63", false),
+            ("0 S R 5001 0 id 0", "0.01 S R 5001 0 id 0", false),
+            ("0 S R 5001 0 id 0", "0.01 S R 5001 0 id 0 ttl 63", true),
+            ("0 S R 5001 0 id 9", "0.01 S R 5001 0 id 9", true),
+        ] {
+            assert_eq!(is_copy(first, second), copy, "{first}, {second}");
+        }
+    }
+
+    #[test]
+    fn a_third_one_is_compared_with_the_first() {
+        let mut seen = Seen::default();
+        let mut copies = ["0", "1", "2", "9", "12", "13"].into_iter();
+        let copies = copies.by_ref().map(|ts| seen.is_copy(&segment(&format!("{ts} C S 1000 id 7"))));
+        assert_eq!(copies.collect::<Vec<_>>(), [false, true, true, true, false, true]);
+        assert_eq!((seen.counts.segments, seen.counts.ttl), (4, Some([64, 64])));
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded() {
+        let mut seen = Seen::default();
+        assert_eq!(size_of::<Bucket>(), 64);
+        let mut one = segment("0 C S 1000 id 7");
+        let mut missed = 0_u32;
+        for n in 0..40_000_u32 {
+            one.ts = Timestamp(1_000_000_000 + u64::from(n) * 20_000);
+            one.seq.0 = n * 7;
+            assert!(!seen.is_copy(&one));
+            missed += u32::from(!seen.is_copy(&one));
+        }
+        assert_eq!(missed, 0);
+        assert!((4096..=Seen::MOST).contains(&seen.buckets.len()), "{}", seen.buckets.len());
+        // Slow ones need no more.
+        let mut seen = Seen::default();
+        for n in 0..1000_u32 {
+            one.ts = Timestamp(1_000_000_000 * u64::from(n));
+            one.seq.0 = n * 7;
+            assert!(!seen.is_copy(&one));
+        }
+        assert_eq!(seen.buckets.len(), Seen::FEWEST);
+    }
+}
