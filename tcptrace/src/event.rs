@@ -326,22 +326,29 @@ pub enum ResetPhase {
     AfterClose,
 }
 
-/// The options of a SYN or SYN-ACK.
+/// The options of a SYN or SYN-ACK. Where a capture cut the header within them, what was not seen is null.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-#[expect(clippy::struct_excessive_bools, reason = "each is the presence of one option on the wire")]
 pub struct Options {
     /// Maximum segment size, octets.
     pub mss: Option<u16>,
     /// Window scale shift count.
     pub window_scale: Option<u8>,
     /// SACK permitted.
-    pub sack_permitted: bool,
+    pub sack_permitted: Option<bool>,
     /// Timestamps.
-    pub timestamps: bool,
+    pub timestamps: Option<bool>,
     /// TCP Fast Open.
-    pub fast_open: bool,
+    pub fast_open: Option<bool>,
     /// Multipath TCP.
-    pub mptcp: bool,
+    pub mptcp: Option<bool>,
+}
+
+impl Options {
+    /// The header was cut within them, so that there may be more.
+    #[must_use]
+    pub fn are_cut(&self) -> bool {
+        [self.sack_permitted, self.timestamps, self.fast_open, self.mptcp].contains(&None)
+    }
 }
 
 /// The times of a handshake; each null where its evidence was not seen.

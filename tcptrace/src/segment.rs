@@ -147,7 +147,8 @@ impl RawOptions {
     /// What they say.
     #[must_use]
     pub fn parse(&self) -> TcpOptions {
-        options::parse(self.as_slice())
+        let bytes = self.as_slice();
+        TcpOptions { cut: self.cut && !options::is_ended(bytes), ..options::parse(bytes) }
     }
 }
 

@@ -381,17 +381,20 @@ fn may_have_wrapped(conn: &Conn) -> bool {
 
 fn max_scale(side: &Side) -> u8 {
     // RFC 7323 §2.3: more than 14 counts as 14. A side whose SYN was not seen may use that.
-    side.options().map_or(14, |o| o.window_scale.unwrap_or(0).min(14))
+    // So may one of which the option may have been cut off.
+    side.options().map_or(14, |o| o.window_scale.unwrap_or(if o.cut { 14 } else { 0 }).min(14))
 }
 
 fn options(o: TcpOptions) -> Options {
+    // Of a list that is cut, what was not seen may be in the rest.
+    let known = |present: bool| (present || !o.cut).then_some(present);
     Options {
         mss: o.mss,
         window_scale: o.window_scale,
-        sack_permitted: o.sack_permitted,
-        timestamps: o.timestamps,
-        fast_open: o.fast_open,
-        mptcp: o.mptcp,
+        sack_permitted: known(o.sack_permitted),
+        timestamps: known(o.timestamps),
+        fast_open: known(o.fast_open),
+        mptcp: known(o.mptcp),
     }
 }
 

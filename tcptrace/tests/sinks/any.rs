@@ -123,10 +123,10 @@ impl Dice {
         Options {
             mss: self.maybe(|dice| dice.next() as u16),
             window_scale: self.maybe(|dice| dice.next() as u8),
-            sack_permitted: self.coin(),
-            timestamps: self.coin(),
-            fast_open: self.coin(),
-            mptcp: self.coin(),
+            sack_permitted: self.maybe(Self::coin),
+            timestamps: self.maybe(Self::coin),
+            fast_open: self.maybe(Self::coin),
+            mptcp: self.maybe(Self::coin),
         }
     }
 

@@ -54,10 +54,10 @@ pub(crate) fn established() -> Established {
     let plain = Options {
         mss: Some(1460),
         window_scale: None,
-        sack_permitted: false,
-        timestamps: false,
-        fast_open: false,
-        mptcp: false,
+        sack_permitted: Some(false),
+        timestamps: Some(false),
+        fast_open: Some(false),
+        mptcp: Some(false),
     };
     Established {
         common: common(at(293_475)),
@@ -69,8 +69,8 @@ pub(crate) fn established() -> Established {
         server_isn: Some(528_643_112),
         client_options: Some(Options {
             window_scale: Some(6),
-            sack_permitted: true,
-            timestamps: true,
+            sack_permitted: Some(true),
+            timestamps: Some(true),
             ..plain
         }),
         server_options: Some(plain),
