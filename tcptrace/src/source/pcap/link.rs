@@ -3,12 +3,11 @@
 //!
 //! A header that is not known is not guessed at: its packets are counted by its name.
 
+mod cut;
+
 use super::{LinkType, Packet};
 use crate::segment::Direction;
-use tcptrace_common::wire::{
-    self, Bytes, Link, Parsed, Unparsable,
-    tunnel::{Decap, Deep},
-};
+use tcptrace_common::wire::{Bytes, Link, Parsed, Unparsable, tunnel::Decap};
 
 /// What a packet turned out to be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -21,6 +20,9 @@ pub struct Look {
     pub direction: Direction,
     /// The index of the device that saw it, where its first header says so.
     pub device: Option<u32>,
+    /// How long it was on the wire, from `at` on: by the file, or where its IP header says more than the file does, longer
+    /// than any packet.
+    pub wire_len: usize,
 }
 
 /// A link type that nothing is known about.
@@ -32,8 +34,8 @@ pub struct UnknownLink(pub LinkType);
 pub fn look(packet: &Packet<'_>, decap: &Decap) -> Result<Look, UnknownLink> {
     if packet.link == LinkType::ETHERNET {
         let bytes = Bytes { captured: packet.data, wire_len: packet.original_len as usize };
-        let parsed = wire::parse(&Deep { packet: bytes, decap }, Link::Ethernet, None);
-        return Ok(Look { parsed, at: 0, direction: packet.direction, device: None });
+        let (parsed, wire_len) = cut::parse(bytes, Link::Ethernet, decap);
+        return Ok(Look { parsed, at: 0, direction: packet.direction, device: None, wire_len });
     }
     walk(packet, decap)
 }
@@ -42,20 +44,20 @@ pub fn look(packet: &Packet<'_>, decap: &Decap) -> Result<Look, UnknownLink> {
 fn walk(packet: &Packet<'_>, decap: &Decap) -> Result<Look, UnknownLink> {
     let data = packet.data;
     let reach = reach(packet.link, data).ok_or(UnknownLink(packet.link))?;
-    let (at, parsed) = match reach.way {
+    let (at, (parsed, wire_len)) = match reach.way {
         Way::To { link, at } => {
             let wire_len = (packet.original_len as usize).saturating_sub(at);
             let bytes = Bytes { captured: data.get(at..).unwrap_or_default(), wire_len };
-            (at, wire::parse(&Deep { packet: bytes, decap }, link, None))
+            (at, cut::parse(bytes, link, decap))
         }
-        Way::Other => (0, Parsed::Other),
-        Way::Unparsable(reason) => (0, Parsed::Unparsable(reason)),
+        Way::Other => (0, (Parsed::Other, 0)),
+        Way::Unparsable(reason) => (0, (Parsed::Unparsable(reason), 0)),
     };
     let direction = match packet.direction {
         Direction::Unknown => reach.direction,
         known => known,
     };
-    Ok(Look { parsed, at, direction, device: reach.device })
+    Ok(Look { parsed, at, direction, device: reach.device, wire_len })
 }
 
 /// What a packet's headers lead to.

@@ -163,10 +163,8 @@ impl PcapSource {
                 counters: &mut self.counters,
                 tunnels: &self.tunnels,
             };
-            let from = Bytes {
-                captured: packet.data.get(look.at..).unwrap_or_default(),
-                wire_len: (packet.original_len as usize).saturating_sub(look.at),
-            };
+            let from =
+                Bytes { captured: packet.data.get(look.at..).unwrap_or_default(), wire_len: look.wire_len };
             let overwrites = test.counters.pending_overwrites;
             let found = test.packet(&look.parsed, from, packet.ts.0, || devices.sighting(&packet, &look));
             if let Some(Found { record, end }) = found {
