@@ -110,7 +110,12 @@ impl Event {
     /// Moves every time stamp by `offset_ns`: from the trace's own time line to Unix time, which is what the sinks
     /// print. Durations stay as they are.
     pub fn shift(&mut self, offset_ns: i64) {
-        let shift = |ts: &mut Timestamp| ts.0 = ts.0.saturating_add_signed(offset_ns);
+        self.retime(|ts| Timestamp(ts.0.saturating_add_signed(offset_ns)));
+    }
+
+    /// Gives every time stamp another value.
+    pub fn retime(&mut self, to: impl Fn(Timestamp) -> Timestamp) {
+        let shift = |ts: &mut Timestamp| *ts = to(*ts);
         match self {
             Self::Segment(event) => shift(&mut event.common.ts),
             Self::Transition(event) => shift(&mut event.common.ts),
@@ -472,7 +477,7 @@ pub struct Connection {
     /// SYN-ACKs beyond the first.
     pub synack_retransmits: u32,
     /// From each of the client's SYNs to the next, the first ten; empty without a retry.
-    pub syn_intervals_ns: Vec<u64>,
+    pub syn_intervals_ns: Vec<Option<u64>>,
     /// Whether these are a stack's back-off; null without a retry.
     pub syn_backoff: Option<Backoff>,
     /// SYN-ACKs that came again after the acknowledgement of the first had passed, those that crossed it left out.

@@ -1,6 +1,6 @@
 //! What a source yields and the tracker consumes. A file and the ring buffer produce the same values.
 
-use crate::tunnel::Layer;
+use crate::{tunnel::Layer, wall::ClockChange};
 use std::fmt;
 use tcptrace_common::{
     abi::MAX_OPTIONS,
@@ -16,6 +16,9 @@ use tcptrace_common::{
 pub struct Timestamp(pub u64);
 
 impl Timestamp {
+    /// No time that is known: what events tell where the source shows none.
+    pub const UNKNOWN: Self = Self(u64::MAX);
+
     /// Nanoseconds from `earlier` to `self`; 0 where `earlier` is the later one, so that a time is never negative.
     #[must_use]
     pub const fn since(self, earlier: Self) -> u64 {
@@ -280,6 +283,8 @@ pub enum Input {
     Overwritten(Timestamp),
     /// Some will be.
     Admission(AdmissionChange),
+    /// What follows is not of the same time as what came before.
+    Clock(ClockChange),
     /// Time has come this far, and nothing earlier will follow.
     Tick(Timestamp),
 }
@@ -291,7 +296,9 @@ impl Input {
         match self {
             Self::Segment(segment) => Some(Observation::Segment(segment.clone())),
             Self::Icmp(error) => Some(Observation::Icmp(error.clone())),
-            Self::Lost(_) | Self::Overwritten(_) | Self::Admission(_) | Self::Tick(_) => None,
+            Self::Lost(_) | Self::Overwritten(_) | Self::Admission(_) | Self::Clock(_) | Self::Tick(_) => {
+                None
+            }
         }
     }
 
@@ -301,7 +308,9 @@ impl Input {
         match self {
             Self::Segment(segment) => Some(segment),
             Self::Icmp(error) => Some(&error.quoted),
-            Self::Lost(_) | Self::Overwritten(_) | Self::Admission(_) | Self::Tick(_) => None,
+            Self::Lost(_) | Self::Overwritten(_) | Self::Admission(_) | Self::Clock(_) | Self::Tick(_) => {
+                None
+            }
         }
     }
 
@@ -312,7 +321,7 @@ impl Input {
             Self::Segment(segment) => Some(segment.ts),
             Self::Icmp(error) => Some(error.quoted.ts),
             Self::Admission(change) => Some(change.ts),
-            Self::Lost(_) | Self::Overwritten(_) => None,
+            Self::Lost(_) | Self::Overwritten(_) | Self::Clock(_) => None,
             Self::Tick(now) => Some(*now),
         }
     }

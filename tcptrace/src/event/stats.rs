@@ -12,8 +12,8 @@ pub struct Stats {
     #[serde(serialize_with = "json::timestamp")]
     #[schemars(schema_with = "schema::timestamp")]
     pub ts: Timestamp,
-    /// Since the trace began.
-    pub elapsed_ns: u64,
+    /// Since the trace began; null where a file's clock does not tell.
+    pub elapsed_ns: Option<u64>,
     /// This is the last one.
     pub last: bool,
     /// Packets the hooks looked at.

@@ -7,10 +7,14 @@ use crate::{
     event::Stats,
     filter::Filter,
     segment::{Input, Observation, Timestamp},
-    sink::{pcapng::Origin, pipe::Pressure},
+    sink::{
+        pcapng::Origin,
+        pipe::Pressure,
+        units::{Count, Nanos},
+    },
     source::{
         counters::CountersTotal,
-        pcap::{Captured, LinkType, Options, PcapSource, Position, Reader},
+        pcap::{Captured, LinkType, Options, PcapSource, Position, Reader, Times},
     },
 };
 use hashbrown::HashMap;
@@ -51,6 +55,7 @@ pub(super) fn trace(config: &Config, path: &Path, filter: Filter) -> Result<(), 
         packets: Packets::default(),
         first: None,
         last: Timestamp::default(),
+        written: Timestamp::default(),
     };
     let read = file.read(&stop);
     let result = match read {
@@ -69,6 +74,8 @@ struct File<'a> {
     /// The earliest and the latest time of a lifecycle segment or ICMP error.
     first: Option<Timestamp>,
     last: Timestamp,
+    /// The time of the last packet that went into a capture.
+    written: Timestamp,
 }
 
 impl File<'_> {
@@ -103,7 +110,10 @@ impl File<'_> {
             for (what, packet) in self.packets.iter() {
                 let segment = what.segment();
                 let name = self.names.get(&segment.flow.interface).map(|name| &**name);
-                capture.packet(what, segment.ts.0, name, Origin::Captured(packet))?;
+                // The format has no way to say that a time is unknown.
+                let ts = if packet.ts == Timestamp::UNKNOWN { self.written } else { packet.ts };
+                self.written = ts;
+                capture.packet(what, ts.0, name, Origin::Captured(packet))?;
             }
             self.packets.clear();
         }
@@ -126,9 +136,10 @@ impl File<'_> {
         for (link, packets) in self.source.unknown_links() {
             self.run.say(format_args!("{packets} packets of link type {link} were not looked into"));
         }
+        self.tell_times();
         let mut stats = Stats {
             ts: self.last,
-            elapsed_ns: self.first.map_or(0, |first| self.last.since(first)),
+            elapsed_ns: self.first.and_then(|first| self.run.teller.clock.span(first, self.last)),
             last: true,
             admission_rate: 1.0,
             ..Stats::default()
@@ -138,10 +149,28 @@ impl File<'_> {
     }
 }
 
+impl File<'_> {
+    /// What is wrong with the file's times.
+    fn tell_times(&self) {
+        let Times { back, back_most_ns, missing, .. } = self.source.times();
+        if back > 0 {
+            self.run.say(format_args!(
+                "time goes back {}, at most by {}: what lies across that has no times (`reordercap` sorts packets by time)",
+                Count(back, "time", "times"),
+                Nanos(back_most_ns)
+            ));
+        }
+        if missing > 0 {
+            let packets = Count(missing, "packet", "packets");
+            self.run.say(format_args!("{packets} without a time stamp: what they show has no times"));
+        }
+    }
+}
+
 /// The packets behind a batch: their bytes belong to the reader, which has gone on.
 #[derive(Default)]
 struct Packets {
-    packets: Vec<(Observation, LinkType, u32, Range<usize>)>,
+    packets: Vec<(Observation, Timestamp, LinkType, u32, Range<usize>)>,
     bytes: Vec<u8>,
 }
 
@@ -149,13 +178,14 @@ impl Packets {
     fn keep(&mut self, what: &Observation, packet: Captured<'_>) {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(packet.headers);
-        self.packets.push((what.clone(), packet.link, packet.original_len, start..self.bytes.len()));
+        let Captured { ts, link, original_len, .. } = packet;
+        self.packets.push((what.clone(), ts, link, original_len, start..self.bytes.len()));
     }
 
     fn iter(&self) -> impl Iterator<Item = (&Observation, Captured<'_>)> {
-        self.packets.iter().map(|(what, link, original_len, range)| {
+        self.packets.iter().map(|&(ref what, ts, link, original_len, ref range)| {
             let headers = &self.bytes[range.clone()];
-            (what, Captured { link: *link, headers, original_len: *original_len })
+            (what, Captured { ts, link, headers, original_len })
         })
     }
 

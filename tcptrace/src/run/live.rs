@@ -220,7 +220,7 @@ impl Live<'_> {
         let cpu = cpu_time().saturating_sub(self.cpu_start);
         let mut stats = Stats {
             ts: now,
-            elapsed_ns,
+            elapsed_ns: Some(elapsed_ns),
             last,
             admission_rate: self.source.admission().rate(),
             // One that makes no sense is lost as well.

@@ -28,6 +28,7 @@ use crate::{
     },
     source::{live::LiveError, pcap::FileError},
     track::{self, Tracker, Wants},
+    wall::WallClock,
 };
 use capture::Capture;
 use jiff::tz::TimeZone;
@@ -187,6 +188,8 @@ struct Teller {
     /// Connections told, and how many are to be.
     reported: u64,
     limit: u64,
+    /// What the source's clock shows.
+    clock: WallClock,
     /// The first error; nothing is printed after it.
     result: Result<(), OutputError>,
 }
@@ -199,7 +202,10 @@ impl Teller {
             return;
         }
         self.reported += u64::from(matches!(event, Event::Connection(_)));
-        event.shift(offset_ns);
+        event.retime(|ts| match self.clock.shown(ts) {
+            Timestamp::UNKNOWN => Timestamp::UNKNOWN,
+            ts => Timestamp(ts.0.saturating_add_signed(offset_ns)),
+        });
         self.summary.observe(&event);
         self.result = self.output.event(&event);
     }
@@ -244,6 +250,7 @@ impl<'a> Run<'a> {
             summary: Summary::new(),
             reported: 0,
             limit: config.count.unwrap_or(u64::MAX),
+            clock: WallClock::default(),
             result: Ok(()),
         };
         Ok(Self { config, tracker, once, teller, capture })
@@ -278,6 +285,9 @@ impl<'a> Run<'a> {
     /// Tracks a batch, and hands what it says to the writer.
     fn take(&mut self, inputs: &mut Vec<Input>, offset_ns: i64) -> Result<(), RunError> {
         for input in inputs.drain(..) {
+            if let Input::Clock(change) = input {
+                self.teller.clock.change(change);
+            }
             self.track(offset_ns, |tracker, sink| tracker.input(&input, sink))?;
             if let (Some(once), Some(now)) = (&mut self.once, input.ts()) {
                 once.advance(now, &mut |event| self.teller.tell(event, offset_ns));

@@ -1,7 +1,7 @@
 //! One connection as the tracker keeps it: two sides, and the times that the events are made of.
 
 use super::{
-    clocks::{Clocks, Moment, When, Wide},
+    clocks::{Clocks, Moment, Spent, When, Wide},
     key::Key,
     side::Side,
     sight::Tunnels,
@@ -11,30 +11,31 @@ use super::{
 use crate::{
     event::{AnomalyReason, Role, State, Vantage},
     segment::{IcmpError, Segment, Timestamp},
+    wall::WallClock,
 };
 use tcptrace_common::{seq::SeqNum, tcp::TcpOptions};
 
 /// States that one side has left, with the time spent in each, in the order of their beginning.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct StateLog<const N: usize> {
-    ns: [u64; N],
+    ns: [Spent; N],
     states: [Option<State>; N],
 }
 
 impl<const N: usize> StateLog<N> {
-    const EMPTY: Self = Self { ns: [0; N], states: [None; N] };
+    const EMPTY: Self = Self { ns: [Spent::NOTHING; N], states: [None; N] };
 
-    fn add(&mut self, state: State, ns: u64) {
+    fn add(&mut self, state: State, spent: Spent) {
         for (place, sum) in self.states.iter_mut().zip(&mut self.ns) {
             if place.is_none_or(|p| p == state) {
                 *place = Some(state);
-                *sum = sum.saturating_add(ns);
+                *sum = sum.and(spent);
                 return;
             }
         }
     }
 
-    fn iter(&self) -> impl Iterator<Item = (State, u64)> + '_ {
+    fn iter(&self) -> impl Iterator<Item = (State, Spent)> + '_ {
         self.states.iter().zip(self.ns).map_while(|(s, ns)| s.map(|s| (s, ns)))
     }
 }
@@ -393,10 +394,11 @@ impl Conn {
         role: Role,
         evidence: Evidence,
         ts: Timestamp,
+        clock: &WallClock,
     ) -> Option<(State, State, Option<u64>)> {
         let from = self.side(role).state;
         let to = state::next(from, evidence)?;
-        let spent = self.entered(role).get().map(|entered| ts.since(entered));
+        let spent = self.entered(role).get().map(|entered| clock.span(entered, ts));
         self.side_mut(role).state = to;
         self.set_entered(role, ts);
         match (from, spent) {
@@ -404,15 +406,15 @@ impl Conn {
             // is not the connection's.
             _ if self.flags.settled => {}
             (State::Closed | State::Listen, _) | (_, None) => {}
-            (State::SynSent | State::SynReceived, Some(ns)) => self.add_early(role, from, ns),
-            (_, Some(ns)) => self.closing_mut(role).late.add(from, ns),
+            (State::SynSent | State::SynReceived, Some(ns)) => self.add_early(role, from, Spent::of(ns)),
+            (_, Some(ns)) => self.closing_mut(role).late.add(from, Spent::of(ns)),
         }
-        Some((from, to, spent))
+        Some((from, to, spent.flatten()))
     }
 
-    /// The states that a side has left, with the nanoseconds spent in each.
-    pub(crate) fn state_times(&self, role: Role) -> impl Iterator<Item = (State, u64)> + '_ {
-        self.early(role).chain(self.closing(role).late.iter())
+    /// The states that a side has left, with the nanoseconds spent in each as far as they are known.
+    pub(crate) fn state_times(&self, role: Role) -> impl Iterator<Item = (State, Option<u64>)> + '_ {
+        self.early(role).chain(self.closing(role).late.iter()).map(|(state, spent)| (state, spent.get()))
     }
 
     /// Octets of data a side sent, modulo 2^32; `None` where either end of them was not seen.

@@ -23,6 +23,7 @@ use crate::{
     event::{AnomalyReason, Event, Outcome, OutcomeCounts, Role, State},
     filter::Filter,
     segment::{AdmissionChange, IcmpError, Input, Segment, Sender, Timestamp},
+    wall::WallClock,
 };
 use conn::{Conn, Teardown, peer};
 use hashbrown::HashMap;
@@ -90,7 +91,12 @@ impl Tracker {
             challengers: Table::default(),
             due: Timestamp::default(),
             spare: Vec::new(),
-            telling: Telling { wants: config.wants, names: HashMap::new(), losses: Losses::default() },
+            telling: Telling {
+                wants: config.wants,
+                names: HashMap::new(),
+                losses: Losses::default(),
+                clock: WallClock::default(),
+            },
             filter: None,
             shedding: Shedding::default(),
             next_id: 1,
@@ -143,6 +149,7 @@ impl Tracker {
             Input::Lost(report) => self.telling.losses.records(report),
             Input::Overwritten(until) => self.telling.losses.acknowledgements(*until),
             Input::Admission(AdmissionChange { ts, admission }) => self.admit(*admission, *ts),
+            Input::Clock(change) => self.telling.clock.change(*change),
             Input::Tick(now) => self.expire(*now, sink),
         }
     }

@@ -16,6 +16,7 @@ use crate::{
         SynackAgain, Teids, Transition, Tunnel, TunnelKind, Vantage, Vlans, ZeekConnState,
     },
     segment::{Flow, IcmpError, Segment, Timestamp},
+    wall::WallClock,
 };
 use hashbrown::HashMap;
 use std::{
@@ -60,6 +61,7 @@ pub(crate) struct Telling {
     pub(crate) wants: Wants,
     pub(crate) names: HashMap<u32, Arc<str>>,
     pub(crate) losses: Losses,
+    pub(crate) clock: WallClock,
 }
 
 impl Telling {
@@ -119,7 +121,7 @@ impl Out<'_> {
         ts: Timestamp,
         inferred: bool,
     ) {
-        let Some((from, to, since)) = conn.apply(role, evidence, ts) else { return };
+        let Some((from, to, since)) = conn.apply(role, evidence, ts, &self.telling.clock) else { return };
         if self.telling.wants.transitions && !conn.flags.hidden {
             let common = self.common(conn, ts);
             (self.sink)(Event::Transition(Transition {
@@ -204,7 +206,7 @@ impl Out<'_> {
         let event = Event::Established(Established {
             common: self.common(conn, ts),
             path: Path::default(),
-            times: handshake_times(conn),
+            times: handshake_times(conn, &self.telling.clock),
             syn_retransmits: conn.syns.saturating_sub(1).into(),
             synack_retransmits: conn.synacks.saturating_sub(1).into(),
             client_isn: client.isn().map(|s| s.0),
@@ -226,12 +228,20 @@ impl Out<'_> {
         if !self.telling.wants.connections || conn.flags.hidden {
             return;
         }
-        let connection = describe(self.common(conn, ts), conn, outcome, reset_phase);
+        let connection = describe(self.common(conn, ts), conn, outcome, reset_phase, &self.telling.clock);
         (self.sink)(Event::Connection(Box::new(connection)));
     }
 }
 
-fn describe(common: Common, conn: &Conn, outcome: Outcome, reset_phase: Option<ResetPhase>) -> Connection {
+fn describe(
+    common: Common,
+    conn: &Conn,
+    outcome: Outcome,
+    reset_phase: Option<ResetPhase>,
+    clock: &WallClock,
+) -> Connection {
+    let span = |from: When, to: When| clock.span(from.get()?, to.get()?);
+    let intervals = syn_intervals(conn, clock);
     let [client, server] = &conn.sides;
     let [client_end, server_end] = [conn.closing(Role::Client), conn.closing(Role::Server)];
     let (teardown, extra) = (conn.teardown(), conn.extra());
@@ -253,7 +263,7 @@ fn describe(common: Common, conn: &Conn, outcome: Outcome, reset_phase: Option<R
         half_closed: teardown.half_closed,
         simultaneous_open: conn.flags.simultaneous_open,
         start: conn.start,
-        times: handshake_times(conn),
+        times: handshake_times(conn, clock),
         first_fin_to_ack_ns: span(teardown.first_fin, teardown.first_fin_acked),
         close_wait_ns: if sequential { span(teardown.first_fin_acked, teardown.second_fin) } else { None },
         second_fin_to_ack_ns: span(teardown.second_fin, teardown.second_fin_acked),
@@ -261,11 +271,11 @@ fn describe(common: Common, conn: &Conn, outcome: Outcome, reset_phase: Option<R
         lifetime_ns: span(conn.first_syn(), Some(conn.last).into()),
         client_bytes: conn.bytes(Role::Client),
         server_bytes: conn.bytes(Role::Server),
-        bytes_mod_4gib: may_have_wrapped(conn),
+        bytes_mod_4gib: may_have_wrapped(conn, clock),
         syn_retransmits: conn.syns.saturating_sub(1).into(),
         synack_retransmits: conn.synacks.saturating_sub(1).into(),
-        syn_intervals_ns: extra.syns.gaps().to_vec(),
-        syn_backoff: backoff(extra.syns.gaps()),
+        syn_backoff: backoff(&intervals),
+        syn_intervals_ns: intervals,
         synacks_after_ack: extra.synacks_after_ack.into(),
         synack_again: synack_again(conn, extra.synacks_after_ack),
         challenge_ack: extra.challenged,
@@ -285,9 +295,16 @@ fn describe(common: Common, conn: &Conn, outcome: Outcome, reset_phase: Option<R
     }
 }
 
-fn backoff(gaps: &[u64]) -> Option<Backoff> {
+/// How far apart the SYNs were; of none it is known where the clock was set between the first and the last.
+fn syn_intervals(conn: &Conn, clock: &WallClock) -> Vec<Option<u64>> {
+    let known = conn.latest_syn().is_some_and(|latest| clock.span(conn.start, latest).is_some());
+    conn.extra().syns.gaps().iter().map(|&ns| known.then_some(ns)).collect()
+}
+
+fn backoff(intervals: &[Option<u64>]) -> Option<Backoff> {
     /// Timers are late by some ticks, and stacks round.
     const SLACK_NS: u64 = 100_000_000;
+    let gaps = intervals.iter().copied().collect::<Option<Vec<u64>>>()?;
     let first = *gaps.first()?;
     let near = |gap: u64, expected: u64| gap.abs_diff(expected) <= expected / 8 + SLACK_NS;
     let doubles = |pair: &[u64]| near(pair[1], pair[0]) || near(pair[1], pair[0].saturating_mul(2));
@@ -335,12 +352,8 @@ fn zeek_conn_state(conn: &Conn, outcome: Outcome) -> ZeekConnState {
     }
 }
 
-/// Nanoseconds between two times that were both seen.
-fn span(from: When, to: When) -> Option<u64> {
-    Some(to.get()?.since(from.get()?))
-}
-
-fn handshake_times(conn: &Conn) -> HandshakeTimes {
+fn handshake_times(conn: &Conn, clock: &WallClock) -> HandshakeTimes {
+    let span = |from: When, to: When| clock.span(from.get()?, to.get()?);
     let [last_syn, established] = [conn.at(Moment::LastSyn), conn.at(Moment::Established)];
     let syn_to_synack_ns = span(last_syn, conn.at(Moment::FirstSynack));
     let synack_to_ack_ns = span(conn.at(Moment::LastSynack), established);
@@ -363,14 +376,16 @@ fn handshake_times(conn: &Conn) -> HandshakeTimes {
 /// window a round trip (RFC 7323 §2.2: at most 65,535 << 14), and one connection no more than 100 Gbit/s, which is
 /// above what a single stream reaches today: where even that could not bring 2^32 octets between establishment and
 /// the last FIN or RST, the counts are exact.
-fn may_have_wrapped(conn: &Conn) -> bool {
+fn may_have_wrapped(conn: &Conn, clock: &WallClock) -> bool {
     const WRAP: u128 = 1 << 32;
     const BYTES_PER_SECOND: u128 = 12_500_000_000;
     let teardown = conn.teardown();
     let begin = conn.at(Moment::Established).get().unwrap_or(conn.start);
     let end = [teardown.first_fin, teardown.second_fin, teardown.rst].into_iter().filter_map(When::get).max();
-    let ns = u128::from(end.unwrap_or(conn.last).since(begin));
+    // Of a time that is not known it may have been any.
+    let Some(ns) = clock.span(begin, end.unwrap_or(conn.last)).map(u128::from) else { return true };
     let by_link = ns * BYTES_PER_SECOND / 1_000_000_000;
+    let span = |from: When, to: When| clock.span(from.get()?, to.get()?);
     let round_trip = span(conn.at(Moment::LastSyn), conn.at(Moment::Established)).map(u128::from);
     let by_window = round_trip.map_or(u128::MAX, |rtt| {
         let scale = conn.sides.iter().map(max_scale).max().unwrap_or(0);

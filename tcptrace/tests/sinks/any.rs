@@ -139,7 +139,7 @@ impl Dice {
     }
 
     fn state_times(&mut self) -> StateTimes {
-        self.some(6, |dice| (dice.state(), dice.number())).into_iter().collect()
+        self.some(6, |dice| (dice.state(), dice.maybe(Self::number))).into_iter().collect()
     }
 
     fn established(&mut self) -> Established {
@@ -182,7 +182,7 @@ impl Dice {
             bytes_mod_4gib: self.coin(),
             syn_retransmits: self.number_u32(),
             synack_retransmits: self.number_u32(),
-            syn_intervals_ns: self.some(10, Self::number),
+            syn_intervals_ns: self.some(10, |dice| dice.maybe(Self::number)),
             syn_backoff: self.maybe(|dice| dice.pick(&[Backoff::Regular, Backoff::Irregular])),
             synacks_after_ack: self.number_u32(),
             synack_again: self.maybe(|dice| dice.pick(&[SynackAgain::AckLost, SynackAgain::NotAccepted])),

@@ -165,3 +165,111 @@ fn a_snapshot_length_that_has_the_control_bits_is_enough() {
         assert_eq!(event(&file, "stats")["unparsable"]["truncated"], 8);
     }
 }
+
+/// All fields of an object whose names end in `_ns`, and those of the objects in it.
+fn nanoseconds(event: &Value) -> Vec<(String, Value)> {
+    let fields = event.as_object().into_iter().flatten();
+    let times = fields.filter(|(name, _)| name.ends_with("_ns"));
+    times
+        .flat_map(|(name, value)| match value.as_object() {
+            Some(inner) => inner.iter().map(|(state, ns)| (format!("{name}.{state}"), ns.clone())).collect(),
+            None => vec![(name.clone(), value.clone())],
+        })
+        .collect()
+}
+
+#[test]
+fn a_clock_that_goes_back_in_the_handshake_makes_no_time() {
+    let mut packets = snapped(connection(&Frame::default(), &[]), 1 << 16);
+    packets[0].us += 1_000_000;
+    let file = pcap(&packets);
+    let established = event(&file, "established");
+    for (field, ns) in [
+        ("syn_to_established_ns", Value::Null),
+        ("syn_to_synack_ns", Value::Null),
+        ("synack_to_ack_ns", json!(100_000)),
+        ("syn_retry_ns", json!(0)),
+    ] {
+        assert_eq!(established[field], ns, "{field}");
+    }
+    assert_eq!(established["ts"], "2020-09-13T12:26:40.020100000Z");
+    let connection = event(&file, "connection");
+    assert_eq!(connection["lifetime_ns"], Value::Null);
+    assert_eq!(connection["start"], "2020-09-13T12:26:41.000000000Z");
+    assert_eq!(connection["client_state_ns"]["SYN_SENT"], Value::Null);
+    assert_eq!(connection["client_state_ns"]["ESTABLISHED"], 79_900_000);
+    assert_eq!(connection["teardown_ns"], 20_100_000);
+    let (_, stderr) = text(&file, &[]);
+    assert!(stderr.contains("time goes back 1 time, at most by 980.000 ms"), "{stderr}");
+}
+
+#[test]
+fn taps_one_behind_the_other_are_said_to_be_out_of_order() {
+    let (client, server): (Vec<_>, Vec<_>) =
+        connection(&Frame::default(), &[]).into_iter().partition(|(_, bytes)| bytes[29] == 1);
+    let (_, stderr) = text(&pcap(&snapped([client, server].concat(), 1 << 16)), &[]);
+    assert!(stderr.contains("time goes back 1 time, at most by 100.100 ms"), "{stderr}");
+    assert!(stderr.contains("reordercap"), "{stderr}");
+}
+
+#[test]
+fn one_packet_that_is_far_ahead_ends_nothing() {
+    // The SYN-ACK.
+    let mut packets = snapped(connection(&Frame::default(), &[]), 1 << 16);
+    packets[1].us += 4_000_000_000;
+    let file = pcap(&packets);
+    let connection = event(&file, "connection");
+    assert_eq!((&connection["outcome"], &connection["partial"]), (&json!("closed"), &json!(false)));
+    assert_eq!(
+        (&connection["lifetime_ns"], &connection["syn_to_established_ns"]),
+        (&json!(120_100_000), &json!(20_100_000))
+    );
+    assert_eq!(
+        (&connection["syn_to_synack_ns"], &connection["synack_to_ack_ns"]),
+        (&Value::Null, &Value::Null)
+    );
+    assert_eq!(event(&file, "stats")["elapsed_ns"], 120_100_000);
+}
+
+/// A pcapng of blocks without times.
+fn simple_packets(packets: &[Captured]) -> Scratch {
+    let block = |kind: u32, body: &[u8]| {
+        let len = (body.len().next_multiple_of(4) + 12).try_into().expect("short");
+        let len = u32::to_le_bytes(len);
+        let mut block = [&kind.to_le_bytes()[..], &len, body].concat();
+        block.resize(block.len().next_multiple_of(4), 0);
+        [block, len.to_vec()].concat()
+    };
+    let mut file =
+        block(0x0a0d_0d0a, &[0x4d, 0x3c, 0x2b, 0x1a, 1, 0, 0, 0, 255, 255, 255, 255, 255, 255, 255, 255]);
+    file.extend(block(1, &[1, 0, 0, 0, 0, 0, 0, 0]));
+    for Captured { bytes, original, .. } in packets {
+        let original = u32::try_from(*original).expect("short").to_le_bytes();
+        file.extend(block(3, &[&original[..], bytes].concat()));
+    }
+    written(&file)
+}
+
+#[test]
+fn blocks_without_times_give_none() {
+    let file = simple_packets(&snapped(connection(&Frame::default(), &[]), 1 << 16));
+    for kind in ["established", "connection"] {
+        let event = event(&file, kind);
+        assert_eq!(event["ts"], Value::Null, "{kind}");
+        for (name, ns) in nanoseconds(&event) {
+            // What one segment does, it does at once: of the first try and the last, which are one, and of the FIN that
+            // acknowledges the other.
+            let at_once =
+                ["syn_retry_ns", "close_wait_ns", "server_state_ns.CLOSE_WAIT"].contains(&name.as_str());
+            let expected = if at_once { json!(0) } else { Value::Null };
+            assert!(ns == expected || ns == json!([]), "{kind}: {name} {ns}");
+        }
+    }
+    let connection = event(&file, "connection");
+    assert_eq!((&connection["start"], &connection["outcome"]), (&Value::Null, &json!("closed")));
+    let stats = event(&file, "stats");
+    assert_eq!((&stats["ts"], &stats["elapsed_ns"]), (&Value::Null, &Value::Null));
+    let (stdout, stderr) = text(&file, &[]);
+    assert!(stdout.lines().all(|line| line.starts_with("--:--:--.------  ")), "{stdout}");
+    assert!(stderr.contains("8 packets without a time stamp"), "{stderr}");
+}

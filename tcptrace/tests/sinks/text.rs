@@ -131,14 +131,14 @@ fn every_outcome() {
         },
         Connection {
             syn_retransmits: 3,
-            syn_intervals_ns: vec![1_020_000_000, 2_016_000_000, 4_128_000_000],
+            syn_intervals_ns: vec![Some(1_020_000_000), Some(2_016_000_000), Some(4_128_000_000)],
             syn_backoff: Some(Backoff::Regular),
             start: seconds_ago(82),
             ..fixtures::unopened(Outcome::Unanswered)
         },
         Connection {
             syn_retransmits: 1,
-            syn_intervals_ns: vec![450_000_000],
+            syn_intervals_ns: vec![Some(450_000_000)],
             syn_backoff: Some(Backoff::Irregular),
             start: seconds_ago(75),
             ..fixtures::unopened(Outcome::Unanswered)

@@ -15,6 +15,7 @@ mod pending;
 mod reader;
 mod source;
 mod time;
+mod timeline;
 mod window;
 mod zstd;
 
@@ -24,6 +25,7 @@ pub use link_type::LinkType;
 pub use open::Unread;
 pub use reader::{Position, Reader, Ready};
 pub use source::{Captured, Options, PcapSource};
+pub use timeline::Times;
 
 use crate::segment::{Direction, Timestamp};
 
@@ -34,8 +36,8 @@ pub const MAX_PACKET: usize = 1 << 20;
 /// One packet of a file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Packet<'a> {
-    /// When it was captured, since the Unix epoch. A time before that is as far from the end of the time line, one
-    /// beyond the end is the end.
+    /// When it was captured, since the Unix epoch; [`Timestamp::UNKNOWN`] where the file does not say. A time before the
+    /// epoch is as far from the end of the time line, one beyond the end is unknown.
     pub ts: Timestamp,
     /// What its first header is.
     pub link: LinkType,

@@ -57,7 +57,6 @@ pub struct Reader {
     packets: u64,
     /// Bytes of the packet that was given out last.
     given: usize,
-    last: Timestamp,
     /// Where the last block began that was passed over.
     passed: u64,
     ended: bool,
@@ -125,7 +124,6 @@ impl Reader {
             interfaces: Interfaces::default(),
             packets: 0,
             given: 0,
-            last: Timestamp::default(),
             passed: 0,
             ended: false,
         };
@@ -181,7 +179,6 @@ impl Reader {
             Ok(Step::Packet(head)) => {
                 self.packets += 1;
                 self.given = head.len;
-                self.last = head.ts;
                 Ok(Ready::Packet(Packet {
                     ts: head.ts,
                     link: head.link,
@@ -305,8 +302,7 @@ impl Reader {
             .and_then(|()| order.packet(layout, block, &self.interfaces))
             .map_err(|damage| self.damaged(damage))?;
         Ok(Step::Packet(Head {
-            // Without a time of its own it has the packet's before it: not earlier, at least.
-            ts: found.ts.unwrap_or(self.last),
+            ts: found.ts.unwrap_or(Timestamp::UNKNOWN),
             link: found.link,
             interface: found.interface,
             direction: found.direction,

@@ -4,10 +4,11 @@ use super::{
     FileError, LinkType, Packet, Position, Reader, Ready,
     link::{self, Look},
     pending::Pending,
+    timeline::{Placed, Stamp, TimeLine, Times},
 };
 use crate::{
     parse::{Found, Test, Tunnels},
-    segment::{Direction, Input, Observation},
+    segment::{Direction, Input, Observation, Timestamp},
 };
 use hashbrown::HashMap;
 use std::sync::Arc;
@@ -59,6 +60,8 @@ impl Default for Options {
 /// The packet behind a segment or an ICMP error.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Captured<'a> {
+    /// When, by the file.
+    pub ts: Timestamp,
     /// What its first header is.
     pub link: LinkType,
     /// Up to the end of its TCP header or its ICMP message, as far as that was captured.
@@ -69,9 +72,8 @@ pub struct Captured<'a> {
 
 /// Reads a capture file as segments, and as ICMP errors that quote them.
 ///
-/// They come in the file's order with their own times, which may go backwards (a file put together from several, a
-/// clock that was set). The tracker's own times never do: a connection's last sight is the latest of all, and a
-/// time-out is due when a later segment says so.
+/// They come in the file's order. The file's times may go backwards (a file put together from several, a clock that was
+/// set), or be none: [`Input::Clock`] says where, and the times that segments have here go on.
 pub struct PcapSource {
     reader: Reader,
     table: Pending,
@@ -85,6 +87,9 @@ pub struct PcapSource {
     names: Vec<(u32, Arc<str>)>,
     /// Interfaces of the reader that `names` has had.
     named: usize,
+    times: TimeLine,
+    /// What came of a packet whose time the next one decides on.
+    held: Vec<Input>,
     /// What ended the file, to be told after what came before it.
     error: Option<FileError>,
     ended: bool,
@@ -106,6 +111,8 @@ impl PcapSource {
             devices: HashMap::new(),
             names: Vec::new(),
             named: 0,
+            times: TimeLine::new(),
+            held: Vec::new(),
             error: None,
             ended: false,
         }
@@ -139,10 +146,12 @@ impl PcapSource {
                 Ok(Ready::Later) => break,
                 Ok(Ready::End) => {
                     self.ended = true;
+                    release(&mut self.times, &mut self.held, None, out);
                     break;
                 }
                 Err(error) => {
                     self.ended = true;
+                    release(&mut self.times, &mut self.held, None, out);
                     if out.len() == before {
                         return Err(error);
                     }
@@ -151,6 +160,10 @@ impl PcapSource {
                 }
             };
             self.counters.packets += 1;
+            if self.times.is_holding() {
+                release(&mut self.times, &mut self.held, Some(packet.ts), out);
+            }
+            let placed = self.times.place(packet.interface, packet.ts);
             let Ok(look) = link::look(&packet, &self.tunnels.decap) else {
                 count(&mut self.unknown_links, packet.link);
                 continue;
@@ -166,16 +179,26 @@ impl PcapSource {
             let from =
                 Bytes { captured: packet.data.get(look.at..).unwrap_or_default(), wire_len: look.wire_len };
             let overwrites = test.counters.pending_overwrites;
-            let found = test.packet(&look.parsed, from, packet.ts.0, || devices.sighting(&packet, &look));
+            let found = test.packet(&look.parsed, from, 0, || devices.sighting(&packet, &look));
             if let Some(Found { record, end }) = found {
-                if self.counters.pending_overwrites != overwrites {
-                    out.push(Input::Overwritten(packet.ts));
-                }
+                let overwritten = self.counters.pending_overwrites != overwrites;
                 let mut what = record.what;
                 what.segment_mut().direction = look.direction;
                 let headers = &packet.data[..(look.at + end).min(packet.data.len())];
-                tap(&what, Captured { link: packet.link, headers, original_len: packet.original_len });
-                out.push(what.into());
+                let Packet { ts, link, original_len, .. } = packet;
+                tap(&what, Captured { ts, link, headers, original_len });
+                match placed {
+                    Placed::At(stamp) => {
+                        let ts = tell(&mut self.times, stamp, out);
+                        out.extend(overwritten.then_some(Input::Overwritten(ts)));
+                        what.segment_mut().ts = ts;
+                        out.push(what.into());
+                    }
+                    Placed::Held => {
+                        self.held.extend(overwritten.then_some(Input::Overwritten(packet.ts)));
+                        self.held.push(what.into());
+                    }
+                }
             }
         }
         self.name_interfaces();
@@ -200,6 +223,12 @@ impl PcapSource {
         &self.unknown_links
     }
 
+    /// What is wrong with the file's times, as far as it was read.
+    #[must_use]
+    pub const fn times(&self) -> Times {
+        self.times.times()
+    }
+
     /// Names of interfaces that were not known when this was last asked, by the number that segments have. A file
     /// need not name any.
     pub fn new_names(&mut self) -> impl Iterator<Item = (u32, Arc<str>)> + '_ {
@@ -215,6 +244,33 @@ impl PcapSource {
         }
         self.named = all.len();
     }
+}
+
+/// The time of what is told now, after what changed about the clock before it.
+#[inline]
+fn tell(times: &mut TimeLine, stamp: Stamp, out: &mut Vec<Input>) -> Timestamp {
+    let (ts, change) = times.tell(stamp);
+    out.extend(change.map(Input::Clock));
+    ts
+}
+
+/// Lets go of what came of a packet that was held, now that the next one is there, or none will be.
+#[cold]
+fn release(times: &mut TimeLine, held: &mut Vec<Input>, next: Option<Timestamp>, out: &mut Vec<Input>) {
+    let Some(stamp) = times.decide(next) else { return };
+    if held.is_empty() {
+        return;
+    }
+    let ts = tell(times, stamp, out);
+    out.extend(held.drain(..).map(|mut input| {
+        match &mut input {
+            Input::Segment(segment) => segment.ts = ts,
+            Input::Icmp(error) => error.quoted.ts = ts,
+            Input::Overwritten(until) => *until = ts,
+            Input::Lost(_) | Input::Admission(_) | Input::Clock(_) | Input::Tick(_) => {}
+        }
+        input
+    }));
 }
 
 /// The numbers of devices that packets' own headers name.

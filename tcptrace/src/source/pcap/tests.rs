@@ -186,10 +186,10 @@ fn pcapng_in_both_byte_orders_with_every_packet_block() {
         };
         let expected = [
             kept(first, b"abcde", 60),
-            // Without a time of its own.
-            kept(first, b"fgh", 3),
+            // Without a time.
+            kept(u64::MAX, b"fgh", 3),
             // Cut to the snap length; the block is padded.
-            kept(first, b"ijklmn", 60),
+            kept(u64::MAX, b"ijklmn", 60),
             kept(2000, b"qrstu", 5),
             directed(3000, b"vwxy", Direction::Ingress),
             directed(4000, b"z", Direction::Egress),
