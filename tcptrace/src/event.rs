@@ -4,6 +4,7 @@
 //! The derives below *are* the JSON: fields are written in the order in which they stand here, and the schema is
 //! generated from the same attributes. What a derive cannot say (time stamps, Community ID) is in `event/`.
 
+mod capture;
 mod community_id;
 mod icmp;
 mod json;
@@ -16,6 +17,7 @@ mod time;
 mod tunnel;
 mod zeek;
 
+pub use capture::{CaptureStats, PassedOver};
 pub use community_id::CommunityId;
 pub use icmp::{IcmpErrorEvent, IcmpReport};
 pub use kind::{Kind, Kinds};

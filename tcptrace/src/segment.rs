@@ -285,6 +285,8 @@ pub enum Input {
     Admission(AdmissionChange),
     /// What follows is not of the same time as what came before.
     Clock(ClockChange),
+    /// So many octets have passed on the wire, all packets together: no connection can have sent more.
+    Passed(u64),
     /// Time has come this far, and nothing earlier will follow.
     Tick(Timestamp),
 }
@@ -296,9 +298,12 @@ impl Input {
         match self {
             Self::Segment(segment) => Some(Observation::Segment(segment.clone())),
             Self::Icmp(error) => Some(Observation::Icmp(error.clone())),
-            Self::Lost(_) | Self::Overwritten(_) | Self::Admission(_) | Self::Clock(_) | Self::Tick(_) => {
-                None
-            }
+            Self::Lost(_)
+            | Self::Overwritten(_)
+            | Self::Admission(_)
+            | Self::Clock(_)
+            | Self::Passed(_)
+            | Self::Tick(_) => None,
         }
     }
 
@@ -308,9 +313,12 @@ impl Input {
         match self {
             Self::Segment(segment) => Some(segment),
             Self::Icmp(error) => Some(&error.quoted),
-            Self::Lost(_) | Self::Overwritten(_) | Self::Admission(_) | Self::Clock(_) | Self::Tick(_) => {
-                None
-            }
+            Self::Lost(_)
+            | Self::Overwritten(_)
+            | Self::Admission(_)
+            | Self::Clock(_)
+            | Self::Passed(_)
+            | Self::Tick(_) => None,
         }
     }
 
@@ -321,7 +329,7 @@ impl Input {
             Self::Segment(segment) => Some(segment.ts),
             Self::Icmp(error) => Some(error.quoted.ts),
             Self::Admission(change) => Some(change.ts),
-            Self::Lost(_) | Self::Overwritten(_) | Self::Clock(_) => None,
+            Self::Lost(_) | Self::Overwritten(_) | Self::Clock(_) | Self::Passed(_) => None,
             Self::Tick(now) => Some(*now),
         }
     }

@@ -1,6 +1,6 @@
 //! What the `stats` event says of the tracing itself.
 
-use super::{Outcome, TunnelCounts, json, schema};
+use super::{CaptureStats, Outcome, TunnelCounts, json, schema};
 use crate::segment::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -42,6 +42,9 @@ pub struct Stats {
     /// Packets in tunnels of each kind; absent where tunnels are not looked into.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tunnels: Option<TunnelCounts>,
+    /// What a capture file says it lacks, and what of it was not understood; absent of a live trace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub capture: Option<CaptureStats>,
     /// Output lines dropped because the reader was too slow.
     pub events_dropped: u64,
     /// Connections in the table now.

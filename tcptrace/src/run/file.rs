@@ -4,7 +4,7 @@ use super::{Run, RunError, opened::Opened, signals::Stop};
 use crate::{
     cli::Config,
     confine::Purpose,
-    event::Stats,
+    event::{CaptureStats, Stats},
     filter::Filter,
     segment::{Input, Observation, Timestamp},
     sink::{
@@ -14,7 +14,7 @@ use crate::{
     },
     source::{
         counters::CountersTotal,
-        pcap::{Captured, LinkType, Options, PcapSource, Position, Reader, Times},
+        pcap::{Captured, LinkType, Options, PcapSource, Position, Reader},
     },
 };
 use hashbrown::HashMap;
@@ -42,12 +42,13 @@ pub(super) fn trace(config: &Config, path: &Path, filter: Filter) -> Result<(), 
     let unread = Reader::find(path)?;
     let opened = Opened::new(config)?.spare(&unread)?.confine(Purpose::File)?;
     let unread = unread.until(stop.pipe()?);
-    let source = match Reader::read(unread) {
+    let mut source = match Reader::read(unread) {
         // Before anything came.
         Err(_) if stop.is_set() => return Ok(()),
         reader => PcapSource::new(reader?, &options),
     };
-    let run = Run::new(config, filter, opened, Pressure::Wait, stop.setter()?)?;
+    let many = source.has_many_interfaces();
+    let run = Run::new(config, filter, opened, many, Pressure::Wait, stop.setter()?)?;
     let mut file = File {
         run,
         source,
@@ -134,13 +135,16 @@ impl File<'_> {
     fn report_rest(&mut self) -> Result<(), RunError> {
         self.run.finish_tracker(self.last, 0)?;
         for (link, packets) in self.source.unknown_links() {
+            let link = link.name().map_or_else(|| link.0.to_string(), str::to_owned);
             self.run.say(format_args!("{packets} packets of link type {link} were not looked into"));
         }
         self.tell_times();
         let mut stats = Stats {
-            ts: self.last,
+            // Without a segment there was no time.
+            ts: self.first.map_or(Timestamp::UNKNOWN, |_| self.last),
             elapsed_ns: self.first.and_then(|first| self.run.teller.clock.span(first, self.last)),
             last: true,
+            capture: Some(self.source.capture()),
             admission_rate: 1.0,
             ..Stats::default()
         };
@@ -152,16 +156,16 @@ impl File<'_> {
 impl File<'_> {
     /// What is wrong with the file's times.
     fn tell_times(&self) {
-        let Times { back, back_most_ns, missing, .. } = self.source.times();
-        if back > 0 {
+        let CaptureStats { time_went_back, time_went_back_most_ns, without_time, .. } = self.source.capture();
+        if time_went_back > 0 {
             self.run.say(format_args!(
                 "time goes back {}, at most by {}: what lies across that has no times (`reordercap` sorts packets by time)",
-                Count(back, "time", "times"),
-                Nanos(back_most_ns)
+                Count(time_went_back, "time", "times"),
+                Nanos(time_went_back_most_ns)
             ));
         }
-        if missing > 0 {
-            let packets = Count(missing, "packet", "packets");
+        if without_time > 0 {
+            let packets = Count(without_time, "packet", "packets");
             self.run.say(format_args!("{packets} without a time stamp: what they show has no times"));
         }
     }

@@ -63,7 +63,7 @@ async fn run(config: &Config, interfaces: &Interfaces, filter: Filter) -> Result
     };
     let opened = Opened::new(config)?.confine(purpose)?;
     let ended = Arc::new(Notify::new());
-    let run = Run::new(config, filter, opened, Pressure::Drop, {
+    let run = Run::new(config, filter, opened, config.has_many_interfaces(), Pressure::Drop, {
         let ended = Arc::clone(&ended);
         move || ended.notify_one()
     })?;

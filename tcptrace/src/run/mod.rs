@@ -221,10 +221,12 @@ impl<'a> Run<'a> {
         config: &'a Config,
         filter: Filter,
         opened: Opened,
+        many_interfaces: bool,
         pressure: Pressure,
         on_end: impl FnOnce() + Clone + Send + 'static,
     ) -> Result<Self, RunError> {
         let limits = &config.limits;
+        let filters = !matches!(&config.filter, FilterText::Given(text) if text.trim().is_empty());
         let mut tracker = Tracker::new(track::Config {
             give_up_ns: nanoseconds(limits.syn_timeout),
             time_wait_ns: nanoseconds(limits.time_wait),
@@ -246,8 +248,8 @@ impl<'a> Run<'a> {
             })
         });
         let teller = Teller {
-            output: open_output(config, opened.zone, pressure, on_end)?,
-            summary: Summary::new(),
+            output: open_output(config, opened.zone, many_interfaces, pressure, on_end)?,
+            summary: if filters { Summary::new().filtered() } else { Summary::new() },
             reported: 0,
             limit: config.count.unwrap_or(u64::MAX),
             clock: WallClock::default(),
@@ -381,6 +383,7 @@ impl<'a> Run<'a> {
 fn open_output(
     config: &Config,
     zone: TimeZone,
+    many_interfaces: bool,
     pressure: Pressure,
     on_end: impl FnOnce() + Send + 'static,
 ) -> Result<Output, RunError> {
@@ -389,7 +392,7 @@ fn open_output(
     let sink: Box<dyn Sink> = match config.output.format {
         Format::Json => Box::new(JsonSink::default()),
         Format::Text => Box::new(TextSink::new(TextOptions {
-            interfaces: config.has_many_interfaces() || config.output.once,
+            interfaces: many_interfaces || config.output.once,
             color: config.output.color.enabled(stdout.is_terminal(), std::env::var_os("NO_COLOR").as_deref()),
             zone,
         })),

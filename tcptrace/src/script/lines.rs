@@ -82,6 +82,8 @@ impl Step {
             Self::Input(Input::Lost(report)) => report.until,
             Self::Input(Input::Admission(change)) => change.ts,
             Self::Input(Input::Clock(change)) => change.ts,
+            // No script says so.
+            Self::Input(Input::Passed(_)) => Timestamp(0),
             Self::Input(Input::Tick(ts) | Input::Overwritten(ts)) | Self::End(ts) => *ts,
         }
     }

@@ -96,6 +96,7 @@ impl Tracker {
                 names: HashMap::new(),
                 losses: Losses::default(),
                 clock: WallClock::default(),
+                passed: None,
             },
             filter: None,
             shedding: Shedding::default(),
@@ -149,6 +150,7 @@ impl Tracker {
             Input::Lost(report) => self.telling.losses.records(report),
             Input::Overwritten(until) => self.telling.losses.acknowledgements(*until),
             Input::Admission(AdmissionChange { ts, admission }) => self.admit(*admission, *ts),
+            Input::Passed(octets) => self.telling.passed = Some(*octets),
             Input::Clock(change) => self.telling.clock.change(*change),
             Input::Tick(now) => self.expire(*now, sink),
         }

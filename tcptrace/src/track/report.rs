@@ -62,6 +62,8 @@ pub(crate) struct Telling {
     pub(crate) names: HashMap<u32, Arc<str>>,
     pub(crate) losses: Losses,
     pub(crate) clock: WallClock,
+    /// Octets on the wire so far, where every packet is counted.
+    pub(crate) passed: Option<u64>,
 }
 
 impl Telling {
@@ -217,6 +219,13 @@ impl Out<'_> {
         (self.sink)(event);
     }
 
+    /// All packets so far together have fewer octets than a count of bytes would have to leave out, and those that it has: a
+    /// capture of some packets alone does not have them.
+    fn is_bounded(&self, it: &Connection) -> bool {
+        let counted = it.client_bytes.unwrap_or(0).saturating_add(it.server_bytes.unwrap_or(0));
+        it.common.complete && self.telling.passed.is_some_and(|passed| counted <= passed && passed < 1 << 32)
+    }
+
     /// The connection is over, decided at `ts`.
     pub(crate) fn connection(
         &mut self,
@@ -228,7 +237,9 @@ impl Out<'_> {
         if !self.telling.wants.connections || conn.flags.hidden {
             return;
         }
-        let connection = describe(self.common(conn, ts), conn, outcome, reset_phase, &self.telling.clock);
+        let common = self.common(conn, ts);
+        let mut connection = describe(common, conn, outcome, reset_phase, &self.telling.clock);
+        connection.bytes_mod_4gib &= !self.is_bounded(&connection);
         (self.sink)(Event::Connection(Box::new(connection)));
     }
 }

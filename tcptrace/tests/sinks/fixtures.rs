@@ -227,6 +227,7 @@ pub(crate) fn stats() -> Stats {
         pending_overwrites: 0,
         unparsable: Unparsable { truncated: 1, ..Unparsable::default() },
         tunnels: None,
+        capture: None,
         fragments: 0,
         events_dropped: 7,
         connections_open: 0,

@@ -8,7 +8,6 @@ mod error;
 mod interfaces;
 pub mod link;
 mod link_type;
-mod map;
 mod ng;
 mod open;
 mod pending;
@@ -20,12 +19,11 @@ mod window;
 mod zstd;
 
 pub use error::{Damage, FileError, Foreign, Place};
-pub use interfaces::Interface;
+pub use interfaces::{Dropped, Interface};
 pub use link_type::LinkType;
 pub use open::Unread;
 pub use reader::{Position, Reader, Ready};
 pub use source::{Captured, Options, PcapSource};
-pub use timeline::Times;
 
 use crate::segment::{Direction, Timestamp};
 
@@ -49,6 +47,8 @@ pub struct Packet<'a> {
     pub data: &'a [u8],
     /// How long it was on the wire.
     pub original_len: u32,
+    /// Packets that were dropped just before it, if the file says so.
+    pub dropped: u64,
 }
 
 #[cfg(test)]

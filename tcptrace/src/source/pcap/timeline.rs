@@ -15,15 +15,15 @@ const MOST_CHANGES: usize = 1 << 16;
 
 /// What is wrong with a file's times.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Times {
+pub(super) struct Times {
     /// Packets stamped earlier than one before them on their interface, by a millisecond at least.
-    pub back: u64,
+    pub(super) back: u64,
     /// By how many nanoseconds at most.
-    pub back_most_ns: u64,
+    pub(super) back_most_ns: u64,
     /// Packets without a time stamp.
-    pub missing: u64,
+    pub(super) missing: u64,
     /// Packets whose time stamp the next packet takes back.
-    pub taken_back: u64,
+    pub(super) taken_back: u64,
 }
 
 /// A moment of the trace, and how far ahead the file's clock is then.
@@ -88,6 +88,11 @@ impl TimeLine {
 
     pub(super) const fn times(&self) -> Times {
         self.times
+    }
+
+    /// The latest of all packets so far, by the trace's time.
+    pub(super) const fn latest(&self) -> Timestamp {
+        self.latest
     }
 
     /// A packet is held that the next one decides about.
