@@ -138,7 +138,9 @@ impl Summary {
         if let Some((what, count)) = most(&mut capture.passed_over.iter()) {
             return write!(out, ": {count} of {packets} are {what}, which is not looked into");
         }
-        if stats.tcp_packets > 0 && !self.filtered {
+        // Not if some began and were left out, by a filter or for overload.
+        let began = stats.segments.syn + stats.segments.synack + stats.shed.total() > 0;
+        if stats.tcp_packets > 0 && !began && !self.filtered {
             let tcp = Count(stats.tcp_packets, "TCP packet", "TCP packets");
             return write!(out, ": {tcp} of connections that began before");
         }
