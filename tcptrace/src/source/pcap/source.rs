@@ -137,7 +137,7 @@ impl PcapSource {
         self.next_batch_with(out, |_, _| {})
     }
 
-    /// The same, with a look at the packet behind each of these.
+    /// The same, with a look at the packet behind each of these, whose time is there the file's own.
     pub fn next_batch_with(
         &mut self,
         out: &mut Vec<Input>,
@@ -208,7 +208,7 @@ impl PcapSource {
             let from =
                 Bytes { captured: packet.data.get(look.at..).unwrap_or_default(), wire_len: look.wire_len };
             let overwrites = test.counters.pending_overwrites;
-            let found = test.packet(&look.parsed, from, 0, || devices.sighting(&packet, &look));
+            let found = test.packet(&look.parsed, from, packet.ts.0, || devices.sighting(&packet, &look));
             let cut = packet.data.len() < packet.original_len as usize;
             if cut && self.counters.unparsable[Unparsable::Truncated as usize] > truncated {
                 self.odd.cut += 1;
