@@ -129,6 +129,8 @@ pub struct TcpOptions {
     pub fast_open: bool,
     /// Multipath TCP of any subtype (RFC 8684).
     pub mptcp: bool,
+    /// The list goes on beyond what was captured, so that what is not in it may have been sent all the same.
+    pub cut: bool,
 }
 
 #[cfg(test)]

@@ -110,7 +110,7 @@ impl Input {
     pub fn has_many_interfaces(&self) -> bool {
         match self {
             Self::Live(interfaces) => interfaces.are_many(),
-            // Most captures are of one, and what it is called is of no interest afterwards.
+            // The file tells.
             Self::File(_) => false,
         }
     }

@@ -4,6 +4,7 @@
 //! The derives below *are* the JSON: fields are written in the order in which they stand here, and the schema is
 //! generated from the same attributes. What a derive cannot say (time stamps, Community ID) is in `event/`.
 
+mod capture;
 mod community_id;
 mod copies;
 mod evidence;
@@ -18,6 +19,7 @@ mod time;
 mod tunnel;
 mod zeek;
 
+pub use capture::{CaptureStats, PassedOver};
 pub use community_id::CommunityId;
 pub use copies::{Copies, OtherView};
 pub use evidence::{Backoff, Ecn, EcnKind, SynackAgain, WrongAnswers};
@@ -114,7 +116,12 @@ impl Event {
     /// Moves every time stamp by `offset_ns`: from the trace's own time line to Unix time, which is what the sinks
     /// print. Durations stay as they are.
     pub fn shift(&mut self, offset_ns: i64) {
-        let shift = |ts: &mut Timestamp| ts.0 = ts.0.saturating_add_signed(offset_ns);
+        self.retime(|ts| Timestamp(ts.0.saturating_add_signed(offset_ns)));
+    }
+
+    /// Gives every time stamp another value.
+    pub fn retime(&mut self, to: impl Fn(Timestamp) -> Timestamp) {
+        let shift = |ts: &mut Timestamp| *ts = to(*ts);
         match self {
             Self::Segment(event) => shift(&mut event.common.ts),
             Self::Transition(event) => shift(&mut event.common.ts),
@@ -332,22 +339,29 @@ pub enum ResetPhase {
     AfterClose,
 }
 
-/// The options of a SYN or SYN-ACK.
+/// The options of a SYN or SYN-ACK. Where a capture cut the header within them, what was not seen is null.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-#[expect(clippy::struct_excessive_bools, reason = "each is the presence of one option on the wire")]
 pub struct Options {
     /// Maximum segment size, octets.
     pub mss: Option<u16>,
     /// Window scale shift count.
     pub window_scale: Option<u8>,
     /// SACK permitted.
-    pub sack_permitted: bool,
+    pub sack_permitted: Option<bool>,
     /// Timestamps.
-    pub timestamps: bool,
+    pub timestamps: Option<bool>,
     /// TCP Fast Open.
-    pub fast_open: bool,
+    pub fast_open: Option<bool>,
     /// Multipath TCP.
-    pub mptcp: bool,
+    pub mptcp: Option<bool>,
+}
+
+impl Options {
+    /// The header was cut within them, so that there may be more.
+    #[must_use]
+    pub fn are_cut(&self) -> bool {
+        [self.sack_permitted, self.timestamps, self.fast_open, self.mptcp].contains(&None)
+    }
 }
 
 /// The times of a handshake; each null where its evidence was not seen.
@@ -455,7 +469,7 @@ pub struct Connection {
     /// SYN-ACKs beyond the first.
     pub synack_retransmits: u32,
     /// From each of the client's SYNs to the next, the first ten; empty without a retry.
-    pub syn_intervals_ns: Vec<u64>,
+    pub syn_intervals_ns: Vec<Option<u64>>,
     /// Whether these are a stack's back-off; null without a retry.
     pub syn_backoff: Option<Backoff>,
     /// SYN-ACKs that came again after the acknowledgement of the first had passed, those that crossed it left out.

@@ -18,3 +18,4 @@ pub mod sink;
 pub mod source;
 pub mod track;
 pub mod tunnel;
+pub mod wall;

@@ -34,14 +34,16 @@
 //! TIME R icmp TYPE/CODE from ADDRESS quotes C|S FLAGS SEQ [ACK [LEN]] [short]
 //! TIME lost N since TIME
 //! TIME overwritten
+//! TIME clock set|unknown
 //! TIME tick
 //! TIME end
 //! ```
 //!
 //! C sends or S does; FLAGS are tcpdump's letters, or `-` for none. C2 and S2 are another connection of the same hosts,
 //! from the client's next port. Each segment has an identification of its own unless its line says which; `fragment` is the
-//! first fragment of a packet, of whose payload LEN octets are in it. A SYN has `<mss 1460>` where it says nothing, `<>` is none; `TS` is `TS 1/0`. R is a router, or whoever
-//! ADDRESS is; `short` quotes no more than the first eight octets. The trace ends with the file at the latest; what its
+//! first fragment of a packet, of whose payload LEN octets are in it. A SYN has `<mss 1460>` where it says nothing, `<>` is
+//! none; `TS` is `TS 1/0`. R is a router, or whoever ADDRESS is; `short` quotes no more than the first eight octets. From
+//! `clock` on the source's clock shows another time than before, or none. The trace ends with the file at the latest; what its
 //! end causes can only be told after an `end`.
 //!
 //! **What is expected.** Every event but `segment`, in order and at its place; transitions only if the script has at

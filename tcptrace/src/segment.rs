@@ -1,6 +1,6 @@
 //! What a source yields and the tracker consumes. A file and the ring buffer produce the same values.
 
-use crate::tunnel::Layer;
+use crate::{tunnel::Layer, wall::ClockChange};
 use std::fmt;
 use tcptrace_common::{
     abi::MAX_OPTIONS,
@@ -16,6 +16,9 @@ use tcptrace_common::{
 pub struct Timestamp(pub u64);
 
 impl Timestamp {
+    /// No time that is known: what events tell where the source shows none.
+    pub const UNKNOWN: Self = Self(u64::MAX);
+
     /// Nanoseconds from `earlier` to `self`; 0 where `earlier` is the later one, so that a time is never negative.
     #[must_use]
     pub const fn since(self, earlier: Self) -> u64 {
@@ -147,7 +150,8 @@ impl RawOptions {
     /// What they say.
     #[must_use]
     pub fn parse(&self) -> TcpOptions {
-        options::parse(self.as_slice())
+        let bytes = self.as_slice();
+        TcpOptions { cut: self.cut && !options::is_ended(bytes), ..options::parse(bytes) }
     }
 
     /// Time stamp value and echo reply, where they are among them (RFC 7323 §3.2).
@@ -285,6 +289,10 @@ pub enum Input {
     Overwritten(Timestamp),
     /// Some will be.
     Admission(AdmissionChange),
+    /// What follows is not of the same time as what came before.
+    Clock(ClockChange),
+    /// So many octets have passed on the wire, all packets together: no connection can have sent more.
+    Passed(u64),
     /// Time has come this far, and nothing earlier will follow.
     Tick(Timestamp),
 }
@@ -296,7 +304,12 @@ impl Input {
         match self {
             Self::Segment(segment) => Some(Observation::Segment(segment.clone())),
             Self::Icmp(error) => Some(Observation::Icmp(error.clone())),
-            Self::Lost(_) | Self::Overwritten(_) | Self::Admission(_) | Self::Tick(_) => None,
+            Self::Lost(_)
+            | Self::Overwritten(_)
+            | Self::Admission(_)
+            | Self::Clock(_)
+            | Self::Passed(_)
+            | Self::Tick(_) => None,
         }
     }
 
@@ -306,7 +319,12 @@ impl Input {
         match self {
             Self::Segment(segment) => Some(segment),
             Self::Icmp(error) => Some(&error.quoted),
-            Self::Lost(_) | Self::Overwritten(_) | Self::Admission(_) | Self::Tick(_) => None,
+            Self::Lost(_)
+            | Self::Overwritten(_)
+            | Self::Admission(_)
+            | Self::Clock(_)
+            | Self::Passed(_)
+            | Self::Tick(_) => None,
         }
     }
 
@@ -317,7 +335,7 @@ impl Input {
             Self::Segment(segment) => Some(segment.ts),
             Self::Icmp(error) => Some(error.quoted.ts),
             Self::Admission(change) => Some(change.ts),
-            Self::Lost(_) | Self::Overwritten(_) => None,
+            Self::Lost(_) | Self::Overwritten(_) | Self::Clock(_) | Self::Passed(_) => None,
             Self::Tick(now) => Some(*now),
         }
     }

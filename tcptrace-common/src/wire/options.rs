@@ -69,6 +69,15 @@ pub fn timestamps(mut bytes: &[u8]) -> Option<(u32, u32)> {
     found
 }
 
+/// The list is over before its bytes are, so that nothing counts that follows (RFC 9293 §3.1, the end of option list).
+#[must_use]
+pub fn is_ended(mut bytes: &[u8]) -> bool {
+    while let Some((_, _, rest)) = next(bytes) {
+        bytes = rest;
+    }
+    matches!(bytes, [END, ..])
+}
+
 fn is_cookie(cookie: &[u8]) -> bool {
     matches!(cookie.len(), 0 | 4..=16) && cookie.len().is_multiple_of(2)
 }
@@ -76,9 +85,22 @@ fn is_cookie(cookie: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     extern crate std;
-    use super::{parse, timestamps};
+    use super::{is_ended, parse, timestamps};
     use crate::tcp::TcpOptions;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_list_is_over_at_its_end_alone() {
+        for (name, bytes, ended) in [
+            ("none", &[][..], false),
+            ("whole options", &[2, 4, 5, 180, 1, 3, 3, 7], false),
+            ("one that is cut", &[4, 2, 8, 10, 0, 0, 0, 1], false),
+            ("the end", &[4, 2, 0, 0], true),
+            ("the end's number within an option", &[8, 4, 0, 0], false),
+        ] {
+            assert_eq!(is_ended(bytes), ended, "{name}");
+        }
+    }
 
     #[test]
     fn options_of_a_syn() {

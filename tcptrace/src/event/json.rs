@@ -143,6 +143,9 @@ impl Serialize for StateTimes {
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
 pub(super) fn timestamp<S: Serializer>(ts: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+    if *ts == Timestamp::UNKNOWN {
+        return serializer.serialize_none();
+    }
     serializer.serialize_str(Rfc3339::new(*ts).as_str())
 }
 

@@ -75,11 +75,12 @@ impl JsonSchema for StateTimes {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        let ns = json!({ "type": "integer", "format": "uint64", "minimum": 0 });
+        let ns = json!({ "type": ["integer", "null"], "format": "uint64", "minimum": 0 });
         let states: Map<String, Value> =
             State::ALL.into_iter().map(|state| (state.name().replace('-', "_"), ns.clone())).collect();
         json_schema!({
-            "description": "Nanoseconds spent in each state that was left, in the order they were entered.",
+            "description": "Nanoseconds spent in each state that was left, in the order they were entered; null where the \
+                            source's clock does not tell.",
             "type": "object",
             "properties": states,
             "additionalProperties": false,
@@ -89,7 +90,7 @@ impl JsonSchema for StateTimes {
 
 pub(super) fn timestamp(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
-        "type": "string",
+        "type": ["string", "null"],
         "format": "date-time",
         "pattern": r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{9}Z$",
     })

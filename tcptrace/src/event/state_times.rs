@@ -3,26 +3,26 @@
 use super::State;
 use std::fmt;
 
-/// Nanoseconds that one endpoint spent in each state that it left; in the order they were entered. A state
-/// entered twice is summed at its first place.
+/// Nanoseconds that one endpoint spent in each state that it left, as far as they are known; in the order they were
+/// entered. A state entered twice is summed at its first place.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct StateTimes {
     /// In place, so that an event takes no memory of its own.
-    times: [(State, u64); State::ALL.len()],
+    times: [(State, Option<u64>); State::ALL.len()],
     len: u8,
 }
 
 impl StateTimes {
     /// One after the other.
     #[must_use]
-    pub fn as_slice(&self) -> &[(State, u64)] {
+    pub fn as_slice(&self) -> &[(State, Option<u64>)] {
         &self.times[..usize::from(self.len)]
     }
 
-    fn add(&mut self, state: State, ns: u64) {
+    fn add(&mut self, state: State, ns: Option<u64>) {
         let known = &mut self.times[..usize::from(self.len)];
         if let Some((_, sum)) = known.iter_mut().find(|(known, _)| *known == state) {
-            *sum = sum.saturating_add(ns);
+            *sum = sum.zip(ns).map(|(sum, ns)| sum.saturating_add(ns));
         } else if let Some(place) = self.times.get_mut(usize::from(self.len)) {
             *place = (state, ns);
             self.len += 1;
@@ -32,12 +32,12 @@ impl StateTimes {
 
 impl Default for StateTimes {
     fn default() -> Self {
-        Self { times: [(State::Closed, 0); State::ALL.len()], len: 0 }
+        Self { times: [(State::Closed, None); State::ALL.len()], len: 0 }
     }
 }
 
-impl FromIterator<(State, u64)> for StateTimes {
-    fn from_iter<T: IntoIterator<Item = (State, u64)>>(times: T) -> Self {
+impl FromIterator<(State, Option<u64>)> for StateTimes {
+    fn from_iter<T: IntoIterator<Item = (State, Option<u64>)>>(times: T) -> Self {
         let mut all = Self::default();
         times.into_iter().for_each(|(state, ns)| all.add(state, ns));
         all
@@ -57,10 +57,13 @@ mod tests {
     #[test]
     fn all_states_have_room_and_one_that_comes_again_is_summed() {
         let twice = State::ALL.into_iter().rev().chain([State::Listen, State::Listen]);
-        let times: StateTimes = twice.zip(1..).collect();
-        let sum = |state| times.as_slice().iter().find(|(known, _)| *known == state).map(|(_, ns)| *ns);
+        let times: StateTimes = twice.zip((1..).map(Some)).collect();
+        let sum = |state| times.as_slice().iter().find(|(known, _)| *known == state).and_then(|(_, ns)| *ns);
         assert_eq!(times.as_slice().len(), State::ALL.len());
-        assert_eq!(times.as_slice()[0], (State::TimeWait, 1));
+        assert_eq!(times.as_slice()[0], (State::TimeWait, Some(1)));
         assert_eq!((sum(State::Closed), sum(State::Listen)), (Some(11), Some(10 + 12 + 13)));
+        let unknown: StateTimes =
+            [Some(1), None, Some(2)].map(|ns| (State::Listen, ns)).into_iter().collect();
+        assert_eq!(unknown.as_slice(), [(State::Listen, None)]);
     }
 }

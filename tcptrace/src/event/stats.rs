@@ -1,6 +1,6 @@
 //! What the `stats` event says of the tracing itself.
 
-use super::{Copies, Outcome, TunnelCounts, json, schema};
+use super::{CaptureStats, Copies, Outcome, TunnelCounts, json, schema};
 use crate::segment::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -12,8 +12,8 @@ pub struct Stats {
     #[serde(serialize_with = "json::timestamp")]
     #[schemars(schema_with = "schema::timestamp")]
     pub ts: Timestamp,
-    /// Since the trace began.
-    pub elapsed_ns: u64,
+    /// Since the trace began; null where a file's clock does not tell.
+    pub elapsed_ns: Option<u64>,
     /// This is the last one.
     pub last: bool,
     /// Packets the hooks looked at.
@@ -47,6 +47,9 @@ pub struct Stats {
     /// Packets in tunnels of each kind; absent where tunnels are not looked into.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tunnels: Option<TunnelCounts>,
+    /// What a capture file says it lacks, and what of it was not understood; absent of a live trace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub capture: Option<CaptureStats>,
     /// Output lines dropped because the reader was too slow.
     pub events_dropped: u64,
     /// Connections in the table now.

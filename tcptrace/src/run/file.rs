@@ -4,10 +4,14 @@ use super::{Run, RunError, opened::Opened, signals::Stop};
 use crate::{
     cli::Config,
     confine::Purpose,
-    event::Stats,
+    event::{CaptureStats, Stats},
     filter::Filter,
     segment::{Input, Observation, Timestamp},
-    sink::{pcapng::Origin, pipe::Pressure},
+    sink::{
+        pcapng::Origin,
+        pipe::Pressure,
+        units::{Count, Nanos},
+    },
     source::{
         counters::CountersTotal,
         pcap::{Captured, LinkType, Options, PcapSource, Position, Reader},
@@ -38,12 +42,13 @@ pub(super) fn trace(config: &Config, path: &Path, filter: Filter) -> Result<(), 
     let unread = Reader::find(path)?;
     let opened = Opened::new(config)?.spare(&unread)?.confine(Purpose::File)?;
     let unread = unread.until(stop.pipe()?);
-    let source = match Reader::read(unread) {
+    let mut source = match Reader::read(unread) {
         // Before anything came.
         Err(_) if stop.is_set() => return Ok(()),
         reader => PcapSource::new(reader?, &options),
     };
-    let run = Run::new(config, filter, opened, Pressure::Wait, stop.setter()?)?;
+    let many = source.has_many_interfaces();
+    let run = Run::new(config, filter, opened, many, Pressure::Wait, stop.setter()?)?;
     let mut file = File {
         run,
         source,
@@ -51,6 +56,7 @@ pub(super) fn trace(config: &Config, path: &Path, filter: Filter) -> Result<(), 
         packets: Packets::default(),
         first: None,
         last: Timestamp::default(),
+        written: Timestamp::default(),
     };
     let read = file.read(&stop);
     let result = match read {
@@ -69,6 +75,8 @@ struct File<'a> {
     /// The earliest and the latest time of a lifecycle segment or ICMP error.
     first: Option<Timestamp>,
     last: Timestamp,
+    /// The time of the last packet that went into a capture.
+    written: Timestamp,
 }
 
 impl File<'_> {
@@ -103,7 +111,10 @@ impl File<'_> {
             for (what, packet) in self.packets.iter() {
                 let segment = what.segment();
                 let name = self.names.get(&segment.flow.interface).map(|name| &**name);
-                capture.packet(what, segment.ts.0, name, Origin::Captured(packet))?;
+                // The format has no way to say that a time is unknown.
+                let ts = if packet.ts == Timestamp::UNKNOWN { self.written } else { packet.ts };
+                self.written = ts;
+                capture.packet(what, ts.0, name, Origin::Captured(packet))?;
             }
             self.packets.clear();
         }
@@ -126,12 +137,16 @@ impl File<'_> {
         let end = self.last.max(self.source.last_packet());
         self.run.finish_tracker(end, 0)?;
         for (link, packets) in self.source.unknown_links() {
+            let link = link.name().map_or_else(|| link.0.to_string(), str::to_owned);
             self.run.say(format_args!("{packets} packets of link type {link} were not looked into"));
         }
+        self.tell_times();
         let mut stats = Stats {
-            ts: end,
-            elapsed_ns: self.first.map_or(0, |first| self.last.since(first)),
+            // Without a segment there was no time.
+            ts: self.first.map_or(Timestamp::UNKNOWN, |_| end),
+            elapsed_ns: self.first.and_then(|first| self.run.teller.clock.span(first, self.last)),
             last: true,
+            capture: Some(self.source.capture()),
             admission_rate: 1.0,
             pending_expired: self.source.pending_expired(),
             ..Stats::default()
@@ -141,10 +156,28 @@ impl File<'_> {
     }
 }
 
+impl File<'_> {
+    /// What is wrong with the file's times.
+    fn tell_times(&self) {
+        let CaptureStats { time_went_back, time_went_back_most_ns, without_time, .. } = self.source.capture();
+        if time_went_back > 0 {
+            self.run.say(format_args!(
+                "time goes back {}, at most by {}: what lies across that has no times (`reordercap` sorts packets by time)",
+                Count(time_went_back, "time", "times"),
+                Nanos(time_went_back_most_ns)
+            ));
+        }
+        if without_time > 0 {
+            let packets = Count(without_time, "packet", "packets");
+            self.run.say(format_args!("{packets} without a time stamp: what they show has no times"));
+        }
+    }
+}
+
 /// The packets behind a batch: their bytes belong to the reader, which has gone on.
 #[derive(Default)]
 struct Packets {
-    packets: Vec<(Observation, LinkType, u32, Range<usize>)>,
+    packets: Vec<(Observation, Timestamp, LinkType, u32, Range<usize>)>,
     bytes: Vec<u8>,
 }
 
@@ -152,13 +185,14 @@ impl Packets {
     fn keep(&mut self, what: &Observation, packet: Captured<'_>) {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(packet.headers);
-        self.packets.push((what.clone(), packet.link, packet.original_len, start..self.bytes.len()));
+        let Captured { ts, link, original_len, .. } = packet;
+        self.packets.push((what.clone(), ts, link, original_len, start..self.bytes.len()));
     }
 
     fn iter(&self) -> impl Iterator<Item = (&Observation, Captured<'_>)> {
-        self.packets.iter().map(|(what, link, original_len, range)| {
+        self.packets.iter().map(|&(ref what, ts, link, original_len, ref range)| {
             let headers = &self.bytes[range.clone()];
-            (what, Captured { link: *link, headers, original_len: *original_len })
+            (what, Captured { ts, link, headers, original_len })
         })
     }
 

@@ -71,7 +71,7 @@ async fn run(config: &Config, interfaces: &Interfaces, filter: Filter) -> Result
     };
     let opened = Opened::new(config)?.confine(purpose)?;
     let ended = Arc::new(Notify::new());
-    let run = Run::new(config, filter, opened, Pressure::Drop, {
+    let run = Run::new(config, filter, opened, config.has_many_interfaces(), Pressure::Drop, {
         let ended = Arc::clone(&ended);
         move || ended.notify_one()
     })?;
@@ -247,7 +247,7 @@ impl Live<'_> {
         let cpu = cpu_time().saturating_sub(self.cpu_start);
         let mut stats = Stats {
             ts: now,
-            elapsed_ns,
+            elapsed_ns: Some(elapsed_ns),
             last,
             admission_rate: self.source.admission().rate(),
             // One that makes no sense is lost as well.
@@ -338,7 +338,7 @@ fn cpu_time() -> Duration {
 /// The part of one CPU that our programs take in the kernel.
 #[expect(clippy::cast_precision_loss, reason = "a percentage needs no 53 bits")]
 fn in_kernel(stats: &Stats) -> Option<f64> {
-    percent(stats.cost.kernel_ns_per_packet? * stats.packets as f64 / 1e9, stats.elapsed_ns)
+    percent(stats.cost.kernel_ns_per_packet? * stats.packets as f64 / 1e9, stats.elapsed_ns?)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a percentage needs no 53 bits")]

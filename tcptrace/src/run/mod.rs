@@ -28,6 +28,7 @@ use crate::{
     },
     source::{live::LiveError, pcap::FileError},
     track::{self, Tracker, Wants},
+    wall::WallClock,
 };
 use capture::Capture;
 use jiff::tz::TimeZone;
@@ -193,6 +194,8 @@ struct Teller {
     /// Connections told, and how many are to be.
     reported: u64,
     limit: u64,
+    /// What the source's clock shows.
+    clock: WallClock,
     /// The first error; nothing is printed after it.
     result: Result<(), OutputError>,
 }
@@ -205,7 +208,10 @@ impl Teller {
             return;
         }
         self.reported += u64::from(matches!(event, Event::Connection(_)));
-        event.shift(offset_ns);
+        event.retime(|ts| match self.clock.shown(ts) {
+            Timestamp::UNKNOWN => Timestamp::UNKNOWN,
+            ts => Timestamp(ts.0.saturating_add_signed(offset_ns)),
+        });
         self.summary.observe(&event);
         self.result = self.output.event(&event);
     }
@@ -221,10 +227,12 @@ impl<'a> Run<'a> {
         config: &'a Config,
         filter: Filter,
         opened: Opened,
+        many_interfaces: bool,
         pressure: Pressure,
         on_end: impl FnOnce() + Clone + Send + 'static,
     ) -> Result<Self, RunError> {
         let limits = &config.limits;
+        let filters = !matches!(&config.filter, FilterText::Given(text) if text.trim().is_empty());
         let mut tracker = Tracker::new(track::Config {
             give_up_ns: nanoseconds(limits.syn_timeout),
             time_wait_ns: nanoseconds(limits.time_wait),
@@ -246,10 +254,11 @@ impl<'a> Run<'a> {
             })
         });
         let teller = Teller {
-            output: open_output(config, opened.zone, pressure, on_end)?,
-            summary: Summary::new(),
+            output: open_output(config, opened.zone, many_interfaces, pressure, on_end)?,
+            summary: if filters { Summary::new().filtered() } else { Summary::new() },
             reported: 0,
             limit: config.count.unwrap_or(u64::MAX),
+            clock: WallClock::default(),
             result: Ok(()),
         };
         Ok(Self { config, tracker, once, teller, capture })
@@ -288,6 +297,9 @@ impl<'a> Run<'a> {
     /// Tracks a batch, and hands what it says to the writer.
     fn take(&mut self, inputs: &mut Vec<Input>, offset_ns: i64) -> Result<(), RunError> {
         for input in inputs.drain(..) {
+            if let Input::Clock(change) = input {
+                self.teller.clock.change(change);
+            }
             self.track(offset_ns, |tracker, sink| tracker.input(&input, sink))?;
             if let (Some(once), Some(now)) = (&mut self.once, input.ts()) {
                 once.advance(now, &mut |event| self.teller.tell(event, offset_ns));
@@ -382,6 +394,7 @@ impl<'a> Run<'a> {
 fn open_output(
     config: &Config,
     zone: TimeZone,
+    many_interfaces: bool,
     pressure: Pressure,
     on_end: impl FnOnce() + Send + 'static,
 ) -> Result<Output, RunError> {
@@ -390,7 +403,7 @@ fn open_output(
     let sink: Box<dyn Sink> = match config.output.format {
         Format::Json => Box::new(JsonSink::default()),
         Format::Text => Box::new(TextSink::new(TextOptions {
-            interfaces: config.has_many_interfaces() || config.output.once,
+            interfaces: many_interfaces || config.output.once,
             color: config.output.color.enabled(stdout.is_terminal(), std::env::var_os("NO_COLOR").as_deref()),
             zone,
         })),

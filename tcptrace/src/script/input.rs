@@ -5,7 +5,10 @@ use super::{
     scene::{Who, mapped},
     words::Words,
 };
-use crate::segment::{Flow, IcmpError, Input, LossReport, RawOptions, Segment, Timestamp};
+use crate::{
+    segment::{Flow, IcmpError, Input, LossReport, RawOptions, Segment, Timestamp},
+    wall::ClockChange,
+};
 use std::net::IpAddr;
 use tcptrace_common::{abi::MAX_OPTIONS, seq::SeqNum, tcp::TcpFlags};
 
@@ -26,6 +29,7 @@ pub(super) fn step(
     let step = match words.need("who, or what")? {
         "tick" => Step::Input(Input::Tick(ts)),
         "end" => Step::End(ts),
+        "clock" => Step::Input(Input::Clock(clock(words, ts)?)),
         "overwritten" => Step::Input(Input::Overwritten(ts)),
         "lost" => Step::Input(Input::Lost(lost(words, ts)?)),
         "R" => Step::Input(Input::Icmp(icmp(words, ts, scene)?)),
@@ -48,6 +52,16 @@ fn lost(words: &mut Words<'_>, until: Timestamp) -> Result<LossReport, Problem> 
     let records = words.parse("a number of records")?;
     words.expect("since")?;
     Ok(LossReport { records, after: at(words.time()?), until })
+}
+
+/// `set`, or `unknown`: what it shows is told as little as can be.
+fn clock(words: &mut Words<'_>, ts: Timestamp) -> Result<ClockChange, Problem> {
+    match words.need("set or unknown")? {
+        // Another part of its time than every other.
+        "set" => Ok(ClockChange { ts, ahead: Some(ts.0) }),
+        "unknown" => Ok(ClockChange { ts, ahead: None }),
+        word => Err(Problem::Unknown(word.to_owned(), "set or unknown")),
+    }
 }
 
 fn icmp(words: &mut Words<'_>, ts: Timestamp, scene: &mut Scene) -> Result<IcmpError, Problem> {

@@ -81,6 +81,9 @@ impl Step {
             Self::Input(Input::Icmp(error)) => error.quoted.ts,
             Self::Input(Input::Lost(report)) => report.until,
             Self::Input(Input::Admission(change)) => change.ts,
+            Self::Input(Input::Clock(change)) => change.ts,
+            // No script says so.
+            Self::Input(Input::Passed(_)) => Timestamp(0),
             Self::Input(Input::Tick(ts) | Input::Overwritten(ts)) | Self::End(ts) => *ts,
         }
     }

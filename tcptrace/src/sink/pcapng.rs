@@ -126,7 +126,9 @@ impl Writer {
         block.bytes(&[0, 0]);
         // No snap length.
         block.word(0);
-        if let Some(name) = name {
+        // One without a name is called by its number, and has another one here.
+        let by_number = (interface != number).then(|| format!("#{interface}"));
+        if let Some(name) = name.or(by_number.as_deref()) {
             block.option(2, name.as_bytes());
         }
         block.option(9, &[NANOSECONDS]);

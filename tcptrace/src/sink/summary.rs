@@ -29,6 +29,8 @@ pub struct Summary {
     bars: Bars,
     servers: HashMap<Address, Server>,
     stats: Option<Box<Stats>>,
+    /// A filter leaves out connections.
+    filtered: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -59,6 +61,7 @@ impl Summary {
             bars: Bars::default(),
             servers: HashMap::new(),
             stats: None,
+            filtered: false,
         }
     }
 
@@ -116,6 +119,34 @@ impl Summary {
         out
     }
 
+    /// Some connections are left out on purpose.
+    #[must_use]
+    pub fn filtered(self) -> Self {
+        Self { filtered: true, ..self }
+    }
+
+    /// Why there are no connections, where that can be said.
+    fn write_why_none(&self, stats: &Stats, out: &mut String) -> fmt::Result {
+        let capture = stats.capture.unwrap_or_default();
+        let packets = Count(stats.packets, "packet", "packets");
+        let most = |counts: &mut dyn Iterator<Item = (&'static str, u64)>| {
+            counts.filter(|(_, count)| *count > 0).max_by_key(|(_, count)| *count)
+        };
+        if let Some((kind, count)) = most(&mut capture.tunnels_passed_over.iter()) {
+            return write!(out, ": {count} of {packets} are {}: try --decap", called(kind));
+        }
+        if let Some((what, count)) = most(&mut capture.passed_over.iter()) {
+            return write!(out, ": {count} of {packets} are {what}, which is not looked into");
+        }
+        // Not if some began and were left out, by a filter or for overload.
+        let began = stats.segments.syn + stats.segments.synack + stats.shed.total() > 0;
+        if stats.tcp_packets > 0 && !began && !self.filtered {
+            let tcp = Count(stats.tcp_packets, "TCP packet", "TCP packets");
+            return write!(out, ": {tcp} of connections that began before");
+        }
+        Ok(())
+    }
+
     fn write(&self, out: &mut String) -> fmt::Result {
         self.write_outcomes(out)?;
         self.write_times(out)?;
@@ -133,7 +164,11 @@ impl Summary {
     fn write_outcomes(&self, out: &mut String) -> fmt::Result {
         let total = self.outcomes.total();
         if total == 0 && self.established == 0 {
-            return writeln!(out, "no connections seen");
+            write!(out, "no connections seen")?;
+            if let Some(stats) = &self.stats {
+                self.write_why_none(stats, out)?;
+            }
+            return writeln!(out);
         }
         write!(out, "{}", Count(total, "connection", "connections"))?;
         let mut separator = ": ";
@@ -210,7 +245,9 @@ impl Summary {
         write!(out, "\nlost: ")?;
         let mut separator = "";
         let ring_full = stats.ring_full.total();
-        let not_parsed = stats.unparsable.total();
+        let capture = stats.capture.unwrap_or_default();
+        let cut = capture.cut_too_short;
+        let not_parsed = stats.unparsable.total().saturating_sub(cut);
         for (count, one, many, what) in [
             (
                 stats.interfaces_taken_off.unwrap_or_default(),
@@ -226,6 +263,20 @@ impl Summary {
                 "expected acknowledgements",
                 "overwritten",
             ),
+            (
+                capture.dropped_by_interface,
+                "packet",
+                "packets",
+                "dropped by the interface when the file was taken, it does not say when",
+            ),
+            (
+                capture.dropped_by_system,
+                "packet",
+                "packets",
+                "dropped by the operating system when the file was taken, it does not say when",
+            ),
+            (capture.dropped_between_packets, "packet", "packets", "dropped between those in the file"),
+            (cut, "packet", "packets", "cut too short by the snapshot length"),
             (not_parsed, "packet", "packets", "not parsable"),
             (stats.events_dropped.max(self.dropped), "event", "events", "dropped for a slow reader"),
             (self.incomplete, "connection", "connections", "incomplete"),
@@ -250,6 +301,19 @@ impl Summary {
             )?;
         }
         Ok(())
+    }
+}
+
+/// How people write what `--decap` calls so.
+fn called(kind: &'static str) -> &'static str {
+    match kind {
+        "ipip" => "IP in IP",
+        "gre" => "GRE",
+        "erspan" => "ERSPAN",
+        "vxlan" => "VXLAN",
+        "geneve" => "Geneve",
+        "gtpu" => "GTP-U",
+        other => other,
     }
 }
 

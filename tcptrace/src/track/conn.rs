@@ -1,7 +1,7 @@
 //! One connection as the tracker keeps it: two sides, and the times that the events are made of.
 
 use super::{
-    clocks::{Clocks, Moment, When, Wide},
+    clocks::{Clocks, Moment, Spent, When, Wide},
     evidence::{Answers, EcnTries},
     fins::Fin,
     held::Doubts,
@@ -15,40 +15,42 @@ use super::{
 use crate::{
     event::{AnomalyReason, Role, State, Vantage},
     segment::{IcmpError, Segment, Timestamp},
+    wall::WallClock,
 };
 use tcptrace_common::{seq::SeqNum, tcp::TcpOptions};
 
 /// States that one side has left, with the time spent in each, in the order of their beginning.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct StateLog<const N: usize> {
-    ns: [u64; N],
+    ns: [Spent; N],
     states: [Option<State>; N],
 }
 
 impl<const N: usize> StateLog<N> {
-    const EMPTY: Self = Self { ns: [0; N], states: [None; N] };
+    const EMPTY: Self = Self { ns: [Spent::NOTHING; N], states: [None; N] };
 
-    fn add(&mut self, state: State, ns: u64) {
+    fn add(&mut self, state: State, spent: Spent) {
         for (place, sum) in self.states.iter_mut().zip(&mut self.ns) {
             if place.is_none_or(|p| p == state) {
                 *place = Some(state);
-                *sum = sum.saturating_add(ns);
+                *sum = sum.and(spent);
                 return;
             }
         }
     }
 
-    /// `ns` of `state` were not spent in it.
-    fn take(&mut self, state: State, ns: u64) {
+    /// `spent` of what was added for `state` was not.
+    fn take(&mut self, state: State, spent: Spent) {
         if let Some(place) = self.states.iter().position(|place| *place == Some(state)) {
-            self.ns[place] = self.ns[place].saturating_sub(ns);
-            if self.ns[place] == 0 && self.states.get(place + 1).is_none_or(Option::is_none) {
+            self.ns[place] = self.ns[place].without(spent);
+            let is_last = self.states.get(place + 1).is_none_or(Option::is_none);
+            if self.ns[place] == Spent::NOTHING && is_last {
                 self.states[place] = None;
             }
         }
     }
 
-    fn iter(&self) -> impl Iterator<Item = (State, u64)> + '_ {
+    fn iter(&self) -> impl Iterator<Item = (State, Spent)> + '_ {
         self.states.iter().zip(self.ns).map_while(|(s, ns)| s.map(|s| (s, ns)))
     }
 }
@@ -496,10 +498,11 @@ impl Conn {
         role: Role,
         evidence: Evidence,
         ts: Timestamp,
+        clock: &WallClock,
     ) -> Option<(State, State, Option<u64>)> {
         let from = self.side(role).state;
         let to = state::next(from, evidence)?;
-        let spent = self.entered(role).get().map(|entered| ts.since(entered));
+        let spent = self.entered(role).get().map(|entered| clock.span(entered, ts));
         self.side_mut(role).state = to;
         self.set_entered(role, ts);
         match (from, spent) {
@@ -507,18 +510,19 @@ impl Conn {
             // is not the connection's.
             _ if self.flags.settled => {}
             (State::Closed | State::Listen, _) | (_, None) => {}
-            (State::SynSent | State::SynReceived, Some(ns)) => self.add_early(role, from, ns),
-            (_, Some(ns)) => self.closing_mut(role).late.add(from, ns),
+            (State::SynSent | State::SynReceived, Some(ns)) => self.add_early(role, from, Spent::of(ns)),
+            (_, Some(ns)) => self.closing_mut(role).late.add(from, Spent::of(ns)),
         }
-        Some((from, to, spent))
+        Some((from, to, spent.flatten()))
     }
 
-    /// The FIN of `role`, which was at `fin`, was not its own: it is in the state that it was in before. Returns that change.
+    /// The FIN of `role` was not its own: it is in the state that it was in before, and `spent` was no end of that. Returns
+    /// that change.
     pub(crate) fn take_back_fin(
         &mut self,
         role: Role,
-        fin: Timestamp,
         (before, entered): (State, When),
+        spent: Option<Spent>,
     ) -> Option<(State, State)> {
         let from = self.side(role).state;
         let to = match from {
@@ -532,18 +536,18 @@ impl Conn {
             self.flags.missed = true;
             return Some((from, to));
         }
-        match (to, entered.get().map(|entered| fin.since(entered))) {
+        match (to, spent) {
             (_, None) => {}
-            (State::SynReceived, Some(ns)) => self.take_early(role, to, ns),
-            (_, Some(ns)) => self.closing_mut(role).late.take(to, ns),
+            (State::SynReceived, Some(spent)) => self.take_early(role, to, spent),
+            (_, Some(spent)) => self.closing_mut(role).late.take(to, spent),
         }
         self.set_entered(role, entered);
         Some((from, to))
     }
 
-    /// The states that a side has left, with the nanoseconds spent in each.
-    pub(crate) fn state_times(&self, role: Role) -> impl Iterator<Item = (State, u64)> + '_ {
-        self.early(role).chain(self.closing(role).late.iter())
+    /// The states that a side has left, with the nanoseconds spent in each as far as they are known.
+    pub(crate) fn state_times(&self, role: Role) -> impl Iterator<Item = (State, Option<u64>)> + '_ {
+        self.early(role).chain(self.closing(role).late.iter()).map(|(state, spent)| (state, spent.get()))
     }
 
     /// Octets of data a side sent, modulo 2^32; `None` where either end of them was not seen. Where the peer reset it, those

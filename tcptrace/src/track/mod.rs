@@ -32,6 +32,7 @@ use crate::{
     event::{AnomalyReason, Event, Outcome, OutcomeCounts, Role, State},
     filter::Filter,
     segment::{AdmissionChange, IcmpError, Input, Segment, Sender, Timestamp},
+    wall::WallClock,
 };
 use conn::{Conn, Teardown, peer};
 use copies::Seen;
@@ -114,6 +115,8 @@ impl Tracker {
                 names: HashMap::new(),
                 losses: Losses::default(),
                 earlier: Earlier::default(),
+                clock: WallClock::default(),
+                passed: None,
             },
             filter: None,
             shedding: Shedding::default(),
@@ -186,6 +189,8 @@ impl Tracker {
             Input::Lost(report) => self.telling.losses.records(report),
             Input::Overwritten(until) => self.telling.losses.acknowledgements(*until),
             Input::Admission(AdmissionChange { ts, admission }) => self.admit(*admission, *ts),
+            Input::Passed(octets) => self.telling.passed = Some(*octets),
+            Input::Clock(change) => self.telling.clock.change(*change),
             Input::Tick(now) => self.expire(*now, sink),
         }
     }

@@ -1,7 +1,7 @@
 //! From a connection to the events that tell of it.
 
 use super::{
-    clocks::{Moment, When},
+    clocks::{Moment, Spent, When},
     conn::{Conn, IcmpNote, Misfit, peer},
     evidence::{self, Earlier},
     fins::{self, Fin},
@@ -18,6 +18,7 @@ use crate::{
         SegmentEvent, State, Teids, Transition, Tunnel, TunnelKind, Vantage, Vlans, ZeekConnState,
     },
     segment::{Flow, IcmpError, Segment, Timestamp},
+    wall::WallClock,
 };
 use hashbrown::HashMap;
 use std::{
@@ -72,6 +73,9 @@ pub(crate) struct Telling {
     pub(crate) names: HashMap<u32, Arc<str>>,
     pub(crate) losses: Losses,
     pub(crate) earlier: Earlier,
+    pub(crate) clock: WallClock,
+    /// Octets on the wire so far, where every packet is counted.
+    pub(crate) passed: Option<u64>,
 }
 
 impl Telling {
@@ -131,7 +135,7 @@ impl Out<'_> {
         ts: Timestamp,
         inferred: bool,
     ) {
-        let Some((from, to, since)) = conn.apply(role, evidence, ts) else { return };
+        let Some((from, to, since)) = conn.apply(role, evidence, ts, &self.telling.clock) else { return };
         if self.telling.wants.transitions && !conn.flags.hidden {
             let common = self.common(conn, ts);
             (self.sink)(Event::Transition(Transition {
@@ -147,7 +151,8 @@ impl Out<'_> {
 
     /// The FIN of `role`, which was at `fin`, was not its own: it is in the state before.
     pub(crate) fn take_back(&mut self, conn: &mut Conn, role: Role, fin: Timestamp, before: (State, When)) {
-        let Some((from, to)) = conn.take_back_fin(role, fin, before) else { return };
+        let spent = before.1.get().map(|entered| Spent::of(self.telling.clock.span(entered, fin)));
+        let Some((from, to)) = conn.take_back_fin(role, before, spent) else { return };
         if self.telling.wants.transitions && !conn.flags.hidden {
             let common = self.common(conn, conn.last.max(fin));
             let transition =
@@ -246,7 +251,7 @@ impl Out<'_> {
         let event = Event::Established(Established {
             common: self.common(conn, ts),
             path: Path::default(),
-            times: handshake_times(conn),
+            times: handshake_times(conn, &self.telling.clock),
             syn_retransmits: conn.syns.saturating_sub(1).into(),
             synack_retransmits: conn.synacks.saturating_sub(1).into(),
             client_isn: client.isn().map(|s| s.0),
@@ -256,6 +261,13 @@ impl Out<'_> {
             ecn: evidence::ecn(conn),
         });
         (self.sink)(event);
+    }
+
+    /// All packets so far together have fewer octets than a count of bytes would have to leave out, and those that it has: a
+    /// capture of some packets alone does not have them.
+    fn is_bounded(&self, it: &Connection) -> bool {
+        let counted = it.client_bytes.unwrap_or(0).saturating_add(it.server_bytes.unwrap_or(0));
+        it.common.complete && self.telling.passed.is_some_and(|passed| counted <= passed && passed < 1 << 32)
     }
 
     /// The connection is over, decided at `ts`.
@@ -272,13 +284,22 @@ impl Out<'_> {
         let mut common = self.common(conn, ts);
         common.complete &=
             ![Role::Client, Role::Server].iter().any(|&role| fins::is_in_doubt(conn, role, ts));
-        let mut connection = describe(common, conn, outcome, reset_phase);
+        let mut connection = describe(common, conn, outcome, reset_phase, &self.telling.clock);
+        connection.bytes_mod_4gib &= !self.is_bounded(&connection);
         connection.earlier_closed_ns = self.telling.earlier.of(conn.id);
         (self.sink)(Event::Connection(Box::new(connection)));
     }
 }
 
-fn describe(common: Common, conn: &Conn, outcome: Outcome, reset_phase: Option<ResetPhase>) -> Connection {
+fn describe(
+    common: Common,
+    conn: &Conn,
+    outcome: Outcome,
+    reset_phase: Option<ResetPhase>,
+    clock: &WallClock,
+) -> Connection {
+    let span = |from: When, to: When| clock.span(from.get()?, to.get()?);
+    let intervals = syn_intervals(conn, clock);
     let [client, server] = &conn.sides;
     let [client_end, server_end] = [conn.closing(Role::Client), conn.closing(Role::Server)];
     let (teardown, extra) = (conn.teardown(), conn.extra());
@@ -301,7 +322,7 @@ fn describe(common: Common, conn: &Conn, outcome: Outcome, reset_phase: Option<R
         half_closed: teardown.half_closed,
         simultaneous_open: conn.flags.simultaneous_open,
         start: conn.start,
-        times: handshake_times(conn),
+        times: handshake_times(conn, clock),
         first_fin_to_ack_ns: span(teardown.first_fin, teardown.first_fin_acked),
         close_wait_ns: if sequential { span(teardown.first_fin_acked, teardown.second_fin) } else { None },
         second_fin_to_ack_ns: span(teardown.second_fin, teardown.second_fin_acked),
@@ -309,11 +330,11 @@ fn describe(common: Common, conn: &Conn, outcome: Outcome, reset_phase: Option<R
         lifetime_ns: span(conn.first_syn(), Some(conn.last).into()),
         client_bytes: conn.bytes(Role::Client),
         server_bytes: conn.bytes(Role::Server),
-        bytes_mod_4gib: may_have_wrapped(conn),
+        bytes_mod_4gib: may_have_wrapped(conn, clock),
         syn_retransmits: conn.syns.saturating_sub(1).into(),
         synack_retransmits: conn.synacks.saturating_sub(1).into(),
-        syn_intervals_ns: extra.syns.gaps().to_vec(),
-        syn_backoff: backoff(extra.syns.gaps()),
+        syn_backoff: backoff(&intervals),
+        syn_intervals_ns: intervals,
         synacks_after_ack: extra.synacks_after_ack.into(),
         synack_again: evidence::synack_again(conn),
         challenge_ack: extra.challenged,
@@ -349,9 +370,16 @@ fn describe(common: Common, conn: &Conn, outcome: Outcome, reset_phase: Option<R
     }
 }
 
-fn backoff(gaps: &[u64]) -> Option<Backoff> {
+/// How far apart the SYNs were; of none it is known where the clock was set between the first and the last.
+fn syn_intervals(conn: &Conn, clock: &WallClock) -> Vec<Option<u64>> {
+    let known = conn.latest_syn().is_some_and(|latest| clock.span(conn.start, latest).is_some());
+    conn.extra().syns.gaps().iter().map(|&ns| known.then_some(ns)).collect()
+}
+
+fn backoff(intervals: &[Option<u64>]) -> Option<Backoff> {
     /// Timers are late by some ticks, and stacks round.
     const SLACK_NS: u64 = 100_000_000;
+    let gaps = intervals.iter().copied().collect::<Option<Vec<u64>>>()?;
     let first = *gaps.first()?;
     let near = |gap: u64, expected: u64| gap.abs_diff(expected) <= expected / 8 + SLACK_NS;
     let doubles = |pair: &[u64]| near(pair[1], pair[0]) || near(pair[1], pair[0].saturating_mul(2));
@@ -394,12 +422,8 @@ fn zeek_conn_state(conn: &Conn, outcome: Outcome) -> ZeekConnState {
     }
 }
 
-/// Nanoseconds between two times that were both seen.
-fn span(from: When, to: When) -> Option<u64> {
-    Some(to.get()?.since(from.get()?))
-}
-
-fn handshake_times(conn: &Conn) -> HandshakeTimes {
+fn handshake_times(conn: &Conn, clock: &WallClock) -> HandshakeTimes {
+    let span = |from: When, to: When| clock.span(from.get()?, to.get()?);
     let [last_syn, established] = [conn.at(Moment::LastSyn), conn.at(Moment::Established)];
     let syn_to_synack_ns = span(last_syn, conn.at(Moment::FirstSynack));
     let synack_to_ack_ns = span(conn.at(Moment::LastSynack), established);
@@ -422,14 +446,16 @@ fn handshake_times(conn: &Conn) -> HandshakeTimes {
 /// window a round trip (RFC 7323 §2.2: at most 65,535 << 14), and one connection no more than 100 Gbit/s, which is
 /// above what a single stream reaches today: where even that could not bring 2^32 octets between establishment and
 /// the last FIN or RST, the counts are exact.
-fn may_have_wrapped(conn: &Conn) -> bool {
+fn may_have_wrapped(conn: &Conn, clock: &WallClock) -> bool {
     const WRAP: u128 = 1 << 32;
     const BYTES_PER_SECOND: u128 = 12_500_000_000;
     let teardown = conn.teardown();
     let begin = conn.at(Moment::Established).get().unwrap_or(conn.start);
     let end = [teardown.first_fin, teardown.second_fin, teardown.rst].into_iter().filter_map(When::get).max();
-    let ns = u128::from(end.unwrap_or(conn.last).since(begin));
+    // Of a time that is not known it may have been any.
+    let Some(ns) = clock.span(begin, end.unwrap_or(conn.last)).map(u128::from) else { return true };
     let by_link = ns * BYTES_PER_SECOND / 1_000_000_000;
+    let span = |from: When, to: When| clock.span(from.get()?, to.get()?);
     let round_trip = span(conn.at(Moment::LastSyn), conn.at(Moment::Established)).map(u128::from);
     let by_window = round_trip.map_or(u128::MAX, |rtt| {
         let scale = conn.sides.iter().map(max_scale).max().unwrap_or(0);
@@ -440,17 +466,20 @@ fn may_have_wrapped(conn: &Conn) -> bool {
 
 fn max_scale(side: &Side) -> u8 {
     // RFC 7323 §2.3: more than 14 counts as 14. A side whose SYN was not seen may use that.
-    side.options().map_or(14, |o| o.window_scale.unwrap_or(0).min(14))
+    // So may one of which the option may have been cut off.
+    side.options().map_or(14, |o| o.window_scale.unwrap_or(if o.cut { 14 } else { 0 }).min(14))
 }
 
 fn options(o: TcpOptions) -> Options {
+    // Of a list that is cut, what was not seen may be in the rest.
+    let known = |present: bool| (present || !o.cut).then_some(present);
     Options {
         mss: o.mss,
         window_scale: o.window_scale,
-        sack_permitted: o.sack_permitted,
-        timestamps: o.timestamps,
-        fast_open: o.fast_open,
-        mptcp: o.mptcp,
+        sack_permitted: known(o.sack_permitted),
+        timestamps: known(o.timestamps),
+        fast_open: known(o.fast_open),
+        mptcp: known(o.mptcp),
     }
 }
 

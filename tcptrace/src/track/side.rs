@@ -43,6 +43,7 @@ const SACK_PERMITTED: u8 = 1 << 3;
 const TIMESTAMPS: u8 = 1 << 4;
 const FAST_OPEN: u8 = 1 << 5;
 const MPTCP: u8 = 1 << 6;
+const CUT: u8 = 1 << 7;
 
 impl Side {
     pub(crate) const NEW: Self = Self {
@@ -144,11 +145,13 @@ impl Side {
             timestamps: has(TIMESTAMPS),
             fast_open: has(FAST_OPEN),
             mptcp: has(MPTCP),
+            cut: has(CUT),
         })
     }
 
     fn set_options(&mut self, options: Option<TcpOptions>) {
-        let Some(TcpOptions { mss, window_scale, sack_permitted, timestamps, fast_open, mptcp }) = options
+        let Some(TcpOptions { mss, window_scale, sack_permitted, timestamps, fast_open, mptcp, cut }) =
+            options
         else {
             self.options = 0;
             return;
@@ -161,6 +164,7 @@ impl Side {
             (timestamps, TIMESTAMPS),
             (fast_open, FAST_OPEN),
             (mptcp, MPTCP),
+            (cut, CUT),
         ];
         self.options = bits.into_iter().fold(0, |all, (is, bit)| if is { all | bit } else { all });
         (self.mss, self.window_scale) = (mss.unwrap_or(0), window_scale.unwrap_or(0));
@@ -224,8 +228,9 @@ mod tests {
             timestamps: bool,
             fast_open: bool,
             mptcp: bool,
+            cut: bool,
         ) -> TcpOptions {
-            TcpOptions { mss, window_scale, sack_permitted, timestamps, fast_open, mptcp }
+            TcpOptions { mss, window_scale, sack_permitted, timestamps, fast_open, mptcp, cut }
         }
     }
 

@@ -50,7 +50,7 @@ pub(crate) enum Rule {
     Unheard,
     /// The SYN-ACK stands before the SYN in the file: the truth goes by the order, we by the time stamps.
     OvertakenSyn,
-    /// The clock was set, so that a time of the truth's is negative or a connection of ours timed out.
+    /// The clock was set, so that a time of the truth's is negative or of years, or a connection of ours timed out.
     BackwardsTime,
     /// Both ends are the same address and port, so that one direction looks like the other.
     SelfConnection,
@@ -186,7 +186,9 @@ impl Case<'_> {
             return Some(Rule::OvertakenSyn);
         }
         let timed_out = self.connections.len() > 1 && self.goes_backwards();
-        if timed_out || theirs.is_some_and(|theirs| theirs < 0.0) {
+        // By a stamp that the next packet takes back a handshake takes years; ours is not known then.
+        let taken_back = ours.is_none() && theirs.is_some_and(|theirs| theirs > 86_400.0);
+        if timed_out || taken_back || theirs.is_some_and(|theirs| theirs < 0.0) {
             return Some(Rule::BackwardsTime);
         }
         let unheard = stream.synack.first.is_none() && connection.server_isn.is_none();

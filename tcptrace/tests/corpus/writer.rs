@@ -59,14 +59,20 @@ fn write(reader: Reader) -> Result<Written, FileError> {
     loop {
         let mut packets = Vec::new();
         let more = source.next_batch_with(&mut written.inputs, |what, packet: Captured<'_>| {
-            packets.push((what.clone(), packet.link, packet.headers.to_vec(), packet.original_len));
+            packets.push((
+                what.clone(),
+                packet.ts,
+                packet.link,
+                packet.headers.to_vec(),
+                packet.original_len,
+            ));
         })?;
         names.extend(source.new_names());
-        for (what, link, headers, original_len) in &packets {
+        for (what, ts, link, headers, original_len) in &packets {
             let segment = what.segment();
             let name = names.get(&segment.flow.interface).map(|name| &**name);
-            let packet = Captured { link: *link, headers, original_len: *original_len };
-            let ns = segment.ts.0;
+            let packet = Captured { ts: *ts, link: *link, headers, original_len: *original_len };
+            let ns = ts.0;
             captured.packet(what, ns, name, Origin::Captured(packet), &mut written.captured);
             rebuilt.packet(what, ns, name, Origin::Record, &mut written.rebuilt);
         }

@@ -124,10 +124,10 @@ impl Dice {
         Options {
             mss: self.maybe(|dice| dice.next() as u16),
             window_scale: self.maybe(|dice| dice.next() as u8),
-            sack_permitted: self.coin(),
-            timestamps: self.coin(),
-            fast_open: self.coin(),
-            mptcp: self.coin(),
+            sack_permitted: self.maybe(Self::coin),
+            timestamps: self.maybe(Self::coin),
+            fast_open: self.maybe(Self::coin),
+            mptcp: self.maybe(Self::coin),
         }
     }
 
@@ -160,7 +160,7 @@ impl Dice {
     }
 
     fn state_times(&mut self) -> StateTimes {
-        self.some(6, |dice| (dice.state(), dice.number())).into_iter().collect()
+        self.some(6, |dice| (dice.state(), dice.maybe(Self::number))).into_iter().collect()
     }
 
     fn established(&mut self) -> Established {
@@ -205,7 +205,7 @@ impl Dice {
             bytes_mod_4gib: self.coin(),
             syn_retransmits: self.number_u32(),
             synack_retransmits: self.number_u32(),
-            syn_intervals_ns: self.some(10, Self::number),
+            syn_intervals_ns: self.some(10, |dice| dice.maybe(Self::number)),
             syn_backoff: self.maybe(|dice| dice.pick(&[Backoff::Regular, Backoff::Irregular])),
             synacks_after_ack: self.number_u32(),
             synack_again: self

@@ -54,10 +54,10 @@ pub(crate) fn established() -> Established {
     let plain = Options {
         mss: Some(1460),
         window_scale: None,
-        sack_permitted: false,
-        timestamps: false,
-        fast_open: false,
-        mptcp: false,
+        sack_permitted: Some(false),
+        timestamps: Some(false),
+        fast_open: Some(false),
+        mptcp: Some(false),
     };
     Established {
         common: common(at(293_475)),
@@ -69,8 +69,8 @@ pub(crate) fn established() -> Established {
         server_isn: Some(528_643_112),
         client_options: Some(Options {
             window_scale: Some(6),
-            sack_permitted: true,
-            timestamps: true,
+            sack_permitted: Some(true),
+            timestamps: Some(true),
             ..plain
         }),
         server_options: Some(plain),
@@ -135,18 +135,18 @@ pub(crate) fn connection() -> Connection {
         client_state: Some(State::TimeWait),
         server_state: Some(State::Closed),
         client_state_ns: StateTimes::from_iter([
-            (State::SynSent, 28_820_000),
-            (State::Established, 18_423_000),
-            (State::FinWait1, 202_000),
-            (State::FinWait2, 18_891_000),
+            (State::SynSent, Some(28_820_000)),
+            (State::Established, Some(18_423_000)),
+            (State::FinWait1, Some(202_000)),
+            (State::FinWait2, Some(18_891_000)),
         ]),
         icmp_error: None,
         zeek_conn_state: ZeekConnState::Sf,
         server_state_ns: StateTimes::from_iter([
-            (State::SynReceived, 31_000),
-            (State::Established, 18_625_000),
-            (State::CloseWait, 18_874_000),
-            (State::LastAck, 17_000),
+            (State::SynReceived, Some(31_000)),
+            (State::Established, Some(18_625_000)),
+            (State::CloseWait, Some(18_874_000)),
+            (State::LastAck, Some(17_000)),
         ]),
     }
 }
@@ -238,7 +238,7 @@ pub(crate) fn stats() -> Stats {
     let kinds = SegmentCounts { syn: 1, synack: 1, fin: 2, rst: 0, ack: 3, icmp: 1 };
     Stats {
         ts: at(400_000),
-        elapsed_ns: 135_345_000,
+        elapsed_ns: Some(135_345_000),
         last: true,
         packets: 1200,
         tcp_packets: 1000,
@@ -252,6 +252,7 @@ pub(crate) fn stats() -> Stats {
         unparsable: Unparsable { truncated: 1, ..Unparsable::default() },
         copies: Copies::default(),
         tunnels: None,
+        capture: None,
         fragments: 0,
         events_dropped: 7,
         connections_open: 0,
@@ -280,7 +281,7 @@ pub(crate) fn full_and_minimal() -> Vec<Event> {
             outcome: Outcome::Reset,
             reset_by: Some(Role::Server),
             reset_phase: Some(ResetPhase::Closing),
-            client_state_ns: State::ALL.map(|state| (state, 1)).into_iter().collect(),
+            client_state_ns: State::ALL.map(|state| (state, Some(1))).into_iter().collect(),
             ..connection()
         })),
         Event::Transition(transition()),
@@ -288,7 +289,7 @@ pub(crate) fn full_and_minimal() -> Vec<Event> {
         Event::Anomaly(anomaly()),
         Event::IcmpError(icmp_error()),
         Event::Connection(Box::new(Connection {
-            syn_intervals_ns: vec![1_000_000_000, 2_000_000_000],
+            syn_intervals_ns: vec![Some(1_000_000_000), Some(2_000_000_000)],
             syn_backoff: Some(Backoff::Regular),
             synack_again: Some(SynackAgain::LostOrNotAccepted),
             icmp_error: Some(icmp_report()),

@@ -4,6 +4,7 @@
 mod any;
 mod cli;
 mod confined;
+mod files;
 mod fixtures;
 mod icmp;
 mod json;

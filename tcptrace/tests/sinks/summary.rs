@@ -68,6 +68,25 @@ fn packets_that_were_captured_twice() {
 }
 
 #[test]
+fn packets_of_what_was_left_out_did_not_begin_before() {
+    let first = |summary: Summary, stats: Stats| {
+        let mut summary = summary;
+        summary.observe(&Event::Stats(Box::new(Stats { tcp_packets: 3, admission_rate: 1.0, ..stats })));
+        summary.render().lines().next().map(str::to_owned)
+    };
+    let before = "no connections seen: 3 TCP packets of connections that began before";
+    let one = SegmentCounts { syn: 1, ..SegmentCounts::default() };
+    for (summary, stats, line) in [
+        (Summary::new(), Stats::default(), before),
+        (Summary::new().filtered(), Stats::default(), "no connections seen"),
+        (Summary::new(), Stats { shed: one, ..Stats::default() }, "no connections seen"),
+        (Summary::new(), Stats { segments: one, ..Stats::default() }, "no connections seen"),
+    ] {
+        assert_eq!(first(summary, stats).as_deref(), Some(line));
+    }
+}
+
+#[test]
 fn a_trace() {
     let mut summary = Summary::new();
     for i in 1..=100_u64 {

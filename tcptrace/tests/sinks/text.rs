@@ -113,7 +113,7 @@ fn every_outcome() {
         lifetime_ns: Some(725_000_000_000),
         ..fixtures::unopened(outcome)
     };
-    let events = [
+    let events = vec![
         Connection { closed_by: Some(ClosedBy::Both), half_closed: true, ..opened.clone() },
         reset(ResetPhase::Established),
         reset(ResetPhase::Closing),
@@ -131,14 +131,14 @@ fn every_outcome() {
         },
         Connection {
             syn_retransmits: 3,
-            syn_intervals_ns: vec![1_020_000_000, 2_016_000_000, 4_128_000_000],
+            syn_intervals_ns: vec![Some(1_020_000_000), Some(2_016_000_000), Some(4_128_000_000)],
             syn_backoff: Some(Backoff::Regular),
             start: seconds_ago(82),
             ..fixtures::unopened(Outcome::Unanswered)
         },
         Connection {
             syn_retransmits: 1,
-            syn_intervals_ns: vec![450_000_000],
+            syn_intervals_ns: vec![Some(450_000_000)],
             syn_backoff: Some(Backoff::Irregular),
             start: seconds_ago(75),
             ..fixtures::unopened(Outcome::Unanswered)
@@ -170,7 +170,7 @@ fn every_outcome() {
         Connection { server_bytes: Some(5_000_000_000), bytes_mod_4gib: true, ..alive(Outcome::Open) },
         Connection { server_state: Some(State::CloseWait), ..alive(Outcome::Evicted) },
     ];
-    assert_snapshot!(lines(events.map(ended)), @r###"
+    assert_snapshot!(lines(events.into_iter().map(ended)), @r###"
     06:59:50.330991  CLOSED       192.168.64.128:60592 > 180.101.49.11:80   66.336 ms  by both at once, 172 B sent, 2781 B received, close_wait 18.874 ms, half-closed for a while
     06:59:50.330991  RESET        192.168.64.128:60592 > 180.101.49.11:80   66.336 ms  by server while open, 172 B sent, 2781 B received
     06:59:50.330991  RESET        192.168.64.128:60592 > 180.101.49.11:80   66.336 ms  by server while closing, 172 B sent, 2781 B received

@@ -155,6 +155,10 @@ impl Put for str {
 impl Put for Timestamp {
     #[inline]
     fn put(&self, out: &mut Vec<u8>) {
+        if *self == Self::UNKNOWN {
+            out.extend_from_slice(b"null");
+            return;
+        }
         out.push(b'"');
         out.extend_from_slice(Rfc3339::new(*self).as_bytes());
         out.push(b'"');

@@ -15,6 +15,8 @@ fn inputs(file: Vec<u8>) -> Vec<Input> {
     let mut source = source(file);
     let mut inputs = Vec::new();
     while source.next_batch(&mut inputs).expect("undamaged") {}
+    // How much passed before each is not in a file of headers.
+    inputs.retain(|input| !matches!(input, Input::Passed(_)));
     inputs
 }
 
@@ -210,17 +212,23 @@ fn rewrite(file: Vec<u8>) -> Vec<u8> {
         let mut kept = Vec::new();
         let more = source
             .next_batch_with(&mut inputs, |what, captured| {
-                kept.push((what.clone(), captured.link, captured.headers.to_vec(), captured.original_len));
+                kept.push((
+                    what.clone(),
+                    captured.ts,
+                    captured.link,
+                    captured.headers.to_vec(),
+                    captured.original_len,
+                ));
             })
             .expect("undamaged");
         names.extend(source.new_names());
-        for (what, link, headers, original_len) in &kept {
+        for (what, ts, link, headers, original_len) in &kept {
             let segment = what.segment();
             let captured =
-                crate::source::pcap::Captured { link: *link, headers, original_len: *original_len };
+                crate::source::pcap::Captured { ts: *ts, link: *link, headers, original_len: *original_len };
             let name =
                 names.iter().find(|(number, _)| *number == segment.flow.interface).map(|(_, name)| &**name);
-            writer.packet(what, segment.ts.0, name, Origin::Captured(captured), &mut out);
+            writer.packet(what, ts.0, name, Origin::Captured(captured), &mut out);
         }
         if !more {
             return out;

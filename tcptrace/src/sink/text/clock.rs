@@ -18,6 +18,10 @@ impl Clock {
     }
 
     pub(super) fn write(&mut self, ts: Timestamp, out: &mut impl fmt::Write) -> fmt::Result {
+        if ts == Timestamp::UNKNOWN {
+            // As wide as one that is known.
+            return out.write_str("--:--:--.------");
+        }
         let second = ts.0 / 1_000_000_000;
         if second != self.second {
             self.second = second;

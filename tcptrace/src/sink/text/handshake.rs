@@ -3,6 +3,7 @@
 use super::words::{Details, Icmp, role, syn_retries, synack_retries};
 use crate::{
     event::{Backoff, Connection, Ecn, EcnKind, OtherView, Outcome, State, SynackAgain, WrongAnswers},
+    segment::Timestamp,
     sink::units::{Count, Nanos},
 };
 use std::fmt;
@@ -206,7 +207,7 @@ impl fmt::Display for Spacing<'_> {
             Some(Backoff::Irregular) => "not a usual back-off: some may not have passed here",
             None => return Ok(()),
         };
-        for (nth, ns) in event.syn_intervals_ns.iter().enumerate() {
+        for (nth, ns) in event.syn_intervals_ns.iter().flatten().enumerate() {
             let tenths = ns.saturating_add(50_000_000) / 100_000_000;
             let before = if nth == 0 { " (" } else { ", " };
             write!(f, "{before}{}.{}", tenths / 10, tenths % 10)?;
@@ -216,6 +217,19 @@ impl fmt::Display for Spacing<'_> {
 }
 
 /// From the first segment to the decision that nothing comes.
-fn waited(event: &Connection) -> Nanos {
-    Nanos(event.common.ts.since(event.start))
+fn waited(event: &Connection) -> Waited {
+    let known = event.start != Timestamp::UNKNOWN && event.common.ts != Timestamp::UNKNOWN;
+    Waited(event.common.ts.0.checked_sub(event.start.0).filter(|_| known).map(Nanos))
+}
+
+/// A time that may not be known.
+struct Waited(Option<Nanos>);
+
+impl fmt::Display for Waited {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Some(ns) => ns.fmt(f),
+            None => f.write_str("a time that is not known"),
+        }
+    }
 }

@@ -273,9 +273,12 @@ fn option_names(options: &Options) -> String {
         (options.mptcp, "mptcp"),
         (options.fast_open, "tfo"),
     ] {
-        if present {
+        if present == Some(true) {
             names.push(name.to_owned());
         }
+    }
+    if options.are_cut() {
+        names.push("...".to_owned());
     }
     names.join(",")
 }

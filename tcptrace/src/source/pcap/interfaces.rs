@@ -29,6 +29,15 @@ pub(super) struct Described {
     pub(super) number: u32,
 }
 
+/// Packets that were dropped while a file was taken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Dropped {
+    /// By the interface, for want of room.
+    pub by_interface: u64,
+    /// By the operating system.
+    pub by_system: u64,
+}
+
 /// All of them.
 #[derive(Debug, Default)]
 pub(super) struct Interfaces {
@@ -36,6 +45,8 @@ pub(super) struct Interfaces {
     section: Vec<Described>,
     /// By place within a section, too: two of one name in one section are two.
     numbers: HashMap<(usize, LinkType, Option<Arc<str>>), u32>,
+    /// By number.
+    dropped: HashMap<u32, Dropped>,
 }
 
 impl Interfaces {
@@ -50,6 +61,22 @@ impl Interfaces {
         self.section
             .get(place as usize)
             .ok_or(Damage::NoInterface { interface: place, known: self.section.len() })
+    }
+
+    /// The interface at a place dropped so many since the capture began. A count does not go down.
+    pub(super) fn note_dropped(&mut self, place: u32, dropped: Dropped) {
+        let Ok(&Described { number, .. }) = self.get(place) else { return };
+        let known = self.dropped.entry(number).or_default();
+        known.by_interface = known.by_interface.max(dropped.by_interface);
+        known.by_system = known.by_system.max(dropped.by_system);
+    }
+
+    /// All together.
+    pub(super) fn dropped(&self) -> Dropped {
+        self.dropped.values().fold(Dropped::default(), |sum, one| Dropped {
+            by_interface: sum.by_interface.saturating_add(one.by_interface),
+            by_system: sum.by_system.saturating_add(one.by_system),
+        })
     }
 
     /// A section begins: its interfaces are described anew.

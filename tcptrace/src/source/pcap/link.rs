@@ -3,12 +3,14 @@
 //!
 //! A header that is not known is not guessed at: its packets are counted by its name.
 
+mod cut;
+mod unseen;
+
+pub use unseen::Unseen;
+
 use super::{LinkType, Packet};
 use crate::segment::Direction;
-use tcptrace_common::wire::{
-    self, Bytes, Link, Parsed, Unparsable,
-    tunnel::{Decap, Deep},
-};
+use tcptrace_common::wire::{Bytes, Link, Parsed, Unparsable, tunnel::Decap};
 
 /// What a packet turned out to be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -19,8 +21,27 @@ pub struct Look {
     pub at: usize,
     /// Which way the packet went, where its first header says so.
     pub direction: Direction,
-    /// The index of the device that saw it, where its first header says so.
-    pub device: Option<u32>,
+    /// The device that saw it, where its first header says so.
+    pub device: Option<Device>,
+    /// What it is, if it may hold TCP and is not looked into.
+    pub unseen: Option<Unseen>,
+    /// How long it was on the wire, from `at` on: by the file, or where its IP header says more than the file does, longer
+    /// than any packet.
+    pub wire_len: usize,
+}
+
+/// A device as a packet's own header names it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Device {
+    /// By its index.
+    Index(u32),
+    /// By its name, which is here in the packet, filled up with zeros.
+    Named {
+        /// Where it begins.
+        at: usize,
+        /// Octets of it at most.
+        len: usize,
+    },
 }
 
 /// A link type that nothing is known about.
@@ -32,8 +53,9 @@ pub struct UnknownLink(pub LinkType);
 pub fn look(packet: &Packet<'_>, decap: &Decap) -> Result<Look, UnknownLink> {
     if packet.link == LinkType::ETHERNET {
         let bytes = Bytes { captured: packet.data, wire_len: packet.original_len as usize };
-        let parsed = wire::parse(&Deep { packet: bytes, decap }, Link::Ethernet, None);
-        return Ok(Look { parsed, at: 0, direction: packet.direction, device: None });
+        let (parsed, wire_len) = cut::parse(bytes, Link::Ethernet, decap);
+        let unseen = if parsed == Parsed::Other { unseen::what(bytes, Link::Ethernet) } else { None };
+        return Ok(Look { parsed, at: 0, direction: packet.direction, device: None, unseen, wire_len });
     }
     walk(packet, decap)
 }
@@ -42,27 +64,32 @@ pub fn look(packet: &Packet<'_>, decap: &Decap) -> Result<Look, UnknownLink> {
 fn walk(packet: &Packet<'_>, decap: &Decap) -> Result<Look, UnknownLink> {
     let data = packet.data;
     let reach = reach(packet.link, data).ok_or(UnknownLink(packet.link))?;
-    let (at, parsed) = match reach.way {
+    let mut unseen = None;
+    let (at, (parsed, wire_len)) = match reach.way {
         Way::To { link, at } => {
             let wire_len = (packet.original_len as usize).saturating_sub(at);
             let bytes = Bytes { captured: data.get(at..).unwrap_or_default(), wire_len };
-            (at, wire::parse(&Deep { packet: bytes, decap }, link, None))
+            let found = cut::parse(bytes, link, decap);
+            if found.0 == Parsed::Other {
+                unseen = unseen::what(bytes, link);
+            }
+            (at, found)
         }
-        Way::Other => (0, Parsed::Other),
-        Way::Unparsable(reason) => (0, Parsed::Unparsable(reason)),
+        Way::Other => (0, (Parsed::Other, 0)),
+        Way::Unparsable(reason) => (0, (Parsed::Unparsable(reason), 0)),
     };
     let direction = match packet.direction {
         Direction::Unknown => reach.direction,
         known => known,
     };
-    Ok(Look { parsed, at, direction, device: reach.device })
+    Ok(Look { parsed, at, direction, device: reach.device, unseen, wire_len })
 }
 
 /// What a packet's headers lead to.
 struct Reach {
     way: Way,
     direction: Direction,
-    device: Option<u32>,
+    device: Option<Device>,
 }
 
 enum Way {
@@ -121,6 +148,8 @@ fn reach(link: LinkType, data: &[u8]) -> Option<Reach> {
         LinkType::IEEE802_11 => ieee802_11(data, 0, false).into(),
         LinkType::RADIOTAP => radiotap(data).into(),
         LinkType::PPI => return per_packet_information(data),
+        LinkType::PKTAP => return pktap(data),
+        LinkType::USER2 if is_pktap(data) => return pktap(data),
         LinkType::NFLOG => netfilter_log(data).into(),
         _ => return None,
     })
@@ -155,7 +184,7 @@ fn cooked_v2(data: &[u8]) -> Reach {
     Reach {
         way: cooked_protocol(u16::from_be_bytes([p0, p1]), 20),
         direction: cooked_direction(u16::from(kind)),
-        device: Some(u32::from_be_bytes([i0, i1, i2, i3])),
+        device: Some(Device::Index(u32::from_be_bytes([i0, i1, i2, i3]))),
     }
 }
 
@@ -279,7 +308,7 @@ fn per_packet_information(data: &[u8]) -> Option<Reach> {
     };
     let link = LinkType(u16::try_from(link).ok()?);
     // Within itself it would lead in circles.
-    if link == LinkType::PPI {
+    if matches!(link, LinkType::PPI | LinkType::PKTAP | LinkType::USER2) {
         return None;
     }
     let at = usize::from(len);
@@ -289,6 +318,48 @@ fn per_packet_information(data: &[u8]) -> Option<Reach> {
         way => way,
     };
     Some(Reach { way, ..found })
+}
+
+/// Whether what has a number that anybody may use is Apple's: before it had a number of its own (libpcap's `pcap-common.c`,
+/// `DLT_PKTAP`) tcpdump of macOS wrote it by this one.
+fn is_pktap(data: &[u8]) -> bool {
+    const PLAIN: u32 = 108;
+    le32(data, 0) == Some(PLAIN) && le32(data, 4) == Some(1)
+}
+
+/// PKTAP (`bsd/net/pktap.h` of Darwin): length, type of what follows (1: a packet), its link type, the interface's name in 24
+/// octets, flags; little-endian.
+fn pktap(data: &[u8]) -> Option<Reach> {
+    const NAME: Device = Device::Named { at: 12, len: 24 };
+    let (Some(len), Some(kind), Some(link), Some(flags)) =
+        (le32(data, 0), le32(data, 4), le32(data, 8), le32(data, 36))
+    else {
+        return Some(CUT.into());
+    };
+    if kind != 1 {
+        return Some(Way::Other.into());
+    }
+    let at = usize::try_from(len).ok()?;
+    let link = LinkType(u16::try_from(link).ok()?);
+    let Some(rest) = data.get(at..) else {
+        return Some(CUT.into());
+    };
+    // Within itself it would lead in circles.
+    if matches!(link, LinkType::PKTAP | LinkType::USER2 | LinkType::PPI) {
+        return None;
+    }
+    let found = reach(link, rest)?;
+    let way = match found.way {
+        Way::To { link, at: further } => Way::To { link, at: at + further },
+        way => way,
+    };
+    // PTH_FLAG_DIR_IN, PTH_FLAG_DIR_OUT
+    let direction = match flags & 3 {
+        1 => Direction::Ingress,
+        2 => Direction::Egress,
+        _ => found.direction,
+    };
+    Some(Reach { way, direction, device: Some(NAME) })
 }
 
 /// NFLOG: family, version, resource, then values behind their length and type, which are in the byte order of the

@@ -35,6 +35,8 @@ impl LinkType {
     pub const LINUX_SLL: Self = Self(113);
     /// IEEE 802.11 behind a radiotap header.
     pub const RADIOTAP: Self = Self(127);
+    /// For private use, and Apple's header before it had a number.
+    pub const USER2: Self = Self(149);
     /// Any of these behind a per-packet information header.
     pub const PPI: Self = Self(192);
     /// IPv4.
@@ -43,6 +45,8 @@ impl LinkType {
     pub const IPV6: Self = Self(229);
     /// Linux' netfilter log.
     pub const NFLOG: Self = Self(239);
+    /// Apple's header with the interface's name.
+    pub const PKTAP: Self = Self(258);
     /// Linux' cooked header with the interface's index.
     pub const LINUX_SLL2: Self = Self(276);
 

@@ -8,18 +8,18 @@ mod error;
 mod interfaces;
 pub mod link;
 mod link_type;
-mod map;
 mod ng;
 mod open;
 mod pending;
 mod reader;
 mod source;
 mod time;
+mod timeline;
 mod window;
 mod zstd;
 
 pub use error::{Damage, FileError, Foreign, Place};
-pub use interfaces::Interface;
+pub use interfaces::{Dropped, Interface};
 pub use link_type::LinkType;
 pub use open::Unread;
 pub use reader::{Position, Reader, Ready};
@@ -34,8 +34,8 @@ pub const MAX_PACKET: usize = 1 << 20;
 /// One packet of a file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Packet<'a> {
-    /// When it was captured, since the Unix epoch. A time before that is as far from the end of the time line, one
-    /// beyond the end is the end.
+    /// When it was captured, since the Unix epoch; [`Timestamp::UNKNOWN`] where the file does not say. A time before the
+    /// epoch is as far from the end of the time line, one beyond the end is unknown.
     pub ts: Timestamp,
     /// What its first header is.
     pub link: LinkType,
@@ -47,6 +47,8 @@ pub struct Packet<'a> {
     pub data: &'a [u8],
     /// How long it was on the wire.
     pub original_len: u32,
+    /// Packets that were dropped just before it, if the file says so.
+    pub dropped: u64,
 }
 
 #[cfg(test)]

@@ -1,6 +1,10 @@
 //! pcapng: sections of blocks (draft-ietf-opsawg-pcapng).
 
-use super::{Damage, LinkType, MAX_PACKET, interfaces::Interfaces, time::Clock};
+use super::{
+    Damage, LinkType, MAX_PACKET,
+    interfaces::{Dropped, Interfaces},
+    time::Clock,
+};
 use crate::segment::{Direction, Timestamp};
 
 /// A section header's block type: the same in both byte orders.
@@ -15,6 +19,7 @@ pub(super) const MAX_BLOCK: usize = 2 * MAX_PACKET;
 const INTERFACE: u32 = 1;
 const PACKET: u32 = 2;
 const SIMPLE_PACKET: u32 = 3;
+const STATISTICS: u32 = 5;
 const ENHANCED_PACKET: u32 = 6;
 
 /// Type and length before, length after.
@@ -27,7 +32,9 @@ pub(super) enum Kind {
     Interface,
     /// One of the three with a packet.
     Packet(Layout),
-    /// Names, statistics, secrets and whatever else: nothing for us.
+    /// What an interface counted.
+    Statistics,
+    /// Names, secrets and whatever else: nothing for us.
     Other,
 }
 
@@ -57,6 +64,8 @@ pub(super) struct Found {
     pub(super) link: LinkType,
     pub(super) interface: u32,
     pub(super) direction: Direction,
+    /// Packets dropped just before it.
+    pub(super) dropped: u64,
     pub(super) captured: usize,
     pub(super) original: u32,
     /// Where it begins in the block.
@@ -109,6 +118,7 @@ impl Order {
             SIMPLE_PACKET => Kind::Packet(Layout::Simple),
             PACKET => Kind::Packet(Layout::Packet),
             INTERFACE => Kind::Interface,
+            STATISTICS => Kind::Statistics,
             SECTION => Kind::Section,
             _ => Kind::Other,
         };
@@ -116,7 +126,7 @@ impl Order {
             Kind::Packet(layout) => (layout.name(), FRAME + layout.header() - 8, true),
             Kind::Interface => ("an interface description", FRAME + 8, true),
             Kind::Section => ("a section header", FRAME + SECTION_HEADER, false),
-            Kind::Other => ("a block", FRAME, false),
+            Kind::Statistics | Kind::Other => ("a block", FRAME, false),
         };
         if !len.is_multiple_of(4) {
             Err(Damage::BlockUnaligned(len))
@@ -209,47 +219,86 @@ impl Order {
         if captured > MAX_PACKET {
             return Err(Damage::PacketTooLong(u32::try_from(captured).unwrap_or(u32::MAX)));
         }
-        let direction = match layout {
-            Layout::Enhanced => self.direction(&block[at + captured.next_multiple_of(4).min(room)..][..]),
-            _ => Direction::Unknown,
+        let (direction, dropped) = match layout {
+            Layout::Enhanced => self.remarks(&block[at + captured.next_multiple_of(4).min(room)..]),
+            // 0xffff says that it is not known.
+            Layout::Packet => {
+                let dropped = self.u16([header[2], header[3]]);
+                (Direction::Unknown, if dropped == u16::MAX { 0 } else { dropped.into() })
+            }
+            Layout::Simple => (Direction::Unknown, 0),
         };
         Ok(Found {
             ts: ticks.map(|[high, low]| interface.clock.at(u64::from(high) << 32 | u64::from(low))),
             link: interface.link,
             interface: interface.number,
             direction,
+            dropped,
             captured,
             original,
             at,
         })
     }
 
-    /// Looks for `epb_flags` among the options of a packet, which the length at the end of the block follows.
+    /// The direction and the count of drops among the options of a packet, which the length at the end of the block follows.
     #[inline]
-    fn direction(self, options: &[u8]) -> Direction {
+    fn remarks(self, options: &[u8]) -> (Direction, u64) {
         if options.len() <= 4 {
-            return Direction::Unknown;
+            return (Direction::Unknown, 0);
         }
-        self.flags(&options[..options.len() - 4])
+        self.flags_and_drops(&options[..options.len() - 4])
     }
 
     /// An option that does not fit is no reason to lose the packet: nothing of it is in doubt.
-    fn flags(self, mut options: &[u8]) -> Direction {
+    fn flags_and_drops(self, options: &[u8]) -> (Direction, u64) {
+        let (mut direction, mut dropped) = (Direction::Unknown, 0);
+        self.options(options, |code, value| match (code, value) {
+            // epb_flags
+            (2, &[a, b, c, d, ..]) => {
+                direction = match self.u32([a, b, c, d]) & 3 {
+                    1 => Direction::Ingress,
+                    2 => Direction::Egress,
+                    _ => Direction::Unknown,
+                };
+            }
+            // epb_dropcount
+            (4, value) => dropped = self.count(value).unwrap_or(0),
+            _ => {}
+        });
+        (direction, dropped)
+    }
+
+    /// Reads what an interface counted, a whole block; what does not fit is left out.
+    pub(super) fn statistics(self, block: &[u8], interfaces: &mut Interfaces) {
+        // Interface and time come before the options.
+        let Some((place, rest)) = block.get(8..block.len() - 4).and_then(|body| body.split_first_chunk())
+        else {
+            return;
+        };
+        let mut dropped = Dropped::default();
+        self.options(rest.get(8..).unwrap_or_default(), |code, value| match code {
+            // isb_ifdrop, isb_osdrop
+            5 => dropped.by_interface = self.count(value).unwrap_or(0),
+            7 => dropped.by_system = self.count(value).unwrap_or(0),
+            _ => {}
+        });
+        interfaces.note_dropped(self.u32(*place), dropped);
+    }
+
+    /// Each option's code and value, as far as they fit.
+    fn options<'b>(self, mut options: &'b [u8], mut each: impl FnMut(u16, &'b [u8])) {
         while let Some((&[a, b, c, d], rest)) = options.split_first_chunk() {
             let (code, len) = (self.u16([a, b]), usize::from(self.u16([c, d])));
-            match code {
-                2 if rest.len() >= 4 => {
-                    return match self.word(rest) & 3 {
-                        1 => Direction::Ingress,
-                        2 => Direction::Egress,
-                        _ => Direction::Unknown,
-                    };
-                }
-                0 => break,
-                _ => options = rest.get(len.next_multiple_of(4)..).unwrap_or_default(),
-            }
+            let Some(value) = rest.get(..len).filter(|_| code != 0) else { return };
+            each(code, value);
+            options = rest.get(len.next_multiple_of(4)..).unwrap_or_default();
         }
-        Direction::Unknown
+    }
+
+    /// A number of eight octets.
+    fn count(self, value: &[u8]) -> Option<u64> {
+        let value = *value.first_chunk()?;
+        Some(if self.big_endian { u64::from_be_bytes(value) } else { u64::from_le_bytes(value) })
     }
 }
 

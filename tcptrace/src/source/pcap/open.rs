@@ -1,6 +1,6 @@
 //! Opening: what kind of file it is to the system, and whether it is compressed.
 
-use super::{FileError, map::Map, window::Window, zstd};
+use super::{FileError, window::Window, zstd};
 use flate2::bufread::MultiGzDecoder;
 use rustix::{
     event::{PollFd, PollFlags, poll},
@@ -116,7 +116,8 @@ pub(super) fn begin(Unread { mut file, name, len, until }: Unread) -> Result<Ope
     let mut magic = [0; MAGIC];
     let len = file.read_at(&mut magic, from).map_err(failed)?;
     if Compression::of(&magic[..len]).is_none() {
-        let window = Window::mapped(Map::new(file, total), from);
+        // No more than there is now: of a file that is being written the end would run ahead.
+        let window = Window::file(Box::new(file.take(total.saturating_sub(from))), from);
         return Ok(Opened { window, name, read: None, total: Some(total), compressed: false });
     }
     let opened = stream(name, Box::new(file))?;

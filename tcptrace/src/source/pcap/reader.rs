@@ -3,7 +3,7 @@
 use super::{
     Damage, FileError, Foreign, Interface, LinkType, Packet, Place,
     classic::{self, Classic},
-    interfaces::Interfaces,
+    interfaces::{Dropped, Interfaces},
     ng::{self, Kind, Layout, Order},
     open::{self, Opened, Unread},
     time::Clock,
@@ -57,7 +57,6 @@ pub struct Reader {
     packets: u64,
     /// Bytes of the packet that was given out last.
     given: usize,
-    last: Timestamp,
     /// Where the last block began that was passed over.
     passed: u64,
     ended: bool,
@@ -77,6 +76,7 @@ struct Head {
     interface: u32,
     direction: Direction,
     original_len: u32,
+    dropped: u64,
     at: usize,
     captured: usize,
     /// From where the window stands to the next packet or block.
@@ -125,7 +125,6 @@ impl Reader {
             interfaces: Interfaces::default(),
             packets: 0,
             given: 0,
-            last: Timestamp::default(),
             passed: 0,
             ended: false,
         };
@@ -181,7 +180,6 @@ impl Reader {
             Ok(Step::Packet(head)) => {
                 self.packets += 1;
                 self.given = head.len;
-                self.last = head.ts;
                 Ok(Ready::Packet(Packet {
                     ts: head.ts,
                     link: head.link,
@@ -189,6 +187,7 @@ impl Reader {
                     direction: head.direction,
                     data: &self.window.bytes()[head.at..head.at + head.captured],
                     original_len: head.original_len,
+                    dropped: head.dropped,
                 }))
             }
             Ok(Step::Later | Step::Passed) => Ok(Ready::Later),
@@ -242,6 +241,7 @@ impl Reader {
             interface: 0,
             direction: Direction::Unknown,
             original_len: head.original,
+            dropped: 0,
             at: classic.header,
             captured,
             len,
@@ -278,6 +278,7 @@ impl Reader {
         match start.kind {
             Kind::Packet(layout) => self.packet_block(order, layout, start.len, wait),
             Kind::Interface => self.interface_block(order, start.len, wait),
+            Kind::Statistics => self.statistics_block(order, start.len, wait),
             Kind::Section | Kind::Other => {
                 // Passed over unread, so that its length need not be believed. What follows shows if it was wrong.
                 self.pass(start.len);
@@ -305,16 +306,46 @@ impl Reader {
             .and_then(|()| order.packet(layout, block, &self.interfaces))
             .map_err(|damage| self.damaged(damage))?;
         Ok(Step::Packet(Head {
-            // Without a time of its own it has the packet's before it: not earlier, at least.
-            ts: found.ts.unwrap_or(self.last),
+            ts: found.ts.unwrap_or(Timestamp::UNKNOWN),
             link: found.link,
             interface: found.interface,
             direction: found.direction,
             original_len: found.original,
+            dropped: found.dropped,
             at: found.at,
             captured: found.captured,
             len: len as usize,
         }))
+    }
+
+    /// What an interface dropped. Nothing depends on the block, so that one that makes no sense is passed over as others are.
+    #[cold]
+    fn statistics_block(&mut self, order: Order, len: u32, wait: bool) -> Result<Step, FileError> {
+        if len as usize <= ng::MAX_BLOCK {
+            let ready = self.window.want(len as usize, wait).map_err(|error| self.unreadable(error))?;
+            match ready {
+                Fill::Ready => order.statistics(&self.window.bytes()[..len as usize], &mut self.interfaces),
+                Fill::Later => return Ok(Step::Later),
+                Fill::End => {}
+            }
+        }
+        self.pass(len);
+        Ok(Step::Passed)
+    }
+
+    /// Reads what describes interfaces before the first packet, as far as that needs no waiting for.
+    pub fn describe(&mut self) {
+        // An error will come again when it is read on.
+        while matches!(self.format, Format::Ng(_))
+            && self.given == 0
+            && matches!(self.one_block(false), Ok(Step::Passed))
+        {}
+    }
+
+    /// Packets that were dropped while the file was taken, by what it says of its interfaces so far.
+    #[must_use]
+    pub fn dropped(&self) -> Dropped {
+        self.interfaces.dropped()
     }
 
     fn interface_block(&mut self, order: Order, len: u32, wait: bool) -> Result<Step, FileError> {

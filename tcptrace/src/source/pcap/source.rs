@@ -2,12 +2,15 @@
 
 use super::{
     FileError, LinkType, Packet, Position, Reader, Ready,
-    link::{self, Look},
+    interfaces::Dropped,
+    link::{self, Device, Look, Unseen},
     pending::Pending,
+    timeline::{Placed, Stamp, TimeLine, Times},
 };
 use crate::{
+    event::{CaptureStats, PassedOver, TunnelCounts},
     parse::{Found, Test, Tunnels, Unheard},
-    segment::{Direction, Input, Observation, Timestamp},
+    segment::{Direction, Input, LossReport, Observation, Timestamp},
     source::sweep::{PERIOD, Pace, Sweep},
 };
 use hashbrown::HashMap;
@@ -17,7 +20,11 @@ use tcptrace_common::{
     filter::Program,
     flow::known_seeds,
     record::Sighting,
-    wire::{Bytes, tunnel::Decap},
+    tcp::TcpFlags,
+    wire::{
+        Bytes, Unparsable,
+        tunnel::{Decap, Kind},
+    },
 };
 
 /// Packets looked at in one batch.
@@ -60,6 +67,8 @@ impl Default for Options {
 /// The packet behind a segment or an ICMP error.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Captured<'a> {
+    /// When, by the file.
+    pub ts: Timestamp,
     /// What its first header is.
     pub link: LinkType,
     /// Up to the end of its TCP header or its ICMP message, as far as that was captured.
@@ -70,9 +79,8 @@ pub struct Captured<'a> {
 
 /// Reads a capture file as segments, and as ICMP errors that quote them.
 ///
-/// They come in the file's order with their own times, which may go backwards (a file put together from several, a
-/// clock that was set). The tracker's own times never do: a connection's last sight is the latest of all, and a
-/// time-out is due when a later segment says so.
+/// They come in the file's order. The file's times may go backwards (a file put together from several, a clock that was
+/// set), or be none: [`Input::Clock`] says where, and the times that segments have here go on.
 pub struct PcapSource {
     reader: Reader,
     table: Pending,
@@ -84,12 +92,18 @@ pub struct PcapSource {
     counters: Counters,
     tunnels: Tunnels,
     unheard: Unheard,
-    last_packet: Timestamp,
     unknown_links: Vec<(LinkType, u64)>,
     devices: HashMap<(u32, u32), u32>,
+    named_devices: HashMap<Box<str>, u32>,
     names: Vec<(u32, Arc<str>)>,
     /// Interfaces of the reader that `names` has had.
     named: usize,
+    times: TimeLine,
+    odd: Odd,
+    /// Octets of all packets on the wire.
+    passed: u64,
+    /// What came of a packet whose time the next one decides on.
+    held: Vec<Input>,
     /// What ended the file, to be told after what came before it.
     error: Option<FileError>,
     ended: bool,
@@ -111,11 +125,15 @@ impl PcapSource {
             counters: Counters::default(),
             tunnels: Tunnels { decap: options.decap, levels: Tunnels::MOST },
             unheard: Unheard::new(),
-            last_packet: Timestamp::default(),
             unknown_links: Vec::new(),
             devices: HashMap::new(),
+            named_devices: HashMap::new(),
             names: Vec::new(),
             named: 0,
+            times: TimeLine::new(),
+            odd: Odd::default(),
+            passed: 0,
+            held: Vec::new(),
             error: None,
             ended: false,
         }
@@ -127,7 +145,7 @@ impl PcapSource {
         self.next_batch_with(out, |_, _| {})
     }
 
-    /// The same, with a look at the packet behind each of these.
+    /// The same, with a look at the packet behind each of these, whose time is there the file's own.
     pub fn next_batch_with(
         &mut self,
         out: &mut Vec<Input>,
@@ -149,10 +167,12 @@ impl PcapSource {
                 Ok(Ready::Later) => break,
                 Ok(Ready::End) => {
                     self.ended = true;
+                    release(&mut self.times, &mut self.held, None, out);
                     break;
                 }
                 Err(error) => {
                     self.ended = true;
+                    release(&mut self.times, &mut self.held, None, out);
                     if out.len() == before {
                         return Err(error);
                     }
@@ -161,15 +181,34 @@ impl PcapSource {
                 }
             };
             self.counters.packets += 1;
-            if let Some(ns) = self.sweep.step(self.pace.at(packet.ts), &mut self.table) {
-                out.push(Input::Overwritten(packet.ts.before(ns)));
+            if self.times.is_holding() {
+                release(&mut self.times, &mut self.held, Some(packet.ts), out);
             }
-            self.last_packet = packet.ts;
+            let before = self.times.latest();
+            let placed = self.times.place(packet.interface, packet.ts);
+            if let Some(ns) = self.sweep.step(self.pace.at(self.times.latest()), &mut self.table) {
+                out.push(Input::Overwritten(self.times.latest().before(ns)));
+            }
+            self.passed = self.passed.saturating_add(packet.original_len.into());
+            if packet.dropped > 0 {
+                self.odd.dropped += packet.dropped;
+                // Of one whose time is not believed yet: until some later moment than before.
+                let until = self.times.latest().max(before.plus(1));
+                out.push(Input::Lost(LossReport { records: packet.dropped, after: before, until }));
+            }
             let Ok(look) = link::look(&packet, &self.tunnels.decap) else {
                 count(&mut self.unknown_links, packet.link);
                 continue;
             };
-            let devices = Devices { numbers: &mut self.devices, names: &mut self.names };
+            if let Some(unseen) = look.unseen {
+                self.odd.note(unseen);
+            }
+            let truncated = self.counters.unparsable[Unparsable::Truncated as usize];
+            let devices = Devices {
+                numbers: &mut self.devices,
+                by_name: &mut self.named_devices,
+                names: &mut self.names,
+            };
             let mut test = Test {
                 table: &mut self.table,
                 seeds: &self.seeds,
@@ -178,21 +217,37 @@ impl PcapSource {
                 tunnels: &self.tunnels,
                 unheard: Some(&mut self.unheard),
             };
-            let from = Bytes {
-                captured: packet.data.get(look.at..).unwrap_or_default(),
-                wire_len: (packet.original_len as usize).saturating_sub(look.at),
-            };
+            let from =
+                Bytes { captured: packet.data.get(look.at..).unwrap_or_default(), wire_len: look.wire_len };
             let overwrites = test.counters.pending_overwrites;
             let found = test.packet(&look.parsed, from, packet.ts.0, || devices.sighting(&packet, &look));
+            let cut = packet.data.len() < packet.original_len as usize;
+            if cut && self.counters.unparsable[Unparsable::Truncated as usize] > truncated {
+                self.odd.cut += 1;
+            }
             if let Some(Found { record, end }) = found {
-                if self.counters.pending_overwrites != overwrites {
-                    out.push(Input::Overwritten(packet.ts));
-                }
+                let overwritten = self.counters.pending_overwrites != overwrites;
                 let mut what = record.what;
                 what.segment_mut().direction = look.direction;
                 let headers = &packet.data[..(look.at + end).min(packet.data.len())];
-                tap(&what, Captured { link: packet.link, headers, original_len: packet.original_len });
-                out.push(what.into());
+                let Packet { ts, link, original_len, .. } = packet;
+                tap(&what, Captured { ts, link, headers, original_len });
+                // Bytes are counted to there.
+                let closes = what.segment().flags.intersects(TcpFlags::FIN.union(TcpFlags::RST));
+                match placed {
+                    Placed::At(stamp) => {
+                        let ts = tell(&mut self.times, stamp, out);
+                        out.extend(overwritten.then_some(Input::Overwritten(ts)));
+                        out.extend(closes.then_some(Input::Passed(self.passed)));
+                        what.segment_mut().ts = ts;
+                        out.push(what.into());
+                    }
+                    Placed::Held => {
+                        self.held.extend(overwritten.then_some(Input::Overwritten(packet.ts)));
+                        self.held.extend(closes.then_some(Input::Passed(self.passed)));
+                        self.held.push(what.into());
+                    }
+                }
             }
         }
         self.name_interfaces();
@@ -208,7 +263,7 @@ impl PcapSource {
     /// The time of the last packet so far, whatever it was.
     #[must_use]
     pub const fn last_packet(&self) -> Timestamp {
-        self.last_packet
+        self.times.latest()
     }
 
     /// What was counted so far, as the kernel programs count it. No ring is ever full here.
@@ -229,6 +284,33 @@ impl PcapSource {
         &self.unknown_links
     }
 
+    /// What the file lacks, and what of it was not understood, as far as it was read.
+    #[must_use]
+    pub fn capture(&self) -> CaptureStats {
+        let Times { back, back_most_ns, missing, .. } = self.times.times();
+        let Dropped { by_interface, by_system } = self.reader.dropped();
+        CaptureStats {
+            dropped_by_interface: by_interface,
+            dropped_by_system: by_system,
+            dropped_between_packets: self.odd.dropped,
+            cut_too_short: self.odd.cut,
+            time_went_back: back,
+            time_went_back_most_ns: back_most_ns,
+            without_time: missing,
+            tunnels_passed_over: TunnelCounts::of(self.odd.tunnels),
+            passed_over: self.odd.passed_over,
+        }
+    }
+
+    /// Its packets are of several interfaces, by what it says before the first of them, or name theirs each.
+    pub fn has_many_interfaces(&mut self) -> bool {
+        self.reader.describe();
+        let all = self.reader.interfaces();
+        let names_each =
+            |link: LinkType| matches!(link, LinkType::LINUX_SLL2 | LinkType::PKTAP | LinkType::USER2);
+        all.len() > 1 || all.iter().any(|interface| names_each(interface.link))
+    }
+
     /// Names of interfaces that were not known when this was last asked, by the number that segments have. A file
     /// need not name any.
     pub fn new_names(&mut self) -> impl Iterator<Item = (u32, Arc<str>)> + '_ {
@@ -246,9 +328,61 @@ impl PcapSource {
     }
 }
 
+/// The time of what is told now, after what changed about the clock before it.
+#[inline]
+fn tell(times: &mut TimeLine, stamp: Stamp, out: &mut Vec<Input>) -> Timestamp {
+    let (ts, change) = times.tell(stamp);
+    out.extend(change.map(Input::Clock));
+    ts
+}
+
+/// Lets go of what came of a packet that was held, now that the next one is there, or none will be.
+#[cold]
+fn release(times: &mut TimeLine, held: &mut Vec<Input>, next: Option<Timestamp>, out: &mut Vec<Input>) {
+    let Some(stamp) = times.decide(next) else { return };
+    if held.is_empty() {
+        return;
+    }
+    let ts = tell(times, stamp, out);
+    out.extend(held.drain(..).map(|mut input| {
+        match &mut input {
+            Input::Segment(segment) => segment.ts = ts,
+            Input::Icmp(error) => error.quoted.ts = ts,
+            Input::Overwritten(until) => *until = ts,
+            Input::Lost(_) | Input::Admission(_) | Input::Clock(_) | Input::Passed(_) | Input::Tick(_) => {}
+        }
+        input
+    }));
+}
+
+/// What there is to tell of a file besides its segments.
+#[derive(Default)]
+struct Odd {
+    dropped: u64,
+    cut: u64,
+    tunnels: [u64; Kind::COUNT],
+    passed_over: PassedOver,
+}
+
+impl Odd {
+    #[cold]
+    fn note(&mut self, unseen: Unseen) {
+        let all = &mut self.passed_over;
+        *match unseen {
+            Unseen::Tunnel(kind) => &mut self.tunnels[kind.index()],
+            Unseen::Pbb => &mut all.pbb,
+            Unseen::WirelessInGre => &mut all.gre_ieee802_11,
+            Unseen::Teredo => &mut all.teredo,
+            Unseen::Ayiya => &mut all.ayiya,
+            Unseen::Tzsp => &mut all.tzsp,
+        } += 1;
+    }
+}
+
 /// The numbers of devices that packets' own headers name.
 struct Devices<'a> {
     numbers: &'a mut HashMap<(u32, u32), u32>,
+    by_name: &'a mut HashMap<Box<str>, u32>,
     names: &'a mut Vec<(u32, Arc<str>)>,
 }
 
@@ -257,7 +391,11 @@ impl Devices<'_> {
     fn sighting(self, packet: &Packet<'_>, look: &Look) -> Sighting {
         let ifindex = match look.device {
             None => packet.interface,
-            Some(device) => self.number(packet.interface, device),
+            Some(Device::Index(device)) => self.number(packet.interface, device),
+            Some(Device::Named { at, len }) => {
+                let name = packet.data.get(at..at + len).unwrap_or_default();
+                self.number_by_name(packet.interface, name.split(|&octet| octet == 0).next().unwrap_or(name))
+            }
         };
         Sighting { ifindex, egress: look.direction == Direction::Egress, forwarded: false }
     }
@@ -268,13 +406,28 @@ impl Devices<'_> {
         if let Some(&number) = self.numbers.get(&(interface, device)) {
             return number;
         }
-        if self.numbers.len() == MAX_DEVICES {
-            return interface;
-        }
-        let number = FIRST_DEVICE + u32::try_from(self.numbers.len()).unwrap_or_default();
+        let Some(number) = self.next() else { return interface };
         self.numbers.insert((interface, device), number);
         self.names.push((number, format!("if{device}").into()));
         number
+    }
+
+    /// The same of one that it calls by its name.
+    fn number_by_name(self, interface: u32, name: &[u8]) -> u32 {
+        let name = String::from_utf8_lossy(name);
+        if let Some(&number) = self.by_name.get(&*name) {
+            return number;
+        }
+        let Some(number) = self.next() else { return interface };
+        self.by_name.insert((&*name).into(), number);
+        self.names.push((number, (&*name).into()));
+        number
+    }
+
+    /// A number that none has yet; `None` if there are too many.
+    fn next(&self) -> Option<u32> {
+        let known = self.numbers.len() + self.by_name.len();
+        (known < MAX_DEVICES).then(|| FIRST_DEVICE + u32::try_from(known).unwrap_or_default())
     }
 }
 

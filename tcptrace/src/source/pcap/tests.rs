@@ -28,7 +28,7 @@ struct Kept {
 
 impl From<Packet<'_>> for Kept {
     fn from(packet: Packet<'_>) -> Self {
-        let Packet { ts: Timestamp(ts), link, interface, direction, data, original_len } = packet;
+        let Packet { ts: Timestamp(ts), link, interface, direction, data, original_len, .. } = packet;
         Self { ts, link, interface, direction, data: data.to_vec(), original_len }
     }
 }
@@ -186,10 +186,10 @@ fn pcapng_in_both_byte_orders_with_every_packet_block() {
         };
         let expected = [
             kept(first, b"abcde", 60),
-            // Without a time of its own.
-            kept(first, b"fgh", 3),
+            // Without a time.
+            kept(u64::MAX, b"fgh", 3),
             // Cut to the snap length; the block is padded.
-            kept(first, b"ijklmn", 60),
+            kept(u64::MAX, b"ijklmn", 60),
             kept(2000, b"qrstu", 5),
             directed(3000, b"vwxy", Direction::Ingress),
             directed(4000, b"z", Direction::Egress),
@@ -457,12 +457,12 @@ fn packets_of_a_pipe_come_as_they_arrive() {
 }
 
 #[test]
-fn a_file_longer_than_a_mapped_stretch_is_read_on() {
+fn a_file_longer_than_a_block_is_read_on() {
     let endian = Endian::Little;
     let data = vec![0x11; 60_000];
     let mut file = pcap(endian, 0xa1b2_c3d4, 1);
     let packet = record(endian, (1, 0), 60_000, &[], &data);
-    let count = (super::map::STRETCH * 2 + 100) / packet.len();
+    let count = 150;
     file.extend(packet.repeat(count));
     let disk = OnDisk::new(&file);
     let mut reader = Reader::open(&disk.0).expect("a capture");
@@ -523,4 +523,19 @@ proptest! {
         let name = disk.0.display().to_string();
         prop_assert_eq!(other.map(|error| error.to_string().replace(&name, "test")), error);
     }
+}
+
+#[test]
+fn a_file_that_is_cut_short_while_it_is_read_is_said_to_be() {
+    let endian = Endian::Little;
+    let packet = record(endian, (1, 0), 60_000, &[], &vec![0x11; 60_000]);
+    let disk = OnDisk::new(&[pcap(endian, 0xa1b2_c3d4, 1), packet.repeat(100)].concat());
+    let mut reader = Reader::open(&disk.0).expect("a capture");
+    assert!(reader.next().expect("undamaged").is_some());
+    let file = fs::OpenOptions::new().write(true).open(&disk.0).expect("it is there");
+    // Behind what can have been read by now, within a packet.
+    file.set_len(3_000_000).expect("it can be cut");
+    let (packets, error) = drain(reader);
+    assert!((40..60).contains(&packets.len()), "{}", packets.len());
+    assert!(matches!(error, Some(FileError::Truncated { part: "a packet", .. })), "{error:?}");
 }

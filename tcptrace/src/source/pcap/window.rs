@@ -1,6 +1,5 @@
 //! A file's bytes in order, with so many of them in one piece as a reader asks for.
 
-use super::map::Map;
 use std::io::{self, Read};
 
 /// Bytes a stream is read in. A pipe holds 64 KiB unless it is made larger.
@@ -21,18 +20,13 @@ pub(super) enum Fill {
 
 /// The bytes from where a reader stands.
 pub(super) struct Window {
-    source: Source,
+    stream: Stream,
     /// Where the first byte in reach lies in the file.
     base: u64,
     /// Where the reader stands, from there.
     at: usize,
     /// Bytes to pass over that are not in reach.
     skip: u64,
-}
-
-enum Source {
-    Map(Map),
-    Stream(Stream),
 }
 
 struct Stream {
@@ -43,12 +37,17 @@ struct Stream {
     /// Bytes of `buffer` that were read.
     filled: usize,
     ended: bool,
+    /// Reading never waits.
+    prompt: bool,
 }
 
 impl Window {
-    /// Over a regular file, from the byte `from` on.
-    pub(super) const fn mapped(map: Map, from: u64) -> Self {
-        Self { source: Source::Map(map), base: from, at: 0, skip: 0 }
+    /// Over a regular file, from the byte `from` on. It is read and not mapped: who cuts a mapped file short ends whoever
+    /// reads it (SIGBUS), in the middle of a line.
+    pub(super) fn file(read: Box<dyn Read + Send>, from: u64) -> Self {
+        let mut window = Self::of(read, BLOCK);
+        (window.base, window.stream.prompt) = (from, true);
+        window
     }
 
     /// Over anything else.
@@ -63,8 +62,8 @@ impl Window {
     }
 
     fn of(read: Box<dyn Read + Send>, most: usize) -> Self {
-        let stream = Stream { read, most, buffer: Vec::new(), filled: 0, ended: false };
-        Self { source: Source::Stream(stream), base: 0, at: 0, skip: 0 }
+        let stream = Stream { read, most, buffer: Vec::new(), filled: 0, ended: false, prompt: false };
+        Self { stream, base: 0, at: 0, skip: 0 }
     }
 
     /// Where the reader stands.
@@ -75,11 +74,7 @@ impl Window {
     /// What is in reach from there.
     #[inline]
     pub(super) fn bytes(&self) -> &[u8] {
-        let all = match &self.source {
-            Source::Map(map) => map.bytes(),
-            Source::Stream(stream) => &stream.buffer[..stream.filled],
-        };
-        all.get(self.at..).unwrap_or_default()
+        self.stream.buffer.get(self.at..self.stream.filled).unwrap_or_default()
     }
 
     /// There is nothing from there on, and the file ends just there. Meaningful after [`Fill::End`].
@@ -122,31 +117,23 @@ impl Window {
 
     #[cold]
     fn refill(&mut self, len: usize, wait: bool) -> io::Result<Fill> {
-        match &mut self.source {
-            Source::Map(map) => {
-                // What is passed over may lie beyond the end; standing there is for the caller to see.
-                let from = self.base + self.at as u64 + self.skip;
-                let start = from.min(map.len());
-                map.go_to(start)?;
-                (self.base, self.at, self.skip) = (start, 0, from - start);
+        let Self { stream, base, at, skip } = self;
+        loop {
+            // What was passed over goes first, so that the buffer holds one piece at most.
+            stream.drop_front(*at);
+            *base += *at as u64;
+            *at = 0;
+            let passed = usize::try_from(*skip).unwrap_or(usize::MAX).min(stream.filled);
+            stream.drop_front(passed);
+            *base += passed as u64;
+            *skip -= passed as u64;
+            if stream.ended || (*skip == 0 && stream.filled >= len) {
+                break;
             }
-            Source::Stream(stream) => loop {
-                // What was passed over goes first, so that the buffer holds one piece at most.
-                stream.drop_front(self.at);
-                self.base += self.at as u64;
-                self.at = 0;
-                let passed = usize::try_from(self.skip).unwrap_or(usize::MAX).min(stream.filled);
-                stream.drop_front(passed);
-                self.base += passed as u64;
-                self.skip -= passed as u64;
-                if stream.ended || (self.skip == 0 && stream.filled >= len) {
-                    break;
-                }
-                if !wait {
-                    return Ok(Fill::Later);
-                }
-                stream.read_some(len)?;
-            },
+            if !wait && !stream.prompt {
+                return Ok(Fill::Later);
+            }
+            stream.read_some(len)?;
         }
         Ok(if self.skip == 0 && self.bytes().len() >= len { Fill::Ready } else { Fill::End })
     }

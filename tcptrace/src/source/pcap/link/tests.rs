@@ -1,4 +1,4 @@
-use super::{UnknownLink, look};
+use super::{Device, UnknownLink, look};
 use crate::{
     segment::{Direction, Timestamp},
     source::pcap::{LinkType, Packet},
@@ -23,7 +23,7 @@ fn v6() -> Vec<u8> {
 fn packet(link: LinkType, data: &[u8]) -> Packet<'_> {
     let original_len = u32::try_from(data.len()).expect("short");
     let (ts, direction) = (Timestamp(0), Direction::Unknown);
-    Packet { ts, link, interface: 0, direction, data, original_len }
+    Packet { ts, link, interface: 0, direction, data, original_len, dropped: 0 }
 }
 
 /// Whether it is the SYN above; where its IP or Ethernet header was found; its VLANs.
@@ -194,7 +194,7 @@ fn cooked_headers_say_the_direction_and_the_device() {
     {
         let data = sll2(kind);
         let look = look(&packet(LinkType::LINUX_SLL2, &data), &Decap::NONE).expect("known");
-        assert_eq!((look.direction, look.device), (direction, Some(3)));
+        assert_eq!((look.direction, look.device), (direction, Some(Device::Index(3))));
     }
 }
 
