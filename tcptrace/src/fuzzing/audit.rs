@@ -27,12 +27,14 @@ struct Side {
     /// When `state` was entered, if that was seen.
     entered: Option<Timestamp>,
     spent: Vec<(State, u64)>,
-    /// The state before its FIN, when it was entered, and what had been spent in each before that: for a FIN that is taken
-    /// back.
-    before_fin: Option<(State, Option<Timestamp>, Vec<(State, u64)>)>,
+    /// For a FIN that is taken back.
+    before_fin: Option<BeforeFin>,
     /// Its time went back somewhere, so that there are intervals that nobody knows.
     went_back: bool,
 }
+
+/// The state before a FIN, when it was entered, and what had been spent in each before that.
+type BeforeFin = (State, Option<Timestamp>, Vec<(State, u64)>);
 
 impl Default for Life {
     fn default() -> Self {

@@ -158,6 +158,7 @@ impl Teardown {
 
 /// What only few connections have.
 #[derive(Clone, Copy, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a separate fact of the connection")]
 pub(crate) struct Extra {
     /// The last ICMP error that quoted its SYN or SYN-ACK.
     pub(crate) icmp: Option<IcmpNote>,

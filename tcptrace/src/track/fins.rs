@@ -130,11 +130,12 @@ pub(crate) fn weigh(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_
     }
     match conn.closing(closer).fin_end.filter(|&end| seg.ack.after(end)) {
         Some(end) if conn.closing(closer).fin_fits => Err((Reason::AckBeyondSent, Some(end.0))),
-        Some(_) => {
+        // One that is far beyond can be made up as well as the FIN, and proves nothing.
+        Some(end) if seg.ack.0.wrapping_sub(end.0) < NEAR => {
             replace(conn, closer, seg.ack, out);
             Ok(())
         }
-        None => Ok(()),
+        _ => Ok(()),
     }
 }
 
@@ -152,7 +153,7 @@ fn other_fin(conn: &Conn, role: Role, end: SeqNum) -> Option<Fin> {
 /// `role` sent something beyond its own FIN: unless that is beyond doubt, it was not its own.
 pub(crate) fn goes_on(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) {
     let closing = conn.closing(role);
-    let beyond = closing.fin_end.is_some_and(|end| seg.end().after(end));
+    let beyond = closing.fin_end.is_some_and(|end| (1..NEAR).contains(&seg.end().0.wrapping_sub(end.0)));
     if beyond && !seg.flags.fin() && !closing.fin_acked && !closing.fin_fits && !closing.fin_is_open {
         replace(conn, role, seg.end(), out);
     }

@@ -75,6 +75,7 @@ impl Ours {
         let mut frames = Frames::of(path)?;
         let mut ours = Self::default();
         let (mut inputs, mut numbers, mut last) = (Vec::new(), Vec::new(), Timestamp::default());
+        let mut by_segment = HashMap::new();
         let mut more = true;
         while more {
             let mut wrong = None;
@@ -94,12 +95,26 @@ impl Ours {
                 if let Some(segment) = input.segment() {
                     last = last.max(segment.ts);
                     number = numbers.next().ok_or("a segment without a packet")?;
+                    by_segment.insert((segment.ts, segment.seq.0, segment.flags.0), number);
                 }
-                tracker.input(&input, &mut |event| ours.take(number, event));
+                // What comes while a reset is doubted is told later.
+                let frame_of = |event: &Event| match event {
+                    Event::Segment(it) if input.ts() != Some(it.common.ts) => {
+                        by_segment.get(&(it.common.ts, it.seq, it.flags.0)).copied().unwrap_or(number)
+                    }
+                    _ => number,
+                };
+                tracker.input(&input, &mut |event| ours.take(frame_of(&event), event));
             }
         }
         ours.bad_version = source.counters().unparsable[Unparsable::BadVersion as usize];
-        tracker.finish(last, &mut |event| ours.take(0, event));
+        let frame_of = |event: &Event| match event {
+            Event::Segment(it) => {
+                by_segment.get(&(it.common.ts, it.seq, it.flags.0)).copied().unwrap_or_default()
+            }
+            _ => 0,
+        };
+        tracker.finish(last, &mut |event| ours.take(frame_of(&event), event));
         Ok(ours)
     }
 

@@ -250,7 +250,7 @@ pub(crate) fn stats() -> Stats {
         pending_overwrites: 0,
         pending_expired: 0,
         unparsable: Unparsable { truncated: 1, ..Unparsable::default() },
-        copies: Copies::default(),
+        copies: Copies { segments: 2, ttl: Some([64, 63]) },
         tunnels: None,
         capture: None,
         fragments: 0,

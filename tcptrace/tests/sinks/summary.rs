@@ -131,6 +131,7 @@ fn a_trace() {
         9.700 ms  192.0.2.6:443  (mean 5.150 ms of 14)
 
     lost: 2 records between kernel and tracer, 2 records for which the ring was full, 1 packet not parsable, 7 events dropped for a slow reader
+    captured twice: 2 segments, with TTL 64 and 63 (on both sides of a router); counted once
     cost: 1200 packets at 41.2 ns each in the kernel (1000 of them timed), 0.2 % of one CPU there and 0.3 % in this process, ring at most 0.0 % full
     "###);
 }

@@ -221,7 +221,7 @@ fn what_came_instead_of_an_answer() {
         server_state: None,
         ..fixtures::unopened(Outcome::Open)
     };
-    let events = [
+    let events = vec![
         Connection { wrong_answers: Some(wrong), ..unanswered.clone() },
         Connection { wrong_answers: Some(WrongAnswers { rst_ack: None, ..wrong }), ..unanswered.clone() },
         Connection { wrong_answers: Some(wrong_synacks), ..unanswered.clone() },
@@ -253,7 +253,7 @@ fn what_came_instead_of_an_answer() {
             ..fixtures::unopened(Outcome::Open)
         },
     ];
-    assert_snapshot!(lines(events.map(ended)), @r###"
+    assert_snapshot!(lines(events.into_iter().map(ended)), @r###"
     06:59:50.330991  UNANSWERED   192.168.64.128:60592 > 180.101.49.11:80    3.000 s   no SYN-ACK, RST or ICMP error that answers 1 SYN in 78.000 s, 5 RSTs came that acknowledge 1000, not 1001: the client ignores these (RFC 9293 §3.10.7.3)
     06:59:50.330991  UNANSWERED   192.168.64.128:60592 > 180.101.49.11:80    3.000 s   no SYN-ACK, RST or ICMP error that answers 1 SYN in 78.000 s, 5 RSTs came without ACK: the client ignores these (RFC 9293 §3.10.7.3)
     06:59:50.330991  UNANSWERED   192.168.64.128:60592 > 180.101.49.11:80    3.000 s   no SYN-ACK, RST or ICMP error that answers 1 SYN in 78.000 s, 3 SYN-ACKs came that acknowledge 778777, expected 1001, and the client reset them

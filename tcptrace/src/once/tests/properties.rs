@@ -176,7 +176,7 @@ proptest! {
             resets.contains(&(a.min(b), a.max(b)))
         };
         let others = bench.told.iter().filter(|it| !it.common().is_some_and(of_reset));
-        prop_assert!(others.is_sorted_by_key(|event| event.ts()));
+        prop_assert!(others.is_sorted_by_key(Event::ts));
         let told = bench.connections();
         prop_assert_eq!(told.len(), plans.len(), "{:?}", bench.said());
         for (n, plan) in (0..).zip(&plans) {

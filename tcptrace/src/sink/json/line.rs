@@ -3,7 +3,7 @@
 
 use serde::{
     Serialize,
-    ser::{Impossible, SerializeMap, SerializeSeq, SerializeStruct, Serializer},
+    ser::{Impossible, SerializeMap, SerializeSeq, SerializeStruct, SerializeTuple, Serializer},
 };
 use std::fmt;
 
@@ -45,8 +45,8 @@ impl<'a, const NAME: bool> Serializer for Line<'a, NAME> {
     type SerializeSeq = Parts<'a>;
     type SerializeMap = Parts<'a>;
     type SerializeStruct = Parts<'a>;
+    type SerializeTuple = Parts<'a>;
     // Nothing of these is in an event.
-    type SerializeTuple = Impossible<(), fmt::Error>;
     type SerializeTupleStruct = Impossible<(), fmt::Error>;
     type SerializeTupleVariant = Impossible<(), fmt::Error>;
     type SerializeStructVariant = Impossible<(), fmt::Error>;
@@ -130,11 +130,15 @@ impl<'a, const NAME: bool> Serializer for Line<'a, NAME> {
         self.serialize_map(None)
     }
 
-    fn serialize_tuple(self, _: usize) -> Result<Self::SerializeTuple, fmt::Error> {
-        Err(fmt::Error)
+    fn serialize_tuple(self, _: usize) -> Result<Parts<'a>, fmt::Error> {
+        self.serialize_seq(None)
     }
 
-    fn serialize_tuple_struct(self, _: &'static str, _: usize) -> Result<Self::SerializeTuple, fmt::Error> {
+    fn serialize_tuple_struct(
+        self,
+        _: &'static str,
+        _: usize,
+    ) -> Result<Impossible<(), fmt::Error>, fmt::Error> {
         Err(fmt::Error)
     }
 
@@ -144,7 +148,7 @@ impl<'a, const NAME: bool> Serializer for Line<'a, NAME> {
         _: u32,
         _: &'static str,
         _: usize,
-    ) -> Result<Self::SerializeTuple, fmt::Error> {
+    ) -> Result<Impossible<(), fmt::Error>, fmt::Error> {
         Err(fmt::Error)
     }
 
@@ -154,7 +158,7 @@ impl<'a, const NAME: bool> Serializer for Line<'a, NAME> {
         _: u32,
         _: &'static str,
         _: usize,
-    ) -> Result<Self::SerializeTuple, fmt::Error> {
+    ) -> Result<Impossible<(), fmt::Error>, fmt::Error> {
         Err(fmt::Error)
     }
 }
@@ -191,6 +195,19 @@ impl SerializeSeq for Parts<'_> {
     fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> fmt::Result {
         self.separate();
         value.serialize(Line::<false>(self.out))
+    }
+
+    fn end(self) -> fmt::Result {
+        self.close()
+    }
+}
+
+impl SerializeTuple for Parts<'_> {
+    type Ok = ();
+    type Error = fmt::Error;
+
+    fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> fmt::Result {
+        SerializeSeq::serialize_element(self, value)
     }
 
     fn end(self) -> fmt::Result {

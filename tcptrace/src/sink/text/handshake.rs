@@ -187,7 +187,9 @@ pub(super) fn other_ttl(event: &Connection, details: &mut Details<'_>) -> fmt::R
         Role::Client => ("SYN", event.client_ttl),
         Role::Server => ("SYN-ACK", event.server_ttl),
     };
-    match opened.filter(|&ttl| ttl != reset) {
+    // One hop more or less is a router that both passed or not; that of another sender is told of with the sender's own.
+    let differs = |ttl: &u8| ttl.abs_diff(reset) > 1 && event.reset_by_another.is_none();
+    match opened.filter(differs) {
         Some(ttl) => details.add(format_args!(
             "RST TTL {reset}, the {}'s {opening} {ttl}: perhaps another host's, or another way here",
             role(by)

@@ -14,7 +14,10 @@ pub(super) fn doubtful(event: &Connection, details: &mut Details<'_>) -> fmt::Re
         ))?;
     }
     for sender in [Role::Client, Role::Server] {
-        let mut resets = event.resets_ignored.iter().filter(|reset| reset.sender == sender);
+        // Those that answer a SYN with a wrong number are told of with that number.
+        let told = |reset: &&DoubtfulReset| event.wrong_answers.is_some() && reset.sender_ttl.is_none();
+        let of_it = |reset: &&DoubtfulReset| reset.sender == sender;
+        let mut resets = event.resets_ignored.iter().filter(of_it).filter(|reset| !told(reset));
         let Some(first) = resets.next() else { continue };
         let name = role(sender);
         let after = first.ts.since(event.start);

@@ -26,6 +26,10 @@ const LAG: Duration = Duration::from_millis(1500);
 const CATCH_UP: Duration = Duration::from_secs(3);
 /// `--syn-timeout`, and the second at which the tracker's time goes on.
 const SILENCE: Duration = Duration::from_millis(4200);
+/// For how long a reset is doubted, and a little more.
+const DOUBT: Duration = Duration::from_millis(2100);
+/// How old a SYN that was not sent again has to be at the end of a trace to be called unanswered, and a little more.
+const IN_FLIGHT: Duration = Duration::from_millis(3100);
 /// Of a trace that ends well, what is sent this long before is told of.
 const LAST: Duration = Duration::from_millis(300);
 
@@ -130,7 +134,7 @@ fn is_probe(event: &Value) -> bool {
 fn whole_until(episode: &Episode, made: &Made) -> Option<Instant> {
     let (ended, fate) = made.ended.as_ref()?;
     let (until, margin) = told_until(episode);
-    let needs = if ends_well(episode) { Duration::ZERO } else { silence(made) };
+    let needs = if ends_well(episode) { in_flight(made) } else { silence(made) };
     let cut = episode.cut.iter().any(|(from, to)| made.began <= *to && *ended >= *from);
     let whole = made.began >= episode.attached && *ended + needs + margin <= until;
     (whole && fate.error.is_none() && !cut).then_some(*ended)
@@ -138,7 +142,16 @@ fn whole_until(episode: &Episode, made: &Made) -> Option<Instant> {
 
 /// How long after the last segment the tracer decides that it was the last.
 fn silence(made: &Made) -> Duration {
-    if made.plan.way == Way::Unanswered { SILENCE } else { Duration::ZERO }
+    match made.plan.way {
+        Way::Unanswered => SILENCE,
+        way if way.outcome() == "reset" => DOUBT,
+        _ => Duration::ZERO,
+    }
+}
+
+/// How long after its last SYN a try is called in flight, and not unanswered.
+fn in_flight(made: &Made) -> Duration {
+    if made.plan.way == Way::Unanswered { IN_FLIGHT } else { Duration::ZERO }
 }
 
 fn ends_well(episode: &Episode) -> bool {

@@ -125,10 +125,8 @@ impl Endpoint {
                 self.written += u32::from(len);
                 self.push(out);
             }
-            // Too late. An open to which the other side's SYN came first is a passive one.
-            Act::Open | Act::Send(_) => {}
-            // The network's.
-            Act::Skip(_) => {}
+            // Too late. An open to which the other side's SYN came first is a passive one. What is skipped is the network's.
+            Act::Open | Act::Send(_) | Act::Skip(_) => {}
             Act::Close => {
                 self.closing = true;
                 self.push(out);
