@@ -4,6 +4,7 @@
 //! The derives below *are* the JSON: fields are written in the order in which they stand here, and the schema is
 //! generated from the same attributes. What a derive cannot say (time stamps, Community ID) is in `event/`.
 
+mod anomaly;
 mod capture;
 mod community_id;
 mod copies;
@@ -19,10 +20,11 @@ mod time;
 mod tunnel;
 mod zeek;
 
+pub use anomaly::{Anomaly, AnomalyReason};
 pub use capture::{CaptureStats, PassedOver};
 pub use community_id::CommunityId;
 pub use copies::{Copies, OtherView};
-pub use evidence::{Backoff, Ecn, EcnKind, SynackAgain, WrongAnswers};
+pub use evidence::{Backoff, DoubtfulReset, Ecn, EcnKind, SynackAgain, WrongAnswers};
 pub use icmp::{IcmpErrorEvent, IcmpReport};
 pub use kind::{Kind, Kinds};
 pub use schema::schema;
@@ -541,22 +543,6 @@ pub struct Connection {
     pub zeek_conn_state: ZeekConnState,
 }
 
-/// A RST that is not, or may not be, of the endpoint in whose name it came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct DoubtfulReset {
-    /// When it passed.
-    #[serde(serialize_with = "json::timestamp")]
-    #[schemars(schema_with = "schema::timestamp")]
-    pub ts: Timestamp,
-    /// In whose name.
-    pub sender: Role,
-    /// Its TTL or hop limit.
-    pub ttl: u8,
-    /// The TTL or hop limit of the segment by which that endpoint went on; null where the RST's numbers did not fit, which
-    /// needed no such proof.
-    pub sender_ttl: Option<u8>,
-}
-
 /// One endpoint changed its state.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Transition {
@@ -609,59 +595,4 @@ pub struct SegmentEvent {
     pub copy: bool,
     /// The options of a SYN or SYN-ACK.
     pub options: Option<Options>,
-}
-
-/// Why a segment cannot be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum AnomalyReason {
-    /// A SYN-ACK that does not acknowledge the client's ISN+1.
-    SynackAckMismatch,
-    /// A SYN-ACK with another ISN than the one before.
-    SynackIsnChanged,
-    /// An acknowledgement in the handshake that is not the peer's ISN+1.
-    HandshakeAckMismatch,
-    /// An acknowledgement of something never sent.
-    AckBeyondSent,
-    /// A FIN whose end differs from the sender's earlier FIN.
-    FinMoved,
-    /// A FIN whose number is known to be too low.
-    FinOutOfWindow,
-    /// A FIN after which more was sent or acknowledged: it was not its sender's own.
-    FinNotItsOwn,
-    /// A RST after which its sender went on: it was not that endpoint's, or was not obeyed.
-    RstIgnored,
-    /// A FIN that comes again after its acknowledgement has passed and the connection is closed: the acknowledgement did not
-    /// arrive.
-    FinAfterClose,
-    /// A RST whose numbers do not fit, to be answered by a challenge ACK (RFC 5961 §3.2).
-    RstOutOfWindow,
-    /// A SYN on a connection that is open, or answered already, to be answered by a challenge ACK (RFC 5961 §4.2).
-    SynInConnection,
-    /// Control bits that no stack sends together: SYN+FIN, SYN+RST, none, Xmas.
-    ImpossibleFlags,
-}
-
-/// A segment that cannot be: reported, and changes no state.
-#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
-pub struct Anomaly {
-    /// Who and when.
-    #[serde(flatten)]
-    pub common: Common,
-    /// What is wrong.
-    pub reason: AnomalyReason,
-    /// Who sent it.
-    pub sender: Role,
-    /// The control bits.
-    #[serde(serialize_with = "json::flags")]
-    #[schemars(schema_with = "schema::flags")]
-    pub flags: TcpFlags,
-    /// Sequence number, raw.
-    pub seq: u32,
-    /// Acknowledgement number, raw; null without ACK.
-    pub ack: Option<u32>,
-    /// The number that would have fitted, where one number would.
-    pub expected: Option<u32>,
-    /// Octets of payload.
-    pub payload_bytes: u32,
 }

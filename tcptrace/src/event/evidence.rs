@@ -1,5 +1,7 @@
 //! What the segments of a handshake or of an end fit, where more than one cause can have made them.
 
+use super::{Role, json, schema};
+use crate::segment::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -69,4 +71,20 @@ pub struct Ecn {
     pub negotiated: Option<EcnKind>,
     /// SYNs that asked for it and got no answer, where one that did not ask was answered; else 0.
     pub unanswered_syns: u32,
+}
+
+/// A RST that is not, or may not be, of the endpoint in whose name it came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct DoubtfulReset {
+    /// When it passed.
+    #[serde(serialize_with = "json::timestamp")]
+    #[schemars(schema_with = "schema::timestamp")]
+    pub ts: Timestamp,
+    /// In whose name.
+    pub sender: Role,
+    /// Its TTL or hop limit.
+    pub ttl: u8,
+    /// The TTL or hop limit of the segment by which that endpoint went on; null where the RST's numbers did not fit, which
+    /// needed no such proof.
+    pub sender_ttl: Option<u8>,
 }

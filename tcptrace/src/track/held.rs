@@ -11,7 +11,7 @@ use super::{
     conn::{Conn, peer},
     fins::{self, OtherFin},
     key::Key,
-    reopen,
+    reopen, resets,
     rules::{self, After},
     table::List,
 };
@@ -151,7 +151,7 @@ impl Tracker {
     pub(super) fn believe(&mut self, slot: u32, sink: &mut dyn FnMut(Event)) {
         let Some(Held { seg, role, waiting, .. }) = self.table[slot].doubts_mut().held.take() else { return };
         let (_, src_is_low) = Key::of(&seg.flow);
-        let after = rules::reset(&mut self.table[slot], role, &seg, &mut self.telling.to(sink));
+        let after = resets::reset(&mut self.table[slot], role, &seg, &mut self.telling.to(sink));
         self.settle(slot, after, src_is_low, &seg, sink);
         for seg in &waiting {
             self.original(seg, sink);

@@ -6,6 +6,7 @@ mod challenge;
 mod clocks;
 mod conn;
 mod copies;
+mod deadlines;
 mod evidence;
 mod fins;
 mod held;
@@ -14,6 +15,7 @@ mod key;
 mod losses;
 mod reopen;
 mod report;
+mod resets;
 mod resumed;
 mod rules;
 mod shedding;
@@ -29,7 +31,7 @@ pub(crate) use held::DOUBT_NS;
 pub use report::Wants;
 
 use crate::{
-    event::{AnomalyReason, Event, Outcome, OutcomeCounts, Role, State},
+    event::{AnomalyReason, Event, Outcome, OutcomeCounts, Role},
     filter::Filter,
     segment::{AdmissionChange, IcmpError, Input, Segment, Sender, Timestamp},
     wall::WallClock,
@@ -45,7 +47,6 @@ use resumed::GivenUp;
 use rules::After;
 use shedding::Shedding;
 use side::Side;
-use state::Evidence;
 use std::sync::Arc;
 use table::{List, Table};
 
@@ -299,7 +300,7 @@ impl Tracker {
             out.anomaly(conn, role, seg, (AnomalyReason::FinAfterClose, None));
         }
         if seg.flags.rst() {
-            rules::rst_after_the_end(conn, role, seg, &mut out);
+            resets::rst_after_the_end(conn, role, seg, &mut out);
         } else if rules::restarts_time_wait(conn, role, seg) {
             conn.last = conn.last.max(seg.ts);
             self.table.touch(slot, List::Ended);
@@ -450,77 +451,6 @@ impl Tracker {
         self.telling.to(sink).connection(conn, ts, outcome, None);
     }
 
-    /// Time has come to `now`: gives up on what was never answered, and lets TIME-WAIT run out, in the order
-    /// of the deadlines, so that a file and a live trace agree whatever the ticks between.
-    fn expire(&mut self, now: Timestamp, sink: &mut dyn FnMut(Event)) {
-        if now < self.due && !self.table.has_new_heads() && !self.challengers.has_new_heads() {
-            return;
-        }
-        self.due = loop {
-            let Some((deadline, due)) = self.next_deadline() else { break Timestamp(u64::MAX) };
-            if now < deadline {
-                break deadline;
-            }
-            match due {
-                Due::GiveUp(slot) => {
-                    let conn = self.table.remove(slot);
-                    let key = conn.key;
-                    self.give_up(conn, deadline, sink);
-                    self.inherit(&key);
-                }
-                Due::GiveUpChallenger(slot) => self.give_up_challenger(slot, deadline, sink),
-                Due::Forget(slot) => self.forget(slot, deadline, sink),
-                Due::Believe(slot) => self.believe(slot, sink),
-            }
-        };
-        self.table.note_heads();
-        self.challengers.note_heads();
-    }
-
-    /// The earliest of all.
-    fn next_deadline(&self) -> Option<(Timestamp, Due)> {
-        let first = |table: &Table, list, after: u64, due: fn(u32) -> Due| {
-            let slot = table.first(list)?;
-            Some((table[slot].last.plus(after), due(slot)))
-        };
-        let Config { give_up_ns, time_wait_ns, .. } = self.config;
-        let retry_ns = icmp::RETRY_NS.min(give_up_ns);
-        [
-            first(&self.table, List::Handshake, give_up_ns, Due::GiveUp),
-            first(&self.table, List::Rejected, retry_ns, Due::GiveUp),
-            first(&self.table, List::Ended, time_wait_ns, Due::Forget),
-            first(&self.table, List::Held, DOUBT_NS, Due::Believe),
-            first(&self.challengers, List::Handshake, give_up_ns, Due::GiveUpChallenger),
-        ]
-        .into_iter()
-        .flatten()
-        .min_by_key(|(deadline, _)| *deadline)
-    }
-
-    /// Nothing came back within the give-up time.
-    fn time_out(&mut self, conn: &mut Conn, ts: Timestamp, sink: &mut dyn FnMut(Event)) {
-        let outcome = unfinished(conn);
-        let mut out = self.telling.to(sink);
-        out.transition(conn, Role::Client, Evidence::TimedOut, ts, true);
-        out.transition(conn, Role::Server, Evidence::TimedOut, ts, true);
-        self.report(conn, ts, outcome, sink);
-    }
-
-    /// A connection that was reported leaves the table; TIME-WAIT ends with it.
-    fn forget(&mut self, slot: u32, ts: Timestamp, sink: &mut dyn FnMut(Event)) {
-        let mut conn = self.table.remove(slot);
-        let mut out = self.telling.to(sink);
-        for role in [Role::Client, Role::Server] {
-            if conn.side(role).state == State::TimeWait {
-                out.transition(&mut conn, role, Evidence::TimedOut, ts, true);
-            }
-        }
-        if let Some(syn) = self.forget_known_syn(slot, ts) {
-            let (key, src_is_low) = Key::of(&syn.flow);
-            self.begins(key, src_is_low, &syn, sink);
-        }
-    }
-
     /// A connection of which `sender` sent the first segment that is seen.
     fn fresh(&mut self, key: Key, src_is_low: bool, sender: Role, first: &Segment) -> Conn {
         let mut conn = Conn::new(self.next_id, key, src_is_low, sender, first.ts);
@@ -578,7 +508,7 @@ impl Tracker {
 fn judge(conn: &mut Conn, src_is_low: bool, seg: &Segment, out: &mut Out<'_>) -> After {
     let role = conn.role_of(src_is_low);
     out.segment(conn, role, seg, Sight::First);
-    if conn.is_synchronized() && seg.ts.since(conn.last) > LONG_NS {
+    if conn.is_synchronized() && seg.ts.since(conn.last) > side::LONG_NS {
         conn.sides.iter_mut().for_each(Side::forget_bound);
     }
     let mut after = rules::segment(conn, role, seg, out);
@@ -592,10 +522,6 @@ fn judge(conn: &mut Conn, src_is_low: bool, seg: &Segment, out: &mut Out<'_>) ->
     after
 }
 
-/// In so long a time more than 2 GiB can pass, half of the sequence numbers: at 171 Gbit/s, which is above what one connection
-/// reaches today. Numbers on both sides of such a silence cannot be compared (RFC 9293 §3.4).
-const LONG_NS: u64 = 100_000_000;
-
 fn count(counts: &mut OutcomeCounts, conn: &Conn, outcome: Outcome) {
     if !conn.flags.hidden {
         counts.add(outcome);
@@ -604,15 +530,6 @@ fn count(counts: &mut OutcomeCounts, conn: &Conn, outcome: Outcome) {
 
 /// Places for what closes that are kept when they are free.
 const SPARE: usize = 1024;
-
-/// What a deadline is for, and the place in its table.
-#[derive(Clone, Copy)]
-enum Due {
-    GiveUp(u32),
-    GiveUpChallenger(u32),
-    Forget(u32),
-    Believe(u32),
-}
 
 /// The list of a connection that goes on.
 fn waits_in(conn: &Conn) -> List {
