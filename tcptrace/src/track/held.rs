@@ -25,9 +25,11 @@ use tcptrace_common::seq::SeqNum;
 /// retransmission time-out of a second (RFC 6298 §2.4), which stacks have shorter.
 pub(crate) const DOUBT_NS: u64 = 2_000_000_000;
 
-/// CPUs and queues can exchange two segments that were this far apart.
-const REORDERED_NS: u64 = 2_000_000;
-/// And these are then so few octets before the RST.
+/// Queues and paths can exchange two segments that were this far apart, of which the later one follows the earlier.
+const EXCHANGED_NS: u64 = 2_000_000;
+/// CPUs can exchange some segments within so much time.
+const REORDERED_NS: u64 = 50_000;
+/// The earlier ones are then so few octets before the RST.
 const REORDERED_OCTETS: u32 = 1 << 16;
 
 /// What comes while a reset is doubted, at most. More than these of a connection that was reset are a flood.
@@ -200,7 +202,8 @@ fn is_of_a_fin(conn: &Conn, held: &Held, role: Role, seg: &Segment) -> bool {
 /// `seg`, which passed after the RST of the same sender, may have been sent before it.
 fn may_be_reordered(held: &Held, seg: &Segment) -> bool {
     let before = held.seg.seq.0.wrapping_sub(seg.end().0);
-    before <= REORDERED_OCTETS && seg.ts.since(held.seg.ts) <= REORDERED_NS
+    let after_ns = seg.ts.since(held.seg.ts);
+    (before == 0 && after_ns <= EXCHANGED_NS) || (before <= REORDERED_OCTETS && after_ns <= REORDERED_NS)
 }
 
 fn doubtful(role: Role, seg: &Segment, sender_ttl: Option<u8>) -> DoubtfulReset {

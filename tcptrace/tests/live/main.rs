@@ -6,6 +6,7 @@ mod capture;
 mod check;
 mod coexistence;
 mod everywhere;
+mod far;
 mod filters;
 mod flood;
 mod frames;
