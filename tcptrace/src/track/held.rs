@@ -58,6 +58,8 @@ pub(crate) struct Held {
     role: Role,
     /// Its number is the one that its receiver waits for.
     exact: bool,
+    /// Something came of its sender that may have been sent before the reset or after it.
+    in_doubt: bool,
     waiting: Vec<Segment>,
 }
 
@@ -80,7 +82,7 @@ impl Tracker {
     /// The RST `seg` is kept as a hypothesis.
     pub(super) fn hold(&mut self, slot: u32, role: Role, seg: &Segment) {
         let exact = is_exact(&self.table[slot], role, seg);
-        let held = Held { seg: seg.clone(), role, exact, waiting: Vec::new() };
+        let held = Held { seg: seg.clone(), role, exact, in_doubt: false, waiting: Vec::new() };
         self.table[slot].doubts_mut().held = Some(held);
         self.table.touch(slot, List::Held);
     }
@@ -114,9 +116,8 @@ impl Tracker {
             self.disbelieve(slot, seg, sink);
         } else {
             let conn = &mut self.table[slot];
-            // Whether it was sent before the reset or after it, nobody can promise.
-            conn.flags.missed |= goes_on;
             if let Some(held) = &mut conn.doubts_mut().held {
+                held.in_doubt |= goes_on;
                 held.waiting.push(seg.clone());
             }
         }
@@ -151,8 +152,13 @@ impl Tracker {
 
     /// The reset is what it says: it is told, and then what came after it.
     pub(super) fn believe(&mut self, slot: u32, sink: &mut dyn FnMut(Event)) {
-        let Some(Held { seg, role, waiting, .. }) = self.table[slot].doubts_mut().held.take() else { return };
+        let Some(Held { seg, role, waiting, in_doubt, .. }) = self.table[slot].doubts_mut().held.take()
+        else {
+            return;
+        };
         let (_, src_is_low) = Key::of(&seg.flow);
+        // Nobody can promise that it is what it says.
+        self.table[slot].flags.missed |= in_doubt;
         let after = resets::reset(&mut self.table[slot], role, &seg, &mut self.telling.to(sink));
         self.settle(slot, after, src_is_low, &seg, sink);
         for seg in &waiting {
