@@ -75,12 +75,14 @@ fn fail(port: u16) -> TcpStream {
     TcpStream::connect_timeout(&address, super::DEADLINE).expect("the server listens")
 }
 
-/// What a tracker makes of it: the connections to that port.
+/// What a tracker makes of it: the connections to that port of the server, and not those of the flood that happen to
+/// have its number.
 pub(super) fn connections(inputs: &[Input], port: u16) -> Vec<Connection> {
     let mut tracker = Tracker::new(Config::default());
     let mut found = Vec::new();
     let mut sink = |event: Event| {
         if let Event::Connection(connection) = event
+            && connection.common.server.ip == super::SERVER
             && connection.common.server.port == port
         {
             found.push(*connection);
