@@ -10,7 +10,7 @@ use aya_ebpf::{
 };
 use tcptrace_common::{
     record::Sighting,
-    wire::{Header, Link, Load, Parsed, copy_words, parse},
+    wire::{Header, Link, Load, Receive, copy_words, parse_to},
 };
 
 /// One sighting of one packet.
@@ -27,8 +27,8 @@ pub(crate) trait Hook: Copy {
     fn bytes(self) -> Self::Bytes;
     fn sighting(self) -> Sighting;
 
-    /// The packet, as far as [`Hook::bytes`] reaches.
-    fn parse(self) -> Parsed;
+    /// What `to` makes of the packet, as far as [`Hook::bytes`] reaches.
+    fn parse_to<R: Receive>(self, to: R) -> R::Made;
 }
 
 /// Bytes that may be only some of the packet's.
@@ -76,8 +76,8 @@ impl<const EGRESS: bool, const L3: bool> Hook for Tc<EGRESS, L3> {
     }
 
     #[inline(always)]
-    fn parse(self) -> Parsed {
-        parse(&self.bytes(), link(L3), offloaded_vlan(self.0))
+    fn parse_to<R: Receive>(self, to: R) -> R::Made {
+        parse_to(&self.bytes(), link(L3), offloaded_vlan(self.0), to)
     }
 }
 
@@ -107,8 +107,8 @@ impl<const EGRESS: bool, const L3: bool> Hook for TcAnywhere<EGRESS, L3> {
     }
 
     #[inline(always)]
-    fn parse(self) -> Parsed {
-        parse(&self.bytes(), link(L3), offloaded_vlan(self.0))
+    fn parse_to<R: Receive>(self, to: R) -> R::Made {
+        parse_to(&self.bytes(), link(L3), offloaded_vlan(self.0), to)
     }
 }
 
@@ -141,8 +141,8 @@ impl<const RARE: bool> Hook for Xdp<RARE> {
     }
 
     #[inline(always)]
-    fn parse(self) -> Parsed {
-        parse(&self.bytes(), Link::Ethernet, None)
+    fn parse_to<R: Receive>(self, to: R) -> R::Made {
+        parse_to(&self.bytes(), Link::Ethernet, None, to)
     }
 }
 
@@ -320,6 +320,11 @@ impl Load for Anywhere {
         let result =
             unsafe { bpf_skb_load_bytes(self.skb.cast(), offset as u32, to.as_mut_ptr().cast(), len as u32) };
         if result == 0 { len } else { copy_words(self, offset, len, to) }
+    }
+
+    #[inline(always)]
+    fn forget(&self, n: usize) -> usize {
+        maps::forget(n)
     }
 
     #[inline(always)]

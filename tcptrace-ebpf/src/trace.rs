@@ -21,7 +21,7 @@ use tcptrace_common::{
     seq::SeqNum,
     tcp::TcpFlags,
     wire::{
-        Packet, Parsed, Unparsable,
+        Packet, Parsed, Receive, Unparsable,
         icmp::{self, Quoted},
         options, tunnel,
     },
@@ -59,22 +59,38 @@ const LONG_WAY: u32 = 2;
 /// the rare paths enough of the 512 that the kernel allows for all frames together.
 #[inline(always)]
 fn first_look<H: Hook>(hook: H, counters: &mut Counters) -> u32 {
-    let lifecycle = match hook.parse() {
-        Parsed::V4(packet) => is_lifecycle(hook, &packet, counters),
-        Parsed::V6(packet) => is_lifecycle(hook, &packet, counters),
-        Parsed::Rare => return LONG_WAY,
-        Parsed::Unparsable(Unparsable::Truncated) if hook.bytes().is_partial() => return LONG_WAY,
-        Parsed::Other | Parsed::Icmp(_) | Parsed::Tunnel(_) => false,
-        Parsed::Fragment => {
-            counters.fragments += 1;
-            false
-        }
-        Parsed::Unparsable(reason) => {
-            counters.unparsable[reason as usize] += 1;
-            false
-        }
-    };
-    if lifecycle { LIFECYCLE } else { DONE }
+    hook.parse_to(FirstLook { hook, counters })
+}
+
+/// What is to be done about what was parsed.
+struct FirstLook<'a, H> {
+    hook: H,
+    counters: &'a mut Counters,
+}
+
+impl<H: Hook> Receive for FirstLook<'_, H> {
+    type Made = u32;
+
+    #[inline(always)]
+    fn receive(self, parsed: Parsed) -> u32 {
+        let Self { hook, counters } = self;
+        let lifecycle = match parsed {
+            Parsed::V4(packet) => is_lifecycle(hook, &packet, counters),
+            Parsed::V6(packet) => is_lifecycle(hook, &packet, counters),
+            Parsed::Rare => return LONG_WAY,
+            Parsed::Unparsable(Unparsable::Truncated) if hook.bytes().is_partial() => return LONG_WAY,
+            Parsed::Other | Parsed::Icmp(_) | Parsed::Tunnel(_) => false,
+            Parsed::Fragment => {
+                counters.fragments += 1;
+                false
+            }
+            Parsed::Unparsable(reason) => {
+                counters.unparsable[reason as usize] += 1;
+                false
+            }
+        };
+        if lifecycle { LIFECYCLE } else { DONE }
+    }
 }
 
 #[inline(always)]
@@ -159,18 +175,6 @@ const TUNNEL: u32 = 4;
 const INSIDE: u32 = 5;
 const UNPARSABLE: u32 = 6;
 
-#[inline(always)]
-fn code(parsed: Parsed) -> u32 {
-    match parsed {
-        Parsed::V4(_) | Parsed::V6(_) => TCP,
-        Parsed::Tunnel(_) => TUNNEL,
-        Parsed::Other | Parsed::Rare => OTHER,
-        Parsed::Fragment => FRAGMENT,
-        Parsed::Icmp(_) => ICMP,
-        Parsed::Unparsable(reason) => UNPARSABLE + reason as u32,
-    }
-}
-
 /// Counts what is neither TCP nor ICMP nor a tunnel.
 #[inline(always)]
 fn count(code: u32, counters: &mut Counters) {
@@ -184,37 +188,48 @@ fn count(code: u32, counters: &mut Counters) {
 /// Parses a packet and describes it in `work`, if it is TCP; of ICMP it keeps there where to look on.
 #[inline(never)]
 fn describe<H: Hook>(hook: H, work: &mut Work) -> u32 {
-    let parsed = hook.parse();
-    note(hook, work, &parsed);
-    code(parsed)
+    hook.parse_to(Describe { hook, work })
 }
 
-/// Describes what was parsed.
-#[inline(always)]
-#[expect(clippy::cast_possible_truncation, reason = "offsets within headers")]
-fn note<H: Hook>(hook: H, work: &mut Work, parsed: &Parsed) {
-    let options_at = match parsed {
-        Parsed::V4(packet) => {
-            fill(&mut work.entry.record, packet, hook.sighting());
-            packet.options_at
+/// Describes what was parsed, and says what it is.
+struct Describe<'a, H> {
+    hook: H,
+    work: &'a mut Work,
+}
+
+impl<H: Hook> Receive for Describe<'_, H> {
+    type Made = u32;
+
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "offsets within headers")]
+    fn receive(self, parsed: Parsed) -> u32 {
+        let Self { hook, work } = self;
+        match parsed {
+            Parsed::V4(packet) => {
+                fill(&mut work.entry.record, &packet, hook.sighting());
+                work.options_at = packet.options_at as u32;
+                TCP
+            }
+            Parsed::V6(packet) => {
+                fill(&mut work.entry.record, &packet, hook.sighting());
+                work.options_at = packet.options_at as u32;
+                TCP
+            }
+            Parsed::Icmp(icmp) => {
+                icmp.write_from(&mut work.entry.from);
+                work.icmp.put(&icmp);
+                ICMP
+            }
+            Parsed::Tunnel(outer) => {
+                fill_outer(&mut work.tunnel, &outer);
+                work.place.put(&outer);
+                TUNNEL
+            }
+            Parsed::Other | Parsed::Rare => OTHER,
+            Parsed::Fragment => FRAGMENT,
+            Parsed::Unparsable(reason) => UNPARSABLE + reason as u32,
         }
-        Parsed::V6(packet) => {
-            fill(&mut work.entry.record, packet, hook.sighting());
-            packet.options_at
-        }
-        Parsed::Icmp(icmp) => {
-            icmp.write_from(&mut work.entry.from);
-            work.icmp.put(icmp);
-            0
-        }
-        Parsed::Tunnel(outer) => {
-            fill_outer(&mut work.tunnel, outer);
-            work.place.put(outer);
-            0
-        }
-        _ => 0,
-    };
-    work.options_at = options_at as u32;
+    }
 }
 
 /// Goes through a tunnel's headers, from where [`describe`] found them: to an inner packet, or to a code as it gives them.
@@ -244,16 +259,30 @@ fn enter<H: Hook>(hook: H, work: &mut Work) -> u32 {
 #[expect(clippy::cast_possible_truncation, reason = "an Ethernet type has 16 bits")]
 fn describe_inside<H: Hook>(hook: H, work: &mut Work) -> u32 {
     let (at, ethertype) = (work.place.at as usize, work.place.ethertype as u16);
+    let fragmented = work.place.fragmented != 0;
     if at >= tunnel::MAX_INSIDE {
         return OTHER;
     }
-    let parsed = tunnel::inside(&hook.bytes(), ethertype, at, work.place.fragmented != 0);
-    if matches!(parsed, Parsed::Tunnel(_)) {
-        return UNPARSABLE + Unparsable::TunnelDepth as u32;
+    let to = DescribeInside(Describe { hook, work });
+    tunnel::inside_to(&hook.bytes(), ethertype, at, fragmented, to)
+}
+
+/// Describes a packet in a tunnel likewise.
+struct DescribeInside<'a, H>(Describe<'a, H>);
+
+impl<H: Hook> Receive for DescribeInside<'_, H> {
+    type Made = u32;
+
+    #[inline(always)]
+    fn receive(self, parsed: Parsed) -> u32 {
+        if matches!(parsed, Parsed::Tunnel(_)) {
+            return UNPARSABLE + Unparsable::TunnelDepth as u32;
+        }
+        let Describe { hook, work } = self.0;
+        let code = Describe { hook, work }.receive(parsed);
+        work.entry.record.bits |= BIT_TUNNEL;
+        code
     }
-    note(hook, work, &parsed);
-    work.entry.record.bits |= BIT_TUNNEL;
-    code(parsed)
 }
 
 /// Describes in `work` what an ICMP message quotes, if that can begin a connection. A function of its own, that begins

@@ -1,7 +1,7 @@
 //! The network layer: IPv4 (RFC 791) and IPv6 (RFC 8200) down to a TCP or ICMP header.
 
 use super::{
-    Header, Icmp, Load, Outer, Parsed, Unparsable, Vlans, tcp,
+    Header, Icmp, Load, Outer, Parsed, Receive, Unparsable, Vlans, tcp,
     tunnel::{self, is_carrier},
 };
 use crate::flow::{V4, V6, mapped};
@@ -51,27 +51,27 @@ pub(super) struct Network<A> {
 }
 
 #[inline(always)]
-pub(super) fn v4<L: Load>(packet: &L, at: usize, vlans: Vlans) -> Parsed {
+pub(super) fn v4<L: Load, R: Receive>(packet: &L, at: usize, vlans: Vlans, to: R) -> R::Made {
     let Some(header) = packet.load::<20>(at) else {
-        return Parsed::Unparsable(Unparsable::Truncated);
+        return to.receive(Parsed::Unparsable(Unparsable::Truncated));
     };
     let first = header.byte(0);
     if first >> 4 != 4 {
-        return Parsed::Unparsable(Unparsable::BadVersion);
+        return to.receive(Parsed::Unparsable(Unparsable::BadVersion));
     }
     if !L::RARE && first != PLAIN {
-        return Parsed::Rare;
+        return to.receive(Parsed::Rare);
     }
     let protocol = header.byte(9);
     match protocol {
         TCP => {}
         ICMP | AUTHENTICATION if L::RARE => {}
-        ICMP | AUTHENTICATION => return Parsed::Rare,
-        _ => return beyond_v4(packet, header, protocol, at + usize::from(first & 0x0f) * 4, vlans),
+        ICMP | AUTHENTICATION => return to.receive(Parsed::Rare),
+        _ => return beyond_v4(packet, header, protocol, at + usize::from(first & 0x0f) * 4, vlans, to),
     }
     if is_later_fragment(header) {
         // Of ICMP, errors are not that long (RFC 1812 §4.3.2.3: 576 octets).
-        return if protocol == ICMP { Parsed::Other } else { Parsed::Fragment };
+        return to.receive(if protocol == ICMP { Parsed::Other } else { Parsed::Fragment });
     }
     let header_len = usize::from(first & 0x0f) * 4;
     let there = packet.wire_len().wrapping_sub(at);
@@ -81,49 +81,63 @@ pub(super) fn v4<L: Load>(packet: &L, at: usize, vlans: Vlans) -> Parsed {
         total => usize::from(total),
     };
     if header_len < 20 || total < header_len || total > there {
-        return Parsed::Unparsable(Unparsable::BadLength);
+        return to.receive(Parsed::Unparsable(Unparsable::BadLength));
     }
     let (mut protocol, ttl, mut at, mut len) =
         (protocol, header.byte(8), at + header_len, total - header_len);
     if L::RARE && protocol == AUTHENTICATION {
         let Some((next, skipped)) = authentication(packet, at) else {
-            return Parsed::Unparsable(Unparsable::Truncated);
+            return to.receive(Parsed::Unparsable(Unparsable::Truncated));
         };
         if skipped > len {
-            return Parsed::Unparsable(Unparsable::BadLength);
+            return to.receive(Parsed::Unparsable(Unparsable::BadLength));
         }
         (protocol, at, len) = (next, at + skipped, len - skipped);
         match protocol {
             TCP | ICMP => {}
-            AUTHENTICATION => return Parsed::Unparsable(Unparsable::ExtensionDepth),
-            _ => return beyond_v4(packet, header, protocol, at, vlans),
+            AUTHENTICATION => return to.receive(Parsed::Unparsable(Unparsable::ExtensionDepth)),
+            _ => return beyond_v4(packet, header, protocol, at, vlans, to),
         }
     }
     if protocol == ICMP {
-        return Parsed::Icmp(Icmp { ipv6: false, from: mapped(header.raw32(12)), vlans, ttl, at, len });
+        return to.receive(Parsed::Icmp(Icmp {
+            ipv6: false,
+            from: mapped(header.raw32(12)),
+            vlans,
+            ttl,
+            at,
+            len,
+        }));
     }
     let (id, fragmented) = (header.be16(4), is_first_fragment(header));
     let network = Network { addresses: addresses_v4(header), vlans, ttl, id, fragmented, at, len };
     match tcp::parse(packet, network) {
-        Ok(segment) => Parsed::V4(segment),
-        Err(reason) => Parsed::Unparsable(reason),
+        Ok(segment) => to.receive(Parsed::V4(segment)),
+        Err(reason) => to.receive(Parsed::Unparsable(reason)),
     }
 }
 
 /// What is neither TCP nor ICMP: nothing, or a tunnel.
 #[inline(always)]
-fn beyond_v4<L: Load>(packet: &L, header: impl Header, protocol: u8, at: usize, vlans: Vlans) -> Parsed {
+fn beyond_v4<L: Load, R: Receive>(
+    packet: &L,
+    header: impl Header,
+    protocol: u8,
+    at: usize,
+    vlans: Vlans,
+    to: R,
+) -> R::Made {
     let addresses = (mapped(header.raw32(12)), mapped(header.raw32(16)));
-    tunnel::v4(packet, header, addresses, protocol, at, vlans)
+    tunnel::v4(packet, header, addresses, protocol, at, vlans, to)
 }
 
 #[inline(always)]
-pub(super) fn v6<L: Load>(packet: &L, at: usize, vlans: Vlans) -> Parsed {
+pub(super) fn v6<L: Load, R: Receive>(packet: &L, at: usize, vlans: Vlans, to: R) -> R::Made {
     let Some(header) = packet.load::<40>(at) else {
-        return Parsed::Unparsable(Unparsable::Truncated);
+        return to.receive(Parsed::Unparsable(Unparsable::Truncated));
     };
     if header.byte(0) >> 4 != 6 {
-        return Parsed::Unparsable(Unparsable::BadVersion);
+        return to.receive(Parsed::Unparsable(Unparsable::BadVersion));
     }
     let there = packet.wire_len().wrapping_sub(at + 40);
     // 0 is a jumbogram (RFC 2675 §3), and what Linux leaves in GSO packets above 64 KiB.
@@ -139,11 +153,11 @@ pub(super) fn v6<L: Load>(packet: &L, at: usize, vlans: Vlans) -> Parsed {
             } else if L::RARE {
                 Walk::Carrier { protocol: next, skipped: 0, fragmented: false }
             } else {
-                return Parsed::Rare;
+                return to.receive(Parsed::Rare);
             }
         }
         next if L::RARE => extensions(packet, next, at + 40),
-        _ => return Parsed::Rare,
+        _ => return to.receive(Parsed::Rare),
     };
     let (icmp, skipped, fragmented) = match walk {
         Walk::Tcp { skipped, fragmented } => (false, skipped, fragmented),
@@ -151,23 +165,31 @@ pub(super) fn v6<L: Load>(packet: &L, at: usize, vlans: Vlans) -> Parsed {
         Walk::Carrier { protocol, skipped, fragmented } => {
             let (src, dst) = (words(header, 8), words(header, 24));
             let at = at + 40 + skipped;
-            return Parsed::Tunnel(Outer { src, dst, vlans, ipv6: true, protocol, at, fragmented });
+            return to.receive(Parsed::Tunnel(Outer {
+                src,
+                dst,
+                vlans,
+                ipv6: true,
+                protocol,
+                at,
+                fragmented,
+            }));
         }
-        Walk::Other => return Parsed::Other,
-        Walk::Fragment => return Parsed::Fragment,
-        Walk::Unparsable(reason) => return Parsed::Unparsable(reason),
+        Walk::Other => return to.receive(Parsed::Other),
+        Walk::Fragment => return to.receive(Parsed::Fragment),
+        Walk::Unparsable(reason) => return to.receive(Parsed::Unparsable(reason)),
     };
     if len > there || skipped > len {
-        return Parsed::Unparsable(Unparsable::BadLength);
+        return to.receive(Parsed::Unparsable(Unparsable::BadLength));
     }
     let (ttl, at, len) = (header.byte(7), at + 40 + skipped, len - skipped);
     if icmp {
-        return Parsed::Icmp(Icmp { ipv6: true, from: words(header, 8), vlans, ttl, at, len });
+        return to.receive(Parsed::Icmp(Icmp { ipv6: true, from: words(header, 8), vlans, ttl, at, len }));
     }
     let network = Network { addresses: addresses_v6(header), vlans, ttl, id: 0, fragmented, at, len };
     match tcp::parse(packet, network) {
-        Ok(segment) => Parsed::V6(segment),
-        Err(reason) => Parsed::Unparsable(reason),
+        Ok(segment) => to.receive(Parsed::V6(segment)),
+        Err(reason) => to.receive(Parsed::Unparsable(reason)),
     }
 }
 

@@ -291,10 +291,40 @@ impl<A: Addresses> Packet<A> {
     }
 }
 
+/// To whom a parsed packet goes. There is one call for each way in which parsing ends, all inlined, each with only what
+/// is known there. One place for all of them would have the kernel programs carry what only some of them know: the
+/// verifier would tell all those combinations apart, and before Linux 6.3 it refuses to have read from the stack what was
+/// never put there.
+pub trait Receive {
+    /// What is made of it.
+    type Made;
+
+    /// Makes it.
+    fn receive(self, parsed: Parsed) -> Self::Made;
+}
+
+/// The packet as it was parsed.
+struct AsIs;
+
+impl Receive for AsIs {
+    type Made = Parsed;
+
+    #[inline(always)]
+    fn receive(self, parsed: Parsed) -> Parsed {
+        parsed
+    }
+}
+
 /// Parses a packet. `offloaded` is the tag control information of a VLAN tag that was taken off the packet and
 /// is kept beside it (`skb->vlan_tci`).
 #[inline(always)]
 pub fn parse<L: Load>(packet: &L, link: Link, offloaded: Option<u16>) -> Parsed {
+    parse_to(packet, link, offloaded, AsIs)
+}
+
+/// Parses a packet likewise, and gives what `to` makes of it.
+#[inline(always)]
+pub fn parse_to<L: Load, R: Receive>(packet: &L, link: Link, offloaded: Option<u16>, to: R) -> R::Made {
     let vlans = match offloaded {
         Some(tci) => Vlans::NONE.with(tci),
         None => Vlans::NONE,
@@ -305,7 +335,7 @@ pub fn parse<L: Load>(packet: &L, link: Link, offloaded: Option<u16>) -> Parsed 
         Link::Behind(ethertype) => link::behind(packet, ethertype.to_be(), 0, vlans),
     };
     const { assert!(encapsulation::FURTHEST <= NEAR) };
-    from_network::<_, NEAR>(packet, located)
+    from_network::<_, _, NEAR>(packet, located, to)
 }
 
 /// All bits of a place where IP begins.
@@ -313,13 +343,17 @@ const NEAR: usize = 0x7f;
 
 /// From where IP is on. `MASK` has all bits of that place.
 #[inline(always)]
-fn from_network<L: Load, const MASK: usize>(packet: &L, located: link::Located) -> Parsed {
+fn from_network<L: Load, R: Receive, const MASK: usize>(
+    packet: &L,
+    located: link::Located,
+    to: R,
+) -> R::Made {
     match located {
-        link::Located::V4 { at, vlans } => ip::v4(packet, settled(packet, at, MASK), vlans),
-        link::Located::V6 { at, vlans } => ip::v6(packet, settled(packet, at, MASK), vlans),
-        link::Located::Other => Parsed::Other,
-        link::Located::Rare => Parsed::Rare,
-        link::Located::Unparsable(reason) => Parsed::Unparsable(reason),
+        link::Located::V4 { at, vlans } => ip::v4(packet, settled(packet, at, MASK), vlans, to),
+        link::Located::V6 { at, vlans } => ip::v6(packet, settled(packet, at, MASK), vlans, to),
+        link::Located::Other => to.receive(Parsed::Other),
+        link::Located::Rare => to.receive(Parsed::Rare),
+        link::Located::Unparsable(reason) => to.receive(Parsed::Unparsable(reason)),
     }
 }
 

@@ -8,7 +8,7 @@ mod decap;
 
 pub use decap::{DECAP_WORDS, Decap, Deep, Kind, MAX_PORTS};
 
-use super::{Header, Load, Parsed, Unparsable, Vlans, ip::is_later_fragment, link};
+use super::{AsIs, Header, Load, Parsed, Receive, Unparsable, Vlans, ip::is_later_fragment, link};
 
 const IPV4_IN: u8 = 4;
 const UDP: u8 = 17;
@@ -97,33 +97,34 @@ fn by_port(packet: &impl Load, at: usize) -> u32 {
     0
 }
 
-/// What an IPv4 header has behind it that is neither TCP nor ICMP; `at` is where that begins.
+/// What `to` makes of what an IPv4 header has behind it that is neither TCP nor ICMP; `at` is where that begins.
 #[inline(always)]
-pub(super) fn v4<L: Load>(
+pub(super) fn v4<L: Load, R: Receive>(
     packet: &L,
     header: impl Header,
     (src, dst): ([u32; 4], [u32; 4]),
     protocol: u8,
     at: usize,
     vlans: Vlans,
-) -> Parsed {
+    to: R,
+) -> R::Made {
     if packet.decap(0) == 0 {
-        return Parsed::Other;
+        return to.receive(Parsed::Other);
     }
     if is_later_fragment(header) {
         // Of UDP nobody can say what it is of.
         let bare = is_bare_carrier(packet.decap(0), false, protocol);
-        return if bare { Parsed::Fragment } else { Parsed::Other };
+        return to.receive(if bare { Parsed::Fragment } else { Parsed::Other });
     }
     if !is_carrier(packet, false, protocol, at) {
-        return Parsed::Other;
+        return to.receive(Parsed::Other);
     }
     if !L::RARE {
-        return Parsed::Rare;
+        return to.receive(Parsed::Rare);
     }
     // The flag "more fragments" (RFC 791 §3.1).
     let fragmented = header.byte(6) & 0x20 != 0;
-    Parsed::Tunnel(Outer { src, dst, vlans, ipv6: false, protocol, at, fragmented })
+    to.receive(Parsed::Tunnel(Outer { src, dst, vlans, ipv6: false, protocol, at, fragmented }))
 }
 
 /// What one tunnel's header leads to. Numbers side by side, as in `encapsulation::Place`.
@@ -401,13 +402,25 @@ fn gtp_extensions(packet: &impl Load, mut next: u8, start: usize) -> (End, usize
 /// Parses the inner packet, from where a [`Step`] led to.
 #[inline(always)]
 pub fn inside<L: Load>(packet: &L, ethertype: u16, at: usize, fragmented: bool) -> Parsed {
+    inside_to(packet, ethertype, at, fragmented, AsIs)
+}
+
+/// Parses the inner packet likewise, and gives what `to` makes of it.
+#[inline(always)]
+pub fn inside_to<L: Load, R: Receive>(
+    packet: &L,
+    ethertype: u16,
+    at: usize,
+    fragmented: bool,
+    to: R,
+) -> R::Made {
     let packet = &Inner { packet, fragmented };
     let located = if ethertype == ETHERNET {
         link::ethernet(packet, at, Vlans::NONE)
     } else {
         link::behind(packet, ethertype.to_be(), at, Vlans::NONE)
     };
-    super::from_network::<_, OFFSETS>(packet, located)
+    super::from_network::<_, _, OFFSETS>(packet, located, to)
 }
 
 /// An inner packet, of which the rest may be in other fragments.
