@@ -9,7 +9,7 @@ use super::{
     fins::{self, Fin},
     report::Out,
     resets,
-    side::{LONG_NS, NEAR},
+    side::LONG_NS,
     state::{self, Evidence},
 };
 use crate::{
@@ -282,7 +282,7 @@ fn ack_or_fin(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) -> 
 
 /// Both its numbers are those that the handshake has, or not far beyond, as far as these are known.
 fn is_near_the_handshake(conn: &Conn, role: Role, seg: &Segment) -> bool {
-    let near = |n: SeqNum, from: Option<SeqNum>| from.is_none_or(|from| n.0.wrapping_sub(from.0) < NEAR);
+    let near = |n: SeqNum, from: Option<SeqNum>| from.is_none_or(|from| n.at_or_soon_after(from));
     near(seg.seq, conn.side(role).first_data()) && near(seg.ack, conn.side(peer(role)).first_data())
 }
 
@@ -290,8 +290,8 @@ fn is_near_the_handshake(conn: &Conn, role: Role, seg: &Segment) -> bool {
 fn note_ack(conn: &mut Conn, role: Role, seg: &Segment) {
     let (own, other) = (conn.side(role), conn.side(peer(role)));
     let first = other.first_data().filter(|_| own.is_young());
-    let right = first.is_some_and(|first| seg.ack.0.wrapping_sub(first.0) < NEAR)
-        && own.first_data().is_some_and(|first| seg.seq.0.wrapping_sub(first.0) < NEAR)
+    let right = first.is_some_and(|first| seg.ack.at_or_soon_after(first))
+        && own.first_data().is_some_and(|first| seg.seq.at_or_soon_after(first))
         && own.bound().is_none();
     let side = conn.side_mut(role);
     if right { side.prove_ack(seg.ack) } else { side.note_ack(seg.ack) }
