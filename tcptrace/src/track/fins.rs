@@ -113,8 +113,7 @@ pub(crate) fn weigh(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_
         && seg.ack.at_or_soon_after(end)
     {
         // The packet went on in fragments that have no TCP header, and this is of all of it.
-        conn.closing_mut(closer).fin_end = Some(seg.ack);
-        conn.closing_mut(closer).fin_is_open = false;
+        conn.closing_mut(closer).prove_fin_end(seg.ack);
         return Ok(());
     }
     if closing.fin_end == Some(seg.ack) {
@@ -123,8 +122,7 @@ pub(crate) fn weigh(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_
     if let Some(fin) = other_fin(conn, closer, seg.ack) {
         take_back(conn, closer, out);
         rules::fin(conn, closer, &fin, false, out);
-        conn.closing_mut(closer).fin_end = Some(seg.ack);
-        conn.closing_mut(closer).fin_is_open = false;
+        conn.closing_mut(closer).prove_fin_end(seg.ack);
         return Ok(());
     }
     match conn.closing(closer).fin_end.filter(|&end| seg.ack.after(end)) {
@@ -175,7 +173,7 @@ fn take_back(conn: &mut Conn, role: Role, out: &mut Out<'_>) {
     let closing = conn.closing_mut(role);
     let Some(fin) = closing.fin.take() else { return };
     let before = closing.before_fin;
-    (closing.fin_end, closing.fin_ack, closing.fin_fits, closing.fin_is_open) = (None, None, false, false);
+    (closing.fin_end, closing.fin_fits, closing.fin_is_open) = (None, false, false);
     out.anomaly_of_fin(conn, role, &fin, (Reason::FinNotItsOwn, None));
     let teardown = conn.teardown_mut();
     if teardown.first_fin_by == Some(role) {
@@ -194,7 +192,7 @@ pub(crate) fn count(conn: &mut Conn, role: Role, fin: &Fin) {
     let fits = conn.bound(role).is_some_and(|bound| fin.end().at_or_soon_after(bound));
     let before = (conn.side(role).state, conn.entered(role));
     let closing = conn.closing_mut(role);
-    (closing.fin, closing.fin_end, closing.fin_ack) = (Some(*fin), Some(fin.end()), Some(fin.ack));
+    (closing.fin, closing.fin_end) = (Some(*fin), Some(fin.end()));
     (closing.fin_fits, closing.fin_is_open, closing.before_fin) = (fits, fin.fragmented, before);
 }
 

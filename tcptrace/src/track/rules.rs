@@ -269,7 +269,7 @@ fn ack_or_fin(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) -> 
     let fresh = seg.flags.fin() && conn.closing(role).fin_end.is_none();
     let own_fin = Fin::of(seg);
     // The peer's FIN acknowledges this one, which passes after it: the peer closed second all the same.
-    let overtaken = fresh && conn.closing(peer(role)).fin_ack == Some(seg.end());
+    let overtaken = fresh && conn.closing(peer(role)).fin_ack() == Some(seg.end());
     if overtaken {
         fin(conn, role, &own_fin, overtaken, out);
     }
@@ -387,7 +387,7 @@ fn acknowledge_fin(conn: &mut Conn, role: Role, ts: Timestamp, by: Option<&Segme
     if fin.fin_acked || fin.fin_end.is_none() || acked != fin.fin_end {
         return;
     }
-    let (end, fin_ack) = (fin.fin_end, fin.fin_ack);
+    let (end, fin_ack) = (fin.fin_end, fin.fin_ack());
     infer_open(conn, role, ts, out);
     conn.closing_mut(closer).fin_acked = true;
     // So the FIN was its sender's own, and with it what that acknowledged.
@@ -416,36 +416,36 @@ fn acknowledge_fin(conn: &mut Conn, role: Role, ts: Timestamp, by: Option<&Segme
 }
 
 /// The first FIN of `role` (RFC 9293 §3.6); `overtaken` by the peer's, which acknowledges it.
-pub(crate) fn fin(conn: &mut Conn, role: Role, seg: &Fin, overtaken: bool, out: &mut Out<'_>) {
+pub(crate) fn fin(conn: &mut Conn, role: Role, fin: &Fin, overtaken: bool, out: &mut Out<'_>) {
     if conn.side(role).state != State::SynReceived {
-        infer_open(conn, role, seg.ts, out);
+        infer_open(conn, role, fin.ts, out);
     }
-    fins::count(conn, role, seg);
+    fins::count(conn, role, fin);
     let answered = conn.closing(peer(role)).fin_acked;
-    let went_on = went_on(conn, role, seg);
+    let went_on = went_on(conn, role, fin);
     // It had numbered its FIN when it acknowledged the peer's: this is that FIN again, the first was lost before us.
-    let crossed = conn.closing(role).sent_at_peer_fin == Some(seg.end());
+    let crossed = conn.closing(role).sent_at_peer_fin == Some(fin.end());
     let teardown = conn.teardown_mut();
     if teardown.first_fin_by.is_none() || overtaken {
         teardown.first_fin_by = Some(role);
         (teardown.second_fin, teardown.second_fin_acked) = (teardown.first_fin, teardown.first_fin_acked);
-        teardown.first_fin.set(seg.ts);
+        teardown.first_fin.set(fin.ts);
         teardown.first_fin_acked = When::NEVER;
     } else {
-        teardown.second_fin.set(seg.ts);
+        teardown.second_fin.set(fin.ts);
         conn.teardown_mut().simultaneous_close = !answered || crossed;
         conn.teardown_mut().half_closed = answered && went_on && !crossed;
     }
-    out.transition(conn, role, Evidence::SentFin, seg.ts, false);
+    out.transition(conn, role, Evidence::SentFin, fin.ts, false);
     // Reordering can show the acknowledgement before the FIN.
-    acknowledge_fin(conn, peer(role), seg.ts, None, out);
+    acknowledge_fin(conn, peer(role), fin.ts, None, out);
 }
 
 /// Data or time lay between the passive closer's acknowledgement and its own FIN.
-fn went_on(conn: &Conn, role: Role, seg: &Fin) -> bool {
-    let data = conn.closing(role).sent_at_peer_fin.is_some_and(|sent| seg.data_end() != sent);
+fn went_on(conn: &Conn, role: Role, fin: &Fin) -> bool {
+    let data = conn.closing(role).sent_at_peer_fin.is_some_and(|sent| fin.data_end() != sent);
     let waited =
-        conn.teardown().first_fin_acked.get().is_some_and(|acked| seg.ts.since(acked) >= HALF_CLOSE_NS);
+        conn.teardown().first_fin_acked.get().is_some_and(|acked| fin.ts.since(acked) >= HALF_CLOSE_NS);
     data || waited
 }
 
