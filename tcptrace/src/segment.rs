@@ -209,6 +209,12 @@ impl Segment {
     pub const fn end(&self) -> SeqNum {
         self.seq.plus(self.payload_len).plus(self.flags.syn() as u32).plus(self.flags.fin() as u32)
     }
+
+    /// Its time stamp value, where it has one (RFC 7323 §3.2).
+    #[must_use]
+    pub fn tsval(&self) -> Option<u32> {
+        self.options?.timestamps().map(|(value, _)| value)
+    }
 }
 
 /// An ICMP or ICMPv6 error that quotes a SYN or a SYN-ACK: the network's own answer to it.

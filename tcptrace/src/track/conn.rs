@@ -252,7 +252,7 @@ impl SynTimes {
         let place = usize::from(self.len);
         if let Some(before) = before.filter(|_| place < Self::MOST) {
             self.gaps[place] = syn.ts.since(before);
-            self.tsvals[place] = syn.options.and_then(|raw| Some(raw.timestamps()?.0));
+            self.tsvals[place] = syn.tsval();
             self.len += 1;
         }
     }

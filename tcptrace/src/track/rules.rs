@@ -177,7 +177,7 @@ fn presume(conn: &mut Conn, role: Role, evidence: Evidence, ts: Timestamp, out: 
 /// Notes the numbers and options of a SYN or SYN-ACK. Data in it (RFC 7413) counts from the SYN on.
 fn open_side(conn: &mut Conn, role: Role, seg: &Segment) {
     if role == Role::Client {
-        conn.first_tsval = seg.options.and_then(|raw| Some(raw.timestamps()?.0)).unwrap_or_default();
+        conn.first_tsval = seg.tsval().unwrap_or_default();
     }
     conn.side_mut(role).open(&opening(seg));
 }
