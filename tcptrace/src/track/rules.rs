@@ -16,15 +16,14 @@ use crate::{
     event::{AnomalyReason as Reason, Outcome, ResetPhase, Role, State},
     segment::{Segment, Timestamp},
 };
-use tcptrace_common::{seq::SeqNum, tcp::TcpFlags};
+use tcptrace_common::{
+    seq::SeqNum,
+    tcp::{TcpFlags, UNSCALED_WINDOW},
+};
 
 /// How long the passive closer must stay in CLOSE-WAIT for the time alone to make it a half-close. An
 /// application that is only slow to notice takes milliseconds; one that works on takes longer.
 const HALF_CLOSE_NS: u64 = 1_000_000_000;
-
-/// The largest window a peer can have offered in a SYN, which is never scaled (RFC 7323 §2.2): how far data
-/// can reach before the handshake is complete.
-const UNSCALED_WINDOW: i32 = 65_535;
 
 /// What the connection is after a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
