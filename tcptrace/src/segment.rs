@@ -135,12 +135,6 @@ impl RawOptions {
         Self { cut: true, ..self }
     }
 
-    /// The header had more options than these.
-    #[must_use]
-    pub const fn is_cut(&self) -> bool {
-        self.cut
-    }
-
     /// The bytes, whole words of them.
     #[must_use]
     pub fn as_slice(&self) -> &[u8] {
