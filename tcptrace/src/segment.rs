@@ -301,16 +301,11 @@ impl Input {
     /// What it says of a connection, if it comes from a packet.
     #[must_use]
     pub fn observation(&self) -> Option<Observation> {
-        match self {
-            Self::Segment(segment) => Some(Observation::Segment(segment.clone())),
-            Self::Icmp(error) => Some(Observation::Icmp(error.clone())),
-            Self::Lost(_)
-            | Self::Overwritten(_)
-            | Self::Admission(_)
-            | Self::Clock(_)
-            | Self::Passed(_)
-            | Self::Tick(_) => None,
-        }
+        let segment = self.segment()?;
+        Some(match self {
+            Self::Icmp(error) => Observation::Icmp(error.clone()),
+            _ => Observation::Segment(segment.clone()),
+        })
     }
 
     /// Its segment, or the quoted one, if it comes from a packet.

@@ -13,7 +13,7 @@ use crate::{
         netns::Namespaces,
     },
     once::HOLD_NS,
-    segment::{IcmpError, Input, Timestamp},
+    segment::{Input, Timestamp},
     sink::{pcapng::Origin, pipe::Pressure},
     source::{
         clock::monotonic_now,
@@ -207,7 +207,7 @@ impl Live<'_> {
             self.forget_interfaces(gone);
         }
         for input in inputs {
-            let (Input::Segment(seg) | Input::Icmp(IcmpError { quoted: seg, .. })) = input else { continue };
+            let Some(seg) = input.segment() else { continue };
             let index = seg.flow.interface;
             if !self.named.contains_key(&index)
                 && let Some(name) = names.get(index)
