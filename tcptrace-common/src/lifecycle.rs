@@ -254,10 +254,6 @@ where
     }
 }
 
-/// How far beyond the expected number an acknowledgement may be: 16 MiB. More is not in flight before the first
-/// acknowledgement that passes here, and of numbers that somebody guesses only one in 256 comes this close.
-const REACH: u32 = 1 << 24;
-
 /// The next segment of the word's flow is a record, whatever it acknowledges.
 const WATCHED: u64 = 1 << 63;
 /// No acknowledgement is expected, the word only watches.
@@ -279,7 +275,7 @@ const fn is_of(word: u64, tag: u32) -> bool {
 #[inline(always)]
 #[expect(clippy::cast_possible_truncation, reason = "the lower half")]
 const fn is_reached(word: u64, ack: SeqNum) -> bool {
-    word & NOTHING_EXPECTED == 0 && ack.0.wrapping_sub(word as u32) < REACH
+    word & NOTHING_EXPECTED == 0 && ack.0.wrapping_sub(word as u32) < SeqNum::NEAR
 }
 
 /// Frees the slots whose number `ack` has reached, ends the watch over the flow, and says whether there was either.

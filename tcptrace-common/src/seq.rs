@@ -13,6 +13,11 @@ use core::fmt;
 pub struct SeqNum(pub u32);
 
 impl SeqNum {
+    /// How far beyond another a number of the same direction can be that belongs together with it: 16 MiB. More is not in
+    /// flight before the first acknowledgement that passes here, and of numbers that somebody guesses only one in 256 comes
+    /// this close.
+    pub const NEAR: u32 = 1 << 24;
+
     /// How far `self` lies after `earlier`: negative when it lies before. Never panics.
     #[inline(always)]
     #[must_use]
@@ -39,6 +44,13 @@ impl SeqNum {
     #[must_use]
     pub const fn after(self, other: Self) -> bool {
         self.distance_from(other) > 0
+    }
+
+    /// `self` is `other` or lies after it by less than [`SeqNum::NEAR`].
+    #[inline(always)]
+    #[must_use]
+    pub const fn at_or_soon_after(self, other: Self) -> bool {
+        self.0.wrapping_sub(other.0) < Self::NEAR
     }
 }
 
@@ -76,6 +88,20 @@ mod tests {
         assert!(SeqNum(7).at_or_after(SeqNum(7)));
         assert!(!SeqNum(7).after(SeqNum(7)));
         assert_eq!(SeqNum(u32::MAX).plus(2), SeqNum(1));
+    }
+
+    #[test]
+    fn what_lies_before_is_not_soon_after() {
+        for (number, other, soon) in [
+            (7, 7, true),
+            (6, 7, false),
+            (SeqNum::NEAR - 1, 0, true),
+            (SeqNum::NEAR, 0, false),
+            (SeqNum::NEAR - 2, u32::MAX, true),
+            (0x8000_0000, 0, false),
+        ] {
+            assert_eq!(SeqNum(number).at_or_soon_after(SeqNum(other)), soon, "{number} after {other}");
+        }
     }
 
     #[test]

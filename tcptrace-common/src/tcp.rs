@@ -112,6 +112,10 @@ impl fmt::Debug for TcpFlags {
     }
 }
 
+/// The largest window that a SYN or SYN-ACK can offer, which is never scaled (RFC 7323 §2.2): how far data can reach before
+/// the handshake is complete. Signed, as distances are.
+pub const UNSCALED_WINDOW: i32 = 65_535;
+
 /// The options of a SYN or SYN-ACK that the events report. An option of the wrong length counts as absent,
 /// as Linux treats it (`tcp_parse_options` in `net/ipv4/tcp_input.c`).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]

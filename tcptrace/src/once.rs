@@ -99,8 +99,9 @@ impl Once {
         };
         let queue = if group.is_some() && is_reset(&event) { &mut self.resets } else { &mut self.held };
         queue.push_back(Held { event, group });
-        if self.held.len() + self.resets.len() > MAX_HELD {
-            let oldest = if self.held.is_empty() { self.resets.pop_front() } else { self.held.pop_front() };
+        if self.held.len() + self.resets.len() > MAX_HELD
+            && let Some(oldest) = self.held.pop_front().or_else(|| self.resets.pop_front())
+        {
             self.release(oldest, true, sink);
         }
     }
@@ -110,10 +111,10 @@ impl Once {
         self.now = self.now.max(now);
         let now = self.now;
         while let Some(held) = self.held.pop_front_if(|held| held.event.ts().plus(HOLD_NS) <= now) {
-            self.release(Some(held), false, sink);
+            self.release(held, false, sink);
         }
         while let Some(held) = self.resets.pop_front_if(|held| held.event.ts().plus(RESET_NS) <= now) {
-            self.release(Some(held), false, sink);
+            self.release(held, false, sink);
         }
         self.groups.expire(self.now);
     }
@@ -122,7 +123,7 @@ impl Once {
     pub fn flush(&mut self, sink: &mut dyn FnMut(Event)) {
         let rest: Vec<Held> = self.held.drain(..).chain(self.resets.drain(..)).collect();
         for held in rest {
-            self.release(Some(held), false, sink);
+            self.release(held, false, sink);
         }
     }
 
@@ -146,8 +147,7 @@ impl Once {
     }
 
     /// Lets go of the oldest event.
-    fn release(&mut self, oldest: Option<Held>, early: bool, sink: &mut dyn FnMut(Event)) {
-        let Some(Held { mut event, group }) = oldest else { return };
+    fn release(&mut self, Held { mut event, group }: Held, early: bool, sink: &mut dyn FnMut(Event)) {
         match (group, &mut event) {
             (Some(slot), event) => {
                 let group = &mut self.groups[slot];

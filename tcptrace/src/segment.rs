@@ -135,12 +135,6 @@ impl RawOptions {
         Self { cut: true, ..self }
     }
 
-    /// The header had more options than these.
-    #[must_use]
-    pub const fn is_cut(&self) -> bool {
-        self.cut
-    }
-
     /// The bytes, whole words of them.
     #[must_use]
     pub fn as_slice(&self) -> &[u8] {
@@ -208,6 +202,12 @@ impl Segment {
     #[must_use]
     pub const fn end(&self) -> SeqNum {
         self.seq.plus(self.payload_len).plus(self.flags.syn() as u32).plus(self.flags.fin() as u32)
+    }
+
+    /// Its time stamp value, where it has one (RFC 7323 §3.2).
+    #[must_use]
+    pub fn tsval(&self) -> Option<u32> {
+        self.options?.timestamps().map(|(value, _)| value)
     }
 }
 
@@ -301,16 +301,11 @@ impl Input {
     /// What it says of a connection, if it comes from a packet.
     #[must_use]
     pub fn observation(&self) -> Option<Observation> {
-        match self {
-            Self::Segment(segment) => Some(Observation::Segment(segment.clone())),
-            Self::Icmp(error) => Some(Observation::Icmp(error.clone())),
-            Self::Lost(_)
-            | Self::Overwritten(_)
-            | Self::Admission(_)
-            | Self::Clock(_)
-            | Self::Passed(_)
-            | Self::Tick(_) => None,
-        }
+        let segment = self.segment()?;
+        Some(match self {
+            Self::Icmp(error) => Observation::Icmp(error.clone()),
+            _ => Observation::Segment(segment.clone()),
+        })
     }
 
     /// Its segment, or the quoted one, if it comes from a packet.

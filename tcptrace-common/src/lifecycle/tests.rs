@@ -360,7 +360,7 @@ proptest! {
     fn only_what_covers_the_number_is_an_acknowledgement(s: u32, ack: u32) {
         let mut bench = Bench::new(4);
         bench.step((false, S | A, s, 7, 0));
-        let covers = ack.wrapping_sub(s.wrapping_add(1)) < super::REACH;
+        let covers = ack.wrapping_sub(s.wrapping_add(1)) < SeqNum::NEAR;
         prop_assert_eq!(bench.step((true, A, 7, ack, 0)), covers.then_some(Kind::Ack));
         prop_assert_eq!(bench.pending(), usize::from(!covers));
     }

@@ -3,11 +3,12 @@
 //! (RFC 9293 §3.10.7.3). The kernel programs do not look for it, as it would cost them a look at every packet; a file's reader
 //! has the time.
 
-use tcptrace_common::{abi::Record, flow::FlowHash, seq::SeqNum, tcp::TcpFlags};
-
-/// How far behind the SYN a client can be that was not heard: what a SYN-ACK, whose window is never scaled, lets it send
-/// (RFC 7323 §2.2).
-const UNSCALED_WINDOW: i32 = 65_535;
+use tcptrace_common::{
+    abi::Record,
+    flow::FlowHash,
+    seq::SeqNum,
+    tcp::{TcpFlags, UNSCALED_WINDOW},
+};
 
 /// A SYN's flow, which is that of what its client sends, and the number behind it; the tag 0 for none.
 #[derive(Clone, Copy)]
@@ -61,6 +62,7 @@ impl Unheard {
     #[inline]
     pub(crate) fn goes_on(&mut self, flow: FlowHash, seq: SeqNum) -> bool {
         let syn = *self.place(flow);
+        // No more than the window of the SYN-ACK lets it send.
         let found = syn.flow == flow && (0..=UNSCALED_WINDOW).contains(&seq.distance_from(syn.end));
         if found {
             self.forget(flow);

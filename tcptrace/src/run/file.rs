@@ -154,9 +154,7 @@ impl File<'_> {
         CountersTotal::sum(std::slice::from_ref(self.source.counters())).fill(&mut stats);
         self.run.stats(stats, 0)
     }
-}
 
-impl File<'_> {
     /// What is wrong with the file's times.
     fn tell_times(&self) {
         let CaptureStats { time_went_back, time_went_back_most_ns, without_time, .. } = self.source.capture();

@@ -13,7 +13,7 @@ use crate::{
         netns::Namespaces,
     },
     once::HOLD_NS,
-    segment::{IcmpError, Input, Timestamp},
+    segment::{Input, Timestamp},
     sink::{pcapng::Origin, pipe::Pressure},
     source::{
         clock::monotonic_now,
@@ -207,7 +207,7 @@ impl Live<'_> {
             self.forget_interfaces(gone);
         }
         for input in inputs {
-            let (Input::Segment(seg) | Input::Icmp(IcmpError { quoted: seg, .. })) = input else { continue };
+            let Some(seg) = input.segment() else { continue };
             let index = seg.flow.interface;
             if !self.named.contains_key(&index)
                 && let Some(name) = names.get(index)
@@ -245,6 +245,7 @@ impl Live<'_> {
         let now = monotonic_now();
         let elapsed_ns = now.since(self.start);
         let cpu = cpu_time().saturating_sub(self.cpu_start);
+        let programs = self.source.program_cost();
         let mut stats = Stats {
             ts: now,
             elapsed_ns: Some(elapsed_ns),
@@ -255,8 +256,8 @@ impl Live<'_> {
             pending_expired: self.source.pending_expired(),
             interfaces_taken_off: Some(self.source.taken_off() as u64).filter(|&count| count > 0),
             cost: Cost {
-                kernel_packets_timed: self.source.program_cost().map(|it| it.timed),
-                kernel_ns_per_packet: self.source.program_cost().and_then(|it| it.ns_per_packet()),
+                kernel_packets_timed: programs.map(|it| it.timed),
+                kernel_ns_per_packet: programs.and_then(|it| it.ns_per_packet()),
                 cpu_percent: percent(cpu.as_secs_f64(), elapsed_ns),
                 kernel_cpu_percent: None,
                 ring_peak_bytes: Some(self.source.ring_peak_bytes()),

@@ -164,14 +164,7 @@ impl Conn {
     /// A side was in `state`, SYN-SENT or SYN-RECEIVED, for so long.
     pub(super) fn add_early(&mut self, role: Role, state: State, spent: Spent) {
         let more = |sum: When| When(sum.get().map_or(spent, |sum| Spent(sum.0).and(spent)).0);
-        if state == usual(role) {
-            let place = Clocks::EARLY + index(role);
-            let sum = more(self.clock(place, 0));
-            self.set_clock(place, 0, sum);
-        } else {
-            let sum = &mut self.teardown_mut().unusual_early[index(role)];
-            *sum = more(*sum);
-        }
+        self.change_early(role, state, more);
     }
 
     /// `spent` of what was added for `state` was not.
@@ -180,13 +173,17 @@ impl Conn {
             Some(Spent::NOTHING) | None => When::NEVER,
             Some(left) => When(left.0),
         };
+        self.change_early(role, state, less);
+    }
+
+    fn change_early(&mut self, role: Role, state: State, change: impl FnOnce(When) -> When) {
         if state == usual(role) {
             let place = Clocks::EARLY + index(role);
-            let sum = less(self.clock(place, 0));
+            let sum = change(self.clock(place, 0));
             self.set_clock(place, 0, sum);
         } else {
             let sum = &mut self.teardown_mut().unusual_early[index(role)];
-            *sum = less(*sum);
+            *sum = change(*sum);
         }
     }
 

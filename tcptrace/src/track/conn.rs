@@ -62,8 +62,6 @@ pub(crate) struct Closing {
     late: StateLog<4>,
     /// The sequence number after its FIN.
     pub(crate) fin_end: Option<SeqNum>,
-    /// What its first FIN acknowledged.
-    pub(crate) fin_ack: Option<SeqNum>,
     /// The FIN that counts.
     pub(crate) fin: Option<Fin>,
     /// The state that it was in before that, and since when.
@@ -88,7 +86,6 @@ impl Closing {
     const NONE: Self = Self {
         late: StateLog::EMPTY,
         fin_end: None,
-        fin_ack: None,
         fin: None,
         before_fin: (State::Closed, When::NEVER),
         fin_fits: false,
@@ -100,6 +97,17 @@ impl Closing {
         fins: 0,
         rsts: 0,
     };
+
+    /// What the FIN that counts acknowledged.
+    pub(crate) fn fin_ack(&self) -> Option<SeqNum> {
+        self.fin.map(|fin| fin.ack)
+    }
+
+    /// The peer acknowledged exactly that: the FIN ends there, also if it was in a first fragment.
+    pub(crate) fn prove_fin_end(&mut self, end: SeqNum) {
+        self.fin_end = Some(end);
+        self.fin_is_open = false;
+    }
 }
 
 /// The closing of both ends. Kept apart, so that a connection that is only open does not carry it.
@@ -244,7 +252,7 @@ impl SynTimes {
         let place = usize::from(self.len);
         if let Some(before) = before.filter(|_| place < Self::MOST) {
             self.gaps[place] = syn.ts.since(before);
-            self.tsvals[place] = syn.options.and_then(|raw| Some(raw.timestamps()?.0));
+            self.tsvals[place] = syn.tsval();
             self.len += 1;
         }
     }

@@ -9,7 +9,6 @@ use super::{
     conn::{Conn, Misfit, peer},
     report::Out,
     rules,
-    side::NEAR,
 };
 use crate::{
     event::{AnomalyReason as Reason, Role, State},
@@ -51,7 +50,7 @@ impl Fin {
 
     /// Its end is `end`, or can be.
     fn is_at(&self, end: SeqNum) -> bool {
-        self.end() == end || (self.fragmented && end.0.wrapping_sub(self.end().0) < NEAR)
+        self.end() == end || (self.fragmented && end.at_or_soon_after(self.end()))
     }
 }
 
@@ -111,11 +110,10 @@ pub(crate) fn weigh(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_
         };
     }
     if let (true, Some(end)) = (closing.fin_is_open, closing.fin_end)
-        && seg.ack.0.wrapping_sub(end.0) < NEAR
+        && seg.ack.at_or_soon_after(end)
     {
         // The packet went on in fragments that have no TCP header, and this is of all of it.
-        conn.closing_mut(closer).fin_end = Some(seg.ack);
-        conn.closing_mut(closer).fin_is_open = false;
+        conn.closing_mut(closer).prove_fin_end(seg.ack);
         return Ok(());
     }
     if closing.fin_end == Some(seg.ack) {
@@ -124,14 +122,13 @@ pub(crate) fn weigh(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_
     if let Some(fin) = other_fin(conn, closer, seg.ack) {
         take_back(conn, closer, out);
         rules::fin(conn, closer, &fin, false, out);
-        conn.closing_mut(closer).fin_end = Some(seg.ack);
-        conn.closing_mut(closer).fin_is_open = false;
+        conn.closing_mut(closer).prove_fin_end(seg.ack);
         return Ok(());
     }
     match conn.closing(closer).fin_end.filter(|&end| seg.ack.after(end)) {
         Some(end) if conn.closing(closer).fin_fits => Err((Reason::AckBeyondSent, Some(end.0))),
         // One that is far beyond can be made up as well as the FIN, and proves nothing.
-        Some(end) if seg.ack.0.wrapping_sub(end.0) < NEAR => {
+        Some(end) if seg.ack.at_or_soon_after(end) => {
             replace(conn, closer, seg.ack, out);
             Ok(())
         }
@@ -153,7 +150,7 @@ fn other_fin(conn: &Conn, role: Role, end: SeqNum) -> Option<Fin> {
 /// `role` sent something beyond its own FIN: unless that is beyond doubt, it was not its own.
 pub(crate) fn goes_on(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) {
     let closing = conn.closing(role);
-    let beyond = closing.fin_end.is_some_and(|end| (1..NEAR).contains(&seg.end().0.wrapping_sub(end.0)));
+    let beyond = closing.fin_end.is_some_and(|end| seg.end() != end && seg.end().at_or_soon_after(end));
     if beyond && !seg.flags.fin() && !closing.fin_acked && !closing.fin_fits && !closing.fin_is_open {
         replace(conn, role, seg.end(), out);
     }
@@ -176,7 +173,7 @@ fn take_back(conn: &mut Conn, role: Role, out: &mut Out<'_>) {
     let closing = conn.closing_mut(role);
     let Some(fin) = closing.fin.take() else { return };
     let before = closing.before_fin;
-    (closing.fin_end, closing.fin_ack, closing.fin_fits, closing.fin_is_open) = (None, None, false, false);
+    (closing.fin_end, closing.fin_fits, closing.fin_is_open) = (None, false, false);
     out.anomaly_of_fin(conn, role, &fin, (Reason::FinNotItsOwn, None));
     let teardown = conn.teardown_mut();
     if teardown.first_fin_by == Some(role) {
@@ -192,10 +189,10 @@ fn take_back(conn: &mut Conn, role: Role, out: &mut Out<'_>) {
 /// The FIN of `role` counts from now on. Its number is beyond doubt where it lies near what the peer is known to have
 /// acknowledged a moment ago.
 pub(crate) fn count(conn: &mut Conn, role: Role, fin: &Fin) {
-    let fits = conn.bound(role).is_some_and(|bound| fin.end().0.wrapping_sub(bound.0) < NEAR);
+    let fits = conn.bound(role).is_some_and(|bound| fin.end().at_or_soon_after(bound));
     let before = (conn.side(role).state, conn.entered(role));
     let closing = conn.closing_mut(role);
-    (closing.fin, closing.fin_end, closing.fin_ack) = (Some(*fin), Some(fin.end()), Some(fin.ack));
+    (closing.fin, closing.fin_end) = (Some(*fin), Some(fin.end()));
     (closing.fin_fits, closing.fin_is_open, closing.before_fin) = (fits, fin.fragmented, before);
 }
 

@@ -123,27 +123,29 @@ impl Tracker {
         }
     }
 
+    /// The connection that a later SYN opens beside the one in `slot`.
+    fn newer(&self, slot: u32) -> Option<&Conn> {
+        // Most of the time there are none at all: so it takes no hash of the key.
+        if self.challengers.len() == 0 {
+            return None;
+        }
+        self.challengers.find(&self.table[slot].key).map(|newer| &self.challengers[newer])
+    }
+
     /// `seg` is a RST by which the sender of a SYN that came later gives that up.
     fn gives_up_newer(&self, slot: u32, src_is_low: bool, seg: &Segment) -> bool {
-        if !seg.flags.rst() || self.challengers.len() == 0 {
-            return false;
-        }
-        let newer = self.challengers.find(&self.table[slot].key).map(|newer| &self.challengers[newer]);
-        newer.is_some_and(|newer| {
-            let role = newer.role_of(src_is_low);
-            role == Role::Client
-                && !rules::acknowledges_syn(newer, role, seg)
-                && rules::follows_own_syn(newer, role, seg)
-        })
+        seg.flags.rst()
+            && self.newer(slot).is_some_and(|newer| {
+                let role = newer.role_of(src_is_low);
+                role == Role::Client
+                    && !rules::acknowledges_syn(newer, role, seg)
+                    && rules::follows_own_syn(newer, role, seg)
+            })
     }
 
     /// `seg` acknowledges a SYN that the connection in `slot` does not know, or goes on from it.
     fn is_of_newer(&self, slot: u32, src_is_low: bool, seg: &Segment) -> bool {
-        if self.challengers.len() == 0 {
-            return false;
-        }
-        let newer = self.challengers.find(&self.table[slot].key).map(|newer| &self.challengers[newer]);
-        newer.is_some_and(|newer| {
+        self.newer(slot).is_some_and(|newer| {
             let role = newer.role_of(src_is_low);
             let goes_on = role == Role::Client && !seg.flags.syn() && !seg.flags.rst();
             rules::acknowledges_syn(newer, role, seg) || (goes_on && rules::follows_own_syn(newer, role, seg))

@@ -194,21 +194,9 @@ impl Out<'_> {
     }
 
     /// A segment that cannot be.
-    pub(crate) fn anomaly(&mut self, conn: &Conn, role: Role, seg: &Segment, (reason, expected): Misfit) {
-        if !self.telling.wants.anomalies || conn.flags.hidden {
-            return;
-        }
-        let event = Event::Anomaly(Anomaly {
-            common: self.common(conn, seg.ts),
-            reason,
-            sender: role,
-            flags: seg.flags,
-            seq: seg.seq.0,
-            ack: seg.flags.ack().then_some(seg.ack.0),
-            expected,
-            payload_bytes: seg.payload_len,
-        });
-        (self.sink)(event);
+    pub(crate) fn anomaly(&mut self, conn: &Conn, role: Role, seg: &Segment, misfit: Misfit) {
+        // What is remembered of a FIN is all that is told of any segment.
+        self.anomaly_of_fin(conn, role, &Fin::of(seg), misfit);
     }
 
     /// A FIN that was not its sender's own.
@@ -298,7 +286,6 @@ fn describe(
     reset_phase: Option<ResetPhase>,
     clock: &WallClock,
 ) -> Connection {
-    let span = |from: When, to: When| clock.span(from.get()?, to.get()?);
     let intervals = syn_intervals(conn, clock);
     let [client, server] = &conn.sides;
     let [client_end, server_end] = [conn.closing(Role::Client), conn.closing(Role::Server)];
@@ -323,11 +310,13 @@ fn describe(
         simultaneous_open: conn.flags.simultaneous_open,
         start: conn.start,
         times: handshake_times(conn, clock),
-        first_fin_to_ack_ns: span(teardown.first_fin, teardown.first_fin_acked),
-        close_wait_ns: if sequential { span(teardown.first_fin_acked, teardown.second_fin) } else { None },
-        second_fin_to_ack_ns: span(teardown.second_fin, teardown.second_fin_acked),
-        teardown_ns: span(closing.into(), Some(conn.last).into()),
-        lifetime_ns: span(conn.first_syn(), Some(conn.last).into()),
+        first_fin_to_ack_ns: span(clock, teardown.first_fin, teardown.first_fin_acked),
+        close_wait_ns: sequential
+            .then(|| span(clock, teardown.first_fin_acked, teardown.second_fin))
+            .flatten(),
+        second_fin_to_ack_ns: span(clock, teardown.second_fin, teardown.second_fin_acked),
+        teardown_ns: span(clock, closing.into(), Some(conn.last).into()),
+        lifetime_ns: span(clock, conn.first_syn(), Some(conn.last).into()),
         client_bytes: conn.bytes(Role::Client),
         server_bytes: conn.bytes(Role::Server),
         bytes_mod_4gib: may_have_wrapped(conn, clock),
@@ -368,6 +357,11 @@ fn describe(
         zeek_conn_state: zeek_conn_state(conn, outcome),
         common,
     }
+}
+
+/// How long it was from one moment to the other, where both are known and the clock tells.
+fn span(clock: &WallClock, from: When, to: When) -> Option<u64> {
+    clock.span(from.get()?, to.get()?)
 }
 
 /// How far apart the SYNs were; of none it is known where the clock was set between the first and the last.
@@ -423,20 +417,19 @@ fn zeek_conn_state(conn: &Conn, outcome: Outcome) -> ZeekConnState {
 }
 
 fn handshake_times(conn: &Conn, clock: &WallClock) -> HandshakeTimes {
-    let span = |from: When, to: When| clock.span(from.get()?, to.get()?);
     let [last_syn, established] = [conn.at(Moment::LastSyn), conn.at(Moment::Established)];
-    let syn_to_synack_ns = span(last_syn, conn.at(Moment::FirstSynack));
-    let synack_to_ack_ns = span(conn.at(Moment::LastSynack), established);
+    let syn_to_synack_ns = span(clock, last_syn, conn.at(Moment::FirstSynack));
+    let synack_to_ack_ns = span(clock, conn.at(Moment::LastSynack), established);
     let (network_rtt_ns, local_stack_ns) = match conn.vantage {
         Some(Vantage::Client) => (syn_to_synack_ns, synack_to_ack_ns),
         Some(Vantage::Server) => (synack_to_ack_ns, syn_to_synack_ns),
         Some(Vantage::Middle) | None => (None, None),
     };
     HandshakeTimes {
-        syn_to_established_ns: span(conn.first_syn(), established),
+        syn_to_established_ns: span(clock, conn.first_syn(), established),
         syn_to_synack_ns,
         synack_to_ack_ns,
-        syn_retry_ns: span(conn.first_syn(), last_syn),
+        syn_retry_ns: span(clock, conn.first_syn(), last_syn),
         network_rtt_ns,
         local_stack_ns,
     }
@@ -455,8 +448,7 @@ fn may_have_wrapped(conn: &Conn, clock: &WallClock) -> bool {
     // Of a time that is not known it may have been any.
     let Some(ns) = clock.span(begin, end.unwrap_or(conn.last)).map(u128::from) else { return true };
     let by_link = ns * BYTES_PER_SECOND / 1_000_000_000;
-    let span = |from: When, to: When| clock.span(from.get()?, to.get()?);
-    let round_trip = span(conn.at(Moment::LastSyn), conn.at(Moment::Established)).map(u128::from);
+    let round_trip = span(clock, conn.at(Moment::LastSyn), conn.at(Moment::Established)).map(u128::from);
     let by_window = round_trip.map_or(u128::MAX, |rtt| {
         let scale = conn.sides.iter().map(max_scale).max().unwrap_or(0);
         (65_535 << scale) * (ns / rtt.max(1) + 1)

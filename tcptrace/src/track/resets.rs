@@ -11,6 +11,7 @@ use crate::{
     event::{AnomalyReason as Reason, Outcome, ResetPhase, Role, State},
     segment::Segment,
 };
+
 /// A RST: valid where its receiver would believe it (RFC 9293 §3.10.7.3 before, RFC 5961 §3.2 after the
 /// handshake).
 pub(super) fn rst(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) -> Result<After, Misfit> {

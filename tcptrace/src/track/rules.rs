@@ -9,22 +9,21 @@ use super::{
     fins::{self, Fin},
     report::Out,
     resets,
-    side::{LONG_NS, NEAR},
+    side::LONG_NS,
     state::{self, Evidence},
 };
 use crate::{
     event::{AnomalyReason as Reason, Outcome, ResetPhase, Role, State},
     segment::{Segment, Timestamp},
 };
-use tcptrace_common::{seq::SeqNum, tcp::TcpFlags};
+use tcptrace_common::{
+    seq::SeqNum,
+    tcp::{TcpFlags, UNSCALED_WINDOW},
+};
 
 /// How long the passive closer must stay in CLOSE-WAIT for the time alone to make it a half-close. An
 /// application that is only slow to notice takes milliseconds; one that works on takes longer.
 const HALF_CLOSE_NS: u64 = 1_000_000_000;
-
-/// The largest window a peer can have offered in a SYN, which is never scaled (RFC 7323 §2.2): how far data
-/// can reach before the handshake is complete.
-const UNSCALED_WINDOW: i32 = 65_535;
 
 /// What the connection is after a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -177,7 +176,7 @@ fn presume(conn: &mut Conn, role: Role, evidence: Evidence, ts: Timestamp, out: 
 /// Notes the numbers and options of a SYN or SYN-ACK. Data in it (RFC 7413) counts from the SYN on.
 fn open_side(conn: &mut Conn, role: Role, seg: &Segment) {
     if role == Role::Client {
-        conn.first_tsval = seg.options.and_then(|raw| Some(raw.timestamps()?.0)).unwrap_or_default();
+        conn.first_tsval = seg.tsval().unwrap_or_default();
     }
     conn.side_mut(role).open(&opening(seg));
 }
@@ -269,7 +268,7 @@ fn ack_or_fin(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) -> 
     let fresh = seg.flags.fin() && conn.closing(role).fin_end.is_none();
     let own_fin = Fin::of(seg);
     // The peer's FIN acknowledges this one, which passes after it: the peer closed second all the same.
-    let overtaken = fresh && conn.closing(peer(role)).fin_ack == Some(seg.end());
+    let overtaken = fresh && conn.closing(peer(role)).fin_ack() == Some(seg.end());
     if overtaken {
         fin(conn, role, &own_fin, overtaken, out);
     }
@@ -282,7 +281,7 @@ fn ack_or_fin(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) -> 
 
 /// Both its numbers are those that the handshake has, or not far beyond, as far as these are known.
 fn is_near_the_handshake(conn: &Conn, role: Role, seg: &Segment) -> bool {
-    let near = |n: SeqNum, from: Option<SeqNum>| from.is_none_or(|from| n.0.wrapping_sub(from.0) < NEAR);
+    let near = |n: SeqNum, from: Option<SeqNum>| from.is_none_or(|from| n.at_or_soon_after(from));
     near(seg.seq, conn.side(role).first_data()) && near(seg.ack, conn.side(peer(role)).first_data())
 }
 
@@ -290,8 +289,8 @@ fn is_near_the_handshake(conn: &Conn, role: Role, seg: &Segment) -> bool {
 fn note_ack(conn: &mut Conn, role: Role, seg: &Segment) {
     let (own, other) = (conn.side(role), conn.side(peer(role)));
     let first = other.first_data().filter(|_| own.is_young());
-    let right = first.is_some_and(|first| seg.ack.0.wrapping_sub(first.0) < NEAR)
-        && own.first_data().is_some_and(|first| seg.seq.0.wrapping_sub(first.0) < NEAR)
+    let right = first.is_some_and(|first| seg.ack.at_or_soon_after(first))
+        && own.first_data().is_some_and(|first| seg.seq.at_or_soon_after(first))
         && own.bound().is_none();
     let side = conn.side_mut(role);
     if right { side.prove_ack(seg.ack) } else { side.note_ack(seg.ack) }
@@ -387,7 +386,7 @@ fn acknowledge_fin(conn: &mut Conn, role: Role, ts: Timestamp, by: Option<&Segme
     if fin.fin_acked || fin.fin_end.is_none() || acked != fin.fin_end {
         return;
     }
-    let (end, fin_ack) = (fin.fin_end, fin.fin_ack);
+    let (end, fin_ack) = (fin.fin_end, fin.fin_ack());
     infer_open(conn, role, ts, out);
     conn.closing_mut(closer).fin_acked = true;
     // So the FIN was its sender's own, and with it what that acknowledged.
@@ -416,36 +415,36 @@ fn acknowledge_fin(conn: &mut Conn, role: Role, ts: Timestamp, by: Option<&Segme
 }
 
 /// The first FIN of `role` (RFC 9293 §3.6); `overtaken` by the peer's, which acknowledges it.
-pub(crate) fn fin(conn: &mut Conn, role: Role, seg: &Fin, overtaken: bool, out: &mut Out<'_>) {
+pub(crate) fn fin(conn: &mut Conn, role: Role, fin: &Fin, overtaken: bool, out: &mut Out<'_>) {
     if conn.side(role).state != State::SynReceived {
-        infer_open(conn, role, seg.ts, out);
+        infer_open(conn, role, fin.ts, out);
     }
-    fins::count(conn, role, seg);
+    fins::count(conn, role, fin);
     let answered = conn.closing(peer(role)).fin_acked;
-    let went_on = went_on(conn, role, seg);
+    let went_on = went_on(conn, role, fin);
     // It had numbered its FIN when it acknowledged the peer's: this is that FIN again, the first was lost before us.
-    let crossed = conn.closing(role).sent_at_peer_fin == Some(seg.end());
+    let crossed = conn.closing(role).sent_at_peer_fin == Some(fin.end());
     let teardown = conn.teardown_mut();
     if teardown.first_fin_by.is_none() || overtaken {
         teardown.first_fin_by = Some(role);
         (teardown.second_fin, teardown.second_fin_acked) = (teardown.first_fin, teardown.first_fin_acked);
-        teardown.first_fin.set(seg.ts);
+        teardown.first_fin.set(fin.ts);
         teardown.first_fin_acked = When::NEVER;
     } else {
-        teardown.second_fin.set(seg.ts);
+        teardown.second_fin.set(fin.ts);
         conn.teardown_mut().simultaneous_close = !answered || crossed;
         conn.teardown_mut().half_closed = answered && went_on && !crossed;
     }
-    out.transition(conn, role, Evidence::SentFin, seg.ts, false);
+    out.transition(conn, role, Evidence::SentFin, fin.ts, false);
     // Reordering can show the acknowledgement before the FIN.
-    acknowledge_fin(conn, peer(role), seg.ts, None, out);
+    acknowledge_fin(conn, peer(role), fin.ts, None, out);
 }
 
 /// Data or time lay between the passive closer's acknowledgement and its own FIN.
-fn went_on(conn: &Conn, role: Role, seg: &Fin) -> bool {
-    let data = conn.closing(role).sent_at_peer_fin.is_some_and(|sent| seg.data_end() != sent);
+fn went_on(conn: &Conn, role: Role, fin: &Fin) -> bool {
+    let data = conn.closing(role).sent_at_peer_fin.is_some_and(|sent| fin.data_end() != sent);
     let waited =
-        conn.teardown().first_fin_acked.get().is_some_and(|acked| seg.ts.since(acked) >= HALF_CLOSE_NS);
+        conn.teardown().first_fin_acked.get().is_some_and(|acked| fin.ts.since(acked) >= HALF_CLOSE_NS);
     data || waited
 }
 

@@ -32,10 +32,6 @@ const BOUND: u8 = 1 << 5;
 const LONG_AGO: u8 = 1 << 6;
 const SEEN: u8 = 1 << 7;
 
-/// How far apart two numbers of one direction can be that belong together: 16 MiB, more than is in flight before the first
-/// answer. One of 256 guesses at random comes this close.
-pub(crate) const NEAR: u32 = 1 << 24;
-
 /// In so long a time more than 2 GiB can pass, half of the sequence numbers: at 171 Gbit/s, which is above what one connection
 /// reaches today. Numbers on both sides of such a silence cannot be compared (RFC 9293 §3.4).
 pub(crate) const LONG_NS: u64 = 100_000_000;
@@ -81,7 +77,7 @@ impl Side {
         self.if_known(SYN_END, self.syn_end)
     }
 
-    /// What it acknowledged last; of what came within [`NEAR`], the greatest.
+    /// What it acknowledged last; of what came within [`SeqNum::NEAR`], the greatest.
     pub(crate) fn acked(&self) -> Option<SeqNum> {
         self.if_known(ACKED, self.acked)
     }
@@ -183,7 +179,7 @@ impl Side {
     /// near that.
     pub(crate) fn note_ack(&mut self, ack: SeqNum) {
         let known = self.known & BOUND != 0;
-        if !known || ack.0.wrapping_sub(self.acked.0) < NEAR {
+        if !known || ack.at_or_soon_after(self.acked) {
             self.acked = ack;
             self.note(ACKED, true);
         }

@@ -2,7 +2,7 @@
 
 use super::words::{Details, Icmp, role, syn_retries, synack_retries};
 use crate::{
-    event::{Backoff, Connection, Ecn, EcnKind, OtherView, Outcome, State, SynackAgain, WrongAnswers},
+    event::{Backoff, Connection, Ecn, EcnKind, OtherView, Outcome, Role, State, SynackAgain, WrongAnswers},
     segment::Timestamp,
     sink::units::{Count, Nanos},
 };
@@ -181,7 +181,6 @@ impl fmt::Display for EcnWords {
 
 /// Another TTL than the same side's SYN or SYN-ACK had: what sent the RST may be another host.
 pub(super) fn other_ttl(event: &Connection, details: &mut Details<'_>) -> fmt::Result {
-    use crate::event::Role;
     let Some((by, reset)) = event.reset_by.zip(event.reset_ttl) else { return Ok(()) };
     let (opening, opened) = match by {
         Role::Client => ("SYN", event.client_ttl),

@@ -1,7 +1,10 @@
 //! Resets that somebody sent in another's name, in words.
 
 use super::words::{Details, role};
-use crate::event::{Connection, DoubtfulReset, Role};
+use crate::{
+    event::{Connection, DoubtfulReset, Role},
+    sink::units::Nanos,
+};
 use std::fmt;
 
 /// Who seems to have sent the reset that ended it, and which resets changed nothing.
@@ -27,7 +30,7 @@ pub(super) fn doubtful(event: &Connection, details: &mut Details<'_>) -> fmt::Re
         let did = if first.sender_ttl.is_some() { "which went on" } else { "without effect" };
         details.add(format_args!(
             "{many}{plural} in the {name}'s name after {}{}, {did}",
-            crate::sink::units::Nanos(after),
+            Nanos(after),
             Ttls(first)
         ))?;
     }

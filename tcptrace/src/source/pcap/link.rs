@@ -53,30 +53,33 @@ pub struct UnknownLink(pub LinkType);
 pub fn look(packet: &Packet<'_>, decap: &Decap) -> Result<Look, UnknownLink> {
     if packet.link == LinkType::ETHERNET {
         let bytes = Bytes { captured: packet.data, wire_len: packet.original_len as usize };
-        let (parsed, wire_len) = cut::parse(bytes, Link::Ethernet, decap);
-        let unseen = if parsed == Parsed::Other { unseen::what(bytes, Link::Ethernet) } else { None };
+        let (parsed, wire_len, unseen) = parse(bytes, Link::Ethernet, decap);
         return Ok(Look { parsed, at: 0, direction: packet.direction, device: None, unseen, wire_len });
     }
     walk(packet, decap)
+}
+
+/// What the parser says of a packet, how long that was on the wire, and what it is if it is not looked into. Once for Ethernet
+/// and once for all others, so that the compiler knows in the first where everything lies.
+#[inline(always)]
+fn parse(bytes: Bytes<'_>, link: Link, decap: &Decap) -> (Parsed, usize, Option<Unseen>) {
+    let (parsed, wire_len) = cut::parse(bytes, link, decap);
+    let unseen = if parsed == Parsed::Other { unseen::what(bytes, link) } else { None };
+    (parsed, wire_len, unseen)
 }
 
 /// All but Ethernet.
 fn walk(packet: &Packet<'_>, decap: &Decap) -> Result<Look, UnknownLink> {
     let data = packet.data;
     let reach = reach(packet.link, data).ok_or(UnknownLink(packet.link))?;
-    let mut unseen = None;
-    let (at, (parsed, wire_len)) = match reach.way {
+    let (at, (parsed, wire_len, unseen)) = match reach.way {
         Way::To { link, at } => {
             let wire_len = (packet.original_len as usize).saturating_sub(at);
             let bytes = Bytes { captured: data.get(at..).unwrap_or_default(), wire_len };
-            let found = cut::parse(bytes, link, decap);
-            if found.0 == Parsed::Other {
-                unseen = unseen::what(bytes, link);
-            }
-            (at, found)
+            (at, parse(bytes, link, decap))
         }
-        Way::Other => (0, (Parsed::Other, 0)),
-        Way::Unparsable(reason) => (0, (Parsed::Unparsable(reason), 0)),
+        Way::Other => (0, (Parsed::Other, 0, None)),
+        Way::Unparsable(reason) => (0, (Parsed::Unparsable(reason), 0, None)),
     };
     let direction = match packet.direction {
         Direction::Unknown => reach.direction,
@@ -306,13 +309,16 @@ fn per_packet_information(data: &[u8]) -> Option<Reach> {
     let Some(rest) = data.get(usize::from(len)..) else {
         return Some(CUT.into());
     };
-    let link = LinkType(u16::try_from(link).ok()?);
-    // Within itself it would lead in circles.
+    within(LinkType(u16::try_from(link).ok()?), rest, usize::from(len))
+}
+
+/// What a packet leads to, `rest` from `at` on, that has another header of these around it.
+fn within(link: LinkType, rest: &[u8], at: usize) -> Option<Reach> {
+    // Within each other they would lead in circles.
     if matches!(link, LinkType::PPI | LinkType::PKTAP | LinkType::USER2) {
         return None;
     }
-    let at = usize::from(len);
-    let found = if link == LinkType::ETHERNET { Way::ethernet(0).into() } else { reach(link, rest)? };
+    let found = reach(link, rest)?;
     let way = match found.way {
         Way::To { link, at: further } => Way::To { link, at: at + further },
         way => way,
@@ -344,22 +350,14 @@ fn pktap(data: &[u8]) -> Option<Reach> {
     let Some(rest) = data.get(at..) else {
         return Some(CUT.into());
     };
-    // Within itself it would lead in circles.
-    if matches!(link, LinkType::PKTAP | LinkType::USER2 | LinkType::PPI) {
-        return None;
-    }
-    let found = reach(link, rest)?;
-    let way = match found.way {
-        Way::To { link, at: further } => Way::To { link, at: at + further },
-        way => way,
-    };
+    let found = within(link, rest, at)?;
     // PTH_FLAG_DIR_IN, PTH_FLAG_DIR_OUT
     let direction = match flags & 3 {
         1 => Direction::Ingress,
         2 => Direction::Egress,
         _ => found.direction,
     };
-    Some(Reach { way, direction, device: Some(NAME) })
+    Some(Reach { direction, device: Some(NAME), ..found })
 }
 
 /// NFLOG: family, version, resource, then values behind their length and type, which are in the byte order of the

@@ -83,27 +83,10 @@ pub struct Captured<'a> {
 /// set), or be none: [`Input::Clock`] says where, and the times that segments have here go on.
 pub struct PcapSource {
     reader: Reader,
-    table: Pending,
-    sweep: Sweep,
-    pace: Pace,
-    seeds: [u64; SEED_WORDS],
-    filter: Box<Program>,
+    finder: Finder,
     batch: usize,
-    counters: Counters,
-    tunnels: Tunnels,
-    unheard: Unheard,
-    unknown_links: Vec<(LinkType, u64)>,
-    devices: HashMap<(u32, u32), u32>,
-    named_devices: HashMap<Box<str>, u32>,
-    names: Vec<(u32, Arc<str>)>,
-    /// Interfaces of the reader that `names` has had.
+    /// Interfaces of the reader whose names are told, or about to be.
     named: usize,
-    times: TimeLine,
-    odd: Odd,
-    /// Octets of all packets on the wire.
-    passed: u64,
-    /// What came of a packet whose time the next one decides on.
-    held: Vec<Input>,
     /// What ended the file, to be told after what came before it.
     error: Option<FileError>,
     ended: bool,
@@ -113,27 +96,11 @@ impl PcapSource {
     /// Reads what `reader` has.
     #[must_use]
     pub fn new(reader: Reader, options: &Options) -> Self {
-        let table = Pending::new(options.buckets);
         Self {
             reader,
-            sweep: Sweep::new(table.words(), PERIOD, Timestamp::default()),
-            pace: Pace::default(),
-            table,
-            seeds: options.seeds,
-            filter: options.filter.clone(),
+            finder: Finder::new(options),
             batch: options.batch,
-            counters: Counters::default(),
-            tunnels: Tunnels { decap: options.decap, levels: Tunnels::MOST },
-            unheard: Unheard::new(),
-            unknown_links: Vec::new(),
-            devices: HashMap::new(),
-            named_devices: HashMap::new(),
-            names: Vec::new(),
             named: 0,
-            times: TimeLine::new(),
-            odd: Odd::default(),
-            passed: 0,
-            held: Vec::new(),
             error: None,
             ended: false,
         }
@@ -162,93 +129,22 @@ impl PcapSource {
             // The first one is waited for.
             let ready =
                 if number == 0 { self.reader.next().map(Ready::from) } else { self.reader.next_ready() };
-            let packet = match ready {
-                Ok(Ready::Packet(packet)) => packet,
+            let error = match ready {
+                Ok(Ready::Packet(packet)) => {
+                    self.finder.packet(&packet, out, &mut tap);
+                    continue;
+                }
                 Ok(Ready::Later) => break,
-                Ok(Ready::End) => {
-                    self.ended = true;
-                    release(&mut self.times, &mut self.held, None, out);
-                    break;
-                }
-                Err(error) => {
-                    self.ended = true;
-                    release(&mut self.times, &mut self.held, None, out);
-                    if out.len() == before {
-                        return Err(error);
-                    }
-                    self.error = Some(error);
-                    break;
-                }
+                Ok(Ready::End) => None,
+                Err(error) => Some(error),
             };
-            self.counters.packets += 1;
-            if self.times.is_holding() {
-                release(&mut self.times, &mut self.held, Some(packet.ts), out);
+            self.ended = true;
+            self.finder.release(None, out);
+            match error {
+                Some(error) if out.len() == before => return Err(error),
+                error => self.error = error,
             }
-            let before = self.times.latest();
-            let placed = self.times.place(packet.interface, packet.ts);
-            if let Some(ns) = self.sweep.step(self.pace.at(self.times.latest()), &mut self.table) {
-                out.push(Input::Overwritten(self.times.latest().before(ns)));
-            }
-            self.passed = self.passed.saturating_add(packet.original_len.into());
-            if packet.dropped > 0 {
-                self.odd.dropped += packet.dropped;
-                // Of one whose time is not believed yet: until some later moment than before.
-                let until = self.times.latest().max(before.plus(1));
-                out.push(Input::Lost(LossReport { records: packet.dropped, after: before, until }));
-            }
-            let Ok(look) = link::look(&packet, &self.tunnels.decap) else {
-                count(&mut self.unknown_links, packet.link);
-                continue;
-            };
-            if let Some(unseen) = look.unseen {
-                self.odd.note(unseen);
-            }
-            let truncated = self.counters.unparsable[Unparsable::Truncated as usize];
-            let devices = Devices {
-                numbers: &mut self.devices,
-                by_name: &mut self.named_devices,
-                names: &mut self.names,
-            };
-            let mut test = Test {
-                table: &mut self.table,
-                seeds: &self.seeds,
-                filter: &self.filter,
-                counters: &mut self.counters,
-                tunnels: &self.tunnels,
-                unheard: Some(&mut self.unheard),
-            };
-            let from =
-                Bytes { captured: packet.data.get(look.at..).unwrap_or_default(), wire_len: look.wire_len };
-            let overwrites = test.counters.pending_overwrites;
-            let found = test.packet(&look.parsed, from, packet.ts.0, || devices.sighting(&packet, &look));
-            let cut = packet.data.len() < packet.original_len as usize;
-            if cut && self.counters.unparsable[Unparsable::Truncated as usize] > truncated {
-                self.odd.cut += 1;
-            }
-            if let Some(Found { record, end }) = found {
-                let overwritten = self.counters.pending_overwrites != overwrites;
-                let mut what = record.what;
-                what.segment_mut().direction = look.direction;
-                let headers = &packet.data[..(look.at + end).min(packet.data.len())];
-                let Packet { ts, link, original_len, .. } = packet;
-                tap(&what, Captured { ts, link, headers, original_len });
-                // Bytes are counted to there.
-                let closes = what.segment().flags.intersects(TcpFlags::FIN.union(TcpFlags::RST));
-                match placed {
-                    Placed::At(stamp) => {
-                        let ts = tell(&mut self.times, stamp, out);
-                        out.extend(overwritten.then_some(Input::Overwritten(ts)));
-                        out.extend(closes.then_some(Input::Passed(self.passed)));
-                        what.segment_mut().ts = ts;
-                        out.push(what.into());
-                    }
-                    Placed::Held => {
-                        self.held.extend(overwritten.then_some(Input::Overwritten(packet.ts)));
-                        self.held.extend(closes.then_some(Input::Passed(self.passed)));
-                        self.held.push(what.into());
-                    }
-                }
-            }
+            break;
         }
         self.name_interfaces();
         Ok(!self.ended || self.error.is_some())
@@ -263,42 +159,43 @@ impl PcapSource {
     /// The time of the last packet so far, whatever it was.
     #[must_use]
     pub const fn last_packet(&self) -> Timestamp {
-        self.times.latest()
+        self.finder.times.latest()
     }
 
     /// What was counted so far, as the kernel programs count it. No ring is ever full here.
     #[must_use]
     pub const fn counters(&self) -> &Counters {
-        &self.counters
+        &self.finder.counters
     }
 
     /// Expected acknowledgements that were given up, as none came for minutes of the packets' own time.
     #[must_use]
     pub const fn pending_expired(&self) -> u64 {
-        self.sweep.freed()
+        self.finder.sweep.freed()
     }
 
     /// Packets whose link type is not known, by link type. They count as packets and are not looked into.
     #[must_use]
     pub fn unknown_links(&self) -> &[(LinkType, u64)] {
-        &self.unknown_links
+        &self.finder.unknown_links
     }
 
     /// What the file lacks, and what of it was not understood, as far as it was read.
     #[must_use]
     pub fn capture(&self) -> CaptureStats {
-        let Times { back, back_most_ns, missing, .. } = self.times.times();
+        let Finder { times, odd, .. } = &self.finder;
+        let Times { back, back_most_ns, missing, .. } = times.times();
         let Dropped { by_interface, by_system } = self.reader.dropped();
         CaptureStats {
             dropped_by_interface: by_interface,
             dropped_by_system: by_system,
-            dropped_between_packets: self.odd.dropped,
-            cut_too_short: self.odd.cut,
+            dropped_between_packets: odd.dropped,
+            cut_too_short: odd.cut,
             time_went_back: back,
             time_went_back_most_ns: back_most_ns,
             without_time: missing,
-            tunnels_passed_over: TunnelCounts::of(self.odd.tunnels),
-            passed_over: self.odd.passed_over,
+            tunnels_passed_over: TunnelCounts::of(odd.tunnels),
+            passed_over: odd.passed_over,
         }
     }
 
@@ -314,17 +211,174 @@ impl PcapSource {
     /// Names of interfaces that were not known when this was last asked, by the number that segments have. A file
     /// need not name any.
     pub fn new_names(&mut self) -> impl Iterator<Item = (u32, Arc<str>)> + '_ {
-        self.names.drain(..)
+        self.finder.devices.names.drain(..)
     }
 
     fn name_interfaces(&mut self) {
         let all = self.reader.interfaces();
         for (number, interface) in (0..).zip(all).skip(self.named) {
             if let Some(name) = &interface.name {
-                self.names.push((number, Arc::clone(name)));
+                self.finder.devices.names.push((number, Arc::clone(name)));
             }
         }
         self.named = all.len();
+    }
+}
+
+/// What packets are looked at with, and what is known of those so far.
+struct Finder {
+    table: Pending,
+    sweep: Sweep,
+    pace: Pace,
+    seeds: [u64; SEED_WORDS],
+    filter: Box<Program>,
+    counters: Counters,
+    tunnels: Tunnels,
+    unheard: Unheard,
+    unknown_links: Vec<(LinkType, u64)>,
+    devices: Devices,
+    times: TimeLine,
+    odd: Odd,
+    /// Octets of all packets on the wire.
+    passed: u64,
+    /// What came of a packet whose time the next one decides on.
+    held: Vec<Input>,
+}
+
+impl Finder {
+    fn new(options: &Options) -> Self {
+        let table = Pending::new(options.buckets);
+        Self {
+            sweep: Sweep::new(table.words(), PERIOD, Timestamp::default()),
+            pace: Pace::default(),
+            table,
+            seeds: options.seeds,
+            filter: options.filter.clone(),
+            counters: Counters::default(),
+            tunnels: Tunnels { decap: options.decap, levels: Tunnels::MOST },
+            unheard: Unheard::new(),
+            unknown_links: Vec::new(),
+            devices: Devices::default(),
+            times: TimeLine::new(),
+            odd: Odd::default(),
+            passed: 0,
+            held: Vec::new(),
+        }
+    }
+
+    /// Appends what a packet says to `out`, and shows it to `tap` if it says anything of a connection.
+    #[inline]
+    fn packet(
+        &mut self,
+        packet: &Packet<'_>,
+        out: &mut Vec<Input>,
+        tap: &mut impl FnMut(&Observation, Captured<'_>),
+    ) {
+        self.counters.packets += 1;
+        let placed = self.place(packet, out);
+        let Ok(look) = link::look(packet, &self.tunnels.decap) else {
+            count(&mut self.unknown_links, packet.link);
+            return;
+        };
+        if let Some(unseen) = look.unseen {
+            self.odd.note(unseen);
+        }
+        let overwrites = self.counters.pending_overwrites;
+        if let Some(Found { record, end }) = self.test(packet, &look) {
+            let overwritten = self.counters.pending_overwrites != overwrites;
+            let mut what = record.what;
+            what.segment_mut().direction = look.direction;
+            let headers = &packet.data[..(look.at + end).min(packet.data.len())];
+            let Packet { ts, link, original_len, .. } = *packet;
+            tap(&what, Captured { ts, link, headers, original_len });
+            self.tell(what, placed, overwritten, out);
+        }
+    }
+
+    /// When a packet was captured, and what its coming shows, whatever is in it.
+    #[inline(always)]
+    fn place(&mut self, packet: &Packet<'_>, out: &mut Vec<Input>) -> Placed {
+        if self.times.is_holding() {
+            self.release(Some(packet.ts), out);
+        }
+        let before = self.times.latest();
+        let placed = self.times.place(packet.interface, packet.ts);
+        if let Some(ns) = self.sweep.step(self.pace.at(self.times.latest()), &mut self.table) {
+            out.push(Input::Overwritten(self.times.latest().before(ns)));
+        }
+        self.passed = self.passed.saturating_add(packet.original_len.into());
+        if packet.dropped > 0 {
+            self.odd.dropped += packet.dropped;
+            // Of one whose time is not believed yet: until some later moment than before.
+            let until = self.times.latest().max(before.plus(1));
+            out.push(Input::Lost(LossReport { records: packet.dropped, after: before, until }));
+        }
+        placed
+    }
+
+    /// The lifecycle test.
+    #[inline]
+    fn test(&mut self, packet: &Packet<'_>, look: &Look) -> Option<Found> {
+        let truncated = self.counters.unparsable[Unparsable::Truncated as usize];
+        let mut test = Test {
+            table: &mut self.table,
+            seeds: &self.seeds,
+            filter: &self.filter,
+            counters: &mut self.counters,
+            tunnels: &self.tunnels,
+            unheard: Some(&mut self.unheard),
+        };
+        let from =
+            Bytes { captured: packet.data.get(look.at..).unwrap_or_default(), wire_len: look.wire_len };
+        let devices = &mut self.devices;
+        let found = test.packet(&look.parsed, from, packet.ts.0, || devices.sighting(packet, look));
+        let cut = packet.data.len() < packet.original_len as usize;
+        if cut && self.counters.unparsable[Unparsable::Truncated as usize] > truncated {
+            self.odd.cut += 1;
+        }
+        found
+    }
+
+    /// Tells what a packet says, or keeps that until its time is known; `overwritten` if it took the place of an expected
+    /// acknowledgement.
+    #[inline]
+    fn tell(&mut self, mut what: Observation, placed: Placed, overwritten: bool, out: &mut Vec<Input>) {
+        let (to, ts) = match placed {
+            Placed::At(stamp) => {
+                let ts = tell(&mut self.times, stamp, out);
+                (out, ts)
+            }
+            Placed::Held => (&mut self.held, what.segment().ts),
+        };
+        what.segment_mut().ts = ts;
+        // Bytes are counted to there.
+        let closes = what.segment().flags.intersects(TcpFlags::FIN.union(TcpFlags::RST));
+        to.extend(overwritten.then_some(Input::Overwritten(ts)));
+        to.extend(closes.then_some(Input::Passed(self.passed)));
+        to.push(what.into());
+    }
+
+    /// Lets go of what came of a packet that was held, now that the next one is there, or none will be.
+    #[cold]
+    fn release(&mut self, next: Option<Timestamp>, out: &mut Vec<Input>) {
+        let Some(stamp) = self.times.decide(next) else { return };
+        if self.held.is_empty() {
+            return;
+        }
+        let ts = tell(&mut self.times, stamp, out);
+        out.extend(self.held.drain(..).map(|mut input| {
+            match &mut input {
+                Input::Segment(segment) => segment.ts = ts,
+                Input::Icmp(error) => error.quoted.ts = ts,
+                Input::Overwritten(until) => *until = ts,
+                Input::Lost(_)
+                | Input::Admission(_)
+                | Input::Clock(_)
+                | Input::Passed(_)
+                | Input::Tick(_) => {}
+            }
+            input
+        }));
     }
 }
 
@@ -334,25 +388,6 @@ fn tell(times: &mut TimeLine, stamp: Stamp, out: &mut Vec<Input>) -> Timestamp {
     let (ts, change) = times.tell(stamp);
     out.extend(change.map(Input::Clock));
     ts
-}
-
-/// Lets go of what came of a packet that was held, now that the next one is there, or none will be.
-#[cold]
-fn release(times: &mut TimeLine, held: &mut Vec<Input>, next: Option<Timestamp>, out: &mut Vec<Input>) {
-    let Some(stamp) = times.decide(next) else { return };
-    if held.is_empty() {
-        return;
-    }
-    let ts = tell(times, stamp, out);
-    out.extend(held.drain(..).map(|mut input| {
-        match &mut input {
-            Input::Segment(segment) => segment.ts = ts,
-            Input::Icmp(error) => error.quoted.ts = ts,
-            Input::Overwritten(until) => *until = ts,
-            Input::Lost(_) | Input::Admission(_) | Input::Clock(_) | Input::Passed(_) | Input::Tick(_) => {}
-        }
-        input
-    }));
 }
 
 /// What there is to tell of a file besides its segments.
@@ -380,15 +415,17 @@ impl Odd {
 }
 
 /// The numbers of devices that packets' own headers name.
-struct Devices<'a> {
-    numbers: &'a mut HashMap<(u32, u32), u32>,
-    by_name: &'a mut HashMap<Box<str>, u32>,
-    names: &'a mut Vec<(u32, Arc<str>)>,
+#[derive(Default)]
+struct Devices {
+    numbers: HashMap<(u32, u32), u32>,
+    by_name: HashMap<Box<str>, u32>,
+    /// Names to be told, of interfaces that the file describes too.
+    names: Vec<(u32, Arc<str>)>,
 }
 
-impl Devices<'_> {
+impl Devices {
     #[inline]
-    fn sighting(self, packet: &Packet<'_>, look: &Look) -> Sighting {
+    fn sighting(&mut self, packet: &Packet<'_>, look: &Look) -> Sighting {
         let ifindex = match look.device {
             None => packet.interface,
             Some(Device::Index(device)) => self.number(packet.interface, device),
@@ -402,7 +439,7 @@ impl Devices<'_> {
 
     /// The number of a device that a packet's own header names: the same packet on two devices is two sightings, as
     /// it is to the kernel programs.
-    fn number(self, interface: u32, device: u32) -> u32 {
+    fn number(&mut self, interface: u32, device: u32) -> u32 {
         if let Some(&number) = self.numbers.get(&(interface, device)) {
             return number;
         }
@@ -413,7 +450,7 @@ impl Devices<'_> {
     }
 
     /// The same of one that it calls by its name.
-    fn number_by_name(self, interface: u32, name: &[u8]) -> u32 {
+    fn number_by_name(&mut self, interface: u32, name: &[u8]) -> u32 {
         let name = String::from_utf8_lossy(name);
         if let Some(&number) = self.by_name.get(&*name) {
             return number;
