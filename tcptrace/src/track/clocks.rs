@@ -159,6 +159,9 @@ impl Conn {
         for role in [Role::Client, Role::Server] {
             self.set_clock(Clocks::EARLY + index(role), 0, When::NEVER);
         }
+        if self.teardown().unusual_early != [When::NEVER; 2] {
+            self.teardown_mut().unusual_early = [When::NEVER; 2];
+        }
     }
 
     /// A side was in `state`, SYN-SENT or SYN-RECEIVED, for so long.

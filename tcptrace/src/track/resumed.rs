@@ -2,7 +2,15 @@
 //! `--syn-timeout` may be, and an answer can come late: what comes then belongs to the try that was reported, and the times
 //! of what becomes of it count from there. It is a report of its own, under a number of its own.
 
-use super::{Tracker, clocks::Moment, conn::Conn, key::Key, rules, state::Evidence, table::List};
+use super::{
+    Tracker,
+    clocks::{Moment, When},
+    conn::Conn,
+    key::Key,
+    rules,
+    state::Evidence,
+    table::List,
+};
 use crate::{
     event::{Event, Role, State},
     segment::{Segment, Timestamp},
@@ -70,11 +78,13 @@ impl Tracker {
         self.next_id += 1;
         let mut out = self.telling.to(sink);
         conn.forget_early();
-        for (role, presumed) in
-            [(Role::Client, Evidence::SentSyn), (Role::Server, Evidence::PresumedListening)]
-        {
+        for role in [Role::Client, Role::Server] {
             let state = conn.side(role).state;
+            // In a simultaneous open the server sent a SYN of its own too.
+            let opens = role == Role::Client || state == State::SynSent;
+            let presumed = if opens { Evidence::SentSyn } else { Evidence::PresumedListening };
             conn.side_mut(role).state = State::Closed;
+            conn.set_entered(role, When::NEVER);
             out.transition(&mut conn, role, presumed, seg.ts, true);
             if state == State::SynReceived {
                 out.transition(&mut conn, role, Evidence::SentSynAck, seg.ts, true);
