@@ -486,6 +486,10 @@ pub struct Connection {
     /// How long before its SYN the server closed an earlier connection on the same ports, which it may still hold in
     /// TIME-WAIT; null where none is remembered.
     pub earlier_closed_ns: Option<u64>,
+    /// Who answered the SYN, where its server did not: a SYN of the same client, port and initial sequence number was seen towards
+    /// this address too, as where the server's address is translated. Left out where none is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answered_elsewhere: Option<Address>,
     /// Explicit congestion notification; null where the SYN was not seen.
     pub ecn: Option<Ecn>,
     /// TTL or hop limit of the client's first SYN.

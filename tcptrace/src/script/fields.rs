@@ -46,6 +46,8 @@ const CONNECTION: Telling = &[
     ("wrong_answers.rsts", "null"),
     ("wrong_answers.synacks", "null"),
     ("earlier_closed_ns", "null"),
+    ("answered_elsewhere.ip", "null"),
+    ("answered_elsewhere.port", "null"),
     ("ecn.unanswered_syns", "0"),
     ("close_wait_ns", "null"),
     ("teardown_ns", "null"),

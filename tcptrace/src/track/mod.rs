@@ -7,6 +7,7 @@ mod clocks;
 mod conn;
 mod copies;
 mod deadlines;
+mod elsewhere;
 mod evidence;
 mod fins;
 mod held;
@@ -38,6 +39,7 @@ use crate::{
 };
 use conn::{Conn, Teardown, peer};
 use copies::Seen;
+use elsewhere::Answers;
 use evidence::Earlier;
 use hashbrown::{HashMap, HashSet};
 use key::Key;
@@ -116,6 +118,7 @@ impl Tracker {
                 names: HashMap::new(),
                 losses: Losses::default(),
                 earlier: Earlier::default(),
+                answers: Answers::default(),
                 clock: WallClock::default(),
                 passed: None,
             },
@@ -281,6 +284,9 @@ impl Tracker {
         }
         conn.note_sight(conn.role_of(src_is_low), seg);
         let after = judge(conn, src_is_low, seg, &mut self.telling.to(sink));
+        if seg.flags.syn() && seg.flags.ack() {
+            self.telling.answers.add(conn);
+        }
         self.settle(slot, after, src_is_low, seg, sink);
     }
 

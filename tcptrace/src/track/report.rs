@@ -3,6 +3,7 @@
 use super::{
     clocks::{Moment, Spent, When},
     conn::{Conn, IcmpNote, Misfit, peer},
+    elsewhere::Answers,
     evidence::{self, Earlier},
     fins::{self, Fin},
     icmp,
@@ -73,6 +74,7 @@ pub(crate) struct Telling {
     pub(crate) names: HashMap<u32, Arc<str>>,
     pub(crate) losses: Losses,
     pub(crate) earlier: Earlier,
+    pub(crate) answers: Answers,
     pub(crate) clock: WallClock,
     /// Octets on the wire so far, where every packet is counted.
     pub(crate) passed: Option<u64>,
@@ -275,6 +277,10 @@ impl Out<'_> {
         let mut connection = describe(common, conn, outcome, reset_phase, &self.telling.clock);
         connection.bytes_mod_4gib &= !self.is_bounded(&connection);
         connection.earlier_closed_ns = self.telling.earlier.of(conn.id);
+        if matches!(outcome, Outcome::Unanswered | Outcome::Open) {
+            let elsewhere = self.telling.answers.elsewhere(conn);
+            connection.answered_elsewhere = elsewhere.map(|server| address(server, conn.key.ipv6()));
+        }
         (self.sink)(Event::Connection(Box::new(connection)));
     }
 }
@@ -329,6 +335,7 @@ fn describe(
         challenge_ack: extra.challenged,
         wrong_answers: evidence::wrong_answers(conn),
         earlier_closed_ns: None,
+        answered_elsewhere: None,
         ecn: evidence::ecn(conn),
         client_ttl: client.ttl(),
         server_ttl: server.ttl(),

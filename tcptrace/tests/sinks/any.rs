@@ -213,6 +213,7 @@ impl Dice {
             challenge_ack: self.coin(),
             wrong_answers: self.maybe(Self::wrong_answers),
             earlier_closed_ns: self.maybe(Self::number),
+            answered_elsewhere: self.maybe(Self::address),
             ecn: self.maybe(Self::ecn),
             client_ttl: self.maybe(|dice| dice.next() as u8),
             server_ttl: self.maybe(|dice| dice.next() as u8),

@@ -115,6 +115,7 @@ pub(crate) fn connection() -> Connection {
         challenge_ack: false,
         wrong_answers: None,
         earlier_closed_ns: None,
+        answered_elsewhere: None,
         ecn: Some(no_ecn()),
         client_ttl: Some(64),
         server_ttl: Some(128),

@@ -76,7 +76,7 @@ pub(super) fn connection(event: &Connection, ids: &mut Ids, out: &mut Vec<u8>) {
         common, path, partial, direction_inferred, outcome, closed_by, reset_by, reset_phase, no_such_connection,
         half_closed, simultaneous_open, start, times, first_fin_to_ack_ns, close_wait_ns, second_fin_to_ack_ns,
         teardown_ns, lifetime_ns, client_bytes, server_bytes, bytes_mod_4gib, syn_retransmits, synack_retransmits, syn_intervals_ns,
-        syn_backoff, synacks_after_ack, synack_again, challenge_ack, wrong_answers, earlier_closed_ns, ecn, client_ttl,
+        syn_backoff, synacks_after_ack, synack_again, challenge_ack, wrong_answers, earlier_closed_ns, answered_elsewhere, ecn, client_ttl,
         server_ttl, reset_ttl, reset_seq, probe, copies, other_view, client_fins, server_fins, client_rsts, server_rsts,
         resets_ignored, reset_by_another, self_connection, client_isn, server_isn, client_state, server_state,
         client_state_ns, server_state_ns, icmp_error, zeek_conn_state,
@@ -90,8 +90,11 @@ pub(super) fn connection(event: &Connection, ids: &mut Ids, out: &mut Vec<u8>) {
     put_times(times, out);
     fields!(out: first_fin_to_ack_ns, close_wait_ns, second_fin_to_ack_ns, teardown_ns, lifetime_ns);
     fields!(out: client_bytes, server_bytes, bytes_mod_4gib, syn_retransmits, synack_retransmits, syn_intervals_ns);
-    fields!(out: syn_backoff, synacks_after_ack, synack_again, challenge_ack, wrong_answers, earlier_closed_ns, ecn);
-    fields!(out: client_ttl, server_ttl, reset_ttl, reset_seq, probe, copies, other_view);
+    fields!(out: syn_backoff, synacks_after_ack, synack_again, challenge_ack, wrong_answers, earlier_closed_ns);
+    if answered_elsewhere.is_some() {
+        fields!(out: answered_elsewhere);
+    }
+    fields!(out: ecn, client_ttl, server_ttl, reset_ttl, reset_seq, probe, copies, other_view);
     fields!(out: client_fins, server_fins, client_rsts, server_rsts);
     if !resets_ignored.is_empty() {
         fields!(out: resets_ignored);

@@ -89,6 +89,9 @@ fn not_an_answer(event: &Connection, details: &mut Details<'_>) -> fmt::Result {
     if let Some(wrong) = event.wrong_answers {
         wrong_answers(&wrong, details)?;
     }
+    if let Some(server) = event.answered_elsewhere {
+        details.add(format_args!("the same SYN was answered from {server} (address translation?)"))?;
+    }
     if let Some(ns) = event.earlier_closed_ns {
         details.add(format_args!(
             "server closed an earlier connection on these ports {} before (it may be in TIME-WAIT)",

@@ -133,3 +133,19 @@ fn the_spacing_of_syns() {
     assert_eq!(spaced("0 3000 7000"), (2, Some(Backoff::Irregular)));
     assert_eq!(spaced("0 10 20"), (2, Some(Backoff::Irregular)));
 }
+
+#[test]
+fn a_syn_that_was_answered_under_another_address_says_from_where() {
+    let ends = |server: &str| format!("client 192.0.2.1:40000\nserver {server}\n");
+    let service = ends("203.0.113.29:80");
+    let answer = ends("192.0.2.189:8080") + "0.05 C S 1000\n0.1 S S. 5000 1001\n0.12 C R 1001";
+    for (isn, elsewhere) in [(1000, true), (1001, false)] {
+        let run = run(&format!("{service}0 C S {isn}")).feed(&answer).tick("80000");
+        let all = run.connections();
+        let unanswered = all.iter().find(|c| c.outcome == Outcome::Unanswered).expect("it is reported");
+        let told = unanswered.answered_elsewhere.map(|it| it.to_string());
+        assert_eq!(told, elsewhere.then(|| "192.0.2.189:8080".to_owned()), "{isn}");
+        let others = all.iter().filter(|c| c.outcome != Outcome::Unanswered);
+        assert!(others.into_iter().all(|c| c.answered_elsewhere.is_none()));
+    }
+}
