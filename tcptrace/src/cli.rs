@@ -1,13 +1,16 @@
 //! The command line: arguments, validated by clap, become a [`Command`]; nothing here has side effects.
 
 mod args;
+mod habits;
 mod parse;
 
 pub use args::Args;
+pub use habits::meant;
 
 use crate::{
-    event::{Kind, Kinds},
+    event::{Event, Kind, Kinds},
     kernel::{attach, netns::Namespaces},
+    sink::text::Times,
 };
 use std::{path::PathBuf, time::Duration};
 use tcptrace_common::{admission::Admission, wire::tunnel::Decap};
@@ -62,6 +65,10 @@ pub struct Config {
     pub output: OutputConfig,
     /// End after this many connections were reported.
     pub count: Option<u64>,
+    /// End after so long.
+    pub duration: Option<Duration>,
+    /// Print the summary so far this often.
+    pub summary_interval: Option<Duration>,
     /// A `stats` event this often, besides the one at the end.
     pub stats_interval: Option<Duration>,
     /// Bounds of the tracker.
@@ -164,12 +171,47 @@ pub struct OutputConfig {
     pub format: Format,
     /// Which kinds of events.
     pub events: Kinds,
+    /// Which of those.
+    pub only: Only,
+    /// How text says when something was.
+    pub times: Times,
     /// Whether text has colour.
     pub color: Color,
     /// No notices and no summary on stderr.
     pub quiet: bool,
     /// Each connection once, however many interfaces it passes.
     pub once: bool,
+}
+
+/// Which connections are printed; all are counted and summed up. With neither, all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Only {
+    /// Those whose handshake failed.
+    pub failed: bool,
+    /// Those whose handshake took at least so long.
+    pub slower: Option<Duration>,
+}
+
+impl Only {
+    /// The event is printed.
+    #[must_use]
+    pub fn takes(&self, event: &Event) -> bool {
+        if *self == Self::default() {
+            return true;
+        }
+        let is_slow = |ns: Option<u64>| {
+            let least = self.slower.map(|least| least.as_nanos());
+            least.zip(ns).is_some_and(|(least, ns)| u128::from(ns) >= least)
+        };
+        match event {
+            Event::Established(event) => is_slow(event.times.syn_to_established_ns),
+            Event::Connection(event) => {
+                is_slow(event.times.syn_to_established_ns)
+                    || (self.failed && event.outcome.is_failed_handshake())
+            }
+            _ => true,
+        }
+    }
 }
 
 /// Lines for people or for programs.

@@ -315,6 +315,15 @@ impl Outcome {
         Self::Open,
         Self::Evicted,
     ];
+
+    /// The connection was never established, and not because the trace or the table ended it.
+    #[must_use]
+    pub const fn is_failed_handshake(self) -> bool {
+        matches!(
+            self,
+            Self::Refused | Self::RefusedIcmp | Self::Unanswered | Self::SynackUnanswered | Self::Aborted
+        )
+    }
 }
 
 /// Who closed first.

@@ -24,7 +24,7 @@ fn main() -> ExitCode {
         Err(error) if is_closed(&error) => ExitCode::SUCCESS,
         Err(error) => {
             // If stderr is gone too, the exit code is all that is left.
-            if let Some(RunError::Filter(wrong)) = error.downcast_ref::<RunError>() {
+            if let Some(wrong @ RunError::Filter { .. }) = error.downcast_ref::<RunError>() {
                 // With the place under it, and the exit code of wrong usage.
                 let _ = writeln!(io::stderr(), "tcptrace: {wrong}");
                 return ExitCode::from(2);

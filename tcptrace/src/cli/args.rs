@@ -1,8 +1,10 @@
 //! The arguments as typed. Help, man page and completions come from this one definition.
 
 use super::{
-    CheckConfig, Color, Command, Config, FilterText, Format, IngressHook, Input, Interfaces, Limits,
-    OutputConfig, kinds, parse,
+    CheckConfig, Color, Command, Config, FilterText, Format, IngressHook, Input, Interfaces, Limits, Only,
+    OutputConfig,
+    habits::{self, HabitArgs},
+    kinds, parse,
 };
 use crate::{event::Kinds, kernel::netns::Namespaces};
 use clap::{ArgAction, Parser, Subcommand};
@@ -64,7 +66,7 @@ pub struct Args {
     all_netns: bool,
 
     /// Read packets from a capture file (pcap or pcapng, also gzip or zstd); `-` is the standard input
-    #[arg(short, long, value_name = "FILE", conflicts_with_all = ["interfaces", "netns", "all_netns", "ingress", "ring_size", "kernel_log", "stats_interval"])]
+    #[arg(short, long, value_name = "FILE", conflicts_with_all = ["interfaces", "netns", "all_netns", "ingress", "ring_size", "kernel_log", "stats_interval", "duration", "summary_interval"])]
     read: Option<PathBuf>,
 
     /// Also write the headers of lifecycle segments and of ICMP errors about them to a pcapng file, for Wireshark; `-` is the
@@ -74,12 +76,16 @@ pub struct Args {
 
     /// List the interfaces and exit
     // All but --netns and --all-netns would do nothing.
-    #[arg(short = 'D', long, conflicts_with_all = ["interfaces", "filter", "filter_file", "read", "write", "count", "ingress", "decap", "OutputArgs", "LimitArgs", "kernel_log"])]
+    #[arg(short = 'D', long, conflicts_with_all = ["interfaces", "filter", "filter_file", "read", "write", "count", "duration", "OnlyArgs", "ingress", "decap", "OutputArgs", "LimitArgs", "kernel_log"])]
     list_interfaces: bool,
 
     /// Exit once COUNT connections have ended and been reported; what is still open then is not
-    #[arg(short, long, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(short, long, value_parser = parse::count)]
     count: Option<u64>,
+
+    /// End the trace after this long, as Ctrl-C does; from 1s to 8760h
+    #[arg(long = "for", value_name = "DURATION", value_parser = parse::span)]
+    duration: Option<Duration>,
 
     /// Hook for incoming packets
     #[arg(long, value_name = "HOOK", value_enum, default_value_t = IngressHook::Tc)]
@@ -102,6 +108,13 @@ pub struct Args {
 
     #[command(flatten, next_help_heading = "Output")]
     output: OutputArgs,
+
+    // Not within the others: clap knows no group of arguments that has another in it.
+    #[command(flatten)]
+    only: OnlyArgs,
+
+    #[command(flatten)]
+    habits: HabitArgs,
 
     #[command(flatten, next_help_heading = "Limits")]
     limits: LimitArgs,
@@ -176,17 +189,33 @@ struct OutputArgs {
     #[arg(short, long)]
     quiet: bool,
 
-    /// Print numbers, not names: accepted for tcpdump's sake, names are never looked up
-    #[arg(short = 'n', action = ArgAction::Count)]
-    numeric: u8,
+    /// How lines say when: not at all (-t), in seconds since 1970 (-tt), as time since the line before (-ttt), with the date
+    /// (-tttt), or as time since the first line (-ttttt) [default: local time of day]
+    #[arg(short = 't', action = ArgAction::Count, conflicts_with = "json")]
+    times: u8,
 
     /// Print counters, loss and cost this often, such as 10s or 1m; from 100ms to 24h [default: in the end only]
     #[arg(long, value_name = "DURATION", value_parser = parse::stats_interval)]
     stats_interval: Option<Duration>,
 
+    /// Print the summary so far on stderr this often; from 1s to 24h (and on SIGUSR1, without being asked)
+    #[arg(long, value_name = "DURATION", value_parser = parse::summary_interval, conflicts_with = "quiet")]
+    summary_interval: Option<Duration>,
+
     /// Colour in text: auto is on a terminal, unless `NO_COLOR` is set
     #[arg(long, value_name = "WHEN", value_enum, default_value_t = Color::Auto, hide_possible_values = true)]
     color: Color,
+}
+
+#[derive(Clone, Copy, Debug, clap::Args)]
+struct OnlyArgs {
+    /// Print only connections whose handshake failed
+    #[arg(long, help_heading = "Output", conflicts_with_all = ["events", "verbose"])]
+    failed: bool,
+
+    /// Print only handshakes that took at least this long, and their connections; with --failed also those that failed
+    #[arg(long, help_heading = "Output", value_name = "DURATION", value_parser = parse::slower, conflicts_with_all = ["events", "verbose"])]
+    slower: Option<Duration>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -222,6 +251,7 @@ struct LimitArgs {
 impl Args {
     /// What is to be done. The error is clap's own kind, to be printed as such.
     pub fn command(self) -> Result<Command, clap::Error> {
+        self.habits.check()?;
         match self.command {
             Some(Sub::Check(args)) => args.config().map(Command::Check),
             Some(Sub::Schema) => Ok(Command::Schema),
@@ -233,7 +263,7 @@ impl Args {
     }
 
     fn config(self) -> Result<Config, clap::Error> {
-        let mut output = self.output.config();
+        let mut output = self.output.config(self.only)?;
         if self.write.as_deref() == Some(Path::new("-")) {
             output.events = Kinds::NONE;
         }
@@ -256,6 +286,8 @@ impl Args {
             stats_interval: self.output.stats_interval,
             output,
             count: self.count,
+            duration: self.duration,
+            summary_interval: self.output.summary_interval,
             ring_bytes: self.limits.ring_size,
             sample: self.limits.sample,
             latency: self.limits.latency,
@@ -280,11 +312,23 @@ impl CheckArgs {
 }
 
 impl OutputArgs {
-    fn config(&self) -> OutputConfig {
+    fn config(&self, OnlyArgs { failed, slower }: OnlyArgs) -> Result<OutputConfig, clap::Error> {
         let format = if self.json { Format::Json } else { Format::Text };
         let events =
             self.events.unwrap_or_else(|| kinds(self.verbose, format, self.stats_interval.is_some()));
-        OutputConfig { format, events, color: self.color, quiet: self.quiet, once: self.once }
+        let times = habits::times(self.times).ok_or_else(|| {
+            clap::Error::raw(clap::error::ErrorKind::TooManyValues, "'-t' is given five times at most\n")
+        })?;
+        let only = Only { failed, slower };
+        Ok(OutputConfig {
+            format,
+            events,
+            times,
+            only,
+            color: self.color,
+            quiet: self.quiet,
+            once: self.once,
+        })
     }
 }
 

@@ -94,6 +94,27 @@ pub(super) fn sample(text: &str) -> Result<Admission, String> {
     }
 }
 
+/// How many connections.
+pub(super) fn count(text: &str) -> Result<u64, String> {
+    let count = text.parse().ok().filter(|&count: &u64| count > 0);
+    count.ok_or_else(|| "a number of connections from 1 on is needed, such as 10".to_owned())
+}
+
+/// How long a trace is.
+pub(super) fn span(text: &str) -> Result<Duration, String> {
+    duration(text, "1s", "8760h")
+}
+
+/// How often the summary comes.
+pub(super) fn summary_interval(text: &str) -> Result<Duration, String> {
+    duration(text, "1s", "24h")
+}
+
+/// What is slow.
+pub(super) fn slower(text: &str) -> Result<Duration, String> {
+    duration(text, "1us", "1h")
+}
+
 /// How late is soon enough.
 pub(super) fn latency(text: &str) -> Result<Duration, String> {
     duration(text, "0ms", "10s")

@@ -8,7 +8,7 @@ use crate::{
         Sink as _,
         json::JsonSink,
         pcapng::{Origin, Writer},
-        text::{TextOptions, TextSink},
+        text::{TextOptions, TextSink, Times},
         units::plain,
     },
     source::pcap::{Options, PcapSource, Reader},
@@ -32,7 +32,12 @@ pub fn lines(bytes: &[u8]) {
         tracker.name_interface(interface, Arc::clone(&name));
     }
     let mut json = JsonSink::default();
-    let mut text = TextSink::new(TextOptions { interfaces: true, color: false, zone: TimeZone::UTC });
+    let mut text = TextSink::new(TextOptions {
+        interfaces: true,
+        color: false,
+        zone: TimeZone::UTC,
+        times: Times::OfDay,
+    });
     let mut out = BytesMut::new();
     let mut sink = |event: Event| {
         out.clear();

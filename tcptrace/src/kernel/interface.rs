@@ -191,7 +191,19 @@ impl Interface {
     /// Up and of a kind that is traced.
     #[must_use]
     pub fn traceable(&self) -> bool {
-        self.up && !matches!(self.link, LinkType::Unsupported(_))
+        self.up && self.is_of_a_traced_kind()
+    }
+
+    /// It has this name, or this is another of its names.
+    #[must_use]
+    pub fn is_called(&self, name: &str) -> bool {
+        *self.name == *name || self.other_names.iter().any(|other| **other == *name)
+    }
+
+    /// It can be traced when it is up.
+    #[must_use]
+    pub fn is_of_a_traced_kind(&self) -> bool {
+        !matches!(self.link, LinkType::Unsupported(_))
     }
 }
 
@@ -210,7 +222,7 @@ pub fn list() -> Result<Vec<Interface>, InterfaceError> {
 /// The one of this name among `interfaces`, if it can be traced now.
 pub fn find<'a>(interfaces: &'a [Interface], name: &str) -> Result<&'a Interface, InterfaceError> {
     // No two of a namespace have a name in common, of either kind (net/core/dev.c, __dev_get_by_name).
-    let is_called = |i: &&Interface| &*i.name == name || i.other_names.iter().any(|it| it == name);
+    let is_called = |i: &&Interface| i.is_called(name);
     let found = interfaces.iter().find(is_called).ok_or_else(|| InterfaceError::NotFound {
         name: name.to_owned(),
         near: near_names(name, interfaces.iter().map(|i| &*i.name)),

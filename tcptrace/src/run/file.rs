@@ -98,6 +98,9 @@ impl File<'_> {
             self.note_times(&inputs);
             self.run.take(&mut inputs, 0)?;
             progress.step(|| self.source.position());
+            if stop.was_asked() {
+                self.run.say_summary();
+            }
             // What cannot be read for a signal is no error.
             if stop.is_set() || !more? || self.run.has_counted() {
                 return Ok(());

@@ -137,14 +137,21 @@ impl Live<'_> {
     /// The loop, until something ends it.
     async fn watch(&mut self, mut signals: Signals, ended: &Notify) -> Result<(), RunError> {
         let mut inputs = Vec::new();
-        let mut stats = self.run.config.stats_interval.map(every);
+        let Config { stats_interval, summary_interval, duration, .. } = self.run.config;
+        let mut stats = stats_interval.map(every);
+        let mut summary = summary_interval.map(every);
+        let mut end = duration.map(every);
+        let mut asks = asks()?;
         loop {
             let mut over = false;
             tokio::select! {
                 biased;
                 () = signals.any() => over = true,
                 () = ended.notified() => {}
+                () = tick(end.as_mut()) => over = true,
                 () = tick(stats.as_mut()) => self.stats(false)?,
+                () = tick(summary.as_mut()) => self.say_summary()?,
+                _ = asks.recv() => self.say_summary()?,
                 flow = self.source.next_batch(&mut inputs) => over = flow? == Flow::End,
             }
             let notices = self.source.take_notices();
@@ -240,8 +247,22 @@ impl Live<'_> {
         Ok(())
     }
 
+    /// Prints the summary so far.
+    fn say_summary(&mut self) -> Result<(), RunError> {
+        let stats = self.counters(false)?;
+        self.run.note_stats(stats);
+        self.run.say_summary();
+        Ok(())
+    }
+
     /// Reports the counters.
     fn stats(&mut self, last: bool) -> Result<(), RunError> {
+        let stats = self.counters(last)?;
+        self.run.stats(stats, self.offset_ns())
+    }
+
+    /// What was counted so far.
+    fn counters(&mut self, last: bool) -> Result<Stats, RunError> {
         let now = monotonic_now();
         let elapsed_ns = now.since(self.start);
         let cpu = cpu_time().saturating_sub(self.cpu_start);
@@ -267,7 +288,7 @@ impl Live<'_> {
         };
         self.source.counters()?.fill(&mut stats);
         stats.cost.kernel_cpu_percent = in_kernel(&stats);
-        self.run.stats(stats, self.offset_ns())
+        Ok(stats)
     }
 
     /// Takes the programs off, and reports what is left.
@@ -345,6 +366,11 @@ fn in_kernel(stats: &Stats) -> Option<f64> {
 #[expect(clippy::cast_precision_loss, reason = "a percentage needs no 53 bits")]
 fn percent(seconds: f64, elapsed_ns: u64) -> Option<f64> {
     (elapsed_ns > 0).then(|| 100.0 * seconds * 1e9 / elapsed_ns as f64)
+}
+
+/// The signal that asks for the summary so far.
+fn asks() -> Result<Signal, RunError> {
+    signal(SignalKind::from_raw(signals::THAT_ASKS)).map_err(RunError::system("listen for signals"))
 }
 
 /// The signals that end a trace.

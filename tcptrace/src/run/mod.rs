@@ -7,7 +7,7 @@ mod opened;
 mod signals;
 
 use crate::{
-    cli::{Config, FilterText, Format, Input as Source},
+    cli::{Config, FilterText, Format, Input as Source, Only, meant},
     confine::ConfineError,
     event::{Event, Kind, Stats},
     filter::{Filter, FilterError, SystemNames},
@@ -60,8 +60,13 @@ pub enum RunError {
     #[error(transparent)]
     File(#[from] FileError),
     /// The filter makes no sense.
-    #[error(transparent)]
-    Filter(#[from] FilterError),
+    #[error("{error}{}", meant.as_deref().map(|meant| format!("\n{meant}")).unwrap_or_default())]
+    Filter {
+        /// Why.
+        error: FilterError,
+        /// What its first word was meant to be, where that is known.
+        meant: Option<String>,
+    },
     /// Not all VLAN tags are seen there.
     #[error(
         "a filter with 'vlan' needs --ingress tc: a device may take the tag off before XDP sees the packet, and half of each \
@@ -135,7 +140,12 @@ fn filter(text: &FilterText) -> Result<Filter, RunError> {
             filter_file(path).map_err(|source| RunError::FilterFile { path: path.clone(), source })?
         }
     };
-    Ok(Filter::compile(text.trim_end(), &SystemNames)?)
+    Filter::compile(text.trim_end(), &SystemNames).map_err(|error| {
+        // Its names are asked for only where there is an error to explain.
+        let is_interface =
+            |word: &str| interface::list().is_ok_and(|all| all.iter().any(|it| it.is_called(word)));
+        RunError::Filter { error, meant: meant(&text, |word| Path::new(word).is_file(), is_interface) }
+    })
 }
 
 fn filter_file(path: &Path) -> io::Result<String> {
@@ -151,7 +161,8 @@ pub fn interfaces(netns: &Namespaces) -> Result<String, RunError> {
     let mut out = String::new();
     for it in listed(netns)? {
         let state = if it.up { "up" } else { "down" };
-        let note = if it.traceable() { "" } else { ", cannot be traced" };
+        // One that is down can be, once it is up.
+        let note = if it.is_of_a_traced_kind() { "" } else { ", cannot be traced" };
         let also = it.other_names.iter().flat_map(|name| [", also ", name]).collect::<String>();
         let (name, also) = (plain(&it.name), plain(&also));
         // A String takes everything.
@@ -194,6 +205,8 @@ struct Teller {
     /// Connections told, and how many are to be.
     reported: u64,
     limit: u64,
+    /// Which are printed; all are summed up.
+    only: Only,
     /// What the source's clock shows.
     clock: WallClock,
     /// The first error; nothing is printed after it.
@@ -213,7 +226,9 @@ impl Teller {
             ts => Timestamp(ts.0.saturating_add_signed(offset_ns)),
         });
         self.summary.observe(&event);
-        self.result = self.output.event(&event);
+        if self.only.takes(&event) {
+            self.result = self.output.event(&event);
+        }
     }
 
     fn result(&mut self) -> Result<(), OutputError> {
@@ -258,6 +273,7 @@ impl<'a> Run<'a> {
             summary: if filters { Summary::new().filtered() } else { Summary::new() },
             reported: 0,
             limit: config.count.unwrap_or(u64::MAX),
+            only: config.output.only,
             clock: WallClock::default(),
             result: Ok(()),
         };
@@ -269,6 +285,14 @@ impl<'a> Run<'a> {
         if !self.config.output.quiet {
             // If stderr is gone there is nobody to tell.
             let _ = writeln!(io::stderr(), "tcptrace: {}", plain(&line.to_string()));
+        }
+    }
+
+    /// The summary so far, on stderr in one piece.
+    fn say_summary(&self) {
+        if !self.config.output.quiet {
+            let text = format!("so far: {}\n", self.teller.summary.render());
+            let _ = io::stderr().write_all(text.as_bytes());
         }
     }
 
@@ -339,14 +363,25 @@ impl<'a> Run<'a> {
         teller.result()
     }
 
-    /// Completes counters of a source with those of the rest, and reports them.
-    fn stats(&mut self, mut stats: Stats, offset_ns: i64) -> Result<(), RunError> {
-        let last = stats.last;
+    /// Completes counters of a source with those of the rest.
+    fn complete(&self, stats: &mut Stats) {
         stats.events_dropped = self.teller.output.dropped();
         stats.connections_open = self.tracker.open().try_into().unwrap_or(u64::MAX);
         stats.connections = self.tracker.counts();
         stats.copies = self.tracker.copies();
         stats.tunnels = stats.tunnels.filter(|_| !self.config.decap.is_none());
+    }
+
+    /// For the summary alone.
+    fn note_stats(&mut self, mut stats: Stats) {
+        self.complete(&mut stats);
+        self.teller.summary.observe(&Event::Stats(Box::new(stats)));
+    }
+
+    /// Completes counters of a source with those of the rest, and reports them.
+    fn stats(&mut self, mut stats: Stats, offset_ns: i64) -> Result<(), RunError> {
+        let last = stats.last;
+        self.complete(&mut stats);
         let event = Event::Stats(Box::new(stats));
         let tell = &mut |event| self.teller.tell(event, offset_ns);
         match &mut self.once {
@@ -406,6 +441,7 @@ fn open_output(
             interfaces: many_interfaces || config.output.once,
             color: config.output.color.enabled(stdout.is_terminal(), std::env::var_os("NO_COLOR").as_deref()),
             zone,
+            times: config.output.times,
         })),
     };
     let options = OutputOptions { pressure, events: config.output.events, queue_bytes: QUEUE_BYTES };

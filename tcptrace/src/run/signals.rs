@@ -1,8 +1,8 @@
-//! Signals: those that end a trace, and one that would end it without a word.
+//! Signals: those that end a trace, one that asks how it goes, and one that would end it without a word.
 
 use super::RunError;
 use signal_hook::{
-    consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ},
+    consts::{SIGALRM, SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGXFSZ},
     flag,
     low_level::pipe,
 };
@@ -15,10 +15,14 @@ use std::{
     },
 };
 
-/// Those that end a trace as Ctrl-C does. A hangup that is ignored already stays so: that is what nohup(1) is for.
+/// The one that asks for the summary so far.
+pub(super) const THAT_ASKS: i32 = SIGUSR1;
+
+/// Those that end a trace as Ctrl-C does: all that end a program, and let it have a last word. A hangup that is ignored
+/// already stays so: that is what nohup(1) is for.
 pub(super) fn that_end() -> impl Iterator<Item = i32> {
     let hangs_up = !is_ignored(SIGHUP);
-    [SIGINT, SIGTERM].into_iter().chain(hangs_up.then_some(SIGHUP))
+    [SIGINT, SIGTERM, SIGALRM, SIGUSR2].into_iter().chain(hangs_up.then_some(SIGHUP))
 }
 
 /// As `proc_pid_status(5)` has it; where that cannot be read, none is.
@@ -37,6 +41,7 @@ pub(super) fn outlive_a_limit_of_files() -> Result<(), RunError> {
 /// Whether to end: asked between batches, and a pipe for whoever waits for more.
 pub(super) struct Stop {
     flag: Arc<AtomicBool>,
+    asked: Arc<AtomicBool>,
     reader: PipeReader,
     writer: PipeWriter,
 }
@@ -52,7 +57,14 @@ impl Stop {
             flag::register(signal, Arc::clone(&flag)).map_err(&failed)?;
             pipe::register(signal, writer.try_clone().map_err(&failed)?).map_err(&failed)?;
         }
-        Ok(Self { flag, reader, writer })
+        let asked = Arc::new(AtomicBool::new(false));
+        flag::register(THAT_ASKS, Arc::clone(&asked)).map_err(&failed)?;
+        Ok(Self { flag, asked, reader, writer })
+    }
+
+    /// The summary so far is asked for, since this was last called.
+    pub(super) fn was_asked(&self) -> bool {
+        self.asked.swap(false, Ordering::Relaxed)
     }
 
     pub(super) fn is_set(&self) -> bool {

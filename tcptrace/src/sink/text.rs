@@ -21,6 +21,7 @@ use crate::sink::units::{Column, plain};
 use anstyle::{AnsiColor, Style};
 use bytes::{BufMut as _, BytesMut};
 use clock::Clock;
+pub use clock::Times;
 use jiff::tz::TimeZone;
 use std::{
     fmt::{self, Write as _},
@@ -42,6 +43,8 @@ pub struct TextOptions {
     pub color: bool,
     /// The zone of the times of day.
     pub zone: TimeZone,
+    /// How lines say when.
+    pub times: Times,
 }
 
 /// Writes lines for people.
@@ -72,7 +75,7 @@ impl TextSink {
     /// A sink that prints as `options` say.
     #[must_use]
     pub fn new(options: TextOptions) -> Self {
-        let clock = Clock::new(options.zone.clone());
+        let clock = Clock::new(options.zone.clone(), options.times);
         Self { options, clock, line: String::new(), pair: String::new(), pair_width: 0, interface_width: 0 }
     }
 
@@ -145,7 +148,6 @@ impl TextSink {
 
     fn stats(&mut self, stats: &Stats, line: &mut String) -> fmt::Result {
         self.clock.write(stats.ts, line)?;
-        line.push_str("  ");
         self.label(&"STATS", Style::new().dimmed(), line)?;
         words::stats(stats, &mut Details::new(line))
     }
@@ -160,7 +162,6 @@ impl TextSink {
         line: &mut String,
     ) -> fmt::Result {
         self.clock.write(common.ts, line)?;
-        line.push_str("  ");
         if self.options.interfaces {
             let name = plain(&common.interface);
             self.interface_width = self.interface_width.max(name.len());

@@ -8,9 +8,10 @@ use std::{
     time::Duration,
 };
 use tcptrace::{
-    cli::{self, Args, Color, Config, FilterText, Format, Input, Interfaces, Limits},
+    cli::{self, Args, Color, Config, FilterText, Format, Input, Interfaces, Limits, Only},
     event::{Kind, Kinds},
     kernel::netns::Namespaces,
+    sink::text::Times,
 };
 
 fn parse(args: &[&str]) -> Result<cli::Command, clap::Error> {
@@ -177,7 +178,7 @@ fn wrong_usage_is_said_on_stderr_with_exit_code_2() {
         (&["--syn-timeout", "2h"], "a duration from 1s to 1h is needed"),
         (&["--time-wait", "0s"], "a duration from 1s to 1h is needed"),
         (&["--max-connections", "0"], "is not in 1..=16777216"),
-        (&["-c", "0"], "is not in 1.."),
+        (&["-c", "0"], "a number of connections from 1 on is needed"),
         (&["-D", "-i", "eth0"], "cannot be used with"),
         (&["-D", "--json"], "cannot be used with"),
         (&["-D", "tcp"], "cannot be used with"),
@@ -202,6 +203,71 @@ fn wrong_usage_is_said_on_stderr_with_exit_code_2() {
         assert!(output.stdout.is_empty(), "{args:?} wrote to stdout");
         assert!(stderr.contains(said), "{args:?} said {stderr}");
     }
+}
+
+#[test]
+fn habits_of_tcpdump_are_taken_or_told_what_to_do_instead() {
+    for args in [&["-nlUNp", "-s", "0"][..], &["-nn", "-s96", "port", "80"], &["-l", "-l"]] {
+        assert_eq!(config(args).output.times, Times::OfDay, "{args:?}");
+    }
+    assert!(matches!(parse(&["-nD"]), Ok(cli::Command::ListInterfaces { .. })));
+    for (args, instead) in [
+        (&["-e"][..], "'-e' is not taken: link headers are not kept"),
+        (
+            &["-B", "4096"],
+            "'-B' is not taken: the buffer between the kernel and tcptrace is set by --ring-size",
+        ),
+        (&["-Z", "root"], "'-Z' is not taken"),
+        (&["-G", "60"], "'-G' is not taken: files are not rotated"),
+        (&["-C", "10"], "'-C' is not taken"),
+        (&["-W", "3"], "'-W' is not taken"),
+    ] {
+        let output = run(args);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(said.contains(instead) && said.trim_end().lines().count() == 1, "{said}");
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+    }
+    let all = [Times::None, Times::Epoch, Times::SincePrevious, Times::Date, Times::SinceFirst];
+    for (count, times) in (1..).zip(all) {
+        assert_eq!(config(&[&format!("-{}", "t".repeat(count))]).output.times, times);
+    }
+    assert!(parse(&["-tttttt"]).is_err());
+}
+
+#[test]
+fn a_file_or_interface_in_the_place_of_a_filter_is_told_where_it_belongs() {
+    for (word, hint) in [
+        ("lo", "'lo' is an interface: to trace it, tcptrace -i lo"),
+        ("Cargo.toml", "'Cargo.toml' is a file: to read a capture, tcptrace -r Cargo.toml"),
+    ] {
+        let output = run(&[word]);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(said.contains(hint), "{said}");
+        assert_eq!(output.status.code(), Some(2));
+    }
+    let said = run(&["neither"]).stderr;
+    assert_eq!(String::from_utf8_lossy(&said).lines().count(), 3, "the error and the place");
+}
+
+#[test]
+fn a_count_and_spans_say_what_they_are() {
+    for (args, what) in [
+        (&["-c", "ten"][..], "a number of connections from 1 on is needed, such as 10"),
+        (&["-c", "0"], "a number of connections"),
+        (&["--for", "0s"], "a duration from 1s to 8760h is needed"),
+        (&["--slower", "ten"], "a duration from 1us to 1h is needed"),
+        (&["-r", "x", "--for", "10s"], "cannot be used with"),
+        (&["--failed", "-v"], "cannot be used with"),
+    ] {
+        let error = parse(args).expect_err("it is refused").to_string();
+        assert!(error.contains(what), "{args:?}: {error}");
+    }
+    let config = config(&["--for", "60s", "--summary-interval", "10s", "--failed", "--slower", "10ms"]);
+    assert_eq!(
+        (config.duration, config.summary_interval),
+        (Some(Duration::from_mins(1)), Some(Duration::from_secs(10)))
+    );
+    assert_eq!(config.output.only, Only { failed: true, slower: Some(Duration::from_millis(10)) });
 }
 
 #[test]

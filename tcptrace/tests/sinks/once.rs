@@ -10,12 +10,13 @@ use tcptrace::{
     sink::{
         Sink as _,
         json::JsonSink,
-        text::{TextOptions, TextSink},
+        text::{TextOptions, TextSink, Times},
     },
 };
 
 fn text(events: &[Event]) -> String {
-    let options = TextOptions { interfaces: true, color: false, zone: jiff::tz::TimeZone::UTC };
+    let options =
+        TextOptions { interfaces: true, color: false, zone: jiff::tz::TimeZone::UTC, times: Times::OfDay };
     let (mut sink, mut out) = (TextSink::new(options), bytes::BytesMut::new());
     for event in events {
         sink.event(event, &mut out);

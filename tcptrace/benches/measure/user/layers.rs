@@ -11,7 +11,7 @@ use tcptrace::{
         json::JsonSink,
         pcapng::{Origin, Writer},
         summary::Summary,
-        text::{TextOptions, TextSink},
+        text::{TextOptions, TextSink, Times},
     },
     track::{Config, Tracker, Wants},
 };
@@ -50,7 +50,12 @@ pub(crate) const LAYERS: [Layer; 8] = [
 ];
 
 fn text() -> TextSink {
-    TextSink::new(TextOptions { interfaces: false, color: false, zone: jiff::tz::TimeZone::UTC })
+    TextSink::new(TextOptions {
+        interfaces: false,
+        color: false,
+        zone: jiff::tz::TimeZone::UTC,
+        times: Times::OfDay,
+    })
 }
 
 enum Out {

@@ -1,0 +1,115 @@
+//! What hands that know tcpdump type: what changes nothing here, what is something else here, and what a first word in the
+//! place of a filter was meant to be.
+
+use crate::sink::text::Times;
+use clap::{ArgAction, error::ErrorKind};
+
+/// Options of tcpdump's. Those that are hidden either change nothing or are refused with what to do instead.
+#[derive(Debug, clap::Args)]
+pub(super) struct HabitArgs {
+    /// Print numbers, not names: accepted for tcpdump's sake, names are never looked up
+    #[arg(short = 'n', action = ArgAction::Count)]
+    numeric: u8,
+
+    /// Names without domains: there are no names
+    #[arg(short = 'N', action = ArgAction::Count, hide = true)]
+    without_domains: u8,
+
+    /// Lines at once: they always come at once
+    #[arg(short = 'l', action = ArgAction::Count, hide = true)]
+    line_buffered: u8,
+
+    /// Packets at once: what -w writes always comes at once
+    #[arg(short = 'U', action = ArgAction::Count, hide = true)]
+    packet_buffered: u8,
+
+    /// Not promiscuous: a trace never is
+    #[arg(short = 'p', action = ArgAction::Count, hide = true)]
+    not_promiscuous: u8,
+
+    /// Octets of each packet: only headers are looked at
+    #[arg(short = 's', value_name = "SNAPLEN", hide = true)]
+    snap_length: Option<u32>,
+
+    #[command(flatten)]
+    refused: Refused,
+}
+
+#[derive(Debug, clap::Args)]
+struct Refused {
+    #[arg(short = 'e', action = ArgAction::Count, hide = true)]
+    link_headers: u8,
+    #[arg(short = 'B', value_name = "SIZE", hide = true)]
+    buffer_size: Option<String>,
+    #[arg(short = 'Z', value_name = "USER", hide = true)]
+    user: Option<String>,
+    #[arg(short = 'G', value_name = "SECONDS", hide = true)]
+    rotate_seconds: Option<String>,
+    #[arg(short = 'C', value_name = "SIZE", hide = true)]
+    rotate_size: Option<String>,
+    #[arg(short = 'W', value_name = "COUNT", hide = true)]
+    rotate_count: Option<String>,
+}
+
+/// Why files are not rotated, and how to do without.
+const ROTATE: &str = "files are not rotated: end a trace by --for, or pipe lines into a program that rotates, such as rotatelogs";
+
+impl HabitArgs {
+    /// What cannot be had is an error that says what can.
+    pub(super) fn check(&self) -> Result<(), clap::Error> {
+        let Refused { link_headers, buffer_size, user, rotate_seconds, rotate_size, rotate_count } =
+            &self.refused;
+        let refused = [
+            (
+                *link_headers > 0,
+                'e',
+                "link headers are not kept: lines name VLANs and, with several, the interface",
+            ),
+            (
+                buffer_size.is_some(),
+                'B',
+                "the buffer between the kernel and tcptrace is set by --ring-size, in bytes, such as 16M",
+            ),
+            (
+                user.is_some(),
+                'Z',
+                "what a trace does not need is given up without being asked: no other user is needed",
+            ),
+            (rotate_seconds.is_some(), 'G', ROTATE),
+            (rotate_size.is_some(), 'C', ROTATE),
+            (rotate_count.is_some(), 'W', ROTATE),
+        ];
+        match refused.into_iter().find(|(given, ..)| *given) {
+            Some((_, letter, instead)) => Err(clap::Error::raw(
+                ErrorKind::UnknownArgument,
+                format!("tcpdump's '-{letter}' is not taken: {instead}\n"),
+            )),
+            None => Ok(()),
+        }
+    }
+}
+
+/// How lines say when, by the number of `-t`; `None` where that is too many.
+pub(super) fn times(count: u8) -> Option<Times> {
+    let all = [Times::OfDay, Times::None, Times::Epoch, Times::SincePrevious, Times::Date, Times::SinceFirst];
+    all.get(usize::from(count)).copied()
+}
+
+/// What the first word of a filter that makes no sense was meant to be, if it names a file or an interface.
+#[must_use]
+pub fn meant(
+    filter: &str,
+    is_file: impl Fn(&str) -> bool,
+    is_interface: impl Fn(&str) -> bool,
+) -> Option<String> {
+    let word = filter.split_whitespace().next()?;
+    if is_interface(word) {
+        Some(format!("'{word}' is an interface: to trace it, tcptrace -i {word}"))
+    } else if is_file(word) {
+        Some(format!(
+            "'{word}' is a file: to read a capture, tcptrace -r {word}; to read a filter, tcptrace -F {word}"
+        ))
+    } else {
+        None
+    }
+}
