@@ -1,7 +1,10 @@
-//! The summary at the end of a trace.
+//! The summary at the end of a trace, and of a trace so far.
+
+mod failures;
 
 use super::units::{Count, Nanos};
 use crate::event::{Address, Copies, Event, Outcome, OutcomeCounts, Stats};
+use failures::Failures;
 use hashbrown::HashMap;
 use hdrhistogram::Histogram;
 use std::fmt::{self, Write as _};
@@ -26,6 +29,9 @@ pub struct Summary {
     total: Times,
     syn: Times,
     ack: Times,
+    /// Of handshakes with SYN retries what these lost.
+    retries: Times,
+    failures: Failures,
     bars: Bars,
     servers: HashMap<Address, Server>,
     stats: Option<Box<Stats>>,
@@ -58,6 +64,8 @@ impl Summary {
             total: Times::new(),
             syn: Times::new(),
             ack: Times::new(),
+            retries: Times::new(),
+            failures: Failures::default(),
             bars: Bars::default(),
             servers: HashMap::new(),
             stats: None,
@@ -73,6 +81,7 @@ impl Summary {
                 self.total.record(event.times.syn_to_established_ns);
                 self.syn.record(event.times.syn_to_synack_ns);
                 self.ack.record(event.times.synack_to_ack_ns);
+                self.retries.record(event.times.syn_retry_ns.filter(|ns| *ns > 0));
                 if let Some(ns) = event.times.syn_to_established_ns {
                     self.bars.record(ns);
                     self.record_server(event.common.server, ns);
@@ -80,6 +89,7 @@ impl Summary {
             }
             Event::Connection(event) => {
                 self.outcomes.add(event.outcome);
+                self.failures.observe(event);
                 self.incomplete += u64::from(!event.common.complete);
             }
             Event::Stats(stats) => self.stats = Some(stats.clone()),
@@ -152,6 +162,7 @@ impl Summary {
         self.write_times(out)?;
         self.write_bars(out)?;
         self.write_servers(out)?;
+        self.failures.write(out)?;
         if let Some(stats) = &self.stats {
             self.write_loss(stats, out)?;
             write_copies(stats, out)?;
@@ -197,7 +208,11 @@ impl Summary {
             ("  syn to syn-ack", &self.syn),
             ("  syn-ack to ack", &self.ack),
         ] {
-            times.write_row(name, out)?;
+            times.write_row(name, "", out)?;
+        }
+        if let Some(histogram) = self.retries.filled() {
+            let which = format!("  (of {} with SYN retries)", histogram.len());
+            self.retries.write_row("  lost in retries", &which, out)?;
         }
         Ok(())
     }
@@ -208,12 +223,19 @@ impl Summary {
             return Ok(());
         };
         writeln!(out, "\nsyn to established, up to")?;
-        for (upper, count) in bars {
-            // A bar of at least one character for whatever is there.
-            let length = usize::try_from((count * BAR).div_ceil(longest)).unwrap_or_default();
-            let bar = "#".repeat(length);
-            let line = format!("{:>12}  {count:>9}  {bar}", upper.to_string());
-            writeln!(out, "{}", line.trim_end())?;
+        for run in bars.chunk_by(|(_, a), (_, b)| (*a == 0) == (*b == 0)) {
+            // Where there are many steps without any, one line shows the gap.
+            if let [(_, 0), _, ..] = run {
+                writeln!(out, "{:>12}  {:>9}", "...", 0)?;
+                continue;
+            }
+            for (upper, count) in run {
+                // A bar of at least one character for whatever is there.
+                let length = usize::try_from((count * BAR).div_ceil(longest)).unwrap_or_default();
+                let bar = "#".repeat(length);
+                let line = format!("{:>12}  {count:>9}  {bar}", upper.to_string());
+                writeln!(out, "{}", line.trim_end())?;
+            }
         }
         Ok(())
     }
@@ -343,7 +365,7 @@ impl Times {
         self.histogram.as_ref().filter(|histogram| !histogram.is_empty())
     }
 
-    fn write_row(&self, name: &str, out: &mut String) -> fmt::Result {
+    fn write_row(&self, name: &str, which: &str, out: &mut String) -> fmt::Result {
         let Some(histogram) = self.filled() else { return Ok(()) };
         write!(out, "{name:18}")?;
         // A quantile is the upper edge of its bucket, which may lie beyond the largest time.
@@ -351,7 +373,7 @@ impl Times {
         for ns in [self.min, quantile(0.5), quantile(0.9), quantile(0.99), self.max] {
             write!(out, "  {:>10}", Nanos(ns).to_string())?;
         }
-        writeln!(out)
+        writeln!(out, "{which}")
     }
 }
 

@@ -65,6 +65,30 @@ fn a_hangup_ends_a_trace_but_not_under_nohup() {
 }
 
 #[test]
+fn a_summary_comes_when_it_is_asked_for_and_with_every_signal_that_ends() {
+    let lab = Lab::new();
+    for (signal, name) in [(Signal::ALARM, "SIGALRM"), (Signal::USR2, "SIGUSR2")] {
+        let trace = Trace::start(&lab.a, &["--json"]);
+        drive(Kind::ClientCloses, &lab.a, &lab.b, Family::V4);
+        trace.wait_for_connections(1);
+        trace.signal(Signal::USR1);
+        trace.wait_for_notice("so far: 1 connection: 1 closed");
+        trace.signal(signal);
+        let report = trace.end();
+        assert!(report.status.success(), "{name}: {}", report.stderr);
+        assert!(report.stderr.contains("\n1 connection: 1 closed\n"), "{name}: {}", report.stderr);
+    }
+    let trace = Trace::start(&lab.a, &["--json", "--for", "2s", "--summary-interval", "1s"]);
+    let report = trace.end();
+    assert!(
+        report.status.success() && report.stderr.contains("so far: no connections seen"),
+        "{}",
+        report.stderr
+    );
+    lab.a.assert_nothing_attached();
+}
+
+#[test]
 fn a_limit_of_a_file_s_length_is_an_error_like_a_full_disk() {
     let lab = Lab::new();
     let path = env::temp_dir().join(format!("tcptrace-limited-{}", process::id()));

@@ -115,12 +115,7 @@ fn a_trace() {
         5.000 ms         30  ########################
        10.000 ms         50  ########################################
        20.000 ms          1  #
-       50.000 ms          0
-      100.000 ms          0
-      200.000 ms          0
-      500.000 ms          0
-         1.000 s          0
-         2.000 s          0
+             ...          0
          5.000 s          1  #
 
     slowest servers, by their slowest handshake
@@ -129,6 +124,10 @@ fn a_trace() {
         9.900 ms  192.0.2.1:443  (mean 5.000 ms of 15)
         9.800 ms  192.0.2.0:443  (mean 5.250 ms of 14)
         9.700 ms  192.0.2.6:443  (mean 5.150 ms of 14)
+
+    handshakes that failed, by server
+               1  180.101.49.11:80  refused
+               1  180.101.49.11:80  syn-ack unanswered
 
     lost: 2 records between kernel and tracer, 2 records for which the ring was full, 1 packet not parsable, 7 events dropped for a slow reader
     captured twice: 2 segments, with TTL 64 and 63 (on both sides of a router); counted once
@@ -145,6 +144,9 @@ fn what_was_not_measured_is_not_claimed() {
     summary.observe(&Event::Stats(Box::new(stats)));
     assert_snapshot!(summary.render(), @r###"
     1 connection: 1 unanswered
+
+    handshakes that failed, by server
+               1  180.101.49.11:80  unanswered
 
     lost: nothing
     not followed: 300 SYN, 150 SYN-ACK, 20 FIN, 7 RST; outcomes and times are of the other connections, 25.0 % of all at the end
@@ -178,4 +180,32 @@ fn events_given_up_at_the_end_are_lost_too() {
     })));
     summary.note_dropped(5);
     assert!(summary.render().contains("lost: 5 events dropped for a slow reader\n"), "{}", summary.render());
+}
+
+#[test]
+fn failures_by_server_and_what_retries_lost() {
+    let mut summary = Summary::new();
+    let mut slow = fixtures::established();
+    for (retry_ns, total_ns) in
+        [(0, 1_000_000), (1_000_000_000, 1_001_000_000), (3_000_000_000, 3_001_000_000)]
+    {
+        slow.times = HandshakeTimes {
+            syn_to_established_ns: Some(total_ns),
+            syn_retry_ns: Some(retry_ns),
+            ..HandshakeTimes::default()
+        };
+        summary.observe(&Event::Established(slow.clone()));
+    }
+    // As of a scan: each port once, and one that is refused often.
+    for port in 1..=6000 {
+        let mut failed = fixtures::unopened(Outcome::Refused);
+        failed.common.server = fixtures::address("192.0.2.1", if port % 100 == 0 { 81 } else { port });
+        summary.observe(&Event::Connection(Box::new(failed)));
+    }
+    summary.observe(&ended(Outcome::Closed));
+    let text = summary.render();
+    let retries = "  lost in retries      1.000 s     1.000 s     3.000 s     3.000 s     3.000 s  (of 2 with SYN retries)\n";
+    assert!(text.contains(retries), "{text}");
+    let most = "handshakes that failed, by server\n          61  192.0.2.1:81  refused\n";
+    assert!(text.contains(most) && text.contains(" others\n"), "{text}");
 }
