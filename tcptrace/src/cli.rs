@@ -206,8 +206,7 @@ impl Only {
         match event {
             Event::Established(event) => is_slow(event.times.syn_to_established_ns),
             Event::Connection(event) => {
-                is_slow(event.times.syn_to_established_ns)
-                    || (self.failed && event.outcome.is_failed_handshake())
+                is_slow(event.times.syn_to_established_ns) || (self.failed && event.failed)
             }
             _ => true,
         }

@@ -438,6 +438,8 @@ pub struct Connection {
     pub direction_inferred: bool,
     /// How it ended.
     pub outcome: Outcome,
+    /// Its handshake failed: it was refused, not answered, or given up.
+    pub failed: bool,
     /// Who closed first; null without a FIN.
     pub closed_by: Option<ClosedBy>,
     /// Who reset it.

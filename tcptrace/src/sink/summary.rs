@@ -302,6 +302,12 @@ impl Summary {
             (not_parsed, "packet", "packets", "not parsable"),
             (stats.events_dropped.max(self.dropped), "event", "events", "dropped for a slow reader"),
             (self.incomplete, "connection", "connections", "incomplete"),
+            (
+                self.outcomes.of(Outcome::Evicted),
+                "connection",
+                "connections",
+                "given up: there were more at once than --max-connections",
+            ),
         ] {
             if count > 0 {
                 write!(out, "{separator}{} {what}", Count(count, one, many))?;
@@ -314,16 +320,23 @@ impl Summary {
             writeln!(
                 out,
                 "not followed: {} SYN, {} SYN-ACK, {} FIN, {} RST; outcomes and times are of the other connections, {:.1} % \
-                 of all at the end",
+                 of all by their SYNs",
                 shed.syn,
                 shed.synack,
                 shed.fin,
                 shed.rst,
-                stats.admission_rate * 100.0
+                followed(stats) * 100.0
             )?;
         }
         Ok(())
     }
+}
+
+/// The part of connections that is followed: by their SYNs, or where there were none by what was last in force.
+#[expect(clippy::cast_precision_loss, reason = "a percentage needs no 53 bits")]
+fn followed(stats: &Stats) -> f64 {
+    let (followed, all) = (stats.segments.syn, stats.segments.syn + stats.shed.syn);
+    if all == 0 { stats.admission_rate } else { followed as f64 / all as f64 }
 }
 
 /// How people write what `--decap` calls so.

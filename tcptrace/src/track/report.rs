@@ -304,6 +304,7 @@ fn describe(
         partial: conn.flags.partial,
         direction_inferred: conn.flags.direction_inferred,
         outcome,
+        failed: outcome.is_failed_handshake(),
         closed_by: teardown.first_fin_by.map(|role| match (teardown.simultaneous_close, role) {
             (true, _) => ClosedBy::Both,
             (false, Role::Client) => ClosedBy::Client,

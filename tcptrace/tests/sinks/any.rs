@@ -185,6 +185,7 @@ impl Dice {
             partial: self.coin(),
             direction_inferred: self.coin(),
             outcome: self.pick(&Outcome::ALL),
+            failed: self.coin(),
             closed_by: self.maybe(|dice| dice.pick(&[ClosedBy::Client, ClosedBy::Server, ClosedBy::Both])),
             reset_by: self.maybe(Self::role),
             reset_phase: self.maybe(|dice| {

@@ -90,6 +90,7 @@ pub(crate) fn connection() -> Connection {
         partial: false,
         direction_inferred: false,
         outcome: Outcome::Closed,
+        failed: false,
         closed_by: Some(ClosedBy::Client),
         reset_by: None,
         reset_phase: None,
@@ -156,6 +157,7 @@ pub(crate) fn connection() -> Connection {
 pub(crate) fn unopened(outcome: Outcome) -> Connection {
     Connection {
         outcome,
+        failed: outcome.is_failed_handshake(),
         closed_by: None,
         times: HandshakeTimes::default(),
         first_fin_to_ack_ns: None,

@@ -140,7 +140,8 @@ fn what_was_not_measured_is_not_claimed() {
     let mut summary = Summary::new();
     summary.observe(&ended(Outcome::Unanswered));
     let shed = SegmentCounts { syn: 300, synack: 150, fin: 20, rst: 7, ..SegmentCounts::default() };
-    let stats = Stats { admission_rate: 0.25, shed, cost: Cost::default(), ..Stats::default() };
+    let segments = SegmentCounts { syn: 100, ..SegmentCounts::default() };
+    let stats = Stats { segments, shed, cost: Cost::default(), ..Stats::default() };
     summary.observe(&Event::Stats(Box::new(stats)));
     assert_snapshot!(summary.render(), @r###"
     1 connection: 1 unanswered
@@ -149,7 +150,7 @@ fn what_was_not_measured_is_not_claimed() {
                1  180.101.49.11:80  unanswered
 
     lost: nothing
-    not followed: 300 SYN, 150 SYN-ACK, 20 FIN, 7 RST; outcomes and times are of the other connections, 25.0 % of all at the end
+    not followed: 300 SYN, 150 SYN-ACK, 20 FIN, 7 RST; outcomes and times are of the other connections, 25.0 % of all by their SYNs
     read: 0 packets
     "###);
 }
@@ -208,4 +209,16 @@ fn failures_by_server_and_what_retries_lost() {
     assert!(text.contains(retries), "{text}");
     let most = "handshakes that failed, by server\n          61  192.0.2.1:81  refused\n";
     assert!(text.contains(most) && text.contains(" others\n"), "{text}");
+}
+
+#[test]
+fn connections_that_were_given_up_for_room_are_lost() {
+    let mut summary = Summary::new();
+    for outcome in [Outcome::Evicted, Outcome::Evicted, Outcome::Closed] {
+        summary.observe(&ended(outcome));
+    }
+    summary.observe(&Event::Stats(Box::default()));
+    let text = summary.render();
+    let lost = "lost: 2 connections given up: there were more at once than --max-connections\n";
+    assert!(text.contains(lost), "{text}");
 }

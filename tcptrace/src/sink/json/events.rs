@@ -73,7 +73,7 @@ pub(super) fn established(event: &Established, ids: &mut Ids, out: &mut Vec<u8>)
 #[rustfmt::skip]
 pub(super) fn connection(event: &Connection, ids: &mut Ids, out: &mut Vec<u8>) {
     let Connection {
-        common, path, partial, direction_inferred, outcome, closed_by, reset_by, reset_phase, no_such_connection,
+        common, path, partial, direction_inferred, outcome, failed, closed_by, reset_by, reset_phase, no_such_connection,
         half_closed, simultaneous_open, start, times, first_fin_to_ack_ns, close_wait_ns, second_fin_to_ack_ns,
         teardown_ns, lifetime_ns, client_bytes, server_bytes, bytes_mod_4gib, syn_retransmits, synack_retransmits, syn_intervals_ns,
         syn_backoff, synacks_after_ack, synack_again, challenge_ack, wrong_answers, earlier_closed_ns, answered_elsewhere, ecn, client_ttl,
@@ -85,7 +85,7 @@ pub(super) fn connection(event: &Connection, ids: &mut Ids, out: &mut Vec<u8>) {
     if !path.is_empty() {
         fields!(out: path);
     }
-    fields!(out: partial, direction_inferred, outcome, closed_by, reset_by, reset_phase);
+    fields!(out: partial, direction_inferred, outcome, failed, closed_by, reset_by, reset_phase);
     fields!(out: no_such_connection, half_closed, simultaneous_open, start);
     put_times(times, out);
     fields!(out: first_fin_to_ack_ns, close_wait_ns, second_fin_to_ack_ns, teardown_ns, lifetime_ns);

@@ -25,7 +25,7 @@ pub(super) struct Failures {
 
 impl Failures {
     pub(super) fn observe(&mut self, event: &Connection) {
-        if !event.outcome.is_failed_handshake() {
+        if !event.failed {
             return;
         }
         self.total += 1;
