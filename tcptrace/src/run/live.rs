@@ -1,6 +1,6 @@
 //! A live trace: the ring's source on a runtime, with signals, time and interface names.
 
-use super::{Run, RunError, opened::Opened, signals};
+use super::{Run, RunError, note_end, opened::Opened, signals};
 use crate::{
     cli::{Config, IngressHook, Interfaces},
     confine::Purpose,
@@ -146,7 +146,10 @@ impl Live<'_> {
             let mut over = false;
             tokio::select! {
                 biased;
-                () = signals.any() => over = true,
+                signal = signals.any() => {
+                    over = true;
+                    note_end(signal);
+                }
                 () = ended.notified() => {}
                 () = tick(end.as_mut()) => over = true,
                 () = tick(stats.as_mut()) => self.stats(false)?,
@@ -374,20 +377,23 @@ fn asks() -> Result<Signal, RunError> {
 }
 
 /// The signals that end a trace.
-struct Signals(Vec<Signal>);
+struct Signals(Vec<(i32, Signal)>);
 
 impl Signals {
     fn new() -> Result<Self, RunError> {
-        let listen = |number| signal(SignalKind::from_raw(number));
+        let listen = |number| signal(SignalKind::from_raw(number)).map(|signal| (number, signal));
         let signals = signals::that_end().map(listen).collect::<Result<_, _>>();
         signals.map(Self).map_err(RunError::system("listen for signals"))
     }
 
     /// Whichever comes first.
-    fn any(&mut self) -> impl Future<Output = ()> + '_ {
+    fn any(&mut self) -> impl Future<Output = i32> + '_ {
         poll_fn(|context| {
-            let came = self.0.iter_mut().any(|signal| signal.poll_recv(context).is_ready());
-            if came { Poll::Ready(()) } else { Poll::Pending }
+            let mut ready = self
+                .0
+                .iter_mut()
+                .filter_map(|(number, signal)| signal.poll_recv(context).is_ready().then_some(*number));
+            ready.next().map_or(Poll::Pending, Poll::Ready)
         })
     }
 }

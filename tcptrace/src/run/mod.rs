@@ -188,6 +188,14 @@ fn listed(netns: &Namespaces) -> Result<Vec<Interface>, LiveError> {
     }
 }
 
+/// This signal ends the trace. A terminal has written `^C` for it, and the summary begins on a line of its own.
+fn note_end(signal: i32) {
+    if signal == signals::OF_CTRL_C && io::stderr().is_terminal() {
+        // If stderr is gone there is nobody to tell.
+        let _ = io::stderr().write_all(b"\n");
+    }
+}
+
 /// What a trace has besides its source.
 struct Run<'a> {
     config: &'a Config,

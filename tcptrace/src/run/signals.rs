@@ -18,6 +18,9 @@ use std::{
 /// The one that asks for the summary so far.
 pub(super) const THAT_ASKS: i32 = SIGUSR1;
 
+/// The one that Ctrl-C sends.
+pub(super) const OF_CTRL_C: i32 = SIGINT;
+
 /// Those that end a trace as Ctrl-C does: all that end a program, and let it have a last word. A hangup that is ignored
 /// already stays so: that is what nohup(1) is for.
 pub(super) fn that_end() -> impl Iterator<Item = i32> {
