@@ -27,6 +27,7 @@ use crate::{
         units::{Count, plain},
     },
     source::{live::LiveError, pcap::FileError},
+    stderr,
     track::{self, Tracker, Wants},
     wall::WallClock,
 };
@@ -36,7 +37,7 @@ use opened::Opened;
 use std::{
     fmt::{Display, Write as _},
     fs::File,
-    io::{self, IsTerminal as _, Read as _, Write as _},
+    io::{self, IsTerminal as _, Read as _},
     os::fd::AsFd as _,
     path::{Path, PathBuf},
     sync::Arc,
@@ -168,9 +169,7 @@ fn listed(netns: &Namespaces) -> Result<Vec<Interface>, LiveError> {
         Namespaces::All => {
             let Interfaces { interfaces, left_out } = namespaces::interfaces()?;
             for (netns, why) in left_out {
-                // If stderr is gone there is nobody to tell.
-                let line = format!("network namespace {netns} is not listed: {why}");
-                let _ = writeln!(io::stderr(), "tcptrace: {}", plain(&line));
+                stderr::say(format_args!("network namespace {netns} is not listed: {why}"));
             }
             Ok(interfaces)
         }
@@ -267,8 +266,7 @@ impl<'a> Run<'a> {
     /// A line on stderr, unless it was asked to be quiet.
     fn say(&self, line: impl Display) {
         if !self.config.output.quiet {
-            // If stderr is gone there is nobody to tell.
-            let _ = writeln!(io::stderr(), "tcptrace: {}", plain(&line.to_string()));
+            stderr::say(line);
         }
     }
 
@@ -379,13 +377,13 @@ impl<'a> Run<'a> {
         }
         summary.note_dropped(dropped);
         if !quiet {
-            let _ = write!(io::stderr(), "{}", summary.render());
+            let mut said = summary.render();
             if missing > 0 {
-                let _ = writeln!(io::stderr(), "the capture lacks {missing} packets: its disk was too slow");
+                // A String takes everything.
+                let _ = writeln!(said, "the capture lacks {missing} packets: its disk was too slow");
             }
-            if let Some(once) = once {
-                let _ = write!(io::stderr(), "{}", shortfall(&once));
-            }
+            said += &once.as_ref().map(shortfall).unwrap_or_default();
+            stderr::write(&said);
         }
         ended
     }
