@@ -1,27 +1,32 @@
 //! `tcptrace check`: what is there before a trace, what the trace would put where, and what stands in its way. Loads the
 //! programs to see that the kernel takes them, and attaches nothing.
 
+mod places;
 mod report;
 mod text;
 
 pub use report::Report;
 
 use crate::{
-    cli::{CheckConfig, IngressHook, Interfaces},
+    cli::{CheckConfig, IngressHook},
     kernel::{
         attach::AttachError,
         explain::not_permitted,
-        interface::{self, Interface, InterfaceError},
-        load::{LoadOptions, Programs},
-        netns::Netns,
+        interface,
+        load::{LoadError, LoadOptions, Programs},
+        netns::{self, Namespaces},
         plan::{Plan, why_no_xdp},
-        survey::{Attached, FILTERS, Kernel, QDISCS, Survey, XDP_FEATURES, verify},
+        share::SharedMaps,
+        survey::{Attached, FILTERS, Kernel, QDISCS, Survey, Verified, XDP_FEATURES, verify},
     },
     source::live::LiveError,
 };
+use places::Places;
 use report::{Hook, InterfaceReport, KernelReport, Ours, Queues};
 use std::{collections::BTreeMap, sync::Arc};
 
+/// The number of a namespace that has a copy of the programs; any but the first's would do.
+const COPY: u16 = 1;
 /// What libxdp calls the program that calls others, of which it lets several share an interface.
 const DISPATCHER: &str = "xdp_dispatcher";
 /// A packet has to fit a page, with headroom before it and the kernel's own words behind (`include/linux/skbuff.h`,
@@ -42,11 +47,13 @@ const OFFLOADS: [&str; 7] = [
 
 /// Looks. What would make a trace fail is in the report; an error is what makes looking pointless.
 pub fn check(config: &CheckConfig) -> Result<Report, LiveError> {
+    if config.netns == Namespaces::All {
+        netns::may_trace_all()?;
+    }
     if let Some(error) = not_permitted() {
         return Err(error.into());
     }
-    let netns = Netns::open(config.netns.as_deref())?;
-    let (surveys, mut problems) = netns.within(|| survey(config))?.map_err(|error| error.within(&netns))?;
+    let places = Places::look(config)?;
     let kernel = Kernel::ask();
     let options = LoadOptions {
         decap: config.decap,
@@ -54,14 +61,10 @@ pub fn check(config: &CheckConfig) -> Result<Report, LiveError> {
         ignore_vlans: config.ingress == IngressHook::Xdp,
         ..LoadOptions::default()
     };
-    let programs = Programs::load(&options)
-        .and_then(|mut programs| verify(&mut programs, surveys.iter().filter_map(|it| it.plan.as_ref())));
-    let programs = programs.unwrap_or_else(|error| {
-        problems.push(error.to_string());
-        BTreeMap::new()
-    });
+    let (programs, refusal) = load(&options, &places);
+    let Places { surveys, any, all_netns, mut problems, .. } = places;
+    problems.extend(refusal.map(|error| error.to_string()));
     let tcx = surveys.iter().find_map(|it| it.tcx);
-    let any = matches!(config.interfaces, Interfaces::Any);
     let interfaces: Vec<_> = surveys.iter().map(|survey| describe(survey, any)).collect();
     Ok(Report {
         // Of all interfaces one that cannot be attached to is left out (source/place/one.rs).
@@ -75,51 +78,40 @@ pub fn check(config: &CheckConfig) -> Result<Report, LiveError> {
             btf: kernel.btf,
             jit: programs.values().map(|it| it.is_compiled).reduce(|a, b| a && b),
         },
-        netns: config.netns.clone(),
+        netns: match &config.netns {
+            Namespaces::Named(name) => Some(name.clone()),
+            Namespaces::Own | Namespaces::All => None,
+        },
+        all_netns,
         programs: programs.into_iter().map(|(name, it)| (name, it.instructions)).collect(),
         interfaces,
         problems,
     })
 }
 
-/// Looks at the interfaces, inside the namespace; and what is wrong with none in particular.
-fn survey(config: &CheckConfig) -> Result<(Vec<Survey>, Vec<String>), LiveError> {
-    let all = interface::list()?;
-    let chosen = choose(&config.interfaces, &all)?;
-    let mut surveys = Vec::new();
-    for interface in chosen {
-        match Survey::of(interface, config.ingress.into())? {
-            Some(survey) => surveys.push(survey),
-            // It went away since they were listed.
-            None if matches!(config.interfaces, Interfaces::Any) => {}
-            None => {
-                let name = interface.name.to_string();
-                return Err(InterfaceError::NotFound { name, near: Vec::new() }.into());
-            }
+/// Has the kernel take the programs as a trace would load them, until it refuses something.
+fn load(options: &LoadOptions, places: &Places) -> (BTreeMap<&'static str, Verified>, Option<LoadError>) {
+    let mut verified = BTreeMap::new();
+    let mut load = || {
+        let (of_first, of_others) = places.surveys.split_at(places.of_first);
+        let mut first = Programs::load(options)?;
+        let shared = match places.all_netns {
+            Some(_) => Some(SharedMaps::of(&first, options)?),
+            None => None,
+        };
+        verified = verify(&mut first, plans(of_first))?;
+        // Each namespace has a copy, and all copies are alike but for their numbers.
+        if let Some(shared) = shared.filter(|_| plans(of_others).next().is_some()) {
+            verified.extend(verify(&mut shared.load(COPY)?, plans(of_others))?);
         }
-    }
-    let problems = if surveys.is_empty() { vec![InterfaceError::NoneUp.to_string()] } else { Vec::new() };
-    Ok((surveys, problems))
+        Ok(())
+    };
+    let refusal: Result<(), LoadError> = load();
+    (verified, refusal.err())
 }
 
-/// Those that a trace would take, and of the named ones also those that it would refuse.
-fn choose<'a>(which: &Interfaces, all: &'a [Interface]) -> Result<Vec<&'a Interface>, InterfaceError> {
-    match which {
-        Interfaces::Any => Ok(all.iter().filter(|it| it.traceable()).collect()),
-        Interfaces::Default => {
-            let index = interface::default_route()?;
-            let found = all.iter().find(|it| it.index == index).ok_or(InterfaceError::NoDefaultRoute)?;
-            Ok(vec![found])
-        }
-        Interfaces::Named(names) => names
-            .iter()
-            .map(|name| match all.iter().find(|it| &*it.name == name) {
-                Some(found) => Ok(found),
-                // Says which it may have been.
-                None => interface::find(all, name),
-            })
-            .collect(),
-    }
+fn plans(surveys: &[Survey]) -> impl Iterator<Item = &Plan> {
+    surveys.iter().filter_map(|it| it.plan.as_ref())
 }
 
 fn describe(survey: &Survey, any: bool) -> InterfaceReport {

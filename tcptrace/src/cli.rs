@@ -36,8 +36,8 @@ pub enum Command {
 pub struct CheckConfig {
     /// Those that would be traced.
     pub interfaces: Interfaces,
-    /// The network namespace that they are in; None is our own.
-    pub netns: Option<String>,
+    /// The network namespaces that they are in.
+    pub netns: Namespaces,
     /// The hook for packets that come in.
     pub ingress: IngressHook,
     /// Tunnels that would be looked into.
@@ -46,6 +46,14 @@ pub struct CheckConfig {
     pub ring_bytes: u32,
     /// One JSON object instead of lines for people.
     pub json: bool,
+}
+
+impl CheckConfig {
+    /// Not each of the interfaces was asked for by its name: a trace leaves out those that it cannot attach to.
+    #[must_use]
+    pub fn may_leave_out(&self) -> bool {
+        self.netns == Namespaces::All || self.interfaces == Interfaces::Any
+    }
 }
 
 /// How to trace.

@@ -16,6 +16,7 @@ pub mod script;
 pub mod segment;
 pub mod sink;
 pub mod source;
+pub mod stderr;
 pub mod track;
 pub mod tunnel;
 pub mod wall;

@@ -12,7 +12,8 @@ use tcptrace::{
     event,
     kernel::explain::{RAISE_OPEN_FILES, is_open_files},
     run::{self, RunError},
-    sink::{output::OutputError, units::plain},
+    sink::output::OutputError,
+    stderr,
 };
 
 fn main() -> ExitCode {
@@ -23,13 +24,12 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) if is_closed(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            // If stderr is gone too, the exit code is all that is left.
             if let Some(wrong @ RunError::Filter { .. }) = error.downcast_ref::<RunError>() {
                 // With the place under it, and the exit code of wrong usage.
-                let _ = writeln!(io::stderr(), "tcptrace: {wrong}");
+                stderr::write(&format!("tcptrace: {wrong}\n"));
                 return ExitCode::from(2);
             }
-            let _ = writeln!(io::stderr(), "tcptrace: {}", one_line(&error));
+            stderr::say(one_line(&error));
             ExitCode::FAILURE
         }
     }
@@ -89,8 +89,7 @@ fn one_line(error: &anyhow::Error) -> String {
     if !line.contains(RAISE_OPEN_FILES) && error.chain().any(is_open_files) {
         line = format!("{line}: {RAISE_OPEN_FILES}");
     }
-    // Names in it may be others' choice.
-    plain(&line).into_owned()
+    line
 }
 
 /// Whoever read our output has gone away, as `head` does when it has enough: that is success. Rust ignores SIGPIPE, so

@@ -8,16 +8,35 @@ use std::collections::BTreeMap;
 pub struct Report {
     /// A trace could begin.
     pub ok: bool,
-    /// All interfaces that are up were meant: one that cannot be attached to is left out and fails nothing.
+    /// Not each of the interfaces was asked for by its name: one that cannot be attached to is left out and fails nothing.
     #[serde(skip)]
     pub(super) any: bool,
     pub(super) kernel: KernelReport,
     pub(super) netns: Option<String>,
+    /// With all network namespaces.
+    pub(super) all_netns: Option<AllNetns>,
     /// Those of ours that the kernel's verifier took, and how many instructions it walked.
     pub(super) programs: BTreeMap<&'static str, Option<u32>>,
     pub(super) interfaces: Vec<InterfaceReport>,
     /// What is wrong with no interface in particular.
     pub(super) problems: Vec<String>,
+}
+
+/// What a trace of all network namespaces would take. It takes up later ones, too.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct AllNetns {
+    /// So many.
+    pub(super) traced: usize,
+    /// Processes that may not be looked at: what only they are in is not found.
+    pub(super) hidden_processes: u64,
+    pub(super) left_out: Vec<LeftOut>,
+}
+
+/// A network namespace that would not be traced.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct LeftOut {
+    pub(super) netns: String,
+    pub(super) reason: String,
 }
 
 /// What the kernel has; None where it does not let us ask.

@@ -1,6 +1,6 @@
 //! What `tcptrace check` found, for people.
 
-use super::report::{Hook, InterfaceReport, KernelReport, Ours, Report};
+use super::report::{AllNetns, Hook, InterfaceReport, KernelReport, LeftOut, Ours, Report};
 use crate::{
     kernel::{
         attach::Notice,
@@ -31,10 +31,16 @@ impl fmt::Display for Report {
             });
             line(f, &format!("programs: the kernel takes {}", programs.collect::<Vec<_>>().join(", ")))?;
         }
+        if let Some(AllNetns { traced, .. }) = self.all_netns {
+            line(f, &format!("network namespaces: a trace takes {traced}, and those that come later"))?;
+        }
         for interface in &self.interfaces {
             write!(f, "\n{interface}")?;
         }
         writeln!(f)?;
+        if let Some(all) = &self.all_netns {
+            all.notices().try_for_each(|notice| line(f, &notice.to_string()))?;
+        }
         for interface in &self.interfaces {
             for problem in &interface.problems {
                 line(f, &self.of_interface(interface, problem))?;
@@ -74,6 +80,16 @@ impl fmt::Display for KernelReport {
             }
         }
         Ok(())
+    }
+}
+
+impl AllNetns {
+    /// As a trace says it.
+    fn notices(&self) -> impl Iterator<Item = Notice> {
+        let left_out = self.left_out.iter().cloned();
+        let left_out = left_out.map(|LeftOut { netns, reason }| Notice::NamespaceLeftOut { netns, reason });
+        let count = self.hidden_processes;
+        (count > 0).then_some(Notice::HiddenProcesses { count }).into_iter().chain(left_out)
     }
 }
 
@@ -199,6 +215,7 @@ mod tests {
                 jit: Some(true),
             },
             netns: None,
+            all_netns: None,
             programs: BTreeMap::new(),
             interfaces: vec![InterfaceReport {
                 name: name.into(),

@@ -147,6 +147,10 @@ struct CheckArgs {
     #[arg(long, value_name = "NETNS", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     netns: Option<String>,
 
+    /// All network namespaces, also those to come: all interfaces, or those of the names that -i gives
+    #[arg(long, conflicts_with = "netns")]
+    all_netns: bool,
+
     /// Hook for incoming packets that would be asked for
     #[arg(long, value_name = "HOOK", value_enum, default_value_t = IngressHook::Tc)]
     ingress: IngressHook,
@@ -270,11 +274,7 @@ impl Args {
         Ok(Config {
             input: match self.read {
                 Some(path) => Input::File(path),
-                None => match interfaces(self.interfaces)? {
-                    // Namespaces need not have a default route, and what leaves by it would say little about them.
-                    Interfaces::Default if self.all_netns => Input::Live(Interfaces::Any),
-                    interfaces => Input::Live(interfaces),
-                },
+                None => Input::Live(interfaces_in(self.interfaces, self.all_netns)?),
             },
             netns: namespaces(self.netns, self.all_netns),
             filter: match self.filter_file {
@@ -301,8 +301,8 @@ impl Args {
 impl CheckArgs {
     fn config(self) -> Result<CheckConfig, clap::Error> {
         Ok(CheckConfig {
-            interfaces: interfaces(self.interfaces)?,
-            netns: self.netns,
+            interfaces: interfaces_in(self.interfaces, self.all_netns)?,
+            netns: namespaces(self.netns, self.all_netns),
             ingress: self.ingress,
             decap: self.decap.unwrap_or(Decap::NONE),
             ring_bytes: self.ring_size,
@@ -348,6 +348,14 @@ fn namespaces(name: Option<String>, all: bool) -> Namespaces {
         None if all => Namespaces::All,
         None => Namespaces::Own,
     }
+}
+
+fn interfaces_in(names: Vec<String>, all_netns: bool) -> Result<Interfaces, clap::Error> {
+    Ok(match interfaces(names)? {
+        // Namespaces need not have a default route, and what leaves by it would say little about them.
+        Interfaces::Default if all_netns => Interfaces::Any,
+        interfaces => interfaces,
+    })
 }
 
 fn interfaces(names: Vec<String>) -> Result<Interfaces, clap::Error> {

@@ -22,6 +22,8 @@ use std::{
 const NAMED: [&str; 4] = ["/run/netns", "/var/run/netns", "/run/docker/netns", "/var/run/docker/netns"];
 /// The mounts that the calling thread sees.
 const MOUNTS: &str = "/proc/thread-self/mountinfo";
+/// Namespaces traced at once. Each takes about 1 MiB here and half of one in the kernel for its copy of the programs.
+pub(crate) const MOST: usize = 1024;
 /// Digits of a container's identifier, and how many of them people write.
 const CONTAINER_DIGITS: usize = 64;
 const CONTAINER_SHORT: usize = 12;
@@ -81,6 +83,11 @@ pub struct Interfaces {
     pub interfaces: Vec<Interface>,
     /// Namespaces that could not be looked into, with the reason.
     pub left_out: Vec<(String, InterfaceError)>,
+}
+
+/// Why one is not traced beside [`MOST`] others.
+pub(crate) fn no_more() -> String {
+    format!("{MOST} are, the most at once; nor is any other until one ends")
 }
 
 /// The interfaces of all namespaces.

@@ -16,10 +16,11 @@ use crate::{
         counters::CountersTotal,
         pcap::{Captured, LinkType, Options, PcapSource, Position, Reader},
     },
+    stderr,
 };
 use hashbrown::HashMap;
 use std::{
-    io::{self, IsTerminal as _, Write as _},
+    io::{self, IsTerminal as _},
     ops::Range,
     path::Path,
     sync::Arc,
@@ -225,7 +226,7 @@ impl Progress {
             self.shown = true;
             let line = line(&position(), now - self.start);
             // Over the line before it; what is left of that is blanked.
-            let _ = write!(io::stderr(), "\r{line}\x1b[K");
+            stderr::write(&format!("\r{line}\x1b[K"));
         }
     }
 }
@@ -233,7 +234,7 @@ impl Progress {
 impl Drop for Progress {
     fn drop(&mut self) {
         if self.shown {
-            let _ = write!(io::stderr(), "\r\x1b[K");
+            stderr::write("\r\x1b[K");
         }
     }
 }

@@ -27,6 +27,7 @@ use crate::{
         units::{Count, plain},
     },
     source::{live::LiveError, pcap::FileError},
+    stderr,
     track::{self, Tracker, Wants},
     wall::WallClock,
 };
@@ -36,7 +37,7 @@ use opened::Opened;
 use std::{
     fmt::{Display, Write as _},
     fs::File,
-    io::{self, IsTerminal as _, Read as _, Write as _},
+    io::{self, IsTerminal as _, Read as _},
     os::fd::AsFd as _,
     path::{Path, PathBuf},
     sync::Arc,
@@ -179,9 +180,7 @@ fn listed(netns: &Namespaces) -> Result<Vec<Interface>, LiveError> {
         Namespaces::All => {
             let Interfaces { interfaces, left_out } = namespaces::interfaces()?;
             for (netns, why) in left_out {
-                // If stderr is gone there is nobody to tell.
-                let line = format!("network namespace {netns} is not listed: {why}");
-                let _ = writeln!(io::stderr(), "tcptrace: {}", plain(&line));
+                stderr::say(format_args!("network namespace {netns} is not listed: {why}"));
             }
             Ok(interfaces)
         }
@@ -191,8 +190,7 @@ fn listed(netns: &Namespaces) -> Result<Vec<Interface>, LiveError> {
 /// This signal ends the trace. A terminal has written `^C` for it, and the summary begins on a line of its own.
 fn note_end(signal: i32) {
     if signal == signals::OF_CTRL_C && io::stderr().is_terminal() {
-        // If stderr is gone there is nobody to tell.
-        let _ = io::stderr().write_all(b"\n");
+        stderr::write("\n");
     }
 }
 
@@ -291,16 +289,14 @@ impl<'a> Run<'a> {
     /// A line on stderr, unless it was asked to be quiet.
     fn say(&self, line: impl Display) {
         if !self.config.output.quiet {
-            // If stderr is gone there is nobody to tell.
-            let _ = writeln!(io::stderr(), "tcptrace: {}", plain(&line.to_string()));
+            stderr::say(line);
         }
     }
 
     /// The summary so far, on stderr in one piece.
     fn say_summary(&self) {
         if !self.config.output.quiet {
-            let text = format!("so far: {}\n", self.teller.summary.render());
-            let _ = io::stderr().write_all(text.as_bytes());
+            stderr::write(&format!("so far: {}\n", self.teller.summary.render()));
         }
     }
 
@@ -422,13 +418,13 @@ impl<'a> Run<'a> {
         }
         summary.note_dropped(dropped);
         if !quiet {
-            let _ = write!(io::stderr(), "{}", summary.render());
+            let mut said = summary.render();
             if missing > 0 {
-                let _ = writeln!(io::stderr(), "the capture lacks {missing} packets: its disk was too slow");
+                // A String takes everything.
+                let _ = writeln!(said, "the capture lacks {missing} packets: its disk was too slow");
             }
-            if let Some(once) = once {
-                let _ = write!(io::stderr(), "{}", shortfall(&once));
-            }
+            said += &once.as_ref().map(shortfall).unwrap_or_default();
+            stderr::write(&said);
         }
         ended
     }

@@ -96,7 +96,7 @@ pub enum LiveError {
 }
 
 impl LiveError {
-    pub(super) fn io(what: &'static str) -> impl Fn(io::Error) -> Self {
+    pub(crate) fn io(what: &'static str) -> impl Fn(io::Error) -> Self {
         move |source| Self::Io { what, source }
     }
 

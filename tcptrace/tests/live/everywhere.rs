@@ -6,12 +6,14 @@
 use crate::{
     interfaces::take_off,
     lab::{Family, Host, assert_no_link_is_left, eventually, programs_on},
-    netns::Netns,
-    trace::{Report, Trace, command, flow_of, last_stats, of_kind},
+    netns::{Netns, kernel_is},
+    stranger::Stranger,
+    trace::{BINARY, Report, Trace, command, command_of, flow_of, last_stats, of_kind},
     traffic::{Flow, Kind, drive},
 };
+use aya::programs::XdpMode;
 use rustix::process::Signal;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::{
     collections::{BTreeMap, BTreeSet},
     env, fs,
@@ -281,6 +283,98 @@ fn the_interfaces_of_all_namespaces_are_listed() {
         }
         assert!(report.status.success() && listed[0] == "lo", "{listed:?}: {}", report.stderr);
     });
+}
+
+/// What a check finds, as text or JSON, whose one line the caller reads.
+fn check(from: &Host, args: &[&str]) -> String {
+    let report = Trace::spawn(from, &mut command(&[&["check", "--all-netns"], args].concat())).end();
+    let said = report.lines.join("\n");
+    assert_eq!((report.status.code(), &*report.stderr), (Some(0), ""), "{said}");
+    said
+}
+
+/// The interfaces that a check is about.
+fn checked(from: &Host, args: &[&str]) -> BTreeSet<String> {
+    let report: Value = serde_json::from_str(&check(from, &[args, &["--json"]].concat())).expect("JSON");
+    let interfaces = report["interfaces"].as_array().expect("a list");
+    interfaces.iter().map(|it| it["interface"].as_str().expect("a name").to_owned()).collect()
+}
+
+#[test]
+fn a_check_is_about_all_that_a_trace_takes() {
+    in_a_world("everywhere::a_check_is_about_all_that_a_trace_takes", || {
+        let (lab, outside) = (Equal::new(), Host::alone());
+        let text = check(&outside, &[]);
+        let report: Value = serde_json::from_str(&check(&outside, &["--json"])).expect("JSON");
+        // Beside those of the lab and the own one there is that of the test.
+        assert_eq!(report["all_netns"], json!({"traced": 5, "hidden_processes": 0, "left_out": []}));
+        assert!(report["programs"]["tcptrace_tc_egress"].is_u64() || !kernel_is(5, 16), "{report:#}");
+        assert_eq!((&report["netns"], &report["problems"]), (&Value::Null, &json!([])));
+        assert!(
+            text.contains("\nnetwork namespaces: a trace takes 5, and those that come later\n"),
+            "{text}"
+        );
+        let veth = format!("\n{}/eth0: Ethernet, up, driver veth, MTU 1500", name(&lab.client.ns));
+        assert!(text.contains(&veth) && text.ends_with("\nok: a trace can begin"), "{text}");
+        assert_nothing_on(&[(&lab.client.ns, "eth0"), (&lab.router, "r1"), (&outside.ns, "lo")]);
+
+        let said = start(&outside, &[]).stop().stderr;
+        let tracing = said.lines().find_map(|line| line.strip_prefix("tcptrace: tracing ")).expect(&said);
+        let traced = tracing.split(';').next().expect("a list").split(", ");
+        let traced: BTreeSet<_> = traced.map(|it| it.trim_end_matches(" (TC)").to_owned()).collect();
+        assert_eq!(checked(&outside, &[]), traced);
+        let named = [&lab.client, &lab.server].map(|host| format!("{}/eth0", name(&host.ns)));
+        assert_eq!(checked(&outside, &["-i", "eth0"]), BTreeSet::from(named));
+        // A trace would wait for one.
+        let text = check(&outside, &["-i", "eth7"]);
+        assert!(text.ends_with("\nok: a trace can begin, on no interface yet"), "{text}");
+    });
+}
+
+#[test]
+fn a_check_leaves_out_what_a_trace_of_all_leaves_out() {
+    in_a_world("everywhere::a_check_leaves_out_what_a_trace_of_all_leaves_out", || {
+        const WITHOUT: &str = "--bounding-set=-sys_ptrace";
+        let (lab, outside) = (Equal::new(), Host::alone());
+        let mut stranger = Stranger::xdp("their_xdp", 2);
+        stranger.link_xdp(&lab.client.ns, "eth0", XdpMode::Driver);
+        let args = ["--all-netns", "--ingress", "xdp"];
+        let run = |args: &[&str]| {
+            Trace::spawn(&outside, &mut command_of("setpriv", &[&[WITHOUT, BINARY], args].concat()))
+        };
+        let mut trace = run(&args);
+        trace.wait_until_attached();
+        let said = trace.stop().stderr;
+        let report = run(&[&["check"], &args[..]].concat()).end();
+        let text = report.lines.join("\n");
+        assert!(report.status.success() && text.ends_with("\nok: a trace can begin"), "{text}");
+        let left_out = format!("interface {}/eth0 is not traced: an XDP program", name(&lab.client.ns));
+        for begins in [&*left_out, "processes that may not be looked at: "] {
+            let line = |text: &str| {
+                let mut lines = text.lines().map(|line| line.trim_start_matches("tcptrace: "));
+                lines.find(|line| line.starts_with(begins)).expect(text).to_owned()
+            };
+            assert_eq!(line(&text), line(&said));
+        }
+    });
+}
+
+#[test]
+fn what_a_trace_of_all_lacks_a_check_says_too() {
+    let outside = Host::alone();
+    let said = |args: &[&str]| {
+        let args = [&["--bounding-set=-net_broadcast", BINARY], args, &["--all-netns"]].concat();
+        let report = Trace::spawn(&outside, &mut command_of("setpriv", &args)).end();
+        assert_eq!((report.status.code(), report.lines.len()), (Some(1), 0), "{}", report.stderr);
+        report.stderr
+    };
+    let lacks = said(&["check"]);
+    assert!(
+        lacks.starts_with(
+            "tcptrace: not permitted to trace all network namespaces: CAP_NET_BROADCAST missing"
+        )
+    );
+    assert_eq!(lacks, said(&[]));
 }
 
 #[test]

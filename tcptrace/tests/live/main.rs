@@ -1,7 +1,8 @@
 //! The built `tcptrace` on the real kernel, as its users run it: in network namespaces over veth and on loopback, with
-//! real sockets as the traffic. Needs root and the commands `ip`, `nft`, `ethtool`, `setpriv` and
+//! real sockets as the traffic. Needs root and the commands `ip`, `tc`, `nft`, `ethtool`, `setpriv` and
 //! `setcap`; fails without them.
 
+mod between;
 mod capture;
 mod check;
 mod coexistence;

@@ -136,7 +136,7 @@ fn values() {
     assert_eq!(parse(&["schema"]).expect("valid"), cli::Command::Schema);
     let checked = cli::CheckConfig {
         interfaces: Interfaces::Named(vec!["eth0".into()]),
-        netns: Some("blue".into()),
+        netns: blue.clone(),
         ingress: cli::IngressHook::Xdp,
         decap: tcptrace_common::wire::tunnel::Decap::all(),
         ring_bytes: 1 << 20,
@@ -145,6 +145,8 @@ fn values() {
     let tail = ["--ingress", "xdp", "--decap", "--ring-size", "1M", "--json"];
     let args = [&["check", "-i", "eth0", "--netns", "blue"][..], &tail].concat();
     assert_eq!(parse(&args).expect("valid"), cli::Command::Check(checked));
+    let Ok(cli::Command::Check(everywhere)) = parse(&["check", "--all-netns"]) else { panic!("valid") };
+    assert_eq!((&everywhere.netns, &everywhere.interfaces), (&Namespaces::All, &Interfaces::Any));
 }
 
 #[test]
@@ -196,6 +198,7 @@ fn wrong_usage_is_said_on_stderr_with_exit_code_2() {
         (&["check", "-i", "any", "-i", "eth0"], "cannot be combined with others"),
         (&["check", "-i", "eth0", "port 80"], "unexpected argument 'port 80'"),
         (&["check", "-r", "a.pcap"], "unexpected argument '-r'"),
+        (&["check", "--netns", "blue", "--all-netns"], "cannot be used with"),
     ] {
         let output = run(args);
         let stderr = String::from_utf8_lossy(&output.stderr);

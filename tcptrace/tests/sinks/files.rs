@@ -1,8 +1,13 @@
 //! What capture files do that no wire does, from the file to what the command prints.
 
 use crate::{icmp::Scratch, packets::Frame};
+use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, recv, socketpair};
 use serde_json::{Value, json};
-use std::{fs, process::Command};
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+};
 
 const SYN: u16 = 2;
 const ACK: u16 = 0x10;
@@ -203,6 +208,38 @@ fn a_clock_that_goes_back_in_the_handshake_makes_no_time() {
     assert_eq!(connection["teardown_ns"], 20_100_000);
     let (_, stderr) = text(&file, &[]);
     assert!(stderr.contains("time goes back 1 time, at most by 980.000 ms"), "{stderr}");
+}
+
+/// What a trace of the file says on stderr, by write(2): each is a datagram of its own.
+fn writes(file: &Path) -> Vec<String> {
+    let (mine, theirs) = socketpair(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None)
+        .expect("a pair of sockets");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tcptrace"));
+    command.arg("-r").arg(file).stdout(Stdio::null()).stderr(theirs);
+    command.status().expect("it starts");
+    let mut said = Vec::new();
+    let mut buffer = [0; 9000];
+    while let Ok((len, _)) = recv(&mine, &mut buffer[..], RecvFlags::DONTWAIT) {
+        said.push(String::from_utf8(buffer[..len].to_vec()).expect("UTF-8"));
+    }
+    said
+}
+
+/// Where stderr is the same file as stdout, whose lines another thread writes, none of these may come in the middle.
+#[test]
+fn what_is_said_is_written_at_once() {
+    let mut packets = snapped(connection(&Frame::default(), &[]), 1 << 16);
+    packets[0].us += 1_000_000;
+    let said = writes(&pcap(&packets).0);
+    let [notice, summary] = &said[..] else { panic!("{said:?}") };
+    assert!(
+        notice.starts_with("tcptrace: time goes back") && notice.ends_with("sorts packets by time)\n"),
+        "{said:?}"
+    );
+    assert!(summary.ends_with('\n'), "{said:?}");
+    let said = writes(Path::new("/nonexistent/file"));
+    let [error] = &said[..] else { panic!("{said:?}") };
+    assert!(error.starts_with("tcptrace: ") && error.ends_with('\n'), "{said:?}");
 }
 
 #[test]

@@ -36,8 +36,6 @@ const SURVEY_EVERY: Duration = Duration::from_secs(1);
 const SURVEY_PAUSE: u32 = 100;
 /// So soon after a sign of a new one: whoever makes one does more than that.
 const SURVEY_SOON: Duration = Duration::from_millis(20);
-/// Namespaces traced at once. Each takes about 1 MiB here and half of one in the kernel for its copy of the programs.
-const MAX_SPACES: usize = 1024;
 /// No record stays in the ring for so long, so that nothing asks for a namespace that is gone after that.
 const REMEMBER: Duration = Duration::from_mins(1);
 /// Interfaces that are listed by name.
@@ -328,8 +326,7 @@ impl All {
         let Some(number) = self.free_number() else {
             if !self.said_full {
                 self.said_full = true;
-                let reason = format!("{MAX_SPACES} are, the most at once; nor is any other until one ends");
-                notices.push(Notice::NamespaceLeftOut { netns: name, reason });
+                notices.push(Notice::NamespaceLeftOut { netns: name, reason: namespaces::no_more() });
             }
             return Ok(());
         };
@@ -374,7 +371,7 @@ impl All {
 
     /// The next number that is free, not one that was free lately: records may still have that.
     fn free_number(&mut self) -> Option<u16> {
-        if self.live().count() >= MAX_SPACES {
+        if self.live().count() >= namespaces::MOST {
             return None;
         }
         let number = (1..=u16::MAX)

@@ -24,7 +24,7 @@ const MSG_FASTOPEN: SendFlags = SendFlags::from_bits_retain(0x2000_0000);
 /// Data in the SYN count, and so do those on both sides of the number 0.
 const BYTES: &[(&str, &str)] = &[("client_bytes", "100"), ("server_bytes", "1000")];
 
-pub(super) const SCENES: [Scene; 21] = [
+pub(super) const SCENES: [Scene; 22] = [
     Scene::new(
         "DataBeforeAccept",
         "request and FIN are there before the server's application takes the connection",
@@ -46,6 +46,17 @@ pub(super) const SCENES: [Scene; 21] = [
             "DeferAcceptInVain",
             "the same without a request: a second later the SYN-ACK comes again, and its acknowledgement is enough",
             defer_accept_in_vain,
+        )
+    },
+    Scene {
+        slow: true,
+        counter: Some("TCPDeferAcceptDrop"),
+        says: [&[("synack_again", "\"deferred\"")], &[("synack_again", "\"deferred\"")]],
+        ..Scene::new(
+            "DeferAcceptLong",
+            "the first time-out passes in silence, as the third segment is remembered; after the second, three seconds on, \
+             the SYN-ACK comes again (net/ipv4/inet_connection_sock.c, syn_ack_recalc), and only then the request",
+            defer_accept_long,
         )
     },
     Scene {
@@ -194,7 +205,7 @@ fn data_before_accept(ends: &Ends<'_>) {
 
 fn defer_accept(ends: &Ends<'_>) {
     let listener = ends.listener();
-    options::defer_accept(&listener);
+    options::defer_accept(&listener, 1);
     let mut client = ends.connect();
     client.write_all(&[b'x'; REQUEST]).expect("it is open");
     let mut server = ends.accept(&listener);
@@ -204,10 +215,17 @@ fn defer_accept(ends: &Ends<'_>) {
 
 fn defer_accept_in_vain(ends: &Ends<'_>) {
     let listener = ends.listener();
-    options::defer_accept(&listener);
+    options::defer_accept(&listener, 1);
     let client = ends.connect();
     let server = ends.accept(&listener);
     in_turn(&client, server);
+}
+
+fn defer_accept_long(ends: &Ends<'_>) {
+    let listener = ends.listener();
+    options::defer_accept(&listener, 3);
+    let client = ends.connect();
+    converse(client, ends.accept(&listener));
 }
 
 /// Connects with the request in the SYN, if the kernel can; else it follows.

@@ -28,9 +28,9 @@ sockopt_impl!(Info, GetOnly, libc::IPPROTO_TCP, libc::TCP_INFO, libc::tcp_info, 
 /// `<linux/tcp.h>`, `TCP_SEND_QUEUE`.
 const SEND_QUEUE: u32 = 2;
 
-/// The listener has a connection once there are data on it (tcp(7)).
-pub(super) fn defer_accept(listener: &TcpListener) {
-    setsockopt(listener, DeferAccept, &1).expect("a TCP socket");
+/// The listener has a connection once there are data on it, or so many seconds have passed (tcp(7)).
+pub(super) fn defer_accept(listener: &TcpListener, seconds: u32) {
+    setsockopt(listener, DeferAccept, &seconds).expect("a TCP socket");
 }
 
 /// The number of the SYN that this socket will send: what was written into a socket under repair stays

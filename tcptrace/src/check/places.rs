@@ -1,0 +1,159 @@
+//! Where a trace would look: at interfaces of one network namespace, or of all that there are; and what it would leave out.
+
+use super::report::{AllNetns, LeftOut};
+use crate::{
+    cli::{CheckConfig, Interfaces},
+    kernel::{
+        interface::{self, Interface, InterfaceError},
+        load,
+        namespaces::{self, MOST},
+        netns::{Home, Namespaces, Netns, NetnsError},
+        nsid::Listener,
+        survey::Survey,
+    },
+    source::live::LiveError,
+};
+use std::collections::BTreeSet;
+
+/// What was found there.
+pub(super) struct Places {
+    pub(super) surveys: Vec<Survey>,
+    /// So many of them, the first ones, have the first copy of the programs: with all namespaces, those of the own one.
+    pub(super) of_first: usize,
+    /// An interface that cannot be attached to is left out, and fails nothing.
+    pub(super) any: bool,
+    pub(super) all_netns: Option<AllNetns>,
+    /// What is wrong with no interface in particular.
+    pub(super) problems: Vec<String>,
+}
+
+impl Places {
+    pub(super) fn look(config: &CheckConfig) -> Result<Self, LiveError> {
+        match &config.netns {
+            Namespaces::Own => Self::of_one(None, config),
+            Namespaces::Named(name) => Self::of_one(Some(name), config),
+            Namespaces::All => Self::of_all(config),
+        }
+    }
+
+    fn of_one(name: Option<&str>, config: &CheckConfig) -> Result<Self, LiveError> {
+        let netns = Netns::open(name)?;
+        let look = || survey(&choose(&config.interfaces, &interface::list()?)?, config);
+        let surveys = netns.within(look)?.map_err(|error| error.within(&netns))?;
+        let none = surveys.is_empty().then(|| InterfaceError::NoneUp.to_string());
+        Ok(Self {
+            of_first: surveys.len(),
+            surveys,
+            any: config.may_leave_out(),
+            all_netns: None,
+            problems: none.into_iter().collect(),
+        })
+    }
+
+    /// Goes through them as a trace does (`source/place/all.rs`).
+    fn of_all(config: &CheckConfig) -> Result<Self, LiveError> {
+        load::raise_open_files();
+        let home = Home::open().map_err(LiveError::io("open the own network namespace"))?;
+        let own = home.inode().map_err(LiveError::io("look at the own network namespace"))?;
+        let (listener, problem) = match Listener::open(&home) {
+            Ok(listener) => (Some(listener), None),
+            Err(error) => (None, Some(error.to_string())),
+        };
+        let mut surveys = survey_all(&Netns::default(), None, 0, listener.as_ref(), config)?;
+        let of_first = surveys.len();
+        let namespaces::Survey { found, hidden, .. } = namespaces::survey();
+        let mut all = AllNetns { traced: 1, hidden_processes: hidden, left_out: Vec::new() };
+        let mut names = BTreeSet::new();
+        for (number, found) in (1..=u16::MAX).zip(found.into_values().filter(|it| it.inode != own)) {
+            let name = found.name_beside(|name| names.contains(name));
+            if all.traced == MOST {
+                all.left_out.push(LeftOut { netns: name, reason: namespaces::no_more() });
+                break;
+            }
+            let netns = Netns::found(&found, &name, &home);
+            match survey_all(&netns, Some(&name), number, listener.as_ref(), config) {
+                Ok(more) => {
+                    all.traced += 1;
+                    surveys.extend(more);
+                    names.insert(name);
+                }
+                // It ended meanwhile.
+                Err(LiveError::Netns(NetnsError::Gone { .. })) => {}
+                Err(error) => all.left_out.push(LeftOut { netns: name, reason: error.to_string() }),
+            }
+        }
+        Ok(Self {
+            surveys,
+            of_first,
+            any: true,
+            all_netns: Some(all),
+            problems: problem.into_iter().collect(),
+        })
+    }
+}
+
+/// Those of one namespace that a trace of all would take, called as it calls them.
+fn survey_all(
+    netns: &Netns,
+    name: Option<&str>,
+    number: u16,
+    listener: Option<&Listener>,
+    config: &CheckConfig,
+) -> Result<Vec<Survey>, LiveError> {
+    if let Some(listener) = listener {
+        netns.with_descriptor(|it| listener.add(it, number))?.map_err(LiveError::io("hear of it"))?;
+    }
+    netns.within(|| {
+        let mut chosen = interface::list()?;
+        chosen.retain(|it| it.traceable() && is_wanted(&config.interfaces, &it.name));
+        let shown = chosen.into_iter().map(|it| match name {
+            Some(name) => it.within(name),
+            None => it,
+        });
+        survey(&shown.collect::<Vec<_>>(), config)
+    })?
+}
+
+fn is_wanted(interfaces: &Interfaces, name: &str) -> bool {
+    match interfaces {
+        Interfaces::Named(names) => names.iter().any(|it| it == name),
+        Interfaces::Any | Interfaces::Default => true,
+    }
+}
+
+/// Looks at these interfaces, inside the namespace.
+fn survey(chosen: &[Interface], config: &CheckConfig) -> Result<Vec<Survey>, LiveError> {
+    let mut surveys = Vec::new();
+    for interface in chosen {
+        match Survey::of(interface, config.ingress.into())? {
+            Some(survey) => surveys.push(survey),
+            // It went away since they were listed.
+            None if config.may_leave_out() => {}
+            None => {
+                let name = interface.name.to_string();
+                return Err(InterfaceError::NotFound { name, near: Vec::new() }.into());
+            }
+        }
+    }
+    Ok(surveys)
+}
+
+/// Those that a trace would take, and of the named ones also those that it would refuse.
+fn choose(which: &Interfaces, all: &[Interface]) -> Result<Vec<Interface>, InterfaceError> {
+    match which {
+        Interfaces::Any => Ok(all.iter().filter(|it| it.traceable()).cloned().collect()),
+        Interfaces::Default => {
+            let index = interface::default_route()?;
+            let found = all.iter().find(|it| it.index == index).ok_or(InterfaceError::NoDefaultRoute)?;
+            Ok(vec![found.clone()])
+        }
+        Interfaces::Named(names) => names
+            .iter()
+            .map(|name| match all.iter().find(|it| &*it.name == name) {
+                Some(found) => Ok(found.clone()),
+                // Says which it may have been.
+                None => interface::find(all, name).cloned(),
+            })
+            .collect(),
+    }
+}
