@@ -19,7 +19,7 @@ pub enum Unseen {
     Teredo,
     /// AYIYA.
     Ayiya,
-    /// TZSP.
+    /// TZSP with no received Ethernet frame in it.
     Tzsp,
 }
 
@@ -29,14 +29,10 @@ const PBB: [u8; 2] = [0x88, 0xe7];
 const TEREDO: u16 = 3544;
 /// draft-massar-v6ops-ayiya-02 §4.
 const AYIYA: u16 = 5072;
-/// As packet-tzsp.c of Wireshark has it.
-const TZSP: u16 = 37008;
 
 /// All kinds of tunnels, and the ports of what is known by name alone, under a kind that means nothing there.
 static ALL: LazyLock<Decap> = LazyLock::new(|| {
-    [TEREDO, AYIYA, TZSP]
-        .into_iter()
-        .fold(Decap::all(), |all, port| all.with_port(Kind::Gre, port).unwrap_or(all))
+    [TEREDO, AYIYA].into_iter().fold(Decap::all(), |all, port| all.with_port(Kind::Gre, port).unwrap_or(all))
 });
 
 /// What a packet is that is neither TCP nor ICMP nor a tunnel that is looked into.
@@ -51,7 +47,6 @@ pub(super) fn what(bytes: Bytes<'_>, link: Link) -> Option<Unseen> {
         match packet.load::<2>(outer.at + 2).map(u16::from_be_bytes)? {
             TEREDO => return Some(Unseen::Teredo),
             AYIYA => return Some(Unseen::Ayiya),
-            TZSP => return Some(Unseen::Tzsp),
             _ => {}
         }
     }
@@ -59,6 +54,7 @@ pub(super) fn what(bytes: Bytes<'_>, link: Link) -> Option<Unseen> {
     match (step.end, step.kind) {
         (End::Inside, Kind::Gre) if is_wireless(step.ethertype) => Some(Unseen::WirelessInGre),
         (End::Inside, kind) => Some(Unseen::Tunnel(kind)),
+        (End::Other, Kind::Tzsp) => Some(Unseen::Tzsp),
         _ => None,
     }
 }
@@ -109,7 +105,8 @@ mod tests {
             ("Geneve", udp(6081, &[0, 0, 0x65, 0x58, 0, 0, 7, 0]), Some(Unseen::Tunnel(Kind::Geneve))),
             ("Teredo", udp(3544, &[0x60; 40]), Some(Unseen::Teredo)),
             ("AYIYA", udp(5072, &[0; 40]), Some(Unseen::Ayiya)),
-            ("TZSP", udp(37008, &[1, 0, 0, 1, 1]), Some(Unseen::Tzsp)),
+            ("TZSP", udp(37008, &[1, 0, 0, 1, 1, 2]), Some(Unseen::Tunnel(Kind::Tzsp))),
+            ("TZSP of another kind", udp(37008, &[1, 0, 0, 18, 1, 8]), Some(Unseen::Tzsp)),
             ("a name's look-up", udp(53, &[0; 20]), None),
             ("IPv4 in GRE", gre(0x0800), Some(Unseen::Tunnel(Kind::Gre))),
             ("802.11 in GRE", gre(0x8200), Some(Unseen::WirelessInGre)),
