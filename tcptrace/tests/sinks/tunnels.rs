@@ -93,6 +93,24 @@ fn both_directions_in_tzsp_come_from_the_router() {
     assert_eq!((tunnels(&moved, "tzsp"), tunnels(&frames, "tzsp:10000")), (vec![], vec![]));
 }
 
+/// 802.11 in TZSP is counted as what it is, and not looked into.
+#[test]
+fn what_is_in_tzsp_has_a_name_without_looking() {
+    let wrapped = |protocol: u8| {
+        let mut frames = connection(|_, inner| Wrap::Tzsp(0).around(&outer(), inner));
+        for frame in &mut frames {
+            frame[14 + 4 + 20 + 8 + 3] = protocol;
+        }
+        let file = Scratch::capture(&frames);
+        let capture = &events(&file, "stats")[0]["capture"];
+        let counts = [&capture["tunnels_passed_over"]["tzsp"], &capture["passed_over"]["tzsp_ieee802_11"]];
+        (counts.map(Clone::clone), tunnels(&frames, "all").len())
+    };
+    assert_eq!(wrapped(1), ([json!(6), json!(0)], 1));
+    assert_eq!(wrapped(18), ([json!(0), json!(6)], 0));
+    assert_eq!(wrapped(9), ([json!(0), json!(0)], 0));
+}
+
 #[test]
 fn two_tenants_with_the_same_addresses() {
     let of = |id: u32| {

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 use tcptrace_common::wire::{
-    self, Bytes, Link, Load, Parsed,
+    self, Bytes, Header as _, Link, Load, Parsed,
     tunnel::{self, Decap, Deep, End, Kind},
 };
 
@@ -19,8 +19,8 @@ pub enum Unseen {
     Teredo,
     /// AYIYA.
     Ayiya,
-    /// TZSP with no received Ethernet frame in it.
-    Tzsp,
+    /// IEEE 802.11 in TZSP.
+    WirelessInTzsp,
 }
 
 /// IEEE 802.1Q-2018 table 9-1: the backbone service instance tag.
@@ -54,7 +54,7 @@ pub(super) fn what(bytes: Bytes<'_>, link: Link) -> Option<Unseen> {
     match (step.end, step.kind) {
         (End::Inside, Kind::Gre) if is_wireless(step.ethertype) => Some(Unseen::WirelessInGre),
         (End::Inside, kind) => Some(Unseen::Tunnel(kind)),
-        (End::Other, Kind::Tzsp) => Some(Unseen::Tzsp),
+        (End::Other, Kind::Tzsp) if has_wireless(&packet, outer.at + 8) => Some(Unseen::WirelessInTzsp),
         _ => None,
     }
 }
@@ -69,6 +69,14 @@ fn is_pbb(frame: &[u8]) -> bool {
 /// The protocol types of Aruba's controllers (Wireshark's packet-gre.h: 0x8200 to 0x8370 in steps of 16).
 const fn is_wireless(ethertype: u16) -> bool {
     matches!(ethertype, 0x8200..=0x8370) && ethertype & 0x0f == 0
+}
+
+/// A TZSP header with a received frame of 802.11, bare or behind what a driver said of it (Wireshark's packet-tzsp.c).
+fn has_wireless(packet: &impl Load, at: usize) -> bool {
+    let header = packet.load::<4>(at);
+    header.is_some_and(|header| {
+        [header.byte(0), header.byte(1)] == [1, 0] && matches!(header.be16(2), 18 | 119 | 127)
+    })
 }
 
 #[cfg(test)]
@@ -106,7 +114,8 @@ mod tests {
             ("Teredo", udp(3544, &[0x60; 40]), Some(Unseen::Teredo)),
             ("AYIYA", udp(5072, &[0; 40]), Some(Unseen::Ayiya)),
             ("TZSP", udp(37008, &[1, 0, 0, 1, 1, 2]), Some(Unseen::Tunnel(Kind::Tzsp))),
-            ("TZSP of another kind", udp(37008, &[1, 0, 0, 18, 1, 8]), Some(Unseen::Tzsp)),
+            ("802.11 in TZSP", udp(37008, &[1, 0, 0, 18, 10, 1, 200, 1, 8]), Some(Unseen::WirelessInTzsp)),
+            ("a sensor that says that it is there", udp(37008, &[1, 4, 0, 0]), None),
             ("a name's look-up", udp(53, &[0; 20]), None),
             ("IPv4 in GRE", gre(0x0800), Some(Unseen::Tunnel(Kind::Gre))),
             ("802.11 in GRE", gre(0x8200), Some(Unseen::WirelessInGre)),
