@@ -315,7 +315,7 @@ const _: () = {
     assert!(core::mem::offset_of!(IcmpRecord, icmp_type) == 104);
     assert!(size_of::<Bucket>() == 64);
     assert!(align_of::<Bucket>() == 64);
-    assert!(size_of::<Counters>() == 304);
+    assert!(size_of::<Counters>() == 312);
     assert!(size_of::<Tunnel>() == 48);
     assert!(size_of::<Tunnelled<Record>>() == 88 + 48);
     assert!(size_of::<Tunnelled<SynRecord>>() == 128 + 48);

@@ -168,7 +168,7 @@ pub enum Unparsable {
     /// More than two VLAN tags in band.
     VlanDepth = 3,
     /// More than [`MAX_EXTENSIONS`] IPv6 extension headers, or in IPv4 more than one authentication header; or in a tunnel more
-    /// than [`tunnel::MAX_GTP_EXTENSIONS`] of GTP-U.
+    /// than [`tunnel::MAX_GTP_EXTENSIONS`] of GTP-U or [`tunnel::MAX_TZSP_TAGS`] of TZSP.
     ExtensionDepth = 4,
     /// More than [`MAX_LABELS`] MPLS labels.
     LabelDepth = 5,

@@ -29,6 +29,10 @@ const ERSPAN_III: u16 = 0x22eb;
 /// GTP-U extension headers walked at most. TS 29.281 §5.2.1 has five; packets have one, for 5G's quality of service.
 pub const MAX_GTP_EXTENSIONS: usize = 4;
 
+/// TZSP tags walked at most before the one that ends them, padding too. Routers send none; of a wireless frame a sensor
+/// may tell a dozen things, of an Ethernet one its length, its number and the sensor.
+pub const MAX_TZSP_TAGS: usize = 8;
+
 /// An inner packet begins before this: VLAN tags, the longest chain of IPv6 extension headers and the longest of the
 /// tunnels' headers are 14 KiB.
 pub const MAX_INSIDE: usize = 1 << 14;
@@ -199,6 +203,7 @@ pub fn enter(packet: &impl Load, ipv6: bool, protocol: u8, at: usize) -> Step {
                 code if code == Kind::Vxlan as u32 => vxlan(packet, at_tunnel),
                 code if code == Kind::Geneve as u32 => geneve(packet, at_tunnel),
                 code if code == Kind::GtpU as u32 => gtp(packet, at_tunnel),
+                code if code == Kind::Tzsp as u32 => tzsp(packet, at_tunnel),
                 code if code == Kind::Gre as u32 => gre(packet, at_tunnel),
                 _ => Step::ends(Kind::Gre, End::Other),
             }
@@ -397,6 +402,46 @@ fn gtp_extensions(packet: &impl Load, mut next: u8, start: usize) -> (End, usize
         next = last.byte(1);
     }
     if next == 0 { (End::Inside, at) } else { (End::Deep, 0) }
+}
+
+/// Network Chemistry's application note 001, as packet-tzsp.c of Wireshark reads it: version 1, type, what kind of frame it is,
+/// then tags. Type 0 is a frame that was received. With type 1 the receiver is asked to send one, which it then does or not;
+/// the others are between a sensor and its server.
+#[inline(always)]
+fn tzsp(packet: &impl Load, at: usize) -> Step {
+    const RECEIVED: [u8; 2] = [1, 0];
+    const ETHERNET_FRAME: u16 = 1;
+    let Some(header) = packet.load::<4>(at) else {
+        return Step::ends(Kind::Tzsp, End::Truncated);
+    };
+    if [header.byte(0), header.byte(1)] != RECEIVED || header.be16(2) != ETHERNET_FRAME {
+        return Step::ends(Kind::Tzsp, End::Other);
+    }
+    match tzsp_tags(packet, at + 4) {
+        (End::Inside, at) => Step::to(Kind::Tzsp, ETHERNET, at),
+        (end, _) => Step::ends(Kind::Tzsp, end),
+    }
+}
+
+/// The same note: each is its type, its length and as many octets, but for padding and the end of all, which are a type alone.
+/// The frame begins behind the end.
+#[inline(always)]
+fn tzsp_tags(packet: &impl Load, start: usize) -> (End, usize) {
+    const PADDING: u8 = 0;
+    const END: u8 = 1;
+    let mut at = start;
+    for _ in 0..=MAX_TZSP_TAGS {
+        // Behind the end's one octet there is the frame.
+        let Some(tag) = packet.load::<2>(at) else {
+            return (End::Truncated, 0);
+        };
+        let (kind, len) = (tag.byte(0), usize::from(tag.byte(1)));
+        at = packet.forget(at + if matches!(kind, PADDING | END) { 1 } else { 2 + len }) & OFFSETS;
+        if kind == END {
+            return (End::Inside, at);
+        }
+    }
+    (End::Deep, 0)
 }
 
 /// Parses the inner packet, from where a [`Step`] led to.

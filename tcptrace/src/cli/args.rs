@@ -101,8 +101,8 @@ pub struct Args {
     #[arg(short = 'F', long, value_name = "FILE", conflicts_with = "filter")]
     filter_file: Option<PathBuf>,
 
-    /// Look into tunnels too: `ipip`, `6in4`, `4in6`, `gre`, `erspan`, `vxlan`, `geneve`, `gtpu`, separated by commas, those in
-    /// UDP with a port if it is not the usual one, as in `vxlan:4790` [default: none; without LIST: all]
+    /// Look into tunnels too: `ipip`, `6in4`, `4in6`, `gre`, `erspan`, `vxlan`, `geneve`, `gtpu`, `tzsp`, separated by commas,
+    /// those in UDP with a port if it is not the usual one, as in `vxlan:4790` [default: none; without LIST: all]
     #[arg(long, value_name = "LIST", num_args = 0..=1, require_equals = true, default_missing_value = "all", value_parser = parse::decap)]
     decap: Option<Decap>,
 

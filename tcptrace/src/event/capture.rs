@@ -46,20 +46,20 @@ pub struct PassedOver {
     pub teredo: u64,
     /// AYIYA (draft-massar-v6ops-ayiya-02), to UDP port 5072.
     pub ayiya: u64,
-    /// TZSP, to UDP port 37008.
-    pub tzsp: u64,
+    /// IEEE 802.11 in TZSP, to UDP port 37008.
+    pub tzsp_ieee802_11: u64,
 }
 
 impl PassedOver {
     /// What each is called, and how many.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        let Self { pbb, gre_ieee802_11, teredo, ayiya, tzsp } = *self;
+        let Self { pbb, gre_ieee802_11, teredo, ayiya, tzsp_ieee802_11 } = *self;
         [
             ("PBB (802.1ah)", pbb),
             ("802.11 in GRE", gre_ieee802_11),
             ("Teredo", teredo),
             ("AYIYA", ayiya),
-            ("TZSP", tzsp),
+            ("802.11 in TZSP", tzsp_ieee802_11),
         ]
         .into_iter()
     }

@@ -99,7 +99,7 @@ pub struct Unparsable {
     pub bad_version: u64,
     /// More VLAN tags than are walked.
     pub vlan_depth: u64,
-    /// More IPv6 or GTP-U extension headers, or IPv4 authentication headers, than are walked.
+    /// More IPv6 or GTP-U extension headers, IPv4 authentication headers, or tags of TZSP than are walked.
     pub extension_depth: u64,
     /// More MPLS labels than are walked.
     pub label_depth: u64,

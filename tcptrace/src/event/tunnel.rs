@@ -72,20 +72,21 @@ pub struct TunnelCounts {
     pub vxlan: u64,
     pub geneve: u64,
     pub gtpu: u64,
+    pub tzsp: u64,
 }
 
 impl TunnelCounts {
     /// By the place of each kind.
     #[must_use]
     pub const fn of(counts: [u64; tunnel::Kind::COUNT]) -> Self {
-        let [ipip, six_in_four, four_in_six, gre, erspan, vxlan, geneve, gtpu] = counts;
-        Self { ipip, six_in_four, four_in_six, gre, erspan, vxlan, geneve, gtpu }
+        let [ipip, six_in_four, four_in_six, gre, erspan, vxlan, geneve, gtpu, tzsp] = counts;
+        Self { ipip, six_in_four, four_in_six, gre, erspan, vxlan, geneve, gtpu, tzsp }
     }
 
     /// Each kind's name and count.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        let Self { ipip, six_in_four, four_in_six, gre, erspan, vxlan, geneve, gtpu } = *self;
-        let counts = [ipip, six_in_four, four_in_six, gre, erspan, vxlan, geneve, gtpu];
+        let Self { ipip, six_in_four, four_in_six, gre, erspan, vxlan, geneve, gtpu, tzsp } = *self;
+        let counts = [ipip, six_in_four, four_in_six, gre, erspan, vxlan, geneve, gtpu, tzsp];
         tunnel::Kind::ALL.map(tunnel::Kind::name).into_iter().zip(counts)
     }
 }

@@ -24,7 +24,7 @@ fn packet() -> impl Strategy<Value = Vec<u8>> {
         Just([&[200, 0][..], &[0; 12], &[0x88, 0x64, 0x11, 0, 0, 7, 0, 99, 0, 0x57, 0x60]].concat()),
         Just([&[200, 0][..], &[0; 12], &[0, 99, 0xaa, 0xaa, 3, 0, 0, 0, 8, 0, 0x45]].concat()),
         Just([&[200, 0][..], &[0; 12], &[0x81, 0, 0, 5, 0, 99, 0xaa, 0xaa, 3, 0, 0, 0]].concat()),
-        // IP in IP, GRE with all fields, VXLAN, Geneve with options, GTP-U with extension headers.
+        // IP in IP, GRE with all fields, VXLAN, Geneve with options, GTP-U with extension headers, TZSP with tags.
         Just([&[255, 0, 0x45, 0, 0, 99, 0, 0, 0, 0, 64, 4][..], &[10; 10], &[0x45]].concat()),
         Just([&[255, 0, 0x60, 0, 0, 0, 0, 99, 4, 64][..], &[10; 32], &[0x45]].concat()),
         Just([&[255, 0, 0x45, 0, 0, 99, 0, 0, 0, 0, 64, 47][..], &[10; 10], &[0xb0, 0, 0x65, 0x58]].concat()),
@@ -32,6 +32,7 @@ fn packet() -> impl Strategy<Value = Vec<u8>> {
         udp_to(4789, &[8, 0, 0, 0]),
         udp_to(6081, &[2, 0, 0x65, 0x58]),
         udp_to(2152, &[0x34, 255, 0, 0, 0, 0, 0, 7, 0, 0, 0, 0x85, 1]),
+        udp_to(37008, &[1, 0, 0, 1, 0, 10, 1, 200]),
         Just(vec![255, 0, 0x45, 0, 0, 60, 0, 0, 0, 0, 64, 6]),
         Just([&[255, 0, 0x45, 0, 0, 99, 0, 0, 0, 0, 64, 51][..], &[10; 10], &[6, 4]].concat()),
         Just([&[255, 0, 0x60, 0, 0, 0, 0, 99, 135, 64][..], &[10; 32], &[51, 0]].concat()),

@@ -348,6 +348,7 @@ fn called(kind: &'static str) -> &'static str {
         "vxlan" => "VXLAN",
         "geneve" => "Geneve",
         "gtpu" => "GTP-U",
+        "tzsp" => "TZSP",
         other => other,
     }
 }

@@ -95,7 +95,7 @@ mod tests {
             ring_full: [0, 0, 7, 0, 1, 2],
             shed: [1, 0, 0, 0, 0, 0],
             unparsable: [1, 0, 0, 0, 2, 3, 4],
-            tunnels: [1, 2, 3, 4, 5, 6, 7, 8],
+            tunnels: [1, 2, 3, 4, 5, 6, 7, 8, 9],
             ..Counters::default()
         };
         let total = CountersTotal::sum(&[one, one]);
@@ -107,6 +107,6 @@ mod tests {
         assert_eq!((total.unparsable.truncated, total.unparsable.extension_depth), (2, 4));
         assert_eq!((total.unparsable.label_depth, total.unparsable.tunnel_depth), (6, 8));
         assert_eq!(total.unparsable.total(), 20);
-        assert_eq!((total.tunnels.ipip, total.tunnels.four_in_six, total.tunnels.gtpu), (2, 6, 16));
+        assert_eq!((total.tunnels.ipip, total.tunnels.four_in_six, total.tunnels.tzsp), (2, 6, 18));
     }
 }

@@ -313,7 +313,7 @@ impl Stream {
 
     /// In one that is looked into if it is asked for: another IP header, without its own layer in the stack, or these.
     pub(crate) fn is_in_known_tunnel(&self) -> bool {
-        const KNOWN: [&str; 5] = ["gre", "erspan", "vxlan", "geneve", "gtp"];
+        const KNOWN: [&str; 6] = ["gre", "erspan", "vxlan", "geneve", "gtp", "tzsp"];
         let enc = &self.enc;
         let known = |layer: &str| KNOWN.contains(&layer);
         !self.is_in_unknown_tunnel()

@@ -21,11 +21,13 @@ pub(crate) enum Wrap {
     Geneve(u32, u8),
     /// With extension headers.
     GtpU(u32, u8),
+    /// With tags of all shapes.
+    Tzsp(u8),
 }
 
 impl Wrap {
     /// Each kind, and each shape of those that have several.
-    pub(crate) const ALL: [Self; 15] = [
+    pub(crate) const ALL: [Self; 17] = [
         Self::Ip,
         Self::Gre(false, None, false),
         Self::Gre(true, None, false),
@@ -41,6 +43,8 @@ impl Wrap {
         Self::Geneve(42, 63),
         Self::GtpU(0x1234_5678, 0),
         Self::GtpU(9, 4),
+        Self::Tzsp(0),
+        Self::Tzsp(8),
     ];
 
     /// `outer` around `inner`, of which it takes the frame or the IP packet.
@@ -67,6 +71,7 @@ impl Wrap {
                 (17, udp(6081, &[header, options, inner.bytes()].concat()))
             }
             Self::GtpU(id, extensions) => (17, udp(2152, &gtp(id, extensions, &ip))),
+            Self::Tzsp(tags) => (17, udp(37008, &tzsp(tags, &inner.bytes()))),
         };
         Frame { body: Some((protocol, body)), ..outer.clone() }
     }
@@ -98,6 +103,16 @@ fn gtp(id: u32, extensions: u8, rest: &[u8]) -> Vec<u8> {
     for left in (0..extensions).rev() {
         bytes.extend([1, 0, 9, if left > 0 { 0x85 } else { 0 }]);
     }
+    bytes.extend(rest);
+    bytes
+}
+
+/// Tags in turn: padding, one octet of value, none, six of them.
+fn tzsp(tags: u8, rest: &[u8]) -> Vec<u8> {
+    const TAGS: [&[u8]; 4] = [&[0], &[10, 1, 200], &[99, 0], &[60, 6, 2, 0, 0, 0, 0, 1]];
+    let mut bytes = vec![1, 0, 0, 1];
+    bytes.extend(TAGS.into_iter().cycle().take(tags.into()).flatten());
+    bytes.push(1);
     bytes.extend(rest);
     bytes
 }

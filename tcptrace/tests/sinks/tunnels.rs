@@ -68,6 +68,49 @@ fn ends_and_identifiers_are_as_the_connection_has_them() {
     assert_eq!(tunnels(&by(Wrap::Bridged(1), Wrap::Bridged(2)), "gre").len(), 2);
 }
 
+/// What a router copies goes from it to the one host that collects it, whichever way it went.
+#[test]
+fn both_directions_in_tzsp_come_from_the_router() {
+    let frames =
+        connection(|from_client, inner| Wrap::Tzsp(if from_client { 0 } else { 8 }).around(&outer(), inner));
+    let ends = json!({ "client_ip": "192.168.0.1", "server_ip": "192.168.0.2", "vlan": [5] });
+    let mut expected = json!([{ "kind": "tzsp", "id": null }]);
+    expected[0].as_object_mut().expect("one").extend(ends.as_object().expect("one").clone());
+    for list in ["tzsp", "all"] {
+        assert_eq!(tunnels(&frames, list), [("closed".to_owned(), expected.clone())], "{list}");
+    }
+    // At another port, and not at the usual one then.
+    let moved: Vec<_> = frames
+        .iter()
+        .map(|frame| {
+            let mut frame = frame.clone();
+            // Behind Ethernet, a tag, IPv4 and the source port.
+            frame[14 + 4 + 20 + 2..][..2].copy_from_slice(&10_000_u16.to_be_bytes());
+            frame
+        })
+        .collect();
+    assert_eq!(tunnels(&moved, "tzsp:10000").len(), 1);
+    assert_eq!((tunnels(&moved, "tzsp"), tunnels(&frames, "tzsp:10000")), (vec![], vec![]));
+}
+
+/// 802.11 in TZSP is counted as what it is, and not looked into.
+#[test]
+fn what_is_in_tzsp_has_a_name_without_looking() {
+    let wrapped = |protocol: u8| {
+        let mut frames = connection(|_, inner| Wrap::Tzsp(0).around(&outer(), inner));
+        for frame in &mut frames {
+            frame[14 + 4 + 20 + 8 + 3] = protocol;
+        }
+        let file = Scratch::capture(&frames);
+        let capture = &events(&file, "stats")[0]["capture"];
+        let counts = [&capture["tunnels_passed_over"]["tzsp"], &capture["passed_over"]["tzsp_ieee802_11"]];
+        (counts.map(Clone::clone), tunnels(&frames, "all").len())
+    };
+    assert_eq!(wrapped(1), ([json!(6), json!(0)], 1));
+    assert_eq!(wrapped(18), ([json!(0), json!(6)], 0));
+    assert_eq!(wrapped(9), ([json!(0), json!(0)], 0));
+}
+
 #[test]
 fn two_tenants_with_the_same_addresses() {
     let of = |id: u32| {
@@ -145,7 +188,7 @@ fn kinds_that_are_none_are_refused_in_one_line() {
     for (list, words) in [
         (
             "teredo",
-            "'teredo' is not a kind of tunnel: ipip, 6in4, 4in6, gre, erspan, vxlan, geneve, gtpu, all",
+            "'teredo' is not a kind of tunnel: ipip, 6in4, 4in6, gre, erspan, vxlan, geneve, gtpu, tzsp, all",
         ),
         ("gre,", "'' is not a kind of tunnel"),
         ("ipip:5", "ipip is not in UDP and has no port"),

@@ -33,6 +33,7 @@ fn kind(wrap: Wrap, outer: bool, inner: bool) -> (Kind, Option<u32>) {
         Wrap::Vxlan(_, id) => (Kind::Vxlan, Some(id)),
         Wrap::Geneve(id, _) => (Kind::Geneve, Some(id)),
         Wrap::GtpU(id, _) => (Kind::GtpU, Some(id)),
+        Wrap::Tzsp(_) => (Kind::Tzsp, None),
     }
 }
 
@@ -126,6 +127,7 @@ fn two_tenants_with_the_same_addresses() {
             (Wrap::Bridged(3), outer(true), Wrap::Bridged(3), elsewhere(outer(true))),
             (Wrap::Ip, outer(false), Wrap::Ip, elsewhere(outer(false))),
             (Wrap::GtpU(1, 0), outer(false), Wrap::GtpU(1, 0), elsewhere(outer(false))),
+            (Wrap::Tzsp(0), outer(false), Wrap::Tzsp(0), elsewhere(outer(false))),
         ];
         for (one, one_outer, other, other_outer) in tenants {
             let name = format!("{program:?}, {one:?} and {other:?}");
@@ -168,6 +170,25 @@ fn a_tunnel_in_a_tunnel_is_one_too_many() {
         let counters = *pair.parser.counters();
         assert_eq!(counters.unparsable[Unparsable::TunnelDepth as usize], Wrap::ALL.len() as u64);
         assert_eq!(counters.tunnels[Kind::Vxlan.index()], Wrap::ALL.len() as u64);
+        pair.finish();
+    }
+}
+
+#[test]
+fn more_headers_in_a_tunnel_than_are_walked() {
+    for program in ETHERNET {
+        let mut pair = Pair::with_decap(program, 64, &Decap::all());
+        for (wrap, found) in [
+            (Wrap::GtpU(1, 4), true),
+            (Wrap::GtpU(1, 5), false),
+            (Wrap::Tzsp(8), true),
+            (Wrap::Tzsp(9), false),
+        ] {
+            let syn = Frame { flags: 2, ..Frame::default() };
+            let record = pair.show("deep", &wrap.around(&outer(false), &syn).bytes());
+            assert_eq!(record.is_some(), found, "{program:?}, {wrap:?}");
+        }
+        assert_eq!(pair.parser.counters().unparsable[Unparsable::ExtensionDepth as usize], 2);
         pair.finish();
     }
 }

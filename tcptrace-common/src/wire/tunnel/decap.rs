@@ -22,11 +22,13 @@ pub enum Kind {
     Geneve = 7,
     /// GTP-U, version 1, user packets (3GPP TS 29.281).
     GtpU = 8,
+    /// TZSP, version 1, received Ethernet frames (Network Chemistry's application note 001).
+    Tzsp = 9,
 }
 
 impl Kind {
     /// How many there are.
-    pub const COUNT: usize = 8;
+    pub const COUNT: usize = 9;
 
     /// All, in the order of [`Kind::index`].
     pub const ALL: [Self; Self::COUNT] = [
@@ -38,6 +40,7 @@ impl Kind {
         Self::Vxlan,
         Self::Geneve,
         Self::GtpU,
+        Self::Tzsp,
     ];
 
     /// The kind that a code stands for.
@@ -53,6 +56,7 @@ impl Kind {
             6 => Some(Self::Vxlan),
             7 => Some(Self::Geneve),
             8 => Some(Self::GtpU),
+            9 => Some(Self::Tzsp),
             _ => None,
         }
     }
@@ -76,6 +80,7 @@ impl Kind {
             Self::Vxlan => "vxlan",
             Self::Geneve => "geneve",
             Self::GtpU => "gtpu",
+            Self::Tzsp => "tzsp",
         }
     }
 
@@ -91,6 +96,8 @@ impl Kind {
             Self::Geneve => &[6081],
             // TS 29.281 §4.4.2
             Self::GtpU => &[2152],
+            // Registered nowhere; as packet-tzsp.c of Wireshark has it, and RouterOS.
+            Self::Tzsp => &[37008],
             _ => &[],
         }
     }

@@ -3,7 +3,7 @@ extern crate std;
 use super::{
     Decap, Deep, End,
     End::{BadLength, Inside, Other, Truncated},
-    Kind, MAX_GTP_EXTENSIONS, Step, enter, inside,
+    Kind, MAX_GTP_EXTENSIONS, MAX_TZSP_TAGS, Step, enter, inside,
 };
 use crate::wire::{
     Bytes, Link, Parsed, Unparsable, Vlans, parse,
@@ -52,7 +52,7 @@ fn walk(packet: &[u8], decap: &Decap) -> (Vec<Step>, Parsed) {
 type Shape = (&'static str, u8, Vec<u8>, End, Kind, Option<u32>);
 
 fn shapes() -> Vec<Shape> {
-    [behind_ip(), vxlan_and_geneve(), gtp()].concat()
+    [behind_ip(), vxlan_and_geneve(), gtp(), tzsp()].concat()
 }
 
 fn before(header: &[u8], rest: &[u8]) -> Vec<u8> {
@@ -207,6 +207,52 @@ fn gtp() -> Vec<Shape> {
     ]
 }
 
+fn tzsp() -> Vec<Shape> {
+    let ethernet = frame(0x0800, &inner());
+    let tagged = |header: [u8; 4], tags: &[u8]| udp(37008, &[&header[..], tags, &ethernet].concat());
+    let received = |tags: &[u8]| tagged([1, 0, 0, 1], tags);
+    let many = |tags: usize| [&std::vec![0; tags][..], &[1]].concat();
+    let long = [&[60, 255][..], &[1; 255], &[41, 2, 1, 0, 1]].concat();
+    let is = |name, bytes, end| (name, 17, bytes, end, Kind::Tzsp, None);
+    std::vec![
+        is("TZSP", received(&[1]), Inside),
+        is("TZSP, padding", received(&[0, 0, 1]), Inside),
+        // A value of 1 is no end.
+        is("TZSP, tags", received(&[10, 1, 1, 0, 13, 4, 1, 1, 1, 1, 99, 0, 1]), Inside),
+        is("TZSP, a tag as long as can be", received(&long), Inside),
+        is("TZSP, as many tags as are walked", received(&many(MAX_TZSP_TAGS)), Inside),
+        is("TZSP, one tag too many", received(&many(MAX_TZSP_TAGS + 1)), End::Deep),
+        is("TZSP, a tag beyond the packet", received(&[60, 255]), Truncated),
+        is("TZSP, no end", udp(37008, &[1, 0, 0, 1, 10, 1, 200, 0]), Truncated),
+        is("TZSP, nothing behind the end", udp(37008, &[1, 0, 0, 1, 1]), Truncated),
+        is("TZSP, header cut", udp(37008, &[1, 0, 0]), Truncated),
+        is("TZSP, version 2", tagged([2, 0, 0, 1], &[1]), Other),
+        is("TZSP, to be sent", tagged([1, 1, 0, 1], &[1]), Other),
+        is("TZSP, a sensor that says that it is there", udp(37008, &[1, 4, 0, 0]), Other),
+        is("TZSP of 802.11", tagged([1, 0, 0, 18], &[1]), Other),
+        is("TZSP of Ethernet in the other octet", tagged([1, 0, 1, 0], &[1]), Other),
+    ]
+}
+
+#[test]
+fn tags_of_tzsp_cut_anywhere() {
+    let tags = [0, 10, 1, 200, 99, 0, 60, 6, 1, 1, 1, 1, 1, 1, 0, 1];
+    let bytes = udp(37008, &[&[1, 0, 0, 1][..], &tags, &frame(0x0800, &inner())].concat());
+    let whole = long_v4(17, &bytes);
+    let at_frame = 20 + 8 + 4 + tags.len();
+    for len in 20..=whole.len() {
+        let (steps, parsed) = walk(&whole[..len], &Decap::all());
+        let name = std::format!("cut at {len}: {steps:?}, {parsed:?}");
+        // Before its port can be read nobody can say that it is a tunnel.
+        assert_eq!(steps.is_empty(), len < 24, "{name}");
+        let Some(step) = steps.first() else { continue };
+        // By one octet of the frame: the end is read with what is behind it.
+        assert_eq!(step.end, if len > at_frame { Inside } else { Truncated }, "{name}");
+        assert_eq!(step.at, if len > at_frame { at_frame } else { 0 }, "{name}");
+        assert_eq!(matches!(parsed, Parsed::V4(_)), len == whole.len(), "{name}");
+    }
+}
+
 #[test]
 fn every_header_over_both_families() {
     for (name, protocol, bytes, end, kind, id) in shapes() {
@@ -323,12 +369,12 @@ fn a_kind_survives_its_code() {
     for (index, kind) in Kind::ALL.into_iter().enumerate() {
         assert_eq!((Kind::from_code(kind as u8), kind.index()), (Some(kind), index));
     }
-    assert_eq!((Kind::from_code(0), Kind::from_code(9)), (None, None));
+    assert_eq!((Kind::from_code(0), Kind::from_code(10)), (None, None));
 }
 
 proptest! {
     #[test]
-    fn any_changed_tunnel_is_parsed(shape in 0_usize..36, changes in proptest::collection::vec((20_usize..120, any::<u8>()), 0..6), cut in 0_usize..300, ipv6: bool) {
+    fn any_changed_tunnel_is_parsed(shape in 0_usize..64, changes in proptest::collection::vec((20_usize..120, any::<u8>()), 0..6), cut in 0_usize..300, ipv6: bool) {
         let shapes = shapes();
         let (_, protocol, bytes, ..) = &shapes[shape % shapes.len()];
         let mut packet = if ipv6 { long_v6(*protocol, bytes) } else { long_v4(*protocol, bytes) };

@@ -409,7 +409,7 @@ impl Odd {
             Unseen::WirelessInGre => &mut all.gre_ieee802_11,
             Unseen::Teredo => &mut all.teredo,
             Unseen::Ayiya => &mut all.ayiya,
-            Unseen::Tzsp => &mut all.tzsp,
+            Unseen::WirelessInTzsp => &mut all.tzsp_ieee802_11,
         } += 1;
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 use tcptrace_common::wire::{
-    self, Bytes, Link, Load, Parsed,
+    self, Bytes, Header as _, Link, Load, Parsed,
     tunnel::{self, Decap, Deep, End, Kind},
 };
 
@@ -19,8 +19,8 @@ pub enum Unseen {
     Teredo,
     /// AYIYA.
     Ayiya,
-    /// TZSP.
-    Tzsp,
+    /// IEEE 802.11 in TZSP.
+    WirelessInTzsp,
 }
 
 /// IEEE 802.1Q-2018 table 9-1: the backbone service instance tag.
@@ -29,14 +29,10 @@ const PBB: [u8; 2] = [0x88, 0xe7];
 const TEREDO: u16 = 3544;
 /// draft-massar-v6ops-ayiya-02 §4.
 const AYIYA: u16 = 5072;
-/// As packet-tzsp.c of Wireshark has it.
-const TZSP: u16 = 37008;
 
 /// All kinds of tunnels, and the ports of what is known by name alone, under a kind that means nothing there.
 static ALL: LazyLock<Decap> = LazyLock::new(|| {
-    [TEREDO, AYIYA, TZSP]
-        .into_iter()
-        .fold(Decap::all(), |all, port| all.with_port(Kind::Gre, port).unwrap_or(all))
+    [TEREDO, AYIYA].into_iter().fold(Decap::all(), |all, port| all.with_port(Kind::Gre, port).unwrap_or(all))
 });
 
 /// What a packet is that is neither TCP nor ICMP nor a tunnel that is looked into.
@@ -51,7 +47,6 @@ pub(super) fn what(bytes: Bytes<'_>, link: Link) -> Option<Unseen> {
         match packet.load::<2>(outer.at + 2).map(u16::from_be_bytes)? {
             TEREDO => return Some(Unseen::Teredo),
             AYIYA => return Some(Unseen::Ayiya),
-            TZSP => return Some(Unseen::Tzsp),
             _ => {}
         }
     }
@@ -59,6 +54,7 @@ pub(super) fn what(bytes: Bytes<'_>, link: Link) -> Option<Unseen> {
     match (step.end, step.kind) {
         (End::Inside, Kind::Gre) if is_wireless(step.ethertype) => Some(Unseen::WirelessInGre),
         (End::Inside, kind) => Some(Unseen::Tunnel(kind)),
+        (End::Other, Kind::Tzsp) if has_wireless(&packet, outer.at + 8) => Some(Unseen::WirelessInTzsp),
         _ => None,
     }
 }
@@ -73,6 +69,14 @@ fn is_pbb(frame: &[u8]) -> bool {
 /// The protocol types of Aruba's controllers (Wireshark's packet-gre.h: 0x8200 to 0x8370 in steps of 16).
 const fn is_wireless(ethertype: u16) -> bool {
     matches!(ethertype, 0x8200..=0x8370) && ethertype & 0x0f == 0
+}
+
+/// A TZSP header with a received frame of 802.11, bare or behind what a driver said of it (Wireshark's packet-tzsp.c).
+fn has_wireless(packet: &impl Load, at: usize) -> bool {
+    let header = packet.load::<4>(at);
+    header.is_some_and(|header| {
+        [header.byte(0), header.byte(1)] == [1, 0] && matches!(header.be16(2), 18 | 119 | 127)
+    })
 }
 
 #[cfg(test)]
@@ -109,7 +113,9 @@ mod tests {
             ("Geneve", udp(6081, &[0, 0, 0x65, 0x58, 0, 0, 7, 0]), Some(Unseen::Tunnel(Kind::Geneve))),
             ("Teredo", udp(3544, &[0x60; 40]), Some(Unseen::Teredo)),
             ("AYIYA", udp(5072, &[0; 40]), Some(Unseen::Ayiya)),
-            ("TZSP", udp(37008, &[1, 0, 0, 1, 1]), Some(Unseen::Tzsp)),
+            ("TZSP", udp(37008, &[1, 0, 0, 1, 1, 2]), Some(Unseen::Tunnel(Kind::Tzsp))),
+            ("802.11 in TZSP", udp(37008, &[1, 0, 0, 18, 10, 1, 200, 1, 8]), Some(Unseen::WirelessInTzsp)),
+            ("a sensor that says that it is there", udp(37008, &[1, 4, 0, 0]), None),
             ("a name's look-up", udp(53, &[0; 20]), None),
             ("IPv4 in GRE", gre(0x0800), Some(Unseen::Tunnel(Kind::Gre))),
             ("802.11 in GRE", gre(0x8200), Some(Unseen::WirelessInGre)),
