@@ -62,9 +62,10 @@ pub fn check(config: &CheckConfig) -> Result<Report, LiveError> {
         ..LoadOptions::default()
     };
     let (programs, refusal) = load(&options, &places);
-    let Places { surveys, any, all_netns, mut problems, .. } = places;
+    let Places { surveys, all_netns, mut problems, .. } = places;
     problems.extend(refusal.map(|error| error.to_string()));
     let tcx = surveys.iter().find_map(|it| it.tcx);
+    let any = config.may_leave_out();
     let interfaces: Vec<_> = surveys.iter().map(|survey| describe(survey, any)).collect();
     Ok(Report {
         // Of all interfaces one that cannot be attached to is left out (source/place/one.rs).

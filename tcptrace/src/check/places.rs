@@ -20,8 +20,6 @@ pub(super) struct Places {
     pub(super) surveys: Vec<Survey>,
     /// So many of them, the first ones, have the first copy of the programs: with all namespaces, those of the own one.
     pub(super) of_first: usize,
-    /// An interface that cannot be attached to is left out, and fails nothing.
-    pub(super) any: bool,
     pub(super) all_netns: Option<AllNetns>,
     /// What is wrong with no interface in particular.
     pub(super) problems: Vec<String>,
@@ -41,13 +39,7 @@ impl Places {
         let look = || survey(&choose(&config.interfaces, &interface::list()?)?, config);
         let surveys = netns.within(look)?.map_err(|error| error.within(&netns))?;
         let none = surveys.is_empty().then(|| InterfaceError::NoneUp.to_string());
-        Ok(Self {
-            of_first: surveys.len(),
-            surveys,
-            any: config.may_leave_out(),
-            all_netns: None,
-            problems: none.into_iter().collect(),
-        })
+        Ok(Self { of_first: surveys.len(), surveys, all_netns: None, problems: none.into_iter().collect() })
     }
 
     /// Goes through them as a trace does (`source/place/all.rs`).
@@ -82,13 +74,7 @@ impl Places {
                 Err(error) => all.left_out.push(LeftOut { netns: name, reason: error.to_string() }),
             }
         }
-        Ok(Self {
-            surveys,
-            of_first,
-            any: true,
-            all_netns: Some(all),
-            problems: problem.into_iter().collect(),
-        })
+        Ok(Self { surveys, of_first, all_netns: Some(all), problems: problem.into_iter().collect() })
     }
 }
 
