@@ -574,6 +574,12 @@ impl Conn {
         Some(if n == u32::MAX { 0 } else { u64::from(n) })
     }
 
+    /// Address and port of the client and of the server.
+    pub(crate) fn ends(&self) -> [([u8; 16], u16); 2] {
+        let [low, high] = self.key.ends();
+        if self.client_is_low { [low, high] } else { [high, low] }
+    }
+
     /// Who sent a segment whose source is (or is not) the low end of the key.
     pub(crate) const fn role_of(&self, src_is_low: bool) -> Role {
         if src_is_low == self.client_is_low { Role::Client } else { Role::Server }

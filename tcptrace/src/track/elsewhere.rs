@@ -51,8 +51,7 @@ impl Answers {
 
 fn of(conn: &Conn) -> Option<Answer> {
     let isn = conn.side(Role::Client).isn()?;
-    let [low, high] = conn.key.ends();
-    let (client, server) = if conn.client_is_low { (low, high) } else { (high, low) };
+    let [client, server] = conn.ends();
     Some(Answer { client, isn, ipv6: conn.key.ipv6(), server })
 }
 

@@ -100,8 +100,7 @@ impl Out<'_> {
 
     fn common(&self, conn: &Conn, ts: Timestamp) -> Common {
         let key = &conn.key;
-        let [low, high] = key.ends();
-        let (client, server) = if conn.client_is_low { (low, high) } else { (high, low) };
+        let [client, server] = conn.ends();
         Common {
             ts,
             id: conn.id,
