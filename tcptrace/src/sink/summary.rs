@@ -109,8 +109,7 @@ impl Summary {
         server.sum_ns = server.sum_ns.saturating_add(ns);
         server.handshakes += 1;
         if self.servers.len() >= SERVERS {
-            let mut slowest: Vec<u64> = self.servers.values().map(|server| server.slowest_ns).collect();
-            let (_, &mut median, _) = slowest.select_nth_unstable(SERVERS / 2);
+            let median = median(self.servers.values().map(|server| server.slowest_ns));
             // Of those at the median itself a few stay, in case there is nothing above it.
             let mut ties = SLOWEST;
             self.servers.retain(|_, server| {
@@ -330,6 +329,13 @@ impl Summary {
         }
         Ok(())
     }
+}
+
+/// The one in the middle, the upper of two; there is one at least.
+fn median(numbers: impl Iterator<Item = u64>) -> u64 {
+    let mut numbers: Vec<u64> = numbers.collect();
+    let middle = numbers.len() / 2;
+    *numbers.select_nth_unstable(middle).1
 }
 
 /// The part of connections that is followed: by their SYNs, or where there were none by what was last in force.

@@ -1,6 +1,6 @@
 //! Handshakes that failed, by server and by how.
 
-use super::name;
+use super::{median, name};
 use crate::{
     event::{Address, Connection, Outcome},
     sink::units::Count,
@@ -31,8 +31,7 @@ impl Failures {
         self.total += 1;
         *self.counts.entry((event.common.server, event.outcome)).or_default() += 1;
         if self.counts.len() > REMEMBERED {
-            let mut counts: Vec<u64> = self.counts.values().copied().collect();
-            let (_, &mut median, _) = counts.select_nth_unstable(REMEMBERED / 2);
+            let median = median(self.counts.values().copied());
             self.counts.retain(|_, count| *count > median);
         }
     }
