@@ -33,22 +33,13 @@ pub(super) struct Clock {
     time_of_day: String,
     /// The latest day so far, in days since 1970.
     day: Option<u64>,
-    first: Option<Timestamp>,
-    previous: Option<Timestamp>,
+    /// What the next span counts from.
+    from: Option<Timestamp>,
 }
 
 impl Clock {
     pub(super) fn new(zone: TimeZone, times: Times) -> Self {
-        Self {
-            zone,
-            times,
-            second: u64::MAX,
-            local: 0,
-            time_of_day: String::new(),
-            day: None,
-            first: None,
-            previous: None,
-        }
+        Self { zone, times, second: u64::MAX, local: 0, time_of_day: String::new(), day: None, from: None }
     }
 
     /// The column with two spaces behind it, or nothing.
@@ -64,9 +55,9 @@ impl Clock {
                 write!(out, " {}.{micros:06}", self.time_of_day)?;
             }
             (Times::Epoch, ts) => write!(out, "{}.{:06}", ts.0 / 1_000_000_000, ts.0 / 1000 % 1_000_000)?,
-            (Times::SinceFirst, ts) => write_span(*self.first.get_or_insert(ts), ts, out)?,
+            (Times::SinceFirst, ts) => write_span(*self.from.get_or_insert(ts), ts, out)?,
             (Times::SincePrevious, ts) => {
-                let previous = self.previous.replace(ts).unwrap_or(ts);
+                let previous = self.from.replace(ts).unwrap_or(ts);
                 write_span(previous, ts, out)?;
             }
         }
