@@ -61,7 +61,7 @@ pub(super) fn trace(config: &Config, interfaces: &Interfaces, filter: Filter) ->
 }
 
 async fn run(config: &Config, interfaces: &Interfaces, filter: Filter) -> Result<(), RunError> {
-    let signals = Signals::new()?;
+    let (signals, asks) = (Signals::new()?, listen(signals::THAT_ASKS)?);
     let (source, notices) = LiveSource::open(&live_config(config, interfaces, &filter))?;
     heap::give_back();
     let purpose = match config.netns {
@@ -90,7 +90,7 @@ async fn run(config: &Config, interfaces: &Interfaces, filter: Filter) -> Result
         Namespaces::Own | Namespaces::All => String::new(),
     };
     live.run.say(format_args!("tracing {}{place}; Ctrl-C ends", live.source.describe()));
-    let watched = live.watch(signals, &ended).await;
+    let watched = live.watch(signals, asks, &ended).await;
     let result = watched.and_then(|()| live.report_rest());
     let result = result.and_then(|()| Ok(live.source.verdict()?));
     // The programs come off before the output is waited for.
@@ -135,13 +135,17 @@ struct Live<'a> {
 
 impl Live<'_> {
     /// The loop, until something ends it.
-    async fn watch(&mut self, mut signals: Signals, ended: &Notify) -> Result<(), RunError> {
+    async fn watch(
+        &mut self,
+        mut signals: Signals,
+        mut asks: Signal,
+        ended: &Notify,
+    ) -> Result<(), RunError> {
         let mut inputs = Vec::new();
         let Config { stats_interval, summary_interval, duration, .. } = self.run.config;
         let mut stats = stats_interval.map(every);
         let mut summary = summary_interval.map(every);
         let mut end = duration.map(every);
-        let mut asks = asks()?;
         loop {
             let mut over = false;
             tokio::select! {
@@ -371,9 +375,8 @@ fn percent(seconds: f64, elapsed_ns: u64) -> Option<f64> {
     (elapsed_ns > 0).then(|| 100.0 * seconds * 1e9 / elapsed_ns as f64)
 }
 
-/// The signal that asks for the summary so far.
-fn asks() -> Result<Signal, RunError> {
-    signal(SignalKind::from_raw(signals::THAT_ASKS)).map_err(RunError::system("listen for signals"))
+fn listen(number: i32) -> Result<Signal, RunError> {
+    signal(SignalKind::from_raw(number)).map_err(RunError::system("listen for signals"))
 }
 
 /// The signals that end a trace.
@@ -381,9 +384,7 @@ struct Signals(Vec<(i32, Signal)>);
 
 impl Signals {
     fn new() -> Result<Self, RunError> {
-        let listen = |number| signal(SignalKind::from_raw(number)).map(|signal| (number, signal));
-        let signals = signals::that_end().map(listen).collect::<Result<_, _>>();
-        signals.map(Self).map_err(RunError::system("listen for signals"))
+        signals::that_end().map(|number| Ok((number, listen(number)?))).collect::<Result<_, _>>().map(Self)
     }
 
     /// Whichever comes first.
