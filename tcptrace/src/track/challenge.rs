@@ -4,6 +4,7 @@
 
 use super::{
     Tracker,
+    conn::Conn,
     key::Key,
     report::Sight,
     rules::{self, After},
@@ -13,6 +14,20 @@ use crate::{
     event::{AnomalyReason, Event, Outcome, Role, State},
     segment::{IcmpError, Segment, Timestamp},
 };
+
+/// What goes on from a SYN, and waits for an answer of the other end, at most.
+const MOST_WAITING: usize = 32;
+
+impl Conn {
+    /// What waits for a word of the other end, in the order in which it came.
+    pub(super) fn waiting(&self) -> &[Segment] {
+        self.teardown().doubts.as_deref().map_or(&[], |doubts| &doubts.goes_on)
+    }
+
+    fn take_waiting(&mut self) -> Vec<Segment> {
+        if self.waiting().is_empty() { Vec::new() } else { std::mem::take(&mut self.doubts_mut().goes_on) }
+    }
+}
 
 impl Tracker {
     /// `seg`, a SYN, is one that the connection in `slot` does not know. If only one side of that was ever heard, nothing more
@@ -83,26 +98,80 @@ impl Tracker {
         let conn = &self.challengers[newer];
         let role = conn.role_of(src_is_low);
         let (flags, answers) = (seg.flags, rules::acknowledges_syn(conn, role, seg));
-        if flags.rst() && role == Role::Client && !answers {
+        let goes_on = role == Role::Client && !answers && rules::follows_own_syn(conn, role, seg);
+        if goes_on && flags.rst() {
             // Of the older one only its own rules can tell.
-            let gives_up = rules::follows_own_syn(conn, role, seg);
-            if gives_up {
-                self.step(newer, src_is_low, seg, sink);
-            }
-            return gives_up;
+            self.step(newer, src_is_low, seg, sink);
+            return true;
         }
-        // The server knows the new number, or the client goes on from it.
-        let goes_on = role == Role::Client && !flags.syn() && rules::follows_own_syn(conn, role, seg);
-        if !answers && !goes_on {
-            return false;
+        // Of what is lost, the answer can have been a part.
+        let goes_on = goes_on && !flags.syn();
+        if answers
+            || (goes_on && !self.telling.losses.spare(conn))
+            || self.answers_what_waits(slot, conn, seg)
+        {
+            self.takes_over(slot, seg, sink);
+            return true;
         }
-        let older = self.table.remove(slot);
+        if goes_on {
+            return self.waits(newer, seg);
+        }
+        if role == Role::Server && !conn.waiting().is_empty() {
+            let waiting = self.challengers[newer].take_waiting();
+            self.are_of_the_older(&waiting, sink);
+            // By what waited, another one can have the four-tuple now.
+            self.original(seg, sink);
+            return true;
+        }
+        false
+    }
+
+    /// `seg` acknowledges what waits in `newer`, and has no number that the older connection, in `slot`, is known to come near.
+    /// That alone can be chance, once in 65536 times: both are told as incomplete.
+    fn answers_what_waits(&self, slot: u32, newer: &Conn, seg: &Segment) -> bool {
+        let older = &self.table[slot];
+        let role = older.role_of(Key::of(&seg.flow).1);
+        let near = [older.bound(role), older.side(role).first_data()];
+        newer.waiting().iter().any(|waits| seg.flow == waits.flow.reversed() && seg.ack == waits.end())
+            && !near.into_iter().flatten().any(|from| seg.seq.at_or_soon_after(from))
+    }
+
+    /// `seg` shows that the newer one is alive, and so that the older one, in `slot`, is not.
+    fn takes_over(&mut self, slot: u32, seg: &Segment, sink: &mut dyn FnMut(Event)) {
+        let mut older = self.table.remove(slot);
+        if let Some(newer) = self.challengers.find(&older.key) {
+            older.flags.missed |= !self.challengers[newer].waiting().is_empty();
+        }
         let outcome = if older.is_open() { Outcome::Reused } else { Outcome::Aborted };
         self.report(&older, seg.ts, outcome, sink);
-        if let Some(slot) = self.inherit(&key) {
-            self.continues(slot, src_is_low, seg, sink);
+        self.inherit(&older.key, sink);
+        self.original(seg, sink);
+    }
+
+    /// `seg` goes on from the SYN that opened the connection in `newer`. Whoever made up that SYN can have made up this too, so
+    /// it waits for what the other end says; false if too many wait already.
+    fn waits(&mut self, newer: u32, seg: &Segment) -> bool {
+        let conn = &mut self.challengers[newer];
+        if conn.waiting().len() >= MOST_WAITING {
+            return false;
         }
+        conn.doubts_mut().goes_on.push(seg.clone());
+        // Whether it is alive is not known, though its client went on.
+        conn.flags.missed = true;
         true
+    }
+
+    /// What waited goes on with the older connection, as the other end does, or as nothing shows that the newer one is alive.
+    fn are_of_the_older(&mut self, waiting: &[Segment], sink: &mut dyn FnMut(Event)) {
+        for seg in waiting {
+            let (key, src_is_low) = Key::of(&seg.flow);
+            match self.table.find(&key) {
+                Some(slot) if !self.table[slot].is_held() && !self.table[slot].flags.ended => {
+                    self.continues(slot, src_is_low, seg, sink);
+                }
+                _ => self.original(seg, sink),
+            }
+        }
     }
 
     /// The older connection in `slot` ended by a segment of its own: the newer one, if there is one, takes its place.
@@ -113,21 +182,26 @@ impl Tracker {
         }
         self.forget(slot, seg.ts, sink);
         let (_, src_is_low) = Key::of(&seg.flow);
-        if let Some(slot) = self.inherit(&key)
+        if let Some(newer) = self.challengers.find(&key)
             && seg.flags.rst()
-            && self.table[slot].role_of(src_is_low) == Role::Client
+            && self.challengers[newer].role_of(src_is_low) == Role::Client
             // One that came after the reset was not what that was for.
-            && self.table[slot].start < seg.ts
+            && self.challengers[newer].start < seg.ts
         {
-            self.table[slot].extra_mut().challenged = true;
+            self.challengers[newer].extra_mut().challenged = true;
         }
+        self.inherit(&key, sink);
     }
 
-    /// The older connection has left the table: the newer one, if there is one, takes its place.
-    pub(super) fn inherit(&mut self, key: &Key) -> Option<u32> {
-        let newer = self.challengers.find(key)?;
-        let newer = self.challengers.remove(newer);
-        Some(self.table.insert(newer, List::Handshake))
+    /// The older connection has left the table: the newer one, if there is one, takes its place, and has what waited.
+    pub(super) fn inherit(&mut self, key: &Key, sink: &mut dyn FnMut(Event)) {
+        let Some(newer) = self.challengers.find(key) else { return };
+        let mut newer = self.challengers.remove(newer);
+        let waiting = newer.take_waiting();
+        self.table.insert(newer, List::Handshake);
+        for seg in &waiting {
+            self.original(seg, sink);
+        }
     }
 
     /// An ICMP error that quotes the newer connection's SYN; false if there is no such.
@@ -155,7 +229,20 @@ impl Tracker {
     /// Nothing came back to a SYN on an open connection.
     pub(super) fn give_up_challenger(&mut self, slot: u32, ts: Timestamp, sink: &mut dyn FnMut(Event)) {
         let mut conn = self.challengers.remove(slot);
+        let waiting = conn.take_waiting();
         self.time_out(&mut conn, ts, sink);
+        self.are_of_the_older(&waiting, sink);
+    }
+
+    /// The trace ends: what waits is the older ones'.
+    pub(super) fn nothing_waits(&mut self, sink: &mut dyn FnMut(Event)) {
+        let mut slots: Vec<u32> =
+            self.challengers.slots().filter(|&slot| !self.challengers[slot].waiting().is_empty()).collect();
+        slots.sort_unstable_by_key(|&slot| self.challengers[slot].id);
+        for slot in slots {
+            let waiting = self.challengers[slot].take_waiting();
+            self.are_of_the_older(&waiting, sink);
+        }
     }
 
     fn step(&mut self, slot: u32, src_is_low: bool, seg: &Segment, sink: &mut dyn FnMut(Event)) {
@@ -176,13 +263,17 @@ impl Tracker {
             // Only an open connection's reset is doubted.
             After::Goes | After::Holds => self.challengers.touch(slot, List::Handshake),
             After::Ends(outcome, phase) => {
-                let conn = self.challengers.remove(slot);
+                let mut conn = self.challengers.remove(slot);
+                let waiting = conn.take_waiting();
                 super::count(&mut self.counts, &conn, outcome);
                 self.telling.to(sink).connection(&conn, conn.last, outcome, phase);
+                self.are_of_the_older(&waiting, sink);
             }
             After::Restarts(outcome) => {
-                let conn = self.challengers.remove(slot);
+                let mut conn = self.challengers.remove(slot);
+                let waiting = conn.take_waiting();
                 self.report(&conn, seg.ts, outcome, sink);
+                self.are_of_the_older(&waiting, sink);
                 self.open_challenger(conn.key, src_is_low, seg, sink);
             }
         }

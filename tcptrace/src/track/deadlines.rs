@@ -41,7 +41,7 @@ impl Tracker {
                     let conn = self.table.remove(slot);
                     let key = conn.key;
                     self.give_up(conn, deadline, sink);
-                    self.inherit(&key);
+                    self.inherit(&key, sink);
                 }
                 Due::GiveUpChallenger(slot) => self.give_up_challenger(slot, deadline, sink),
                 Due::Forget(slot) => self.forget(slot, deadline, sink),

@@ -45,6 +45,8 @@ pub(crate) struct Doubts {
     held: Option<Held>,
     /// FINs at other places than the one that counts.
     pub(super) other_fins: Vec<OtherFin>,
+    /// Of a connection that waits beside an older one: what goes on from its SYN; see `challenge.rs`.
+    pub(super) goes_on: Vec<Segment>,
     /// Resets that changed nothing.
     pub(crate) resets_ignored: Vec<DoubtfulReset>,
     /// The reset that ended it, though the endpoint in whose name it came went on.
@@ -100,7 +102,10 @@ impl Tracker {
             return;
         };
         let role = conn.role_of(src_is_low);
-        let goes_on = role == held.role && !seg.flags.rst() && !seg.flags.syn();
+        let goes_on = role == held.role
+            && !seg.flags.rst()
+            && !seg.flags.syn()
+            && !self.may_be_of_newer(slot, src_is_low, seg);
         let full = held.waiting.len() >= MOST_WAITING;
         if seg.flags.syn() && !seg.flags.ack() && !reopen::is_known_syn(conn, src_is_low, seg) {
             // Its sender need not be who sent the reset, so it waits beside for its answer.
@@ -135,20 +140,20 @@ impl Tracker {
     /// `seg` is a RST by which the sender of a SYN that came later gives that up.
     fn gives_up_newer(&self, slot: u32, src_is_low: bool, seg: &Segment) -> bool {
         seg.flags.rst()
-            && self.newer(slot).is_some_and(|newer| {
-                let role = newer.role_of(src_is_low);
-                role == Role::Client
-                    && !rules::acknowledges_syn(newer, role, seg)
-                    && rules::follows_own_syn(newer, role, seg)
-            })
+            && self.may_be_of_newer(slot, src_is_low, seg)
+            && !self.is_of_newer(slot, src_is_low, seg)
     }
 
-    /// `seg` acknowledges a SYN that the connection in `slot` does not know, or goes on from it.
+    /// `seg` acknowledges a SYN that the connection in `slot` does not know.
     fn is_of_newer(&self, slot: u32, src_is_low: bool, seg: &Segment) -> bool {
+        self.newer(slot).is_some_and(|newer| rules::acknowledges_syn(newer, newer.role_of(src_is_low), seg))
+    }
+
+    /// `seg` goes on from such a SYN, which whoever made that up can have made up too.
+    fn may_be_of_newer(&self, slot: u32, src_is_low: bool, seg: &Segment) -> bool {
         self.newer(slot).is_some_and(|newer| {
             let role = newer.role_of(src_is_low);
-            let goes_on = role == Role::Client && !seg.flags.syn() && !seg.flags.rst();
-            rules::acknowledges_syn(newer, role, seg) || (goes_on && rules::follows_own_syn(newer, role, seg))
+            role == Role::Client && !seg.flags.syn() && rules::follows_own_syn(newer, role, seg)
         })
     }
 

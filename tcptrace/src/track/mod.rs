@@ -203,6 +203,7 @@ impl Tracker {
     /// that nothing answered is `unanswered` by then, unless an answer may be on its way; everything else is `open`.
     pub fn finish(&mut self, ts: Timestamp, sink: &mut dyn FnMut(Event)) {
         self.expire(ts, sink);
+        self.nothing_waits(sink);
         self.believe_all(sink);
         let slots: Vec<u32> = self.table.slots().filter(|&slot| !self.table[slot].flags.ended).collect();
         let mut left: Vec<Conn> = slots.into_iter().map(|slot| self.table.remove(slot)).collect();
@@ -505,6 +506,12 @@ impl Tracker {
             (None, Some(slot)) => self.table.remove(slot),
             (None, None) => return,
         };
+        // What waits with it is lost for the other one on its four-tuple.
+        if !conn.waiting().is_empty()
+            && let Some(other) = self.table.find(&conn.key)
+        {
+            self.table[other].flags.missed = true;
+        }
         self.report(&conn, ts.max(conn.last), Outcome::Evicted, sink);
         self.telling.losses.drop_one();
     }
