@@ -295,7 +295,7 @@ pub struct Counters {
 pub const UNPARSABLE_REASONS: usize = 7;
 
 /// Random words that the flow hash needs.
-pub const SEED_WORDS: usize = 26 + 13;
+pub const SEED_WORDS: usize = 24 + 13;
 
 const _: () = {
     assert!(size_of::<Record>() == 88);

@@ -1,29 +1,25 @@
 //! The seeded hash of a directed flow: which bucket of the pending-ACK table, and which tag in it.
 //!
-//! The function is multilinear, with halved multiplications where that pays (MULTILINEAR and MULTILINEAR-HM; Lemire
-//! and Kaser, "Strongly universal string hashing is fast", 2014): `(m + Σ (x[2i] + k[2i])·(x[2i+1] + k[2i+1]) + l·v
-//! mod 2^64) >> 32` over 32-bit words x and v with random 64-bit keys m, k, l. Each of both kinds of terms is enough
-//! of its own, and no key is in two: so the sum is strongly universal. For any two different flows, whoever chose
-//! them without knowing the keys, the hashes are equal with probability 2^-32. The VLANs are v, as 0, no tag, then
-//! costs nothing; the family chooses between two m. Index and tag use independent keys,
-//! so no traffic can be made to crowd a bucket or to pose as another flow by more than that luck. A key
-//! comparison is not made: the price of a collision is one surplus ACK record, which the tracker ignores.
+//! The function is multilinear with halved multiplications (MULTILINEAR-HM; Lemire and Kaser, "Strongly universal string
+//! hashing is fast", 2014): `(m + Σ (x[2i] + k[2i])·(x[2i+1] + k[2i+1]) mod 2^64) >> 32` over 32-bit words x with random
+//! 64-bit keys m and k, of which none is in two terms: so the sum is strongly universal. For any two different flows, whoever
+//! chose them without knowing the keys, the hashes are equal with probability 2^-32. The family chooses between two m. Index
+//! and tag use independent keys, so no traffic can be made to crowd a bucket or to pose as another flow by more than that luck. A
+//! key comparison is not made: the price of a collision is one surplus ACK record, which the tracker ignores.
+//!
+//! VLAN tags are in neither hash, as the two directions of a connection can have different ones. Eight bits of them stand
+//! beside the hashes, so that one connection that passes with several tags is told apart from itself.
 
 use crate::{
     abi::{BIT_IPV6, Record, SEED_WORDS, Tunnel},
     wire::{Vlans, tunnel::Kind},
 };
 
-/// Keys of one of the two hashes: two addends, ports and device, VLANs, four pairs of address words.
-const KEYS: usize = 13;
+/// Keys of one of the two hashes: two addends, ports and device, four pairs of address words.
+const KEYS: usize = 12;
 /// The first key of what is added for tunnels: for the addresses an addend and two pairs, and for each of the two hashes an
 /// addend, kind and identifier, and the product of both addresses.
 const TUNNEL_KEYS: usize = 2 * KEYS;
-
-/// The keys of what VLAN tags add to the two hashes: where both are 0, flows that differ in nothing else are one.
-pub const VLAN_KEYS: [usize; 2] = [VLANS, KEYS + VLANS];
-/// Its place among the keys of one.
-const VLANS: usize = 4;
 
 const _: () = assert!(SEED_WORDS == TUNNEL_KEYS + 5 + 2 * 4);
 
@@ -156,6 +152,8 @@ pub struct FlowHash {
     pub bucket: u32,
     /// Never 0.
     pub tag: u32,
+    /// Eight bits of the VLAN tags.
+    pub vlans: u32,
 }
 
 impl<A: Addresses> FlowKey<A> {
@@ -170,7 +168,7 @@ impl<A: Addresses> FlowKey<A> {
     #[inline(always)]
     #[must_use]
     pub fn hash(self, seeds: &impl Seeds) -> FlowHash {
-        FlowHash { bucket: self.bucket(seeds), tag: self.tag(seeds) }
+        FlowHash { bucket: self.bucket(seeds), tag: self.tag(seeds), vlans: self.vlan_bits() }
     }
 
     /// [`FlowHash::bucket`] alone.
@@ -194,17 +192,22 @@ impl<A: Addresses> FlowKey<A> {
         }
     }
 
+    /// [`FlowHash::vlans`] alone: those of two identifiers below 256 differ, and for two tags they are a mixture of both.
+    #[inline(always)]
+    #[must_use]
+    pub const fn vlan_bits(self) -> u32 {
+        let mixed = (self.vlans >> 16) ^ (self.vlans & 0xffff).wrapping_mul(31);
+        (mixed ^ (mixed >> 8)) & 0xff
+    }
+
     /// One of the two hashes, with the keys from `first` on. Each family has an addend of its own, so that flows of
     /// both families differ even where the words of one equal the words of the other.
     #[inline(always)]
     fn half(self, seeds: &impl Seeds, first: usize) -> u32 {
-        let mut sum = seeds
+        let sum = seeds
             .key(first + usize::from(A::IPV6))
             .wrapping_add(pair(seeds, first + 2, self.ports, self.ifindex))
-            .wrapping_add(self.addresses.sum(seeds, first + 5));
-        if self.vlans != 0 {
-            sum = sum.wrapping_add(seeds.key(first + VLANS).wrapping_mul(u64::from(self.vlans)));
-        }
+            .wrapping_add(self.addresses.sum(seeds, first + 4));
         (sum >> 32) as u32
     }
 }
@@ -231,7 +234,7 @@ impl FlowHash {
     #[must_use]
     pub const fn within(self, tunnel: Self) -> Self {
         let tag = self.tag ^ tunnel.tag;
-        Self { bucket: self.bucket ^ tunnel.bucket, tag: if tag == 0 { 1 } else { tag } }
+        Self { bucket: self.bucket ^ tunnel.bucket, tag: if tag == 0 { 1 } else { tag }, ..self }
     }
 
     /// Of a tunnel within another one.
@@ -239,7 +242,7 @@ impl FlowHash {
     #[must_use]
     pub const fn inside(self, outer: Self) -> Self {
         let (bucket, tag) = (outer.bucket.rotate_left(7), outer.tag.rotate_left(7));
-        Self { bucket: self.bucket ^ bucket, tag: self.tag ^ tag }
+        Self { bucket: self.bucket ^ bucket, tag: self.tag ^ tag, ..self }
     }
 }
 
@@ -261,7 +264,7 @@ pub fn of_tunnel(tunnel: &Tunnel, kind: Kind, seeds: &impl Seeds) -> FlowHash {
         seeds.key(first).wrapping_add(pair(seeds, first + 1, what, id)).wrapping_add(product)
     };
     let (bucket, tag) = (half(TUNNEL_KEYS + 5), half(TUNNEL_KEYS + 9));
-    FlowHash { bucket: upper(bucket), tag: upper(tag) }
+    FlowHash { bucket: upper(bucket), tag: upper(tag), vlans: 0 }
 }
 
 #[inline(always)]
@@ -310,20 +313,23 @@ pub const fn known_seeds(seed: u64) -> [u64; SEED_WORDS] {
 #[cfg(test)]
 mod tests {
     extern crate std;
-    use super::{FlowKey, V4, V6, VLAN_KEYS, known_seeds as seeds};
+    use super::{FlowKey, V4, V6, known_seeds as seeds};
+    use crate::{abi::NO_VLAN, wire::Vlans};
     use proptest::prelude::*;
     use std::{collections::HashSet, vec::Vec};
 
     #[test]
-    fn without_their_keys_vlan_tags_count_for_nothing_and_the_rest_still_does() {
-        let mut seeds = seeds(1);
-        for key in VLAN_KEYS {
-            seeds[key] = 0;
-        }
-        let tagged = FlowKey { addresses: V4 { src: 1, dst: 2 }, ports: 3, ifindex: 4, vlans: 5 };
-        assert_eq!(tagged.hash(&seeds), FlowKey { vlans: 0, ..tagged }.hash(&seeds));
-        let (hash, other) = (tagged.hash(&seeds), FlowKey { ports: 4, ..tagged }.hash(&seeds));
-        assert!(hash.bucket != other.bucket && hash.tag != other.tag);
+    fn vlan_tags_are_in_neither_hash_and_beside_them() {
+        let seeds = seeds(1);
+        let bare = FlowKey { addresses: V4 { src: 1, dst: 2 }, ports: 3, ifindex: 4, vlans: 0 };
+        let hash = bare.hash(&seeds);
+        assert_eq!(hash.vlans, 0);
+        let tagged = |id: u16| FlowKey { vlans: Vlans::of([id, NO_VLAN]).word(), ..bare }.hash(&seeds);
+        let different: HashSet<u32> = (1..256).map(|id| tagged(id).vlans).chain([0]).collect();
+        assert_eq!(different.len(), 256);
+        assert_eq!((tagged(5).bucket, tagged(5).tag), (hash.bucket, hash.tag));
+        let within = |inner: u16| FlowKey { vlans: Vlans::of([5, inner]).word(), ..bare }.hash(&seeds).vlans;
+        assert!(within(5) != within(6) && within(6) != tagged(5).vlans);
     }
 
     #[test]
@@ -341,7 +347,6 @@ mod tests {
             v4.reversed().hash(&seeds),
             FlowKey { ports: 4, ..v4 }.hash(&seeds),
             FlowKey { ifindex: 5, ..v4 }.hash(&seeds),
-            FlowKey { vlans: 6, ..v4 }.hash(&seeds),
             v6.hash(&seeds),
             v6.reversed().hash(&seeds),
         ];

@@ -5,8 +5,10 @@
 //! number after it. So no connection is kept, only *expected acknowledgements*, in a table of one-cache-line
 //! buckets: a packet is tested by one bucket's eight words, and costs nanoseconds.
 //!
-//! A word is the tag of the flow that will acknowledge (see [`crate::flow`]) and the number it must reach. It goes
-//! when it is reached, or when a full bucket needs its slot. The last costs one ACK record, and is counted. A word that
+//! A word is the tag of the flow that will acknowledge (see [`crate::flow`]), the number it must reach, and a few bits of the
+//! VLAN tags of the segment that announced it. It goes when it is reached, or when a full bucket needs its slot. What passes
+//! with several VLAN tags, as through a router with one port, is announced and acknowledged once with each; where the two
+//! directions have different tags, the acknowledgement is taken all the same. The last costs one ACK record, and is counted. A word that
 //! an earlier connection on the same four-tuple left behind, or a SYN-ACK with another number, costs at most one surplus
 //! ACK record, which the tracker ignores. What nobody ever acknowledges is swept out by user space when it has grown old.
 //!
@@ -39,6 +41,12 @@ pub trait Slots {
     #[inline(always)]
     fn is_empty(&self) -> bool {
         (0..BUCKET_WORDS).fold(0, |any, slot| any | self.get(slot)) == 0
+    }
+
+    /// `n`, with how it was arrived at forgotten, as [`Table::forget`] has it.
+    #[inline(always)]
+    fn forget(&self, n: u64) -> u64 {
+        n
     }
 
     /// Nobody waits here, though [`Table::is_surely_empty`] did not know.
@@ -176,14 +184,16 @@ where
         return false;
     }
     // Not before, as most buckets are empty most of the time.
-    clear_reached(&mut slots, key.tag(seeds), packet.ack)
+    clear_reached(&mut slots, flow_bits(key.tag(seeds), key.vlan_bits()), packet.ack)
 }
 
 /// The flow `own` waited for `ack`, or for a number before it; not from now on.
 #[inline(always)]
 pub fn reached<T: Table + ?Sized>(own: FlowHash, ack: SeqNum, table: &mut T) -> bool {
     !table.is_surely_empty(own.bucket)
-        && table.bucket(own.bucket).is_some_and(|mut slots| clear_reached(&mut slots, own.tag, ack))
+        && table
+            .bucket(own.bucket)
+            .is_some_and(|mut slots| clear_reached(&mut slots, flow_bits(own.tag, own.vlans), ack))
 }
 
 /// The kind of a lifecycle segment.
@@ -230,13 +240,13 @@ where
         && let Some(mut slots) = table.bucket(own.bucket)
     {
         // A FIN or SYN-ACK that acknowledges the peer's: the three-segment close, the simultaneous open.
-        clear_reached(&mut slots, own.tag, SeqNum(record.ack));
+        clear_reached(&mut slots, flow_bits(own.tag, own.vlans), SeqNum(record.ack));
     }
     let start = table.forget(peer.tag) as usize;
     let Some(mut slots) = table.bucket(peer.bucket) else {
         return false;
     };
-    arm(&mut slots, start, word(peer.tag, expected))
+    arm(&mut slots, start, flow_bits(peer.tag, peer.vlans) | u64::from(expected.0))
 }
 
 /// Has the flow of a RST watched. Not of one that refuses a SYN, which has the sequence number 0 (RFC 9293 §3.10.7.1):
@@ -250,7 +260,7 @@ where
         return;
     }
     if let Some(mut slots) = table.bucket(own.bucket) {
-        watch(&mut slots, own.tag);
+        watch(&mut slots, flow_bits(own.tag, own.vlans));
     }
 }
 
@@ -258,17 +268,21 @@ where
 const WATCHED: u64 = 1 << 63;
 /// No acknowledgement is expected, the word only watches.
 const NOTHING_EXPECTED: u64 = 1 << 62;
-/// The bits of a tag that a word has room for.
-const TAG: u32 = (1 << 30) - 1;
+/// The bits of the VLAN tags.
+const VLANS: u64 = 0xff << 54;
+/// The bits of the flow's tag, as many as there is room for.
+const TAG: u64 = 0x003f_ffff << 32;
 
+/// What a word has of a flow.
 #[inline(always)]
-const fn word(tag: u32, expected: SeqNum) -> u64 {
-    ((tag & TAG) as u64) << 32 | expected.0 as u64
+const fn flow_bits(tag: u32, vlans: u32) -> u64 {
+    ((tag as u64) << 32 & TAG) | ((vlans as u64) << 54 & VLANS)
 }
 
+/// The word is of that flow by the bits of `mask`. A free slot is of none.
 #[inline(always)]
-const fn is_of(word: u64, tag: u32) -> bool {
-    (word >> 32) & TAG as u64 == (tag & TAG) as u64
+const fn is_of(word: u64, flow: u64, mask: u64) -> bool {
+    (word ^ flow) & mask == 0 && word != 0
 }
 
 /// `ack` is the word's number, or not far beyond it.
@@ -278,14 +292,22 @@ const fn is_reached(word: u64, ack: SeqNum) -> bool {
     word & NOTHING_EXPECTED == 0 && ack.0.wrapping_sub(word as u32) < SeqNum::NEAR
 }
 
-/// Frees the slots whose number `ack` has reached, ends the watch over the flow, and says whether there was either.
+/// Frees the slots whose number `ack` has reached, ends the watch over the flow, and says whether there was either. Words
+/// that were announced with other VLAN tags are taken where there is none with the same.
 #[inline(always)]
-fn clear_reached(slots: &mut impl Slots, tag: u32, ack: SeqNum) -> bool {
+fn clear_reached(slots: &mut impl Slots, flow: u64, ack: SeqNum) -> bool {
+    let mut mask = TAG;
+    for slot in 0..BUCKET_WORDS {
+        let word = slots.get(slot);
+        if is_of(word, flow, TAG | VLANS) && (is_reached(word, ack) || word & WATCHED != 0) {
+            mask = TAG | VLANS;
+        }
+    }
+    let mask = slots.forget(mask);
     let mut any = false;
     for slot in 0..BUCKET_WORDS {
         let word = slots.get(slot);
-        // A free slot is of the flow whose tag is 0, with nothing to reach.
-        if !is_of(word, tag) || word == 0 {
+        if !is_of(word, flow, mask) {
             continue;
         }
         if is_reached(word, ack) || word & NOTHING_EXPECTED != 0 {
@@ -301,15 +323,15 @@ fn clear_reached(slots: &mut impl Slots, tag: u32, ack: SeqNum) -> bool {
 
 /// Watches a flow: by a word of its own that is there, or by one in a free slot.
 #[inline(always)]
-fn watch(slots: &mut impl Slots, tag: u32) {
+fn watch(slots: &mut impl Slots, flow: u64) {
     let (mut place, mut put) = (BUCKET_WORDS, 0);
     for slot in 0..BUCKET_WORDS {
         let present = slots.get(slot);
         if present == 0 {
             if place == BUCKET_WORDS {
-                (place, put) = (slot, word(tag, SeqNum(0)) | WATCHED | NOTHING_EXPECTED);
+                (place, put) = (slot, flow | WATCHED | NOTHING_EXPECTED);
             }
-        } else if is_of(present, tag) {
+        } else if is_of(present, flow, TAG | VLANS) {
             (place, put) = (slot, present | WATCHED);
         }
     }

@@ -354,6 +354,11 @@ impl Slots for SharedBucket {
     }
 
     #[inline(always)]
+    fn forget(&self, n: u64) -> u64 {
+        forget(n as usize) as u64
+    }
+
+    #[inline(always)]
     fn note_empty(&mut self) {
         // SAFETY: as in `get`.
         let emptied = unsafe { &raw mut (*self.mark).emptied };

@@ -8,7 +8,7 @@ mod text;
 pub use report::Report;
 
 use crate::{
-    cli::{CheckConfig, IngressHook},
+    cli::CheckConfig,
     kernel::{
         attach::AttachError,
         explain::not_permitted,
@@ -55,12 +55,8 @@ pub fn check(config: &CheckConfig) -> Result<Report, LiveError> {
     }
     let places = Places::look(config)?;
     let kernel = Kernel::ask();
-    let options = LoadOptions {
-        decap: config.decap,
-        ring_bytes: config.ring_bytes,
-        ignore_vlans: config.ingress == IngressHook::Xdp,
-        ..LoadOptions::default()
-    };
+    let options =
+        LoadOptions { decap: config.decap, ring_bytes: config.ring_bytes, ..LoadOptions::default() };
     let (programs, refusal) = load(&options, &places);
     let Places { surveys, all_netns, mut problems, .. } = places;
     problems.extend(refusal.map(|error| error.to_string()));

@@ -158,6 +158,8 @@ pub struct Common {
     pub server: Address,
     /// VLAN identifiers, outer first; empty where there is no tag.
     pub vlan: Vlans,
+    /// Those of what the server sends, where the client sends with others, which are in `vlan` then.
+    pub server_vlan: Option<Vlans>,
     /// The tunnels that it was seen in, outer first; empty where it was in none.
     pub tunnel: Vec<Tunnel>,
     /// Where the capture point stands.

@@ -101,7 +101,7 @@ impl<T: Table + ?Sized> Test<'_, T> {
         seen: impl FnOnce() -> Sighting,
     ) -> Option<Found> {
         let packet = Deep { packet: bytes, decap: &self.tunnels.decap };
-        let hash = FlowHash { bucket: 0, tag: 0 };
+        let hash = FlowHash { bucket: 0, tag: 0, vlans: 0 };
         let mut within = Within { tunnels: [Tunnel::EMPTY; Tunnels::MOST], len: 0, hash };
         let mut outer = *outer;
         while within.len < self.tunnels.levels.min(Tunnels::MOST) {

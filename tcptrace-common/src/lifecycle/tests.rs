@@ -35,11 +35,13 @@ type Step = (bool, u16, u32, u32, u32);
 struct Bench {
     table: Vec<Bucket>,
     port: u32,
+    /// The VLAN of the next segment; 0 for no tag.
+    vlan: u16,
 }
 
 impl Bench {
     fn new(buckets: usize) -> Self {
-        Self { table: vec![Bucket::default(); buckets], port: 1000 }
+        Self { table: vec![Bucket::default(); buckets], port: 1000, vlan: 0 }
     }
 
     /// The kind of record that a step makes.
@@ -48,7 +50,7 @@ impl Bench {
         let (from, to) = if from_client { (client, server) } else { (server, client) };
         let packet = Packet {
             addresses: V4 { src: from.0, dst: to.0 },
-            vlans: Vlans::NONE,
+            vlans: Vlans::NONE.with(self.vlan),
             ports: from.1 << 16 | to.1,
             seq: SeqNum(seq),
             ack: SeqNum(ack),
@@ -247,6 +249,59 @@ fn a_watch_takes_no_slot_and_gives_way_first() {
         bench.port = 100 + port;
         assert_eq!(bench.step((true, A, 101, 501, 0)), ACK, "{port}");
     }
+}
+
+/// What passes with these VLAN tags (0 for none), and which record each makes.
+fn play_tagged(name: &str, rows: &[(u16, Step, Option<Kind>)]) {
+    let mut bench = Bench::new(16);
+    for (place, &(vlan, step, kind)) in rows.iter().enumerate() {
+        bench.vlan = vlan;
+        assert_eq!(bench.step(step), kind, "{name}, step {place}");
+    }
+    assert_eq!(bench.pending(), 0, "{name}");
+}
+
+#[test]
+fn each_direction_may_have_vlan_tags_of_its_own() {
+    play_tagged(
+        "one direction is tagged",
+        &[
+            (5, (true, S, 100, 0, 0), SYN),
+            (0, (false, S | A, 500, 101, 0), SYNACK),
+            (5, (true, A, 101, 501, 0), ACK),
+            (5, (true, A, 101, 501, 10), None),
+            (5, (true, F | A, 111, 501, 0), FIN),
+            (0, (false, F | A, 501, 112, 0), FIN),
+            (5, (true, A, 112, 502, 0), ACK),
+        ],
+    );
+}
+
+#[test]
+fn what_passes_with_two_vlan_tags_is_awaited_with_each() {
+    play_tagged(
+        "a router with one port",
+        &[
+            (5, (true, S, 100, 0, 0), SYN),
+            (7, (true, S, 100, 0, 0), SYN),
+            (7, (false, S | A, 500, 101, 0), SYNACK),
+            (5, (false, S | A, 500, 101, 0), SYNACK),
+            (5, (true, A, 101, 501, 0), ACK),
+            (7, (true, A, 101, 501, 0), ACK),
+            (5, (true, A, 101, 501, 10), None),
+            (7, (true, A, 101, 501, 10), None),
+        ],
+    );
+    play_tagged(
+        "and a RST whose sender goes on",
+        &[
+            (5, (false, R, 900, 0, 0), RST),
+            (7, (false, R, 900, 0, 0), RST),
+            (7, (false, A, 501, 101, 0), ACK),
+            (5, (false, A, 501, 101, 0), ACK),
+            (5, (false, A, 501, 101, 0), None),
+        ],
+    );
 }
 
 #[test]

@@ -63,6 +63,11 @@ struct CommonJson<'a> {
     #[serde(skip_serializing_if = "Vlans::is_empty")]
     #[schemars(schema_with = "schema::vlan")]
     vlan: Vlans,
+    /// Those of what the server sends, outer first, where they are others than those of what the client sends, which `vlan`
+    /// has then; an empty list where it sends without a tag.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::server_vlan")]
+    server_vlan: Option<Vlans>,
     /// The tunnels that it was seen in, outer first; absent where it was in none.
     #[serde(skip_serializing_if = "<[Tunnel]>::is_empty")]
     tunnel: &'a [Tunnel],
@@ -82,6 +87,7 @@ impl Serialize for Common {
             client,
             server,
             vlan,
+            server_vlan,
             ref tunnel,
             vantage,
             complete,
@@ -97,6 +103,7 @@ impl Serialize for Common {
             server,
             community_id,
             vlan,
+            server_vlan,
             tunnel,
             vantage,
             complete,

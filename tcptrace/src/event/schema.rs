@@ -117,6 +117,12 @@ pub(super) fn vlan(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+pub(super) fn server_vlan(generator: &mut SchemaGenerator) -> Schema {
+    let mut schema = vlan(generator);
+    schema.insert("minItems".to_owned(), 0.into());
+    schema
+}
+
 pub(super) fn path(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "array", "items": { "type": "string" }, "minItems": 1 })
 }

@@ -27,7 +27,6 @@ use tcptrace_common::{
     abi::{Counters, SEED_WORDS},
     admission::Admission,
     filter::Program,
-    flow::VLAN_KEYS,
     wire::tunnel::Decap,
 };
 use thiserror::Error;
@@ -43,8 +42,6 @@ pub struct LoadOptions {
     pub kernel_log: bool,
     /// Which tunnels the programs look into, one level.
     pub decap: Decap,
-    /// VLAN tags tell no two flows apart: a hook does not see all of them.
-    pub ignore_vlans: bool,
 }
 
 impl LoadOptions {
@@ -92,7 +89,6 @@ impl Default for LoadOptions {
             pending_buckets: Self::DEFAULT_PENDING_BUCKETS,
             kernel_log: false,
             decap: Decap::NONE,
-            ignore_vlans: false,
         }
     }
 }
@@ -250,12 +246,7 @@ impl Programs {
             // Without CAP_SYS_RESOURCE this fails; then the limit may still be high enough.
             let _ = setrlimit(Resource::Memlock, Rlimit { current: None, maximum: None });
         }
-        let mut seeds = random_seeds()?;
-        if options.ignore_vlans {
-            for key in VLAN_KEYS {
-                seeds[key] = 0;
-            }
-        }
+        let seeds = random_seeds()?;
         let mask = options.pending_buckets - 1;
         let kernel_log = u8::from(options.kernel_log);
         let wake_bytes = u64::from(options.ring_bytes / LoadOptions::WAKE_PART);

@@ -17,6 +17,13 @@ struct Syn {
     end: SeqNum,
 }
 
+impl Syn {
+    /// With whatever VLAN tags: the other direction can have different ones.
+    fn is_of(&self, flow: FlowHash) -> bool {
+        (self.flow.bucket, self.flow.tag) == (flow.bucket, flow.tag)
+    }
+}
+
 /// See the module. A flow has one place, and the latest SYN has it.
 pub(crate) struct Unheard {
     places: Box<[Syn]>,
@@ -27,7 +34,7 @@ impl Unheard {
     const PLACES: usize = 8192;
 
     pub(crate) fn new() -> Self {
-        let none = Syn { flow: FlowHash { bucket: 0, tag: 0 }, end: SeqNum(0) };
+        let none = Syn { flow: FlowHash { bucket: 0, tag: 0, vlans: 0 }, end: SeqNum(0) };
         Self { places: vec![none; Self::PLACES].into_boxed_slice(), taken: 0 }
     }
 
@@ -63,7 +70,7 @@ impl Unheard {
     pub(crate) fn goes_on(&mut self, flow: FlowHash, seq: SeqNum) -> bool {
         let syn = *self.place(flow);
         // No more than the window of the SYN-ACK lets it send.
-        let found = syn.flow == flow && (0..=UNSCALED_WINDOW).contains(&seq.distance_from(syn.end));
+        let found = syn.is_of(flow) && (0..=UNSCALED_WINDOW).contains(&seq.distance_from(syn.end));
         if found {
             self.forget(flow);
         }
@@ -72,7 +79,7 @@ impl Unheard {
 
     fn forget(&mut self, flow: FlowHash) {
         let syn = self.place(flow);
-        if syn.flow == flow && flow.tag != 0 {
+        if syn.is_of(flow) && flow.tag != 0 {
             syn.flow.tag = 0;
             self.taken -= 1;
         }
@@ -83,8 +90,8 @@ impl Unheard {
 mod tests {
     use super::*;
 
-    const CLIENT: FlowHash = FlowHash { bucket: 7, tag: 1 };
-    const SERVER: FlowHash = FlowHash { bucket: 9, tag: 2 };
+    const CLIENT: FlowHash = FlowHash { bucket: 7, tag: 1, vlans: 0 };
+    const SERVER: FlowHash = FlowHash { bucket: 9, tag: 2, vlans: 0 };
 
     fn record(flags: TcpFlags, seq: u32) -> Record {
         let mut record = Record::EMPTY;

@@ -15,7 +15,7 @@ mod words;
 use super::Sink;
 use crate::event::{
     Address, Anomaly, Common, Connection, Established, Event, IcmpErrorEvent, Outcome, Path, Role,
-    SegmentEvent, Stats, Teids, Transition,
+    SegmentEvent, Stats, Teids, Transition, Vlans,
 };
 use crate::sink::units::{Column, plain};
 use anstyle::{AnsiColor, Style};
@@ -228,12 +228,27 @@ fn via(path: &Path, line: &mut String) -> fmt::Result {
     Ok(())
 }
 
+/// The VLAN tags of one direction.
+fn tags(vlans: Vlans, line: &mut String) -> fmt::Result {
+    match (vlans.outer, vlans.inner) {
+        (Some(outer), Some(inner)) => write!(line, "vlan {outer}.{inner}"),
+        (Some(vlan), None) | (None, Some(vlan)) => write!(line, "vlan {vlan}"),
+        (None, None) => write!(line, "no vlan"),
+    }
+}
+
 /// What qualifies the whole line.
 fn tail(common: &Common, line: &mut String) -> fmt::Result {
-    match (common.vlan.outer, common.vlan.inner) {
-        (Some(outer), Some(inner)) => write!(line, " (vlan {outer}.{inner})")?,
-        (Some(vlan), None) | (None, Some(vlan)) => write!(line, " (vlan {vlan})")?,
-        (None, None) => {}
+    if let Some(back) = common.server_vlan {
+        line.push_str(" (");
+        tags(common.vlan, line)?;
+        line.push_str(" to the server, ");
+        tags(back, line)?;
+        line.push_str(" back)");
+    } else if !common.vlan.is_empty() {
+        line.push_str(" (");
+        tags(common.vlan, line)?;
+        line.push(')');
     }
     for tunnel in &common.tunnel {
         write!(line, " ({}", tunnel.kind.0.name())?;

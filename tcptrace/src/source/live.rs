@@ -25,7 +25,7 @@ use crate::{
     kernel::{
         attach::{AttachError, IngressHook, Notice},
         interface::InterfaceError,
-        load::{CounterMap, LoadError, LoadOptions, Programs},
+        load::{CounterMap, LoadError, Programs},
         netns::{Netns, NetnsError},
         pending::PendingWords,
         readiness::readable,
@@ -175,11 +175,10 @@ impl LiveSource {
         let mut place = Place::choose(config)?;
         // A tag that the device took off is not in the packet (net/core/skbuff.c, skb_vlan_untag), which is all that XDP sees.
         let ignore_vlans = config.ingress == IngressHook::Xdp;
-        let load = LoadOptions { ignore_vlans, ..config.load };
-        let mut programs = Programs::load(&load)?;
+        let mut programs = Programs::load(&config.load)?;
         programs.set_filter(&config.filter)?;
         programs.set_admission(config.sample)?;
-        place.loaded(&programs, &load)?;
+        place.loaded(&programs, &config.load)?;
         let ring = programs.take_ring()?;
         let gauge = RingGauge::new(&ring).map_err(|e| LiveError::io("map the ring's positions")(e.into()))?;
         let ring = readable(ring).map_err(LiveError::io("wait for the ring"))?;

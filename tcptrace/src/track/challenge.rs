@@ -130,7 +130,7 @@ impl Tracker {
     /// That alone can be chance, once in 65536 times: both are told as incomplete.
     fn answers_what_waits(&self, slot: u32, newer: &Conn, seg: &Segment) -> bool {
         let older = &self.table[slot];
-        let role = older.role_of(Key::of(&seg.flow).1);
+        let role = older.role_of(self.key_of(&seg.flow).1);
         let near = [older.bound(role), older.side(role).first_data()];
         newer.waiting().iter().any(|waits| seg.flow == waits.flow.reversed() && seg.ack == waits.end())
             && !near.into_iter().flatten().any(|from| seg.seq.at_or_soon_after(from))
@@ -164,7 +164,7 @@ impl Tracker {
     /// What waited goes on with the older connection, as the other end does, or as nothing shows that the newer one is alive.
     fn are_of_the_older(&mut self, waiting: &[Segment], sink: &mut dyn FnMut(Event)) {
         for seg in waiting {
-            let (key, src_is_low) = Key::of(&seg.flow);
+            let (key, src_is_low) = self.key_of(&seg.flow);
             match self.table.find(&key) {
                 Some(slot) if !self.table[slot].is_held() && !self.table[slot].flags.ended => {
                     self.continues(slot, src_is_low, seg, sink);
@@ -181,7 +181,7 @@ impl Tracker {
             return;
         }
         self.forget(slot, seg.ts, sink);
-        let (_, src_is_low) = Key::of(&seg.flow);
+        let (_, src_is_low) = self.key_of(&seg.flow);
         if let Some(newer) = self.challengers.find(&key)
             && seg.flags.rst()
             && self.challengers[newer].role_of(src_is_low) == Role::Client

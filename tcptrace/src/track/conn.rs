@@ -188,6 +188,8 @@ pub(crate) struct Extra {
     pub(crate) probe: bool,
     /// It was seen with other sequence numbers too.
     pub(crate) other_view: Option<OtherView>,
+    /// Who sends with other VLAN tags than the key has, and those; see `halves.rs`.
+    pub(crate) other_tags: Option<(Role, [u16; 2])>,
 }
 
 /// What a SYN-ACK says of its sender.
@@ -236,6 +238,7 @@ impl Extra {
         ecn: EcnTries::NONE,
         probe: false,
         other_view: None,
+        other_tags: None,
     };
 }
 

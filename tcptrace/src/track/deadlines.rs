@@ -5,7 +5,6 @@ use super::{
     conn::Conn,
     held::DOUBT_NS,
     icmp,
-    key::Key,
     state::Evidence,
     table::{List, Table},
     unfinished,
@@ -91,7 +90,7 @@ impl Tracker {
             }
         }
         if let Some(syn) = self.forget_known_syn(slot, ts) {
-            let (key, src_is_low) = Key::of(&syn.flow);
+            let (key, src_is_low) = self.key_of(&syn.flow);
             self.begins(key, src_is_low, &syn, sink);
         }
     }

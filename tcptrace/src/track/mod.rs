@@ -10,6 +10,7 @@ mod deadlines;
 mod elsewhere;
 mod evidence;
 mod fins;
+mod halves;
 mod held;
 mod icmp;
 mod key;
@@ -41,6 +42,7 @@ use conn::{Conn, Teardown, peer};
 use copies::Seen;
 use elsewhere::Answers;
 use evidence::Earlier;
+use halves::Halves;
 use hashbrown::{HashMap, HashSet};
 use key::Key;
 use losses::Losses;
@@ -96,6 +98,7 @@ pub struct Tracker {
     /// SYNs that have the number of a connection which is over, by its place in `table`; see `reopen.rs`.
     known_syns: HashMap<u32, Segment>,
     seen: Seen,
+    halves: Halves,
     /// Some connection may have been seen with other sequence numbers as well.
     rewritten: bool,
     given_up: GivenUp,
@@ -126,6 +129,7 @@ impl Tracker {
             shedding: Shedding::default(),
             known_syns: HashMap::new(),
             seen: Seen::default(),
+            halves: Halves::default(),
             rewritten: false,
             given_up: GivenUp::default(),
             next_id: 1,
@@ -218,7 +222,7 @@ impl Tracker {
     }
 
     fn segment(&mut self, seg: &Segment, sink: &mut dyn FnMut(Event)) {
-        let (key, src_is_low) = Key::of(&seg.flow);
+        let (key, src_is_low) = self.key_of(&seg.flow);
         if !self.is_copy(&key, src_is_low, seg, sink) {
             self.original(seg, sink);
         }
@@ -226,7 +230,7 @@ impl Tracker {
 
     /// A segment that is no copy of one before it; it can have waited for its turn.
     fn original(&mut self, seg: &Segment, sink: &mut dyn FnMut(Event)) {
-        let (key, src_is_low) = Key::of(&seg.flow);
+        let (key, src_is_low) = self.key_of(&seg.flow);
         if rules::are_impossible(seg.flags) {
             self.impossible(key, src_is_low, seg, sink);
             return;
@@ -263,6 +267,9 @@ impl Tracker {
         } else if let Some(slot) = self.resume(&key, src_is_low, seg, sink) {
             self.continues(slot, src_is_low, seg, sink);
             return;
+        } else if let Some(slot) = self.other_half(&key, src_is_low, seg) {
+            self.continues(slot, src_is_low, seg, sink);
+            return;
         }
         self.begins(key, src_is_low, seg, sink);
     }
@@ -284,6 +291,7 @@ impl Tracker {
             conn.lend(&mut self.spare);
         }
         conn.note_sight(conn.role_of(src_is_low), seg);
+        conn.note_tags(conn.role_of(src_is_low), &seg.flow);
         let after = judge(conn, src_is_low, seg, &mut self.telling.to(sink));
         if seg.flags.syn() && seg.flags.ack() {
             self.telling.answers.add(conn);
@@ -320,7 +328,7 @@ impl Tracker {
         if !icmp::is_refusal(quoted.flow.ipv6, error.kind, error.code) {
             return;
         }
-        let (key, src_is_low) = Key::of(&quoted.flow);
+        let (key, src_is_low) = self.key_of(&quoted.flow);
         if self.is_challengers_icmp(&key, src_is_low, error, sink) {
             return;
         }
@@ -359,6 +367,7 @@ impl Tracker {
             return;
         }
         self.make_room(seg.ts, sink);
+        self.halves.note(&seg.flow);
         let mut conn = self.fresh(key, src_is_low, sender, seg);
         conn.flags.direction_inferred = guessed;
         conn.note_sight(sender, seg);

@@ -101,6 +101,7 @@ impl Out<'_> {
     fn common(&self, conn: &Conn, ts: Timestamp) -> Common {
         let key = &conn.key;
         let [client, server] = conn.ends();
+        let [client_tags, server_tags] = conn.tags();
         Common {
             ts,
             id: conn.id,
@@ -108,7 +109,8 @@ impl Out<'_> {
             ip_version: if key.ipv6() { 6 } else { 4 },
             client: address(client, key.ipv6()),
             server: address(server, key.ipv6()),
-            vlan: vlans(key.vlan()),
+            vlan: vlans(client_tags),
+            server_vlan: (server_tags != client_tags).then(|| vlans(server_tags)),
             tunnel: conn.teardown().tunnels.iter().flat_map(|known| &known.0).map(tunnel).collect(),
             vantage: conn.vantage.unwrap_or(Vantage::Middle),
             complete: self.is_complete(conn),

@@ -98,6 +98,7 @@ impl Dice {
             client: self.address(),
             server: self.address(),
             vlan: self.vlans(),
+            server_vlan: self.maybe(Self::vlans),
             tunnel: self.some(2, Self::tunnel),
             vantage: self.pick(&[Vantage::Client, Vantage::Server, Vantage::Middle]),
             complete: self.coin(),

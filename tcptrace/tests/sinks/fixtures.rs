@@ -32,6 +32,7 @@ pub(crate) fn common(ts: Timestamp) -> Common {
         client: address("192.168.64.128", 60592),
         server: address("180.101.49.11", 80),
         vlan: Vlans::default(),
+        server_vlan: None,
         tunnel: vec![],
         vantage: Vantage::Client,
         complete: true,
@@ -277,7 +278,8 @@ pub(crate) fn full_and_minimal() -> Vec<Event> {
     let none = HandshakeTimes::default();
     let mut bare = common(at(0));
     bare.vantage = Vantage::Middle;
-    let tagged = Common { vlan: Vlans { outer: Some(100), inner: Some(20) }, ..common(at(0)) };
+    let vlan = Vlans { outer: Some(100), inner: Some(20) };
+    let tagged = Common { vlan, server_vlan: Some(Vlans::default()), ..common(at(0)) };
     vec![
         Event::Established(Established { common: tagged, ..established() }),
         Event::Connection(Box::new(Connection {

@@ -329,9 +329,13 @@ fn partial_incomplete_and_tagged() {
     partial.common.complete = false;
     let mut tagged = fixtures::established();
     tagged.common.vlan = Vlans { outer: Some(100), inner: Some(20) };
-    assert_snapshot!(lines([ended(partial), Event::Established(tagged)]), @r###"
+    let mut back = fixtures::established();
+    back.common.vlan.outer = Some(100);
+    back.common.server_vlan = Some(Vlans::default());
+    assert_snapshot!(lines([ended(partial), Event::Established(tagged), Event::Established(back)]), @r###"
     06:59:50.330991  CLOSED       192.168.64.128:60592 > 180.101.49.11:80        -     by client, close_wait 18.874 ms, partial: it began before the trace, client and server are a guess (incomplete)
     06:59:50.293475  ESTABLISHED  192.168.64.128:60592 > 180.101.49.11:80   28.820 ms  = syn 28.789 + ack 0.031 (vlan 100.20)
+    06:59:50.293475  ESTABLISHED  192.168.64.128:60592 > 180.101.49.11:80   28.820 ms  = syn 28.789 + ack 0.031 (vlan 100 to the server, no vlan back)
     "###);
 }
 

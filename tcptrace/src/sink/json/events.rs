@@ -22,12 +22,27 @@ macro_rules! begin {
 
 #[inline]
 fn put_common(common: &Common, community_id: &CommunityId, out: &mut Vec<u8>) {
-    let Common { ts, id, interface, ip_version, client, server, vlan, tunnel, vantage, complete, origin: _ } =
-        common;
+    let Common {
+        ts,
+        id,
+        interface,
+        ip_version,
+        client,
+        server,
+        vlan,
+        server_vlan,
+        tunnel,
+        vantage,
+        complete,
+        origin: _,
+    } = common;
     let interface: &str = interface;
     fields!(out: ts, id, interface, ip_version, client, server, community_id);
     if !vlan.is_empty() {
         fields!(out: vlan);
+    }
+    if server_vlan.is_some() {
+        fields!(out: server_vlan);
     }
     if !tunnel.is_empty() {
         fields!(out: tunnel);

@@ -1,0 +1,117 @@
+//! VLAN tags of one direction only, or others in each: some hosts, switches and hypervisors send with a tag what they get
+//! without one. Tags tell connections apart, as networks in VLANs of their own use the same addresses, so such a connection is
+//! two halves. They are one where the other half has been silent, and this one acknowledges its numbers.
+
+use super::{
+    Tracker,
+    conn::{Conn, index, peer},
+    key::Key,
+    rules, state,
+};
+use crate::{
+    event::Role,
+    segment::{Flow, Segment},
+};
+use hashbrown::HashMap;
+
+/// Tags that segments had, and connections whose directions have others.
+#[derive(Debug)]
+pub(super) struct Halves {
+    /// Tags of segments that connections began with.
+    tags: Vec<[u16; 2]>,
+    /// The keys of halves, and those that their connections have in the table.
+    found: HashMap<Key, Key>,
+    /// With so many of them, those whose connection is gone are thrown away.
+    limit: usize,
+}
+
+impl Default for Halves {
+    fn default() -> Self {
+        Self { tags: Vec::new(), found: HashMap::new(), limit: Self::FEW }
+    }
+}
+
+impl Halves {
+    /// Where there are more, as on a trunk, tags come in both directions, or the first of these do not.
+    const MOST_TAGS: usize = 32;
+    const FEW: usize = 4096;
+
+    /// A connection begins with a segment of this flow.
+    pub(super) fn note(&mut self, flow: &Flow) {
+        if self.tags.last() != Some(&flow.vlan)
+            && self.tags.len() < Self::MOST_TAGS
+            && !self.tags.contains(&flow.vlan)
+        {
+            self.tags.push(flow.vlan);
+        }
+    }
+}
+
+impl Tracker {
+    /// The key of the connection that a segment of `flow` belongs to, and whether its source is the `low` end.
+    pub(super) fn key_of(&self, flow: &Flow) -> (Key, bool) {
+        let (key, src_is_low) = Key::of(flow);
+        if self.halves.found.is_empty() {
+            return (key, src_is_low);
+        }
+        let whole = self.halves.found.get(&key).filter(|whole| self.table.find(whole).is_some());
+        match whole {
+            Some(&whole) if self.table.find(&key).is_none() => (whole, src_is_low),
+            _ => (key, src_is_low),
+        }
+    }
+
+    /// Finds the connection of which `seg`, with a key that none has, is the other half.
+    pub(super) fn other_half(&mut self, key: &Key, src_is_low: bool, seg: &Segment) -> Option<u32> {
+        if self.halves.tags.iter().all(|tags| *tags == seg.flow.vlan) {
+            return None;
+        }
+        let other = self.halves.tags.iter().find_map(|&vlan| {
+            let (whole, _) = Key::of(&Flow { vlan, ..seg.flow });
+            let slot = self.table.find(&whole)?;
+            let conn = &self.table[slot];
+            is_other_half(conn, conn.role_of(src_is_low), seg).then_some(slot)
+        });
+        let slot = other?;
+        if self.halves.found.len() >= self.halves.limit {
+            let table = &self.table;
+            self.halves.found.retain(|_, whole| table.find(whole).is_some());
+            self.halves.limit = Halves::FEW.max(2 * self.halves.found.len());
+        }
+        self.halves.found.insert(*key, self.table[slot].key);
+        Some(slot)
+    }
+}
+
+impl Conn {
+    /// `role` sent a segment of `flow`.
+    pub(super) fn note_tags(&mut self, role: Role, flow: &Flow) {
+        if self.key.vlan() != flow.vlan && self.extra().other_tags.is_none() {
+            self.extra_mut().other_tags = Some((role, flow.vlan));
+        }
+    }
+
+    /// The VLAN tags that the client sends with, and those of the server.
+    pub(crate) fn tags(&self) -> [[u16; 2]; 2] {
+        let mut tags = [self.key.vlan(); 2];
+        if let Some((role, other)) = self.extra().other_tags {
+            tags[index(role)] = other;
+        }
+        tags
+    }
+}
+
+/// `role` of `conn` was not heard, and `seg` of its ports acknowledges what its peer sent.
+fn is_other_half(conn: &Conn, role: Role, seg: &Segment) -> bool {
+    if conn.flags.ended || conn.is_held() || conn.side(role).is_seen() || conn.key.is_of_one_end() {
+        return false;
+    }
+    let late_syn = seg.flags.syn() && !seg.flags.ack() && conn.is_answered_by_now(role, seg);
+    let other = conn.side(peer(role));
+    // In the middle of a connection both numbers are to fit: what it acknowledges is what the peer's FIN has.
+    let fits = state::is_synchronized(other.state)
+        && seg.flags.ack()
+        && conn.fin_end(peer(role)) == Some(seg.ack)
+        && other.acked().is_some_and(|acked| seg.seq.at_or_soon_after(acked));
+    late_syn || rules::acknowledges_syn(conn, role, seg) || fits
+}
