@@ -34,8 +34,7 @@ const PROGRESS: Duration = Duration::from_secs(1);
 /// reported before the damage is.
 pub(super) fn trace(config: &Config, path: &Path, filter: Filter) -> Result<(), RunError> {
     let stop = Stop::new()?;
-    let mut options =
-        Options { filter: Box::new(*filter.program()), decap: config.decap, ..Options::default() };
+    let mut options = Options { filter: filter.clone(), decap: config.decap, ..Options::default() };
     if config.count.is_some() {
         // What comes after the last that is wanted is neither counted nor captured.
         options.batch = 1;

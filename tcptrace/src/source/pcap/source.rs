@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     event::{CaptureStats, PassedOver, TunnelCounts},
+    filter::Filter,
     parse::{Found, Test, Tunnels, Unheard},
     segment::{Direction, Input, LossReport, Observation, Timestamp},
     source::sweep::{PERIOD, Pace, Sweep},
@@ -17,7 +18,6 @@ use hashbrown::HashMap;
 use std::sync::Arc;
 use tcptrace_common::{
     abi::{Counters, SEED_WORDS},
-    filter::Program,
     flow::known_seeds,
     record::Sighting,
     tcp::TcpFlags,
@@ -42,7 +42,7 @@ pub struct Options {
     /// Keys of its hash.
     pub seeds: [u64; SEED_WORDS],
     /// Which segments are wanted, as the kernel programs ask.
-    pub filter: Box<Program>,
+    pub filter: Filter,
     /// Which tunnels are looked into; of those within each other three.
     pub decap: Decap,
     /// Packets of a batch, at most.
@@ -57,7 +57,7 @@ impl Default for Options {
         Self {
             buckets: 1 << 16,
             seeds: known_seeds(0),
-            filter: Box::new(Program::ALL),
+            filter: Filter::default(),
             decap: Decap::NONE,
             batch: BATCH,
         }
@@ -231,7 +231,7 @@ struct Finder {
     sweep: Sweep,
     pace: Pace,
     seeds: [u64; SEED_WORDS],
-    filter: Box<Program>,
+    filter: Filter,
     counters: Counters,
     tunnels: Tunnels,
     unheard: Unheard,
@@ -323,7 +323,7 @@ impl Finder {
         let mut test = Test {
             table: &mut self.table,
             seeds: &self.seeds,
-            filter: &self.filter,
+            filter: self.filter.steps(),
             counters: &mut self.counters,
             tunnels: &self.tunnels,
             unheard: Some(&mut self.unheard),
