@@ -10,7 +10,7 @@ pub use habits::meant;
 use crate::{
     event::{Event, Kind, Kinds},
     kernel::{attach, netns::Namespaces},
-    sink::text::Times,
+    sink::{summary::By, text::Times},
 };
 use std::{path::PathBuf, time::Duration};
 use tcptrace_common::{admission::Admission, wire::tunnel::Decap};
@@ -77,6 +77,10 @@ pub struct Config {
     pub duration: Option<Duration>,
     /// Print the summary so far this often.
     pub summary_interval: Option<Duration>,
+    /// What the summary sums connections up by, each once.
+    pub summary_by: Vec<By>,
+    /// Of these, rows for so many of the busiest.
+    pub summary_top: usize,
     /// A `stats` event this often, besides the one at the end.
     pub stats_interval: Option<Duration>,
     /// Bounds of the tracker.

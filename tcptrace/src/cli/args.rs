@@ -6,7 +6,7 @@ use super::{
     habits::{self, HabitArgs},
     kinds, parse,
 };
-use crate::{event::Kinds, kernel::netns::Namespaces};
+use crate::{event::Kinds, kernel::netns::Namespaces, sink::summary::By};
 use clap::{ArgAction, Parser, Subcommand};
 use std::{
     path::{Path, PathBuf},
@@ -206,6 +206,15 @@ struct OutputArgs {
     #[arg(long, value_name = "DURATION", value_parser = parse::summary_interval, conflicts_with = "quiet")]
     summary_interval: Option<Duration>,
 
+    /// Sum connections up by `client`, `server` or `service` (a server's address and port) too, separated by commas: how
+    /// many, established and failed, why, how long handshakes took, and what SYN retries lost
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = parse::summary_by, conflicts_with = "quiet")]
+    summary_by: Vec<By>,
+
+    /// With --summary-by, rows for so many of the busiest; the others are one row
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=1000), requires = "summary_by")]
+    summary_top: u16,
+
     /// Colour in text: auto is on a terminal, unless `NO_COLOR` is set
     #[arg(long, value_name = "WHEN", value_enum, default_value_t = Color::Auto, hide_possible_values = true)]
     color: Color,
@@ -288,6 +297,8 @@ impl Args {
             count: self.count,
             duration: self.duration,
             summary_interval: self.output.summary_interval,
+            summary_by: unique(self.output.summary_by),
+            summary_top: self.output.summary_top.into(),
             ring_bytes: self.limits.ring_size,
             sample: self.limits.sample,
             latency: self.limits.latency,
@@ -358,13 +369,19 @@ fn interfaces_in(names: Vec<String>, all_netns: bool) -> Result<Interfaces, clap
     })
 }
 
-fn interfaces(names: Vec<String>) -> Result<Interfaces, clap::Error> {
-    let mut unique: Vec<String> = Vec::with_capacity(names.len());
-    for name in names {
-        if !unique.contains(&name) {
-            unique.push(name);
+/// Each once, in the order of the first.
+fn unique<T: PartialEq>(all: Vec<T>) -> Vec<T> {
+    let mut unique = Vec::with_capacity(all.len());
+    for one in all {
+        if !unique.contains(&one) {
+            unique.push(one);
         }
     }
+    unique
+}
+
+fn interfaces(names: Vec<String>) -> Result<Interfaces, clap::Error> {
+    let unique = unique(names);
     let any = unique.iter().any(|name| name == "any");
     match unique.len() {
         0 => Ok(Interfaces::Default),

@@ -276,9 +276,10 @@ impl<'a> Run<'a> {
                 max_connections: limits.max_connections,
             })
         });
+        let summary = Summary::new().by(&config.summary_by, config.summary_top);
         let teller = Teller {
             output: open_output(config, opened.zone, many_interfaces, pressure, on_end)?,
-            summary: if filters { Summary::new().filtered() } else { Summary::new() },
+            summary: if filters { summary.filtered() } else { summary },
             reported: 0,
             limit: config.count.unwrap_or(u64::MAX),
             only: config.output.only,
@@ -374,6 +375,7 @@ impl<'a> Run<'a> {
         stats.events_dropped = self.teller.output.dropped();
         stats.connections_open = self.tracker.open().try_into().unwrap_or(u64::MAX);
         stats.connections = self.tracker.counts();
+        stats.handshakes = self.teller.summary.handshakes();
         stats.copies = self.tracker.copies();
         stats.tunnels = stats.tunnels.filter(|_| !self.config.decap.is_none());
     }
@@ -476,7 +478,8 @@ fn wants(config: &Config) -> Wants {
     Wants {
         segments: has(Kind::Segment),
         transitions: has(Kind::Transition) || once,
-        established: has(Kind::Established) || summed || once,
+        // The counters tell how long handshakes took.
+        established: has(Kind::Established) || has(Kind::Stats) || summed || once,
         connections: has(Kind::Connection) || summed || config.count.is_some() || once,
         anomalies: has(Kind::Anomaly),
         icmp_errors: has(Kind::IcmpError),
