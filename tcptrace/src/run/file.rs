@@ -99,6 +99,8 @@ impl File<'_> {
             self.run.take(&mut inputs, 0)?;
             progress.step(|| self.source.position());
             if stop.was_asked() {
+                let stats = self.counters(false);
+                self.run.note_stats(stats);
                 self.run.say_summary();
             }
             // What cannot be read for a signal is no error.
@@ -136,26 +138,35 @@ impl File<'_> {
 
     /// What is left at the file's end is open, or was never answered.
     fn report_rest(&mut self) -> Result<(), RunError> {
-        // Packets that are no records show how long an answer was waited for.
-        let end = self.last.max(self.source.last_packet());
-        self.run.finish_tracker(end, 0)?;
+        self.run.finish_tracker(self.end(), 0)?;
         for (link, packets) in self.source.unknown_links() {
             let link = link.name().map_or_else(|| link.0.to_string(), str::to_owned);
             self.run.say(format_args!("{packets} packets of link type {link} were not looked into"));
         }
         self.tell_times();
+        let stats = self.counters(true);
+        self.run.stats(stats, 0)
+    }
+
+    /// The latest of all packets: those that are no records show how long an answer was waited for.
+    fn end(&self) -> Timestamp {
+        self.last.max(self.source.last_packet())
+    }
+
+    /// What was counted so far.
+    fn counters(&self, last: bool) -> Stats {
         let mut stats = Stats {
             // Without a segment there was no time.
-            ts: self.first.map_or(Timestamp::UNKNOWN, |_| end),
+            ts: self.first.map_or(Timestamp::UNKNOWN, |_| self.end()),
             elapsed_ns: self.first.and_then(|first| self.run.teller.clock.span(first, self.last)),
-            last: true,
+            last,
             capture: Some(self.source.capture()),
             admission_rate: 1.0,
             pending_expired: self.source.pending_expired(),
             ..Stats::default()
         };
         CountersTotal::sum(std::slice::from_ref(self.source.counters())).fill(&mut stats);
-        self.run.stats(stats, 0)
+        stats
     }
 
     /// What is wrong with the file's times.

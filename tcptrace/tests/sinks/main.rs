@@ -2,6 +2,7 @@
 
 #[expect(clippy::cast_possible_truncation, reason = "numbers at random")]
 mod any;
+mod asked;
 mod cli;
 mod confined;
 mod files;
