@@ -119,8 +119,8 @@ pub enum FilterText {
 pub enum Input {
     /// From interfaces, as they pass.
     Live(Interfaces),
-    /// From a capture file; `-` is the standard input.
-    File(PathBuf),
+    /// From capture files, at least one; `-` is the standard input.
+    Files(Vec<PathBuf>),
 }
 
 impl Input {
@@ -129,8 +129,8 @@ impl Input {
     pub fn has_many_interfaces(&self) -> bool {
         match self {
             Self::Live(interfaces) => interfaces.are_many(),
-            // The file tells.
-            Self::File(_) => false,
+            // The files tell.
+            Self::Files(_) => false,
         }
     }
 }

@@ -24,6 +24,7 @@ Examples:
   sudo tcptrace -i eth0 'port 443 and not net 10.0.0.0/8'    those alone, chosen in the kernel
   sudo tcptrace -i eth0 -c 10        the next ten, then the summary
   tcptrace -r trace.pcapng           the same of a capture file
+  tcptrace $(printf -- '-r %s ' trace.pcap*)    of files that a capture was rotated through, as one trace
   sudo tcptrace -i eth0 --decap=vxlan     also the connections inside of VXLAN
   sudo tcptrace -i eth0 -w life.pcapng    keep the segments of openings and closings, for Wireshark
   sudo tcptrace -i eth0 --json | jq 'select(.outcome == \"refused\")'
@@ -65,9 +66,10 @@ pub struct Args {
     #[arg(long, conflicts_with = "netns")]
     all_netns: bool,
 
-    /// Read packets from a capture file (pcap or pcapng, also gzip or zstd); `-` is the standard input
+    /// Read packets from a capture file (pcap or pcapng, also gzip or zstd); `-` is the standard input. Given several times,
+    /// the files are read as one trace, in the order of their first packets
     #[arg(short, long, value_name = "FILE", conflicts_with_all = ["interfaces", "netns", "all_netns", "ingress", "ring_size", "kernel_log", "stats_interval", "duration", "summary_interval"])]
-    read: Option<PathBuf>,
+    read: Vec<PathBuf>,
 
     /// Also write the headers of lifecycle segments and of ICMP errors about them to a pcapng file, for Wireshark; `-` is the
     /// standard output, and no events are printed then
@@ -281,9 +283,10 @@ impl Args {
             output.events = Kinds::NONE;
         }
         Ok(Config {
-            input: match self.read {
-                Some(path) => Input::File(path),
-                None => Input::Live(interfaces_in(self.interfaces, self.all_netns)?),
+            input: if self.read.is_empty() {
+                Input::Live(interfaces_in(self.interfaces, self.all_netns)?)
+            } else {
+                Input::Files(files(self.read)?)
             },
             netns: namespaces(self.netns, self.all_netns),
             filter: match self.filter_file {
@@ -359,6 +362,17 @@ fn namespaces(name: Option<String>, all: bool) -> Namespaces {
         None if all => Namespaces::All,
         None => Namespaces::Own,
     }
+}
+
+/// The standard input can be read once.
+fn files(paths: Vec<PathBuf>) -> Result<Vec<PathBuf>, clap::Error> {
+    if paths.iter().filter(|path| path.as_os_str() == "-").count() > 1 {
+        return Err(clap::Error::raw(
+            clap::error::ErrorKind::ArgumentConflict,
+            "'-r -' is the standard input and can be given once\n",
+        ));
+    }
+    Ok(paths)
 }
 
 fn interfaces_in(names: Vec<String>, all_netns: bool) -> Result<Interfaces, clap::Error> {

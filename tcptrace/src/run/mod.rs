@@ -93,8 +93,8 @@ pub enum RunError {
         /// Why.
         source: io::Error,
     },
-    /// The capture would take the place of the one that is read.
-    #[error("{} is the capture that is read: write to another", path.display())]
+    /// The capture would take the place of one that is read.
+    #[error("{} is a capture that is read: write to another", path.display())]
     Same {
         /// Which.
         path: PathBuf,
@@ -129,7 +129,7 @@ pub fn trace(config: &Config) -> Result<(), RunError> {
     let filter = filter(&config.filter)?;
     match &config.input {
         Source::Live(interfaces) => live::trace(config, interfaces, filter),
-        Source::File(path) => file::trace(config, path, filter),
+        Source::Files(paths) => file::trace(config, paths, filter),
     }
 }
 

@@ -123,7 +123,7 @@ fn values() {
     for (text, seconds) in [("1s", 1), ("90s", 90), ("1m30s", 90), ("1h", 3600), ("PT2M", 120)] {
         assert_eq!(config(&["--syn-timeout", text]).limits.syn_timeout, Duration::from_secs(seconds));
     }
-    assert_eq!(config(&["-r", "-"]).input, Input::File("-".into()));
+    assert_eq!(config(&["-r", "-"]).input, Input::Files(vec!["-".into()]));
     assert_eq!(config(&["-nn", "-c", "3", "-q"]).count, Some(3));
     assert_eq!(parse(&["-D"]).expect("valid"), cli::Command::ListInterfaces { netns: Namespaces::Own });
     let blue = Namespaces::Named("blue".to_owned());
@@ -193,6 +193,11 @@ fn wrong_usage_is_said_on_stderr_with_exit_code_2() {
         (&["--netns", ""], "a value is required"),
         (&["-r", "a.pcap", "-i", "eth0"], "cannot be used with"),
         (&["-r", "a.pcap", "--ingress", "xdp"], "cannot be used with"),
+        (&["-r", "-", "-r", "a.pcap", "-r", "-"], "'-r -' is the standard input and can be given once"),
+        (&["--summary-by", "host"], "client, server (an address) or service (an address and port) is needed"),
+        (&["--summary-by", "client", "-q"], "cannot be used with"),
+        (&["--summary-by", "client", "--summary-top", "0"], "is not in 1..=1000"),
+        (&["--summary-top", "5"], "--summary-by"),
         (&["-i", "eth0", "schema"], "'schema' is neither a word of the filter language nor an address"),
         (&["--ingress", "af_xdp"], "[possible values: tc, xdp]"),
         (&["check", "-i", "any", "-i", "eth0"], "cannot be combined with others"),

@@ -20,6 +20,7 @@ mod output;
 mod packets;
 #[path = "../common/schema.rs"]
 mod schema;
+mod several;
 mod summary;
 mod text;
 mod textbook;
