@@ -8,7 +8,7 @@
 use crate::abi::{BIT_EGRESS, BIT_IPV6, NO_VLAN, Record};
 use core::hint::black_box;
 
-/// The most steps of a program. A list of fifty ports takes a hundred.
+/// The most steps of a program in the kernel. A list of fifty ports takes a hundred.
 pub const MAX_STEPS: usize = 128;
 
 /// Values that one expression may have waiting at once: bits of a word.
@@ -141,6 +141,64 @@ impl Step {
     }
 }
 
+/// The steps of a program, be they in a map's or in memory, where there may be more.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Steps<'a> {
+    /// None takes everything.
+    pub list: &'a [Step],
+    /// The expression tells source from destination, so a segment also passes if the other direction's would.
+    pub either_way: bool,
+}
+
+impl Steps<'_> {
+    /// Takes everything.
+    pub const ALL: Self = Self { list: &[], either_way: false };
+
+    /// As [`Program::admits`].
+    #[must_use]
+    pub fn admits(&self, record: &Record, scratch: &mut Numbers) -> bool {
+        self.list.is_empty() || admits(self.either_way, record, scratch, |numbers| self.takes(numbers))
+    }
+
+    /// The verdict on these numbers, as they are.
+    #[must_use]
+    pub fn takes(&self, numbers: &Numbers) -> bool {
+        verdict(self.list, u32::try_from(self.list.len()).unwrap_or(u32::MAX), numbers)
+    }
+}
+
+/// One direction's numbers are taken, or with `either_way` the other's.
+#[inline(always)]
+fn admits(
+    either_way: bool,
+    record: &Record,
+    scratch: &mut Numbers,
+    takes: impl Fn(&Numbers) -> bool,
+) -> bool {
+    numbers(record, false, scratch);
+    if takes(scratch) {
+        return true;
+    }
+    either_way && {
+        numbers(record, true, scratch);
+        takes(scratch)
+    }
+}
+
+/// What the first `len` steps say of these numbers.
+#[inline(always)]
+fn verdict(steps: &[Step], len: u32, numbers: &Numbers) -> bool {
+    // Nothing to test: everything.
+    let mut stack = u64::from(len == 0);
+    for (nth, step) in (0..).zip(steps) {
+        if nth >= len {
+            break;
+        }
+        stack = step.run(stack, numbers);
+    }
+    stack & 1 == 1
+}
+
 /// A whole program, as it lies in its map.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(C)]
@@ -174,32 +232,14 @@ impl Program {
     #[inline(always)]
     #[must_use]
     pub fn admits(&self, record: &Record, scratch: &mut Numbers) -> bool {
-        if self.len == 0 {
-            return true;
-        }
-        numbers(record, false, scratch);
-        if self.takes(scratch) {
-            return true;
-        }
-        self.either_way != 0 && {
-            numbers(record, true, scratch);
-            self.takes(scratch)
-        }
+        self.len == 0 || admits(self.either_way != 0, record, scratch, |numbers| self.takes(numbers))
     }
 
     /// The verdict on these numbers, as they are.
     #[inline(never)]
     #[must_use]
     pub fn takes(&self, numbers: &Numbers) -> bool {
-        // Nothing to test: everything.
-        let mut stack = u64::from(self.len == 0);
-        for (nth, step) in (0..).zip(&self.steps) {
-            if nth >= self.len {
-                break;
-            }
-            stack = step.run(stack, numbers);
-        }
-        stack & 1 == 1
+        verdict(&self.steps, self.len, numbers)
     }
 }
 

@@ -22,7 +22,7 @@
 
 use crate::{
     abi::{BUCKET_WORDS, Bucket, Kind, Record},
-    filter::{NUMBERS, Program},
+    filter::{NUMBERS, Steps},
     flow::{Addresses, FlowHash, Seeds, hashes},
     record::{Sighting, fill},
     seq::SeqNum,
@@ -113,7 +113,7 @@ pub const fn announces(flags: TcpFlags) -> bool {
 pub fn inspect<A, T>(
     packet: &Packet<A>,
     seen: Sighting,
-    filter: &Program,
+    filter: Steps<'_>,
     table: &mut T,
     seeds: &impl Seeds,
 ) -> Option<(Record, bool)>
@@ -139,7 +139,7 @@ pub fn inspect_within<A, T>(
     packet: &Packet<A>,
     tunnel: FlowHash,
     seen: Sighting,
-    filter: &Program,
+    filter: Steps<'_>,
     table: &mut T,
     seeds: &impl Seeds,
 ) -> Option<(Record, bool)>

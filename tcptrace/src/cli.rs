@@ -10,7 +10,7 @@ pub use habits::meant;
 use crate::{
     event::{Event, Kind, Kinds},
     kernel::{attach, netns::Namespaces},
-    sink::text::Times,
+    sink::{summary::By, text::Times},
 };
 use std::{path::PathBuf, time::Duration};
 use tcptrace_common::{admission::Admission, wire::tunnel::Decap};
@@ -77,6 +77,10 @@ pub struct Config {
     pub duration: Option<Duration>,
     /// Print the summary so far this often.
     pub summary_interval: Option<Duration>,
+    /// What the summary sums connections up by, each once.
+    pub summary_by: Vec<By>,
+    /// Of these, rows for so many of the busiest.
+    pub summary_top: usize,
     /// A `stats` event this often, besides the one at the end.
     pub stats_interval: Option<Duration>,
     /// Bounds of the tracker.
@@ -115,8 +119,8 @@ pub enum FilterText {
 pub enum Input {
     /// From interfaces, as they pass.
     Live(Interfaces),
-    /// From a capture file; `-` is the standard input.
-    File(PathBuf),
+    /// From capture files, at least one; `-` is the standard input.
+    Files(Vec<PathBuf>),
 }
 
 impl Input {
@@ -125,8 +129,8 @@ impl Input {
     pub fn has_many_interfaces(&self) -> bool {
         match self {
             Self::Live(interfaces) => interfaces.are_many(),
-            // The file tells.
-            Self::File(_) => false,
+            // The files tell.
+            Self::Files(_) => false,
         }
     }
 }

@@ -30,7 +30,7 @@ pub use kind::{Kind, Kinds};
 pub use schema::schema;
 pub use sighting::{Origin, Path};
 pub use state_times::StateTimes;
-pub use stats::{Cost, OutcomeCounts, SegmentCounts, Stats, Unparsable};
+pub use stats::{Cost, HandshakeStats, OutcomeCounts, Percentiles, SegmentCounts, Stats, Unparsable};
 pub use time::Rfc3339;
 pub(crate) use time::{ZEROS, eight_digits};
 pub use tunnel::{Teids, Tunnel, TunnelCounts, TunnelKind};

@@ -13,49 +13,68 @@ mod tests;
 pub use names::{Names, SystemNames};
 
 use crate::segment::{Direction, Flow};
-use std::{fmt, net::IpAddr, ops::Range};
+use std::{fmt, net::IpAddr, ops::Range, sync::Arc};
 use tcptrace_common::{
     abi::{BIT_IPV6, Record},
-    filter::{Field, MAX_STEPS, NUMBERS, Program, Way, numbers},
+    filter::{Field, MAX_STEPS, NUMBERS, Program, Step, Steps, Way, numbers},
 };
 use thiserror::Error;
 
-/// A filter, ready to be run.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The most steps of a filter that runs here, over a capture. Each is run for each SYN, FIN and RST: so many take a tenth of a
+/// millisecond.
+pub const MOST_STEPS: usize = 1 << 16;
+
+/// A filter, ready to be run. The default takes everything.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Filter {
     text: String,
-    program: Box<Program>,
+    steps: Arc<[Step]>,
+    either_way: bool,
 }
 
 impl Filter {
     /// Compiles an expression; an empty one takes everything.
     pub fn compile(text: &str, names: &dyn Names) -> Result<Self, FilterError> {
         let located = |(at, problem)| FilterError { text: text.to_owned(), at, problem };
-        let program = match parse::expression(text, names).map_err(located)? {
-            Some(expr) => compile::program(&expr).map_err(|problem| located((0..text.len(), problem)))?,
-            None => Box::new(Program::ALL),
+        let Some(expr) = parse::expression(text, names).map_err(located)? else {
+            return Ok(Self { text: text.to_owned(), ..Self::default() });
         };
-        Ok(Self { text: text.to_owned(), program })
+        let steps = compile::steps(&expr).map_err(|problem| located((0..text.len(), problem)))?;
+        let either_way = compile::tells_ends_apart(&expr);
+        Ok(Self { text: text.to_owned(), steps: steps.into(), either_way })
     }
 
     /// It asks which end is the client, or which way it went: a segment alone cannot always tell, so that the source of
     /// the segments lets more through, and the tracker has to ask again.
     #[must_use]
     pub fn tells_ends_apart(&self) -> bool {
-        self.program.either_way != 0
+        self.either_way
     }
 
     /// It asks for VLAN tags.
     #[must_use]
     pub fn asks_for_vlans(&self) -> bool {
         let tags = [Field::OuterVlan as u8, Field::InnerVlan as u8];
-        self.program.steps.iter().take(self.program.len as usize).any(|step| tags.contains(&step.field))
+        self.steps.iter().any(|step| tags.contains(&step.field))
     }
 
-    /// The program.
+    /// What there is to run.
     #[must_use]
-    pub fn program(&self) -> &Program {
-        &self.program
+    pub fn steps(&self) -> Steps<'_> {
+        Steps { list: &self.steps, either_way: self.either_way }
+    }
+
+    /// The program for the kernel programs, if it is no longer than they run.
+    pub fn program(&self) -> Result<Box<Program>, FilterError> {
+        let count = self.steps.len();
+        let mut program = Box::new(Program::ALL);
+        let (Some(room), Ok(len)) = (program.steps.get_mut(..count), u32::try_from(count)) else {
+            let (text, problem) = (self.text.clone(), Problem::TooLongLive(count));
+            return Err(FilterError { at: 0..text.len(), text, problem });
+        };
+        room.copy_from_slice(&self.steps);
+        (program.len, program.either_way) = (len, u32::from(self.either_way));
+        Ok(program)
     }
 
     /// The verdict on a connection whose first SYN was sent so: its client is the source.
@@ -78,7 +97,7 @@ impl Filter {
             Direction::Unknown => Way::Unknown,
         };
         all[Field::Way as usize] = way as u64;
-        self.program.takes(&all)
+        self.steps().takes(&all)
     }
 
     /// The expression.
@@ -133,13 +152,17 @@ pub(crate) enum Problem {
     /// Parentheses within parentheses.
     #[error("nested more than {} deep", parse::MAX_NESTING)]
     Nesting,
-    /// Too long.
-    #[error("takes {0} steps, and the kernel programs run {MAX_STEPS}: use a net or a port range for a list")]
+    /// Too long for the kernel programs.
+    #[error(
+        "takes {0} steps, and the kernel programs run {MAX_STEPS}: use a net or a port range for a list (over a capture, with \
+         -r, it may be longer)"
+    )]
+    TooLongLive(usize),
+    /// Too long for anything.
+    #[error("takes {0} steps, and there may be {MOST_STEPS}: use a net or a port range for a list")]
     TooLong(usize),
     /// Longer than that whatever it is compiled to.
-    #[error(
-        "more than {MAX_STEPS} conditions, and the kernel programs run {MAX_STEPS} steps: use a net or a port range for a list"
-    )]
+    #[error("more than {MOST_STEPS} conditions: use a net or a port range for a list")]
     TooMany,
 }
 
@@ -170,8 +193,15 @@ impl fmt::Display for FilterError {
 pub(crate) enum Expr {
     Test(Test),
     Not(Box<Expr>),
-    And(Box<Expr>, Box<Expr>),
-    Or(Box<Expr>, Box<Expr>),
+    /// The first, and what is joined to all that is before it. A list, as a tree of many thousand conditions would be as deep.
+    Chain(Box<Expr>, Vec<(Join, Expr)>),
+}
+
+/// What joins two conditions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Join {
+    And,
+    Or,
 }
 
 /// One condition.

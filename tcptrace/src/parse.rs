@@ -5,10 +5,13 @@ mod unheard;
 
 pub(crate) use unheard::Unheard;
 
-use crate::decode::{self, Rest};
+use crate::{
+    decode::{self, Rest},
+    filter::Filter,
+};
 use tcptrace_common::{
     abi::{BIT_CUT, BIT_TUNNEL, Bucket, Counters, IcmpRecord, Kind, MAX_OPTIONS, Record, SEED_WORDS, Tunnel},
-    filter::{NUMBERS, Program},
+    filter::{NUMBERS, Steps},
     flow::{self, Addresses, FlowHash},
     lifecycle::{self, Table},
     record::{Sighting, fill, fill_icmp, fill_outer, fill_tunnel},
@@ -25,7 +28,7 @@ use tcptrace_common::{
 pub(crate) struct Test<'a, T: ?Sized> {
     pub(crate) table: &'a mut T,
     pub(crate) seeds: &'a [u64; SEED_WORDS],
-    pub(crate) filter: &'a Program,
+    pub(crate) filter: Steps<'a>,
     pub(crate) counters: &'a mut Counters,
     pub(crate) tunnels: &'a Tunnels,
     /// For more than the kernel programs do.
@@ -258,7 +261,7 @@ impl<T: Table + ?Sized> Test<'_, T> {
 pub struct Parser {
     table: Box<[Bucket]>,
     seeds: [u64; SEED_WORDS],
-    filter: Program,
+    filter: Filter,
     counters: Counters,
     tunnels: Tunnels,
 }
@@ -268,12 +271,18 @@ impl Parser {
     #[must_use]
     pub fn new(buckets: usize, seeds: [u64; SEED_WORDS]) -> Self {
         let table = vec![Bucket::default(); buckets.next_power_of_two()].into_boxed_slice();
-        Self { table, seeds, filter: Program::ALL, counters: Counters::default(), tunnels: Tunnels::NONE }
+        Self {
+            table,
+            seeds,
+            filter: Filter::default(),
+            counters: Counters::default(),
+            tunnels: Tunnels::NONE,
+        }
     }
 
     /// From now on only what `filter` admits has records.
-    pub fn set_filter(&mut self, filter: &Program) {
-        self.filter = *filter;
+    pub fn set_filter(&mut self, filter: &Filter) {
+        self.filter = filter.clone();
     }
 
     /// From now on these tunnels are looked into.
@@ -312,7 +321,8 @@ impl Parser {
         self.counters.packets += 1;
         let parsed = wire::parse(&Deep { packet: bytes, decap: &self.tunnels.decap }, link, offloaded);
         let Self { table, seeds, filter, counters, tunnels } = self;
-        let mut test = Test { table: &mut **table, seeds, filter, counters, tunnels, unheard: None };
+        let mut test =
+            Test { table: &mut **table, seeds, filter: filter.steps(), counters, tunnels, unheard: None };
         test.packet(&parsed, bytes, ts, || seen).map(|found| found.record)
     }
 }

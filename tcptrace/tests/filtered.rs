@@ -15,7 +15,7 @@ use tcptrace::{
 };
 use tcptrace_common::{
     abi::SEED_WORDS,
-    filter::MAX_STEPS,
+    filter::{MAX_STEPS, Program as FilterProgram},
     record::Sighting,
     wire::{Bytes, Link, tunnel::Decap},
 };
@@ -69,6 +69,10 @@ fn frame(rng: &mut Rng) -> Frame {
     }
 }
 
+fn of_kernel(filter: &Filter) -> Box<FilterProgram> {
+    filter.program().unwrap_or_else(|error| panic!("{error}"))
+}
+
 #[test]
 fn the_kernel_takes_what_user_space_takes() {
     let mut harness = load();
@@ -78,8 +82,8 @@ fn the_kernel_takes_what_user_space_takes() {
         let mut rng = Rng(7);
         for text in FILTERS {
             let filter = Filter::compile(text, &SystemNames).unwrap_or_else(|error| panic!("{error}"));
-            harness.set_filter(filter.program()).unwrap_or_else(|error| panic!("{error}"));
-            parser.set_filter(filter.program());
+            harness.set_filter(&of_kernel(&filter)).unwrap_or_else(|error| panic!("{error}"));
+            parser.set_filter(&filter);
             let (mut taken, mut left) = (0, 0);
             for _ in 0..300 {
                 let frame = frame(&mut rng);
@@ -107,9 +111,10 @@ fn the_longest_filter() {
     let ports: Vec<String> = (0..MAX_STEPS / 2).map(|port| (1000 + port).to_string()).collect();
     let text = format!("port in {{{}}}", ports.join(" "));
     let filter = Filter::compile(&text, &SystemNames).unwrap_or_else(|error| panic!("{error}"));
-    assert_eq!(filter.program().len as usize, MAX_STEPS);
+    let program = of_kernel(&filter);
+    assert_eq!(program.len as usize, MAX_STEPS);
     let mut harness = load();
-    harness.set_filter(filter.program()).unwrap_or_else(|error| panic!("{error}"));
+    harness.set_filter(&program).unwrap_or_else(|error| panic!("{error}"));
     let last = 1000 + MAX_STEPS as u16 / 2 - 1;
     for (dst_port, records) in [(last, 1), (last + 1, 0)] {
         let syn = Frame { flags: 2, dst_port, ..Frame::default() }.bytes();

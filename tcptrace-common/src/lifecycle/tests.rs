@@ -3,7 +3,7 @@ extern crate std;
 use super::inspect;
 use crate::{
     abi::{BUCKET_WORDS, Bucket, Kind, SEED_WORDS},
-    filter::Program,
+    filter::Steps,
     flow::V4,
     record::Sighting,
     seq::SeqNum,
@@ -63,7 +63,7 @@ impl Bench {
             options_at: 0,
             options_len: 0,
         };
-        let (record, _) = inspect(&packet, SEEN, &Program::ALL, &mut *self.table, &SEEDS)?;
+        let (record, _) = inspect(&packet, SEEN, Steps::ALL, &mut *self.table, &SEEDS)?;
         Kind::from_code(record.kind)
     }
 

@@ -74,7 +74,7 @@ impl Filtering {
                 format!("port in {{{}}}", ports.join(" "))
             }
         };
-        Ok(Box::new(*Filter::compile(&text, &SystemNames)?.program()))
+        Ok(Filter::compile(&text, &SystemNames)?.program()?)
     }
 }
 

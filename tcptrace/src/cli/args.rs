@@ -6,7 +6,7 @@ use super::{
     habits::{self, HabitArgs},
     kinds, parse,
 };
-use crate::{event::Kinds, kernel::netns::Namespaces};
+use crate::{event::Kinds, kernel::netns::Namespaces, sink::summary::By};
 use clap::{ArgAction, Parser, Subcommand};
 use std::{
     path::{Path, PathBuf},
@@ -24,6 +24,7 @@ Examples:
   sudo tcptrace -i eth0 'port 443 and not net 10.0.0.0/8'    those alone, chosen in the kernel
   sudo tcptrace -i eth0 -c 10        the next ten, then the summary
   tcptrace -r trace.pcapng           the same of a capture file
+  tcptrace $(printf -- '-r %s ' trace.pcap*)    of files that a capture was rotated through, as one trace
   sudo tcptrace -i eth0 --decap=vxlan     also the connections inside of VXLAN
   sudo tcptrace -i eth0 -w life.pcapng    keep the segments of openings and closings, for Wireshark
   sudo tcptrace -i eth0 --json | jq 'select(.outcome == \"refused\")'
@@ -65,9 +66,10 @@ pub struct Args {
     #[arg(long, conflicts_with = "netns")]
     all_netns: bool,
 
-    /// Read packets from a capture file (pcap or pcapng, also gzip or zstd); `-` is the standard input
+    /// Read packets from a capture file (pcap or pcapng, also gzip or zstd); `-` is the standard input. Given several times,
+    /// the files are read as one trace, in the order of their first packets
     #[arg(short, long, value_name = "FILE", conflicts_with_all = ["interfaces", "netns", "all_netns", "ingress", "ring_size", "kernel_log", "stats_interval", "duration", "summary_interval"])]
-    read: Option<PathBuf>,
+    read: Vec<PathBuf>,
 
     /// Also write the headers of lifecycle segments and of ICMP errors about them to a pcapng file, for Wireshark; `-` is the
     /// standard output, and no events are printed then
@@ -206,6 +208,15 @@ struct OutputArgs {
     #[arg(long, value_name = "DURATION", value_parser = parse::summary_interval, conflicts_with = "quiet")]
     summary_interval: Option<Duration>,
 
+    /// Sum connections up by `client`, `server` or `service` (a server's address and port) too, separated by commas: how
+    /// many, established and failed, why, how long handshakes took, and what SYN retries lost
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = parse::summary_by, conflicts_with = "quiet")]
+    summary_by: Vec<By>,
+
+    /// With --summary-by, rows for so many of the busiest; the others are one row
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=1000), requires = "summary_by")]
+    summary_top: u16,
+
     /// Colour in text: auto is on a terminal, unless `NO_COLOR` is set
     #[arg(long, value_name = "WHEN", value_enum, default_value_t = Color::Auto, hide_possible_values = true)]
     color: Color,
@@ -272,9 +283,10 @@ impl Args {
             output.events = Kinds::NONE;
         }
         Ok(Config {
-            input: match self.read {
-                Some(path) => Input::File(path),
-                None => Input::Live(interfaces_in(self.interfaces, self.all_netns)?),
+            input: if self.read.is_empty() {
+                Input::Live(interfaces_in(self.interfaces, self.all_netns)?)
+            } else {
+                Input::Files(files(self.read)?)
             },
             netns: namespaces(self.netns, self.all_netns),
             filter: match self.filter_file {
@@ -288,6 +300,8 @@ impl Args {
             count: self.count,
             duration: self.duration,
             summary_interval: self.output.summary_interval,
+            summary_by: unique(self.output.summary_by),
+            summary_top: self.output.summary_top.into(),
             ring_bytes: self.limits.ring_size,
             sample: self.limits.sample,
             latency: self.limits.latency,
@@ -350,6 +364,17 @@ fn namespaces(name: Option<String>, all: bool) -> Namespaces {
     }
 }
 
+/// The standard input can be read once.
+fn files(paths: Vec<PathBuf>) -> Result<Vec<PathBuf>, clap::Error> {
+    if paths.iter().filter(|path| path.as_os_str() == "-").count() > 1 {
+        return Err(clap::Error::raw(
+            clap::error::ErrorKind::ArgumentConflict,
+            "'-r -' is the standard input and can be given once\n",
+        ));
+    }
+    Ok(paths)
+}
+
 fn interfaces_in(names: Vec<String>, all_netns: bool) -> Result<Interfaces, clap::Error> {
     Ok(match interfaces(names)? {
         // Namespaces need not have a default route, and what leaves by it would say little about them.
@@ -358,13 +383,19 @@ fn interfaces_in(names: Vec<String>, all_netns: bool) -> Result<Interfaces, clap
     })
 }
 
-fn interfaces(names: Vec<String>) -> Result<Interfaces, clap::Error> {
-    let mut unique: Vec<String> = Vec::with_capacity(names.len());
-    for name in names {
-        if !unique.contains(&name) {
-            unique.push(name);
+/// Each once, in the order of the first.
+fn unique<T: PartialEq>(all: Vec<T>) -> Vec<T> {
+    let mut unique = Vec::with_capacity(all.len());
+    for one in all {
+        if !unique.contains(&one) {
+            unique.push(one);
         }
     }
+    unique
+}
+
+fn interfaces(names: Vec<String>) -> Result<Interfaces, clap::Error> {
+    let unique = unique(names);
     let any = unique.iter().any(|name| name == "any");
     match unique.len() {
         0 => Ok(Interfaces::Default),

@@ -1,6 +1,9 @@
 //! Values of arguments. Each error says in one line what would have been right.
 
-use crate::event::{Kind, Kinds};
+use crate::{
+    event::{Kind, Kinds},
+    sink::summary::By,
+};
 use jiff::SignedDuration;
 use std::{ops::RangeInclusive, time::Duration};
 use tcptrace_common::{
@@ -108,6 +111,12 @@ pub(super) fn span(text: &str) -> Result<Duration, String> {
 /// How often the summary comes.
 pub(super) fn summary_interval(text: &str) -> Result<Duration, String> {
     duration(text, "1s", "24h")
+}
+
+/// What the summary is by.
+pub(super) fn summary_by(name: &str) -> Result<By, String> {
+    let by = By::ALL.into_iter().find(|by| by.names().0 == name.trim());
+    by.ok_or_else(|| "client, server (an address) or service (an address and port) is needed".to_owned())
 }
 
 /// What is slow.

@@ -56,11 +56,44 @@ pub struct Stats {
     pub connections_open: u64,
     /// Connections reported so far, by outcome.
     pub connections: OutcomeCounts,
+    /// How long handshakes took so far.
+    pub handshakes: HandshakeStats,
     /// The part of connections that is followed at present, 1 for all. Which ones is random, and the same for all their
     /// segments.
     pub admission_rate: f64,
     /// What the tracing cost.
     pub cost: Cost,
+}
+
+/// How long handshakes took, each time by the name that it has in `established`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, JsonSchema)]
+pub struct HandshakeStats {
+    /// From the first SYN to the ACK that establishes.
+    pub syn_to_established_ns: Percentiles,
+    /// From the SYN that was answered to its SYN-ACK.
+    pub syn_to_synack_ns: Percentiles,
+    /// From the SYN-ACK to the ACK.
+    pub synack_to_ack_ns: Percentiles,
+    /// The part of the network and the other end, where the vantage tells it.
+    pub network_rtt_ns: Percentiles,
+    /// The part of this host, where the vantage tells it.
+    pub local_stack_ns: Percentiles,
+}
+
+/// How times are distributed: half, nine tenths and 99 hundredths of them are at most so long, to three digits. Null where
+/// there are none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, JsonSchema)]
+pub struct Percentiles {
+    /// Of how many times this is.
+    pub count: u64,
+    /// Half of them.
+    pub p50: Option<u64>,
+    /// Nine tenths.
+    pub p90: Option<u64>,
+    /// 99 hundredths.
+    pub p99: Option<u64>,
+    /// All, exactly.
+    pub max: Option<u64>,
 }
 
 /// A count for each kind of lifecycle segment, and for ICMP errors.
@@ -144,6 +177,13 @@ impl OutcomeCounts {
     /// One more of this outcome.
     pub const fn add(&mut self, outcome: Outcome) {
         *self.of_mut(outcome) += 1;
+    }
+
+    /// As many more as another has, of each outcome.
+    pub fn add_all(&mut self, other: Self) {
+        for outcome in Outcome::ALL {
+            *self.of_mut(outcome) += other.of(outcome);
+        }
     }
 
     /// How many had this outcome.

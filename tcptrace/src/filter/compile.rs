@@ -1,7 +1,7 @@
 //! From an expression to the steps of its program.
 
-use super::{Expr, Net, Problem, Side, Test};
-use tcptrace_common::filter::{Field, MAX_DEPTH, MAX_STEPS, Op, Program, Step, Way};
+use super::{Expr, Join, MOST_STEPS, Net, Problem, Side, Test};
+use tcptrace_common::filter::{Field, MAX_DEPTH, Op, Step, Way};
 
 /// One test, without what is done with its outcome.
 #[derive(Clone, Copy)]
@@ -27,23 +27,20 @@ impl Range {
 }
 
 /// Compiles.
-pub(super) fn program(expr: &Expr) -> Result<Box<Program>, Problem> {
+pub(super) fn steps(expr: &Expr) -> Result<Vec<Step>, Problem> {
     let mut steps = Steps { list: Vec::new(), depth: 0, deepest: 0 };
     steps.expr(expr, Op::Push);
-    if steps.list.len() > MAX_STEPS {
+    if steps.list.len() > MOST_STEPS {
         return Err(Problem::TooLong(steps.list.len()));
     }
     if steps.deepest > MAX_DEPTH {
         return Err(Problem::Nesting);
     }
-    let mut program = Box::new(Program::ALL);
-    program.len = u32::try_from(steps.list.len()).map_err(|_| Problem::TooLong(steps.list.len()))?;
-    program.either_way = u32::from(tells_ends_apart(expr));
-    program.steps[..steps.list.len()].copy_from_slice(&steps.list);
-    Ok(program)
+    Ok(steps.list)
 }
 
-fn tells_ends_apart(expr: &Expr) -> bool {
+/// It asks which end is the client, or which way it went.
+pub(super) fn tells_ends_apart(expr: &Expr) -> bool {
     match expr {
         Expr::Test(Test::Net(side, _) | Test::Ports(side, ..)) => {
             matches!(side, Side::Source | Side::Destination)
@@ -51,7 +48,9 @@ fn tells_ends_apart(expr: &Expr) -> bool {
         Expr::Test(Test::Inbound | Test::Outbound) => true,
         Expr::Test(Test::Tcp | Test::Family(_) | Test::Vlan(_)) => false,
         Expr::Not(inner) => tells_ends_apart(inner),
-        Expr::And(a, b) | Expr::Or(a, b) => tells_ends_apart(a) || tells_ends_apart(b),
+        Expr::Chain(first, rest) => {
+            tells_ends_apart(first) || rest.iter().any(|(_, expr)| tells_ends_apart(expr))
+        }
     }
 }
 
@@ -92,8 +91,7 @@ impl Steps {
                 self.expr(inner, Op::Push);
                 self.list.push(Range::is(Field::Family, 0).step(Op::Not));
             }
-            Expr::And(a, b) => self.pair(a, b, Op::AndTest),
-            Expr::Or(a, b) => self.pair(a, b, Op::OrTest),
+            Expr::Chain(first, rest) => self.chain(first, rest),
         }
         match op {
             Op::AndTest => self.combine(Op::And),
@@ -102,11 +100,23 @@ impl Steps {
         }
     }
 
-    /// The longer first: what is one test needs no place of its own then.
-    fn pair(&mut self, a: &Expr, b: &Expr, op: Op) {
-        let (first, second) = if matches!(a, Expr::Test(_)) { (b, a) } else { (a, b) };
-        self.expr(first, Op::Push);
-        self.expr(second, op);
+    /// Of the first two the longer first: what is one test needs no place of its own then.
+    fn chain(&mut self, first: &Expr, rest: &[(Join, Expr)]) {
+        let op = |join| if join == Join::And { Op::AndTest } else { Op::OrTest };
+        let rest = match rest {
+            [(join, second), rest @ ..] if matches!(first, Expr::Test(_)) => {
+                self.expr(second, Op::Push);
+                self.expr(first, op(*join));
+                rest
+            }
+            rest => {
+                self.expr(first, Op::Push);
+                rest
+            }
+        };
+        for (join, expr) in rest {
+            self.expr(expr, op(*join));
+        }
     }
 
     /// A test that takes more than one step.

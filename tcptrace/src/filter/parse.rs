@@ -2,7 +2,7 @@
 //! a value alone has the qualifiers of the one before.
 
 use super::{
-    Expr, Net, Problem, Side, Test,
+    Expr, Join, MOST_STEPS, Net, Problem, Side, Test,
     lex::{Kind, Token, tokens},
     names::Names,
 };
@@ -10,7 +10,6 @@ use std::{
     net::{IpAddr, Ipv4Addr},
     ops::Range,
 };
-use tcptrace_common::filter::MAX_STEPS;
 
 /// Parentheses, or `not`s, within each other.
 pub(super) const MAX_NESTING: usize = 32;
@@ -66,6 +65,11 @@ pub(super) fn expression(text: &str, names: &dyn Names) -> Located<Option<Expr>>
     }
 }
 
+/// One alone is no chain.
+fn chain(first: Expr, rest: Vec<(Join, Expr)>) -> Expr {
+    if rest.is_empty() { first } else { Expr::Chain(Box::new(first), rest) }
+}
+
 impl Parser<'_> {
     fn word(&self, token: &Token) -> &str {
         &self.text[token.at.clone()]
@@ -90,11 +94,10 @@ impl Parser<'_> {
         self.text.len()..self.text.len()
     }
 
-    /// One more condition, at `at`. More than there can be steps for are not even collected: what is made of them is as
-    /// deep as they are many.
+    /// One more condition, at `at`. More than there can be steps for are not even collected.
     fn condition(&mut self, at: &Range<usize>) -> Located<()> {
         self.conditions += 1;
-        if self.conditions > MAX_STEPS { Err((at.clone(), Problem::TooMany)) } else { Ok(()) }
+        if self.conditions > MOST_STEPS { Err((at.clone(), Problem::TooMany)) } else { Ok(()) }
     }
 
     fn surplus(&self, token: &Token) -> Problem {
@@ -112,16 +115,16 @@ impl Parser<'_> {
     }
 
     fn expr(&mut self) -> Located<Expr> {
-        let mut expr = self.term()?;
+        let first = self.term()?;
+        let mut rest = Vec::new();
         loop {
-            let make = match self.kind(0) {
-                Some(Kind::And) => Expr::And,
-                Some(Kind::Or) => Expr::Or,
-                _ => return Ok(expr),
+            let join = match self.kind(0) {
+                Some(Kind::And) => Join::And,
+                Some(Kind::Or) => Join::Or,
+                _ => return Ok(chain(first, rest)),
             };
             self.next += 1;
-            let right = self.term()?;
-            expr = make(Box::new(expr), Box::new(right));
+            rest.push((join, self.term()?));
         }
     }
 
@@ -269,22 +272,24 @@ impl Parser<'_> {
             next => return Err((next.map_or(self.end(), |token| token.at), Problem::Expected("'{'"))),
         }
         let mut list: Option<Expr> = None;
+        let mut rest = Vec::new();
         loop {
             let Some(token) = self.peek() else {
                 return Err((self.end(), Problem::Expected("'}'")));
             };
             match (token.kind, list.take()) {
-                (Kind::CloseList, Some(expr)) => {
+                (Kind::CloseList, Some(first)) => {
                     self.next += 1;
-                    return Ok(expr);
+                    return Ok(chain(first, rest));
                 }
-                (Kind::Comma, Some(expr)) => {
+                (Kind::Comma, Some(first)) => {
                     self.next += 1;
-                    list = Some(expr);
+                    list = Some(first);
                 }
                 (Kind::Word, None) => list = Some(self.listed(qualifiers)?),
-                (Kind::Word, Some(expr)) => {
-                    list = Some(Expr::Or(Box::new(expr), Box::new(self.listed(qualifiers)?)));
+                (Kind::Word, Some(first)) => {
+                    rest.push((Join::Or, self.listed(qualifiers)?));
+                    list = Some(first);
                 }
                 _ => return Err((token.at, Problem::Expected("an address or port"))),
             }
@@ -347,7 +352,7 @@ impl Parser<'_> {
                     let what = if wanted == Some(4) { "an IPv4 address" } else { "an IPv6 address" };
                     located(Problem::Value { value: word.clone(), what })
                 })?;
-                Ok(tests.fold(first, |all, test| Expr::Or(Box::new(all), Box::new(test))))
+                Ok(chain(first, tests.map(|test| (Join::Or, test)).collect()))
             }
         }
     }

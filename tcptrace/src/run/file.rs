@@ -1,4 +1,4 @@
-//! A trace of a capture file: the same tracker and sinks, with the file's own time.
+//! A trace of capture files: the same tracker and sinks, with the files' own time.
 
 use super::{Run, RunError, opened::Opened, signals::Stop};
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
     },
     source::{
         counters::CountersTotal,
-        pcap::{Captured, LinkType, Options, PcapSource, Position, Reader},
+        pcap::{Captured, Files, LinkType, Options, Overlap, PcapSource, Position, Reader, Unread},
     },
     stderr,
 };
@@ -22,7 +22,7 @@ use hashbrown::HashMap;
 use std::{
     io::{self, IsTerminal as _},
     ops::Range,
-    path::Path,
+    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -30,23 +30,23 @@ use std::{
 /// How often a terminal is told how far the file is read; nothing is said about files that take less.
 const PROGRESS: Duration = Duration::from_secs(1);
 
-/// Reads `path` to its end, or until a signal, the count or the reader's going away. What comes before damage is
+/// Reads `paths` to their end, or until a signal, the count or the reader's going away. What comes before damage is
 /// reported before the damage is.
-pub(super) fn trace(config: &Config, path: &Path, filter: Filter) -> Result<(), RunError> {
+pub(super) fn trace(config: &Config, paths: &[PathBuf], filter: Filter) -> Result<(), RunError> {
     let stop = Stop::new()?;
-    let mut options =
-        Options { filter: Box::new(*filter.program()), decap: config.decap, ..Options::default() };
+    let mut options = Options { filter: filter.clone(), decap: config.decap, ..Options::default() };
     if config.count.is_some() {
         // What comes after the last that is wanted is neither counted nor captured.
         options.batch = 1;
     }
-    let unread = Reader::find(path)?;
+    let unread = paths.iter().map(|path| Reader::find(path)).collect::<Result<Vec<_>, _>>()?;
     let opened = Opened::new(config)?.spare(&unread)?.confine(Purpose::File)?;
-    let unread = unread.until(stop.pipe()?);
-    let mut source = match Reader::read(unread) {
+    let until = Arc::new(stop.pipe()?);
+    let unread: Vec<Unread> = unread.into_iter().map(|unread| unread.until(Arc::clone(&until))).collect();
+    let mut source = match Files::open(unread) {
         // Before anything came.
         Err(_) if stop.is_set() => return Ok(()),
-        reader => PcapSource::new(reader?, &options),
+        files => PcapSource::new(files?, &options),
     };
     let many = source.has_many_interfaces();
     let run = Run::new(config, filter, opened, many, Pressure::Wait, stop.setter()?)?;
@@ -62,7 +62,15 @@ pub(super) fn trace(config: &Config, path: &Path, filter: Filter) -> Result<(), 
     let read = file.read(&stop);
     let result = match read {
         // Damage does not take back what was read before it.
-        read @ (Ok(()) | Err(RunError::File(_))) => file.report_rest().and(read),
+        read @ (Ok(()) | Err(RunError::File(_))) => {
+            let waiting = file.source.files_waiting() as u64;
+            if read.is_err() && waiting > 0 {
+                let (one, many) =
+                    ("file after the damaged one is left out", "files after the damaged one are left out");
+                file.run.say(Count(waiting, one, many));
+            }
+            file.report_rest().and(read)
+        }
         read => read,
     };
     file.run.end(result)
@@ -95,17 +103,31 @@ impl File<'_> {
                 self.names.insert(interface, Arc::clone(&name));
                 self.run.name_interface(interface, name);
             }
+            self.tell_overlap();
             self.write()?;
             self.note_times(&inputs);
             self.run.take(&mut inputs, 0)?;
             progress.step(|| self.source.position());
             if stop.was_asked() {
+                let stats = self.counters(false);
+                self.run.note_stats(stats);
                 self.run.say_summary();
             }
             // What cannot be read for a signal is no error.
             if stop.is_set() || !more? || self.run.has_counted() {
                 return Ok(());
             }
+        }
+    }
+
+    /// Files that cannot be put into an order, once.
+    fn tell_overlap(&mut self) {
+        if let Some(Overlap { before, name, ns }) = self.source.take_overlap() {
+            let ns = Nanos(ns);
+            self.run.say(format_args!(
+                "{name} begins {ns} before {before} ends: what lies across that has no times (`mergecap -w OUT FILES` puts \
+                 packets of several files in order)"
+            ));
         }
     }
 
@@ -137,32 +159,41 @@ impl File<'_> {
 
     /// What is left at the file's end is open, or was never answered.
     fn report_rest(&mut self) -> Result<(), RunError> {
-        // Packets that are no records show how long an answer was waited for.
-        let end = self.last.max(self.source.last_packet());
-        self.run.finish_tracker(end, 0)?;
+        self.run.finish_tracker(self.end(), 0)?;
         for (link, packets) in self.source.unknown_links() {
             let link = link.name().map_or_else(|| link.0.to_string(), str::to_owned);
             self.run.say(format_args!("{packets} packets of link type {link} were not looked into"));
         }
         self.tell_times();
+        let stats = self.counters(true);
+        self.run.stats(stats, 0)
+    }
+
+    /// The latest of all packets: those that are no records show how long an answer was waited for.
+    fn end(&self) -> Timestamp {
+        self.last.max(self.source.last_packet())
+    }
+
+    /// What was counted so far.
+    fn counters(&self, last: bool) -> Stats {
         let mut stats = Stats {
             // Without a segment there was no time.
-            ts: self.first.map_or(Timestamp::UNKNOWN, |_| end),
+            ts: self.first.map_or(Timestamp::UNKNOWN, |_| self.end()),
             elapsed_ns: self.first.and_then(|first| self.run.teller.clock.span(first, self.last)),
-            last: true,
+            last,
             capture: Some(self.source.capture()),
             admission_rate: 1.0,
             pending_expired: self.source.pending_expired(),
             ..Stats::default()
         };
         CountersTotal::sum(std::slice::from_ref(self.source.counters())).fill(&mut stats);
-        self.run.stats(stats, 0)
+        stats
     }
 
-    /// What is wrong with the file's times.
+    /// What is wrong with a file's times.
     fn tell_times(&self) {
         let CaptureStats { time_went_back, time_went_back_most_ns, without_time, .. } = self.source.capture();
-        if time_went_back > 0 {
+        if time_went_back > self.source.overlaps() {
             self.run.say(format_args!(
                 "time goes back {}, at most by {}: what lies across that has no times (`reordercap` sorts packets by time)",
                 Count(time_went_back, "time", "times"),

@@ -31,7 +31,7 @@ use std::{
     task::Poll,
     time::Duration,
 };
-use tcptrace_common::admission::Admission;
+use tcptrace_common::{admission::Admission, filter::Program};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::Notify,
@@ -53,16 +53,23 @@ pub(super) fn trace(config: &Config, interfaces: &Interfaces, filter: Filter) ->
     explain::may_open(RUNTIME_FILES).map_err(RunError::system("start the runtime"))?;
     // Before 6.4 the library reads this from a file, once, and panics where no more files may be open.
     let _ = page_size();
+    // Before anything is loaded, as the filter's other errors come.
+    let program = filter.program().map_err(|error| RunError::Filter { error, meant: None })?;
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(RunError::system("start the runtime"))?
-        .block_on(run(config, interfaces, filter))
+        .block_on(run(config, interfaces, filter, program))
 }
 
-async fn run(config: &Config, interfaces: &Interfaces, filter: Filter) -> Result<(), RunError> {
+async fn run(
+    config: &Config,
+    interfaces: &Interfaces,
+    filter: Filter,
+    program: Box<Program>,
+) -> Result<(), RunError> {
     let (signals, asks) = (Signals::new()?, listen(signals::THAT_ASKS)?);
-    let (source, notices) = LiveSource::open(&live_config(config, interfaces, &filter))?;
+    let (source, notices) = LiveSource::open(&live_config(config, interfaces, program))?;
     heap::give_back();
     let purpose = match config.netns {
         Namespaces::All => Purpose::Everywhere,
@@ -98,7 +105,7 @@ async fn run(config: &Config, interfaces: &Interfaces, filter: Filter) -> Result
     live.run.end(result)
 }
 
-fn live_config(config: &Config, interfaces: &Interfaces, filter: &Filter) -> LiveConfig {
+fn live_config(config: &Config, interfaces: &Interfaces, filter: Box<Program>) -> LiveConfig {
     LiveConfig {
         interfaces: match interfaces {
             Interfaces::Default => Selection::DefaultRoute,
@@ -108,7 +115,7 @@ fn live_config(config: &Config, interfaces: &Interfaces, filter: &Filter) -> Liv
         namespaces: config.netns.clone(),
         ingress: config.ingress.into(),
         attach: AttachMode::Auto,
-        filter: Box::new(*filter.program()),
+        filter,
         load: LoadOptions {
             ring_bytes: config.ring_bytes,
             kernel_log: config.kernel_log,

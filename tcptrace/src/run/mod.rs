@@ -93,8 +93,8 @@ pub enum RunError {
         /// Why.
         source: io::Error,
     },
-    /// The capture would take the place of the one that is read.
-    #[error("{} is the capture that is read: write to another", path.display())]
+    /// The capture would take the place of one that is read.
+    #[error("{} is a capture that is read: write to another", path.display())]
     Same {
         /// Which.
         path: PathBuf,
@@ -129,32 +129,34 @@ pub fn trace(config: &Config) -> Result<(), RunError> {
     let filter = filter(&config.filter)?;
     match &config.input {
         Source::Live(interfaces) => live::trace(config, interfaces, filter),
-        Source::File(path) => file::trace(config, path, filter),
+        Source::Files(paths) => file::trace(config, paths, filter),
     }
 }
 
 /// Compiles the filter, with the system's names of hosts and ports.
 fn filter(text: &FilterText) -> Result<Filter, RunError> {
-    let text = match text {
-        FilterText::Given(text) => text.clone(),
+    let (text, typed) = match text {
+        FilterText::Given(text) => (text.clone(), true),
         FilterText::File(path) => {
-            filter_file(path).map_err(|source| RunError::FilterFile { path: path.clone(), source })?
+            (filter_file(path).map_err(|source| RunError::FilterFile { path: path.clone(), source })?, false)
         }
     };
     Filter::compile(text.trim_end(), &SystemNames).map_err(|error| {
-        // Its names are asked for only where there is an error to explain.
+        // Their names are asked for only where there is an error to explain.
         let is_interface =
             |word: &str| interface::list().is_ok_and(|all| all.iter().any(|it| it.is_called(word)));
-        RunError::Filter { error, meant: meant(&text, |word| Path::new(word).is_file(), is_interface) }
+        // In a file a word is not in the place of an option's value.
+        let meant = if typed { meant(&text, |word| Path::new(word).is_file(), is_interface) } else { None };
+        RunError::Filter { error, meant }
     })
 }
 
 fn filter_file(path: &Path) -> io::Result<String> {
-    /// Far beyond what compiles.
-    const MOST: u64 = 1 << 20;
+    /// Beyond what compiles.
+    const MOST: u64 = 4 << 20;
     let mut text = String::new();
     let len = File::open(path)?.take(MOST + 1).read_to_string(&mut text)?;
-    if len as u64 > MOST { Err(io::Error::other("it is longer than 1 MiB")) } else { Ok(text) }
+    if len as u64 > MOST { Err(io::Error::other("it is longer than 4 MiB")) } else { Ok(text) }
 }
 
 /// The interfaces of a network namespace, of this one or of all, as `-D` lists them, a line each.
@@ -274,9 +276,10 @@ impl<'a> Run<'a> {
                 max_connections: limits.max_connections,
             })
         });
+        let summary = Summary::new().by(&config.summary_by, config.summary_top);
         let teller = Teller {
             output: open_output(config, opened.zone, many_interfaces, pressure, on_end)?,
-            summary: if filters { Summary::new().filtered() } else { Summary::new() },
+            summary: if filters { summary.filtered() } else { summary },
             reported: 0,
             limit: config.count.unwrap_or(u64::MAX),
             only: config.output.only,
@@ -372,6 +375,7 @@ impl<'a> Run<'a> {
         stats.events_dropped = self.teller.output.dropped();
         stats.connections_open = self.tracker.open().try_into().unwrap_or(u64::MAX);
         stats.connections = self.tracker.counts();
+        stats.handshakes = self.teller.summary.handshakes();
         stats.copies = self.tracker.copies();
         stats.tunnels = stats.tunnels.filter(|_| !self.config.decap.is_none());
     }
@@ -474,7 +478,8 @@ fn wants(config: &Config) -> Wants {
     Wants {
         segments: has(Kind::Segment),
         transitions: has(Kind::Transition) || once,
-        established: has(Kind::Established) || summed || once,
+        // The counters tell how long handshakes took.
+        established: has(Kind::Established) || has(Kind::Stats) || summed || once,
         connections: has(Kind::Connection) || summed || config.count.is_some() || once,
         anomalies: has(Kind::Anomaly),
         icmp_errors: has(Kind::IcmpError),

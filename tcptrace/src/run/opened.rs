@@ -44,10 +44,12 @@ impl Opened {
         Ok(Self { capture, zone })
     }
 
-    /// Refuses to write over the capture that is read.
-    pub(super) fn spare(self, unread: &Unread) -> Result<Self, RunError> {
+    /// Refuses to write over a capture that is read.
+    pub(super) fn spare(self, unread: &[Unread]) -> Result<Self, RunError> {
         match &self.capture {
-            Some((path, file)) if unread.is(file) => Err(RunError::Same { path: path.clone() }),
+            Some((path, file)) if unread.iter().any(|unread| unread.is(file)) => {
+                Err(RunError::Same { path: path.clone() })
+            }
             _ => Ok(self),
         }
     }

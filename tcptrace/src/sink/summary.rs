@@ -1,16 +1,19 @@
 //! The summary at the end of a trace, and of a trace so far.
 
 mod failures;
+mod groups;
+mod times;
+
+pub use groups::By;
 
 use super::units::{Count, Nanos};
-use crate::event::{Address, Copies, Event, Outcome, OutcomeCounts, Stats};
+use crate::event::{Address, Copies, Established, Event, HandshakeStats, Outcome, OutcomeCounts, Stats};
 use failures::Failures;
+use groups::Groups;
 use hashbrown::HashMap;
-use hdrhistogram::Histogram;
 use std::fmt::{self, Write as _};
+use times::Times;
 
-/// Times beyond this count as this: an hour is far beyond any handshake.
-const LONGEST_NS: u64 = 3_600_000_000_000;
 /// Servers remembered before the faster half is forgotten. What counts is each one's slowest handshake, which only
 /// grows, so that the slowest few are exact; the mean of one that was forgotten in between is over what came since.
 const SERVERS: usize = 4096;
@@ -29,11 +32,15 @@ pub struct Summary {
     total: Times,
     syn: Times,
     ack: Times,
+    /// Where the vantage tells them.
+    network: Times,
+    host: Times,
     /// Of handshakes with SYN retries what these lost.
     retries: Times,
     failures: Failures,
     bars: Bars,
     servers: HashMap<Address, Server>,
+    groups: Vec<Groups>,
     stats: Option<Box<Stats>>,
     /// A filter leaves out connections.
     filtered: bool,
@@ -64,10 +71,13 @@ impl Summary {
             total: Times::new(),
             syn: Times::new(),
             ack: Times::new(),
+            network: Times::new(),
+            host: Times::new(),
             retries: Times::new(),
             failures: Failures::default(),
             bars: Bars::default(),
             servers: HashMap::new(),
+            groups: Vec::new(),
             stats: None,
             filtered: false,
         }
@@ -76,24 +86,42 @@ impl Summary {
     /// Takes note of one event; every `established`, `connection` and the last `stats` event should come by.
     pub fn observe(&mut self, event: &Event) {
         match event {
-            Event::Established(event) => {
-                self.established += 1;
-                self.total.record(event.times.syn_to_established_ns);
-                self.syn.record(event.times.syn_to_synack_ns);
-                self.ack.record(event.times.synack_to_ack_ns);
-                self.retries.record(event.times.syn_retry_ns.filter(|ns| *ns > 0));
-                if let Some(ns) = event.times.syn_to_established_ns {
-                    self.bars.record(ns);
-                    self.record_server(event.common.server, ns);
-                }
-            }
+            Event::Established(event) => self.observe_established(event),
             Event::Connection(event) => {
                 self.outcomes.add(event.outcome);
                 self.failures.observe(event);
+                self.groups.iter_mut().for_each(|groups| groups.connection(event));
                 self.incomplete += u64::from(!event.common.complete);
             }
             Event::Stats(stats) => self.stats = Some(stats.clone()),
             Event::Segment(_) | Event::Transition(_) | Event::Anomaly(_) | Event::IcmpError(_) => {}
+        }
+    }
+
+    fn observe_established(&mut self, event: &Established) {
+        self.established += 1;
+        self.total.record(event.times.syn_to_established_ns);
+        self.syn.record(event.times.syn_to_synack_ns);
+        self.ack.record(event.times.synack_to_ack_ns);
+        self.network.record(event.times.network_rtt_ns);
+        self.host.record(event.times.local_stack_ns);
+        self.retries.record(event.times.syn_retry_ns.filter(|ns| *ns > 0));
+        if let Some(ns) = event.times.syn_to_established_ns {
+            self.bars.record(ns);
+            self.record_server(event.common.server, ns);
+        }
+        self.groups.iter_mut().for_each(|groups| groups.established(event));
+    }
+
+    /// How long handshakes took so far.
+    #[must_use]
+    pub fn handshakes(&self) -> HandshakeStats {
+        HandshakeStats {
+            syn_to_established_ns: self.total.percentiles(),
+            syn_to_synack_ns: self.syn.percentiles(),
+            synack_to_ack_ns: self.ack.percentiles(),
+            network_rtt_ns: self.network.percentiles(),
+            local_stack_ns: self.host.percentiles(),
         }
     }
 
@@ -134,6 +162,12 @@ impl Summary {
         Self { filtered: true, ..self }
     }
 
+    /// Sums connections up by these too, with rows for so many of the busiest.
+    #[must_use]
+    pub fn by(self, all: &[By], rows: usize) -> Self {
+        Self { groups: all.iter().map(|by| Groups::new(*by, rows)).collect(), ..self }
+    }
+
     /// Why there are no connections, where that can be said.
     fn write_why_none(&self, stats: &Stats, out: &mut String) -> fmt::Result {
         let capture = stats.capture.unwrap_or_default();
@@ -162,6 +196,7 @@ impl Summary {
         self.write_bars(out)?;
         self.write_servers(out)?;
         self.failures.write(out)?;
+        self.groups.iter().try_for_each(|groups| groups.write(out))?;
         if let Some(stats) = &self.stats {
             self.write_loss(stats, out)?;
             write_copies(stats, out)?;
@@ -193,7 +228,7 @@ impl Summary {
     }
 
     fn write_times(&self, out: &mut String) -> fmt::Result {
-        if [&self.total, &self.syn, &self.ack].iter().all(|times| times.filled().is_none()) {
+        if [&self.total, &self.syn, &self.ack].iter().all(|times| times.count() == 0) {
             return Ok(());
         }
         writeln!(out)?;
@@ -209,8 +244,8 @@ impl Summary {
         ] {
             times.write_row(name, "", out)?;
         }
-        if let Some(histogram) = self.retries.filled() {
-            let which = format!("  (of {} with SYN retries)", histogram.len());
+        if self.retries.count() > 0 {
+            let which = format!("  (of {} with SYN retries)", self.retries.count());
             self.retries.write_row("  lost in retries", &which, out)?;
         }
         Ok(())
@@ -313,7 +348,12 @@ impl Summary {
                 separator = ", ";
             }
         }
-        writeln!(out, "{}", if separator.is_empty() { "nothing" } else { "" })?;
+        let nothing = if stats.last || stats.capture.is_none() {
+            "nothing"
+        } else {
+            "nothing that is known by now: what a capture lacks may stand at its end"
+        };
+        writeln!(out, "{}", if separator.is_empty() { nothing } else { "" })?;
         let shed = stats.shed;
         if shed.total() > 0 {
             writeln!(
@@ -356,44 +396,6 @@ fn called(kind: &'static str) -> &'static str {
         "gtpu" => "GTP-U",
         "tzsp" => "TZSP",
         other => other,
-    }
-}
-
-/// A distribution of times: the extremes exactly, quantiles to three digits.
-#[derive(Debug)]
-struct Times {
-    min: u64,
-    max: u64,
-    /// None if its bounds were refused, which constant ones are not.
-    histogram: Option<Histogram<u64>>,
-}
-
-impl Times {
-    fn new() -> Self {
-        Self { min: u64::MAX, max: 0, histogram: Histogram::new_with_bounds(1, LONGEST_NS, 3).ok() }
-    }
-
-    fn record(&mut self, ns: Option<u64>) {
-        if let (Some(histogram), Some(ns)) = (&mut self.histogram, ns) {
-            histogram.saturating_record(ns);
-            self.min = self.min.min(ns);
-            self.max = self.max.max(ns);
-        }
-    }
-
-    fn filled(&self) -> Option<&Histogram<u64>> {
-        self.histogram.as_ref().filter(|histogram| !histogram.is_empty())
-    }
-
-    fn write_row(&self, name: &str, which: &str, out: &mut String) -> fmt::Result {
-        let Some(histogram) = self.filled() else { return Ok(()) };
-        write!(out, "{name:18}")?;
-        // A quantile is the upper edge of its bucket, which may lie beyond the largest time.
-        let quantile = |q| histogram.value_at_quantile(q).min(self.max);
-        for ns in [self.min, quantile(0.5), quantile(0.9), quantile(0.99), self.max] {
-            write!(out, "  {:>10}", Nanos(ns).to_string())?;
-        }
-        writeln!(out, "{which}")
     }
 }
 

@@ -82,7 +82,7 @@ fn a_filter_that_is_none_is_wrong_usage_and_shows_where() {
     // There is no end to it.
     let endless = run(&["-r", "nowhere.pcap", "-F", "/dev/zero"]);
     let said = String::from_utf8_lossy(&endless.stderr);
-    assert_eq!(said, "tcptrace: cannot read the filter in /dev/zero: it is longer than 1 MiB\n");
+    assert_eq!(said, "tcptrace: cannot read the filter in /dev/zero: it is longer than 4 MiB\n");
 }
 
 #[test]
@@ -123,7 +123,7 @@ fn values() {
     for (text, seconds) in [("1s", 1), ("90s", 90), ("1m30s", 90), ("1h", 3600), ("PT2M", 120)] {
         assert_eq!(config(&["--syn-timeout", text]).limits.syn_timeout, Duration::from_secs(seconds));
     }
-    assert_eq!(config(&["-r", "-"]).input, Input::File("-".into()));
+    assert_eq!(config(&["-r", "-"]).input, Input::Files(vec!["-".into()]));
     assert_eq!(config(&["-nn", "-c", "3", "-q"]).count, Some(3));
     assert_eq!(parse(&["-D"]).expect("valid"), cli::Command::ListInterfaces { netns: Namespaces::Own });
     let blue = Namespaces::Named("blue".to_owned());
@@ -193,6 +193,11 @@ fn wrong_usage_is_said_on_stderr_with_exit_code_2() {
         (&["--netns", ""], "a value is required"),
         (&["-r", "a.pcap", "-i", "eth0"], "cannot be used with"),
         (&["-r", "a.pcap", "--ingress", "xdp"], "cannot be used with"),
+        (&["-r", "-", "-r", "a.pcap", "-r", "-"], "'-r -' is the standard input and can be given once"),
+        (&["--summary-by", "host"], "client, server (an address) or service (an address and port) is needed"),
+        (&["--summary-by", "client", "-q"], "cannot be used with"),
+        (&["--summary-by", "client", "--summary-top", "0"], "is not in 1..=1000"),
+        (&["--summary-top", "5"], "--summary-by"),
         (&["-i", "eth0", "schema"], "'schema' is neither a word of the filter language nor an address"),
         (&["--ingress", "af_xdp"], "[possible values: tc, xdp]"),
         (&["check", "-i", "any", "-i", "eth0"], "cannot be combined with others"),
@@ -250,6 +255,36 @@ fn a_file_or_interface_in_the_place_of_a_filter_is_told_where_it_belongs() {
     }
     let said = run(&["neither"]).stderr;
     assert_eq!(String::from_utf8_lossy(&said).lines().count(), 3, "the error and the place");
+}
+
+/// There a word is a condition, and in the place of nothing else.
+#[test]
+fn a_filter_from_a_file_is_given_no_hint_about_options() {
+    let file = crate::icmp::Scratch::new();
+    for word in ["lo", "Cargo.toml"] {
+        std::fs::write(&file.0, format!("{word}\n")).expect("a folder for temporary files");
+        let output = run(&["-r", "nowhere.pcap", "-F", file.0.to_str().expect("UTF-8")]);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(said.starts_with("tcptrace: cannot use the filter: ") && said.lines().count() == 3, "{said}");
+        assert_eq!(output.status.code(), Some(2));
+    }
+}
+
+/// The limit is the kernel programs', and is found out before anything is loaded.
+#[test]
+fn a_filter_is_as_long_as_what_runs_it_allows() {
+    let ports: Vec<String> = (0..100).map(|port| port.to_string()).collect();
+    let filter = format!("port in {{{}}}", ports.join(" "));
+    let live = run(&["-i", "lo", &filter]);
+    let said = String::from_utf8_lossy(&live.stderr).into_owned();
+    assert!(said.contains("takes 200 steps, and the kernel programs run 128"), "{said}");
+    assert!(said.contains("with -r, it may be longer"), "{said}");
+    assert_eq!(live.status.code(), Some(2));
+    let syn = |dst_port| crate::packets::Frame { flags: 2, ack: 0, dst_port, ..Default::default() }.bytes();
+    let capture = crate::icmp::Scratch::capture(&[syn(99), syn(100)]);
+    let taken = crate::icmp::run(&capture, &["--json", "-q", "--events", "connection", &filter]);
+    assert_eq!(taken.lines().count(), 1, "{taken}");
+    assert!(taken.contains("\"port\":99}"), "{taken}");
 }
 
 #[test]

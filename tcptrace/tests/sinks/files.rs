@@ -14,11 +14,11 @@ const ACK: u16 = 0x10;
 const FIN: u16 = 1;
 
 /// A packet of a file.
-struct Captured {
-    us: u32,
+pub(crate) struct Captured {
+    pub(crate) us: u32,
     /// Bytes of it that are there, and how many the file says there were.
-    bytes: Vec<u8>,
-    original: usize,
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) original: usize,
 }
 
 /// From the client of the [`Frame`] or from the server, by flags, numbers relative to 1000 and 5000, and payload.
@@ -30,7 +30,7 @@ fn frame(client: &Frame, by_client: bool, flags: u16, seq: u32, ack: u32, payloa
 }
 
 /// A handshake, a request of 100 octets, an answer of 200, and a close by the client, at these milliseconds.
-fn connection(client: &Frame, options: &[u8]) -> Vec<(u32, Vec<u8>)> {
+pub(crate) fn connection(client: &Frame, options: &[u8]) -> Vec<(u32, Vec<u8>)> {
     let of = |by_client, flags, seq, ack, payload| frame(client, by_client, flags, seq, ack, payload);
     let syn = |by_client, flags, ack| Frame { options: options.to_vec(), ..of(by_client, flags, 0, ack, 0) };
     [
@@ -49,7 +49,7 @@ fn connection(client: &Frame, options: &[u8]) -> Vec<(u32, Vec<u8>)> {
 }
 
 /// The packets as a capture with this snapshot length has them.
-fn snapped(packets: Vec<(u32, Vec<u8>)>, snaplen: usize) -> Vec<Captured> {
+pub(crate) fn snapped(packets: Vec<(u32, Vec<u8>)>, snaplen: usize) -> Vec<Captured> {
     packets
         .into_iter()
         .map(|(us, mut bytes)| {
@@ -61,9 +61,14 @@ fn snapped(packets: Vec<(u32, Vec<u8>)>, snaplen: usize) -> Vec<Captured> {
 }
 
 /// A classic pcap.
-fn pcap(packets: &[Captured]) -> Scratch {
+pub(crate) fn pcap(packets: &[Captured]) -> Scratch {
+    pcap_of(1, packets)
+}
+
+/// The same of another link type than Ethernet.
+pub(crate) fn pcap_of(link: u32, packets: &[Captured]) -> Scratch {
     let mut file = Vec::new();
-    for word in [0xa1b2_c3d4_u32, 0x0004_0002, 0, 0, 65535, 1] {
+    for word in [0xa1b2_c3d4_u32, 0x0004_0002, 0, 0, 65535, link] {
         file.extend(word.to_le_bytes());
     }
     for Captured { us, bytes, original } in packets {
@@ -279,7 +284,7 @@ fn pcapng_block(kind: u32, body: &[u8]) -> Vec<u8> {
 }
 
 /// A pcapng of blocks without times.
-fn simple_packets(packets: &[Captured]) -> Scratch {
+pub(crate) fn simple_packets(packets: &[Captured]) -> Scratch {
     let mut file = pcapng_block(
         0x0a0d_0d0a,
         &[0x4d, 0x3c, 0x2b, 0x1a, 1, 0, 0, 0, 255, 255, 255, 255, 255, 255, 255, 255],
@@ -318,7 +323,7 @@ fn blocks_without_times_give_none() {
 
 /// A pcapng of enhanced packet blocks on these interfaces, each by its name and link type; a packet has a place among them
 /// and, if packets were dropped before it, their count. At the end each interface has dropped so many.
-fn pcapng(
+pub(crate) fn pcapng(
     interfaces: &[(&str, u16)],
     packets: &[(u32, Captured, u64)],
     dropped: Option<(u64, u64)>,
@@ -364,7 +369,7 @@ fn pcapng(
     written(&file)
 }
 
-fn on(interface: u32, packets: Vec<(u32, Vec<u8>)>) -> Vec<(u32, Captured, u64)> {
+pub(crate) fn on(interface: u32, packets: Vec<(u32, Vec<u8>)>) -> Vec<(u32, Captured, u64)> {
     snapped(packets, 1 << 16).into_iter().map(|packet| (interface, packet, 0)).collect()
 }
 

@@ -3,9 +3,9 @@
 use tcptrace::{
     event::{
         Address, Anomaly, AnomalyReason, Backoff, ClosedBy, Common, Connection, Copies, Cost, Ecn, EcnKind,
-        Established, Event, HandshakeTimes, IcmpErrorEvent, IcmpReport, Options, Origin, Outcome,
-        OutcomeCounts, Path, ResetPhase, Role, SegmentCounts, SegmentEvent, State, StateTimes, Stats,
-        SynackAgain, Transition, Unparsable, Vantage, Vlans, ZeekConnState,
+        Established, Event, HandshakeStats, HandshakeTimes, IcmpErrorEvent, IcmpReport, Options, Origin,
+        Outcome, OutcomeCounts, Path, Percentiles, ResetPhase, Role, SegmentCounts, SegmentEvent, State,
+        StateTimes, Stats, SynackAgain, Transition, Unparsable, Vantage, Vlans, ZeekConnState,
     },
     segment::{Direction, Timestamp},
 };
@@ -261,6 +261,16 @@ pub(crate) fn stats() -> Stats {
         events_dropped: 7,
         connections_open: 0,
         connections: OutcomeCounts { closed: 1, ..OutcomeCounts::default() },
+        handshakes: HandshakeStats {
+            syn_to_established_ns: Percentiles {
+                count: 1,
+                p50: Some(28_820_000),
+                p90: Some(28_820_000),
+                p99: Some(28_820_000),
+                max: Some(28_820_000),
+            },
+            ..HandshakeStats::default()
+        },
         admission_rate: 1.0,
         cost: Cost {
             kernel_ns_per_packet: Some(41.25),

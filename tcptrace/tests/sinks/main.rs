@@ -2,6 +2,7 @@
 
 #[expect(clippy::cast_possible_truncation, reason = "numbers at random")]
 mod any;
+mod asked;
 mod cli;
 mod confined;
 mod files;
@@ -19,6 +20,7 @@ mod output;
 mod packets;
 #[path = "../common/schema.rs"]
 mod schema;
+mod several;
 mod summary;
 mod text;
 mod textbook;

@@ -3,8 +3,11 @@
 use crate::fixtures;
 use insta::assert_snapshot;
 use tcptrace::{
-    event::{Connection, Copies, Cost, Established, Event, HandshakeTimes, Outcome, SegmentCounts, Stats},
-    sink::summary::Summary,
+    event::{
+        Connection, Copies, Cost, Established, Event, HandshakeStats, HandshakeTimes, Outcome, Percentiles,
+        SegmentCounts, Stats,
+    },
+    sink::summary::{By, Summary},
 };
 
 fn handshake(server: &str, ns: u64) -> Event {
@@ -221,4 +224,135 @@ fn connections_that_were_given_up_for_room_are_lost() {
     let text = summary.render();
     let lost = "lost: 2 connections given up: there were more at once than --max-connections\n";
     assert!(text.contains(lost), "{text}");
+}
+
+/// A handshake of `client` with `server`, after so many SYN retries.
+fn between(client: &str, server: &str, ns: u64, retries: u32) -> Event {
+    let Event::Established(mut event) = handshake(server, ns) else { unreachable!("it is one") };
+    event.common.client = fixtures::address(client, 40_000);
+    event.syn_retransmits = retries;
+    event.times.syn_retry_ns = Some(u64::from(retries) * 1_000_000_000);
+    Event::Established(event)
+}
+
+fn ended_between(client: &str, server: &str, outcome: Outcome) -> Event {
+    let mut event = Connection { syn_retransmits: 0, ..fixtures::unopened(outcome) };
+    if outcome == Outcome::Unanswered {
+        (event.syn_retransmits, event.times.syn_retry_ns) = (2, Some(3_000_000_000));
+    }
+    event.common.client = fixtures::address(client, 40_000);
+    event.common.server = fixtures::address(server, 443);
+    Event::Connection(Box::new(event))
+}
+
+/// What follows the failures.
+fn tables(summary: &Summary) -> String {
+    let text = summary.render();
+    let failures = text.find("handshakes that failed").unwrap_or_default();
+    text[failures..].split_once("\n\n").expect("a table").1.to_owned()
+}
+
+#[test]
+fn by_service_and_by_client() {
+    let mut summary = Summary::new().by(&[By::Service, By::Client], 2);
+    for i in 1..=200_u64 {
+        let client = if i % 4 == 0 { "255.255.255.255" } else { "192.0.2.7" };
+        summary.observe(&between(client, "198.51.100.80", i * 100_000, u32::from(i % 100 == 0)));
+        summary.observe(&ended_between(client, "198.51.100.80", Outcome::Closed));
+    }
+    for _ in 0..105 {
+        summary.observe(&ended_between("192.0.2.7", "198.51.100.81", Outcome::Refused));
+    }
+    summary.observe(&ended_between("192.0.2.7", "198.51.100.81", Outcome::Unanswered));
+    // Open, and so not ended.
+    summary.observe(&between("2001:db8:1111:2222:3333:4444:5555:6666", "2001:db8::80", 28_820_000, 0));
+    summary.observe(&ended_between("192.0.2.9", "198.51.100.82", Outcome::SynackUnanswered));
+    let text = tables(&summary);
+    assert_snapshot!(text, @r###"
+    the 2 busiest of 4 services
+    service                 conns   estab  failed        p50        p90        p99
+    198.51.100.80:443         200     200       0  10.027 ms  18.088 ms  19.923 ms
+        2 SYN retries lost 2.000 s
+    198.51.100.81:443         106       0     106       -          -          -
+        105 refused, 1 otherwise; 2 SYN retries lost 3.000 s
+    other (2)                   1       1       1  28.820 ms  28.820 ms  28.820 ms
+        1 syn-ack unanswered
+
+    the 2 busiest of 4 clients
+    client                  conns   estab  failed        p50        p90        p99
+    192.0.2.7                 256     150     106   9.961 ms  17.957 ms  19.900 ms
+        105 refused, 1 otherwise; 2 SYN retries lost 3.000 s
+    255.255.255.255            50      50       0  10.027 ms  18.088 ms  20.000 ms
+        2 SYN retries lost 2.000 s
+    other (2)                   1       1       1  28.820 ms  28.820 ms  28.820 ms
+        1 syn-ack unanswered
+    "###);
+    assert!(text.lines().all(|line| line.len() <= 80), "{text}");
+
+    let mut summary = Summary::new().by(&[By::Server], 10);
+    summary.observe(&between("192.0.2.7", "2001:db8:1111:2222:3333:4444:5555:6666", 28_820_000, 0));
+    let text = summary.render();
+    assert_snapshot!(text[text.find("1 server").expect("a table")..], @r###"
+    1 server
+    server                  conns   estab  failed        p50        p90        p99
+    2001:db8:1111:2222:3333:4444:5555:6666
+                                1       1       0  28.820 ms  28.820 ms  28.820 ms
+    "###);
+}
+
+/// As of a scan from everywhere, with a few that come again and again.
+#[test]
+fn the_busiest_are_found_among_more_than_are_remembered() {
+    let mut summary = Summary::new().by(&[By::Client], 3);
+    for i in 0..60_000_u32 {
+        summary.observe(&ended_between(
+            &std::net::Ipv4Addr::from(0x0a00_0000 + i).to_string(),
+            "192.0.2.1",
+            Outcome::Refused,
+        ));
+        // These begin late, each with more than a five-hundredth of all.
+        if i >= 30_000 {
+            let client = format!("203.0.113.{}", i % 3);
+            summary.observe(&ended_between(&client, "192.0.2.1", Outcome::Refused));
+        }
+    }
+    let text = summary.render();
+    let table =
+        &text[text.find("\nthe 3 busiest of more than 1024 clients\n").unwrap_or_else(|| panic!("{text}"))..];
+    let rows: Vec<Vec<&str>> = table
+        .lines()
+        .filter(|line| line.contains('.') || line.starts_with("other"))
+        .map(|line| line.split_whitespace().collect())
+        .collect();
+    let missed = table.split("of each up to ").nth(1).and_then(|rest| rest.split(' ').next()).expect(table);
+    let missed: u64 = missed.parse().expect(table);
+    assert!((1..=90_000 / 512).contains(&missed), "{table}");
+    let mut sum = 0;
+    for row in &rows {
+        let count: u64 = row[1].parse().expect(table);
+        assert!(
+            row[0] == "other" || (row[0].starts_with("203.0.113.") && count + missed >= 10_000),
+            "{table}"
+        );
+        sum += count;
+    }
+    assert_eq!((rows.len(), sum), (4, 90_000), "nothing is lost: {table}");
+}
+
+#[test]
+fn what_stats_say_of_handshakes_is_what_the_summary_says() {
+    let mut summary = Summary::new();
+    assert_eq!(summary.handshakes(), HandshakeStats::default());
+    for i in 1..=100 {
+        summary.observe(&handshake("192.0.2.1", i * 100_000));
+    }
+    let all = summary.handshakes();
+    let Percentiles { count, p50, p90, p99, max } = all.syn_to_established_ns;
+    assert_eq!((count, max), (100, Some(10_000_000)));
+    let text = summary.render();
+    for ns in [p50, p90, p99, max].into_iter().flatten() {
+        let shown = format!("{}.{:03} ms", ns / 1_000_000, (ns % 1_000_000 + 500) / 1000);
+        assert!(text.contains(&shown), "{shown} is not in {text}");
+    }
+    assert_eq!(all.network_rtt_ns, Percentiles::default(), "no vantage told it");
 }

@@ -15,6 +15,8 @@ pub(super) struct Classic {
     /// Bytes of a packet's header.
     pub(super) header: usize,
     pub(super) link: LinkType,
+    /// The number of its one interface.
+    pub(super) interface: u32,
     pub(super) version: (u16, u16),
 }
 
@@ -62,6 +64,7 @@ impl Classic {
             ticks,
             header,
             link: LinkType(link),
+            interface: 0,
             version: (u16_of([a0, a1]), u16_of([b0, b1])),
         })
     }

@@ -38,8 +38,19 @@ pub struct Dropped {
     pub by_system: u64,
 }
 
+impl Dropped {
+    /// Both together.
+    #[must_use]
+    pub(super) const fn and(self, other: Self) -> Self {
+        Self {
+            by_interface: self.by_interface.saturating_add(other.by_interface),
+            by_system: self.by_system.saturating_add(other.by_system),
+        }
+    }
+}
+
 /// All of them.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Interfaces {
     all: Vec<Interface>,
     section: Vec<Described>,
@@ -73,10 +84,23 @@ impl Interfaces {
 
     /// All together.
     pub(super) fn dropped(&self) -> Dropped {
-        self.dropped.values().fold(Dropped::default(), |sum, one| Dropped {
-            by_interface: sum.by_interface.saturating_add(one.by_interface),
-            by_system: sum.by_system.saturating_add(one.by_system),
-        })
+        self.dropped.values().fold(Dropped::default(), |sum, one| sum.and(*one))
+    }
+
+    /// These of the present section after those of another file, as if both were sections of one. What that one's dropped is
+    /// for the caller to remember: these count anew.
+    pub(super) fn after(self, mut before: Self) -> Result<Self, Damage> {
+        before.begin_section();
+        before.dropped.clear();
+        for (place, described) in (0..).zip(&self.section) {
+            let Described { link, snap_len, clock, number } = *described;
+            let name = self.all.get(number as usize).and_then(|interface| interface.name.as_deref());
+            before.describe(link, snap_len, clock, name)?;
+            if let Some(&dropped) = self.dropped.get(&number) {
+                before.note_dropped(place, dropped);
+            }
+        }
+        Ok(before)
     }
 
     /// A section begins: its interfaces are described anew.

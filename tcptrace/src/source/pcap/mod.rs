@@ -5,6 +5,7 @@
 
 mod classic;
 mod error;
+mod files;
 mod interfaces;
 pub mod link;
 mod link_type;
@@ -19,11 +20,12 @@ mod window;
 mod zstd;
 
 pub use error::{Damage, FileError, Foreign, Place};
+pub use files::Files;
 pub use interfaces::{Dropped, Interface};
 pub use link_type::LinkType;
 pub use open::Unread;
 pub use reader::{Position, Reader, Ready};
-pub use source::{Captured, Options, PcapSource};
+pub use source::{Captured, Options, Overlap, PcapSource};
 
 use crate::segment::{Direction, Timestamp};
 

@@ -8,7 +8,7 @@ use rustix::{
 };
 use std::{
     fs::{self, File},
-    io::{self, BufRead, BufReader, Cursor, PipeReader, Read, Seek},
+    io::{self, BufRead, BufReader, Cursor, PipeReader, Read, Seek as _, SeekFrom},
     os::{
         fd::AsFd,
         unix::fs::{FileExt, MetadataExt},
@@ -37,19 +37,56 @@ pub(super) struct Opened {
 
 /// A file that is open, and of which nothing was read.
 pub struct Unread {
-    file: File,
+    file: Arc<File>,
     name: String,
     /// Of a file that has one; those of /proc claim to be empty.
     len: Option<u64>,
     /// Where there is something to read from this, nothing more is waited for.
-    until: Option<PipeReader>,
+    until: Option<Arc<PipeReader>>,
+}
+
+/// A file that can be read once more, from where it would be read now.
+pub(super) struct Again {
+    unread: Unread,
+    from: u64,
+}
+
+impl Again {
+    /// As it was before it was read.
+    pub(super) fn begin_anew(self) -> Result<Unread, FileError> {
+        let Self { unread, from } = self;
+        match (&*unread.file).seek(SeekFrom::Start(from)) {
+            Ok(_) => Ok(unread),
+            Err(source) => Err(FileError::Open { name: unread.name, source }),
+        }
+    }
 }
 
 impl Unread {
     /// Has reading from a pipe fail once there is something to read from `until`.
     #[must_use]
-    pub fn until(self, until: PipeReader) -> Self {
+    pub fn until(self, until: Arc<PipeReader>) -> Self {
         Self { until: Some(until), ..self }
+    }
+
+    /// How long it is, where it has a length.
+    pub(super) const fn len(&self) -> Option<u64> {
+        self.len
+    }
+
+    /// Where it can be read twice, what the second time is read from.
+    pub(super) fn again(&self) -> Result<Option<Again>, FileError> {
+        if self.len.is_none() {
+            return Ok(None);
+        }
+        let Self { file, name, len, until } = self;
+        match (&**file).stream_position() {
+            Ok(from) => {
+                let (file, name, until) = (Arc::clone(file), name.clone(), until.clone());
+                Ok(Some(Again { unread: Self { file, name, len: *len, until }, from }))
+            }
+            Err(source) => Err(FileError::Open { name: name.clone(), source }),
+        }
     }
 
     /// It is the very file that another descriptor is of.
@@ -65,14 +102,14 @@ impl Unread {
 
 /// What cannot be waited for in vain: reading fails once there is something in a pipe.
 struct Interruptible {
-    file: File,
-    until: Option<PipeReader>,
+    file: Arc<File>,
+    until: Option<Arc<PipeReader>>,
 }
 
 impl Read for Interruptible {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if let Some(until) = &self.until {
-            let mut either = [PollFd::new(&self.file, PollFlags::IN), PollFd::new(until, PollFlags::IN)];
+            let mut either = [PollFd::new(&*self.file, PollFlags::IN), PollFd::new(&**until, PollFlags::IN)];
             while let Err(error) = poll(&mut either, None) {
                 if error != Errno::INTR {
                     return Err(error.into());
@@ -99,20 +136,20 @@ pub(super) fn find(path: &Path) -> Result<Unread, FileError> {
     match opened {
         Ok((file, metadata)) => {
             let len = Some(metadata.len()).filter(|&len| metadata.is_file() && len > 0);
-            Ok(Unread { file, name, len, until: None })
+            Ok(Unread { file: Arc::new(file), name, len, until: None })
         }
         Err(source) => Err(FileError::Open { name, source }),
     }
 }
 
 /// Begins to read it.
-pub(super) fn begin(Unread { mut file, name, len, until }: Unread) -> Result<Opened, FileError> {
+pub(super) fn begin(Unread { file, name, len, until }: Unread) -> Result<Opened, FileError> {
     let failed = |source| FileError::Open { name: name.clone(), source };
     let Some(total) = len else {
         return stream(name, Box::new(Interruptible { file, until }));
     };
     // What the shell redirects may have been read in part.
-    let from = file.stream_position().map_err(failed)?;
+    let from = (&*file).stream_position().map_err(failed)?;
     let mut magic = [0; MAGIC];
     let len = file.read_at(&mut magic, from).map_err(failed)?;
     if Compression::of(&magic[..len]).is_none() {

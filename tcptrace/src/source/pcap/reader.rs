@@ -138,6 +138,42 @@ impl Reader {
         self.interfaces.all()
     }
 
+    /// What errors call it.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// When its first packet was captured, if it says so; nothing is taken of it. Waits for the packet.
+    pub(super) fn first_time(&mut self) -> Option<Timestamp> {
+        loop {
+            let step = match self.format {
+                Format::Classic(classic) => self.classic(&classic, true),
+                Format::Ng(_) => self.one_block(true),
+            };
+            match step {
+                Ok(Step::Passed) => {}
+                Ok(Step::Packet(head)) => return Some(head.ts).filter(|&ts| ts != Timestamp::UNKNOWN),
+                // An error will come again when it is read on.
+                Ok(Step::Later | Step::End) | Err(_) => return None,
+            }
+        }
+    }
+
+    /// The interfaces that the present section described so far.
+    pub(super) fn described(&self) -> Interfaces {
+        self.interfaces.clone()
+    }
+
+    /// Goes on from another file as if that and this one were sections of one.
+    pub(super) fn follow(&mut self, before: Self) -> Result<(), FileError> {
+        let own = std::mem::take(&mut self.interfaces);
+        self.interfaces = own.after(before.interfaces).map_err(|damage| self.damaged(damage))?;
+        if let Format::Classic(classic) = &mut self.format {
+            classic.interface = self.interfaces.get(0).map_or(0, |described| described.number);
+        }
+        Ok(())
+    }
+
     /// How far the file was read.
     #[must_use]
     pub fn position(&self) -> Position {
@@ -238,7 +274,7 @@ impl Reader {
         Ok(Some(Head {
             ts: classic.time(head),
             link: classic.link,
-            interface: 0,
+            interface: classic.interface,
             direction: Direction::Unknown,
             original_len: head.original,
             dropped: 0,

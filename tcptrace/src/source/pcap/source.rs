@@ -1,7 +1,8 @@
 //! A capture file as the tracker's input: the parser and the lifecycle test of the kernel programs over each packet.
 
 use super::{
-    FileError, LinkType, Packet, Position, Reader, Ready,
+    FileError, Files, LinkType, Packet, Position, Ready,
+    files::Next,
     interfaces::Dropped,
     link::{self, Device, Look, Unseen},
     pending::Pending,
@@ -9,6 +10,7 @@ use super::{
 };
 use crate::{
     event::{CaptureStats, PassedOver, TunnelCounts},
+    filter::Filter,
     parse::{Found, Test, Tunnels, Unheard},
     segment::{Direction, Input, LossReport, Observation, Timestamp},
     source::sweep::{PERIOD, Pace, Sweep},
@@ -17,7 +19,6 @@ use hashbrown::HashMap;
 use std::sync::Arc;
 use tcptrace_common::{
     abi::{Counters, SEED_WORDS},
-    filter::Program,
     flow::known_seeds,
     record::Sighting,
     tcp::TcpFlags,
@@ -42,7 +43,7 @@ pub struct Options {
     /// Keys of its hash.
     pub seeds: [u64; SEED_WORDS],
     /// Which segments are wanted, as the kernel programs ask.
-    pub filter: Box<Program>,
+    pub filter: Filter,
     /// Which tunnels are looked into; of those within each other three.
     pub decap: Decap,
     /// Packets of a batch, at most.
@@ -57,7 +58,7 @@ impl Default for Options {
         Self {
             buckets: 1 << 16,
             seeds: known_seeds(0),
-            filter: Box::new(Program::ALL),
+            filter: Filter::default(),
             decap: Decap::NONE,
             batch: BATCH,
         }
@@ -77,30 +78,46 @@ pub struct Captured<'a> {
     pub original_len: u32,
 }
 
+/// A file that begins before the one read before it ends.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Overlap {
+    /// The one before.
+    pub before: String,
+    /// The one that begins then.
+    pub name: String,
+    /// By so much.
+    pub ns: u64,
+}
+
 /// Reads a capture file as segments, and as ICMP errors that quote them.
 ///
 /// They come in the file's order. The file's times may go backwards (a file put together from several, a clock that was
 /// set), or be none: [`Input::Clock`] says where, and the times that segments have here go on.
 pub struct PcapSource {
-    reader: Reader,
+    files: Files,
     finder: Finder,
     batch: usize,
     /// Interfaces of the reader whose names are told, or about to be.
     named: usize,
+    /// The first file that begins before the one read before it ends, until it is told; and how many there are.
+    overlap: Option<Overlap>,
+    overlaps: u64,
     /// What ended the file, to be told after what came before it.
     error: Option<FileError>,
     ended: bool,
 }
 
 impl PcapSource {
-    /// Reads what `reader` has.
+    /// Reads what a reader has, or several one after the other.
     #[must_use]
-    pub fn new(reader: Reader, options: &Options) -> Self {
+    pub fn new(files: impl Into<Files>, options: &Options) -> Self {
         Self {
-            reader,
+            files: files.into(),
             finder: Finder::new(options),
             batch: options.batch,
             named: 0,
+            overlap: None,
+            overlaps: 0,
             error: None,
             ended: false,
         }
@@ -127,15 +144,19 @@ impl PcapSource {
                 break;
             }
             // The first one is waited for.
-            let ready =
-                if number == 0 { self.reader.next().map(Ready::from) } else { self.reader.next_ready() };
+            let reader = self.files.reader();
+            let ready = if number == 0 { reader.next().map(Ready::from) } else { reader.next_ready() };
             let error = match ready {
                 Ok(Ready::Packet(packet)) => {
                     self.finder.packet(&packet, out, &mut tap);
                     continue;
                 }
                 Ok(Ready::Later) => break,
-                Ok(Ready::End) => None,
+                Ok(Ready::End) => match self.go_on(out) {
+                    Ok(true) => continue,
+                    Ok(false) => None,
+                    Err(error) => Some(error),
+                },
                 Err(error) => Some(error),
             };
             self.ended = true;
@@ -150,10 +171,41 @@ impl PcapSource {
         Ok(!self.ended || self.error.is_some())
     }
 
+    /// Goes on to the next file, if there is one.
+    fn go_on(&mut self, out: &mut Vec<Input>) -> Result<bool, FileError> {
+        self.finder.release(None, out);
+        self.name_interfaces();
+        let Some(Next { before, name, first }) = self.files.go_on()? else { return Ok(false) };
+        if let Some(ns) = first.and_then(|first| self.finder.times.begin_file(first)) {
+            self.overlaps += 1;
+            if self.overlaps == 1 {
+                self.overlap = Some(Overlap { before, name, ns });
+            }
+        }
+        Ok(true)
+    }
+
+    /// The first file that begins before the one read before it ends, once.
+    pub const fn take_overlap(&mut self) -> Option<Overlap> {
+        self.overlap.take()
+    }
+
+    /// How many files begin before the one read before them ends.
+    #[must_use]
+    pub const fn overlaps(&self) -> u64 {
+        self.overlaps
+    }
+
+    /// Files whose turn has not come.
+    #[must_use]
+    pub fn files_waiting(&self) -> usize {
+        self.files.waiting()
+    }
+
     /// How far the file was read.
     #[must_use]
     pub fn position(&self) -> Position {
-        self.reader.position()
+        self.files.position()
     }
 
     /// The time of the last packet so far, whatever it was.
@@ -185,7 +237,7 @@ impl PcapSource {
     pub fn capture(&self) -> CaptureStats {
         let Finder { times, odd, .. } = &self.finder;
         let Times { back, back_most_ns, missing, .. } = times.times();
-        let Dropped { by_interface, by_system } = self.reader.dropped();
+        let Dropped { by_interface, by_system } = self.files.dropped();
         CaptureStats {
             dropped_by_interface: by_interface,
             dropped_by_system: by_system,
@@ -201,11 +253,7 @@ impl PcapSource {
 
     /// Its packets are of several interfaces, by what it says before the first of them, or name theirs each.
     pub fn has_many_interfaces(&mut self) -> bool {
-        self.reader.describe();
-        let all = self.reader.interfaces();
-        let names_each =
-            |link: LinkType| matches!(link, LinkType::LINUX_SLL2 | LinkType::PKTAP | LinkType::USER2);
-        all.len() > 1 || all.iter().any(|interface| names_each(interface.link))
+        self.files.have_many_interfaces()
     }
 
     /// Names of interfaces that were not known when this was last asked, by the number that segments have. A file
@@ -215,7 +263,7 @@ impl PcapSource {
     }
 
     fn name_interfaces(&mut self) {
-        let all = self.reader.interfaces();
+        let all = self.files.interfaces();
         for (number, interface) in (0..).zip(all).skip(self.named) {
             if let Some(name) = &interface.name {
                 self.finder.devices.names.push((number, Arc::clone(name)));
@@ -231,7 +279,7 @@ struct Finder {
     sweep: Sweep,
     pace: Pace,
     seeds: [u64; SEED_WORDS],
-    filter: Box<Program>,
+    filter: Filter,
     counters: Counters,
     tunnels: Tunnels,
     unheard: Unheard,
@@ -323,7 +371,7 @@ impl Finder {
         let mut test = Test {
             table: &mut self.table,
             seeds: &self.seeds,
-            filter: &self.filter,
+            filter: self.filter.steps(),
             counters: &mut self.counters,
             tunnels: &self.tunnels,
             unheard: Some(&mut self.unheard),

@@ -165,14 +165,31 @@ impl TimeLine {
         }
         self.note_back(back);
         if back > 0 || (self.clock.is_none() && self.latest.0 > 0) {
-            self.latest = self.latest.plus(1);
-            self.ahead = shown.wrapping_sub(self.latest.0);
-            self.clock = Some(shown);
-            // All interfaces have one clock.
-            self.shown.fill(0);
+            self.set(shown);
         }
         self.note_shown(interface, shown);
         Some(self.goes_on(shown))
+    }
+
+    /// The clock shows `shown` from now on.
+    fn set(&mut self, shown: u64) {
+        self.latest = self.latest.plus(1);
+        self.ahead = shown.wrapping_sub(self.latest.0);
+        self.clock = Some(shown);
+        // All interfaces have one clock.
+        self.shown.fill(0);
+    }
+
+    /// Another file begins at `first`. If that is before the last one ended its clock counts as set, on all interfaces: so far
+    /// it goes back.
+    pub(super) fn begin_file(&mut self, first: Timestamp) -> Option<u64> {
+        let back = self.clock?.saturating_sub(first.0);
+        if back <= SLACK_NS {
+            return None;
+        }
+        self.note_back(back);
+        self.set(first.0);
+        Some(back)
     }
 
     fn note_shown(&mut self, interface: usize, shown: u64) {

@@ -19,7 +19,7 @@ use proptest::{collection::vec, prelude::*};
 use std::fmt::Write as _;
 use tcptrace_common::{
     abi::{Bucket, SEED_WORDS},
-    filter::Program,
+    filter::Steps,
     flow::V4,
     lifecycle,
     record::Sighting,
@@ -100,7 +100,7 @@ fn lifecycle_only(seen: &[Segment]) -> Vec<Segment> {
                 options_len: 0,
             };
             let sighting = Sighting { ifindex: 1, egress: false, forwarded: false };
-            lifecycle::inspect(&packet, sighting, &Program::ALL, &mut table[..], &[7; SEED_WORDS]).is_some()
+            lifecycle::inspect(&packet, sighting, Steps::ALL, &mut table[..], &[7; SEED_WORDS]).is_some()
         })
         .cloned()
         .collect()

@@ -55,6 +55,38 @@ fn time_that_goes_on_is_told_as_it_is() {
 }
 
 #[test]
+fn a_file_that_begins_before_the_last_one_ended_has_another_clock() {
+    for (first, back) in [(21 * S, None), (20 * S, None), (20 * S - MS, None), (19 * S, Some(S))] {
+        let mut line = TimeLine::new();
+        let mut clock = WallClock::default();
+        assert_eq!(line.begin_file(Timestamp(9 * S)), None, "none came before");
+        // The first packet is held for the next.
+        assert_eq!(line.place(0, Timestamp(20 * S)), Placed::Held);
+        let mut stamps = Vec::from_iter(line.decide(None));
+        assert_eq!(line.begin_file(Timestamp(first)), back);
+        // On an interface of its own, where nothing was before.
+        for ts in [first, first + S] {
+            let Placed::At(stamp) = line.place(1, Timestamp(ts)) else { panic!("it goes on from {first}") };
+            stamps.push(stamp);
+        }
+        let mut own = Vec::new();
+        for stamp in stamps {
+            let (ts, change) = line.tell(stamp);
+            if let Some(change) = change {
+                clock.change(change);
+            }
+            own.push(ts);
+        }
+        let shown: Vec<_> = own.iter().map(|&ts| clock.shown(ts).0).collect();
+        assert_eq!(shown, [20 * S, first, first + S]);
+        // A little out of order is the same clock, and no span.
+        assert_eq!(clock.span(own[0], own[1]), first.checked_sub(20 * S), "{first}");
+        assert_eq!(clock.span(own[1], own[2]), Some(S));
+        assert_eq!(line.times().back, u64::from(back.is_some()));
+    }
+}
+
+#[test]
 fn a_clock_that_is_set_back_makes_one_interval_unknown() {
     let packets = on_one(&[20 * S, 20 * S + MS, 19 * S, 19 * S + MS, 19 * S + 5 * MS]);
     let (shown, spans, times) = told(&packets);
