@@ -6,7 +6,10 @@ use super::{
     habits::{self, HabitArgs},
     kinds, parse,
 };
-use crate::{event::Kinds, kernel::netns::Namespaces};
+use crate::{
+    event::{Kind, Kinds},
+    kernel::netns::Namespaces,
+};
 use clap::{ArgAction, Parser, Subcommand};
 use std::{
     path::{Path, PathBuf},
@@ -174,8 +177,9 @@ struct OutputArgs {
     #[arg(long)]
     json: bool,
 
-    /// Kinds of events to print, separated by commas: established, connection, stats, transition, segment, anomaly, icmp_error, all
-    /// [default: established,connection, and stats with --json or --stats-interval]
+    /// Kinds of events to print, separated by commas: established, connection, stats, transition, segment, anomaly, icmp_error, all;
+    /// `connection` alone has all times of a handshake, `established` tells them at once and has the options of both ends; with
+    /// --json `start` comes first in any case [default: established,connection, and stats with --json or --stats-interval]
     #[expect(clippy::doc_markdown, reason = "printed as it stands")]
     #[arg(long, value_name = "LIST", value_parser = parse::kinds, conflicts_with = "verbose")]
     events: Option<Kinds>,
@@ -314,8 +318,9 @@ impl CheckArgs {
 impl OutputArgs {
     fn config(&self, OnlyArgs { failed, slower }: OnlyArgs) -> Result<OutputConfig, clap::Error> {
         let format = if self.json { Format::Json } else { Format::Text };
-        let events =
-            self.events.unwrap_or_else(|| kinds(self.verbose, format, self.stats_interval.is_some()));
+        let asked = self.events.unwrap_or_else(|| kinds(self.verbose, format, self.stats_interval.is_some()));
+        // Whose run and host it is stands before whatever was asked for.
+        let events = if format == Format::Json { asked.with(Kind::Start) } else { asked };
         let times = habits::times(self.times).ok_or_else(|| {
             clap::Error::raw(clap::error::ErrorKind::TooManyValues, "'-t' is given five times at most\n")
         })?;

@@ -57,7 +57,8 @@ impl Load<'_> {
         let trace = Trace::start(&lab.a, &args);
         let (flows, took) = self.drive(lab);
         let counting = Instant::now();
-        trace.wait_for_no_more_than(flows.len());
+        // The first line tells of the trace.
+        trace.wait_for_no_more_than(1 + flows.len());
         let lag = counting.elapsed();
         let events = trace.stop().many_events();
         let stats = last_stats(&events);

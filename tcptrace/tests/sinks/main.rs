@@ -19,6 +19,7 @@ mod output;
 mod packets;
 #[path = "../common/schema.rs"]
 mod schema;
+mod start;
 mod summary;
 mod text;
 mod textbook;

@@ -8,7 +8,7 @@ use super::{
     timeline::{Placed, Stamp, TimeLine, Times},
 };
 use crate::{
-    event::{CaptureStats, PassedOver, TunnelCounts},
+    event::{CaptureStats, PassedOver, TracedInterface, TunnelCounts},
     parse::{Found, Test, Tunnels, Unheard},
     segment::{Direction, Input, LossReport, Observation, Timestamp},
     source::sweep::{PERIOD, Pace, Sweep},
@@ -206,6 +206,13 @@ impl PcapSource {
         let names_each =
             |link: LinkType| matches!(link, LinkType::LINUX_SLL2 | LinkType::PKTAP | LinkType::USER2);
         all.len() > 1 || all.iter().any(|interface| names_each(interface.link))
+    }
+
+    /// The interfaces that it has named so far, as it names them.
+    #[must_use]
+    pub fn named(&self) -> Vec<TracedInterface> {
+        let names = self.reader.interfaces().iter().filter_map(|interface| interface.name.as_deref());
+        names.map(|name| TracedInterface { name: name.to_owned(), index: None, netns: None }).collect()
     }
 
     /// Names of interfaces that were not known when this was last asked, by the number that segments have. A file
