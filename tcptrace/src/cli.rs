@@ -276,6 +276,9 @@ pub(crate) fn kinds(verbosity: u8, format: Format, stats_interval: bool) -> Kind
     if format == Format::Json || stats_interval {
         kinds = kinds.with(Kind::Stats);
     }
+    if format == Format::Json {
+        kinds = kinds.with(Kind::Start);
+    }
     if verbosity >= 1 {
         kinds = kinds.with(Kind::Anomaly).with(Kind::IcmpError).with(Kind::Transition);
     }

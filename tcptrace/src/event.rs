@@ -12,8 +12,11 @@ mod evidence;
 mod icmp;
 mod json;
 mod kind;
+mod run_id;
 mod schema;
 mod sighting;
+mod start;
+mod state;
 mod state_times;
 mod stats;
 mod time;
@@ -27,8 +30,11 @@ pub use copies::{Copies, OtherView};
 pub use evidence::{Backoff, DoubtfulReset, Ecn, EcnKind, SynackAgain, WrongAnswers};
 pub use icmp::{IcmpErrorEvent, IcmpReport};
 pub use kind::{Kind, Kinds};
+pub use run_id::RunId;
 pub use schema::schema;
 pub use sighting::{Origin, Path};
+pub use start::{ClockAnchor, Settings, Start, TracedInterface};
+pub use state::State;
 pub use state_times::StateTimes;
 pub use stats::{Cost, HandshakeStats, OutcomeCounts, Percentiles, SegmentCounts, Stats, Unparsable};
 pub use time::Rfc3339;
@@ -43,11 +49,13 @@ use std::{net::IpAddr, sync::Arc};
 use tcptrace_common::tcp::TcpFlags;
 
 /// Raised on any incompatible change of the JSON.
-pub const SCHEMA_VERSION: u32 = 1;
+pub const SCHEMA_VERSION: u32 = 2;
 
 /// One line of output.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
+    /// The trace begins.
+    Start(Box<Start>),
     /// One lifecycle segment.
     Segment(SegmentEvent),
     /// One endpoint changed its state.
@@ -69,6 +77,7 @@ impl Event {
     #[must_use]
     pub const fn kind(&self) -> Kind {
         match self {
+            Self::Start(_) => Kind::Start,
             Self::Segment(_) => Kind::Segment,
             Self::Transition(_) => Kind::Transition,
             Self::Established(_) => Kind::Established,
@@ -82,13 +91,14 @@ impl Event {
     /// When it happened.
     #[must_use]
     pub fn ts(&self) -> Timestamp {
-        self.common().map_or_else(
-            || if let Self::Stats(stats) = self { stats.ts } else { Timestamp::default() },
-            |common| common.ts,
-        )
+        match self {
+            Self::Start(start) => start.ts,
+            Self::Stats(stats) => stats.ts,
+            _ => self.common().map_or_else(Timestamp::default, |common| common.ts),
+        }
     }
 
-    /// Who and when; none for `stats`, which is about no connection.
+    /// Who and when; none for `start` and `stats`, which are about no connection.
     #[must_use]
     pub const fn common(&self) -> Option<&Common> {
         match self {
@@ -98,7 +108,7 @@ impl Event {
             Self::Connection(event) => Some(&event.common),
             Self::Anomaly(event) => Some(&event.common),
             Self::IcmpError(event) => Some(&event.common),
-            Self::Stats(_) => None,
+            Self::Start(_) | Self::Stats(_) => None,
         }
     }
 
@@ -111,7 +121,7 @@ impl Event {
             Self::Connection(event) => Some(&mut event.common),
             Self::Anomaly(event) => Some(&mut event.common),
             Self::IcmpError(event) => Some(&mut event.common),
-            Self::Stats(_) => None,
+            Self::Start(_) | Self::Stats(_) => None,
         }
     }
 
@@ -136,6 +146,7 @@ impl Event {
             }
             Self::Anomaly(event) => shift(&mut event.common.ts),
             Self::IcmpError(event) => shift(&mut event.common.ts),
+            Self::Start(start) => shift(&mut start.ts),
             Self::Stats(stats) => shift(&mut stats.ts),
         }
     }
@@ -209,72 +220,6 @@ pub enum Role {
     Client,
     /// The passive opener.
     Server,
-}
-
-/// The states of RFC 9293 §3.3.2.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, JsonSchema)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-#[repr(u8)]
-pub enum State {
-    /// No connection.
-    Closed,
-    /// Waiting for a connection request.
-    Listen,
-    /// A SYN was sent.
-    SynSent,
-    /// A SYN was received and one sent, awaiting the acknowledgement.
-    SynReceived,
-    /// Open.
-    Established,
-    /// A FIN was sent, its acknowledgement is awaited.
-    #[serde(rename = "FIN_WAIT_1")]
-    FinWait1,
-    /// The FIN was acknowledged, the peer's FIN is awaited.
-    #[serde(rename = "FIN_WAIT_2")]
-    FinWait2,
-    /// The peer closed, the local application has not.
-    CloseWait,
-    /// Both sent FIN, the peer's was acknowledged first.
-    Closing,
-    /// The passive closer's FIN awaits its acknowledgement.
-    LastAck,
-    /// The active closer waits out 2 MSL.
-    TimeWait,
-}
-
-impl State {
-    /// All eleven, in the order of a life.
-    pub const ALL: [Self; 11] = [
-        Self::Closed,
-        Self::Listen,
-        Self::SynSent,
-        Self::SynReceived,
-        Self::Established,
-        Self::FinWait1,
-        Self::FinWait2,
-        Self::CloseWait,
-        Self::Closing,
-        Self::LastAck,
-        Self::TimeWait,
-    ];
-
-    /// The RFC's spelling: `SYN-SENT`, `FIN-WAIT-1`.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Closed => "CLOSED",
-            Self::Listen => "LISTEN",
-            Self::SynSent => "SYN-SENT",
-            Self::SynReceived => "SYN-RECEIVED",
-            Self::Established => "ESTABLISHED",
-            Self::FinWait1 => "FIN-WAIT-1",
-            Self::FinWait2 => "FIN-WAIT-2",
-            Self::CloseWait => "CLOSE-WAIT",
-            Self::Closing => "CLOSING",
-            Self::LastAck => "LAST-ACK",
-            Self::TimeWait => "TIME-WAIT",
-        }
-    }
 }
 
 /// How a connection ended (lifecycle.md, Outcomes).
@@ -554,6 +499,13 @@ pub struct Connection {
     pub client_state_ns: StateTimes,
     /// Time per state of the server.
     pub server_state_ns: StateTimes,
+    /// The states that the client was in for a time that nobody knows, as the source's clock does not tell it: they are null in
+    /// `client_state_ns`, and others that are null there it was not seen to leave. Left out where there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub client_states_untimed: Vec<State>,
+    /// Those of the server, likewise.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub server_states_untimed: Vec<State>,
     /// The last ICMP error that quoted its SYN or SYN-ACK.
     pub icmp_error: Option<IcmpReport>,
     /// What Zeek's conn.log calls it.

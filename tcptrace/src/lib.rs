@@ -11,6 +11,7 @@ pub mod fuzzing;
 pub mod kernel;
 pub mod once;
 pub mod parse;
+mod random;
 pub mod run;
 pub mod script;
 pub mod segment;

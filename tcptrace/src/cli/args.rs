@@ -176,8 +176,9 @@ struct OutputArgs {
     #[arg(long)]
     json: bool,
 
-    /// Kinds of events to print, separated by commas: established, connection, stats, transition, segment, anomaly, icmp_error, all
-    /// [default: established,connection, and stats with --json or --stats-interval]
+    /// Kinds of events to print, separated by commas: established, connection, stats, transition, segment, anomaly, icmp_error, all;
+    /// `connection` alone has all times of a handshake, `established` tells them at once and has the options of both ends; with
+    /// --json `start` comes first in any case [default: established,connection, and stats with --json or --stats-interval]
     #[expect(clippy::doc_markdown, reason = "printed as it stands")]
     #[arg(long, value_name = "LIST", value_parser = parse::kinds, conflicts_with = "verbose")]
     events: Option<Kinds>,

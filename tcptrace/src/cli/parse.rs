@@ -40,7 +40,7 @@ pub(super) fn kinds(list: &str) -> Result<Kinds, String> {
         "all" => Ok(Kinds::ALL),
         name => name.parse::<Kind>().map(|kind| kinds.with(kind)).map_err(|_| {
             format!(
-                "'{name}' is not a kind of event: established, connection, stats, transition, segment, anomaly, icmp_error, all"
+                "'{name}' is not a kind of event: start, established, connection, stats, transition, segment, anomaly, icmp_error, all"
             )
         }),
     })

@@ -8,7 +8,8 @@ use std::net::IpAddr;
 /// What an ICMP or ICMPv6 error says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct IcmpReport {
-    /// Who says so: a router on the way, or the host itself.
+    /// The address that the ICMP error came from: a router's on the way, or that of the host which could not be reached. The
+    /// end that sent the segment which it quotes is `quoted_sender`.
     #[schemars(schema_with = "schema::ip")]
     pub from: IpAddr,
     /// The type, of ICMP or ICMPv6 as the connection's addresses are.
@@ -18,8 +19,9 @@ pub struct IcmpReport {
     pub code: u8,
     /// Both in words.
     pub meaning: &'static str,
-    /// Which end sent the SYN or SYN-ACK that it quotes: the error is for it. Who says so is `from`.
-    pub sender: Role,
+    /// Which end sent the SYN or SYN-ACK that the ICMP error quotes, and is told by it that the segment did not arrive. Whose
+    /// word that is says `from`.
+    pub quoted_sender: Role,
 }
 
 /// The network's answer to a SYN or SYN-ACK.
@@ -31,6 +33,6 @@ pub struct IcmpErrorEvent {
     /// What it says.
     #[serde(flatten)]
     pub icmp: IcmpReport,
-    /// The quoted sequence number, raw.
+    /// The sequence number of the quoted segment, raw.
     pub seq: u32,
 }

@@ -1,8 +1,8 @@
 //! Where the JSON says more than a derive can.
 
 use super::{
-    Address, Common, CommunityId, Event, Kind, Path, Rfc3339, SCHEMA_VERSION, StateTimes, Tunnel, Vantage,
-    Vlans, schema,
+    Address, Common, CommunityId, Event, Kind, Path, Rfc3339, SCHEMA_VERSION, State, StateTimes, Tunnel,
+    Vantage, Vlans, schema,
 };
 use crate::segment::{Direction, Timestamp};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
@@ -27,6 +27,7 @@ impl Serialize for Event {
         }
         let kind = self.kind();
         match self {
+            Self::Start(body) => line(kind, body, serializer),
             Self::Segment(body) => line(kind, body, serializer),
             Self::Transition(body) => line(kind, body, serializer),
             Self::Established(body) => line(kind, body, serializer),
@@ -144,7 +145,7 @@ impl Serialize for Path {
 
 impl Serialize for StateTimes {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.as_slice().iter().copied())
+        serializer.collect_map(State::TIMED.into_iter().zip(self.by_state()))
     }
 }
 

@@ -1,5 +1,6 @@
 //! The kinds of events, and sets of them: who wants to hear of what.
 
+use serde::{Serialize, Serializer};
 use std::str::FromStr;
 use thiserror::Error;
 
@@ -7,6 +8,8 @@ use thiserror::Error;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Kind {
+    /// [`super::Event::Start`].
+    Start,
     /// [`super::Event::Segment`].
     Segment,
     /// [`super::Event::Transition`].
@@ -24,8 +27,9 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// All seven.
-    pub const ALL: [Self; 7] = [
+    /// All eight.
+    pub const ALL: [Self; 8] = [
+        Self::Start,
         Self::Segment,
         Self::Transition,
         Self::Established,
@@ -39,6 +43,7 @@ impl Kind {
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
+            Self::Start => "start",
             Self::Segment => "segment",
             Self::Transition => "transition",
             Self::Established => "established",
@@ -59,6 +64,7 @@ impl Kinds {
     pub const NONE: Self = Self(0);
     /// All of them.
     pub const ALL: Self = Self::NONE
+        .with(Kind::Start)
         .with(Kind::Segment)
         .with(Kind::Transition)
         .with(Kind::Established)
@@ -80,6 +86,13 @@ impl Kinds {
     }
 }
 
+impl Serialize for Kinds {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let names = Kind::ALL.into_iter().filter(|kind| self.contains(*kind)).map(Kind::name);
+        serializer.collect_seq(names)
+    }
+}
+
 impl FromIterator<Kind> for Kinds {
     fn from_iter<T: IntoIterator<Item = Kind>>(kinds: T) -> Self {
         kinds.into_iter().fold(Self::NONE, Self::with)
@@ -96,5 +109,5 @@ impl FromStr for Kind {
 
 /// No kind has that name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("not one of segment, transition, established, connection, anomaly, icmp_error, stats")]
+#[error("not one of start, segment, transition, established, connection, anomaly, icmp_error, stats")]
 pub struct UnknownKind;

@@ -1,8 +1,8 @@
 //! The JSON Schema (draft 2020-12) of one line of output, generated from the types that are written.
 
 use super::{
-    Anomaly, Connection, Established, IcmpErrorEvent, Kind, SCHEMA_VERSION, SegmentEvent, State, StateTimes,
-    Stats, Transition,
+    Anomaly, Connection, Established, IcmpErrorEvent, Kind, RunId, SCHEMA_VERSION, SegmentEvent, Start,
+    State, StateTimes, Stats, Transition,
 };
 use schemars::{JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings, json_schema};
 use serde_json::{Map, Value, json};
@@ -37,6 +37,7 @@ fn close(schema: &mut Value) {
 /// One kind's schema: the type's own, behind the two fields that every line begins with.
 fn line(kind: Kind, generator: &mut SchemaGenerator) -> Value {
     let body = match kind {
+        Kind::Start => Start::json_schema(generator),
         Kind::Segment => SegmentEvent::json_schema(generator),
         Kind::Transition => Transition::json_schema(generator),
         Kind::Established => Established::json_schema(generator),
@@ -76,16 +77,40 @@ impl JsonSchema for StateTimes {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         let ns = json!({ "type": ["integer", "null"], "format": "uint64", "minimum": 0 });
-        let states: Map<String, Value> =
-            State::ALL.into_iter().map(|state| (state.name().replace('-', "_"), ns.clone())).collect();
+        let names = State::TIMED.map(|state| state.name().replace('-', "_"));
+        let states: Map<String, Value> = names.iter().map(|name| (name.clone(), ns.clone())).collect();
         json_schema!({
-            "description": "Nanoseconds spent in each state that was left, in the order they were entered; null where the \
-                            source's clock does not tell.",
+            "description": "Nanoseconds spent in each state; null of a state that the endpoint was not seen to enter and to \
+                            leave, and of one whose time the source's clock does not tell, which is then in \
+                            client_states_untimed or server_states_untimed.",
             "type": "object",
             "properties": states,
+            "required": names,
             "additionalProperties": false,
         })
     }
+}
+
+impl JsonSchema for RunId {
+    fn schema_name() -> Cow<'static, str> {
+        "RunId".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "Random, as a UUID (RFC 9562 §5.4).",
+            "type": "string",
+            "format": "uuid",
+        })
+    }
+}
+
+pub(super) fn uuid_or_null(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": ["string", "null"], "format": "uuid" })
+}
+
+pub(super) fn kinds(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "array", "items": { "enum": Kind::ALL.map(Kind::name) } })
 }
 
 pub(super) fn timestamp(_: &mut SchemaGenerator) -> Schema {

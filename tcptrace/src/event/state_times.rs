@@ -4,7 +4,7 @@ use super::State;
 use std::fmt;
 
 /// Nanoseconds that one endpoint spent in each state that it left, as far as they are known; in the order they were
-/// entered. A state entered twice is summed at its first place.
+/// entered. A state entered twice is summed at its first place. In JSON each of [`State::TIMED`] has its key.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct StateTimes {
     /// In place, so that an event takes no memory of its own.
@@ -17,6 +17,24 @@ impl StateTimes {
     #[must_use]
     pub fn as_slice(&self) -> &[(State, Option<u64>)] {
         &self.times[..usize::from(self.len)]
+    }
+
+    /// For each of [`State::TIMED`] the nanoseconds, if it was left and they are known.
+    #[must_use]
+    pub fn by_state(&self) -> [Option<u64>; State::TIMED.len()] {
+        let mut all = [None; State::TIMED.len()];
+        for &(state, ns) in self.as_slice() {
+            let place = (state as usize).checked_sub(State::TIMED[0] as usize);
+            if let Some(known) = place.and_then(|place| all.get_mut(place)) {
+                *known = ns;
+            }
+        }
+        all
+    }
+
+    /// The states that were left after nobody knows how long.
+    pub fn untimed(&self) -> impl Iterator<Item = State> + '_ {
+        self.as_slice().iter().filter(|(_, ns)| ns.is_none()).map(|(state, _)| *state)
     }
 
     fn add(&mut self, state: State, ns: Option<u64>) {
@@ -65,5 +83,15 @@ mod tests {
         let unknown: StateTimes =
             [Some(1), None, Some(2)].map(|ns| (State::Listen, ns)).into_iter().collect();
         assert_eq!(unknown.as_slice(), [(State::Listen, None)]);
+    }
+
+    #[test]
+    fn each_state_has_its_place_whatever_came_first() {
+        let times = [(State::TimeWait, Some(9)), (State::SynSent, Some(1)), (State::CloseWait, None)];
+        let times = StateTimes::from_iter(times);
+        let known = State::TIMED.into_iter().zip(times.by_state()).filter(|(_, ns)| ns.is_some());
+        let known: Vec<_> = known.collect();
+        assert_eq!(known, [(State::SynSent, Some(1)), (State::TimeWait, Some(9))]);
+        assert_eq!(times.untimed().collect::<Vec<_>>(), [State::CloseWait]);
     }
 }

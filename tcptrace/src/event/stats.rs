@@ -1,6 +1,6 @@
 //! What the `stats` event says of the tracing itself.
 
-use super::{CaptureStats, Copies, Outcome, TunnelCounts, json, schema};
+use super::{CaptureStats, Copies, Outcome, RunId, TunnelCounts, json, schema};
 use crate::segment::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -12,6 +12,8 @@ pub struct Stats {
     #[serde(serialize_with = "json::timestamp")]
     #[schemars(schema_with = "schema::timestamp")]
     pub ts: Timestamp,
+    /// Which trace: as in its `start`.
+    pub run: RunId,
     /// Since the trace began; null where a file's clock does not tell.
     pub elapsed_ns: Option<u64>,
     /// This is the last one.

@@ -71,7 +71,11 @@ impl Audit {
                 self.ended += 1;
                 life.end(connection);
             }
-            Event::Segment(_) | Event::Anomaly(_) | Event::IcmpError(_) | Event::Stats(_) => {}
+            Event::Start(_)
+            | Event::Segment(_)
+            | Event::Anomaly(_)
+            | Event::IcmpError(_)
+            | Event::Stats(_) => {}
         }
     }
 

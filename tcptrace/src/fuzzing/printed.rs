@@ -3,7 +3,7 @@
 use super::inputs;
 use crate::{
     decode,
-    event::Event,
+    event::{Event, Start, State, TracedInterface},
     sink::{
         Sink as _,
         json::JsonSink,
@@ -16,7 +16,8 @@ use crate::{
 };
 use bytes::BytesMut;
 use jiff::tz::TimeZone;
-use std::{io::Cursor, sync::Arc};
+use serde_json::Value;
+use std::{collections::BTreeSet, io::Cursor, sync::Arc};
 use tcptrace_common::abi::SEED_WORDS;
 
 /// Bytes of an interface's name, before those that are inputs.
@@ -42,15 +43,53 @@ pub fn lines(bytes: &[u8]) {
     let mut sink = |event: Event| {
         out.clear();
         json.event(&event, &mut out);
-        let value: serde_json::Value = serde_json::from_slice(one_line(&out)).expect("JSON");
+        let value: Value = serde_json::from_slice(one_line(&out)).expect("JSON");
         assert_eq!(value, serde_json::to_value(&event).expect("an event is JSON"));
+        has_fixed_keys(&value);
         out.clear();
         text.event(&event, &mut out);
+        if matches!(event, Event::Start(_)) {
+            assert!(out.is_empty(), "the text begins with a connection");
+            return;
+        }
         let line = std::str::from_utf8(one_line(&out)).expect("text");
         assert_eq!(plain(line), line);
     };
+    sink(start(&name));
     let last = inputs(rest, |input| tracker.input(input, &mut sink));
     tracker.finish(last, &mut sink);
+}
+
+/// The first event of a trace in which all that others have named is called anything.
+fn start(name: &str) -> Event {
+    let name = || name.to_owned();
+    let interface = TracedInterface { name: name(), index: Some(1), netns: Some(name()) };
+    Event::Start(Box::new(Start {
+        host: name(),
+        kernel: Some(name()),
+        files: vec![name()],
+        interfaces: vec![interface],
+        filter: Some(name()),
+        ..Start::default()
+    }))
+}
+
+/// Whatever a connection went through, its states have the same keys, and a time that nobody knows is told from none.
+fn has_fixed_keys(event: &Value) {
+    for end in ["client", "server"] {
+        let Some(times) = event.get(format!("{end}_state_ns")) else { continue };
+        let times = times.as_object().expect("an object");
+        let keys: Vec<String> = State::TIMED.iter().map(|state| state.name().replace('-', "_")).collect();
+        let told: BTreeSet<_> = times.keys().collect();
+        assert_eq!(told, keys.iter().collect(), "{event}");
+        if let Some(untimed) = event.get(format!("{end}_states_untimed")) {
+            let untimed = untimed.as_array().expect("an array");
+            assert!(!untimed.is_empty(), "{event}");
+            for state in untimed {
+                assert_eq!(times[state.as_str().expect("a name")], Value::Null, "{event}");
+            }
+        }
+    }
 }
 
 /// The line without its end.

@@ -295,6 +295,11 @@ impl Attached {
         self.on.values().map(one).collect::<Vec<_>>().join(", ")
     }
 
+    /// The interfaces that the programs are on, each with its index and name.
+    pub fn interfaces(&self) -> impl Iterator<Item = (u32, &str)> {
+        self.on.iter().map(|(index, it)| (*index, &*it.name))
+    }
+
     /// The programs are on no interface.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -6,6 +6,7 @@ use super::{
     pending::PendingWords,
     runs::Runs,
 };
+use crate::random;
 use aya::{
     Ebpf, EbpfLoader,
     maps::{Array, Map, MapData, PerCpuArray, RingBuf},
@@ -13,11 +14,7 @@ use aya::{
     util::{KernelVersion, nr_cpus},
 };
 use aya_log::EbpfLogger;
-use rustix::{
-    io::Errno,
-    process::{Resource, Rlimit, getrlimit, setrlimit},
-    rand::{GetRandomFlags, getrandom},
-};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::{
     fs, io,
     os::fd::{AsFd as _, AsRawFd as _, BorrowedFd},
@@ -436,14 +433,8 @@ impl CounterMap {
 
 fn random_seeds() -> Result<[u64; SEED_WORDS], LoadError> {
     let mut bytes = [0_u8; SEED_WORDS * 8];
-    let mut filled = 0;
-    while filled < bytes.len() {
-        match getrandom(&mut bytes[filled..], GetRandomFlags::empty()) {
-            Ok(len) => filled += len,
-            Err(Errno::INTR) => {}
-            Err(e) => return Err(LoadError::Other { what: "random seeds".into(), reason: e.to_string() }),
-        }
-    }
+    random::fill(&mut bytes)
+        .map_err(|e| LoadError::Other { what: "random seeds".into(), reason: e.to_string() })?;
     Ok(zerocopy::transmute!(bytes))
 }
 

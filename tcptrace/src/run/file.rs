@@ -49,7 +49,9 @@ pub(super) fn trace(config: &Config, paths: &[PathBuf], filter: Filter) -> Resul
         files => PcapSource::new(files?, &options),
     };
     let many = source.has_many_interfaces();
-    let run = Run::new(config, filter, opened, many, Pressure::Wait, stop.setter()?)?;
+    let start = opened.identity.start(config, &filter, source.named(), None);
+    let mut run = Run::new(config, filter, opened, many, Pressure::Wait, stop.setter()?)?;
+    run.begin(start)?;
     let mut file = File {
         run,
         source,

@@ -77,11 +77,13 @@ async fn run(
         Namespaces::Named(_) => Purpose::Live { settled: source.is_settled(), elsewhere: true },
     };
     let opened = Opened::new(config)?.confine(purpose)?;
+    let start = opened.identity.start(config, &filter, source.traced(), Some(source.wall_clock()));
     let ended = Arc::new(Notify::new());
-    let run = Run::new(config, filter, opened, config.has_many_interfaces(), Pressure::Drop, {
+    let mut run = Run::new(config, filter, opened, config.has_many_interfaces(), Pressure::Drop, {
         let ended = Arc::clone(&ended);
         move || ended.notify_one()
     })?;
+    run.begin(start)?;
     let mut live = Live {
         run,
         source,

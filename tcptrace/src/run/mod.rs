@@ -5,11 +5,12 @@ mod file;
 mod live;
 mod opened;
 mod signals;
+mod start;
 
 use crate::{
     cli::{Config, FilterText, Format, Input as Source, Only, meant},
     confine::ConfineError,
-    event::{Event, Kind, Stats},
+    event::{Event, Kind, RunId, Start, Stats},
     filter::{Filter, FilterError, SystemNames},
     kernel::{
         interface::{self, Interface},
@@ -199,6 +200,8 @@ fn note_end(signal: i32) {
 /// What a trace has besides its source.
 struct Run<'a> {
     config: &'a Config,
+    /// As `start` and `stats` tell it.
+    id: RunId,
     tracker: Tracker,
     /// With `--once`.
     once: Option<Once>,
@@ -286,7 +289,13 @@ impl<'a> Run<'a> {
             clock: WallClock::default(),
             result: Ok(()),
         };
-        Ok(Self { config, tracker, once, teller, capture })
+        Ok(Self { config, id: opened.identity.run(), tracker, once, teller, capture })
+    }
+
+    /// Prints the first event, before any other is there. Its time is that of this host already.
+    fn begin(&mut self, start: Start) -> Result<(), RunError> {
+        self.teller.output.event(&Event::Start(Box::new(start)))?;
+        Ok(self.teller.output.flush()?)
     }
 
     /// A line on stderr, unless it was asked to be quiet.
@@ -372,6 +381,7 @@ impl<'a> Run<'a> {
 
     /// Completes counters of a source with those of the rest.
     fn complete(&self, stats: &mut Stats) {
+        stats.run = self.id;
         stats.events_dropped = self.teller.output.dropped();
         stats.connections_open = self.tracker.open().try_into().unwrap_or(u64::MAX);
         stats.connections = self.tracker.counts();

@@ -1,6 +1,6 @@
 //! What a trace opens before it confines itself: afterwards it opens nothing for writing, and over a file nothing at all.
 
-use super::RunError;
+use super::{RunError, start::Identity};
 use crate::{
     cli::{Config, Format},
     confine::{self, Purpose},
@@ -28,6 +28,8 @@ pub(super) struct Opened {
     pub(super) capture: Option<(PathBuf, File)>,
     /// The text's.
     pub(super) zone: TimeZone,
+    /// What the first event says of this run and its host.
+    pub(super) identity: Identity,
 }
 
 impl Opened {
@@ -41,7 +43,7 @@ impl Opened {
         };
         // Only the text has local time.
         let zone = if config.output.format == Format::Text { TimeZone::system() } else { TimeZone::UTC };
-        Ok(Self { capture, zone })
+        Ok(Self { capture, zone, identity: Identity::read()? })
     }
 
     /// Refuses to write over a capture that is read.

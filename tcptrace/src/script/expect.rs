@@ -25,8 +25,10 @@ impl Expectation {
     /// Reads what follows the `=`.
     pub(super) fn parse(words: &mut Words<'_>) -> Result<Self, Problem> {
         let word = words.need("what is expected")?;
-        let kind =
-            word.parse().ok().filter(|kind| !matches!(kind, Kind::Transition | Kind::Segment | Kind::Stats));
+        let kind = word
+            .parse()
+            .ok()
+            .filter(|kind| !matches!(kind, Kind::Start | Kind::Transition | Kind::Segment | Kind::Stats));
         let what = if let Some(kind) = kind {
             Told::Other(kind)
         } else {

@@ -58,7 +58,7 @@ const CONNECTION: Telling = &[
 
 const ANOMALY: Telling = &[("reason", ""), ("expected", "null")];
 
-const ICMP_ERROR: Telling = &[("type", ""), ("code", ""), ("sender", ""), ("meaning", "")];
+const ICMP_ERROR: Telling = &[("type", ""), ("code", ""), ("quoted_sender", ""), ("meaning", "")];
 
 impl Fields {
     pub(super) fn of(event: &Event) -> Self {
@@ -79,7 +79,7 @@ impl Fields {
             Event::Connection(_) => CONNECTION,
             Event::Anomaly(_) => ANOMALY,
             Event::IcmpError(_) => ICMP_ERROR,
-            Event::Segment(_) | Event::Transition(_) | Event::Stats(_) => &[],
+            Event::Start(_) | Event::Segment(_) | Event::Transition(_) | Event::Stats(_) => &[],
         };
         let tells = |(name, nothing): &(&'static str, &'static str)| {
             self.get(name).filter(|value| text(value) != *nothing).map(|_| *name)
@@ -106,7 +106,7 @@ impl Fields {
         }
     }
 
-    /// Null within null, of a state that was never left, and of the VLAN of an untagged packet; `None` where there is
+    /// Null within null, and of the VLAN of an untagged packet; `None` where there is
     /// no such field.
     fn get(&self, path: &str) -> Option<&Value> {
         const NULL: &Value = &Value::Null;
@@ -117,7 +117,7 @@ impl Fields {
         };
         for name in names {
             place = match place.get(name) {
-                None if place.is_null() || path.contains("_state_ns.") => NULL,
+                None if place.is_null() => NULL,
                 found => found?,
             };
         }

@@ -31,7 +31,7 @@ impl Sink for JsonSink {
             Event::Segment(event) => events::segment(event, ids, line),
             Event::Anomaly(event) => events::anomaly(event, ids, line),
             // Rare enough for their derives.
-            Event::IcmpError(_) | Event::Stats(_) => {
+            Event::Start(_) | Event::IcmpError(_) | Event::Stats(_) => {
                 // No event has what Line does not know, and a test sees all kinds; half a line would be a lie.
                 if event.serialize(Line::<false>(line)).is_err() {
                     log::error!("an event that JSON cannot say: {event:?}");

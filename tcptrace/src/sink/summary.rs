@@ -94,7 +94,11 @@ impl Summary {
                 self.incomplete += u64::from(!event.common.complete);
             }
             Event::Stats(stats) => self.stats = Some(stats.clone()),
-            Event::Segment(_) | Event::Transition(_) | Event::Anomaly(_) | Event::IcmpError(_) => {}
+            Event::Start(_)
+            | Event::Segment(_)
+            | Event::Transition(_)
+            | Event::Anomaly(_)
+            | Event::IcmpError(_) => {}
         }
     }
 

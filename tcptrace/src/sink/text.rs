@@ -63,7 +63,7 @@ impl Sink for TextSink {
         let mut line = std::mem::take(&mut self.line);
         line.clear();
         // Only a Display that fails could fail here, and none of ours does; half a line would be worse than none.
-        if self.write(event, &mut line).is_ok() {
+        if self.write(event, &mut line).is_ok() && !line.is_empty() {
             out.extend_from_slice(line.trim_end().as_bytes());
             out.put_u8(b'\n');
         }
@@ -88,6 +88,8 @@ impl TextSink {
             Event::Anomaly(event) => self.anomaly(event, line),
             Event::IcmpError(event) => self.icmp_error(event, line),
             Event::Stats(stats) => self.stats(stats, line),
+            // A person has the command line and the notices before them, and gets no line.
+            Event::Start(_) => Ok(()),
         }
     }
 
@@ -123,7 +125,7 @@ impl TextSink {
     }
 
     fn icmp_error(&mut self, event: &IcmpErrorEvent, line: &mut String) -> fmt::Result {
-        let pair = directed(&event.common, event.icmp.sender);
+        let pair = directed(&event.common, event.icmp.quoted_sender);
         self.head(&event.common, &Indented("icmp"), Style::new().dimmed(), pair, line)?;
         write!(line, "  {}  {}", Column(None), words::Icmp(&event.icmp))?;
         tail(&event.common, line)

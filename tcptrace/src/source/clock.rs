@@ -37,8 +37,16 @@ fn nanoseconds(time: Timespec) -> i64 {
 /// `CLOCK_REALTIME` less `CLOCK_MONOTONIC`.
 #[derive(Clone, Copy, Debug)]
 pub struct WallClock {
-    offset_ns: i64,
+    offset: Offset,
     anchored: Timestamp,
+}
+
+/// Of several the one that is known best is the least.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Offset {
+    /// Between two readings of the monotonic clock, in the middle of which the other was read.
+    bracket_ns: u64,
+    ns: i64,
 }
 
 impl WallClock {
@@ -52,13 +60,25 @@ impl WallClock {
     /// Measures.
     #[must_use]
     pub fn new() -> Self {
-        Self { offset_ns: measure(Self::TRIES), anchored: monotonic_now() }
+        Self { offset: measure(Self::TRIES), anchored: monotonic_now() }
     }
 
     /// What to add to a monotonic stamp to get nanoseconds since the Unix epoch.
     #[must_use]
     pub const fn offset_ns(&self) -> i64 {
-        self.offset_ns
+        self.offset.ns
+    }
+
+    /// How far from the truth that could be when it was measured.
+    #[must_use]
+    pub const fn uncertainty_ns(&self) -> u64 {
+        self.offset.bracket_ns.div_ceil(2)
+    }
+
+    /// Now, in nanoseconds since the Unix epoch.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        Timestamp(monotonic_now().0.saturating_add_signed(self.offset.ns))
     }
 
     /// Measures again if the last time is ten seconds ago, or at once where the clock was set. A look costs some tens of
@@ -67,10 +87,10 @@ impl WallClock {
         self.refresh_by(now, measure);
     }
 
-    fn refresh_by(&mut self, now: Timestamp, measure: impl Fn(usize) -> i64) {
-        let stepped = measure(1).abs_diff(self.offset_ns) > Self::STEP_NS;
+    fn refresh_by(&mut self, now: Timestamp, measure: impl Fn(usize) -> Offset) {
+        let stepped = measure(1).ns.abs_diff(self.offset.ns) > Self::STEP_NS;
         if stepped || now.since(self.anchored) >= Self::PERIOD_NS {
-            *self = Self { offset_ns: measure(Self::TRIES), anchored: now };
+            *self = Self { offset: measure(Self::TRIES), anchored: now };
         }
     }
 }
@@ -83,17 +103,14 @@ impl Default for WallClock {
 
 /// Of several tries the one whose two monotonic readings lie closest together around the real one: there the
 /// process was not interrupted between them.
-fn measure(tries: usize) -> i64 {
-    (0..tries.max(1))
-        .map(|_| {
-            let before = monotonic();
-            let real = nanoseconds(clock_gettime(ClockId::Realtime));
-            let after = monotonic();
-            let bracket = after - before;
-            (bracket, real - (before + bracket / 2))
-        })
-        .min()
-        .map_or(0, |(_, offset)| offset)
+fn measure(tries: usize) -> Offset {
+    let once = || {
+        let before = monotonic();
+        let real = nanoseconds(clock_gettime(ClockId::Realtime));
+        let bracket_ns = monotonic().abs_diff(before);
+        Offset { bracket_ns, ns: real - before.saturating_add_unsigned(bracket_ns / 2) }
+    };
+    (1..tries).map(|_| once()).fold(once(), Offset::min)
 }
 
 #[cfg(test)]
@@ -109,6 +126,9 @@ mod tests {
         let after = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_nanos();
         let slack = 1_000_000;
         assert!(now >= before.cast_signed() - slack && now <= after.cast_signed() + slack);
+        assert!(clock.now().0.abs_diff(u64::try_from(now).expect("after 1970")) < 1_000_000_000);
+        // Two readings of a clock are not the same one, nor a tenth of a second apart in each of eight tries.
+        assert!((1..100_000_000).contains(&clock.uncertainty_ns()), "{clock:?}");
     }
 
     #[test]
@@ -123,10 +143,12 @@ mod tests {
 
     #[test]
     fn it_is_measured_again_after_ten_seconds_or_a_step() {
-        let clock = WallClock { offset_ns: 7, anchored: Timestamp(1_000) };
-        let after = |ns: u64, offset: i64| {
+        let offset = |ns| Offset { bracket_ns: 3, ns };
+        let clock = WallClock { offset: offset(7), anchored: Timestamp(1_000) };
+        assert_eq!(clock.uncertainty_ns(), 2);
+        let after = |ns: u64, now: i64| {
             let mut clock = clock;
-            clock.refresh_by(Timestamp(1_000 + ns), |_| offset);
+            clock.refresh_by(Timestamp(1_000 + ns), |_| offset(now));
             (clock.offset_ns(), clock.anchored.0)
         };
         assert_eq!(after(WallClock::PERIOD_NS - 1, 900), (7, 1_000), "steered, and not yet due");

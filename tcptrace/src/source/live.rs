@@ -22,6 +22,7 @@ use super::{
 };
 use crate::{
     decode::{self, Record},
+    event::TracedInterface,
     kernel::{
         attach::{AttachError, IngressHook, Notice},
         interface::InterfaceError,
@@ -363,6 +364,12 @@ impl LiveSource {
     #[must_use]
     pub fn describe(&self) -> String {
         self.place.describe()
+    }
+
+    /// The interfaces that the programs are on.
+    #[must_use]
+    pub fn traced(&self) -> Vec<TracedInterface> {
+        self.place.traced()
     }
 
     /// Nothing will be attached any more, and closing descriptors takes all programs off.

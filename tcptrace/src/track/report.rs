@@ -16,7 +16,8 @@ use crate::{
     event::{
         Address, Anomaly, Backoff, ClosedBy, Common, Connection, Established, Event, HandshakeTimes,
         IcmpErrorEvent, IcmpReport, Options, Origin, OtherView, Outcome, Path, ResetPhase, Role,
-        SegmentEvent, State, Teids, Transition, Tunnel, TunnelKind, Vantage, Vlans, ZeekConnState,
+        SegmentEvent, State, StateTimes, Teids, Transition, Tunnel, TunnelKind, Vantage, Vlans,
+        ZeekConnState,
     },
     segment::{Flow, IcmpError, Segment, Timestamp},
     wall::WallClock,
@@ -298,6 +299,8 @@ fn describe(
     let [client_end, server_end] = [conn.closing(Role::Client), conn.closing(Role::Server)];
     let (teardown, extra) = (conn.teardown(), conn.extra());
     let sequential = !teardown.simultaneous_close;
+    let [client_state_ns, server_state_ns] =
+        [Role::Client, Role::Server].map(|role| conn.state_times(role).collect::<StateTimes>());
     let closing =
         [teardown.first_fin, teardown.second_fin, teardown.rst].into_iter().filter_map(When::get).min();
     Connection {
@@ -357,8 +360,10 @@ fn describe(
         server_isn: server.isn().map(|s| s.0),
         client_state: evidence::known_state(client),
         server_state: evidence::known_state(server),
-        client_state_ns: conn.state_times(Role::Client).collect(),
-        server_state_ns: conn.state_times(Role::Server).collect(),
+        client_state_ns,
+        server_state_ns,
+        client_states_untimed: client_state_ns.untimed().collect(),
+        server_states_untimed: server_state_ns.untimed().collect(),
         resets_ignored: teardown.doubts.as_deref().map_or_else(Vec::new, |it| it.resets_ignored.clone()),
         reset_by_another: teardown.doubts.as_deref().and_then(|it| it.reset_by_another),
         self_connection: conn.key.is_of_one_end(),
@@ -486,7 +491,13 @@ fn options(o: TcpOptions) -> Options {
 
 fn icmp_report(conn: &Conn, note: &IcmpNote) -> IcmpReport {
     let (ipv6, IcmpNote { from, kind, code, sender }) = (conn.key.ipv6(), *note);
-    IcmpReport { from: ip(from, ipv6), kind, code, meaning: icmp::meaning(ipv6, kind, code), sender }
+    IcmpReport {
+        from: ip(from, ipv6),
+        kind,
+        code,
+        meaning: icmp::meaning(ipv6, kind, code),
+        quoted_sender: sender,
+    }
 }
 
 fn address((bytes, port): ([u8; 16], u16), ipv6: bool) -> Address {

@@ -268,6 +268,11 @@ pub(crate) fn last_stats(events: &[Value]) -> &Value {
     last
 }
 
+/// The events of one connection.
+pub(crate) fn of_flow(events: &[Value], flow: Flow) -> impl Iterator<Item = &Value> {
+    events.iter().filter(move |event| event.get("client").is_some() && flow_of(event) == flow)
+}
+
 /// The connection that an event is of.
 pub(crate) fn flow_of(event: &Value) -> Flow {
     let end = |end: &Value| {

@@ -97,6 +97,9 @@ impl Books {
             self.stats = event.clone();
             return;
         }
+        if event["event"] == "start" {
+            return;
+        }
         let flow = flow_of(event);
         self.reported += 1;
         let Some(plan) = self.awaited.remove(&flow) else {

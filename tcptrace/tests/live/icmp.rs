@@ -4,7 +4,7 @@
 use crate::{
     lab::{Family, Host, Routed},
     loss::Loss,
-    trace::{Trace, flow_of, last_stats, of_kind},
+    trace::{Trace, flow_of, last_stats, of_flow, of_kind},
     traffic::{Flow, bound, connect},
 };
 use rustix::io::Errno;
@@ -149,8 +149,7 @@ fn is_told(refusal: &Refusal) {
 }
 
 fn check(refusal: &Refusal, lab: &Routed, family: Family, flow: Flow, events: &[Value], vantage: &str) {
-    let mine: Vec<Value> =
-        events.iter().filter(|event| event["event"] != "stats" && flow_of(event) == flow).cloned().collect();
+    let mine: Vec<Value> = of_flow(events, flow).cloned().collect();
     let (kind, code, _) = refusal.of(family);
     let errors: Vec<_> = of_kind(&mine, "icmp_error").collect();
     assert!(!errors.is_empty(), "{flow} at the {vantage}: {mine:#?}");
@@ -158,7 +157,7 @@ fn check(refusal: &Refusal, lab: &Routed, family: Family, flow: Flow, events: &[
         ("type", json!(kind)),
         ("code", json!(code)),
         ("from", json!(refusal.from(lab).ip(family).to_string())),
-        ("sender", json!("client")),
+        ("quoted_sender", json!("client")),
     ] {
         assert_eq!(errors[0][field], expected, "{flow}: {field} in {:#}", errors[0]);
     }

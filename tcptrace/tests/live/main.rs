@@ -43,6 +43,7 @@ mod schema;
 mod shedding;
 #[path = "../common/skips.rs"]
 mod skips;
+mod start;
 #[path = "../common/stranger.rs"]
 #[expect(dead_code, reason = "shared with the tests of the source alone")]
 mod stranger;

@@ -112,10 +112,12 @@ fn a_reader_that_has_enough_ends_the_trace() {
     let mut trace = Trace::spawn(&lab.a, command(&["-i", lab.a.dev, "--json"]).stdout(writer));
     trace.wait_until_attached();
     drive(Kind::ClientCloses, &lab.a, &lab.b, Family::V4);
-    let mut line = String::new();
     let mut reader = BufReader::new(reader);
-    reader.read_line(&mut line).expect("it prints");
-    assert!(line.starts_with("{\"event\":\"established\""), "{line}");
+    for kind in ["start", "established"] {
+        let mut line = String::new();
+        reader.read_line(&mut line).expect("it prints");
+        assert!(line.starts_with(&format!("{{\"event\":\"{kind}\"")), "{line}");
+    }
     drop(reader);
     eventually("it ends", || {
         drive(Kind::ClientCloses, &lab.a, &lab.b, Family::V4);

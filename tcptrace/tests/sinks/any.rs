@@ -4,10 +4,10 @@ use crate::fixtures;
 use std::net::IpAddr;
 use tcptrace::{
     event::{
-        Address, Anomaly, AnomalyReason, Backoff, ClosedBy, Common, Connection, DoubtfulReset, Ecn, EcnKind,
-        Established, Event, HandshakeTimes, IcmpReport, Options, Origin, OtherView, Outcome, Path,
-        ResetPhase, Role, SegmentEvent, State, StateTimes, SynackAgain, Teids, Transition, Tunnel,
-        TunnelKind, Vantage, Vlans, WrongAnswers, ZeekConnState,
+        Address, Anomaly, AnomalyReason, Backoff, ClockAnchor, ClosedBy, Common, Connection, DoubtfulReset,
+        Ecn, EcnKind, Established, Event, HandshakeTimes, IcmpReport, Options, Origin, OtherView, Outcome,
+        Path, ResetPhase, Role, SegmentEvent, Start, State, StateTimes, SynackAgain, Teids, TracedInterface,
+        Transition, Tunnel, TunnelKind, Vantage, Vlans, WrongAnswers, ZeekConnState,
     },
     segment::{Direction, Timestamp},
 };
@@ -240,6 +240,8 @@ impl Dice {
             server_state: self.maybe(Self::state),
             client_state_ns: self.state_times(),
             server_state_ns: self.state_times(),
+            client_states_untimed: self.some(3, Self::state),
+            server_states_untimed: self.some(3, Self::state),
             icmp_error: self.maybe(|dice| IcmpReport { from: dice.ip(), ..fixtures::icmp_report() }),
             zeek_conn_state: self.pick(&[ZeekConnState::S0, ZeekConnState::Sf, ZeekConnState::Rstos0]),
         }
@@ -296,9 +298,35 @@ impl Dice {
         }
     }
 
-    /// One of each kind that is about a connection.
-    pub(crate) fn events(&mut self) -> [Event; 5] {
+    fn interface(&mut self) -> TracedInterface {
+        TracedInterface {
+            name: self.name(),
+            index: self.maybe(Self::number_u32),
+            netns: self.maybe(Self::name),
+        }
+    }
+
+    fn start(&mut self) -> Start {
+        Start {
+            ts: Timestamp(self.number()),
+            host: self.name(),
+            boot_id: self.maybe(Self::name),
+            kernel: self.maybe(Self::name),
+            files: self.some(2, Self::name),
+            interfaces: self.some(3, Self::interface),
+            filter: self.maybe(Self::name),
+            clock: self.maybe(|dice| ClockAnchor {
+                monotonic_offset_ns: dice.next().cast_signed(),
+                uncertainty_ns: dice.number(),
+            }),
+            ..fixtures::start()
+        }
+    }
+
+    /// The beginning, and one of each kind that is about a connection.
+    pub(crate) fn events(&mut self) -> [Event; 6] {
         [
+            Event::Start(Box::new(self.start())),
             Event::Established(self.established()),
             Event::Connection(Box::new(self.connection())),
             Event::Transition(self.transition()),

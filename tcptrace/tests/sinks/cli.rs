@@ -90,13 +90,15 @@ fn kinds_of_events() {
     let default = Kinds::NONE.with(Kind::Established).with(Kind::Connection);
     let verbose = default.with(Kind::Transition).with(Kind::Anomaly).with(Kind::IcmpError);
     for (args, kinds) in [
-        (&["--json"][..], default.with(Kind::Stats)),
+        (&["--json"][..], default.with(Kind::Start).with(Kind::Stats)),
         (&["--stats-interval", "10s"], default.with(Kind::Stats)),
         (&["-v"], verbose),
         (&["-vv"], verbose.with(Kind::Segment)),
-        (&["-v", "--json"], verbose.with(Kind::Stats)),
+        (&["-v", "--json"], verbose.with(Kind::Start).with(Kind::Stats)),
         (&["--events", "all"], Kinds::ALL),
-        (&["--events", "segment,anomaly", "--json"], Kinds::NONE.with(Kind::Segment).with(Kind::Anomaly)),
+        (&["--events", "segment,anomaly"], Kinds::NONE.with(Kind::Segment).with(Kind::Anomaly)),
+        (&["--events", "segment", "--json"], Kinds::NONE.with(Kind::Segment)),
+        (&["--json", "-w", "-"], Kinds::NONE),
     ] {
         assert_eq!(config(args).output.events, kinds, "{args:?}");
     }

@@ -209,6 +209,7 @@ fn a_clock_that_goes_back_in_the_handshake_makes_no_time() {
     assert_eq!(connection["lifetime_ns"], Value::Null);
     assert_eq!(connection["start"], "2020-09-13T12:26:41.000000000Z");
     assert_eq!(connection["client_state_ns"]["SYN_SENT"], Value::Null);
+    assert_eq!(connection["client_states_untimed"], json!(["SYN_SENT"]));
     assert_eq!(connection["client_state_ns"]["ESTABLISHED"], 79_900_000);
     assert_eq!(connection["teardown_ns"], 20_100_000);
     let (_, stderr) = text(&file, &[]);
@@ -314,6 +315,10 @@ fn blocks_without_times_give_none() {
     }
     let connection = event(&file, "connection");
     assert_eq!((&connection["start"], &connection["outcome"]), (&Value::Null, &json!("closed")));
+    // What nobody knows is told from what was not.
+    let untimed = |end: &str| connection[format!("{end}_states_untimed")].clone();
+    assert_eq!(untimed("client"), json!(["SYN_SENT", "ESTABLISHED", "FIN_WAIT_1", "FIN_WAIT_2"]));
+    assert_eq!(untimed("server"), json!(["SYN_RECEIVED", "ESTABLISHED", "LAST_ACK"]));
     let stats = event(&file, "stats");
     assert_eq!((&stats["ts"], &stats["elapsed_ns"]), (&Value::Null, &Value::Null));
     let (stdout, stderr) = text(&file, &[]);

@@ -2,10 +2,11 @@
 
 use tcptrace::{
     event::{
-        Address, Anomaly, AnomalyReason, Backoff, ClosedBy, Common, Connection, Copies, Cost, Ecn, EcnKind,
-        Established, Event, HandshakeStats, HandshakeTimes, IcmpErrorEvent, IcmpReport, Options, Origin,
-        Outcome, OutcomeCounts, Path, Percentiles, ResetPhase, Role, SegmentCounts, SegmentEvent, State,
-        StateTimes, Stats, SynackAgain, Transition, Unparsable, Vantage, Vlans, ZeekConnState,
+        Address, Anomaly, AnomalyReason, Backoff, ClockAnchor, ClosedBy, Common, Connection, Copies, Cost,
+        Ecn, EcnKind, Established, Event, HandshakeStats, HandshakeTimes, IcmpErrorEvent, IcmpReport, Kind,
+        Kinds, Options, Origin, Outcome, OutcomeCounts, Path, Percentiles, ResetPhase, Role, RunId,
+        SegmentCounts, SegmentEvent, Settings, Start, State, StateTimes, Stats, SynackAgain, TracedInterface,
+        Transition, Unparsable, Vantage, Vlans, ZeekConnState,
     },
     segment::{Direction, Timestamp},
 };
@@ -151,6 +152,8 @@ pub(crate) fn connection() -> Connection {
             (State::CloseWait, Some(18_874_000)),
             (State::LastAck, Some(17_000)),
         ]),
+        client_states_untimed: Vec::new(),
+        server_states_untimed: Vec::new(),
     }
 }
 
@@ -217,7 +220,7 @@ pub(crate) fn icmp_report() -> IcmpReport {
         kind: 3,
         code: 1,
         meaning: "host unreachable",
-        sender: Role::Client,
+        quoted_sender: Role::Client,
     }
 }
 
@@ -238,10 +241,51 @@ pub(crate) fn anomaly() -> Anomaly {
     }
 }
 
+pub(crate) fn run() -> RunId {
+    RunId::from_random([0x11; 16])
+}
+
+/// Of a live trace, with everything filled in.
+pub(crate) fn start() -> Start {
+    let on = |name: &str, index, netns: Option<&str>| TracedInterface {
+        name: name.to_owned(),
+        index: Some(index),
+        netns: netns.map(str::to_owned),
+    };
+    Start {
+        ts: at(0),
+        run: run(),
+        version: "0.1.0".to_owned(),
+        host: "web-1".to_owned(),
+        boot_id: Some("0b0c9a2e-6f0a-4d0c-9f57-5a1d1a3b7c11".to_owned()),
+        kernel: Some("6.12.1".to_owned()),
+        live: true,
+        files: Vec::new(),
+        interfaces: vec![on("eth0", 2, None), on("blue/eth0", 4, Some("blue"))],
+        filter: Some("port 80".to_owned()),
+        clock: Some(ClockAnchor { monotonic_offset_ns: 1_591_772_000_000_000_000, uncertainty_ns: 40 }),
+        settings: Settings {
+            events: Kinds::NONE.with(Kind::Start).with(Kind::Connection),
+            failed: true,
+            slower_ns: Some(10_000_000),
+            once: true,
+            count: Some(10),
+            duration_ns: Some(60_000_000_000),
+            ingress: Some("tc"),
+            decap: vec!["vxlan:4789".to_owned()],
+            sample: 0.5,
+            max_connections: 262_144,
+            syn_timeout_ns: 70_000_000_000,
+            time_wait_ns: 60_000_000_000,
+        },
+    }
+}
+
 pub(crate) fn stats() -> Stats {
     let kinds = SegmentCounts { syn: 1, synack: 1, fin: 2, rst: 0, ack: 3, icmp: 1 };
     Stats {
         ts: at(400_000),
+        run: run(),
         elapsed_ns: Some(135_345_000),
         last: true,
         packets: 1200,
@@ -291,12 +335,15 @@ pub(crate) fn full_and_minimal() -> Vec<Event> {
     let vlan = Vlans { outer: Some(100), inner: Some(20) };
     let tagged = Common { vlan, server_vlan: Some(Vlans::default()), ..common(at(0)) };
     vec![
+        Event::Start(Box::new(start())),
         Event::Established(Established { common: tagged, ..established() }),
         Event::Connection(Box::new(Connection {
             outcome: Outcome::Reset,
             reset_by: Some(Role::Server),
             reset_phase: Some(ResetPhase::Closing),
-            client_state_ns: State::ALL.map(|state| (state, Some(1))).into_iter().collect(),
+            client_state_ns: State::TIMED.map(|state| (state, Some(1))).into_iter().collect(),
+            server_state_ns: State::TIMED.map(|state| (state, None)).into_iter().collect(),
+            server_states_untimed: State::TIMED.to_vec(),
             ..connection()
         })),
         Event::Transition(transition()),
@@ -339,5 +386,6 @@ pub(crate) fn full_and_minimal() -> Vec<Event> {
         }),
         Event::Anomaly(Anomaly { common: bare, ack: None, expected: None, ..anomaly() }),
         Event::Stats(Box::default()),
+        Event::Start(Box::default()),
     ]
 }

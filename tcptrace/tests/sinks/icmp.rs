@@ -56,9 +56,18 @@ pub(crate) fn run(file: &Scratch, args: &[&str]) -> String {
     String::from_utf8(output.stdout).expect("UTF-8")
 }
 
-pub(crate) fn events(file: &Scratch, kinds: &str) -> Vec<Value> {
-    let text = run(file, &["--json", "-q", "--events", kinds]);
+/// The lines of JSON, but for the one that tells of the trace.
+pub(crate) fn json_lines(file: &Scratch, args: &[&str]) -> String {
+    let text = run(file, &[&["--json", "-q"], args].concat());
     crate::schema::assert_valid(&text);
+    let is_start = |line: &str| line.starts_with("{\"event\":\"start\"");
+    let rest = text.split_once('\n').filter(|(first, _)| is_start(first)).map_or(&text[..], |(_, rest)| rest);
+    assert!(!rest.lines().any(is_start), "{text}");
+    rest.to_owned()
+}
+
+pub(crate) fn events(file: &Scratch, kinds: &str) -> Vec<Value> {
+    let text = json_lines(file, &["--events", kinds]);
     text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
 }
 
@@ -80,8 +89,7 @@ fn a_syn_that_icmp_answers_is_refused() {
         let [error, connection, stats] = &events[..] else {
             panic!("{events:#?}");
         };
-        let report =
-            json!({ "from": from, "type": kind, "code": code, "meaning": meaning, "sender": "client" });
+        let report = json!({ "from": from, "type": kind, "code": code, "meaning": meaning, "quoted_sender": "client" });
         for (key, value) in report.as_object().expect("it is one") {
             assert_eq!(&error[key], value, "{key}");
         }
@@ -126,9 +134,9 @@ fn a_capture_has_the_errors_too() {
         }
     }
     let (file, written) = (Scratch::capture(&frames), Scratch::new());
-    let printed = run(&file, &["--json", "-q", "--events", "connection,icmp_error"]);
+    let printed = json_lines(&file, &["--events", "connection,icmp_error"]);
     run(&file, &["-q", "-w", written.0.to_str().expect("UTF-8")]);
-    assert_eq!(run(&written, &["--json", "-q", "--events", "connection,icmp_error"]), printed);
+    assert_eq!(json_lines(&written, &["--events", "connection,icmp_error"]), printed);
     // 28 octets of IPv6 are less than its header.
     assert_eq!(printed.matches(r#""outcome":"refused_icmp""#).count(), 7, "{printed}");
 }

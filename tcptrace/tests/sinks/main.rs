@@ -21,6 +21,7 @@ mod packets;
 #[path = "../common/schema.rs"]
 mod schema;
 mod several;
+mod start;
 mod summary;
 mod text;
 mod textbook;

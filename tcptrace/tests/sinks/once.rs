@@ -1,6 +1,7 @@
 //! `--once`: what is printed, and of a capture of several interfaces.
 
 use crate::fixtures;
+use serde_json::Value;
 use std::{env, fs, path::PathBuf, process::Command};
 use tcptrace::{
     event::{Common, Connection, Event, Outcome, Path},
@@ -110,14 +111,16 @@ impl Routed {
     }
 
     /// The lines, and what was said on stderr.
-    fn trace(&self, args: &[&str]) -> (Vec<serde_json::Value>, String) {
+    fn trace(&self, args: &[&str]) -> (Vec<Value>, String) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tcptrace"));
         command.arg("-r").arg(&self.0).arg("--json").args(args).env_remove("RUST_LOG");
         let output = command.output().expect("the binary runs");
         assert!(output.status.success(), "{output:?}");
         let text = String::from_utf8(output.stdout).expect("text is UTF-8");
         crate::schema::assert_valid(&text);
-        let lines = text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+        let mut lines: Vec<Value> =
+            text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+        lines.retain(|line| line["event"] != "start");
         (lines, String::from_utf8_lossy(&output.stderr).into_owned())
     }
 }
@@ -131,7 +134,7 @@ impl Drop for Routed {
 #[test]
 fn a_capture_of_two_interfaces() {
     let capture = Routed::new("routed");
-    let of = |events: &[serde_json::Value], kind: &str| -> Vec<String> {
+    let of = |events: &[Value], kind: &str| -> Vec<String> {
         let mine = events.iter().filter(|event| event["event"] == kind);
         mine.map(|it| format!("{} {} {}", it["outcome"], it["interface"], it["path"]).replace('"', ""))
             .collect()

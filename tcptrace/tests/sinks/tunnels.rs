@@ -1,7 +1,7 @@
 //! Connections in tunnels from a capture file to what the command prints.
 
 use crate::{
-    icmp::{Scratch, events, run},
+    icmp::{Scratch, events, json_lines, run},
     packets::{Frame, tunnel::Wrap},
 };
 use serde_json::{Value, json};
@@ -35,7 +35,7 @@ fn way(frame: &Frame, from_client: bool) -> Frame {
 /// What is printed of tunnels, by connection.
 fn tunnels(frames: &[Vec<u8>], list: &str) -> Vec<(String, Value)> {
     let file = Scratch::capture(frames);
-    let text = run(&file, &["--json", "-q", "--events", "connection", &format!("--decap={list}")]);
+    let text = json_lines(&file, &["--events", "connection", &format!("--decap={list}")]);
     let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
     lines
         .map(|event| (event["outcome"].as_str().expect("text").to_owned(), event["tunnel"].clone()))
@@ -123,7 +123,7 @@ fn two_tenants_with_the_same_addresses() {
     assert!(found.iter().all(|(outcome, _)| outcome == "closed"), "{found:#?}");
     // Without being told to look nothing is seen.
     let file = Scratch::capture(&frames);
-    assert_eq!(run(&file, &["--json", "-q", "--events", "connection"]), "");
+    assert_eq!(json_lines(&file, &["--events", "connection"]), "");
     let stats = &events(&file, "stats")[0];
     assert_eq!((&stats["tcp_packets"], stats.get("tunnels")), (&json!(0), None));
 }
@@ -147,7 +147,7 @@ fn three_within_each_other_and_not_four() {
     assert_eq!(kinds, [(&ipip.0, &ipip.1), (&geneve.0, &geneve.1), (&vxlan.0, &vxlan.1)]);
     assert_eq!(outcome, "closed");
     let file = Scratch::capture(&nested(4));
-    let text = run(&file, &["--json", "-q", "--events", "connection,stats", "--decap"]);
+    let text = json_lines(&file, &["--events", "connection,stats", "--decap"]);
     let [stats] = &text.lines().collect::<Vec<_>>()[..] else { panic!("{text}") };
     let stats: Value = serde_json::from_str(stats).expect("JSON");
     assert_eq!(stats["unparsable"]["tunnel_depth"], 6);
@@ -177,7 +177,7 @@ fn a_capture_of_a_file_keeps_the_tunnels() {
         connection(|from_client, inner| Wrap::Geneve(9, 63).around(&way(&outer(), from_client), inner));
     let (file, written) = (Scratch::capture(&frames), Scratch::new());
     run(&file, &["-q", "--decap", "-w", written.0.to_str().expect("UTF-8")]);
-    let printed = |file: &Scratch| run(file, &["--json", "-q", "--events", "all", "--decap=geneve"]);
+    let printed = |file: &Scratch| json_lines(file, &["--events", "all", "--decap=geneve"]);
     let lines = |text: String| text.lines().filter(|line| !line.contains("\"stats\"")).collect::<String>();
     assert_eq!(lines(printed(&written)), lines(printed(&file)));
     assert!(printed(&written).contains(r#""kind":"geneve","id":9"#));

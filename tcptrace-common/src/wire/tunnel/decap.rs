@@ -180,6 +180,18 @@ impl Decap {
         self.words[0] == 0
     }
 
+    /// Tunnels of this kind are looked into.
+    #[must_use]
+    pub const fn contains(&self, kind: Kind) -> bool {
+        self.words[0] & kind.bit() != 0
+    }
+
+    /// The UDP ports that those of this kind are looked for at, in the order in which they were given.
+    pub fn ports(&self, kind: Kind) -> impl Iterator<Item = u16> + '_ {
+        let of_kind = move |word: &&u32| **word != 0 && **word & 0xffff == kind as u32;
+        self.words[1..].iter().filter(of_kind).map(|word| u16::from_be((word >> 16) as u16))
+    }
+
     /// As the kernel programs have it.
     #[must_use]
     pub const fn words(&self) -> &[u32; DECAP_WORDS] {

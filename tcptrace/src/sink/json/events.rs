@@ -94,7 +94,7 @@ pub(super) fn connection(event: &Connection, ids: &mut Ids, out: &mut Vec<u8>) {
         syn_backoff, synacks_after_ack, synack_again, challenge_ack, wrong_answers, earlier_closed_ns, answered_elsewhere, ecn, client_ttl,
         server_ttl, reset_ttl, reset_seq, probe, copies, other_view, client_fins, server_fins, client_rsts, server_rsts,
         resets_ignored, reset_by_another, self_connection, client_isn, server_isn, client_state, server_state,
-        client_state_ns, server_state_ns, icmp_error, zeek_conn_state,
+        client_state_ns, server_state_ns, client_states_untimed, server_states_untimed, icmp_error, zeek_conn_state,
     } = event;
     begin!(out, "connection", common, ids);
     if !path.is_empty() {
@@ -121,6 +121,12 @@ pub(super) fn connection(event: &Connection, ids: &mut Ids, out: &mut Vec<u8>) {
         fields!(out: self_connection);
     }
     fields!(out: client_isn, server_isn, client_state, server_state, client_state_ns, server_state_ns);
+    if !client_states_untimed.is_empty() {
+        fields!(out: client_states_untimed);
+    }
+    if !server_states_untimed.is_empty() {
+        fields!(out: server_states_untimed);
+    }
     fields!(out: icmp_error, zeek_conn_state);
     out.push(b'}');
 }

@@ -281,16 +281,20 @@ impl Put for Ecn {
 impl Put for StateTimes {
     #[inline]
     fn put(&self, out: &mut Vec<u8>) {
-        let mut before = b'{';
-        for (state, ns) in self.as_slice() {
-            out.push(before);
-            before = b',';
-            state.put(out);
-            out.push(b':');
+        const KEYS: [&str; State::TIMED.len()] = [
+            "{\"SYN_SENT\":",
+            ",\"SYN_RECEIVED\":",
+            ",\"ESTABLISHED\":",
+            ",\"FIN_WAIT_1\":",
+            ",\"FIN_WAIT_2\":",
+            ",\"CLOSE_WAIT\":",
+            ",\"CLOSING\":",
+            ",\"LAST_ACK\":",
+            ",\"TIME_WAIT\":",
+        ];
+        for (key, ns) in KEYS.into_iter().zip(self.by_state()) {
+            out.extend_from_slice(key.as_bytes());
             ns.put(out);
-        }
-        if before == b'{' {
-            out.push(before);
         }
         out.push(b'}');
     }

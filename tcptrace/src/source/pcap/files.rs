@@ -86,6 +86,12 @@ impl Files {
         self.reader.interfaces()
     }
 
+    /// The interfaces that all of them have before their first packets.
+    pub(super) fn named(&self) -> impl Iterator<Item = &Interface> {
+        let all = if self.described.is_empty() { self.reader.interfaces() } else { &self.described };
+        all.iter()
+    }
+
     /// Goes on to the next file, if there is one.
     pub(super) fn go_on(&mut self) -> Result<Option<Next>, FileError> {
         let Some(Later { source, first }) = self.later.pop_front() else { return Ok(None) };

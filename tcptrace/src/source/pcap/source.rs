@@ -9,7 +9,7 @@ use super::{
     timeline::{Placed, Stamp, TimeLine, Times},
 };
 use crate::{
-    event::{CaptureStats, PassedOver, TunnelCounts},
+    event::{CaptureStats, PassedOver, TracedInterface, TunnelCounts},
     filter::Filter,
     parse::{Found, Test, Tunnels, Unheard},
     segment::{Direction, Input, LossReport, Observation, Timestamp},
@@ -254,6 +254,13 @@ impl PcapSource {
     /// Its packets are of several interfaces, by what it says before the first of them, or name theirs each.
     pub fn has_many_interfaces(&mut self) -> bool {
         self.files.have_many_interfaces()
+    }
+
+    /// The interfaces that it has named so far, as it names them.
+    #[must_use]
+    pub fn named(&self) -> Vec<TracedInterface> {
+        let names = self.files.named().filter_map(|interface| interface.name.as_deref());
+        names.map(|name| TracedInterface { name: name.to_owned(), index: None, netns: None }).collect()
     }
 
     /// Names of interfaces that were not known when this was last asked, by the number that segments have. A file

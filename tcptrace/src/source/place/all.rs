@@ -6,8 +6,10 @@
 use super::{
     Spot,
     space::{OWN, Space},
+    traced,
 };
 use crate::{
+    event::TracedInterface,
     kernel::{
         attach::{AttachMode, IngressHook, Notice},
         load::{self, LoadError, LoadOptions, Programs},
@@ -405,6 +407,11 @@ impl All {
             1..=LISTED => places.iter().map(|it| it.describe()).collect::<Vec<_>>().join(", "),
             _ => format!("{interfaces} interfaces in {} network namespaces", places.len()),
         }
+    }
+
+    /// Where the programs are.
+    pub(super) fn traced(&self) -> Vec<TracedInterface> {
+        self.live().flat_map(|space| traced(space.attached(), space.name.as_deref())).collect()
     }
 
     pub(super) fn detach_all(&mut self) {

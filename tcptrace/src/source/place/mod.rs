@@ -5,11 +5,14 @@ mod one;
 mod space;
 
 use super::live::{LiveConfig, LiveError};
-use crate::kernel::{
-    attach::Notice,
-    load::{LoadOptions, Programs},
-    netns::Namespaces,
-    watch::{InterfaceNames, OwnAddresses},
+use crate::{
+    event::TracedInterface,
+    kernel::{
+        attach::{Attached, Notice},
+        load::{LoadOptions, Programs},
+        netns::Namespaces,
+        watch::{InterfaceNames, OwnAddresses},
+    },
 };
 use all::All;
 use one::One;
@@ -150,6 +153,14 @@ impl Place {
         }
     }
 
+    /// Where the programs are.
+    pub(super) fn traced(&self) -> Vec<TracedInterface> {
+        match self {
+            Self::One(one) => one.traced(),
+            Self::All(all) => all.traced(),
+        }
+    }
+
     /// Takes the programs off everywhere.
     pub(super) fn detach_all(&mut self) {
         match self {
@@ -165,4 +176,13 @@ impl Place {
             Self::All(all) => std::iter::once(first).chain(all.copies()).collect(),
         }
     }
+}
+
+/// What programs are on, in the network namespace of this name.
+fn traced<'a>(attached: &'a Attached, netns: Option<&'a str>) -> impl Iterator<Item = TracedInterface> + 'a {
+    attached.interfaces().map(move |(index, name)| TracedInterface {
+        name: name.to_owned(),
+        index: Some(index),
+        netns: netns.map(str::to_owned),
+    })
 }

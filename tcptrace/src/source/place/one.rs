@@ -1,7 +1,8 @@
 //! Interfaces of one network namespace.
 
-use super::Spot;
+use super::{Spot, traced};
 use crate::{
+    event::TracedInterface,
     kernel::{
         attach::{AttachError, Attached, Notice},
         interface::{self, Interface, InterfaceError},
@@ -146,6 +147,11 @@ impl One {
 
     pub(super) fn describe(&self) -> String {
         self.attached.describe()
+    }
+
+    /// Where the programs are.
+    pub(super) fn traced(&self) -> Vec<TracedInterface> {
+        traced(&self.attached, self.netns.name()).collect()
     }
 
     pub(super) fn detach_all(&mut self) {

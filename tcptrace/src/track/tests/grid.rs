@@ -132,7 +132,7 @@ fn told(story: &str, line: &str) -> String {
                 }
             }),
             Event::Anomaly(it) => Some(format!("anomaly {:?}", it.reason)),
-            Event::Segment(_) | Event::IcmpError(_) | Event::Stats(_) => None,
+            Event::Start(_) | Event::Segment(_) | Event::IcmpError(_) | Event::Stats(_) => None,
         })
         .collect();
     if words.is_empty() { "nothing".to_owned() } else { words.join(", ") }

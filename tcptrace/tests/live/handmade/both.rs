@@ -4,7 +4,7 @@ use crate::{
     frames::{ACK, FIN, SYN, Segment, Wire},
     lab::{Family, Lab},
     loss::Loss,
-    trace::{Trace, flow_of, last_stats, of_kind},
+    trace::{Trace, last_stats, of_flow, of_kind},
     traffic::Flow,
 };
 use serde_json::Value;
@@ -38,11 +38,7 @@ fn capture(closing: &[Sent]) -> [Vec<Value>; 2] {
     trace.wait_for_connections(flows.len());
     let events = trace.stop().events();
     assert_eq!(last_stats(&events)["records_lost"], 0);
-    let of = |flow: Flow| {
-        let mine = events.iter().filter(|event| event["event"] != "stats" && flow_of(event) == flow);
-        mine.cloned().collect()
-    };
-    flows.map(of)
+    flows.map(|flow| of_flow(&events, flow).cloned().collect())
 }
 
 fn segment(flow: Flow, (by_client, flags, seq, ack): Sent) -> Segment {

@@ -15,7 +15,7 @@ use crate::{
         rules::{Step, Verdict, our_name, path},
         tracefs::{Recording, changes_when},
     },
-    trace::{Trace, flow_of, last_stats},
+    trace::{Trace, last_stats, of_flow},
     traffic::{Flow, acknowledge_now, read_to_end},
 };
 use serde_json::Value;
@@ -97,8 +97,7 @@ impl Expected {
     }
 
     fn check(&self, flow: Flow, kernel: &[Step<'_>], events: &[Value]) {
-        let mine: Vec<_> =
-            events.iter().filter(|event| event["event"] != "stats" && flow_of(event) == flow).collect();
+        let mine: Vec<_> = of_flow(events, flow).collect();
         let of_kind = |kind: &'static str| mine.iter().filter(move |event| event["event"] == kind);
         let mut connections: Vec<_> = of_kind("connection").collect();
         connections.sort_by_key(|event| event["id"].as_u64());
