@@ -1,8 +1,8 @@
 //! The arguments as typed. Help, man page and completions come from this one definition.
 
 use super::{
-    CheckConfig, Color, Command, Config, FilterText, Format, IngressHook, Input, Interfaces, Limits, Only,
-    OutputConfig,
+    CheckConfig, Color, Command, Config, FilterText, Format, IngressHook, Input, Interfaces, Limits,
+    LineWidth, Only, OutputConfig,
     habits::{self, HabitArgs},
     kinds, parse,
 };
@@ -209,6 +209,11 @@ struct OutputArgs {
     /// Colour in text: auto is on a terminal, unless `NO_COLOR` is set
     #[arg(long, value_name = "WHEN", value_enum, default_value_t = Color::Auto, hide_possible_values = true)]
     color: Color,
+
+    /// Fit text to this many columns, from 40 on, or to `none` at all: what is longer goes on below, and what only explains is
+    /// shortened [default: the terminal's, and none in a pipe or file]
+    #[arg(long, value_name = "COLUMNS", value_parser = parse::width)]
+    width: Option<LineWidth>,
 }
 
 #[derive(Clone, Copy, Debug, clap::Args)]
@@ -326,6 +331,7 @@ impl OutputArgs {
             times,
             only,
             color: self.color,
+            width: self.width.unwrap_or_default(),
             quiet: self.quiet,
             once: self.once,
         })

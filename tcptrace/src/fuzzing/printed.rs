@@ -8,7 +8,7 @@ use crate::{
         Sink as _,
         json::JsonSink,
         pcapng::{Origin, Writer},
-        text::{TextOptions, TextSink, Times},
+        text::{TextOptions, TextSink, Times, Width},
         units::plain,
     },
     source::pcap::{Options, PcapSource, Reader},
@@ -37,6 +37,7 @@ pub fn lines(bytes: &[u8]) {
         color: false,
         zone: TimeZone::UTC,
         times: Times::OfDay,
+        width: Width::default(),
     });
     let mut out = BytesMut::new();
     let mut sink = |event: Event| {

@@ -23,3 +23,4 @@ mod summary;
 mod text;
 mod textbook;
 mod tunnels;
+mod width;
