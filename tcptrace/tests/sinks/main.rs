@@ -20,6 +20,7 @@ mod packets;
 #[path = "../common/schema.rs"]
 mod schema;
 mod summary;
+mod terminal;
 mod text;
 mod textbook;
 mod tunnels;
