@@ -67,7 +67,7 @@ fn catalogue() -> Vec<Event> {
         vlan: Vlans::default(),
     };
     let teid = Some(Teids { to_server: Some(1), to_client: Some(2) });
-    let gtpu = Tunnel { kind: TunnelKind(Kind::GtpU), id: None, teid, ..vxlan.clone() };
+    let gtpu = Tunnel { kind: TunnelKind(Kind::GtpU), id: None, teid, ..vxlan };
     let tagged = Vlans { outer: Some(100), inner: Some(20) };
     let path: Path = ["veth01234567890", "docker0", "eth0"].into_iter().map(Into::into).collect();
     let established = |common: &Common| Established { common: common.clone(), ..fixtures::established() };
