@@ -189,6 +189,8 @@ pub struct OutputConfig {
     pub times: Times,
     /// Whether text has colour.
     pub color: Color,
+    /// How wide text is.
+    pub width: LineWidth,
     /// No notices and no summary on stderr.
     pub quiet: bool,
     /// Each connection once, however many interfaces it passes.
@@ -256,6 +258,18 @@ impl Color {
             Self::Never => false,
         }
     }
+}
+
+/// How wide text is at most.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LineWidth {
+    /// As the terminal is that it goes to; anywhere else without end.
+    #[default]
+    Terminal,
+    /// So many columns.
+    Columns(u16),
+    /// As long as it is.
+    Endless,
 }
 
 /// Bounds of the tracker.

@@ -176,8 +176,8 @@ const ALWAYS: &[i64] = &[
 
 fn allowed_always() -> Result<Rules, BackendError> {
     let mut rules: Rules = without_conditions(ALWAYS).collect();
-    // Whether it is a terminal; the name of a thread.
-    rules.insert(libc::SYS_ioctl, vec![argument_is(1, libc::TCGETS)?]);
+    // Whether it is a terminal, and how wide; the name of a thread.
+    rules.insert(libc::SYS_ioctl, vec![argument_is(1, libc::TCGETS)?, argument_is(1, libc::TIOCGWINSZ)?]);
     rules.insert(libc::SYS_prctl, vec![argument_is(0, bits(libc::PR_SET_NAME))?]);
     // A thread, and no process.
     rules.insert(libc::SYS_clone, vec![has(0, bits(libc::CLONE_THREAD), bits(libc::CLONE_THREAD))?]);

@@ -7,6 +7,7 @@ pub mod pipe;
 pub mod summary;
 pub mod text;
 pub mod units;
+pub(crate) mod wrap;
 
 use crate::event::Event;
 use bytes::BytesMut;

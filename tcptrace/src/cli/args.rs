@@ -1,8 +1,8 @@
 //! The arguments as typed. Help, man page and completions come from this one definition.
 
 use super::{
-    CheckConfig, Color, Command, Config, FilterText, Format, IngressHook, Input, Interfaces, Limits, Only,
-    OutputConfig,
+    CheckConfig, Color, Command, Config, FilterText, Format, IngressHook, Input, Interfaces, Limits,
+    LineWidth, Only, OutputConfig,
     habits::{self, HabitArgs},
     kinds, parse,
 };
@@ -14,37 +14,54 @@ use std::{
 };
 use tcptrace_common::{admission::Admission, wire::tunnel::Decap};
 
+/// By hand within 80 columns: what clap wraps it does not indent.
 const EXAMPLES: &str = "\
 Examples:
-  sudo tcptrace -i eth0              connections of eth0 as they open, fail and close
-  sudo tcptrace -i any --netns blue  on every interface of the network namespace blue, also those to come
-  sudo tcptrace -i any --once        each connection once, however many interfaces it passes, with their path
-  sudo tcptrace --all-netns          on every interface of every network namespace: of all containers, say
-  sudo tcptrace -i any -v            on every interface, with each change of state of both ends
-  sudo tcptrace -i eth0 'port 443 and not net 10.0.0.0/8'    those alone, chosen in the kernel
-  sudo tcptrace -i eth0 -c 10        the next ten, then the summary
-  tcptrace -r trace.pcapng           the same of a capture file
-  tcptrace $(printf -- '-r %s ' trace.pcap*)    of files that a capture was rotated through, as one trace
-  sudo tcptrace -i eth0 --decap=vxlan     also the connections inside of VXLAN
-  sudo tcptrace -i eth0 -w life.pcapng    keep the segments of openings and closings, for Wireshark
+  sudo tcptrace -i eth0
+      connections of eth0 as they open, fail and close
+  sudo tcptrace -i any --netns blue
+      on every interface of the network namespace blue, also those to come
+  sudo tcptrace -i any --once
+      each connection once, however many interfaces it passes, with their path
+  sudo tcptrace --all-netns
+      on every interface of every network namespace: of all containers, say
+  sudo tcptrace -i any -v
+      on every interface, with each change of state of both ends
+  sudo tcptrace -i eth0 'port 443 and not net 10.0.0.0/8'
+      those alone, chosen in the kernel
+  sudo tcptrace -i eth0 -c 10
+      the next ten, then the summary
+  tcptrace -r trace.pcapng
+      the same of a capture file
+  tcptrace $(printf -- '-r %s ' trace.pcap*)
+      of files that a capture was rotated through, as one trace
+  sudo tcptrace -i eth0 --decap=vxlan
+      also the connections inside of VXLAN
+  sudo tcptrace -i eth0 -w life.pcapng
+      keep the segments of openings and closings, for Wireshark
   sudo tcptrace -i eth0 --json | jq 'select(.outcome == \"refused\")'
-  sudo tcptrace -i eth0 --json --events connection,stats --stats-interval 10s >> connections.jsonl
-  sudo tcptrace check -i eth0        what is there, what a trace would attach, what stands in its way
+      those that were refused, as JSON
+  sudo tcptrace -i eth0 --json --stats-interval 10s >> events.jsonl
+      leave it running
+  sudo tcptrace check -i eth0
+      what is there, what a trace would attach, what stands in its way
 
 What the lines say:
   ESTABLISHED  28.820 ms  = syn 28.789 + ack 0.031
-      The handshake took 28.820 ms: 28.789 from the (last) SYN to the SYN-ACK, which on the
-      client's host is the network and the server, and 0.031 from there to the ACK, which is
-      this host. On the server's host it is the other way round. Time lost in retries is
-      named apart.
-  CLOSED  66.336 ms  by client, 172 B sent, 2781 B received, close_wait 18.874 ms
-      From the first SYN to the last ACK; who sent the first FIN; octets by sequence numbers,
-      as the client sees it; and how long the other end's application kept its side open
-      after that FIN.
+      The handshake took 28.820 ms: 28.789 from the (last) SYN to the SYN-ACK,
+      which on the client's host is the network and the server, and 0.031 from
+      there to the ACK, which is this host. On the server's host it is the
+      other way round. Time lost in retries is named apart.
+  CLOSED  66.336 ms  by client, 172 B sent, 2781 B received,
+          close_wait 18.874 ms
+      From the first SYN to the last ACK; who sent the first FIN; octets by
+      sequence numbers, as the client sees it; and how long the other end's
+      application kept its side open after that FIN.
   (incomplete) marks a connection of which records may have been lost.
 
-Ctrl-C ends the trace with a summary on stderr. Events alone go to stdout; times of day are
-local (TZ), those in JSON are UTC. Exit status: 0 done, 1 failed, 2 wrong usage.";
+Ctrl-C ends the trace with a summary on stderr. Events alone go to stdout;
+times of day are local (TZ), those in JSON are UTC. Exit status: 0 done,
+1 failed, 2 wrong usage.";
 
 /// Trace TCP connections on network interfaces: how each one opened, failed or closed, and how long every step took
 #[derive(Debug, Parser)]
@@ -136,8 +153,9 @@ enum Sub {
 }
 
 const CHECK_STATUS: &str = "\
-Exit status: 0 a trace can begin, 1 it would fail (the lines with `problem` say why), or this could
-not be found out (one line on stderr says why), 2 wrong usage.";
+Exit status: 0 a trace can begin, 1 it would fail (the lines with `problem` say
+why), or this could not be found out (one line on stderr says why), 2 wrong
+usage.";
 
 #[derive(Debug, clap::Args)]
 struct CheckArgs {
@@ -221,6 +239,11 @@ struct OutputArgs {
     /// Colour in text: auto is on a terminal, unless `NO_COLOR` is set
     #[arg(long, value_name = "WHEN", value_enum, default_value_t = Color::Auto, hide_possible_values = true)]
     color: Color,
+
+    /// How wide text is at most, in columns from 40 on: what is longer goes on below, words that only explain are left out; `none`
+    /// leaves it as long as it is [default: as wide as the terminal, and none in a pipe or file]
+    #[arg(long, value_name = "COLUMNS", value_parser = parse::width)]
+    width: Option<LineWidth>,
 }
 
 #[derive(Clone, Copy, Debug, clap::Args)]
@@ -341,6 +364,7 @@ impl OutputArgs {
             times,
             only,
             color: self.color,
+            width: self.width.unwrap_or_default(),
             quiet: self.quiet,
             once: self.once,
         })

@@ -8,7 +8,7 @@ use crate::{
         Sink as _,
         json::JsonSink,
         pcapng::{Origin, Writer},
-        text::{TextOptions, TextSink, Times},
+        text::{TextOptions, TextSink, Times, Width},
         units::plain,
     },
     source::pcap::{Options, PcapSource, Reader},
@@ -24,7 +24,7 @@ use tcptrace_common::abi::SEED_WORDS;
 pub(super) const NAME: usize = 24;
 
 /// What the tracker makes of inputs, on interfaces that are called anything, as lines: each event is one, each JSON line is
-/// JSON and equal to what the event's own form is, and nothing in the text acts on a terminal.
+/// JSON and equal to what the event's own form is, and nothing in the text acts on a terminal or is wider than it.
 pub fn lines(bytes: &[u8]) {
     let Some((name, rest)) = bytes.split_first_chunk::<NAME>() else { return };
     let name: Arc<str> = String::from_utf8_lossy(name).into();
@@ -33,12 +33,18 @@ pub fn lines(bytes: &[u8]) {
         tracker.name_interface(interface, Arc::clone(&name));
     }
     let mut json = JsonSink::default();
-    let mut text = TextSink::new(TextOptions {
-        interfaces: true,
-        color: false,
-        zone: TimeZone::UTC,
-        times: Times::OfDay,
-    });
+    let text = |width| {
+        TextSink::new(TextOptions {
+            interfaces: true,
+            color: false,
+            zone: TimeZone::UTC,
+            times: Times::OfDay,
+            width: Width::new(width),
+        })
+    };
+    // Names are never broken, however long they are.
+    let fits = plain(&name).chars().count() <= 40;
+    let (mut text, mut narrow) = (text(None), text(Some(80)));
     let mut out = BytesMut::new();
     let mut sink = |event: Event| {
         out.clear();
@@ -54,6 +60,10 @@ pub fn lines(bytes: &[u8]) {
         }
         let line = std::str::from_utf8(one_line(&out)).expect("text");
         assert_eq!(plain(line), line);
+        let same = (line.chars().count() <= 80).then(|| line.to_owned());
+        out.clear();
+        narrow.event(&event, &mut out);
+        within_80(std::str::from_utf8(&out).expect("text"), same.as_deref(), fits);
     };
     sink(start(&name));
     let last = inputs(rest, |input| tracker.input(input, &mut sink));
@@ -89,6 +99,16 @@ fn has_fixed_keys(event: &Value) {
                 assert_eq!(times[state.as_str().expect("a name")], Value::Null, "{event}");
             }
         }
+    }
+}
+
+/// What fits is one line, the same; of what does not each line does, if the interface's name does.
+fn within_80(lines: &str, same: Option<&str>, fits: bool) {
+    let lines: Vec<_> = lines.lines().collect();
+    assert!(same.is_none_or(|line| lines == [line]) && !lines.is_empty());
+    for line in lines {
+        assert_eq!(plain(line), line);
+        assert!(!fits || line.chars().count() <= 80, "{line}");
     }
 }
 

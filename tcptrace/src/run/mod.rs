@@ -4,6 +4,7 @@ mod capture;
 mod file;
 mod live;
 mod opened;
+mod screen;
 mod signals;
 mod start;
 
@@ -33,8 +34,8 @@ use crate::{
     wall::WallClock,
 };
 use capture::Capture;
-use jiff::tz::TimeZone;
 use opened::Opened;
+use screen::Screen;
 use std::{
     fmt::{Display, Write as _},
     fs::File,
@@ -207,6 +208,7 @@ struct Run<'a> {
     once: Option<Once>,
     teller: Teller,
     capture: Option<Capture>,
+    screen: Screen,
 }
 
 /// What becomes of an event that is told: it is counted, summed up and printed.
@@ -280,8 +282,16 @@ impl<'a> Run<'a> {
             })
         });
         let summary = Summary::new().by(&config.summary_by, config.summary_top);
+        let screen = Screen::new(config.output.width);
+        let text = TextOptions {
+            interfaces: many_interfaces || config.output.once,
+            color: color(config),
+            zone: opened.zone,
+            times: config.output.times,
+            width: screen.width(),
+        };
         let teller = Teller {
-            output: open_output(config, opened.zone, many_interfaces, pressure, on_end)?,
+            output: open_output(config, text, pressure, on_end)?,
             summary: if filters { summary.filtered() } else { summary },
             reported: 0,
             limit: config.count.unwrap_or(u64::MAX),
@@ -289,7 +299,7 @@ impl<'a> Run<'a> {
             clock: WallClock::default(),
             result: Ok(()),
         };
-        Ok(Self { config, id: opened.identity.run(), tracker, once, teller, capture })
+        Ok(Self { config, id: opened.identity.run(), tracker, once, teller, capture, screen })
     }
 
     /// Prints the first event, before any other is there. Its time is that of this host already.
@@ -308,7 +318,7 @@ impl<'a> Run<'a> {
     /// The summary so far, on stderr in one piece.
     fn say_summary(&self) {
         if !self.config.output.quiet {
-            stderr::write(&format!("so far: {}\n", self.teller.summary.render()));
+            self.screen.say(&format!("so far: {}\n", self.teller.summary.render()));
         }
     }
 
@@ -336,6 +346,7 @@ impl<'a> Run<'a> {
 
     /// Tracks a batch, and hands what it says to the writer.
     fn take(&mut self, inputs: &mut Vec<Input>, offset_ns: i64) -> Result<(), RunError> {
+        self.screen.look();
         for input in inputs.drain(..) {
             if let Input::Clock(change) = input {
                 self.teller.clock.change(change);
@@ -419,7 +430,7 @@ impl<'a> Run<'a> {
     /// Writes what is left, and prints the summary where the trace went well (or its input's end did not).
     fn end(self, ended: Result<(), RunError>) -> Result<(), RunError> {
         let quiet = self.config.output.quiet;
-        let Self { teller: Teller { output, mut summary, .. }, once, capture, .. } = self;
+        let Self { teller: Teller { output, mut summary, .. }, once, capture, screen, .. } = self;
         let written = capture.map_or(Ok(0), |capture| capture.finish(PATIENCE));
         let Finished { dropped, result, .. } = output.finish(PATIENCE);
         // The writers' own errors say more than what came of them.
@@ -438,7 +449,7 @@ impl<'a> Run<'a> {
                 let _ = writeln!(said, "the capture lacks {missing} packets: its disk was too slow");
             }
             said += &once.as_ref().map(shortfall).unwrap_or_default();
-            stderr::write(&said);
+            screen.say(&said);
         }
         ended
     }
@@ -446,8 +457,7 @@ impl<'a> Run<'a> {
 
 fn open_output(
     config: &Config,
-    zone: TimeZone,
-    many_interfaces: bool,
+    text: TextOptions,
     pressure: Pressure,
     on_end: impl FnOnce() + Send + 'static,
 ) -> Result<Output, RunError> {
@@ -455,15 +465,14 @@ fn open_output(
     let fd = stdout.as_fd().try_clone_to_owned().map_err(RunError::system("use stdout"))?;
     let sink: Box<dyn Sink> = match config.output.format {
         Format::Json => Box::new(JsonSink::default()),
-        Format::Text => Box::new(TextSink::new(TextOptions {
-            interfaces: many_interfaces || config.output.once,
-            color: config.output.color.enabled(stdout.is_terminal(), std::env::var_os("NO_COLOR").as_deref()),
-            zone,
-            times: config.output.times,
-        })),
+        Format::Text => Box::new(TextSink::new(text)),
     };
     let options = OutputOptions { pressure, events: config.output.events, queue_bytes: QUEUE_BYTES };
     Ok(Output::start(sink, fd, options, on_end)?)
+}
+
+fn color(config: &Config) -> bool {
+    config.output.color.enabled(io::stdout().is_terminal(), std::env::var_os("NO_COLOR").as_deref())
 }
 
 /// Where `--once` could not do what it is for.

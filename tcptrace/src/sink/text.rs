@@ -5,10 +5,13 @@
 //! 06:59:50.293475  ESTABLISHED  192.168.64.128:60592 > 180.101.49.11:80   28.820 ms  = syn 28.789 + ack 0.031
 //! ```
 //!
-//! Times of day are local, as tcpdump's are. What is "sent" was sent by the client.
+//! Times of day are local, as tcpdump's are. What is "sent" was sent by the client. Where lines have a width, what is longer
+//! gives way or goes on below, see `fit.rs`.
 
 mod clock;
+mod fit;
 mod handshake;
+mod line;
 mod resets;
 mod words;
 
@@ -23,6 +26,8 @@ use bytes::{BufMut as _, BytesMut};
 use clock::Clock;
 pub use clock::Times;
 use jiff::tz::TimeZone;
+pub use line::Width;
+use line::{Line, Rank};
 use std::{
     fmt::{self, Write as _},
     net::IpAddr,
@@ -45,6 +50,8 @@ pub struct TextOptions {
     pub zone: TimeZone,
     /// How lines say when.
     pub times: Times,
+    /// How wide lines may be.
+    pub width: Width,
 }
 
 /// Writes lines for people.
@@ -52,7 +59,7 @@ pub struct TextOptions {
 pub struct TextSink {
     options: TextOptions,
     clock: Clock,
-    line: String,
+    line: Line,
     pair: String,
     pair_width: usize,
     interface_width: usize,
@@ -61,11 +68,17 @@ pub struct TextSink {
 impl Sink for TextSink {
     fn event(&mut self, event: &Event, out: &mut BytesMut) {
         let mut line = std::mem::take(&mut self.line);
-        line.clear();
+        let width = self.options.width.columns();
+        line.clear(width.is_some());
         // Only a Display that fails could fail here, and none of ours does; half a line would be worse than none.
-        if self.write(event, &mut line).is_ok() && !line.is_empty() {
-            out.extend_from_slice(line.trim_end().as_bytes());
-            out.put_u8(b'\n');
+        if self.write(event, &mut line).is_ok() && !line.text().is_empty() {
+            match width {
+                None => {
+                    out.extend_from_slice(line.text().trim_end().as_bytes());
+                    out.put_u8(b'\n');
+                }
+                Some(width) => fit::fit(&line, width, out),
+            }
         }
         self.line = line;
     }
@@ -76,10 +89,10 @@ impl TextSink {
     #[must_use]
     pub fn new(options: TextOptions) -> Self {
         let clock = Clock::new(options.zone.clone(), options.times);
-        Self { options, clock, line: String::new(), pair: String::new(), pair_width: 0, interface_width: 0 }
+        Self { options, clock, line: Line::default(), pair: String::new(), pair_width: 0, interface_width: 0 }
     }
 
-    fn write(&mut self, event: &Event, line: &mut String) -> fmt::Result {
+    fn write(&mut self, event: &Event, line: &mut Line) -> fmt::Result {
         match event {
             Event::Segment(event) => self.segment(event, line),
             Event::Transition(event) => self.transition(event, line),
@@ -93,7 +106,7 @@ impl TextSink {
         }
     }
 
-    fn established(&mut self, event: &Established, line: &mut String) -> fmt::Result {
+    fn established(&mut self, event: &Established, line: &mut Line) -> fmt::Result {
         self.head(
             &event.common,
             &"ESTABLISHED",
@@ -101,55 +114,58 @@ impl TextSink {
             (event.common.client, event.common.server),
             line,
         )?;
-        write!(line, "  {}", Column(event.times.syn_to_established_ns))?;
+        took(Column(event.times.syn_to_established_ns), line)?;
         words::established(event, line)?;
         via(&event.path, line)?;
         tail(&event.common, line)
     }
 
-    fn connection(&mut self, event: &Connection, line: &mut String) -> fmt::Result {
+    fn connection(&mut self, event: &Connection, line: &mut Line) -> fmt::Result {
         let (label, style) = outcome(event.outcome);
         self.head(&event.common, &label, style, (event.common.client, event.common.server), line)?;
-        write!(line, "  {}", Column(event.lifetime_ns))?;
+        took(Column(event.lifetime_ns), line)?;
         words::connection(event, &mut Details::new(line))?;
         via(&event.path, line)?;
         tail(&event.common, line)
     }
 
-    fn anomaly(&mut self, event: &Anomaly, line: &mut String) -> fmt::Result {
+    fn anomaly(&mut self, event: &Anomaly, line: &mut Line) -> fmt::Result {
         let pair = directed(&event.common, event.sender);
         self.head(&event.common, &"ANOMALY", color(AnsiColor::Magenta), pair, line)?;
-        write!(line, "  {}", Column(None))?;
+        took(Column(None), line)?;
         words::anomaly(event, &mut Details::new(line))?;
         tail(&event.common, line)
     }
 
-    fn icmp_error(&mut self, event: &IcmpErrorEvent, line: &mut String) -> fmt::Result {
+    fn icmp_error(&mut self, event: &IcmpErrorEvent, line: &mut Line) -> fmt::Result {
         let pair = directed(&event.common, event.icmp.quoted_sender);
         self.head(&event.common, &Indented("icmp"), Style::new().dimmed(), pair, line)?;
-        write!(line, "  {}  {}", Column(None), words::Icmp(&event.icmp))?;
+        took(Column(None), line)?;
+        words::icmp(&event.icmp, &mut Details::new(line))?;
         tail(&event.common, line)
     }
 
-    fn transition(&mut self, event: &Transition, line: &mut String) -> fmt::Result {
+    fn transition(&mut self, event: &Transition, line: &mut Line) -> fmt::Result {
         let pair = (event.common.client, event.common.server);
         self.head(&event.common, &Indented(words::role(event.endpoint)), Style::new().dimmed(), pair, line)?;
-        write!(line, "  {}", Column(event.since_previous_ns))?;
+        took(Column(event.since_previous_ns), line)?;
         words::transition(event, line)?;
         tail(&event.common, line)
     }
 
-    fn segment(&mut self, event: &SegmentEvent, line: &mut String) -> fmt::Result {
+    fn segment(&mut self, event: &SegmentEvent, line: &mut Line) -> fmt::Result {
         let flags = format!("[{}]", event.flags);
         let pair = directed(&event.common, event.sender);
         self.head(&event.common, &Indented(&flags), Style::new().dimmed(), pair, line)?;
-        write!(line, "  {:10}", "")?;
+        line.part(Rank::Took, format_args!("  {:10}", ""))?;
         words::segment(event, line)?;
         tail(&event.common, line)
     }
 
-    fn stats(&mut self, stats: &Stats, line: &mut String) -> fmt::Result {
+    fn stats(&mut self, stats: &Stats, line: &mut Line) -> fmt::Result {
+        line.begin(Rank::Time);
         self.clock.write(stats.ts, line)?;
+        line.begin(Rank::Label);
         self.label(&"STATS", Style::new().dimmed(), line)?;
         words::stats(stats, &mut Details::new(line))
     }
@@ -161,25 +177,27 @@ impl TextSink {
         label: &dyn fmt::Display,
         style: Style,
         (from, to): (Address, Address),
-        line: &mut String,
+        line: &mut Line,
     ) -> fmt::Result {
+        line.begin(Rank::Time);
         self.clock.write(common.ts, line)?;
         if self.options.interfaces {
             let name = plain(&common.interface);
             self.interface_width = self.interface_width.max(name.len());
             let width = self.interface_width;
-            write!(line, "{name:width$}  ")?;
+            line.part(Rank::Interface, format_args!("{name:width$}  "))?;
         }
+        line.begin(Rank::Label);
         self.label(label, style, line)?;
         self.pair.clear();
         write!(self.pair, "{from} > {to}")?;
         if self.pair.len() <= MAX_PAIR {
             self.pair_width = self.pair_width.max(self.pair.len());
         }
-        write!(line, "  {:1$}", self.pair, self.pair_width)
+        line.part(Rank::Pair, format_args!("  {:1$}", self.pair, self.pair_width))
     }
 
-    fn label(&self, label: &dyn fmt::Display, style: Style, line: &mut String) -> fmt::Result {
+    fn label(&self, label: &dyn fmt::Display, style: Style, line: &mut Line) -> fmt::Result {
         let style = if self.options.color { style } else { Style::new() };
         // Padded by hand: the colour's escape sequences have no width.
         write!(line, "{style}")?;
@@ -208,6 +226,11 @@ impl fmt::Display for Address {
     }
 }
 
+/// How long it took.
+fn took(column: Column, line: &mut Line) -> fmt::Result {
+    line.part(Rank::Took, format_args!("  {column}"))
+}
+
 /// From whom to whom a segment went.
 const fn directed(common: &Common, sender: Role) -> (Address, Address) {
     match sender {
@@ -217,43 +240,44 @@ const fn directed(common: &Common, sender: Role) -> (Address, Address) {
 }
 
 /// The interfaces on the way, where there are several.
-fn via(path: &Path, line: &mut String) -> fmt::Result {
+fn via(path: &Path, line: &mut Line) -> fmt::Result {
     if path.names().nth(1).is_none() {
         return Ok(());
     }
+    line.begin(Rank::Fact);
     let mut separator = " (via ";
     for name in path.names() {
         write!(line, "{separator}{}", plain(name))?;
         separator = ", ";
     }
-    line.push(')');
-    Ok(())
+    line.write_char(')')
 }
 
 /// The VLAN tags of one direction.
-fn tags(vlans: Vlans, line: &mut String) -> fmt::Result {
-    match (vlans.outer, vlans.inner) {
-        (Some(outer), Some(inner)) => write!(line, "vlan {outer}.{inner}"),
-        (Some(vlan), None) | (None, Some(vlan)) => write!(line, "vlan {vlan}"),
-        (None, None) => write!(line, "no vlan"),
+struct Tags(Vlans);
+
+impl fmt::Display for Tags {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.0.outer, self.0.inner) {
+            (Some(outer), Some(inner)) => write!(f, "vlan {outer}.{inner}"),
+            (Some(vlan), None) | (None, Some(vlan)) => write!(f, "vlan {vlan}"),
+            (None, None) => f.write_str("no vlan"),
+        }
     }
 }
 
 /// What qualifies the whole line.
-fn tail(common: &Common, line: &mut String) -> fmt::Result {
-    if let Some(back) = common.server_vlan {
-        line.push_str(" (");
-        tags(common.vlan, line)?;
-        line.push_str(" to the server, ");
-        tags(back, line)?;
-        line.push_str(" back)");
-    } else if !common.vlan.is_empty() {
-        line.push_str(" (");
-        tags(common.vlan, line)?;
-        line.push(')');
+fn tail(common: &Common, line: &mut Line) -> fmt::Result {
+    match common.server_vlan {
+        Some(back) => {
+            let (there, back) = (Tags(common.vlan), Tags(back));
+            line.part(Rank::Fact, format_args!(" ({there} to the server, {back} back)"))?;
+        }
+        None if !common.vlan.is_empty() => line.part(Rank::Fact, format_args!(" ({})", Tags(common.vlan)))?,
+        None => {}
     }
     for tunnel in &common.tunnel {
-        write!(line, " ({}", tunnel.kind.0.name())?;
+        line.part(Rank::Fact, format_args!(" ({}", tunnel.kind.0.name()))?;
         match (tunnel.id, tunnel.teid) {
             (Some(id), _) => write!(line, " {id}")?,
             (None, Some(Teids { to_server: Some(there), to_client: Some(back) })) => {
@@ -269,7 +293,7 @@ fn tail(common: &Common, line: &mut String) -> fmt::Result {
         write!(line, ")")?;
     }
     if !common.complete {
-        line.push_str(" (incomplete)");
+        line.part(Rank::Fact, format_args!(" (incomplete)"))?;
     }
     Ok(())
 }

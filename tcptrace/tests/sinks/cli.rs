@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 use tcptrace::{
-    cli::{self, Args, Color, Config, FilterText, Format, Input, Interfaces, Limits, Only},
+    cli::{self, Args, Color, Config, FilterText, Format, Input, Interfaces, Limits, LineWidth, Only},
     event::{Kind, Kinds},
     kernel::netns::Namespaces,
     sink::text::Times,
@@ -162,6 +162,40 @@ fn colour_is_for_terminals_and_can_be_refused() {
         (Color::Never, true, None, false),
     ] {
         assert_eq!(color.enabled(terminal, no_color.map(OsStr::new)), enabled);
+    }
+}
+
+#[test]
+fn text_is_as_wide_as_it_is_asked_to_be() {
+    for (args, width) in [
+        (&[][..], LineWidth::Terminal),
+        (&["--width", "40"], LineWidth::Columns(40)),
+        (&["--width=65535"], LineWidth::Columns(65535)),
+        (&["--width", "none"], LineWidth::Endless),
+    ] {
+        assert_eq!(config(args).output.width, width);
+    }
+    for wrong in ["39", "65536", "wide", "-1", ""] {
+        let error = parse(&[&format!("--width={wrong}")]).expect_err(wrong).to_string();
+        assert!(
+            error.contains("a number of columns from 40 to 65535 is needed, such as 100, or none"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn help_fits_eighty_columns() {
+    let mut command = <Args as clap::CommandFactory>::command().term_width(80);
+    command.build();
+    for mut command in command.get_subcommands().cloned().chain([command.clone()]) {
+        // What is within anyway does not hang on how it is wrapped.
+        let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        let help = command.render_help().to_string();
+        assert!(!help.is_empty());
+        for line in help.lines().chain(after.lines()) {
+            assert!(line.chars().count() <= 80, "{line}");
+        }
     }
 }
 

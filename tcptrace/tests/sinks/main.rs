@@ -23,6 +23,8 @@ mod schema;
 mod several;
 mod start;
 mod summary;
+mod terminal;
 mod text;
 mod textbook;
 mod tunnels;
+mod width;

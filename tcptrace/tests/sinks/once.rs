@@ -11,13 +11,18 @@ use tcptrace::{
     sink::{
         Sink as _,
         json::JsonSink,
-        text::{TextOptions, TextSink, Times},
+        text::{TextOptions, TextSink, Times, Width},
     },
 };
 
 fn text(events: &[Event]) -> String {
-    let options =
-        TextOptions { interfaces: true, color: false, zone: jiff::tz::TimeZone::UTC, times: Times::OfDay };
+    let options = TextOptions {
+        interfaces: true,
+        color: false,
+        zone: jiff::tz::TimeZone::UTC,
+        times: Times::OfDay,
+        width: Width::default(),
+    };
     let (mut sink, mut out) = (TextSink::new(options), bytes::BytesMut::new());
     for event in events {
         sink.event(event, &mut out);

@@ -11,12 +11,18 @@ use tcptrace::{
     segment::Timestamp,
     sink::{
         Sink as _,
-        text::{TextOptions, TextSink, Times},
+        text::{TextOptions, TextSink, Times, Width},
     },
 };
 
 fn print(events: impl IntoIterator<Item = Event>, interfaces: bool, color: bool) -> String {
-    let mut sink = TextSink::new(TextOptions { interfaces, color, zone: TimeZone::UTC, times: Times::OfDay });
+    let mut sink = TextSink::new(TextOptions {
+        interfaces,
+        color,
+        zone: TimeZone::UTC,
+        times: Times::OfDay,
+        width: Width::default(),
+    });
     let mut out = bytes::BytesMut::new();
     for event in events {
         sink.event(&event, &mut out);

@@ -11,7 +11,7 @@ use tcptrace::{
         json::JsonSink,
         pcapng::{Origin, Writer},
         summary::Summary,
-        text::{TextOptions, TextSink, Times},
+        text::{TextOptions, TextSink, Times, Width},
     },
     track::{Config, Tracker, Wants},
 };
@@ -55,6 +55,7 @@ fn text() -> TextSink {
         color: false,
         zone: jiff::tz::TimeZone::UTC,
         times: Times::OfDay,
+        width: Width::default(),
     })
 }
 

@@ -1,6 +1,6 @@
 //! What went wrong in a handshake, in words: what came, and what it fits.
 
-use super::words::{Details, Icmp, role, syn_retries, synack_retries};
+use super::words::{Details, NOTHING_LISTENS, icmp, role, syn_retries, synack_retries};
 use crate::{
     event::{Backoff, Connection, Ecn, EcnKind, OtherView, Outcome, Role, State, SynackAgain, WrongAnswers},
     segment::Timestamp,
@@ -11,7 +11,13 @@ use std::fmt;
 /// Nothing answered the SYN.
 pub(super) fn unanswered(event: &Connection, details: &mut Details<'_>) -> fmt::Result {
     let syns = Count(u64::from(event.syn_retransmits) + 1, "SYN", "SYNs");
-    details.add(format_args!("{} {syns} in {}{}", nothing(event), waited(event), Spacing(event)))?;
+    details.add(format_args!("{} {syns} in {}", nothing(event), waited(event)))?;
+    if event.wrong_answers.is_none() {
+        details.or(format_args!("no answer to {syns} in {}", waited(event)))?;
+    }
+    if event.syn_backoff.is_some() && event.syn_intervals_ns.iter().any(Option::is_some) {
+        details.more(format_args!("{}", Spacing(event)))?;
+    }
     not_an_answer(event, details)
 }
 
@@ -35,7 +41,10 @@ pub(super) fn in_flight(event: &Connection, details: &mut Details<'_>) -> fmt::R
             details.add(format_args!("no ACK or RST yet for the SYN-ACK, sent {ago} before"))
         }
         (true, None) => details.add(format_args!("no ACK or RST yet for the SYN-ACK")),
-        (false, Some(ago)) => details.add(format_args!("{} the SYN yet, sent {ago} before", nothing(event))),
+        (false, Some(ago)) => {
+            details.add(format_args!("{} the SYN yet, sent {ago} before", nothing(event)))?;
+            details.or(format_args!("no answer to the SYN yet, sent {ago} before"))
+        }
         (false, None) => details.add(format_args!("{} the SYN yet", nothing(event))),
     }?;
     not_an_answer(event, details)
@@ -45,7 +54,7 @@ pub(super) fn in_flight(event: &Connection, details: &mut Details<'_>) -> fmt::R
 pub(super) fn synack_unanswered(event: &Connection, details: &mut Details<'_>) -> fmt::Result {
     let synacks = Count(u64::from(event.synack_retransmits) + 1, "SYN-ACK", "SYN-ACKs");
     details.add(format_args!("no ACK or RST for {synacks} in {}", waited(event)))?;
-    event.icmp_error.iter().try_for_each(|icmp| details.add(format_args!("{}", Icmp(icmp))))
+    event.icmp_error.iter().try_for_each(|report| icmp(report, details))
 }
 
 /// A RST of the server in answer to the SYN.
@@ -54,11 +63,11 @@ pub(super) fn refused(event: &Connection, details: &mut Details<'_>) -> fmt::Res
         details.add(format_args!("RST by server after its SYN-ACK"))?;
     } else if event.reset_seq.is_some_and(|seq| seq != 0) {
         // RFC 9293 §3.10.7.1: to a SYN that nobody listens for, the number is 0.
-        details.add(format_args!(
-            "RST by server with a number of its own: after a SYN-ACK, or a firewall rejects"
-        ))?;
+        details.add(format_args!("RST by server with a number of its own"))?;
+        details.more(format_args!(": after a SYN-ACK, or a firewall rejects"))?;
     } else {
-        details.add(format_args!("RST by server: nothing listens there, or a firewall rejects"))?;
+        details.add(format_args!("RST by server"))?;
+        details.more(format_args!("{NOTHING_LISTENS}"))?;
     }
     retries(event, details)
 }
@@ -66,8 +75,10 @@ pub(super) fn refused(event: &Connection, details: &mut Details<'_>) -> fmt::Res
 /// The client did not go on.
 pub(super) fn aborted(event: &Connection, details: &mut Details<'_>) -> fmt::Result {
     match (event.reset_by, event.no_such_connection) {
-        (Some(_), true) => details
-            .add(format_args!("RST by client to the SYN-ACK: the client's host knows no such connection"))?,
+        (Some(_), true) => {
+            details.add(format_args!("RST by client to the SYN-ACK"))?;
+            details.more(format_args!(": the client's host knows no such connection"))?;
+        }
         (Some(_), false) => details.add(format_args!("given up by client before it was established"))?,
         (None, _) => details.add(format_args!("begun anew by client before it was established"))?,
     }
@@ -93,10 +104,9 @@ fn not_an_answer(event: &Connection, details: &mut Details<'_>) -> fmt::Result {
         details.add(format_args!("the same SYN was answered from {server} (address translation?)"))?;
     }
     if let Some(ns) = event.earlier_closed_ns {
-        details.add(format_args!(
-            "server closed an earlier connection on these ports {} before (it may be in TIME-WAIT)",
-            Nanos(ns)
-        ))?;
+        details
+            .add(format_args!("server closed an earlier connection on these ports {} before", Nanos(ns)))?;
+        details.more(format_args!(" (it may be in TIME-WAIT)"))?;
     }
     Ok(())
 }
@@ -107,13 +117,13 @@ fn wrong_answers(wrong: &WrongAnswers, details: &mut Details<'_>) -> fmt::Result
     let (rst, synack) = (Count(rsts.into(), "RST", "RSTs"), Count(synacks.into(), "SYN-ACK", "SYN-ACKs"));
     let these = if rsts == 1 { "this" } else { "these" };
     if let Some(ack) = rst_ack {
-        details.add(format_args!(
-            "{rst} came that {} {ack}, not {expected}: the client ignores {these} (RFC 9293 §3.10.7.3)",
-            verb(rsts)
-        ))?;
+        details.add(format_args!("{rst} came that {} {ack}, not {expected}", verb(rsts)))?;
     } else if rsts > 0 {
-        details
-            .add(format_args!("{rst} came without ACK: the client ignores {these} (RFC 9293 §3.10.7.3)"))?;
+        details.add(format_args!("{rst} came without ACK"))?;
+    }
+    if rsts > 0 || rst_ack.is_some() {
+        details.more(format_args!(": the client ignores {these}"))?;
+        details.aside(format_args!(" (RFC 9293 §3.10.7.3)"))?;
     }
     let Some(ack) = synack_ack else { return Ok(()) };
     details.add(format_args!("{synack} came that {} {ack}, expected {expected}", verb(synacks)))?;
@@ -141,10 +151,8 @@ pub(super) fn besides(event: &Connection, details: &mut Details<'_>) -> fmt::Res
     }
     if let Some(OtherView { client_isn, server_isn }) = event.other_view {
         let server = server_isn.map_or(String::new(), |isn| format!(" and {isn}"));
-        details.add(format_args!(
-            "seen twice, with other sequence numbers (a device rewrites them): \
-             the other view begins at {client_isn}{server}"
-        ))?;
+        details.add(format_args!("seen twice, with other sequence numbers (a device rewrites them)"))?;
+        details.more(format_args!(": the other view begins at {client_isn}{server}"))?;
     }
     let again = synack_retries(event.synacks_after_ack);
     match event.synack_again {
@@ -192,10 +200,10 @@ pub(super) fn other_ttl(event: &Connection, details: &mut Details<'_>) -> fmt::R
     // One hop more or less is a router that both passed or not; that of another sender is told of with the sender's own.
     let differs = |ttl: &u8| ttl.abs_diff(reset) > 1 && event.reset_by_another.is_none();
     match opened.filter(differs) {
-        Some(ttl) => details.add(format_args!(
-            "RST TTL {reset}, the {}'s {opening} {ttl}: perhaps another host's, or another way here",
-            role(by)
-        )),
+        Some(ttl) => {
+            details.add(format_args!("RST TTL {reset}, the {}'s {opening} {ttl}", role(by)))?;
+            details.more(format_args!(": perhaps another host's, or another way here"))
+        }
         None => Ok(()),
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{
     handshake::{self, EcnWords},
+    line::{Line, Rank},
     resets,
 };
 use crate::{
@@ -15,18 +16,37 @@ use std::fmt::{self, Write as _};
 
 /// Facts, separated by commas.
 pub(super) struct Details<'a> {
-    out: &'a mut String,
+    out: &'a mut Line,
+    glue: &'static str,
     first: bool,
 }
 
 impl<'a> Details<'a> {
-    pub(super) fn new(out: &'a mut String) -> Self {
-        Self { out, first: true }
+    pub(super) fn new(out: &'a mut Line) -> Self {
+        Self { out, glue: "", first: true }
     }
 
     pub(super) fn add(&mut self, fact: fmt::Arguments<'_>) -> fmt::Result {
-        self.out.write_str(if std::mem::take(&mut self.first) { "  " } else { ", " })?;
+        self.glue = if std::mem::take(&mut self.first) { "  " } else { ", " };
+        self.out.begin(Rank::Fact);
+        self.out.write_str(self.glue)?;
         self.out.write_fmt(fact)
+    }
+
+    /// A shorter form of the fact before, that says the same.
+    pub(super) fn or(&mut self, short: fmt::Arguments<'_>) -> fmt::Result {
+        self.out.or(format_args!("{}{short}", self.glue))
+    }
+
+    /// Goes on with the fact before, with a space or `: ` of its own: a line may end there.
+    pub(super) fn more(&mut self, text: fmt::Arguments<'_>) -> fmt::Result {
+        self.out.part(Rank::Fact, text)
+    }
+
+    /// Explains the fact before, and may be left out.
+    pub(super) fn aside(&mut self, text: fmt::Arguments<'_>) -> fmt::Result {
+        self.out.part(Rank::Aside, text)?;
+        self.out.or(format_args!(""))
     }
 }
 
@@ -46,23 +66,24 @@ pub(super) fn synack_retries(count: u32) -> Count<'static> {
 }
 
 /// How the time of a handshake divides, and what was sent again.
-pub(super) fn established(event: &Established, out: &mut String) -> fmt::Result {
+pub(super) fn established(event: &Established, out: &mut Line) -> fmt::Result {
     if let Some((syn, ack)) = sum(&event.times) {
         whole(event, syn, ack, out)?;
     } else {
         parts(event, out)?;
     }
     if event.synack_retransmits > 0 {
-        write!(out, ", {}", synack_retries(event.synack_retransmits))?;
+        out.part(Rank::Fact, format_args!(", {}", synack_retries(event.synack_retransmits)))?;
     }
-    write!(out, "{}", EcnWords(event.ecn))
+    out.part(Rank::Fact, format_args!("{}", EcnWords(event.ecn)))
 }
 
 /// `= syn 28.789 + ack 0.031`: a sum where it is one, in the order in which the time passed.
-fn whole(event: &Established, syn: u64, ack: u64, out: &mut String) -> fmt::Result {
-    out.push_str("  = ");
+fn whole(event: &Established, syn: u64, ack: u64, out: &mut Line) -> fmt::Result {
+    out.part(Rank::Fact, format_args!("  = "))?;
     if let Some(ns) = event.times.syn_retry_ns.filter(|ns| *ns > 0) {
-        write!(out, "{} lost in {} + ", Nanos(ns), syn_retries(event.syn_retransmits))?;
+        write!(out, "{} lost in {}", Nanos(ns), syn_retries(event.syn_retransmits))?;
+        out.part(Rank::Fact, format_args!(" + "))?;
     }
     // The unit stands once, where the total has the same.
     if event.times.syn_to_established_ns.is_some_and(|ns| Nanos(ns).is_below_a_second()) {
@@ -72,13 +93,13 @@ fn whole(event: &Established, syn: u64, ack: u64, out: &mut String) -> fmt::Resu
     }
     match (event.times.syn_retry_ns, event.syn_retransmits) {
         // It was the first that was answered.
-        (Some(0), 1..) => write!(out, ", {}", syn_retries(event.syn_retransmits)),
+        (Some(0), 1..) => out.part(Rank::Fact, format_args!(", {}", syn_retries(event.syn_retransmits))),
         _ => Ok(()),
     }
 }
 
 /// What is known where it does not add up.
-fn parts(event: &Established, out: &mut String) -> fmt::Result {
+fn parts(event: &Established, out: &mut Line) -> fmt::Result {
     let mut details = Details::new(out);
     match event.times.syn_to_synack_ns {
         Some(ns) => details.add(format_args!("syn {}", Nanos(ns)))?,
@@ -112,13 +133,14 @@ pub(super) fn connection(event: &Connection, details: &mut Details<'_>) -> fmt::
     match event.outcome {
         Outcome::Closed => closed(event, details)?,
         Outcome::Reset => reset(event, details)?,
-        Outcome::Refused if event.probe => details.add(format_args!(
-            "RST by server to a probe without SYN and ACK, as scanners send: nothing listens there, or a firewall rejects"
-        ))?,
+        Outcome::Refused if event.probe => {
+            details.add(format_args!("RST by server to a probe without SYN and ACK, as scanners send"))?;
+            details.more(format_args!("{NOTHING_LISTENS}"))?;
+        }
         Outcome::Refused => handshake::refused(event, details)?,
         Outcome::RefusedIcmp => {
             if let Some(icmp) = &event.icmp_error {
-                details.add(format_args!("{}", Icmp(icmp)))?;
+                self::icmp(icmp, details)?;
             }
             handshake::retries(event, details)?;
         }
@@ -151,22 +173,24 @@ pub(super) fn connection(event: &Connection, details: &mut Details<'_>) -> fmt::
     }
     if event.partial {
         details.add(format_args!("partial: it began before the trace"))?;
+        details.or(format_args!("partial"))?;
     }
     if event.direction_inferred {
         details.add(format_args!("client and server are a guess"))?;
+        details.or(format_args!("roles are a guess"))?;
     }
     Ok(())
 }
 
-/// `host unreachable, says 192.0.2.1 (ICMP type 3, code 1)`
-pub(super) struct Icmp<'a>(pub(super) &'a IcmpReport);
+/// Why a RST may come of a SYN.
+pub(super) const NOTHING_LISTENS: &str = ": nothing listens there, or a firewall rejects";
 
-impl fmt::Display for Icmp<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(IcmpReport { from, kind, code, meaning, .. }) = self;
-        let version = if from.is_ipv6() { "v6" } else { "" };
-        write!(f, "{meaning}, says {from} (ICMP{version} type {kind}, code {code})")
-    }
+/// `host unreachable, says 192.0.2.1 (ICMP type 3, code 1)`
+pub(super) fn icmp(report: &IcmpReport, details: &mut Details<'_>) -> fmt::Result {
+    let IcmpReport { from, kind, code, meaning, .. } = report;
+    let version = if from.is_ipv6() { "v6" } else { "" };
+    details.add(format_args!("{meaning}, says {from}"))?;
+    details.aside(format_args!(" (ICMP{version} type {kind}, code {code})"))
 }
 
 fn closed(event: &Connection, details: &mut Details<'_>) -> fmt::Result {
@@ -227,33 +251,37 @@ fn transferred(event: &Connection, details: &mut Details<'_>) -> fmt::Result {
     for (bytes, word) in [(event.client_bytes, "sent"), (event.server_bytes, "received")] {
         if let Some(bytes) = bytes {
             details.add(format_args!("{} {word}{modulo}", Bytes(bytes)))?;
+            if event.bytes_mod_4gib {
+                details.or(format_args!("{} {word} (modulo 4 GiB)", Bytes(bytes)))?;
+            }
         }
     }
     Ok(())
 }
 
-pub(super) fn transition(event: &Transition, out: &mut String) -> fmt::Result {
-    write!(out, "  {} -> {}", event.from.name(), event.to.name())?;
+pub(super) fn transition(event: &Transition, out: &mut Line) -> fmt::Result {
+    out.part(Rank::Fact, format_args!("  {} -> {}", event.from.name(), event.to.name()))?;
     if event.inferred && event.to == State::Listen {
-        out.push_str(" (presumed)");
+        out.write_str(" (presumed)")?;
     } else if event.inferred {
-        out.push_str(" (inferred)");
+        out.write_str(" (inferred)")?;
     }
     Ok(())
 }
 
 /// As tcpdump puts it, relative numbers where the ISN is known.
-pub(super) fn segment(event: &SegmentEvent, out: &mut String) -> fmt::Result {
-    write!(out, "  seq {}", event.relative_seq.unwrap_or(event.seq))?;
+pub(super) fn segment(event: &SegmentEvent, out: &mut Line) -> fmt::Result {
+    out.part(Rank::Fact, format_args!("  seq {}", event.relative_seq.unwrap_or(event.seq)))?;
     if let Some(ack) = event.relative_ack.or(event.ack) {
         write!(out, ", ack {ack}")?;
     }
-    write!(out, ", win {}, length {}, ttl {}", event.window, event.payload_bytes, event.ttl)?;
+    out.part(Rank::Fact, format_args!(", win {}", event.window))?;
+    write!(out, ", length {}, ttl {}", event.payload_bytes, event.ttl)?;
     if let Some(options) = &event.options {
-        write!(out, ", options [{}]", option_names(options))?;
+        out.part(Rank::Fact, format_args!(", options [{}]", option_names(options)))?;
     }
     if event.copy {
-        out.push_str(", captured before");
+        out.part(Rank::Fact, format_args!(", captured before"))?;
     }
     Ok(())
 }
