@@ -44,6 +44,13 @@ pub trait Slots {
     /// Nobody waits here, though [`Table::is_surely_empty`] did not know.
     #[inline(always)]
     fn note_empty(&mut self) {}
+
+    /// A flow's tag as the words here have it. Where several network namespaces share the table, a number of the packet's own
+    /// is mixed in: their flows can be equal, also in the device's index.
+    #[inline(always)]
+    fn tag(&self, tag: u32) -> u32 {
+        tag
+    }
 }
 
 /// The pending-ACK table.
@@ -236,7 +243,8 @@ where
     let Some(mut slots) = table.bucket(peer.bucket) else {
         return false;
     };
-    arm(&mut slots, start, word(peer.tag, expected))
+    let wanted = word(slots.tag(peer.tag), expected);
+    arm(&mut slots, start, wanted)
 }
 
 /// Has the flow of a RST watched. Not of one that refuses a SYN, which has the sequence number 0 (RFC 9293 §3.10.7.1):
@@ -281,6 +289,7 @@ const fn is_reached(word: u64, ack: SeqNum) -> bool {
 /// Frees the slots whose number `ack` has reached, ends the watch over the flow, and says whether there was either.
 #[inline(always)]
 fn clear_reached(slots: &mut impl Slots, tag: u32, ack: SeqNum) -> bool {
+    let tag = slots.tag(tag);
     let mut any = false;
     for slot in 0..BUCKET_WORDS {
         let word = slots.get(slot);
@@ -302,6 +311,7 @@ fn clear_reached(slots: &mut impl Slots, tag: u32, ack: SeqNum) -> bool {
 /// Watches a flow: by a word of its own that is there, or by one in a free slot.
 #[inline(always)]
 fn watch(slots: &mut impl Slots, tag: u32) {
+    let tag = slots.tag(tag);
     let (mut place, mut put) = (BUCKET_WORDS, 0);
     for slot in 0..BUCKET_WORDS {
         let present = slots.get(slot);
