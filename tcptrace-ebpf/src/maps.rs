@@ -193,12 +193,12 @@ static SEEDS: [u64; SEED_WORDS] = [0; SEED_WORDS];
 #[unsafe(no_mangle)]
 static PENDING_MASK: u32 = (1 << 16) - 1;
 
-/// The number of the network namespace that this copy of the programs is for.
+/// The number of the network namespace that this copy of the programs is for, where it is for one.
 #[unsafe(no_mangle)]
 static NETNS: u16 = 0;
 
-/// Not 0: the programs are for several network namespaces, and find out with each packet which one it is in. The verifier sees
-/// a constant and drops the code for that where it is 0.
+/// Not 0: the programs are for several network namespaces, and a number beside each packet says which one it is in. The verifier
+/// sees a constant and drops the code for that where it is 0.
 #[unsafe(no_mangle)]
 static SHARED: u8 = 0;
 
@@ -209,7 +209,7 @@ pub(crate) fn is_shared() -> bool {
     unsafe { (&raw const SHARED).read_volatile() != 0 }
 }
 
-/// [`NETNS`] as the loader set it. For records only: the flow hash tells namespaces apart by their [`SEEDS`].
+/// [`NETNS`] as the loader set it. For records only: the flow hash tells copies of the programs apart by their [`SEEDS`].
 #[inline(always)]
 pub(crate) fn netns() -> u16 {
     // SAFETY: a valid static; volatile because the loader writes it after the compiler is done.

@@ -3,7 +3,8 @@
 use crate::{
     hook::{Hook, Reach as _},
     maps::{
-        EVENTS, LoadedSeeds, PendingTable, Work, admission, counters, decap, filter, kernel_log, ring_is_filling, work,
+        EVENTS, LoadedSeeds, PendingTable, Work, admission, counters, decap, filter, kernel_log,
+        ring_is_filling, work,
     },
 };
 use aya_ebpf::{
@@ -157,7 +158,8 @@ fn the_long_way<H: Hook>(hook: H, counters: &mut Counters) {
     hash(work);
     let flags = TcpFlags(work.entry.record.flags);
     if lifecycle::announces(flags)
-        || (flags.ack() && lifecycle::reached(work.own, SeqNum(work.entry.record.ack), &mut PendingTable(hook)))
+        || (flags.ack()
+            && lifecycle::reached(work.own, SeqNum(work.entry.record.ack), &mut PendingTable(hook)))
     {
         publish(hook, work, counters);
     }

@@ -3,8 +3,9 @@
 //! A packet's device has an index, which several namespaces can have, and nothing that a program may look at says which
 //! namespace it is in. So each hook leaves a number beside the packet, in its `tc_classid`. A filter on clsact brings one along
 //! (net/sched/cls_bpf.c, `cls_bpf_classify`). A TCX link does not: there a *gate* is attached, a program of some
-//! instructions for each namespace and side, which writes the number and goes on with the program that all share, by a jump
-//! that the kernel has put into its code (net/bpf/…, `bpf_tail_call` with a constant index).
+//! instructions for each namespace and side, which writes the number and goes on with the program that all share. As the
+//! place in the array is a constant, the kernel makes a plain jump of that where it can (kernel/bpf/arraymap.c,
+//! `prog_array_map_poke_run`).
 
 use super::{
     load::Entry,

@@ -1,8 +1,8 @@
 //! Loads the object: sizes, seeds, and the programs that are needed.
 
 use super::{
-    gates::Gates,
     explain::{explain_load, explain_map, explain_program, may_open_one, with_sources},
+    gates::Gates,
     object::{self, OBJECT},
     pending::PendingWords,
     runs::Runs,
@@ -517,8 +517,8 @@ fn random_seeds() -> Result<[u64; SEED_WORDS], LoadError> {
     Ok(zerocopy::transmute!(bytes))
 }
 
-/// Lets this process have as many descriptors open as it may: each copy of the programs takes about ten, and each
-/// interface two.
+/// Lets this process have as many descriptors open as it may: each network namespace takes two, or with a copy of the programs
+/// about ten, and each interface two.
 pub(crate) fn raise_open_files() {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     // Where this fails, loading says what it lacks.

@@ -98,7 +98,12 @@ impl Harness {
     /// Loads all programs with a pending table of `buckets` (a power of two) and a ring of `ring_bytes` (a power of
     /// two of pages).
     pub fn load(seeds: &[u64; SEED_WORDS], buckets: u32, ring_bytes: u32) -> Result<Self, Error> {
-        Self::load_with(seeds, buckets, ring_bytes, 0, &Decap::NONE)
+        Self::load_with(seeds, buckets, ring_bytes, (0, 0), &Decap::NONE)
+    }
+
+    /// The same as several network namespaces share them.
+    pub fn load_shared(seeds: &[u64; SEED_WORDS], buckets: u32, ring_bytes: u32) -> Result<Self, Error> {
+        Self::load_with(seeds, buckets, ring_bytes, (0, 1), &Decap::NONE)
     }
 
     /// The same, looking into these tunnels.
@@ -108,7 +113,7 @@ impl Harness {
         ring_bytes: u32,
         decap: &Decap,
     ) -> Result<Self, Error> {
-        Self::load_with(seeds, buckets, ring_bytes, 0, decap)
+        Self::load_with(seeds, buckets, ring_bytes, (0, 0), decap)
     }
 
     /// The same, with `KERNEL_LOG` set to `log`.
@@ -118,14 +123,14 @@ impl Harness {
         ring_bytes: u32,
         log: u8,
     ) -> Result<Self, Error> {
-        Self::load_with(seeds, buckets, ring_bytes, log, &Decap::NONE)
+        Self::load_with(seeds, buckets, ring_bytes, (log, 0), &Decap::NONE)
     }
 
     fn load_with(
         seeds: &[u64; SEED_WORDS],
         buckets: u32,
         ring_bytes: u32,
-        log: u8,
+        (log, shared): (u8, u8),
         decap: &Decap,
     ) -> Result<Self, Error> {
         let mask = buckets - 1;
@@ -133,6 +138,7 @@ impl Harness {
             .override_global("SEEDS", &seeds[..], true)
             .override_global("PENDING_MASK", &mask, true)
             .override_global("KERNEL_LOG", &log, true)
+            .override_global("SHARED", &shared, true)
             .override_global("DECAP", &decap.words()[..], true)
             .map_max_entries("PENDING", buckets)
             .map_max_entries("MARKS", buckets.div_ceil(4))

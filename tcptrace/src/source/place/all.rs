@@ -1,5 +1,7 @@
 //! Interfaces of every network namespace of the host.
 //!
+//! The programs are loaded once for the own one and once for all others, or once for all (`kernel/share.rs`).
+//!
 //! None is kept alive by being traced: links and loaded programs hold no namespace, one socket hears of all of them
 //! without being in any (see `kernel/nsid.rs`), and each is entered for a moment when there is something to attach to.
 
