@@ -2,7 +2,7 @@
 //!
 //! A packet's device has an index, which several namespaces can have, and nothing that a program may look at says which
 //! namespace it is in. So each hook leaves a number beside the packet, in its `tc_classid`. A filter on clsact brings one along
-//! (net/sched/cls_bpf.c, `cls_bpf_classify`). A TCX link does not: there a *gate* is attached, a program of some
+//! (`net/sched/cls_bpf.c`, `cls_bpf_classify`). A TCX link does not: there a *gate* is attached, a program of some
 //! instructions for each namespace and side, which writes the number and goes on with the program that all share. As the
 //! place in the array is a constant, the kernel makes a plain jump of that where it can (kernel/bpf/arraymap.c,
 //! `prog_array_map_poke_run`).
@@ -12,7 +12,7 @@ use super::{
     raw::{self, BPF_PROG_TYPE_SCHED_CLS, Instruction},
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io,
     os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd},
 };
@@ -28,7 +28,9 @@ const PASS: i32 = -1;
 pub(super) struct Gates {
     /// What they go on with, by entry.
     programs: OwnedFd,
-    gates: BTreeMap<(u16, Entry), OwnedFd>,
+    /// Those that are there already. To put one there has the kernel patch each gate to it.
+    there: BTreeSet<Entry>,
+    made: BTreeMap<(u16, Entry), OwnedFd>,
 }
 
 impl Gates {
@@ -36,7 +38,7 @@ impl Gates {
     pub(super) fn new() -> io::Result<Self> {
         #[expect(clippy::cast_possible_truncation, reason = "five")]
         let programs = raw::program_array(Entry::ALL.len() as u32)?;
-        Ok(Self { programs, gates: BTreeMap::new() })
+        Ok(Self { programs, there: BTreeSet::new(), made: BTreeMap::new() })
     }
 
     /// The gate of a namespace to `program`, which is that of this entry.
@@ -47,23 +49,26 @@ impl Gates {
         program: BorrowedFd<'_>,
     ) -> io::Result<BorrowedFd<'_>> {
         let place = entry as u32;
-        if !self.gates.contains_key(&(netns, entry)) {
-            raw::put(self.programs.as_fd(), place, program)?;
+        if !self.made.contains_key(&(netns, entry)) {
+            if !self.there.contains(&entry) {
+                raw::put(self.programs.as_fd(), place, program)?;
+                self.there.insert(entry);
+            }
             let code = instructions(netns, self.programs.as_raw_fd(), place);
             let gate = raw::load(BPF_PROG_TYPE_SCHED_CLS, &code, entry.name())?;
-            self.gates.insert((netns, entry), gate);
+            self.made.insert((netns, entry), gate);
         }
-        Ok(self.gates[&(netns, entry)].as_fd())
+        Ok(self.made[&(netns, entry)].as_fd())
     }
 
     /// Lets go of those of a namespace that is gone.
     pub(super) fn remove(&mut self, netns: u16) {
-        self.gates.retain(|(of, _), _| *of != netns);
+        self.made.retain(|(of, _), _| *of != netns);
     }
 
     /// All of them.
     pub(super) fn all(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.gates.values().map(|gate| gate.as_fd())
+        self.made.values().map(|gate| gate.as_fd())
     }
 }
 

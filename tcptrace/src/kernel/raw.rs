@@ -73,8 +73,10 @@ pub(super) fn load(prog_type: u32, instructions: &[Instruction], name: &str) -> 
 
 /// Makes an array of so many programs, without any.
 pub(super) fn program_array(len: u32) -> io::Result<OwnedFd> {
-    let [key_size, value_size] = [size_of::<u32>() as u32; 2];
-    let attr = CreateAttr { map_type: BPF_MAP_TYPE_PROG_ARRAY, key_size, value_size, max_entries: len };
+    /// Of a place, and of a descriptor.
+    const SIZE: u32 = 4;
+    let attr =
+        CreateAttr { map_type: BPF_MAP_TYPE_PROG_ARRAY, key_size: SIZE, value_size: SIZE, max_entries: len };
     // SAFETY: the attribute lives through the call, which only reads it, and has no pointers in it.
     descriptor(unsafe {
         libc::syscall(libc::SYS_bpf, BPF_MAP_CREATE, &raw const attr, size_of::<CreateAttr>())

@@ -162,7 +162,7 @@ impl Space {
             Some(programs) => Ok(programs),
             none => match Role::of_other(common.ingress, self.number) {
                 Role::Shared => common.one_for_all(),
-                role => common.load(role).map(|programs| none.insert(programs)),
+                role @ Role::Only(_) => common.load(role).map(|programs| none.insert(programs)),
             },
         };
         let attached = match programs {
