@@ -52,6 +52,13 @@ pub trait Slots {
     /// Nobody waits here, though [`Table::is_surely_empty`] did not know.
     #[inline(always)]
     fn note_empty(&mut self) {}
+
+    /// A flow's tag as the words here have it. Where several network namespaces share the table, a number of the packet's own
+    /// is mixed in: their flows can be equal, also in the device's index.
+    #[inline(always)]
+    fn tag(&self, tag: u32) -> u32 {
+        tag
+    }
 }
 
 /// The pending-ACK table.
@@ -184,7 +191,7 @@ where
         return false;
     }
     // Not before, as most buckets are empty most of the time.
-    clear_reached(&mut slots, flow_bits(key.tag(seeds), key.vlan_bits()), packet.ack)
+    clear_reached(&mut slots, (key.tag(seeds), key.vlan_bits()), packet.ack)
 }
 
 /// The flow `own` waited for `ack`, or for a number before it; not from now on.
@@ -193,7 +200,7 @@ pub fn reached<T: Table + ?Sized>(own: FlowHash, ack: SeqNum, table: &mut T) -> 
     !table.is_surely_empty(own.bucket)
         && table
             .bucket(own.bucket)
-            .is_some_and(|mut slots| clear_reached(&mut slots, flow_bits(own.tag, own.vlans), ack))
+            .is_some_and(|mut slots| clear_reached(&mut slots, (own.tag, own.vlans), ack))
 }
 
 /// The kind of a lifecycle segment.
@@ -240,13 +247,14 @@ where
         && let Some(mut slots) = table.bucket(own.bucket)
     {
         // A FIN or SYN-ACK that acknowledges the peer's: the three-segment close, the simultaneous open.
-        clear_reached(&mut slots, flow_bits(own.tag, own.vlans), SeqNum(record.ack));
+        clear_reached(&mut slots, (own.tag, own.vlans), SeqNum(record.ack));
     }
     let start = table.forget(peer.tag) as usize;
     let Some(mut slots) = table.bucket(peer.bucket) else {
         return false;
     };
-    arm(&mut slots, start, flow_bits(peer.tag, peer.vlans) | u64::from(expected.0))
+    let wanted = flow_bits(slots.tag(peer.tag), peer.vlans) | u64::from(expected.0);
+    arm(&mut slots, start, wanted)
 }
 
 /// Has the flow of a RST watched. Not of one that refuses a SYN, which has the sequence number 0 (RFC 9293 §3.10.7.1):
@@ -260,7 +268,7 @@ where
         return;
     }
     if let Some(mut slots) = table.bucket(own.bucket) {
-        watch(&mut slots, flow_bits(own.tag, own.vlans));
+        watch(&mut slots, (own.tag, own.vlans));
     }
 }
 
@@ -295,7 +303,8 @@ const fn is_reached(word: u64, ack: SeqNum) -> bool {
 /// Frees the slots whose number `ack` has reached, ends the watch over the flow, and says whether there was either. Words
 /// that were announced with other VLAN tags are taken where there is none with the same.
 #[inline(always)]
-fn clear_reached(slots: &mut impl Slots, flow: u64, ack: SeqNum) -> bool {
+fn clear_reached(slots: &mut impl Slots, (tag, vlans): (u32, u32), ack: SeqNum) -> bool {
+    let flow = flow_bits(slots.tag(tag), vlans);
     let mut mask = TAG;
     for slot in 0..BUCKET_WORDS {
         let word = slots.get(slot);
@@ -323,7 +332,8 @@ fn clear_reached(slots: &mut impl Slots, flow: u64, ack: SeqNum) -> bool {
 
 /// Watches a flow: by a word of its own that is there, or by one in a free slot.
 #[inline(always)]
-fn watch(slots: &mut impl Slots, flow: u64) {
+fn watch(slots: &mut impl Slots, (tag, vlans): (u32, u32)) {
+    let flow = flow_bits(slots.tag(tag), vlans);
     let (mut place, mut put) = (BUCKET_WORDS, 0);
     for slot in 0..BUCKET_WORDS {
         let present = slots.get(slot);

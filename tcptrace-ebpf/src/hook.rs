@@ -27,6 +27,12 @@ pub(crate) trait Hook: Copy {
     fn bytes(self) -> Self::Bytes;
     fn sighting(self) -> Sighting;
 
+    /// The number of the network namespace that it is in.
+    #[inline(always)]
+    fn netns(self) -> u16 {
+        maps::netns()
+    }
+
     /// What `to` makes of the packet, as far as [`Hook::bytes`] reaches.
     fn parse_to<R: Receive>(self, to: R) -> R::Made;
 }
@@ -49,6 +55,18 @@ pub(crate) struct TcAnywhere<const EGRESS: bool, const L3: bool>(pub(crate) *mut
 /// XDP, of which there is ingress only, and here on Ethernet only.
 #[derive(Clone, Copy)]
 pub(crate) struct Xdp<const RARE: bool>(pub(crate) *mut xdp_md);
+
+impl<const EGRESS: bool, const L3: bool> Tc<EGRESS, L3> {
+    /// Leaves nothing beside the packet that a program behind ours could take for its own: where the next TCX program passes
+    /// the packet on, the kernel makes the packet's `tc_index` of it (net/core/dev.c, `tcx_action_code`).
+    #[inline(always)]
+    pub(crate) fn clear_number(self) {
+        if maps::is_shared() {
+            // SAFETY: the context is valid while the program runs, and ours to write to.
+            unsafe { (*self.0).tc_classid = 0 };
+        }
+    }
+}
 
 impl<const EGRESS: bool, const L3: bool> Hook for Tc<EGRESS, L3> {
     type Context = TcContext;
@@ -73,6 +91,11 @@ impl<const EGRESS: bool, const L3: bool> Hook for Tc<EGRESS, L3> {
     #[inline(always)]
     fn sighting(self) -> Sighting {
         sighting(self.0, EGRESS)
+    }
+
+    #[inline(always)]
+    fn netns(self) -> u16 {
+        netns(self.0)
     }
 
     #[inline(always)]
@@ -104,6 +127,11 @@ impl<const EGRESS: bool, const L3: bool> Hook for TcAnywhere<EGRESS, L3> {
     #[inline(always)]
     fn sighting(self) -> Sighting {
         sighting(self.0, EGRESS)
+    }
+
+    #[inline(always)]
+    fn netns(self) -> u16 {
+        netns(self.0)
     }
 
     #[inline(always)]
@@ -164,6 +192,19 @@ fn sighting(skb: *mut __sk_buff, egress: bool) -> Sighting {
     // SAFETY: the context is valid while the program runs.
     let came_in = unsafe { (*skb).ingress_ifindex };
     Sighting { ifindex, egress, forwarded: egress && came_in != 0 }
+}
+
+/// Programs that all namespaces share find the number beside the packet, where our filter on clsact, or a gate, has put it
+/// (`kernel/gates.rs`).
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "the kernel keeps 16 bits")]
+fn netns(skb: *mut __sk_buff) -> u16 {
+    if !maps::is_shared() {
+        return maps::netns();
+    }
+    // SAFETY: the context is valid while the program runs.
+    let number = unsafe { (*skb).tc_classid };
+    number as u16
 }
 
 /// The VLAN tag that the device or the stack took off a packet.

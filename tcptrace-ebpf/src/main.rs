@@ -68,7 +68,9 @@ fn tcptrace_bench_sink(context: XdpContext) -> u32 {
 /// `TC_ACT_UNSPEC` is `TCX_NEXT`: the next program decides, as if we were not there.
 #[inline(always)]
 fn tc<const EGRESS: bool, const L3: bool>(skb: *mut __sk_buff) -> i32 {
-    trace::packet(Tc::<EGRESS, L3>(skb));
+    let hook = Tc::<EGRESS, L3>(skb);
+    trace::packet(hook);
+    hook.clear_number();
     TC_ACT_UNSPEC
 }
 

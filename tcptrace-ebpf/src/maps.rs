@@ -1,5 +1,6 @@
 //! All maps and load-time constants of the kernel programs, and safe access to them.
 
+use crate::hook::Hook;
 use aya_ebpf::{
     bindings::{BPF_F_MMAPABLE, BPF_RB_AVAIL_DATA},
     macros::map,
@@ -192,11 +193,23 @@ static SEEDS: [u64; SEED_WORDS] = [0; SEED_WORDS];
 #[unsafe(no_mangle)]
 static PENDING_MASK: u32 = (1 << 16) - 1;
 
-/// The number of the network namespace that this copy of the programs is for.
+/// The number of the network namespace that this copy of the programs is for, where it is for one.
 #[unsafe(no_mangle)]
 static NETNS: u16 = 0;
 
-/// [`NETNS`] as the loader set it. For records only: the flow hash tells namespaces apart by their [`SEEDS`].
+/// Not 0: the programs are for several network namespaces, and a number beside each packet says which one it is in. The verifier
+/// sees a constant and drops the code for that where it is 0.
+#[unsafe(no_mangle)]
+static SHARED: u8 = 0;
+
+/// The programs are for several namespaces.
+#[inline(always)]
+pub(crate) fn is_shared() -> bool {
+    // SAFETY: a valid static; volatile because the loader writes it after the compiler is done.
+    unsafe { (&raw const SHARED).read_volatile() != 0 }
+}
+
+/// [`NETNS`] as the loader set it. For records only: the flow hash tells copies of the programs apart by their [`SEEDS`].
 #[inline(always)]
 pub(crate) fn netns() -> u16 {
     // SAFETY: a valid static; volatile because the loader writes it after the compiler is done.
@@ -274,18 +287,19 @@ impl Seeds for LoadedSeeds {
     }
 }
 
-/// [`PENDING`] as the lifecycle test sees it.
-pub(crate) struct PendingTable;
+/// [`PENDING`] as the lifecycle test of one packet sees it.
+pub(crate) struct PendingTable<H>(pub(crate) H);
 
 /// One bucket that all CPUs share, and its mark.
-pub(crate) struct SharedBucket {
+pub(crate) struct SharedBucket<H> {
+    hook: H,
     bucket: *mut Bucket,
     mark: *mut Mark,
     /// [`Mark::filled`] before the first look at a word.
     filled: u8,
 }
 
-impl PendingTable {
+impl<H> PendingTable<H> {
     #[inline(always)]
     fn place(bucket: u32) -> u32 {
         // SAFETY: a valid static; volatile because the loader writes it after the compiler is done.
@@ -301,18 +315,21 @@ impl PendingTable {
     }
 }
 
-impl Table for PendingTable {
-    type Slots<'a> = SharedBucket;
+impl<H: Hook> Table for PendingTable<H> {
+    type Slots<'a>
+        = SharedBucket<H>
+    where
+        H: 'a;
 
     #[inline(always)]
-    fn bucket(&mut self, bucket: u32) -> Option<SharedBucket> {
+    fn bucket(&mut self, bucket: u32) -> Option<SharedBucket<H>> {
         let place = Self::place(bucket);
         let mark = Self::mark(place)?;
         // SAFETY: the kernel's pointer to a map value is valid while the program runs; no reference is made.
         let filled = unsafe { &raw const (*mark).filled };
         // SAFETY: as above. Other CPUs may write it: volatile.
         let filled = unsafe { filled.read_volatile() };
-        Some(SharedBucket { bucket: PENDING.get_ptr_mut(place)?, mark, filled })
+        Some(SharedBucket { hook: self.0, bucket: PENDING.get_ptr_mut(place)?, mark, filled })
     }
 
     #[inline(always)]
@@ -332,7 +349,19 @@ impl Table for PendingTable {
     }
 }
 
-impl Slots for SharedBucket {
+impl<H: Hook> Slots for SharedBucket<H> {
+    /// The bucket is found without the number, so that packets whose bucket is empty need not know it.
+    #[inline(always)]
+    fn tag(&self, tag: u32) -> u32 {
+        if !is_shared() {
+            return tag;
+        }
+        match tag ^ u32::from(self.hook.netns()) {
+            0 => 1,
+            tag => tag,
+        }
+    }
+
     #[inline(always)]
     fn get(&self, slot: usize) -> u64 {
         // SAFETY: the kernel's pointer to a map value is valid while the program runs; no reference is made.
@@ -367,7 +396,7 @@ impl Slots for SharedBucket {
     }
 }
 
-impl SharedBucket {
+impl<H> SharedBucket<H> {
     /// Says that a word is there, by a number that is not the other one.
     #[inline(always)]
     fn fill(&mut self) {

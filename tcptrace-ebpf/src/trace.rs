@@ -3,7 +3,7 @@
 use crate::{
     hook::{Hook, Reach as _},
     maps::{
-        EVENTS, LoadedSeeds, PendingTable, Work, admission, counters, decap, filter, kernel_log, netns,
+        EVENTS, LoadedSeeds, PendingTable, Work, admission, counters, decap, filter, kernel_log,
         ring_is_filling, work,
     },
 };
@@ -98,7 +98,7 @@ fn is_lifecycle<A: Addresses, H: Hook>(hook: H, packet: &Packet<A>, counters: &m
     let lifecycle = if lifecycle::announces(packet.flags) {
         !is_shed(hook, packet, counters)
     } else {
-        lifecycle::awaited(packet, hook.sighting().ifindex, &mut PendingTable, &LoadedSeeds)
+        lifecycle::awaited(packet, hook.sighting().ifindex, &mut PendingTable(hook), &LoadedSeeds)
     };
     // Last, as a store before would have the packet's fields read early and kept.
     counters.tcp_packets += 1;
@@ -158,7 +158,8 @@ fn the_long_way<H: Hook>(hook: H, counters: &mut Counters) {
     hash(work);
     let flags = TcpFlags(work.entry.record.flags);
     if lifecycle::announces(flags)
-        || (flags.ack() && lifecycle::reached(work.own, SeqNum(work.entry.record.ack), &mut PendingTable))
+        || (flags.ack()
+            && lifecycle::reached(work.own, SeqNum(work.entry.record.ack), &mut PendingTable(hook)))
     {
         publish(hook, work, counters);
     }
@@ -317,7 +318,7 @@ fn publish<H: Hook>(hook: H, work: &mut Work, counters: &mut Counters) {
         if !is_admitted(work, counters) {
             return;
         }
-        if announce(work) {
+        if announce(hook, work) {
             counters.pending_overwrites += 1;
         }
     }
@@ -354,7 +355,7 @@ fn is_admitted(work: &mut Work, counters: &mut Counters) -> bool {
 fn emit<H: Hook>(hook: H, work: &mut Work, counters: &mut Counters, kind: Kind) {
     // A record that finds the ring full has its number too: user space sees the gap.
     counters.number += 1;
-    stamp(&mut work.entry.record, counters.number);
+    stamp(hook, &mut work.entry.record, counters.number);
     let wakeup = wakeup(counters.number);
     let sent = if decap(0) != 0 && work.entry.record.bits & BIT_TUNNEL != 0 {
         send_tunnelled(hook, work, kind, wakeup)
@@ -440,8 +441,8 @@ fn hash_tunnel(work: &mut Work) {
 }
 
 #[inline(always)]
-fn announce(work: &Work) -> bool {
-    lifecycle::announce(&work.entry.record, (work.own, work.peer), &mut PendingTable)
+fn announce<H: Hook>(hook: H, work: &Work) -> bool {
+    lifecycle::announce(&work.entry.record, (work.own, work.peer), &mut PendingTable(hook))
 }
 
 /// How the reader is woken. 0: if it had read everything, for it sleeps then; while it waits for more to collect, and
@@ -519,9 +520,9 @@ const MAX_MESSAGE: usize = u16::MAX as usize;
 /// Time, CPU, running number and namespace.
 #[inline(always)]
 #[expect(clippy::cast_possible_truncation, reason = "numbers are modulo 2^32; Linux has at most 8192 CPUs")]
-fn stamp(record: &mut Record, number: u64) {
+fn stamp<H: Hook>(hook: H, record: &mut Record, number: u64) {
     record.number = number as u32;
-    record.netns = netns();
+    record.netns = hook.netns();
     // SAFETY: a helper without arguments.
     record.ts = unsafe { bpf_ktime_get_ns() };
     // SAFETY: a helper without arguments.

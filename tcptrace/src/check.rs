@@ -10,10 +10,10 @@ pub use report::Report;
 use crate::{
     cli::CheckConfig,
     kernel::{
-        attach::AttachError,
+        attach::{self, AttachError, AttachMode},
         explain::not_permitted,
         interface,
-        load::{LoadError, LoadOptions, Programs},
+        load::{LoadError, LoadOptions, Programs, Role},
         netns::{self, Namespaces},
         plan::{Plan, why_no_xdp},
         share::SharedMaps,
@@ -57,7 +57,7 @@ pub fn check(config: &CheckConfig) -> Result<Report, LiveError> {
     let kernel = Kernel::ask();
     let options =
         LoadOptions { decap: config.decap, ring_bytes: config.ring_bytes, ..LoadOptions::default() };
-    let (programs, refusal) = load(&options, &places);
+    let (programs, refusal) = load(config.ingress.into(), &options, &places);
     let Places { surveys, all_netns, mut problems, .. } = places;
     problems.extend(refusal.map(|error| error.to_string()));
     let tcx = surveys.iter().find_map(|it| it.tcx);
@@ -87,19 +87,27 @@ pub fn check(config: &CheckConfig) -> Result<Report, LiveError> {
 }
 
 /// Has the kernel take the programs as a trace would load them, until it refuses something.
-fn load(options: &LoadOptions, places: &Places) -> (BTreeMap<&'static str, Verified>, Option<LoadError>) {
+fn load(
+    ingress: attach::IngressHook,
+    options: &LoadOptions,
+    places: &Places,
+) -> (BTreeMap<&'static str, Verified>, Option<LoadError>) {
     let mut verified = BTreeMap::new();
     let mut load = || {
-        let (of_first, of_others) = places.surveys.split_at(places.of_first);
-        let mut first = Programs::load(options)?;
-        let shared = match places.all_netns {
-            Some(_) => Some(SharedMaps::of(&first, options)?),
-            None => None,
-        };
+        if places.all_netns.is_none() {
+            verified = verify(&mut Programs::load(options)?, plans(&places.surveys))?;
+            return Ok(());
+        }
+        let role = Role::of_first(ingress, AttachMode::Auto);
+        let mut first = Programs::load_as(options, role)?;
+        let maps = SharedMaps::of(&first, options)?;
+        let is_for_all = role == Role::Shared;
+        let (of_first, of_others) =
+            places.surveys.split_at(if is_for_all { places.surveys.len() } else { places.of_first });
         verified = verify(&mut first, plans(of_first))?;
-        // Each namespace has a copy, and all copies are alike but for their numbers.
-        if let Some(shared) = shared.filter(|_| plans(of_others).next().is_some()) {
-            verified.extend(verify(&mut shared.load(COPY)?, plans(of_others))?);
+        // Where each namespace has a copy, all are alike but for their numbers.
+        if plans(of_others).next().is_some() {
+            verified.extend(verify(&mut maps.load(Role::of_other(ingress, COPY))?, plans(of_others))?);
         }
         Ok(())
     };

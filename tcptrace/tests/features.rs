@@ -76,11 +76,18 @@ fn the_hooks_are_those_of_this_kernel() {
 
 #[test]
 fn the_verifier_says_what_it_walked() {
-    let harness = Harness::load(&[1; SEED_WORDS], 64, 1 << 16).unwrap_or_else(|error| panic!("{error}"));
-    let walked = Program::ALL.map(|program| {
-        let walked = harness.verified_instructions(program).unwrap_or_else(|error| panic!("{error}"));
-        assert_eq!(walked.is_some(), kernel_is(5, 16), "{program:?}");
-        walked.map_or_else(|| "not told".to_owned(), |count| count.to_string())
-    });
-    say("instructions walked (TC in, out, without a link header in, out; XDP)", &walked.join(", "));
+    let seeds = [1; SEED_WORDS];
+    for (whose, harness) in [
+        ("of one namespace", Harness::load(&seeds, 64, 1 << 16)),
+        ("of several namespaces", Harness::load_shared(&seeds, 64, 1 << 16)),
+    ] {
+        let harness = harness.unwrap_or_else(|error| panic!("{whose}: {error}"));
+        let walked = Program::ALL.map(|program| {
+            let walked = harness.verified_instructions(program).unwrap_or_else(|error| panic!("{error}"));
+            assert_eq!(walked.is_some(), kernel_is(5, 16), "{program:?}");
+            walked.map_or_else(|| "not told".to_owned(), |count| count.to_string())
+        });
+        let name = format!("instructions walked, {whose} (TC in, out, without a link header in, out; XDP)");
+        say(&name, &walked.join(", "));
+    }
 }

@@ -1,6 +1,6 @@
 extern crate std;
 
-use super::inspect;
+use super::{Slots, Table, inspect};
 use crate::{
     abi::{BUCKET_WORDS, Bucket, Kind, SEED_WORDS},
     filter::Steps,
@@ -37,11 +37,41 @@ struct Bench {
     port: u32,
     /// The VLAN of the next segment; 0 for no tag.
     vlan: u16,
+    /// The network namespace of the next packet, among those that share the table.
+    netns: u32,
+}
+
+/// The table as packets of one namespace meet it, or a bucket of it.
+struct Seen<T>(T, u32);
+
+impl Table for Seen<&mut [Bucket]> {
+    type Slots<'a>
+        = Seen<&'a mut Bucket>
+    where
+        Self: 'a;
+
+    fn bucket(&mut self, bucket: u32) -> Option<Seen<&mut Bucket>> {
+        self.0.bucket(bucket).map(|bucket| Seen(bucket, self.1))
+    }
+}
+
+impl Slots for Seen<&mut Bucket> {
+    fn get(&self, slot: usize) -> u64 {
+        self.0.get(slot)
+    }
+
+    fn set(&mut self, slot: usize, word: u64) {
+        self.0.set(slot, word);
+    }
+
+    fn tag(&self, tag: u32) -> u32 {
+        tag ^ self.1
+    }
 }
 
 impl Bench {
     fn new(buckets: usize) -> Self {
-        Self { table: vec![Bucket::default(); buckets], port: 1000, vlan: 0 }
+        Self { table: vec![Bucket::default(); buckets], port: 1000, vlan: 0, netns: 0 }
     }
 
     /// The kind of record that a step makes.
@@ -63,7 +93,8 @@ impl Bench {
             options_at: 0,
             options_len: 0,
         };
-        let (record, _) = inspect(&packet, SEEN, Steps::ALL, &mut *self.table, &SEEDS)?;
+        let table = &mut Seen(&mut *self.table, self.netns);
+        let (record, _) = inspect(&packet, SEEN, Steps::ALL, table, &SEEDS)?;
         Kind::from_code(record.kind)
     }
 
@@ -104,6 +135,24 @@ fn open_and_four_segment_close() {
             ((true, A, 112, 502, 0), None, 0),
         ],
     );
+}
+
+#[test]
+fn equal_packets_of_several_namespaces_are_told_apart_in_one_table() {
+    const NAMESPACES: u32 = 5;
+    let mut bench = Bench::new(16);
+    let mut in_each = |step: Step, kind: Option<Kind>| -> Vec<usize> {
+        let in_one = |netns| {
+            bench.netns = netns;
+            assert_eq!(bench.step(step), kind, "{step:?} in {netns}");
+            bench.pending()
+        };
+        (0..NAMESPACES).map(in_one).collect()
+    };
+    assert_eq!(in_each((false, S | A, 500, 101, 0), SYNACK), [1, 2, 3, 4, 5]);
+    assert_eq!(in_each((true, A, 101, 501, 0), ACK), [4, 3, 2, 1, 0]);
+    assert_eq!(in_each((true, R, 101, 0, 0), RST), [1, 2, 3, 4, 5], "each sender is watched");
+    assert_eq!(in_each((true, A, 101, 501, 0), ACK), [4, 3, 2, 1, 0]);
 }
 
 #[test]

@@ -268,6 +268,8 @@ impl Attachment {
 /// The interfaces that the programs are on, all of one network namespace.
 pub struct Attached {
     netns: Netns,
+    /// What records from there have.
+    number: u16,
     ingress: IngressHook,
     mode: AttachMode,
     on: BTreeMap<u32, Attachment>,
@@ -279,7 +281,14 @@ impl Attached {
     /// On nothing yet.
     #[must_use]
     pub const fn new(netns: Netns, ingress: IngressHook, mode: AttachMode) -> Self {
-        Self { netns, ingress, mode, on: BTreeMap::new(), taken_off: BTreeSet::new() }
+        Self { netns, number: 0, ingress, mode, on: BTreeMap::new(), taken_off: BTreeSet::new() }
+    }
+
+    /// The same with records that have this number as their namespace's.
+    #[must_use]
+    pub fn numbered(mut self, number: u16) -> Self {
+        self.number = number;
+        self
     }
 
     /// Where the programs are, for a person: `eth0 (TC), eth1 (XDP and TC)`.
@@ -443,14 +452,14 @@ impl Attached {
     ) -> Result<Tc, AttachError> {
         if self.mode != AttachMode::Clsact {
             let links: Result<Vec<_>, _> =
-                hooks.iter().map(|(entry, side)| attach_link(programs, interface, *entry, *side)).collect();
+                hooks.iter().map(|hook| attach_link(programs, self.number, interface, *hook)).collect();
             match links {
                 Ok(links) => return Ok(Tc::Links(links)),
                 Err(Failure::NoTcx) if self.mode == AttachMode::Auto => {}
                 Err(failure) => return Err(failure.explain("a TCX program", interface)),
             }
         }
-        Filters::attach(programs, interface, hooks, notices).map(Tc::Filters)
+        Filters::attach(programs, self.number, interface, hooks, notices).map(Tc::Filters)
     }
 }
 
@@ -488,13 +497,12 @@ impl Failure {
 
 fn attach_link(
     programs: &mut Programs,
+    netns: u16,
     interface: &Interface,
-    entry: Entry,
-    side: Side,
+    (entry, side): (Entry, Side),
 ) -> Result<Link, Failure> {
-    let program = programs.classifier(entry).map_err(Failure::Load)?;
-    let program = program.fd().map_err(|error| Failure::Other(with_sources(&error)))?;
-    Link::tc(program.as_fd(), interface.index, side).map_err(|error| match errno(&error) {
+    let program = programs.for_link(entry, netns).map_err(Failure::Load)?;
+    Link::tc(program, interface.index, side).map_err(|error| match errno(&error) {
         Some(Errno::NODEV | Errno::NXIO) => Failure::Gone,
         // Attach types and link types that a kernel does not know are EINVAL.
         Some(Errno::INVAL | Errno::OPNOTSUPP) => Failure::NoTcx,

@@ -19,6 +19,7 @@ const TCA_KIND: u16 = 1;
 const TCA_OPTIONS: u16 = 2;
 const TCA_CHAIN: u16 = 11;
 /// Options of a filter of the kind bpf (`linux/pkt_cls.h`).
+const TCA_BPF_CLASSID: u16 = 3;
 const TCA_BPF_FD: u16 = 6;
 const TCA_BPF_NAME: u16 = 7;
 const TCA_BPF_FLAGS: u16 = 8;
@@ -277,8 +278,13 @@ impl OwnFilter {
     }
 }
 
-/// A program that is loaded, by its descriptor and number.
-pub(super) type Loaded<'a> = (BorrowedFd<'a>, u32);
+/// A program that is loaded, by its descriptor and number, and the `tc_classid` that it finds with each packet.
+#[derive(Clone, Copy)]
+pub(super) struct Loaded<'a> {
+    pub(super) program: BorrowedFd<'a>,
+    pub(super) id: u32,
+    pub(super) classid: u16,
+}
 
 /// Puts a program before all filters of a side; says which one it is behind all the same.
 pub(super) fn attach(
@@ -314,11 +320,15 @@ pub(super) fn attach_with_qdisc(
 }
 
 /// The message that makes a filter of ours.
-fn filter(index: u32, side: Side, priority: u16, (program, _): Loaded<'_>, label: &Label) -> Vec<u8> {
+fn filter(index: u32, side: Side, priority: u16, loaded: Loaded<'_>, label: &Label) -> Vec<u8> {
     let mut body = fixed(index, 0, side.parent(), info(priority, ETH_P_ALL)).to_vec();
     push_attribute(&mut body, TCA_KIND, b"bpf\0");
     let mut options = Vec::new();
-    push_attribute(&mut options, TCA_BPF_FD, &program.as_raw_fd().to_ne_bytes());
+    // Without it the number is 0.
+    if loaded.classid != 0 {
+        push_attribute(&mut options, TCA_BPF_CLASSID, &u32::from(loaded.classid).to_ne_bytes());
+    }
+    push_attribute(&mut options, TCA_BPF_FD, &loaded.program.as_raw_fd().to_ne_bytes());
     push_attribute(&mut options, TCA_BPF_NAME, format!("{label}\0").as_bytes());
     push_attribute(&mut options, TCA_BPF_FLAGS, &TCA_BPF_FLAG_ACT_DIRECT.to_ne_bytes());
     push_attribute(&mut body, TCA_OPTIONS, &options);
@@ -326,10 +336,10 @@ fn filter(index: u32, side: Side, priority: u16, (program, _): Loaded<'_>, label
 }
 
 /// What the kernel made of it.
-fn made(index: u32, side: Side, (_, program): Loaded<'_>, answers: &[Message]) -> io::Result<OwnFilter> {
+fn made(index: u32, side: Side, loaded: Loaded<'_>, answers: &[Message]) -> io::Result<OwnFilter> {
     let made = answers.iter().filter_map(Filter::from_message).find(|it| !it.is_head());
     let made = made.ok_or_else(|| io::Error::other("the kernel does not say where it put the filter"))?;
-    Ok(OwnFilter { index, side, priority: made.priority, handle: made.handle, program })
+    Ok(OwnFilter { index, side, priority: made.priority, handle: made.handle, program: loaded.id })
 }
 
 impl Drop for OwnFilter {

@@ -6,7 +6,7 @@ use super::{
     clsact::{self, Label, OwnFilter, Present, Side},
     explain::{errno, program_errno, with_sources},
     interface::Interface,
-    load::{ALIVE, Entry, LoadError, Programs},
+    load::{ALIVE, Entry, LoadError, Programs, Role},
 };
 use aya::programs::loaded_programs;
 use rustix::io::Errno;
@@ -51,6 +51,7 @@ impl Filters {
     /// Puts programs before all filters of their sides.
     pub(super) fn attach(
         programs: &mut Programs,
+        netns: u16,
         interface: &Interface,
         hooks: &[(Entry, Side)],
         notices: &mut Vec<Notice>,
@@ -59,7 +60,7 @@ impl Filters {
         const TRIES: usize = 3;
         let failed = |error: io::Error| explain(interface, &error);
         // First of all, for it takes long: whoever is killed meanwhile leaves nothing.
-        let ours = load(programs, hooks)?;
+        let ours = load(programs, netns, hooks)?;
         let mut tries = 1;
         loop {
             let ground = ground(interface)?;
@@ -104,12 +105,18 @@ struct Loaded<'a> {
 }
 
 /// The programs of the hooks are loaded already, all before any is attached (`attach.rs`).
-fn load<'a>(programs: &'a mut Programs, hooks: &[(Entry, Side)]) -> Result<Vec<Loaded<'a>>, LoadError> {
+fn load<'a>(
+    programs: &'a mut Programs,
+    netns: u16,
+    hooks: &[(Entry, Side)],
+) -> Result<Vec<Loaded<'a>>, LoadError> {
     let alive = programs.alive()?;
     let programs = &*programs;
-    let loaded = hooks
-        .iter()
-        .map(|&(entry, side)| Ok(Loaded { program: programs.loaded(entry)?, entry, side, alive }));
+    let classid = if programs.role() == Role::Shared { netns } else { 0 };
+    let loaded = hooks.iter().map(|&(entry, side)| {
+        let (program, id) = programs.loaded(entry)?;
+        Ok(Loaded { program: clsact::Loaded { program, id, classid }, entry, side, alive })
+    });
     loaded.collect()
 }
 

@@ -2,6 +2,7 @@
 
 use super::{
     explain::{explain_load, explain_map, explain_program, may_open_one, with_sources},
+    gates::Gates,
     object::{self, OBJECT},
     pending::PendingWords,
     runs::Runs,
@@ -183,7 +184,7 @@ pub enum LoadError {
 }
 
 /// The entry points.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Entry {
     Ingress,
     Egress,
@@ -213,6 +214,18 @@ pub(super) const ALIVE: &str = "tcptrace_alive";
 /// The object in the kernel: its maps are there, its programs come when they are first needed.
 pub struct Programs {
     held: Held,
+    role: Role,
+    /// Where other namespaces enter by TCX.
+    gates: Option<Gates>,
+}
+
+/// Which network namespaces a copy of the programs is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// The one of this number.
+    Only(u16),
+    /// Any: each hook says the number with the packet (`gates.rs`). Not for XDP, where nothing can be said so.
+    Shared,
 }
 
 /// What of it is in this process.
@@ -228,13 +241,18 @@ const GONE: LoadError = LoadError::Object("what was let go of");
 impl Programs {
     /// Creates the maps. Raises the limit of locked memory where that counts, as far as it may.
     pub fn load(options: &LoadOptions) -> Result<Self, LoadError> {
-        Self::load_with(options, 0, &[])
+        Self::load_as(options, Role::Only(0))
     }
 
-    /// For the network namespace of this number, with maps that exist: each by its name, and where it is pinned.
+    /// The same, perhaps for other namespaces too.
+    pub(crate) fn load_as(options: &LoadOptions, role: Role) -> Result<Self, LoadError> {
+        Self::load_with(options, role, &[])
+    }
+
+    /// With maps that exist: each by its name, and where it is pinned.
     pub(super) fn load_with(
         options: &LoadOptions,
-        netns: u16,
+        role: Role,
         maps: &[(&str, PathBuf)],
     ) -> Result<Self, LoadError> {
         options.check()?;
@@ -247,6 +265,10 @@ impl Programs {
         let mask = options.pending_buckets - 1;
         let kernel_log = u8::from(options.kernel_log);
         let wake_bytes = u64::from(options.ring_bytes / LoadOptions::WAKE_PART);
+        let (netns, shared) = match role {
+            Role::Only(netns) => (netns, 0_u8),
+            Role::Shared => (0, 1),
+        };
         let mut loader = EbpfLoader::new();
         for (name, path) in maps {
             loader.map_pin_path(name, path.as_path());
@@ -258,12 +280,13 @@ impl Programs {
             .override_global("SEEDS", &seeds, true)
             .override_global("PENDING_MASK", &mask, true)
             .override_global("NETNS", &netns, true)
+            .override_global("SHARED", &shared, true)
             .override_global("KERNEL_LOG", &kernel_log, false)
             .override_global("WAKE_BYTES", &wake_bytes, true)
             .override_global("DECAP", &options.decap.words()[..], true)
             .load(OBJECT)
             .map_err(|e| explain_load(e, options))?;
-        Ok(Self { held: Held::Object(ebpf) })
+        Ok(Self { held: Held::Object(ebpf), role, gates: None })
     }
 
     /// Has the programs follow only the connections that `admission` takes, from now on.
@@ -341,14 +364,41 @@ impl Programs {
         Ok(program)
     }
 
+    /// What a TCX link in the namespace of this number holds: the TC program of this entry, or the way to it.
+    pub(super) fn for_link(&mut self, entry: Entry, netns: u16) -> Result<BorrowedFd<'_>, LoadError> {
+        self.classifier(entry)?;
+        let failed = |error: io::Error| LoadError::Other {
+            what: format!("the way to {} from another namespace", entry.name()),
+            reason: with_sources(&error),
+        };
+        let Self { held: Held::Object(ebpf), role, gates } = self else { return Err(GONE) };
+        let (program, _) = loaded(ebpf, entry)?;
+        if *role != Role::Shared {
+            return Ok(program);
+        }
+        let gates = match gates {
+            Some(gates) => gates,
+            none => none.insert(Gates::new().map_err(failed)?),
+        };
+        gates.gate(netns, entry, program).map_err(failed)
+    }
+
+    /// The namespace of this number is gone, and may have been traced with this copy.
+    pub(crate) fn forget_netns(&mut self, netns: u16) {
+        if let Some(gates) = &mut self.gates {
+            gates.remove(netns);
+        }
+    }
+
+    /// Which namespaces they are for.
+    pub(crate) const fn role(&self) -> Role {
+        self.role
+    }
+
     /// Of a TC program that is loaded: its descriptor, and the kernel's number for it.
     pub(super) fn loaded(&self, entry: Entry) -> Result<(BorrowedFd<'_>, u32), LoadError> {
-        let name = entry.name();
         let Held::Object(ebpf) = &self.held else { return Err(GONE) };
-        let program = ebpf.program(name).ok_or(LoadError::Object(name))?;
-        let program: &SchedClassifier = program.try_into().map_err(|_| LoadError::Object(name))?;
-        let id = program.info().map_err(|e| explain_program(e, name))?.id();
-        Ok((program.fd().map_err(|e| explain_program(e, name))?.as_fd(), id))
+        loaded(ebpf, entry)
     }
 
     /// The number of a program that is loaded for as long as these are, and by nothing else.
@@ -381,9 +431,11 @@ impl Programs {
             }
             Held::Descriptors { programs, .. } => programs.iter().collect(),
         };
-        loaded.into_iter().fold(Runs::default(), |sum, fd| {
+        // A run that begins at a gate counts there, with all that it goes on with.
+        let gates = self.gates.iter().flat_map(Gates::all);
+        loaded.into_iter().map(|fd| fd.as_fd()).chain(gates).fold(Runs::default(), |sum, fd| {
             // Of one that cannot be read nothing is known, and the trace goes on.
-            let said = fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_fd().as_raw_fd()));
+            let said = fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_raw_fd()));
             sum.and(Runs::of(&said.unwrap_or_default()))
         })
     }
@@ -417,6 +469,15 @@ impl Programs {
     }
 }
 
+/// Of a TC program that is loaded: its descriptor, and the kernel's number for it.
+fn loaded(ebpf: &Ebpf, entry: Entry) -> Result<(BorrowedFd<'_>, u32), LoadError> {
+    let name = entry.name();
+    let program = ebpf.program(name).ok_or(LoadError::Object(name))?;
+    let program: &SchedClassifier = program.try_into().map_err(|_| LoadError::Object(name))?;
+    let id = program.info().map_err(|e| explain_program(e, name))?.id();
+    Ok((program.fd().map_err(|e| explain_program(e, name))?.as_fd(), id))
+}
+
 const FILTER_WORDS: usize = size_of::<Program>() / size_of::<u64>();
 const COUNTER_WORDS: usize = size_of::<Counters>() / size_of::<u64>();
 
@@ -438,8 +499,8 @@ fn random_seeds() -> Result<[u64; SEED_WORDS], LoadError> {
     Ok(zerocopy::transmute!(bytes))
 }
 
-/// Lets this process have as many descriptors open as it may: each copy of the programs takes about ten, and each
-/// interface two.
+/// Lets this process have as many descriptors open as it may: each network namespace takes two, or with a copy of the programs
+/// about ten, and each interface two.
 pub(crate) fn raise_open_files() {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     // Where this fails, loading says what it lacks.

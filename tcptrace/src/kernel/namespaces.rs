@@ -22,7 +22,7 @@ use std::{
 const NAMED: [&str; 4] = ["/run/netns", "/var/run/netns", "/run/docker/netns", "/var/run/docker/netns"];
 /// The mounts that the calling thread sees.
 const MOUNTS: &str = "/proc/thread-self/mountinfo";
-/// Namespaces traced at once. Each takes about 1 MiB here and half of one in the kernel for its copy of the programs.
+/// Namespaces traced at once. With XDP each takes about 1 MiB here and half of one in the kernel for its copy of the programs.
 pub(crate) const MOST: usize = 1024;
 /// Digits of a container's identifier, and how many of them people write.
 const CONTAINER_DIGITS: usize = 64;

@@ -1,15 +1,45 @@
-//! Maps that several copies of the programs have in common: one ring, one pending table, one set of counters.
+//! Which copies of the programs there are where several network namespaces are traced, and the maps that they have in common:
+//! one ring, one pending table, one set of counters.
 //!
-//! Each network namespace gets a copy of the programs, with a number and flow-hash seeds of its own as constants. A copy
+//! The verifier takes long over a copy, seconds on a slow machine, so that there is one for all where the packets of several
+//! namespaces can be told apart in it (`gates.rs`). Each copy has flow-hash seeds of its own, as constants, and
 //! finds the maps by name in a BPF file system that is mounted nowhere: it is there through a descriptor, and so ends
 //! with the process, whatever ends that.
 
-use super::load::{LoadError, LoadOptions, Programs};
+use super::{
+    attach::{AttachMode, IngressHook},
+    clsact::Side,
+    load::{LoadError, LoadOptions, Programs, Role},
+    tcx,
+};
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
 use std::{
     os::fd::{AsRawFd as _, OwnedFd},
     path::PathBuf,
 };
+
+impl Role {
+    /// Of the copy that is loaded first when all namespaces are traced. A filter on clsact says with each packet which one it is
+    /// in, and that costs nothing: one copy is for all then. A TCX link does not, so that packets of other namespaces pass a
+    /// gate, which those of the tracer's own need not.
+    pub(crate) fn of_first(ingress: IngressHook, mode: AttachMode) -> Self {
+        let by_filters = match mode {
+            AttachMode::Clsact => true,
+            AttachMode::Tcx => false,
+            // Every namespace has a loopback device, and that has the first index.
+            AttachMode::Auto => matches!(tcx::programs(1, Side::Ingress), Ok(None)),
+        };
+        if by_filters && ingress == IngressHook::Tc { Self::Shared } else { Self::Only(0) }
+    }
+
+    /// Of the copy for the namespace of this number, where the first one is not for it. With XDP nothing can be said with a packet.
+    pub(crate) const fn of_other(ingress: IngressHook, netns: u16) -> Self {
+        match ingress {
+            IngressHook::Tc => Self::Shared,
+            IngressHook::Xdp => Self::Only(netns),
+        }
+    }
+}
 
 /// The maps of the first copy, for those that follow.
 pub struct SharedMaps {
@@ -36,10 +66,10 @@ impl SharedMaps {
         Ok(shared)
     }
 
-    /// A copy of the programs for the namespace of this number.
-    pub fn load(&self, netns: u16) -> Result<Programs, LoadError> {
+    /// Another copy of the programs.
+    pub(crate) fn load(&self, role: Role) -> Result<Programs, LoadError> {
         let maps: Vec<_> = self.names.iter().map(|name| (name.as_str(), self.path(name))).collect();
-        Programs::load_with(&self.options, netns, &maps)
+        Programs::load_with(&self.options, role, &maps)
     }
 
     fn path(&self, name: &str) -> PathBuf {

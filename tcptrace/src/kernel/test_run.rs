@@ -1,7 +1,10 @@
 //! Runs the kernel programs over given packets by `BPF_PROG_TEST_RUN`, for tests and benchmarks. Needs root.
-#![expect(unsafe_code, reason = "loading an empty program is a bare system call")]
+#![expect(unsafe_code, reason = "running a program whose loader the library is not, is a bare system call")]
 
-use super::object::OBJECT;
+use super::{
+    object::OBJECT,
+    raw::{self, BPF_PROG_TYPE_SCHED_CLS, BPF_PROG_TYPE_XDP, Instruction},
+};
 use aya::{
     Ebpf, EbpfLoader,
     maps::{Array, MapError, PerCpuArray, PerCpuValues, RingBuf},
@@ -9,7 +12,7 @@ use aya::{
 };
 use std::{
     io,
-    os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
+    os::fd::{AsRawFd as _, OwnedFd},
 };
 use tcptrace_common::{
     abi::{BUCKET_WORDS, Counters, SEED_WORDS},
@@ -95,7 +98,12 @@ impl Harness {
     /// Loads all programs with a pending table of `buckets` (a power of two) and a ring of `ring_bytes` (a power of
     /// two of pages).
     pub fn load(seeds: &[u64; SEED_WORDS], buckets: u32, ring_bytes: u32) -> Result<Self, Error> {
-        Self::load_with(seeds, buckets, ring_bytes, 0, &Decap::NONE)
+        Self::load_with(seeds, buckets, ring_bytes, (0, 0), &Decap::NONE)
+    }
+
+    /// The same as several network namespaces share them.
+    pub fn load_shared(seeds: &[u64; SEED_WORDS], buckets: u32, ring_bytes: u32) -> Result<Self, Error> {
+        Self::load_with(seeds, buckets, ring_bytes, (0, 1), &Decap::NONE)
     }
 
     /// The same, looking into these tunnels.
@@ -105,7 +113,7 @@ impl Harness {
         ring_bytes: u32,
         decap: &Decap,
     ) -> Result<Self, Error> {
-        Self::load_with(seeds, buckets, ring_bytes, 0, decap)
+        Self::load_with(seeds, buckets, ring_bytes, (0, 0), decap)
     }
 
     /// The same, with `KERNEL_LOG` set to `log`.
@@ -115,14 +123,14 @@ impl Harness {
         ring_bytes: u32,
         log: u8,
     ) -> Result<Self, Error> {
-        Self::load_with(seeds, buckets, ring_bytes, log, &Decap::NONE)
+        Self::load_with(seeds, buckets, ring_bytes, (log, 0), &Decap::NONE)
     }
 
     fn load_with(
         seeds: &[u64; SEED_WORDS],
         buckets: u32,
         ring_bytes: u32,
-        log: u8,
+        (log, shared): (u8, u8),
         decap: &Decap,
     ) -> Result<Self, Error> {
         let mask = buckets - 1;
@@ -130,6 +138,7 @@ impl Harness {
             .override_global("SEEDS", &seeds[..], true)
             .override_global("PENDING_MASK", &mask, true)
             .override_global("KERNEL_LOG", &log, true)
+            .override_global("SHARED", &shared, true)
             .override_global("DECAP", &decap.words()[..], true)
             .map_max_entries("PENDING", buckets)
             .map_max_entries("MARKS", buckets.div_ceil(4))
@@ -254,16 +263,6 @@ impl Harness {
 /// A program that does nothing, to be measured against.
 pub struct Empty(OwnedFd);
 
-/// `bpf_attr` of `BPF_PROG_LOAD`, as far as it is needed (`include/uapi/linux/bpf.h`).
-#[repr(C)]
-struct LoadAttr {
-    prog_type: u32,
-    insn_cnt: u32,
-    insns: u64,
-    license: u64,
-    zero: [u64; 13],
-}
-
 /// `bpf_attr` of `BPF_PROG_TEST_RUN`, all of it.
 #[repr(C)]
 #[derive(Default)]
@@ -304,16 +303,13 @@ impl TestAttr {
     }
 }
 
-const BPF_PROG_LOAD: libc::c_long = 5;
 const BPF_PROG_TEST_RUN: libc::c_long = 10;
-const BPF_PROG_TYPE_SCHED_CLS: u32 = 3;
-const BPF_PROG_TYPE_XDP: u32 = 6;
 
 /// `r0 = verdict; exit`, of the same type as `program`.
 pub fn empty(program: Program) -> Result<Empty, io::Error> {
     let (prog_type, verdict) =
         if program == Program::Xdp { (BPF_PROG_TYPE_XDP, 2_i32) } else { (BPF_PROG_TYPE_SCHED_CLS, -1) };
-    load(prog_type, &returns(verdict)).map(Empty)
+    raw::load(prog_type, &returns(verdict), "").map(Empty)
 }
 
 /// The same of XDP with another verdict.
@@ -321,29 +317,14 @@ pub(super) fn load_verdict(verdict: i32) -> Result<OwnedFd, io::Error> {
     load_xdp(&returns(verdict))
 }
 
-const fn returns(verdict: i32) -> [[u8; 8]; 2] {
+const fn returns(verdict: i32) -> [Instruction; 2] {
     let [a, b, c, d] = verdict.to_ne_bytes();
     [[0xb7, 0, 0, 0, a, b, c, d], [0x95, 0, 0, 0, 0, 0, 0, 0]]
 }
 
-/// Loads an XDP program of these instructions (`struct bpf_insn`).
-pub(super) fn load_xdp(instructions: &[[u8; 8]]) -> Result<OwnedFd, io::Error> {
-    load(BPF_PROG_TYPE_XDP, instructions)
-}
-
-fn load(prog_type: u32, instructions: &[[u8; 8]]) -> Result<OwnedFd, io::Error> {
-    let attr = LoadAttr {
-        prog_type,
-        insn_cnt: u32::try_from(instructions.len()).map_err(io::Error::other)?,
-        insns: instructions.as_ptr() as u64,
-        license: c"GPL".as_ptr() as u64,
-        zero: [0; 13],
-    };
-    // SAFETY: the attribute and what it points to live through the call.
-    let fd = unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_LOAD, &raw const attr, size_of::<LoadAttr>()) };
-    let fd = i32::try_from(fd).ok().filter(|&fd| fd >= 0).ok_or_else(io::Error::last_os_error)?;
-    // SAFETY: the kernel has just made this descriptor, and nobody else has it.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+/// Loads an XDP program of these instructions.
+pub(super) fn load_xdp(instructions: &[Instruction]) -> Result<OwnedFd, io::Error> {
+    raw::load(BPF_PROG_TYPE_XDP, instructions, "")
 }
 
 impl Empty {

@@ -176,7 +176,7 @@ impl LiveSource {
         let mut place = Place::choose(config)?;
         // A tag that the device took off is not in the packet (net/core/skbuff.c, skb_vlan_untag), which is all that XDP sees.
         let ignore_vlans = config.ingress == IngressHook::Xdp;
-        let mut programs = Programs::load(&config.load)?;
+        let mut programs = Programs::load_as(&config.load, place.role())?;
         programs.set_filter(&config.filter)?;
         programs.set_admission(config.sample)?;
         place.loaded(&programs, &config.load)?;

@@ -6,7 +6,7 @@
 use crate::{
     interfaces::take_off,
     lab::{Family, Host, assert_no_link_is_left, eventually, programs_on},
-    netns::{Netns, kernel_is},
+    netns::{Netns, has_tcx, kernel_is},
     stranger::Stranger,
     trace::{BINARY, Report, Trace, command, command_of, flow_of, last_stats, of_kind},
     traffic::{Flow, Kind, drive},
@@ -396,6 +396,93 @@ fn when_killed_nothing_is_left_in_any_namespace() {
             assert_no_link_is_left(ns, dev);
         }
         assert_eq!(mounts(), before);
+    });
+}
+
+/// The programs that a process has descriptors of.
+#[derive(Debug, PartialEq, Eq)]
+struct Loaded {
+    /// Those that look at packets.
+    whole: usize,
+    /// The few instructions by which a TCX link gets to one of them.
+    gates: usize,
+}
+
+impl Loaded {
+    fn by(trace: &Trace) -> Self {
+        /// What the kernel keeps at least, which is room for some hundred instructions.
+        const PAGE: usize = 4096;
+        let descriptors = fs::read_dir(format!("/proc/{}/fdinfo", trace.id())).expect("it runs");
+        // One that is closed meanwhile is none.
+        let said = descriptors.filter_map(|it| fs::read_to_string(it.expect("it runs").path()).ok());
+        let size = |said: &str| {
+            let line = said.lines().find_map(|line| line.strip_prefix("memlock:"));
+            line.expect("a program has a size").trim().parse::<usize>().expect("a number")
+        };
+        let sizes: Vec<_> = said.filter(|said| said.contains("prog_type:")).map(|said| size(&said)).collect();
+        let whole = sizes.iter().filter(|size| **size > PAGE).count();
+        // On clsact the small one is that which tells that the tracer is alive.
+        Self { whole, gates: if has_tcx() { sizes.len() - whole } else { 0 } }
+    }
+}
+
+/// Waits until a process has just these.
+fn wait_until_loaded(trace: &Trace, expected: &Loaded) {
+    eventually("no other programs are loaded than expected", || {
+        let loaded = Loaded::by(trace);
+        if loaded == *expected { Ok(()) } else { Err(format!("{loaded:?} instead of {expected:?}")) }
+    });
+}
+
+#[test]
+fn the_programs_are_loaded_once_for_all_other_namespaces_and_for_those_that_come_later() {
+    const TEST: &str =
+        "everywhere::the_programs_are_loaded_once_for_all_other_namespaces_and_for_those_that_come_later";
+    in_a_world(TEST, || {
+        let (lab, outside) = (Equal::new(), Host::alone());
+        let trace = start(&outside, &[]);
+        let before = Loaded::by(&trace);
+        // In and out for all others; with TCX one more for what comes in on the loopback device of the tracer's own, and for each
+        // of the lab's namespaces two gates. In that of the test its loopback device may be up, too.
+        assert_eq!(before.whole, if has_tcx() { 3 } else { 2 });
+        assert!(!has_tcx() || (6..=7).contains(&before.gates), "{before:?}");
+        let later = Equal::new();
+        for host in [&later.client, &later.server] {
+            host.wait_until_attached_to("eth0");
+        }
+        let more = if has_tcx() { 6 } else { 0 };
+        wait_until_loaded(&trace, &Loaded { whole: before.whole, gates: before.gates + more });
+        // Both have the same addresses, and devices of the same index.
+        let flows = [&lab, &later].map(|lab| drive(Kind::ClientCloses, &lab.client, &lab.server, Family::V4));
+        trace.wait_for_connections(8);
+        drop(later);
+        wait_until_loaded(&trace, &before);
+        let events = trace.stop().events();
+        let whole = of_kind(&events, "connection").filter(|event| event["outcome"] == "closed");
+        let interfaces: Vec<_> =
+            whole.filter(|event| flows.contains(&flow_of(event))).map(|it| &it["interface"]).collect();
+        assert_eq!(interfaces.len(), 8, "{interfaces:?}");
+        assert_eq!(interfaces.into_iter().map(Value::to_string).collect::<BTreeSet<_>>().len(), 8);
+    });
+}
+
+#[test]
+fn with_xdp_each_namespace_has_programs_of_its_own() {
+    in_a_world("everywhere::with_xdp_each_namespace_has_programs_of_its_own", || {
+        let (lab, outside) = (Equal::new(), Host::alone());
+        let trace = start(&outside, &["--ingress", "xdp", "-i", "eth0"]);
+        // One of XDP and one for what goes out, on the devices of that name.
+        assert_eq!(Loaded::by(&trace).whole, 4);
+        let flow = drive(Kind::ClientCloses, &lab.client, &lab.server, Family::V4);
+        trace.wait_for_connections(2);
+        let events = trace.stop().events();
+        for event in by_interface(&events, flow).values() {
+            assert_eq!(
+                (&event["outcome"], &event["complete"]),
+                (&"closed".into(), &true.into()),
+                "{event:#}"
+            );
+        }
     });
 }
 

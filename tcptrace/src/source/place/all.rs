@@ -1,5 +1,7 @@
 //! Interfaces of every network namespace of the host.
 //!
+//! The programs are loaded once for the own one and once for all others, or once for all (`kernel/share.rs`).
+//!
 //! None is kept alive by being traced: links and loaded programs hold no namespace, one socket hears of all of them
 //! without being in any (see `kernel/nsid.rs`), and each is entered for a moment when there is something to attach to.
 
@@ -12,7 +14,7 @@ use crate::{
     event::TracedInterface,
     kernel::{
         attach::{AttachMode, IngressHook, Notice},
-        load::{self, LoadError, LoadOptions, Programs},
+        load::{self, LoadError, LoadOptions, Programs, Role},
         namespaces::{self, Found, Survey},
         netns::{self, Home, Netns, NetnsError},
         nsid::{Heard, Listener},
@@ -52,9 +54,11 @@ pub(super) struct Common {
     pub(super) has_attached: bool,
     /// Their names; None is any.
     wanted: Option<Vec<String>>,
-    /// Nothing is attached yet: first all is loaded, which takes long, so that then all begins at once.
-    pub(super) is_loading: bool,
-    shared: Option<SharedMaps>,
+    /// Nothing is attached yet: first the namespaces are looked for, so that then all begins at once.
+    pub(super) is_looking: bool,
+    maps: Option<SharedMaps>,
+    /// For all namespaces but the tracer's own.
+    for_others: Option<Programs>,
     interfaces: u32,
 }
 
@@ -71,8 +75,24 @@ impl Common {
     }
 
     /// A copy of the programs.
-    pub(super) fn load(&self, number: u16) -> Result<Programs, LoadError> {
-        self.shared.as_ref().ok_or(LoadError::Object("shared maps"))?.load(number)
+    pub(super) fn load(&self, role: Role) -> Result<Programs, LoadError> {
+        self.maps.as_ref().ok_or(LoadError::Object("shared maps"))?.load(role)
+    }
+
+    /// The copy that all namespaces but the tracer's own have in common.
+    pub(super) fn one_for_all(&mut self) -> Result<&mut Programs, LoadError> {
+        let programs = match self.for_others.take() {
+            Some(programs) => programs,
+            None => self.load(Role::Shared)?,
+        };
+        Ok(self.for_others.insert(programs))
+    }
+
+    /// The namespace of this number is gone.
+    pub(super) fn forget(&mut self, number: u16) {
+        if let Some(programs) = &mut self.for_others {
+            programs.forget_netns(number);
+        }
     }
 }
 
@@ -118,8 +138,9 @@ impl All {
                     Selection::Named(names) => Some(names.clone()),
                     Selection::Any | Selection::DefaultRoute => None,
                 },
-                is_loading: true,
-                shared: None,
+                is_looking: true,
+                maps: None,
+                for_others: None,
                 interfaces: 0,
             },
             spaces: BTreeMap::new(),
@@ -135,8 +156,12 @@ impl All {
         })
     }
 
+    pub(super) fn role(&self) -> Role {
+        Role::of_first(self.common.ingress, self.common.mode)
+    }
+
     pub(super) fn share(&mut self, programs: &Programs, options: &LoadOptions) -> Result<(), LiveError> {
-        self.common.shared = Some(SharedMaps::of(programs, options)?);
+        self.common.maps = Some(SharedMaps::of(programs, options)?);
         Ok(())
     }
 
@@ -147,7 +172,7 @@ impl All {
         while let Some(found) = self.arrivals.pop_front() {
             self.take_up(&found, own, notices)?;
         }
-        self.common.is_loading = false;
+        self.common.is_looking = false;
         self.spaces.values_mut().try_for_each(|space| space.begin(&mut self.common, own, notices))
     }
 
@@ -243,7 +268,7 @@ impl All {
             }
             Heard::Gone(numbers) => {
                 for (_, space) in self.spaces.iter_mut().filter(|(number, _)| numbers.contains(number)) {
-                    space.end(now, &self.common.names);
+                    space.end(now, &mut self.common);
                 }
                 Ok(())
             }
@@ -266,7 +291,7 @@ impl All {
             let is_there = matches!(again, Ok(Err(error)) if error.kind() == io::ErrorKind::AlreadyExists);
             match Listed::of(&space.netns) {
                 Ok(listed) if is_there => space.list(listed, common, own, notices)?,
-                _ => space.end(now, &common.names),
+                _ => space.end(now, common),
             }
         }
         self.survey_soon();
@@ -420,7 +445,7 @@ impl All {
 
     /// The copies of the programs.
     pub(super) fn copies(&self) -> impl Iterator<Item = &Programs> {
-        self.spaces.values().filter_map(Space::programs)
+        self.spaces.values().filter_map(Space::programs).chain(&self.common.for_others)
     }
 }
 

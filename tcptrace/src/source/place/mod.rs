@@ -9,7 +9,7 @@ use crate::{
     event::TracedInterface,
     kernel::{
         attach::{Attached, Notice},
-        load::{LoadOptions, Programs},
+        load::{LoadOptions, Programs, Role},
         netns::Namespaces,
         watch::{InterfaceNames, OwnAddresses},
     },
@@ -40,6 +40,14 @@ impl Place {
             Namespaces::Own => One::choose(None, config).map(|it| Self::One(Box::new(it))),
             Namespaces::Named(name) => One::choose(Some(name), config).map(|it| Self::One(Box::new(it))),
             Namespaces::All => All::choose(config).map(|it| Self::All(Box::new(it))),
+        }
+    }
+
+    /// Which namespaces the programs are for that are loaded first.
+    pub(super) fn role(&self) -> Role {
+        match self {
+            Self::One(_) => Role::Only(0),
+            Self::All(all) => all.role(),
         }
     }
 

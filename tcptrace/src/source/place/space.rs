@@ -1,14 +1,14 @@
-//! One network namespace among all: its interfaces, its copy of the programs, and what it is called.
+//! One network namespace among all: its interfaces, and what it is called.
 
 use super::{Spot, all::Common};
 use crate::{
     kernel::{
         attach::{AttachError, Attached, Notice},
         interface::Interface,
-        load::Programs,
+        load::{Programs, Role},
         netns::{Netns, NetnsError},
         nsid::Message,
-        watch::{Change, InterfaceNames, Links, Listed},
+        watch::{Change, Links, Listed},
     },
     source::live::LiveError,
 };
@@ -19,7 +19,7 @@ use std::{
     time::Instant,
 };
 
-/// The number of the tracer's own namespace, whose programs are the first copy.
+/// The number of the tracer's own namespace, for which the programs are loaded first.
 pub(super) const OWN: u16 = 0;
 
 pub(super) struct Space {
@@ -34,9 +34,9 @@ pub(super) struct Space {
     pub(super) gone: Option<Instant>,
     links: Links,
     attached: Attached,
-    /// Loaded when there is something to attach to.
+    /// Its own copy of the programs, where no copy can be for several.
     programs: Option<Programs>,
-    /// To be attached to once everything is loaded.
+    /// To be attached to once everything is known.
     chosen: Vec<Interface>,
     /// Could not be attached to, and said so once.
     left_out: BTreeSet<u32>,
@@ -49,7 +49,7 @@ impl Space {
         Self {
             number,
             inode,
-            attached: Attached::new(netns.clone(), common.ingress, common.mode),
+            attached: Attached::new(netns.clone(), common.ingress, common.mode).numbered(number),
             netns,
             name,
             is_named: true,
@@ -76,7 +76,7 @@ impl Space {
         Ok(())
     }
 
-    /// Attaches to what was chosen while everything was loaded.
+    /// Attaches to what was chosen while the namespaces were looked for.
     pub(super) fn begin(
         &mut self,
         common: &mut Common,
@@ -153,16 +153,19 @@ impl Space {
         own: &mut Programs,
         notices: &mut Vec<Notice>,
     ) -> Result<(), LiveError> {
-        let copy = match &mut self.programs {
-            _ if self.number == OWN => Ok(own),
+        if common.is_looking {
+            self.chosen.push(shown.clone());
+            return Ok(());
+        }
+        let programs = match &mut self.programs {
+            _ if self.number == OWN || own.role() == Role::Shared => Ok(own),
             Some(programs) => Ok(programs),
-            none => common.load(self.number).map(|programs| none.insert(programs)),
+            none => match Role::of_other(common.ingress, self.number) {
+                Role::Shared => common.one_for_all(),
+                role @ Role::Only(_) => common.load(role).map(|programs| none.insert(programs)),
+            },
         };
-        let attached = match copy {
-            Ok(_) if common.is_loading => {
-                self.chosen.push(shown.clone());
-                return Ok(());
-            }
+        let attached = match programs {
             Ok(programs) => self.attached.attach(programs, shown, notices),
             Err(error) => Err(error.into()),
         };
@@ -203,16 +206,17 @@ impl Space {
     }
 
     /// The namespace is gone, and everything that was attached there with it.
-    pub(super) fn end(&mut self, now: Instant, names: &InterfaceNames) {
+    pub(super) fn end(&mut self, now: Instant, common: &mut Common) {
         // Those that went before it have been told of.
         for index in self.links.interfaces().map(|it| it.index) {
             if let Some(number) = self.interfaces.get(&index) {
-                names.retire(*number, now);
+                common.names.retire(*number, now);
             }
         }
         self.gone = Some(now);
         self.attached.abandon();
         self.programs = None;
+        common.forget(self.number);
     }
 
     #[inline]
