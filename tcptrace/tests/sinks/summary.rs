@@ -215,6 +215,31 @@ fn failures_by_server_and_what_retries_lost() {
 }
 
 #[test]
+fn a_scan_is_one_line_however_many_ports_it_asks_for() {
+    let mut summary = Summary::new();
+    for port in 1..=1000 {
+        for scanner in 1..=if port <= 10 { 7 } else { 1 } {
+            let mut probe = fixtures::unopened(Outcome::Refused);
+            probe.probe = true;
+            probe.common.client = fixtures::address(&format!("198.51.100.{scanner}"), 40_000);
+            probe.common.server = fixtures::address("192.0.2.1", port);
+            summary.observe(&Event::Connection(Box::new(probe)));
+        }
+    }
+    let text = summary.render();
+    let scans = "
+RSTs to probes without SYN and ACK, as scanners send
+        1000  198.51.100.1 > 192.0.2.1
+          10  198.51.100.2 > 192.0.2.1
+          10  198.51.100.3 > 192.0.2.1
+          10  198.51.100.4 > 192.0.2.1
+          10  198.51.100.5 > 192.0.2.1
+         and  20 others
+";
+    assert!(text.contains(scans) && !text.contains("handshakes that failed"), "{text}");
+}
+
+#[test]
 fn connections_that_were_given_up_for_room_are_lost() {
     let mut summary = Summary::new();
     for outcome in [Outcome::Evicted, Outcome::Evicted, Outcome::Closed] {
