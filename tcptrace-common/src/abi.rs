@@ -292,7 +292,7 @@ pub struct Counters {
 }
 
 /// How many reasons there are not to parse a packet.
-pub const UNPARSABLE_REASONS: usize = 7;
+pub const UNPARSABLE_REASONS: usize = 8;
 
 /// Random words that the flow hash needs.
 pub const SEED_WORDS: usize = 24 + 13;
@@ -315,7 +315,7 @@ const _: () = {
     assert!(core::mem::offset_of!(IcmpRecord, icmp_type) == 104);
     assert!(size_of::<Bucket>() == 64);
     assert!(align_of::<Bucket>() == 64);
-    assert!(size_of::<Counters>() == 312);
+    assert!(size_of::<Counters>() == 320);
     assert!(size_of::<Tunnel>() == 48);
     assert!(size_of::<Tunnelled<Record>>() == 88 + 48);
     assert!(size_of::<Tunnelled<SynRecord>>() == 128 + 48);

@@ -174,6 +174,9 @@ pub enum Unparsable {
     LabelDepth = 5,
     /// More tunnels within each other than are looked into.
     TunnelDepth = 6,
+    /// The first fragment of a packet ends within the TCP header (RFC 1858 §3, RFC 3128): no stack sends such, and firewalls
+    /// are got round so.
+    SplitHeader = 7,
 }
 
 /// What a packet turned out to be.

@@ -7,11 +7,13 @@ use crate::{seq::SeqNum, tcp::TcpFlags};
 #[expect(clippy::cast_possible_truncation, reason = "no packet is 4 GiB long")]
 pub(super) fn parse<A: Copy>(packet: &impl Load, network: Network<A>) -> Result<Packet<A>, Unparsable> {
     let Some(header) = packet.load::<20>(network.at) else {
-        return Err(Unparsable::Truncated);
+        return Err(if network.fragmented { Unparsable::SplitHeader } else { Unparsable::Truncated });
     };
     let header_len = usize::from(header.byte(12) >> 4) * 4;
     if header_len < 20 || header_len > network.len {
-        return Err(Unparsable::BadLength);
+        // In a short one the octet is the frame's padding.
+        let split = network.fragmented && (network.len < 20 || header_len >= 20);
+        return Err(if split { Unparsable::SplitHeader } else { Unparsable::BadLength });
     }
     Ok(Packet {
         addresses: network.addresses,

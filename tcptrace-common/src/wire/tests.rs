@@ -176,6 +176,27 @@ fn fragments_are_told_apart() {
 }
 
 #[test]
+fn a_header_that_goes_on_in_the_next_fragment_is_told_from_one_that_is_cut() {
+    // The last ends in its options.
+    for at in [8, 16, 20] {
+        for padded in [false, true] {
+            let mut ip = v4(&TCP[..at]);
+            // "More fragments", in both versions.
+            ip[6] = 0x20;
+            let mut ip6 = v6(44, &[&[6, 0, 0, 1, 0, 0, 0, 9], &TCP[..at]].concat());
+            for bytes in [&mut ip, &mut ip6] {
+                if padded {
+                    bytes.extend([0x61; 40]);
+                }
+                assert_eq!(reason(of(bytes, Link::Ip)), Some(Unparsable::SplitHeader), "{at}");
+            }
+            ip[6] = 0;
+            assert_ne!(reason(of(&ip, Link::Ip)), Some(Unparsable::SplitHeader), "{at}");
+        }
+    }
+}
+
+#[test]
 fn truncated_at_every_length() {
     for bytes in [frame(&[5], 0x0800, &v4(&TCP)), frame(&[5, 6], 0x86dd, &v6(6, &TCP))] {
         for len in 0..bytes.len() - 4 {

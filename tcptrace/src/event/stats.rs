@@ -140,6 +140,8 @@ pub struct Unparsable {
     pub label_depth: u64,
     /// More tunnels within each other than are looked into.
     pub tunnel_depth: u64,
+    /// First fragments that end within the TCP header (RFC 1858), as no stack sends them.
+    pub split_header: u64,
 }
 
 impl Unparsable {
@@ -154,8 +156,16 @@ impl Unparsable {
             extension_depth,
             label_depth,
             tunnel_depth,
+            split_header,
         } = self;
-        truncated + bad_length + bad_version + vlan_depth + extension_depth + label_depth + tunnel_depth
+        truncated
+            + bad_length
+            + bad_version
+            + vlan_depth
+            + extension_depth
+            + label_depth
+            + tunnel_depth
+            + split_header
     }
 }
 

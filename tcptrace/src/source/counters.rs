@@ -51,6 +51,7 @@ impl CountersTotal {
                 extension_depth: total(|c| c.unparsable[4]),
                 label_depth: total(|c| c.unparsable[5]),
                 tunnel_depth: total(|c| c.unparsable[6]),
+                split_header: total(|c| c.unparsable[7]),
             },
             fragments: total(|c| c.fragments),
             tunnels: TunnelCounts::of(std::array::from_fn(|kind| cpus.iter().map(|c| c.tunnels[kind]).sum())),
@@ -94,7 +95,7 @@ mod tests {
             emitted: [1, 2, 3, 4, 5, 6],
             ring_full: [0, 0, 7, 0, 1, 2],
             shed: [1, 0, 0, 0, 0, 0],
-            unparsable: [1, 0, 0, 0, 2, 3, 4],
+            unparsable: [1, 0, 0, 0, 2, 3, 4, 5],
             tunnels: [1, 2, 3, 4, 5, 6, 7, 8, 9],
             ..Counters::default()
         };
@@ -106,7 +107,7 @@ mod tests {
         assert_eq!(total.shed, SegmentCounts { syn: 2, ..SegmentCounts::default() });
         assert_eq!((total.unparsable.truncated, total.unparsable.extension_depth), (2, 4));
         assert_eq!((total.unparsable.label_depth, total.unparsable.tunnel_depth), (6, 8));
-        assert_eq!(total.unparsable.total(), 20);
+        assert_eq!((total.unparsable.split_header, total.unparsable.total()), (10, 30));
         assert_eq!((total.tunnels.ipip, total.tunnels.four_in_six, total.tunnels.tzsp), (2, 6, 18));
     }
 }
