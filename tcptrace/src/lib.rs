@@ -3,21 +3,14 @@
 pub mod check;
 pub mod cli;
 pub mod confine;
-pub mod decode;
-pub mod event;
-pub mod filter;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod kernel;
-pub mod once;
-pub mod parse;
+pub mod names;
 mod random;
 pub mod run;
-pub mod script;
-pub mod segment;
 pub mod sink;
 pub mod source;
 pub mod stderr;
-pub mod track;
-pub mod tunnel;
-pub mod wall;
+
+pub use tcptrace_core::{decode, event, filter, once, parse, script, segment, track, tunnel, wall};

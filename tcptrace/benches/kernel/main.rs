@@ -18,8 +18,9 @@ use packets::{Frame, Rng, tunnel::Wrap};
 use serde_json::{Value, json};
 use std::{env, error::Error, path::Path};
 use tcptrace::{
-    filter::{Filter, SystemNames},
+    filter::Filter,
     kernel::test_run::{Empty, Harness, Outcome, Program, empty},
+    names::SystemNames,
 };
 use tcptrace_common::{
     abi::{BUCKET_WORDS, SEED_WORDS},

@@ -13,6 +13,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 use tcptrace_common::abi::{BUCKET_WORDS, Bucket};
+use tcptrace_core::sweep::Words;
 
 const _: () = assert!(size_of::<Bucket>() == BUCKET_WORDS * size_of::<AtomicU64>());
 
@@ -59,15 +60,15 @@ impl PendingWords {
     pub(crate) const fn len(&self) -> usize {
         self.len
     }
+}
 
-    /// The word at this place, 0 where nobody waits.
-    pub(crate) fn get(&self, place: usize) -> u64 {
+impl Words for PendingWords {
+    fn get(&self, place: usize) -> u64 {
         self.words()[place].load(Ordering::Relaxed)
     }
 
-    /// Frees the place, unless there is another word by now; whether it did. That the bucket is empty then, the programs find
-    /// out by themselves when they look at it next.
-    pub(crate) fn free(&mut self, place: usize, word: u64) -> bool {
+    /// That the bucket is empty then, the programs find out by themselves when they look at it next.
+    fn free(&mut self, place: usize, word: u64) -> bool {
         self.words()[place].compare_exchange(word, 0, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 }

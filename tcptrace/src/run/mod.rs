@@ -12,12 +12,13 @@ use crate::{
     cli::{Config, FilterText, Format, Input as Source, Only, meant},
     confine::ConfineError,
     event::{Event, Kind, RunId, Start, Stats},
-    filter::{Filter, FilterError, SystemNames},
+    filter::{Filter, FilterError},
     kernel::{
         interface::{self, Interface},
         namespaces::{self, Interfaces},
         netns::{Namespaces, Netns},
     },
+    names::SystemNames,
     once::{self, Once},
     segment::{Input, Timestamp},
     sink::{

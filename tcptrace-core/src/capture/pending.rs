@@ -3,7 +3,7 @@
 //! The buckets of half a million words lie outside the caches, and a packet that nobody waited for needs none of them:
 //! for nearly every data packet the bits, one to 64 bytes of table, have the answer.
 
-use crate::source::sweep::Words;
+use crate::sweep::Words;
 use tcptrace_common::{
     abi::{BUCKET_WORDS, Bucket},
     lifecycle::{Slots, Table},

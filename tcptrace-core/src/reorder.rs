@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 /// Input held back until nothing earlier can follow. Nearly all of it comes in order, so the place of a new
 /// one is looked for from the back.
 #[derive(Debug, Default)]
-pub(crate) struct Reorder {
+pub struct Reorder {
     held: VecDeque<(Timestamp, Input)>,
     released: Timestamp,
     late: u64,
@@ -15,7 +15,7 @@ pub(crate) struct Reorder {
 
 impl Reorder {
     /// Takes one that happened at `ts`; of equal times the first to come goes first.
-    pub(crate) fn push(&mut self, ts: Timestamp, input: Input) {
+    pub fn push(&mut self, ts: Timestamp, input: Input) {
         if ts < self.released {
             self.late += 1;
         }
@@ -24,7 +24,7 @@ impl Reorder {
     }
 
     /// Lets go of everything up to `until`: the caller knows that nothing earlier will come.
-    pub(crate) fn release(&mut self, until: Timestamp, out: &mut Vec<Input>) {
+    pub fn release(&mut self, until: Timestamp, out: &mut Vec<Input>) {
         while let Some((ts, input)) = self.held.pop_front_if(|(ts, _)| *ts <= until) {
             self.released = self.released.max(ts);
             out.push(input);
@@ -33,12 +33,12 @@ impl Reorder {
     }
 
     /// Nothing is held back.
-    pub(crate) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.held.is_empty()
     }
 
     /// How many came too late to be put in order; they are passed on all the same.
-    pub(crate) const fn late(&self) -> u64 {
+    pub const fn late(&self) -> u64 {
         self.late
     }
 }

@@ -1,16 +1,9 @@
-//! Names of hosts and ports.
+//! Names of hosts and ports, as this system has them.
 
+use crate::filter::Names;
 use std::{fs, net::IpAddr, net::ToSocketAddrs as _};
 
-/// Where names are looked up.
-pub trait Names {
-    /// The addresses of a host.
-    fn host(&self, name: &str) -> Vec<IpAddr>;
-    /// The TCP port of a service.
-    fn port(&self, name: &str) -> Option<u16>;
-}
-
-/// As this system has them: its resolver, and `/etc/services`.
+/// This system's: its resolver, and `/etc/services`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemNames;
 

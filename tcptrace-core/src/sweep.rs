@@ -11,16 +11,16 @@
 //! sent again after its word was freed arms it anew. So an acknowledgement goes unrecorded only where none of what it
 //! acknowledges passed for longer than a period; the tracker is told how far back that is possible.
 
-use crate::{kernel::pending::PendingWords, segment::Timestamp};
+use crate::segment::Timestamp;
 use std::{ops::Range, time::Duration};
 
 /// How old a word is at least when it is freed; at most it is twice as old.
-pub(super) const PERIOD: Duration = Duration::from_secs(150);
+pub const PERIOD: Duration = Duration::from_secs(150);
 /// The table is looked at in so many parts, one after the other, so that no look takes long.
 const PARTS: usize = 64;
 
 /// The words of a pending table.
-pub(super) trait Words {
+pub trait Words {
     /// The word at this place, 0 where nobody waits.
     fn get(&self, place: usize) -> u64;
 
@@ -28,19 +28,9 @@ pub(super) trait Words {
     fn free(&mut self, place: usize, word: u64) -> bool;
 }
 
-impl Words for PendingWords {
-    fn get(&self, place: usize) -> u64 {
-        Self::get(self, place)
-    }
-
-    fn free(&mut self, place: usize, word: u64) -> bool {
-        Self::free(self, place, word)
-    }
-}
-
 /// What was in the table, and when it was looked at.
 #[derive(Debug)]
-pub(super) struct Sweep {
+pub struct Sweep {
     period_ns: u64,
     /// As each part was when it was looked at last. Only what differs is written, so that of a table that is mostly empty
     /// the copy is mostly memory that was never touched.
@@ -53,7 +43,7 @@ pub(super) struct Sweep {
 
 impl Sweep {
     /// For a table of so many words, from `now` on.
-    pub(super) fn new(words: usize, period: Duration, now: Timestamp) -> Self {
+    pub fn new(words: usize, period: Duration, now: Timestamp) -> Self {
         let period_ns = u64::try_from(period.as_nanos()).unwrap_or(u64::MAX);
         let step = period_ns / PARTS as u64;
         let mut due = [now; PARTS];
@@ -66,7 +56,7 @@ impl Sweep {
     /// Looks at the parts that are due. If it freed any word, the acknowledgements of what passed longer ago than it returns,
     /// in nanoseconds, may no longer be waited for.
     #[inline]
-    pub(super) fn step(&mut self, now: Timestamp, words: &mut impl Words) -> Option<u64> {
+    pub fn step(&mut self, now: Timestamp, words: &mut impl Words) -> Option<u64> {
         if now < self.due[self.next] { None } else { self.look(now, words) }
     }
 
@@ -84,7 +74,7 @@ impl Sweep {
     }
 
     /// How many words were freed.
-    pub(super) const fn freed(&self) -> u64 {
+    pub const fn freed(&self) -> u64 {
         self.freed
     }
 
@@ -110,7 +100,7 @@ fn visit(known: &mut u64, place: usize, words: &mut impl Words) -> bool {
 /// How far the time of a file's packets has come, by steps that can be believed: no clock that was set, no packet with a
 /// time of its own, and no order in which several captures were put together frees a word before its time.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Pace {
+pub struct Pace {
     latest: Timestamp,
     passed: Timestamp,
 }
@@ -121,7 +111,7 @@ impl Pace {
 
     /// The time passed before a packet with this time of its own, since the first one.
     #[inline]
-    pub(super) fn at(&mut self, ts: Timestamp) -> Timestamp {
+    pub fn at(&mut self, ts: Timestamp) -> Timestamp {
         let ahead = ts.0.saturating_sub(self.latest.0);
         if ahead > 0 && ahead <= Self::MOST_NS {
             self.passed.0 += ahead;

@@ -11,9 +11,9 @@ use super::{
 use crate::{
     event::{Connection, Event, Outcome, Role, State},
     fuzzing::audit::Audit,
+    reorder::Reorder,
     script::CLIENT,
     segment::{Input, Segment, Timestamp},
-    source::reorder::Reorder,
 };
 use proptest::{collection::vec, prelude::*};
 use std::fmt::Write as _;

@@ -13,7 +13,7 @@ use crate::{
     filter::Filter,
     parse::{Found, Test, Tunnels, Unheard},
     segment::{Direction, Input, LossReport, Observation, Timestamp},
-    source::sweep::{PERIOD, Pace, Sweep},
+    sweep::{PERIOD, Pace, Sweep},
 };
 use hashbrown::HashMap;
 use std::sync::Arc;

@@ -10,7 +10,7 @@ mod parse;
 #[cfg(test)]
 mod tests;
 
-pub use names::{Names, SystemNames};
+pub use names::Names;
 
 use crate::segment::{Direction, Flow};
 use std::{fmt, net::IpAddr, ops::Range, sync::Arc};

@@ -2,6 +2,7 @@
 
 use super::inputs;
 use crate::{
+    capture::{Options, PcapSource, Reader},
     decode,
     event::{Event, Start, State, TracedInterface},
     sink::{
@@ -11,7 +12,6 @@ use crate::{
         text::{TextOptions, TextSink, Times, Width},
         units::plain,
     },
-    source::pcap::{Options, PcapSource, Reader},
     track::{Config, Tracker},
 };
 use bytes::BytesMut;

@@ -1,7 +1,7 @@
 use super::{Origin, Writer};
 use crate::{
+    capture::{Options, PcapSource, Reader},
     segment::{Direction, Flow, IcmpError, Input, Observation, RawOptions, Segment, Sender, Timestamp},
-    source::pcap::{Options, PcapSource, Reader},
 };
 use std::{io::Cursor, sync::Arc};
 use tcptrace_common::{seq::SeqNum, tcp::TcpFlags};
@@ -160,7 +160,7 @@ fn a_rebuilt_icmp_error_has_its_checksums() {
 
 #[test]
 fn an_icmp_error_of_a_file_keeps_its_bytes_to_its_end() {
-    use crate::source::pcap::build::{Endian, pcap, record};
+    use crate::capture::build::{Endian, pcap, record};
     let written = write_all(errors().into_iter().take(1).map(Observation::Icmp));
     let mut reader = Reader::from_read("test", Cursor::new(written)).expect("a capture");
     let mut frame = reader.next().expect("undamaged").expect("a packet").data.to_vec();
@@ -183,7 +183,7 @@ fn an_icmp_error_of_a_file_keeps_its_bytes_to_its_end() {
 
 /// A capture with a handshake on two interfaces of two link types.
 fn capture() -> Vec<u8> {
-    use crate::source::pcap::build::{Endian, enhanced, interface, option, section};
+    use crate::capture::build::{Endian, enhanced, interface, option, section};
     let endian = Endian::Big;
     let mut file = section(endian);
     file.extend(interface(endian, 1, 0, &[option(endian, 2, b"wan"), option(endian, 9, &[9])]));
@@ -225,7 +225,7 @@ fn rewrite(file: Vec<u8>) -> Vec<u8> {
         for (what, ts, link, headers, original_len) in &kept {
             let segment = what.segment();
             let captured =
-                crate::source::pcap::Captured { ts: *ts, link: *link, headers, original_len: *original_len };
+                crate::capture::Captured { ts: *ts, link: *link, headers, original_len: *original_len };
             let name =
                 names.iter().find(|(number, _)| *number == segment.flow.interface).map(|(_, name)| &**name);
             writer.packet(what, ts.0, name, Origin::Captured(captured), &mut out);

@@ -3,8 +3,9 @@
 use super::script::{OPEN, Run, config, run};
 use crate::{
     event::{Outcome, OutcomeCounts},
-    filter::{Filter, SystemNames},
+    filter::{Filter, Names},
 };
+use std::net::IpAddr;
 
 const CLOSED: &str = "
     20 C F. 1101 5001
@@ -12,9 +13,22 @@ const CLOSED: &str = "
     60 S F. 9001 1102
     61 C .  1102 9002";
 
+/// Names nothing.
+struct NoNames;
+
+impl Names for NoNames {
+    fn host(&self, _: &str) -> Vec<IpAddr> {
+        Vec::new()
+    }
+
+    fn port(&self, _: &str) -> Option<u16> {
+        None
+    }
+}
+
 fn filtered(filter: &str, script: &str) -> Run {
     let mut run = Run::new(config());
-    run.tracker.set_filter(Filter::compile(filter, &SystemNames).expect(filter));
+    run.tracker.set_filter(Filter::compile(filter, &NoNames).expect(filter));
     run.feed(script)
 }
 

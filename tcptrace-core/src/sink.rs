@@ -1,13 +1,11 @@
-//! What becomes of events. A sink turns them into bytes and does no I/O; [`output`] writes the bytes.
+//! What becomes of events. A sink turns them into bytes and does no I/O.
 
 pub mod json;
-pub mod output;
 pub mod pcapng;
-pub mod pipe;
 pub mod summary;
 pub mod text;
 pub mod units;
-pub(crate) mod wrap;
+pub mod wrap;
 
 use crate::event::Event;
 use bytes::BytesMut;

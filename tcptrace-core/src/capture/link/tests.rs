@@ -1,7 +1,7 @@
 use super::{Device, UnknownLink, look};
 use crate::{
+    capture::{LinkType, Packet},
     segment::{Direction, Timestamp},
-    source::pcap::{LinkType, Packet},
 };
 use proptest::prelude::*;
 use tcptrace_common::wire::{Parsed, Unparsable, tunnel::Decap};

@@ -25,7 +25,7 @@ fn acts(c: char) -> bool {
 
 /// A duration with three digits after the point, as far as those mean something: `28.820 ms`, `3.029 s`, `12m 05s`.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Nanos(pub(crate) u64);
+pub struct Nanos(pub u64);
 
 impl fmt::Display for Nanos {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -51,14 +51,14 @@ impl Nanos {
     }
 
     /// Printed in milliseconds?
-    pub(crate) const fn is_below_a_second(self) -> bool {
+    pub const fn is_below_a_second(self) -> bool {
         self.micros() < 1_000_000
     }
 }
 
 /// Milliseconds without the unit.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Millis(pub(crate) u64);
+pub struct Millis(pub u64);
 
 impl fmt::Display for Millis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -69,7 +69,7 @@ impl fmt::Display for Millis {
 
 /// A duration, or `-`, in a column of ten whose numbers stand below each other.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Column(pub(crate) Option<u64>);
+pub struct Column(pub Option<u64>);
 
 impl fmt::Display for Column {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -86,7 +86,7 @@ impl fmt::Display for Column {
 
 /// Octets: exact while that is readable.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Bytes(pub(crate) u64);
+pub struct Bytes(pub u64);
 
 impl fmt::Display for Bytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -104,7 +104,7 @@ impl fmt::Display for Bytes {
 }
 
 /// `1 retry`, `2 retries`.
-pub(crate) struct Count<'a>(pub(crate) u64, pub(crate) &'a str, pub(crate) &'a str);
+pub struct Count<'a>(pub u64, pub &'a str, pub &'a str);
 
 impl fmt::Display for Count<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -11,8 +11,8 @@
 mod rebuild;
 
 use crate::{
+    capture::{Captured, LinkType},
     segment::{Direction, Observation},
-    source::pcap::{Captured, LinkType},
 };
 use hashbrown::HashMap;
 

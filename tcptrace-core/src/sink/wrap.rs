@@ -3,7 +3,7 @@
 use unicode_width::UnicodeWidthChar as _;
 
 /// How many columns of a terminal a text takes. The escape sequences of colours take none.
-pub(crate) fn columns(text: &str) -> usize {
+pub fn columns(text: &str) -> usize {
     let mut is_escape = false;
     let wide = text.chars().map(|c| match c {
         '\u{1b}' => {
@@ -21,7 +21,7 @@ pub(crate) fn columns(text: &str) -> usize {
 }
 
 /// The pieces that stay whole, each with the spaces before it.
-pub(crate) fn words(text: &str) -> impl Iterator<Item = (&str, &str)> {
+pub fn words(text: &str) -> impl Iterator<Item = (&str, &str)> {
     let mut rest = text;
     std::iter::from_fn(move || {
         let glue = rest.len() - rest.trim_start_matches(' ').len();
@@ -62,7 +62,7 @@ fn stay_together(last: &str, next: &str) -> bool {
 }
 
 /// Breaks lines that are longer than so many columns; what goes on is indented by four more than its line.
-pub(crate) fn wrap(text: &str, width: usize) -> String {
+pub fn wrap(text: &str, width: usize) -> String {
     let mut out = String::with_capacity(text.len());
     for line in text.split_inclusive('\n') {
         let indent = line.len() - line.trim_start_matches(' ').len() + 4;

@@ -1,12 +1,10 @@
-//! What people write: filters and command lines. They are also what a script puts together from others' words.
+//! Filters that people write, or that a script puts together from others' words.
 
 use crate::{
-    cli::{Args, Command, Config, Input, Interfaces},
     filter::{Filter, Names},
     segment::{Direction, Flow},
 };
-use clap::Parser as _;
-use std::{ffi::OsStr, net::IpAddr, os::unix::ffi::OsStrExt as _, time::Duration};
+use std::net::IpAddr;
 use tcptrace_common::{
     abi::{BIT_EGRESS, BIT_IPV6, Record},
     filter::{MAX_STEPS, NUMBERS, numbers},
@@ -90,40 +88,4 @@ fn record(flow: &Flow, egress: bool) -> Record {
     let Flow { src, dst, src_port, dst_port, vlan, .. } = *flow;
     let bits = if flow.ipv6 { BIT_IPV6 } else { 0 } | if egress { BIT_EGRESS } else { 0 };
     Record { src, dst, src_port, dst_port, vlan, bits, ..Record::EMPTY }
-}
-
-/// A command line, its words with zeros between them: it is refused as wrong usage, or every number in it is within its
-/// bounds.
-pub fn arguments(bytes: &[u8]) {
-    let words = bytes.split(|byte| *byte == 0).map(OsStr::from_bytes);
-    let parsed =
-        Args::try_parse_from([OsStr::new("tcptrace")].into_iter().chain(words)).and_then(Args::command);
-    match parsed {
-        // 0 is for --help and --version.
-        Err(error) => assert!(matches!(error.exit_code(), 0 | 2) && !error.render().to_string().is_empty()),
-        Ok(Command::Trace(config)) => sound(&config),
-        Ok(Command::Check(config)) => named(&config.interfaces),
-        Ok(Command::ListInterfaces { .. } | Command::Schema) => {}
-    }
-}
-
-fn sound(config: &Config) {
-    assert!(config.ring_bytes.is_power_of_two() && (1 << 16..=1 << 30).contains(&config.ring_bytes));
-    assert!((1..=1 << 24).contains(&config.limits.max_connections));
-    assert!(config.latency <= Duration::from_secs(10));
-    let hour = Duration::from_hours(1);
-    for time in [config.limits.syn_timeout, config.limits.time_wait] {
-        assert!((Duration::from_secs(1)..=hour).contains(&time));
-    }
-    assert!(config.stats_interval.is_none_or(|it| (Duration::from_millis(100)..=24 * hour).contains(&it)));
-    assert!(config.count != Some(0));
-    if let Input::Live(interfaces) = &config.input {
-        named(interfaces);
-    }
-}
-
-fn named(interfaces: &Interfaces) {
-    if let Interfaces::Named(names) = interfaces {
-        assert!(!names.is_empty() && names.iter().all(|name| (1..=127).contains(&name.len())));
-    }
 }
