@@ -383,6 +383,7 @@ impl<H: Hook> Slots for SharedBucket<H> {
     }
 
     #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "the target has 64 bits")]
     fn forget(&self, n: u64) -> u64 {
         forget(n as usize) as u64
     }

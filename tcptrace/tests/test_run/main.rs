@@ -19,7 +19,7 @@ use tcptrace::{
     segment::{IcmpError, Observation},
 };
 use tcptrace_common::{
-    abi::{Kind, SEED_WORDS},
+    abi::{Kind, SEED_WORDS, UNPARSABLE_REASONS},
     wire::Link,
 };
 
@@ -257,7 +257,7 @@ fn icmp_of_every_type_and_code() {
         }
         let counted = pair.parser.counters();
         assert_eq!(counted.emitted[Kind::Icmp.index()], counted.number);
-        assert_eq!((counted.tcp_packets, counted.unparsable), (0, [0; 7]));
+        assert_eq!((counted.tcp_packets, counted.unparsable), (0, [0; UNPARSABLE_REASONS]));
         pair.finish();
     }
 }
