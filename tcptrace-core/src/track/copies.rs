@@ -118,8 +118,8 @@ impl Seen {
         self.hasher.hash_one((flow, "answer", ack)) >> 8
     }
 
-    /// `segment` was seen before; it is remembered if it was not.
-    fn is_copy(&mut self, segment: &Segment) -> bool {
+    /// `segment` was seen before; it is remembered if it was not. `asked` is when the SYN passed that it may answer.
+    fn is_copy(&mut self, segment: &Segment, asked: Option<Timestamp>) -> bool {
         let tag = self.tag(segment);
         let print = Print::new(tag, segment);
         let Some(first) = self.find(tag) else {
@@ -127,7 +127,8 @@ impl Seen {
             return false;
         };
         let known = *first;
-        if !is_copy_of(segment, known) {
+        let answers_another = asked.is_some_and(|asked| asked > known.ts && known.ttl() == segment.ttl);
+        if answers_another || !is_copy_of(segment, known) {
             *first = print;
             return false;
         }
@@ -210,6 +211,14 @@ impl Tracker {
         self.seen.counts
     }
 
+    /// When the last SYN passed to which `seg` may be an answer of its own: a server sends its SYN-ACK again by its timer and for
+    /// each SYN that comes again, and many stacks give all of them the same identification.
+    fn asked(&self, key: &Key, seg: &Segment) -> Option<Timestamp> {
+        let unnumbered = seg.flags.syn() && seg.flags.ack() && seg.id <= 1;
+        let slot = self.table.find(key).filter(|_| unnumbered)?;
+        self.table[slot].latest_syn()
+    }
+
     /// `seg` was captured before: it is counted with its connection, and nothing else comes of it.
     pub(super) fn is_copy(
         &mut self,
@@ -218,7 +227,8 @@ impl Tracker {
         seg: &Segment,
         sink: &mut dyn FnMut(Event),
     ) -> bool {
-        let copy = self.seen.is_copy(seg);
+        let asked = self.asked(key, seg);
+        let copy = self.seen.is_copy(seg, asked);
         let resembles = !copy && self.seen.resembles(seg);
         self.rewritten |= resembles;
         if !copy && !self.rewritten {
@@ -259,8 +269,8 @@ mod tests {
 
     fn is_copy(first: &str, second: &str) -> bool {
         let mut seen = Seen::default();
-        assert!(!seen.is_copy(&segment(first)), "{first}");
-        seen.is_copy(&segment(second))
+        assert!(!seen.is_copy(&segment(first), None), "{first}");
+        seen.is_copy(&segment(second), None)
     }
 
     #[test]
@@ -298,7 +308,7 @@ mod tests {
     fn a_third_one_is_compared_with_the_first() {
         let mut seen = Seen::default();
         let mut copies = ["0", "1", "2", "9", "12", "13"].into_iter();
-        let copies = copies.by_ref().map(|ts| seen.is_copy(&segment(&format!("{ts} C S 1000 id 7"))));
+        let copies = copies.by_ref().map(|ts| seen.is_copy(&segment(&format!("{ts} C S 1000 id 7")), None));
         assert_eq!(copies.collect::<Vec<_>>(), [false, true, true, true, false, true]);
         assert_eq!((seen.counts.segments, seen.counts.ttl), (4, Some([64, 64])));
     }
@@ -312,8 +322,8 @@ mod tests {
         for n in 0..40_000_u32 {
             one.ts = Timestamp(1_000_000_000 + u64::from(n) * 20_000);
             one.seq.0 = n * 7;
-            assert!(!seen.is_copy(&one));
-            missed += u32::from(!seen.is_copy(&one));
+            assert!(!seen.is_copy(&one, None));
+            missed += u32::from(!seen.is_copy(&one, None));
         }
         assert_eq!(missed, 0);
         assert!((4096..=Seen::MOST).contains(&seen.buckets.len()), "{}", seen.buckets.len());
@@ -322,7 +332,7 @@ mod tests {
         for n in 0..1000_u32 {
             one.ts = Timestamp(1_000_000_000 * u64::from(n));
             one.seq.0 = n * 7;
-            assert!(!seen.is_copy(&one));
+            assert!(!seen.is_copy(&one, None));
         }
         assert_eq!(seen.buckets.len(), Seen::FEWEST);
     }

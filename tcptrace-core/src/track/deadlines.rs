@@ -10,7 +10,7 @@ use super::{
     unfinished,
 };
 use crate::{
-    event::{Event, Role, State},
+    event::{Event, Outcome, Role, State},
     segment::Timestamp,
 };
 
@@ -74,9 +74,11 @@ impl Tracker {
     /// Nothing came back within the give-up time.
     pub(super) fn time_out(&mut self, conn: &mut Conn, ts: Timestamp, sink: &mut dyn FnMut(Event)) {
         let outcome = unfinished(conn);
+        // Who does not try again after the network's answer has given up for that, and so then.
+        let left = if outcome == Outcome::RefusedIcmp { conn.last } else { ts };
         let mut out = self.telling.to(sink);
-        out.transition(conn, Role::Client, Evidence::TimedOut, ts, true);
-        out.transition(conn, Role::Server, Evidence::TimedOut, ts, true);
+        out.transition(conn, Role::Client, Evidence::TimedOut, left, true);
+        out.transition(conn, Role::Server, Evidence::TimedOut, left, true);
         self.report(conn, ts, outcome, sink);
     }
 

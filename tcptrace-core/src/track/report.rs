@@ -277,7 +277,8 @@ impl Out<'_> {
         common.complete &=
             ![Role::Client, Role::Server].iter().any(|&role| fins::is_in_doubt(conn, role, ts));
         let mut connection = describe(common, conn, outcome, reset_phase, &self.telling.clock);
-        connection.bytes_mod_4gib &= !self.is_bounded(&connection);
+        connection.bytes_mod_4gib &= !self.is_bounded(&connection)
+            && (connection.client_bytes.is_some() || connection.server_bytes.is_some());
         connection.earlier_closed_ns = self.telling.earlier.of(conn.id);
         if matches!(outcome, Outcome::Unanswered | Outcome::Open) {
             let elsewhere = self.telling.answers.elsewhere(conn);
