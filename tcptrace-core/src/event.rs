@@ -222,7 +222,7 @@ pub enum Role {
     Server,
 }
 
-/// How a connection ended (lifecycle.md, Outcomes).
+/// How a connection ended (docs/outcomes.md).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {

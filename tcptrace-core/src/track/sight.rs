@@ -39,7 +39,7 @@ impl Conn {
         self.note_tunnels(sender, seg.encapsulation.as_deref());
     }
 
-    /// On an egress hook the sender is ours, on an ingress hook its peer is (lifecycle.md, Times).
+    /// On an egress hook the sender is ours, on an ingress hook its peer is (docs/states-and-times.md).
     pub(crate) fn note_vantage(&mut self, sender: Role, from: Sender) {
         let ours = match from {
             Sender::Here => sender,

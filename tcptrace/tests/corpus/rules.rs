@@ -38,9 +38,9 @@ pub(crate) enum Rule {
     Reopened,
     /// With another ISN tshark begins a new stream, in whichever direction; for us the connection can go on.
     SplitByTshark,
-    /// Before establishment the newest SYN-ACK's number counts (lifecycle.md); the truth has the first one's.
+    /// Before establishment the newest SYN-ACK's number counts (docs/states-and-times.md); the truth has the first one's.
     NewerIsn,
-    /// `synack_to_ack` is from the last SYN-ACK (lifecycle.md), the truth's from the first.
+    /// `synack_to_ack` is from the last SYN-ACK (docs/states-and-times.md), the truth's from the first.
     FromTheLastSynAck,
     /// The acknowledgement covers data of the SYN-ACK too; the truth demands the relative number 1.
     AcknowledgesData,
