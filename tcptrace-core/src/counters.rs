@@ -28,6 +28,7 @@ pub struct CountersTotal {
 
 impl CountersTotal {
     /// Over all CPUs.
+    #[must_use]
     pub fn sum(cpus: &[Counters]) -> Self {
         let total = |field: fn(&Counters) -> u64| cpus.iter().map(field).sum::<u64>();
         let kind = |kind: Kind| {

@@ -33,11 +33,13 @@ impl Reorder {
     }
 
     /// Nothing is held back.
+    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.held.is_empty()
     }
 
     /// How many came too late to be put in order; they are passed on all the same.
+    #[must_use]
     pub const fn late(&self) -> u64 {
         self.late
     }

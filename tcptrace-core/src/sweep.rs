@@ -43,6 +43,7 @@ pub struct Sweep {
 
 impl Sweep {
     /// For a table of so many words, from `now` on.
+    #[must_use]
     pub fn new(words: usize, period: Duration, now: Timestamp) -> Self {
         let period_ns = u64::try_from(period.as_nanos()).unwrap_or(u64::MAX);
         let step = period_ns / PARTS as u64;
@@ -74,6 +75,7 @@ impl Sweep {
     }
 
     /// How many words were freed.
+    #[must_use]
     pub const fn freed(&self) -> u64 {
         self.freed
     }

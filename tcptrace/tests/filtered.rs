@@ -9,8 +9,9 @@ use aya::util::KernelVersion;
 use packets::{Frame, Rng};
 use tcptrace::{
     decode,
-    filter::{Filter, SystemNames},
+    filter::Filter,
     kernel::test_run::{Harness, Program},
+    names::SystemNames,
     parse::Parser,
 };
 use tcptrace_common::{

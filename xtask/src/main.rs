@@ -11,6 +11,8 @@ mod fuzz;
 mod kernels;
 mod lifecycle;
 mod packages;
+#[cfg(test)]
+mod pages;
 mod run;
 mod schema;
 mod setup;

@@ -51,6 +51,7 @@ impl Nanos {
     }
 
     /// Printed in milliseconds?
+    #[must_use]
     pub const fn is_below_a_second(self) -> bool {
         self.micros() < 1_000_000
     }

@@ -3,6 +3,7 @@
 use unicode_width::UnicodeWidthChar as _;
 
 /// How many columns of a terminal a text takes. The escape sequences of colours take none.
+#[must_use]
 pub fn columns(text: &str) -> usize {
     let mut is_escape = false;
     let wide = text.chars().map(|c| match c {
@@ -62,6 +63,7 @@ fn stay_together(last: &str, next: &str) -> bool {
 }
 
 /// Breaks lines that are longer than so many columns; what goes on is indented by four more than its line.
+#[must_use]
 pub fn wrap(text: &str, width: usize) -> String {
     let mut out = String::with_capacity(text.len());
     for line in text.split_inclusive('\n') {

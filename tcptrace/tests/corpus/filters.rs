@@ -15,7 +15,8 @@ use std::{
     process::{Command, Stdio},
 };
 use tcptrace::{
-    filter::{Filter, SystemNames},
+    filter::Filter,
+    names::SystemNames,
     segment::{Direction, Flow, Observation, Segment},
     source::pcap::{Captured, LinkType, Options, PcapSource, Reader},
 };
