@@ -393,8 +393,10 @@ fn acknowledge_fin(conn: &mut Conn, role: Role, ts: Timestamp, by: Option<&Segme
     if let Some(end) = end {
         conn.side_mut(role).prove_ack(end);
     }
-    // Unless it acknowledged something else since, which may be the peer's FIN, not seen yet.
-    if let Some(ack) = fin_ack.filter(|&ack| conn.side(closer).acked() == Some(ack)) {
+    // Unless it acknowledged something else since, which may be the peer's FIN, not seen yet; or so long ago that the peer may
+    // have sent any number of octets meanwhile.
+    let recent = conn.closing(closer).fin.is_some_and(|fin| ts.since(fin.ts) <= LONG_NS);
+    if let Some(ack) = fin_ack.filter(|&ack| recent && conn.side(closer).acked() == Some(ack)) {
         conn.side_mut(closer).prove_ack(ack);
     }
     conn.closing_mut(role).sent_at_peer_fin = by.map(|seg| seg.seq.plus(seg.payload_len));
