@@ -108,7 +108,7 @@ impl Tracker {
         let goes_on = goes_on && !flags.syn();
         if answers
             || (goes_on && !self.telling.losses.spare(conn))
-            || self.answers_what_waits(slot, conn, seg)
+            || self.answers_what_waits(slot, conn, src_is_low, seg)
         {
             self.takes_over(slot, seg, sink);
             return true;
@@ -128,9 +128,9 @@ impl Tracker {
 
     /// `seg` acknowledges what waits in `newer`, and has no number that the older connection, in `slot`, is known to come near.
     /// That alone can be chance, once in 65536 times: both are told as incomplete.
-    fn answers_what_waits(&self, slot: u32, newer: &Conn, seg: &Segment) -> bool {
+    fn answers_what_waits(&self, slot: u32, newer: &Conn, src_is_low: bool, seg: &Segment) -> bool {
         let older = &self.table[slot];
-        let role = older.role_of(self.key_of(&seg.flow).1);
+        let role = older.role_of(src_is_low);
         let near = [older.bound(role), older.side(role).first_data()];
         newer.waiting().iter().any(|waits| seg.flow == waits.flow.reversed() && seg.ack == waits.end())
             && !near.into_iter().flatten().any(|from| seg.seq.at_or_soon_after(from))
@@ -181,7 +181,7 @@ impl Tracker {
             return;
         }
         self.forget(slot, seg.ts, sink);
-        let (_, src_is_low) = self.key_of(&seg.flow);
+        let (_, src_is_low) = Key::of(&seg.flow);
         if let Some(newer) = self.challengers.find(&key)
             && seg.flags.rst()
             && self.challengers[newer].role_of(src_is_low) == Role::Client
@@ -196,12 +196,18 @@ impl Tracker {
     /// The older connection has left the table: the newer one, if there is one, takes its place, and has what waited.
     pub(super) fn inherit(&mut self, key: &Key, sink: &mut dyn FnMut(Event)) {
         let Some(newer) = self.challengers.find(key) else { return };
-        let mut newer = self.challengers.remove(newer);
-        let waiting = newer.take_waiting();
+        let (newer, waiting) = self.remove_challenger(newer);
         self.table.insert(newer, List::Handshake);
         for seg in &waiting {
             self.original(seg, sink);
         }
+    }
+
+    /// The newer connection in `slot` no longer waits beside an older one; with it comes what waited.
+    fn remove_challenger(&mut self, slot: u32) -> (Conn, Vec<Segment>) {
+        let mut conn = self.challengers.remove(slot);
+        let waiting = conn.take_waiting();
+        (conn, waiting)
     }
 
     /// An ICMP error that quotes the newer connection's SYN; false if there is no such.
@@ -228,8 +234,7 @@ impl Tracker {
 
     /// Nothing came back to a SYN on an open connection.
     pub(super) fn give_up_challenger(&mut self, slot: u32, ts: Timestamp, sink: &mut dyn FnMut(Event)) {
-        let mut conn = self.challengers.remove(slot);
-        let waiting = conn.take_waiting();
+        let (mut conn, waiting) = self.remove_challenger(slot);
         self.time_out(&mut conn, ts, sink);
         self.are_of_the_older(&waiting, sink);
     }
@@ -263,15 +268,13 @@ impl Tracker {
             // Only an open connection's reset is doubted.
             After::Goes | After::Holds => self.challengers.touch(slot, List::Handshake),
             After::Ends(outcome, phase) => {
-                let mut conn = self.challengers.remove(slot);
-                let waiting = conn.take_waiting();
+                let (conn, waiting) = self.remove_challenger(slot);
                 super::count(&mut self.counts, &conn, outcome);
                 self.telling.to(sink).connection(&conn, conn.last, outcome, phase);
                 self.are_of_the_older(&waiting, sink);
             }
             After::Restarts(outcome) => {
-                let mut conn = self.challengers.remove(slot);
-                let waiting = conn.take_waiting();
+                let (conn, waiting) = self.remove_challenger(slot);
                 self.report(&conn, seg.ts, outcome, sink);
                 self.are_of_the_older(&waiting, sink);
                 self.open_challenger(conn.key, src_is_low, seg, sink);

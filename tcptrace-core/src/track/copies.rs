@@ -215,8 +215,10 @@ impl Tracker {
     /// each SYN that comes again, and many stacks give all of them the same identification.
     fn asked(&self, key: &Key, seg: &Segment) -> Option<Timestamp> {
         let unnumbered = seg.flags.syn() && seg.flags.ack() && seg.id <= 1;
-        let slot = self.table.find(key).filter(|_| unnumbered)?;
-        self.table[slot].latest_syn()
+        if !unnumbered {
+            return None;
+        }
+        self.table[self.table.find(key)?].latest_syn()
     }
 
     /// `seg` was captured before: it is counted with its connection, and nothing else comes of it.

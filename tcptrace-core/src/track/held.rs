@@ -10,6 +10,7 @@ use super::{
     Tracker,
     conn::{Conn, peer},
     fins::{self, OtherFin},
+    key::Key,
     reopen, resets,
     rules::{self, After},
     table::List,
@@ -162,7 +163,7 @@ impl Tracker {
         else {
             return;
         };
-        let (_, src_is_low) = self.key_of(&seg.flow);
+        let (_, src_is_low) = Key::of(&seg.flow);
         // Nobody can promise that it is what it says.
         self.table[slot].flags.missed |= in_doubt;
         let after = resets::reset(&mut self.table[slot], role, &seg, &mut self.telling.to(sink));
@@ -187,7 +188,7 @@ impl Tracker {
         let by_itself = seg.flow == rst.flow;
         conn.note_ignored_reset(role, &rst, by_itself.then_some(seg.ttl));
         self.telling.to(sink).anomaly(conn, role, &rst, (Reason::RstIgnored, None));
-        let (_, src_is_low) = self.key_of(&rst.flow);
+        let (_, src_is_low) = Key::of(&rst.flow);
         self.settle(slot, After::Goes, src_is_low, &rst, sink);
         for waiting in &waiting {
             self.original(waiting, sink);

@@ -224,13 +224,18 @@ impl Tracker {
     fn segment(&mut self, seg: &Segment, sink: &mut dyn FnMut(Event)) {
         let (key, src_is_low) = self.key_of(&seg.flow);
         if !self.is_copy(&key, src_is_low, seg, sink) {
-            self.original(seg, sink);
+            self.original_of(key, src_is_low, seg, sink);
         }
     }
 
     /// A segment that is no copy of one before it; it can have waited for its turn.
     fn original(&mut self, seg: &Segment, sink: &mut dyn FnMut(Event)) {
         let (key, src_is_low) = self.key_of(&seg.flow);
+        self.original_of(key, src_is_low, seg, sink);
+    }
+
+    /// The same, of the connection with this key.
+    fn original_of(&mut self, key: Key, src_is_low: bool, seg: &Segment, sink: &mut dyn FnMut(Event)) {
         if rules::are_impossible(seg.flags) {
             self.impossible(key, src_is_low, seg, sink);
             return;
