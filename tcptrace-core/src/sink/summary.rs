@@ -200,7 +200,6 @@ impl Summary {
         self.write_bars(out)?;
         self.write_servers(out)?;
         self.failures.write(out)?;
-        self.failures.write_scans(out)?;
         self.groups.iter().try_for_each(|groups| groups.write(out))?;
         if let Some(stats) = &self.stats {
             self.write_loss(stats, out)?;

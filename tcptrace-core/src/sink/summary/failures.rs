@@ -9,6 +9,7 @@ use hashbrown::HashMap;
 use std::{
     cmp::Reverse,
     fmt::{self, Write as _},
+    hash::Hash,
     net::IpAddr,
 };
 
@@ -17,81 +18,80 @@ const REMEMBERED: usize = 4096;
 /// Of these named.
 const NAMED: usize = 5;
 
-/// How many failed, by server and outcome.
+/// Handshakes that failed, and probes.
 #[derive(Debug, Default)]
 pub(super) struct Failures {
-    counts: HashMap<(Address, Outcome), u64>,
-    total: u64,
+    /// By server and outcome.
+    failed: Counts<(Address, Outcome)>,
     /// RSTs to probes with control bits that no stack sends, by who probes whom.
-    probes: HashMap<(IpAddr, IpAddr), u64>,
-    probed: u64,
+    probes: Counts<(IpAddr, IpAddr)>,
+}
+
+/// How many there were of each; the rarer are forgotten where there are too many, and are still in the total.
+#[derive(Debug)]
+struct Counts<K> {
+    known: HashMap<K, u64>,
+    total: u64,
+}
+
+impl<K> Default for Counts<K> {
+    fn default() -> Self {
+        Self { known: HashMap::new(), total: 0 }
+    }
+}
+
+impl<K: Copy + Eq + Hash> Counts<K> {
+    fn add(&mut self, key: K) {
+        self.total += 1;
+        *self.known.entry(key).or_default() += 1;
+        if self.known.len() > REMEMBERED {
+            let median = median(self.known.values().copied());
+            self.known.retain(|_, count| *count > median);
+        }
+    }
+
+    /// The most frequent under a title, and how many others; nothing of nothing. `order` decides between equals, so that the
+    /// same trace always reads the same.
+    fn write<O: Ord, S: fmt::Display>(
+        &self,
+        title: &str,
+        order: impl Fn(&K) -> O,
+        show: impl Fn(&K) -> S,
+        out: &mut String,
+    ) -> fmt::Result {
+        if self.total == 0 {
+            return Ok(());
+        }
+        let mut counts: Vec<_> = self.known.iter().collect();
+        counts.sort_unstable_by_key(|(key, count)| (Reverse(**count), order(key)));
+        counts.truncate(NAMED);
+        writeln!(out, "\n{title}")?;
+        for (key, count) in &counts {
+            writeln!(out, "{count:>12}  {}", show(key))?;
+        }
+        let others = self.total - counts.iter().map(|(_, count)| **count).sum::<u64>();
+        if others > 0 {
+            writeln!(out, "{:>12}  {}", "and", Count(others, "other", "others"))?;
+        }
+        Ok(())
+    }
 }
 
 impl Failures {
     pub(super) fn observe(&mut self, event: &Connection) {
         if event.probe {
-            self.observe_probe(event);
-            return;
-        }
-        if !event.failed {
-            return;
-        }
-        self.total += 1;
-        *self.counts.entry((event.common.server, event.outcome)).or_default() += 1;
-        if self.counts.len() > REMEMBERED {
-            let median = median(self.counts.values().copied());
-            self.counts.retain(|_, count| *count > median);
-        }
-    }
-
-    fn observe_probe(&mut self, event: &Connection) {
-        self.probed += 1;
-        *self.probes.entry((event.common.client.ip, event.common.server.ip)).or_default() += 1;
-        if self.probes.len() > REMEMBERED {
-            let median = median(self.probes.values().copied());
-            self.probes.retain(|_, count| *count > median);
+            self.probes.add((event.common.client.ip, event.common.server.ip));
+        } else if event.failed {
+            self.failed.add((event.common.server, event.outcome));
         }
     }
 
     /// A scan is a line, however many ports it asks for.
-    pub(super) fn write_scans(&self, out: &mut String) -> fmt::Result {
-        if self.probed == 0 {
-            return Ok(());
-        }
-        let mut scans: Vec<_> = self.probes.iter().collect();
-        scans.sort_unstable_by_key(|(pair, count)| (Reverse(**count), **pair));
-        scans.truncate(NAMED);
-        let named: u64 = scans.iter().map(|(_, count)| **count).sum();
-        writeln!(out, "\nRSTs to probes without SYN and ACK, as scanners send")?;
-        for ((scanner, scanned), count) in scans {
-            writeln!(out, "{count:>12}  {scanner} > {scanned}")?;
-        }
-        write_others(self.probed - named, out)
-    }
-
     pub(super) fn write(&self, out: &mut String) -> fmt::Result {
-        if self.total == 0 {
-            return Ok(());
-        }
-        let mut counts: Vec<_> = self.counts.iter().collect();
-        // The address decides between equals, so that the same trace always reads the same.
-        counts.sort_unstable_by_key(|((server, outcome), count)| {
-            (Reverse(**count), server.ip, server.port, name(*outcome))
-        });
-        counts.truncate(NAMED);
-        let named: u64 = counts.iter().map(|(_, count)| **count).sum();
-        writeln!(out, "\nhandshakes that failed, by server")?;
-        for ((server, outcome), count) in counts {
-            writeln!(out, "{count:>12}  {server}  {}", name(*outcome))?;
-        }
-        write_others(self.total - named, out)
+        let order = |(server, outcome): &(Address, Outcome)| (server.ip, server.port, name(*outcome));
+        let show = |(server, outcome): &(Address, Outcome)| format!("{server}  {}", name(*outcome));
+        self.failed.write("handshakes that failed, by server", order, show, out)?;
+        let show = |(scanner, scanned): &(IpAddr, IpAddr)| format!("{scanner} > {scanned}");
+        self.probes.write("RSTs to probes without SYN and ACK, as scanners send", |pair| *pair, show, out)
     }
-}
-
-/// Those that are not named.
-fn write_others(others: u64, out: &mut String) -> fmt::Result {
-    if others == 0 {
-        return Ok(());
-    }
-    writeln!(out, "{:>12}  {}", "and", Count(others, "other", "others"))
 }
