@@ -6,11 +6,13 @@
 //! buckets: a packet is tested by one bucket's eight words, and costs nanoseconds.
 //!
 //! A word is the tag of the flow that will acknowledge (see [`crate::flow`]), the number it must reach, and a few bits of the
-//! VLAN tags of the segment that announced it. It goes when it is reached, or when a full bucket needs its slot. What passes
-//! with several VLAN tags, as through a router with one port, is announced and acknowledged once with each; where the two
-//! directions have different tags, the acknowledgement is taken all the same. The last costs one ACK record, and is counted. A word that
-//! an earlier connection on the same four-tuple left behind, or a SYN-ACK with another number, costs at most one surplus
-//! ACK record, which the tracker ignores. What nobody ever acknowledges is swept out by user space when it has grown old.
+//! VLAN tags of the segment that announced it. It goes when it is reached, or when a full bucket needs its slot. The last
+//! costs one ACK record, and is counted. A word that an earlier connection on the same four-tuple left behind, or a SYN-ACK with
+//! another number, costs at most one surplus ACK record, which the tracker ignores. What nobody ever acknowledges is swept out
+//! by user space when it has grown old.
+//!
+//! What passes with several VLAN tags, as through a router with one port, is announced and acknowledged once with each. Where
+//! the two directions have different tags, the acknowledgement is taken all the same.
 //!
 //! Nobody can see from one packet whether a RST is its sender's own and will be obeyed (RFC 5961 §3.2), so a RST voids
 //! nothing. It has the table *watch* its sender instead: the next segment of that flow without RST is a record too, which

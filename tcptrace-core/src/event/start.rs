@@ -5,7 +5,7 @@ use crate::segment::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// The trace begins. It is the first line, whatever kinds of events were asked for, and comes once in a run.
+/// The trace begins. It is the first line where this kind is printed, as it is by default with `--json`, and comes once in a run.
 #[derive(Clone, Debug, PartialEq, Default, Serialize, JsonSchema)]
 pub struct Start {
     /// When the trace began, by the clock of the host that tcptrace runs on, also where a capture file is read.

@@ -51,17 +51,10 @@ impl State {
     ];
 
     /// Those that take time: an endpoint has no connection in CLOSED, and in LISTEN it waits for any.
-    pub const TIMED: [Self; 9] = [
-        Self::SynSent,
-        Self::SynReceived,
-        Self::Established,
-        Self::FinWait1,
-        Self::FinWait2,
-        Self::CloseWait,
-        Self::Closing,
-        Self::LastAck,
-        Self::TimeWait,
-    ];
+    pub const TIMED: [Self; 9] = {
+        let [_closed, _listen, timed @ ..] = Self::ALL;
+        timed
+    };
 
     /// The RFC's spelling: `SYN-SENT`, `FIN-WAIT-1`.
     #[must_use]
