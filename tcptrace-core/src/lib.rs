@@ -3,27 +3,39 @@
 //!
 //! This is all of tcptrace that is pure. It needs no kernel program, no rights and no runtime; `tcptrace` adds the command line,
 //! the kernel and the writing of lines. What comes in are segments: of a capture file ([`PcapSource`]), of records of the kernel
-//! programs ([`decode`]), or made by hand ([`script`]). The [`Tracker`] makes [`Event`]s of them, and a [`Sink`] makes lines of
+//! programs ([`decode`]), or made by hand. The [`Tracker`] makes [`Event`]s of them, and a [`Sink`] makes lines of
 //! events. The tracker has no clock: time comes with the segments.
 //!
-//! A SYN, the answer to it, and the acknowledgement of that, written as a script:
+//! A SYN, and the answer to it that refuses the connection, as a capture file has them:
 //!
 //! ```
-//! use tcptrace_core::{Config, Event, Tracker, script::{Script, Step}};
+//! use tcptrace_core::{CaptureOptions, Config, Event, Outcome, PcapSource, Reader, Timestamp, Tracker};
 //!
-//! let script = Script::parse("0 C S 1000\n20 S S. 5000 1001\n21 C . 1001 5001").expect("a script");
-//! let (mut tracker, mut established) = (Tracker::new(Config::default()), Vec::new());
-//! for step in script.steps() {
-//!     if let Step::Input(input) = step {
-//!         tracker.input(input, &mut |event| {
-//!             if let Event::Established(handshake) = event {
-//!                 established.push(handshake.times);
-//!             }
-//!         });
+//! # let packet = |at: u32, from: u8, to: u8, ports: [u16; 2], flags: u8, seq: u32, ack: u32| {
+//! #     let mut bytes = [at.to_le_bytes(), 0_u32.to_le_bytes(), 40_u32.to_le_bytes(), 40_u32.to_le_bytes()].concat();
+//! #     bytes.extend([0x45, 0, 0, 40, 0, 0, 0x40, 0, 64, 6, 0, 0, 192, 0, 2, from, 192, 0, 2, to]);
+//! #     ports.iter().for_each(|port| bytes.extend(port.to_be_bytes()));
+//! #     bytes.extend([seq.to_be_bytes(), ack.to_be_bytes()].concat());
+//! #     bytes.extend([0x50, flags, 0, 0, 0, 0, 0, 0]);
+//! #     bytes
+//! # };
+//! # // The header of a file of IP packets (LINKTYPE_RAW), and two packets a second apart.
+//! # let mut file = vec![0xd4, 0xc3, 0xb2, 0xa1, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0, 0, 101, 0, 0, 0];
+//! # file.extend(packet(1, 1, 2, [40000, 80], 0x02, 1000, 0));
+//! # file.extend(packet(2, 2, 1, [80, 40000], 0x14, 0, 1001));
+//! let reader = Reader::from_read("example", std::io::Cursor::new(file))?;
+//! let mut source = PcapSource::new(reader, &CaptureOptions::default());
+//! let (mut tracker, mut inputs, mut told) = (Tracker::new(Config::default()), Vec::new(), Vec::new());
+//! while source.next_batch(&mut inputs)? {
+//!     for input in inputs.drain(..) {
+//!         tracker.input(&input, &mut |event| told.push(event));
 //!     }
 //! }
-//! assert_eq!(established[0].syn_to_established_ns, Some(21_000_000));
-//! assert_eq!(established[0].syn_to_synack_ns, Some(20_000_000));
+//! tracker.finish(source.last_packet(), &mut |event| told.push(event));
+//! let Some(Event::Connection(connection)) = told.last() else { panic!("{told:?}") };
+//! assert_eq!(connection.outcome, Outcome::Refused);
+//! assert_eq!(connection.lifetime_ns, Some(1_000_000_000));
+//! # Ok::<_, tcptrace_core::FileError>(())
 //! ```
 //!
 //! A capture file is read in `examples/slowest.rs`, which prints its slowest handshakes.
@@ -33,12 +45,9 @@ pub mod counters;
 pub mod decode;
 pub mod event;
 pub mod filter;
-#[doc(hidden)]
-pub mod fuzzing;
 pub mod once;
 pub mod parse;
 pub mod reorder;
-pub mod script;
 pub mod segment;
 pub mod sink;
 pub mod sweep;

@@ -8,8 +8,6 @@
 
 mod group;
 mod groups;
-#[cfg(test)]
-mod tests;
 
 use crate::{
     event::{Event, Kind, Kinds, Outcome, OutcomeCounts},
@@ -23,7 +21,7 @@ use std::collections::VecDeque;
 /// CPU's softirq, a queueing discipline or a user-space relay it takes milliseconds.
 pub const HOLD_NS: u64 = 100_000_000;
 /// Events held at once, some 64 MiB of them.
-const MAX_HELD: usize = 1 << 16;
+pub const MAX_HELD: usize = 1 << 16;
 
 /// Nanoseconds that the end of a connection by a reset is held.
 const RESET_NS: u64 = DOUBT_NS + HOLD_NS;
@@ -40,8 +38,9 @@ pub struct Config {
     pub keep: Kinds,
     /// As [`crate::track::Config::time_wait_ns`].
     pub time_wait_ns: u64,
-    /// As [`crate::track::Config::max_connections`].
-    pub max_connections: usize,
+    /// Sightings that are remembered at once: as many as the tracker follows ([`crate::track::Config::max_connections`]), and
+    /// [`MAX_HELD`] of which it told already.
+    pub max_sightings: usize,
 }
 
 /// See the module.
@@ -75,7 +74,7 @@ impl Once {
         let remember_ns = if lasts { config.time_wait_ns.saturating_add(HOLD_NS) } else { HOLD_NS };
         Self {
             keep: config.keep.with(Kind::Established).with(Kind::Connection).with(Kind::Stats),
-            groups: Groups::new(remember_ns, config.max_connections.saturating_add(MAX_HELD)),
+            groups: Groups::new(remember_ns, config.max_sightings),
             held: VecDeque::new(),
             resets: VecDeque::new(),
             now: Timestamp::default(),
@@ -133,6 +132,24 @@ impl Once {
         !self.held.is_empty() || !self.resets.is_empty()
     }
 
+    /// Connections of which no end was told.
+    #[must_use]
+    pub fn open(&self) -> u64 {
+        self.groups.open()
+    }
+
+    /// Sightings that are remembered.
+    #[must_use]
+    pub fn sightings(&self) -> usize {
+        self.groups.len()
+    }
+
+    /// Nothing is remembered of any connection.
+    #[must_use]
+    pub fn remembers_nothing(&self) -> bool {
+        self.groups.is_empty()
+    }
+
     /// Connections that had to be reported before their time, as more events came within it than are held: perhaps
     /// not at the best vantage, or without all of the path.
     #[must_use]
@@ -160,7 +177,7 @@ impl Once {
             }
             (None, Event::Stats(stats)) => {
                 stats.connections = self.counts;
-                stats.connections_open = self.groups.open();
+                stats.connections_open = self.open();
             }
             (None, event) => self.apart += u64::from(matches!(event, Event::Connection(_))),
         }

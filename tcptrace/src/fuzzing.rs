@@ -1,10 +1,8 @@
-//! What fuzzing runs, over bytes that nobody chose: what is of the program alone, and what the core has of it. The targets in
-//! `fuzz/` call these functions, and so do ordinary property tests, always. A finding is a panic.
+//! What fuzzing runs of the program alone, over bytes that nobody chose; `tcptrace-testing` has what it runs of the core. The
+//! targets in `fuzz/` call these functions, and so do ordinary property tests, always. A finding is a panic.
 
 #[cfg(test)]
 mod tests;
-
-pub use tcptrace_core::fuzzing::{capture, file, filter, headers, lines, options, record, tracker};
 
 use crate::{
     cli::{Args, Command, Config, Input, Interfaces},

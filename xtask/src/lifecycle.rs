@@ -9,8 +9,15 @@ use std::{
 
 /// Builds the teller and lets it tell the files' stories, or write them into the files.
 pub(crate) fn run(write: bool, files: &[PathBuf]) -> Result<ExitCode> {
-    let mut command =
-        setup::ensure()?.cargo(["run", "--quiet", "--package", "tcptrace", "--example", "lifecycle", "--"]);
+    let mut command = setup::ensure()?.cargo([
+        "run",
+        "--quiet",
+        "--package",
+        "tcptrace-testing",
+        "--example",
+        "lifecycle",
+        "--",
+    ]);
     if write {
         command.arg("--write");
     }

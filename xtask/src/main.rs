@@ -72,7 +72,7 @@ enum Task {
         #[arg(long)]
         seed: Option<u64>,
     },
-    /// Tell what the tracker makes of scripts of segments, such as those in tcptrace/tests/lifecycle
+    /// Tell what the tracker makes of scripts of segments, such as those in tcptrace-testing/stories
     Lifecycle {
         /// Write into the files what comes, in the place of what they expect
         #[arg(long)]

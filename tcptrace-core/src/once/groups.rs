@@ -75,13 +75,11 @@ impl Groups {
     }
 
     /// Sightings in memory.
-    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.ids.len()
     }
 
     /// Nothing is remembered, by any way to find it.
-    #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
         self.ids.is_empty()
             && self.tuples.is_empty()

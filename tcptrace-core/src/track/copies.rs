@@ -256,61 +256,104 @@ impl Tracker {
 #[cfg(test)]
 mod tests {
     use super::{Bucket, Seen};
-    use crate::{
-        script::{Script, Step},
-        segment::{Input, Segment, Timestamp},
-    };
+    use crate::segment::{Direction, Flow, RawOptions, Segment, Sender, Timestamp};
+    use tcptrace_common::{seq::SeqNum, tcp::TcpFlags};
 
-    fn segment(line: &str) -> Segment {
-        let script = Script::parse(line).unwrap_or_else(|error| panic!("{error}"));
-        match script.steps().next() {
-            Some(Step::Input(Input::Segment(segment))) => segment.clone(),
-            other => panic!("{line} is {other:?}"),
+    const SYN: u16 = 0x02;
+    const FIN_ACK: u16 = 0x11;
+    const RST: u16 = 0x04;
+
+    /// The client's segment so many microseconds after the trace began.
+    fn segment(us: u64, flags: u16, id: u16, ttl: u8) -> Segment {
+        Segment {
+            ts: Timestamp(1_000_000_000 + us * 1_000),
+            flow: Flow {
+                src: [1; 16],
+                dst: [2; 16],
+                src_port: 40_000,
+                dst_port: 80,
+                interface: 1,
+                vlan: [Flow::NO_VLAN; 2],
+                ipv6: false,
+                tunnel: 0,
+            },
+            flags: TcpFlags(flags),
+            seq: SeqNum(1000),
+            ack: SeqNum(if flags & 0x10 == 0 { 0 } else { 1001 }),
+            window: 64_240,
+            payload_len: 0,
+            fragmented: false,
+            ttl,
+            id,
+            options: (flags & SYN != 0).then(|| options(1460, 5)),
+            direction: Direction::Unknown,
+            sender: Sender::Unknown,
+            lot: 0,
+            encapsulation: None,
         }
     }
 
-    fn is_copy(first: &str, second: &str) -> bool {
+    /// A maximum segment size, and a time stamp.
+    fn options(mss: u16, tsval: u32) -> RawOptions {
+        let ([high, low], [a, b, c, d]) = (mss.to_be_bytes(), tsval.to_be_bytes());
+        RawOptions::new(&[2, 4, high, low, 1, 1, 8, 10, a, b, c, d, 0, 0, 0, 0])
+    }
+
+    fn is_copy(first: &Segment, second: &Segment) -> bool {
         let mut seen = Seen::default();
-        assert!(!seen.is_copy(&segment(first), None), "{first}");
-        seen.is_copy(&segment(second), None)
+        assert!(!seen.is_copy(first, None), "{first:?}");
+        seen.is_copy(second, None)
     }
 
     #[test]
-    fn a_copy_has_the_same_numbers_and_comes_too_soon_for_a_retry() {
-        for (first, second, copy) in [
-            ("0 C S 1000 id 7", "0.21 C S 1000 id 7 ttl 63", true),
-            ("0 C S 1000 id 7 ttl 63", "0.21 C S 1000 id 7 ttl 64", true),
-            ("0 C S 1000 id 7", "85 C S 1000 id 7 ttl 63", true),
-            ("0 C S 1000 id 7", "499 C S 1000 id 7 ttl 63", true),
-            ("0 C S 1000 id 7", "501 C S 1000 id 7 ttl 63", false),
-            ("0 C S 1000 id 7", "9 C S 1000 id 7", true),
-            ("0 C S 1000 id 7", "11 C S 1000 id 7", false),
-            ("0 C S 1000 id 7", "0.01 C S 1000 id 8", false),
-            ("0 C S 1000 id 7", "0.01 C S 1001 id 7", false),
-            ("0 C S 1000 id 7", "0.01 C S 1000 id 7 win 7", false),
-            ("0 C S 1000 id 7 <TS 5/0>", "0.01 C S 1000 id 7 <TS 6/0>", false),
-            ("0 C S 1000 id 7 <mss 1460,TS 5/0>", "0.01 C S 1000 id 7 ttl 63 <mss 1412,TS 5/0>", true),
-            ("0 C S 1000 id 7", "0.01 S S 1000 id 7", false),
-            ("0 C S 1000 id 0", "0.2 C S 1000 id 0", true),
-            ("0 C S 1000 id 0", "1000 C S 1000 id 0", false),
-            ("0 S F. 5001 1001 id 7", "9 S F. 5001 1001 id 7", true),
-            ("0 S F. 5001 1001 id 0", "1 S F. 5001 1001 id 0", true),
-            ("0 S F. 5001 1001 id 0", "4 S F. 5001 1001 id 0", false),
-            ("0 S F. 5001 1001 id 0", "40 S F. 5001 1001 id 0 ttl 63", true),
-            ("0 S F. 5001 1001 id 0", "201 S F. 5001 1001 id 0 ttl 63", false),
-            ("0 S R 5001 0 id 0", "0.01 S R 5001 0 id 0", false),
-            ("0 S R 5001 0 id 0", "0.01 S R 5001 0 id 0 ttl 63", true),
-            ("0 S R 5001 0 id 9", "0.01 S R 5001 0 id 9", true),
+    fn a_copy_comes_too_soon_for_a_retry() {
+        for (flags, id, ttls, after_us, copy) in [
+            (SYN, 7, [64, 63], 210, true),
+            (SYN, 7, [63, 64], 210, true),
+            (SYN, 7, [64, 63], 85_000, true),
+            (SYN, 7, [64, 63], 499_000, true),
+            (SYN, 7, [64, 63], 501_000, false),
+            (SYN, 7, [64, 64], 9_000, true),
+            (SYN, 7, [64, 64], 11_000, false),
+            (SYN, 0, [64, 64], 200, true),
+            (SYN, 0, [64, 64], 1_000_000, false),
+            (FIN_ACK, 7, [64, 64], 9_000, true),
+            (FIN_ACK, 0, [64, 64], 1_000, true),
+            (FIN_ACK, 0, [64, 64], 4_000, false),
+            (FIN_ACK, 0, [64, 63], 40_000, true),
+            (FIN_ACK, 0, [64, 63], 201_000, false),
+            (RST, 0, [64, 64], 10, false),
+            (RST, 0, [64, 63], 10, true),
+            (RST, 9, [64, 64], 10, true),
         ] {
-            assert_eq!(is_copy(first, second), copy, "{first}, {second}");
+            let (first, second) = (segment(0, flags, id, ttls[0]), segment(after_us, flags, id, ttls[1]));
+            assert_eq!(is_copy(&first, &second), copy, "{first:?}, {second:?}");
         }
+    }
+
+    #[test]
+    fn a_copy_has_the_same_numbers() {
+        let first = segment(0, SYN, 7, 64);
+        let soon = segment(10, SYN, 7, 64);
+        assert!(is_copy(&first, &soon));
+        for other in [
+            Segment { id: 8, ..soon.clone() },
+            Segment { seq: SeqNum(1001), ..soon.clone() },
+            Segment { window: 7, ..soon.clone() },
+            Segment { options: Some(options(1460, 6)), ..soon.clone() },
+            Segment { flow: soon.flow.reversed(), ..soon.clone() },
+        ] {
+            assert!(!is_copy(&first, &other), "{other:?}");
+        }
+        // A router on the way may lower the maximum segment size.
+        assert!(is_copy(&first, &Segment { options: Some(options(1412, 5)), ttl: 63, ..soon }));
     }
 
     #[test]
     fn a_third_one_is_compared_with_the_first() {
         let mut seen = Seen::default();
-        let mut copies = ["0", "1", "2", "9", "12", "13"].into_iter();
-        let copies = copies.by_ref().map(|ts| seen.is_copy(&segment(&format!("{ts} C S 1000 id 7")), None));
+        let mut copies = [0, 1, 2, 9, 12, 13].into_iter();
+        let copies = copies.by_ref().map(|ms| seen.is_copy(&segment(ms * 1_000, SYN, 7, 64), None));
         assert_eq!(copies.collect::<Vec<_>>(), [false, true, true, true, false, true]);
         assert_eq!((seen.counts.segments, seen.counts.ttl), (4, Some([64, 64])));
     }
@@ -319,7 +362,7 @@ mod tests {
     fn what_is_remembered_is_bounded() {
         let mut seen = Seen::default();
         assert_eq!(size_of::<Bucket>(), 64);
-        let mut one = segment("0 C S 1000 id 7");
+        let mut one = segment(0, SYN, 7, 64);
         let mut missed = 0_u32;
         for n in 0..40_000_u32 {
             one.ts = Timestamp(1_000_000_000 + u64::from(n) * 20_000);

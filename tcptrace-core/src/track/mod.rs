@@ -25,8 +25,6 @@ mod side;
 mod sight;
 mod state;
 mod table;
-#[cfg(test)]
-mod tests;
 mod views;
 
 pub(crate) use held::DOUBT_NS;
@@ -165,6 +163,12 @@ impl Tracker {
     #[must_use]
     pub fn counts(&self) -> OutcomeCounts {
         self.counts
+    }
+
+    /// Connections in the table: those that are not over, and those whose end is remembered.
+    #[must_use]
+    pub fn remembered(&self) -> usize {
+        self.table.len()
     }
 
     /// Connections that are not over, of those that are told of.

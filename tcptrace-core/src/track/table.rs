@@ -33,10 +33,6 @@ struct Links {
     next: u32,
 }
 
-/// What one connection takes in the slab while it is open.
-#[cfg(test)]
-pub(crate) const ENTRY_BYTES: usize = size_of::<Option<Conn>>() + size_of::<Links>();
-
 /// As many connections as grow the slab at once: it never moves what is there, and never has room for twice of it.
 const CHUNK: usize = 1024;
 
@@ -245,5 +241,18 @@ impl IndexMut<u32> for Table {
     #[inline]
     fn index_mut(&mut self, slot: u32) -> &mut Conn {
         self.conns[slot].as_mut().expect("a slot in use")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Conn, Links};
+
+    #[test]
+    fn an_open_connection_takes_at_most_200_bytes() {
+        // The index holds a slot number and a control byte for each place, and is at most 7/8 full after growing.
+        let index = (size_of::<u32>() + 1) * 8 / 7 * 2;
+        let bytes = size_of::<Option<Conn>>() + size_of::<Links>() + index;
+        assert!(bytes <= 200, "{bytes} bytes a connection");
     }
 }

@@ -279,7 +279,7 @@ impl<'a> Run<'a> {
             Once::new(once::Config {
                 keep: config.output.events,
                 time_wait_ns: nanoseconds(limits.time_wait),
-                max_connections: limits.max_connections,
+                max_sightings: limits.max_connections.saturating_add(once::MAX_HELD),
             })
         });
         let summary = Summary::new().by(&config.summary_by, config.summary_top);

@@ -1,25 +1,82 @@
-//! Every lifecycle case is a file: `GROUP/CASE.tcp`, in the language of [`tcptrace::script`]. Each is played at three
-//! levels, and all must give what it expects: its segments straight to the tracker; as packets through the header parser
-//! and the lifecycle test in user space; and as packets through the loaded kernel programs, which needs root and BPF.
+//! The stories in `tcptrace-testing/stories` as packets through the loaded kernel programs. Needs root and BPF: without them
+//! these tests fail. `tcptrace-core/tests/lifecycle` plays them in user space.
 
-mod cases;
-mod kernel;
-mod packet;
-mod packets;
+use libtest_mimic::{Arguments, Failed, Trial};
+use std::{
+    process::ExitCode,
+    sync::{Arc, Mutex},
+};
+use tcptrace::{
+    decode,
+    kernel::test_run::{Harness, Program},
+    segment::{Direction, Input, Observation},
+};
+use tcptrace_common::flow::known_seeds;
+use tcptrace_testing::{
+    packet::{self, BUCKETS, same},
+    script::Level,
+    stories::{self, Stories, Story},
+};
 
-use libtest_mimic::Arguments;
-use std::process::ExitCode;
+const RING_BYTES: u32 = 1 << 16;
 
-#[expect(clippy::print_stdout, reason = "what is not played everywhere must be seen")]
+/// `BPF_PROG_TEST_RUN` gives a packet the namespace's loopback device, which is number 1.
+const LOOPBACK: u32 = 1;
+
+/// Loaded programs that wait for the next file: the verifier takes longer than any of them.
+type Pool = Arc<Mutex<Vec<Harness>>>;
+
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
-    let cases = cases::all();
-    let mut trials = cases::trials(&cases);
-    trials.extend(packets::trials(&cases));
-    trials.extend(kernel::trials(&cases));
-    let conclusion = libtest_mimic::run(&arguments, trials);
-    if !arguments.list {
-        print!("{}", cases::restricted(&cases));
+    libtest_mimic::run(&arguments, trials(&stories::all())).exit_code()
+}
+
+fn trials(stories: &Stories) -> Vec<Trial> {
+    let pool = Pool::default();
+    let mut trials = Vec::new();
+    for story in stories.iter().filter(|story| story.has_level(Level::Kernel)) {
+        for (name, ingress) in [("tc", Program::TcIngress), ("xdp", Program::Xdp)] {
+            let (story, pool) = (Arc::clone(story), Arc::clone(&pool));
+            trials.push(Trial::test(format!("{name}: {}", story.name), move || play(&story, ingress, &pool)));
+        }
     }
-    conclusion.exit_code()
+    trials
+}
+
+fn play(story: &Story, ingress: Program, pool: &Pool) -> Result<(), Failed> {
+    let spare = pool.lock().map_err(|error| error.to_string())?.pop();
+    let mut harness = match spare {
+        Some(harness) => harness,
+        None => Harness::load(&known_seeds(0), BUCKETS, RING_BYTES)
+            .map_err(|error| format!("these tests need root and BPF: {error}"))?,
+    };
+    harness.clear()?;
+    story.play(|input| see(&mut harness, ingress, input))?;
+    pool.lock().map_err(|error| error.to_string())?.push(harness);
+    Ok(())
+}
+
+/// The input that is left of it, if it is recorded at all.
+fn see(harness: &mut Harness, ingress: Program, input: &Input) -> Result<Option<Input>, String> {
+    let Some(what) = input.observation() else { return Ok(Some(input.clone())) };
+    if what.segment().flow.interface != LOOPBACK {
+        return Err("a test run has only one interface".to_owned());
+    }
+    record(harness, ingress, &what)?.map(|recorded| same(&what, recorded)).transpose()
+}
+
+/// Shows one packet to the program of its direction; what that recorded.
+fn record(
+    harness: &mut Harness,
+    ingress: Program,
+    what: &Observation,
+) -> Result<Option<Observation>, String> {
+    let program = if what.segment().direction == Direction::Egress { Program::TcEgress } else { ingress };
+    harness.run(program, &packet::of(what), None, 1).map_err(|error| error.to_string())?;
+    let records = harness.drain().map_err(|error| error.to_string())?;
+    match &records[..] {
+        [] => Ok(None),
+        [bytes] => decode::record(bytes).map(|record| Some(record.what)).map_err(|error| error.to_string()),
+        more => Err(format!("{} records of one packet", more.len())),
+    }
 }

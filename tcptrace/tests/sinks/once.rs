@@ -5,7 +5,6 @@ use serde_json::Value;
 use std::{env, fs, path::PathBuf, process::Command};
 use tcptrace::{
     event::{Common, Connection, Event, Outcome, Path},
-    script::{Script, Step},
     segment::{Input, Observation, Segment},
     sink::pcapng::{Origin, Writer},
     sink::{
@@ -14,6 +13,7 @@ use tcptrace::{
         text::{TextOptions, TextSink, Times, Width},
     },
 };
+use tcptrace_testing::script::{Script, Step};
 
 fn text(events: &[Event]) -> String {
     let options = TextOptions {

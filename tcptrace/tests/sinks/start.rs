@@ -14,13 +14,16 @@ use std::{
     process::{Command, Stdio},
 };
 use tcptrace::{
-    script::Script,
     segment::{Observation, Timestamp},
     sink::{
         Sink as _,
         json::JsonSink,
         pcapng::{Origin, Writer},
     },
+};
+use tcptrace_testing::{
+    script::{Script, Step},
+    stories,
 };
 
 fn events(text: &str) -> Vec<Value> {
@@ -33,9 +36,7 @@ fn named() -> Scratch {
     let script = Script::parse("0 C S 1000").expect("a script");
     let (mut writer, mut file) = (Writer::new(), Vec::new());
     let step = script.steps().next().expect("one");
-    let tcptrace::script::Step::Input(tcptrace::segment::Input::Segment(segment)) = step else {
-        panic!("{step:?}")
-    };
+    let Step::Input(tcptrace::segment::Input::Segment(segment)) = step else { panic!("{step:?}") };
     let ts = segment.ts.0;
     let what = Observation::Segment(segment.clone());
     writer.packet(&what, ts, Some("eth7"), Origin::Record, &mut file);
@@ -156,16 +157,10 @@ fn keys(place: &str, value: &Value, all: &mut BTreeMap<String, BTreeSet<String>>
 /// For a store with a column for each key: whatever a connection went through, its events have the same.
 #[test]
 fn all_events_of_a_kind_in_all_stories_have_the_same_keys() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lifecycle");
-    let entries =
-        |path: &Path| fs::read_dir(path).expect("it is there").map(|entry| entry.expect("it is").path());
-    let files = entries(&root).filter(|path| path.is_dir()).flat_map(|group| entries(&group));
     let (mut all, mut sink, mut out) = (BTreeMap::new(), JsonSink::default(), bytes::BytesMut::new());
-    let mut stories = 0;
-    for file in files.filter(|file| file.extension().is_some_and(|extension| extension == "tcp")) {
-        stories += 1;
-        let text = fs::read_to_string(&file).expect("it is text");
-        let script = Script::parse(&text).unwrap_or_else(|error| panic!("{}: {error:?}", file.display()));
+    let stories = stories::all();
+    for story in &stories {
+        let script = story.script().unwrap_or_else(|error| panic!("{error}"));
         let Ok(played) = script.play(|input| Ok::<_, Infallible>(Some(input.clone())));
         for event in played.events() {
             out.clear();
@@ -175,7 +170,7 @@ fn all_events_of_a_kind_in_all_stories_have_the_same_keys() {
             assert_ne!(event.ts(), Timestamp::default(), "{line}");
         }
     }
-    assert!(stories > 100, "{stories}");
+    assert!(stories.len() > 100, "{}", stories.len());
     let told: Vec<_> = all.keys().filter(|place| !place.contains('.')).map(String::as_str).collect();
     assert_eq!(told, ["anomaly", "connection", "established", "icmp_error", "transition"]);
     for end in ["client", "server"] {

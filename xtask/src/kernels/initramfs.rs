@@ -73,8 +73,8 @@ impl Contents {
         for name in NAMES {
             files.insert(name.into(), read(Path::new(name))?);
         }
-        let lifecycle = root().join("tcptrace/tests/lifecycle");
-        files.extend(tree(&lifecycle, &lifecycle)?);
+        let stories = root().join("tcptrace-testing/stories");
+        files.extend(tree(&stories, &stories)?);
         let objects = programs.root().join(arch.objects.trim_start_matches('/'));
         files.extend(tree(&objects, Path::new(arch.objects))?);
         files.insert("/bin/busybox".into(), read(&programs.command(BUSYBOX.0)?)?);

@@ -1,0 +1,223 @@
+//! What fuzzing runs, over bytes that nobody chose. The targets in `fuzz/` call these functions, and so do ordinary
+//! property tests, always. A finding is a panic.
+
+pub mod audit;
+mod filters;
+mod printed;
+#[cfg(test)]
+mod tests;
+
+pub use filters::filter;
+pub use printed::{capture, lines};
+
+use audit::Audit;
+use std::io::{self, Cursor, Read};
+use tcptrace_common::{
+    abi::{self, SEED_WORDS},
+    admission::Admission,
+    seq::SeqNum,
+    tcp::TcpFlags,
+    wire::{
+        self, Bytes, Icmp, Link, Parsed,
+        icmp::{self, Quoted},
+        tunnel::{self, Decap, Deep, End},
+    },
+};
+use tcptrace_core::{
+    capture::{Options, PcapSource, Reader},
+    decode,
+    segment::{
+        AdmissionChange, Direction, Flow, IcmpError, Input, LossReport, Observation, RawOptions, Segment,
+        Sender, Timestamp,
+    },
+    track::{Config, Tracker},
+};
+
+/// Lengths of the records' three layouts.
+const PLAIN: usize = size_of::<abi::Record>();
+const ICMP: usize = size_of::<abi::IcmpRecord>();
+const SYN: usize = size_of::<abi::SynRecord>();
+
+/// The file reader and everything behind it, up to segments. How the bytes arrive must not matter.
+pub fn file(bytes: &[u8]) {
+    let whole = segments(Cursor::new(bytes.to_vec()));
+    let pieces = segments(Pieces { bytes: Cursor::new(bytes.to_vec()), len: 1 + bytes.len() % 61 });
+    // How much of broken compressed data comes out depends on how it goes in.
+    let common = whole.len().min(pieces.len());
+    assert_eq!(whole[..common], pieces[..common]);
+    let compressed = matches!(bytes, [0x1f, 0x8b, ..] | [_, 0xb5 | 0x2a, ..]);
+    assert!(compressed || whole.len() == pieces.len());
+}
+
+fn segments(read: impl Read + Send + 'static) -> Vec<Input> {
+    let mut inputs = Vec::new();
+    let Ok(reader) = Reader::from_read("fuzzing", read) else {
+        return inputs;
+    };
+    let mut source =
+        PcapSource::new(reader, &Options { buckets: 4, seeds: [3; SEED_WORDS], ..Options::default() });
+    // Compressed nothing can be long: enough is enough.
+    while matches!(source.next_batch(&mut inputs), Ok(true)) && source.position().packets < 100_000 {}
+    inputs
+}
+
+/// Gives out a few bytes at a time.
+struct Pieces {
+    bytes: Cursor<Vec<u8>>,
+    len: usize,
+}
+
+impl Read for Pieces {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let len = buffer.len().min(self.len);
+        self.bytes.read(&mut buffer[..len])
+    }
+}
+
+/// The header parser, in tunnels too, and that of quotes in ICMP errors. What they find lies within the packet.
+pub fn headers(bytes: &[u8]) {
+    let Some((&[len, tag], captured)) = bytes.split_first_chunk() else {
+        return;
+    };
+    let packet = Bytes { captured, wire_len: usize::from(len) * 8 };
+    for decap in [Decap::NONE, Decap::all()] {
+        let packet = Deep { packet, decap: &decap };
+        headers_of(&packet, u16::from(tag));
+    }
+}
+
+fn headers_of(packet: &Deep<'_, Bytes<'_>>, tag: u16) {
+    for link in [Link::Ethernet, Link::Ip, Link::Behind(0), Link::Behind(0x8847), Link::Behind(0x8864)] {
+        for offloaded in [None, Some(tag)] {
+            let mut parsed = wire::parse(packet, link, offloaded);
+            // Each header within another one takes some octets, so that this ends.
+            let mut last = 0;
+            while let Parsed::Tunnel(outer) = parsed {
+                assert!(outer.at > last && !packet.decap.is_none());
+                last = outer.at;
+                let step = tunnel::enter(packet, outer.ipv6, outer.protocol, outer.at);
+                if step.end != End::Inside {
+                    break;
+                }
+                assert!(step.at >= outer.at);
+                parsed = tunnel::inside(packet, step.ethertype, step.at, outer.fragmented);
+            }
+            found(packet, &parsed);
+        }
+    }
+}
+
+fn found(packet: &Deep<'_, Bytes<'_>>, parsed: &Parsed) {
+    let (options_at, options_len) = match parsed {
+        Parsed::V4(tcp) => (tcp.options_at, tcp.options_len),
+        Parsed::V6(tcp) => (tcp.options_at, tcp.options_len),
+        Parsed::Icmp(icmp) => return quote(&packet.packet, icmp),
+        _ => return,
+    };
+    assert!(options_at <= packet.packet.captured.len() && options_len <= 40);
+}
+
+/// What an ICMP message quotes.
+fn quote(packet: &Bytes<'_>, icmp: &Icmp) {
+    let (ipv6, flags, payload_len) = match icmp::quoted(packet, icmp) {
+        Quoted::V4(quote) => (false, quote.segment.flags, quote.segment.payload_len),
+        Quoted::V6(quote) => (true, quote.segment.flags, quote.segment.payload_len),
+        Quoted::Nothing | Quoted::Short => return,
+    };
+    assert_eq!(ipv6, icmp.ipv6);
+    assert!(flags == TcpFlags(0) || (flags.syn() && !flags.fin() && !flags.rst()));
+    assert!(payload_len <= 0xffff);
+    let least = if ipv6 { 40 } else { 20 } + 16;
+    assert!(icmp.len >= least && icmp.at + least <= packet.captured.len());
+}
+
+/// The options of a SYN.
+pub fn options(bytes: &[u8]) {
+    let _ = wire::options::parse(bytes);
+}
+
+/// The decoder of ring records.
+pub fn record(bytes: &[u8]) {
+    if let Ok(record) = decode::record(bytes) {
+        let segment = record.what.segment();
+        let layers = segment.encapsulation.as_deref().unwrap_or_default();
+        let len = bytes.len() - size_of_val::<[abi::Tunnel]>(&[abi::Tunnel::EMPTY][..layers.len()]);
+        assert!(layers.len() <= 1 && [PLAIN, ICMP, SYN].contains(&len));
+        assert_eq!(segment.flow.tunnel != 0, !layers.is_empty());
+        assert_eq!(segment.options.is_some(), len == SYN);
+        assert_eq!(matches!(record.what, Observation::Icmp(_)), len == ICMP);
+    }
+}
+
+/// The tracker, over inputs that the bytes stand for. What holds of its events whatever they are: see `audit.rs`.
+pub fn tracker(bytes: &[u8]) {
+    let mut tracker = Tracker::new(Config { max_connections: 5, ..Config::default() });
+    let mut audit = Audit::default();
+    let mut sink = |event| audit.event(&event);
+    let last = inputs(bytes, |input| tracker.input(input, &mut sink));
+    tracker.finish(last, &mut sink);
+    assert_eq!(tracker.open(), 0);
+    assert_eq!(tracker.counts().total(), audit.ended);
+}
+
+/// Hands over each input that the bytes stand for; the time of the last one.
+fn inputs(bytes: &[u8], mut take: impl FnMut(&Input)) -> Timestamp {
+    let mut last = Timestamp(0);
+    for chunk in bytes.as_chunks::<12>().0 {
+        let (input, ts) = input(chunk, last);
+        last = ts;
+        take(&input);
+    }
+    last
+}
+
+/// Twelve bytes as an input after `last`. There are few flows and few numbers, so that inputs belong together.
+fn input(bytes: &[u8; 12], last: Timestamp) -> (Input, Timestamp) {
+    let &[what, flow, flags, more, time, scale, seq, far, ack, far_ack, payload, big] = bytes;
+    let step = u64::from(time) << (scale & 31);
+    let ts =
+        Timestamp(if scale & 0x20 == 0 { last.0.saturating_add(step) } else { last.0.saturating_sub(step) });
+    match what {
+        0 => return (Input::Tick(ts), ts),
+        1 => return (Input::Lost(LossReport { records: u64::from(more), after: last, until: ts }), ts),
+        9 => return (Input::Overwritten(ts), ts),
+        10 => {
+            let admission = Admission(u32::from(more) << 24);
+            return (Input::Admission(AdmissionChange { ts, admission }), ts);
+        }
+        _ => {}
+    }
+    let forth = Flow {
+        src: [1; 16],
+        dst: [2; 16],
+        src_port: 40000 + u16::from(flow & 3),
+        dst_port: 40000 + u16::from(flow >> 2 & 1),
+        interface: u32::from(flow >> 3 & 1),
+        vlan: [if flow & 0x10 == 0 { Flow::NO_VLAN } else { 5 }, Flow::NO_VLAN],
+        ipv6: flow & 0x20 != 0,
+        tunnel: 0,
+    };
+    let flags = TcpFlags(u16::from(flags) | u16::from(more & 1) << 8);
+    let segment = Segment {
+        ts,
+        flow: if flow & 0x80 == 0 { forth } else { forth.reversed() },
+        flags,
+        seq: SeqNum(u32::from(seq) | u32::from(far) << 24),
+        ack: SeqNum(u32::from(ack) | u32::from(far_ack) << 24),
+        window: u16::from(payload),
+        payload_len: u32::from(payload) << (big & 0x17),
+        fragmented: false,
+        ttl: 64,
+        id: 0,
+        options: flags.syn().then_some(RawOptions::new(&[1, 3, 3, more & 15])),
+        direction: [Direction::Unknown, Direction::Ingress, Direction::Egress][usize::from(more >> 2) % 3],
+        sender: [Sender::Unknown, Sender::Here, Sender::There][usize::from(more >> 4) % 3],
+        lot: u32::from(flow & 0x3f) << 26,
+        encapsulation: None,
+    };
+    if (2..10).contains(&what) {
+        let quoted = Segment { options: None, ..segment };
+        return (Input::Icmp(IcmpError { quoted, from: [3; 16], kind: payload & 15, code: big & 15 }), ts);
+    }
+    (Input::Segment(segment), ts)
+}

@@ -1,0 +1,135 @@
+//! What is printed and written of strangers' bytes.
+
+use super::inputs;
+use bytes::BytesMut;
+use jiff::tz::TimeZone;
+use serde_json::Value;
+use std::{collections::BTreeSet, io::Cursor, sync::Arc};
+use tcptrace_common::abi::SEED_WORDS;
+use tcptrace_core::{
+    capture::{Options, PcapSource, Reader},
+    decode,
+    event::{Event, Start, State, TracedInterface},
+    sink::{
+        Sink as _,
+        json::JsonSink,
+        pcapng::{Origin, Writer},
+        text::{TextOptions, TextSink, Times, Width},
+        units::plain,
+    },
+    track::{Config, Tracker},
+};
+
+/// Bytes of an interface's name, before those that are inputs.
+pub(super) const NAME: usize = 24;
+
+/// What the tracker makes of inputs, on interfaces that are called anything, as lines: each event is one, each JSON line is
+/// JSON and equal to what the event's own form is, and nothing in the text acts on a terminal or is wider than it.
+pub fn lines(bytes: &[u8]) {
+    let Some((name, rest)) = bytes.split_first_chunk::<NAME>() else { return };
+    let name: Arc<str> = String::from_utf8_lossy(name).into();
+    let mut tracker = Tracker::new(Config { max_connections: 5, ..Config::default() });
+    for interface in 0..2 {
+        tracker.name_interface(interface, Arc::clone(&name));
+    }
+    let mut json = JsonSink::default();
+    let text = |width| {
+        TextSink::new(TextOptions {
+            interfaces: true,
+            color: false,
+            zone: TimeZone::UTC,
+            times: Times::OfDay,
+            width: Width::new(width),
+        })
+    };
+    // Names are never broken, however long they are.
+    let fits = plain(&name).chars().count() <= 40;
+    let (mut text, mut narrow) = (text(None), text(Some(80)));
+    let mut out = BytesMut::new();
+    let mut sink = |event: Event| {
+        out.clear();
+        json.event(&event, &mut out);
+        let value: Value = serde_json::from_slice(one_line(&out)).expect("JSON");
+        assert_eq!(value, serde_json::to_value(&event).expect("an event is JSON"));
+        has_fixed_keys(&value);
+        out.clear();
+        text.event(&event, &mut out);
+        if matches!(event, Event::Start(_)) {
+            assert!(out.is_empty(), "the text begins with a connection");
+            return;
+        }
+        let line = std::str::from_utf8(one_line(&out)).expect("text");
+        assert_eq!(plain(line), line);
+        let same = (line.chars().count() <= 80).then(|| line.to_owned());
+        out.clear();
+        narrow.event(&event, &mut out);
+        within_80(std::str::from_utf8(&out).expect("text"), same.as_deref(), fits);
+    };
+    sink(start(&name));
+    let last = inputs(rest, |input| tracker.input(input, &mut sink));
+    tracker.finish(last, &mut sink);
+}
+
+/// The first event of a trace in which all that others have named is called anything.
+fn start(name: &str) -> Event {
+    let name = || name.to_owned();
+    let interface = TracedInterface { name: name(), index: Some(1), netns: Some(name()) };
+    Event::Start(Box::new(Start {
+        host: name(),
+        kernel: Some(name()),
+        files: vec![name()],
+        interfaces: vec![interface],
+        filter: Some(name()),
+        ..Start::default()
+    }))
+}
+
+/// Whatever a connection went through, its states have the same keys, and a time that nobody knows is told from none.
+fn has_fixed_keys(event: &Value) {
+    for end in ["client", "server"] {
+        let Some(times) = event.get(format!("{end}_state_ns")) else { continue };
+        let times = times.as_object().expect("an object");
+        let keys: Vec<String> = State::TIMED.iter().map(|state| state.name().replace('-', "_")).collect();
+        let told: BTreeSet<_> = times.keys().collect();
+        assert_eq!(told, keys.iter().collect(), "{event}");
+        if let Some(untimed) = event.get(format!("{end}_states_untimed")) {
+            let untimed = untimed.as_array().expect("an array");
+            assert!(!untimed.is_empty(), "{event}");
+            for state in untimed {
+                assert_eq!(times[state.as_str().expect("a name")], Value::Null, "{event}");
+            }
+        }
+    }
+}
+
+/// What fits is one line, the same; of what does not each line does, if the interface's name does.
+fn within_80(lines: &str, same: Option<&str>, fits: bool) {
+    let lines: Vec<_> = lines.lines().collect();
+    assert!(same.is_none_or(|line| lines == [line]) && !lines.is_empty());
+    for line in lines {
+        assert_eq!(plain(line), line);
+        assert!(!fits || line.chars().count() <= 80, "{line}");
+    }
+}
+
+/// The line without its end.
+fn one_line(out: &[u8]) -> &[u8] {
+    let line = out.strip_suffix(b"\n").expect("a line ends");
+    assert!(!line.contains(&b'\n'));
+    line
+}
+
+/// A record of the ring as `-w` writes it: a capture that our own reader reads to its end, with one packet in it.
+pub fn capture(bytes: &[u8]) {
+    let Ok(record) = decode::record(bytes) else { return };
+    let name = String::from_utf8_lossy(bytes);
+    let mut file = Vec::new();
+    let ts = record.what.segment().ts.0;
+    Writer::new().packet(&record.what, ts, Some(&name), Origin::Record, &mut file);
+    let reader = Reader::from_read("fuzzing", Cursor::new(file)).expect("a capture");
+    let mut source =
+        PcapSource::new(reader, &Options { buckets: 4, seeds: [3; SEED_WORDS], ..Options::default() });
+    let mut found = Vec::new();
+    while source.next_batch(&mut found).expect("undamaged") {}
+    assert_eq!(source.position().packets, 1);
+}

@@ -1,0 +1,137 @@
+//! Segments and ICMP errors as packets, byte by byte, and what the header parser makes of those.
+
+use tcptrace_common::{
+    flow::known_seeds,
+    record::Sighting,
+    wire::{Bytes, Link},
+};
+use tcptrace_core::{
+    parse::Parser,
+    segment::{Direction, Flow, IcmpError, Input, Observation, Segment},
+};
+
+/// Buckets of the table of awaited acknowledgements: a story has few.
+pub const BUCKETS: u32 = 1 << 8;
+
+const ICMP: u8 = 1;
+const TCP: u8 = 6;
+const ICMP_V6: u8 = 58;
+
+/// An Ethernet frame, as it is on the wire but for the checksums, which nobody looks at.
+pub fn of(what: &Observation) -> Vec<u8> {
+    let packet = match what {
+        Observation::Segment(segment) => ip(&segment.flow, TCP, &Fields::of(segment), &tcp(segment)),
+        Observation::Icmp(error) => icmp(error),
+    };
+    [link(&what.segment().flow), packet].concat()
+}
+
+/// The error on its way to whom it is for (RFC 792, RFC 4443 §3): the quote is whole, or if the script quotes no control
+/// bits, of eight octets.
+fn icmp(error: &IcmpError) -> Vec<u8> {
+    let quoted = &error.quoted;
+    let mut quote = ip(&quoted.flow, TCP, &Fields::of(quoted), &tcp(quoted));
+    if quoted.flags.0 == 0 {
+        quote.truncate(if quoted.flow.ipv6 { 40 } else { 20 } + 8);
+    }
+    let message = [&[error.kind, error.code, 0, 0, 0, 0, 0, 0], &quote[..]].concat();
+    let flow = Flow { src: error.from, dst: quoted.flow.src, ..quoted.flow };
+    ip(&flow, if flow.ipv6 { ICMP_V6 } else { ICMP }, &Fields::of(quoted), &message)
+}
+
+/// The Ethernet header and the tags.
+fn link(flow: &Flow) -> Vec<u8> {
+    let mut bytes = vec![2; 12];
+    let tags: Vec<u16> = flow.vlan.into_iter().filter(|&id| id != Flow::NO_VLAN).collect();
+    for (place, id) in tags.iter().enumerate() {
+        // IEEE 802.1Q: the outer of two tags is the service provider's.
+        let kind: u16 = if place + 1 < tags.len() { 0x88a8 } else { 0x8100 };
+        bytes.extend(kind.to_be_bytes());
+        bytes.extend(id.to_be_bytes());
+    }
+    bytes.extend(if flow.ipv6 { [0x86, 0xdd] } else { [0x08, 0x00] });
+    bytes
+}
+
+/// What an IP header says besides addresses and lengths.
+struct Fields {
+    ttl: u8,
+    id: u16,
+    /// "More fragments".
+    fragmented: bool,
+}
+
+impl Fields {
+    const fn of(segment: &Segment) -> Self {
+        Self { ttl: segment.ttl, id: segment.id, fragmented: segment.fragmented }
+    }
+}
+
+/// An IP packet with `payload` from the flow's source to its destination (RFC 791 §3.1, RFC 8200 §3).
+fn ip(flow: &Flow, protocol: u8, fields: &Fields, payload: &[u8]) -> Vec<u8> {
+    let &Fields { ttl, id, fragmented } = fields;
+    let length = |octets: usize| u16::try_from(octets).expect("scripts have small segments").to_be_bytes();
+    if flow.ipv6 {
+        // RFC 8200 §4.5
+        let fragment: &[u8] = if fragmented { &[protocol, 0, 0, 1, 0, 0, 0, 7] } else { &[] };
+        let next = if fragmented { 44 } else { protocol };
+        let len = length(fragment.len() + payload.len());
+        let header = [&[0x60, 0, 0, 0][..], &len, &[next, ttl], &flow.src, &flow.dst, fragment];
+        return [header.concat(), payload.to_vec()].concat();
+    }
+    let header = [
+        &[0x45, 0][..],
+        &length(20 + payload.len()),
+        &id.to_be_bytes(),
+        &[if fragmented { 0x20 } else { 0x40 }, 0, ttl, protocol, 0, 0],
+        &flow.src[12..],
+        &flow.dst[12..],
+    ];
+    [header.concat(), payload.to_vec()].concat()
+}
+
+/// RFC 9293 §3.1
+fn tcp(segment: &Segment) -> Vec<u8> {
+    let options = segment.options.as_ref().map_or(&[][..], |raw| raw.as_slice());
+    let words = u16::try_from(5 + options.len() / 4).expect("at most 15");
+    let mut bytes = Vec::new();
+    bytes.extend(segment.flow.src_port.to_be_bytes());
+    bytes.extend(segment.flow.dst_port.to_be_bytes());
+    bytes.extend(segment.seq.0.to_be_bytes());
+    bytes.extend(segment.ack.0.to_be_bytes());
+    bytes.extend((words << 12 | segment.flags.0).to_be_bytes());
+    bytes.extend(segment.window.to_be_bytes());
+    bytes.extend([0; 4]);
+    bytes.extend(options);
+    bytes.resize(bytes.len() + segment.payload_len as usize, 0x61);
+    bytes
+}
+
+/// A parser that has seen nothing.
+pub fn parser() -> Parser {
+    Parser::new(BUCKETS as usize, known_seeds(0))
+}
+
+/// The input that is left of it, if it is recorded at all.
+pub fn see(parser: &mut Parser, input: &Input) -> Result<Option<Input>, String> {
+    let Some(what) = input.observation() else { return Ok(Some(input.clone())) };
+    let Segment { ts, direction, flow, .. } = *what.segment();
+    let egress = direction == Direction::Egress;
+    let seen = Sighting { ifindex: flow.interface, egress, forwarded: false };
+    let bytes = of(&what);
+    let record = parser.packet(Link::Ethernet, Bytes::whole(&bytes), None, ts.0, seen);
+    record.map(|record| same(&what, record.what)).transpose()
+}
+
+/// What was recorded is what the script says. Whose stack sent it is the source's to find out, and its lot is random: the
+/// script tells.
+pub fn same(script: &Observation, mut recorded: Observation) -> Result<Input, String> {
+    let Segment { ts, direction, sender, lot, .. } = *script.segment();
+    let segment = recorded.segment_mut();
+    *segment = Segment { ts, direction, sender, lot, ..segment.clone() };
+    if recorded == *script {
+        Ok(recorded.into())
+    } else {
+        Err(format!("recorded was {recorded:?}\nof {script:?}"))
+    }
+}

@@ -1,0 +1,165 @@
+//! The fields of an event, as its JSON has them and as a script tells them.
+
+use super::{START, number};
+use serde_json::{Map, Value};
+use tcptrace_core::event::Event;
+
+/// An event's JSON, but for `ts` and `start`, which are nanoseconds of the script.
+pub(super) struct Fields(Map<String, Value>);
+
+/// Fields that tell most, each with the value that tells nothing.
+type Telling = &'static [(&'static str, &'static str)];
+
+const ESTABLISHED: Telling = &[
+    ("syn_to_established_ns", ""),
+    ("syn_to_synack_ns", "null"),
+    ("synack_to_ack_ns", "null"),
+    ("syn_retransmits", "0"),
+    ("synack_retransmits", "0"),
+    ("partial", "false"),
+    ("complete", "true"),
+];
+
+const CONNECTION: Telling = &[
+    ("outcome", ""),
+    ("closed_by", "null"),
+    ("reset_by", "null"),
+    ("reset_phase", "null"),
+    ("half_closed", "false"),
+    ("simultaneous_open", "false"),
+    ("partial", "false"),
+    ("direction_inferred", "false"),
+    ("complete", "true"),
+    ("client_state", ""),
+    ("server_state", ""),
+    ("client_bytes", "null"),
+    ("server_bytes", "null"),
+    ("bytes_mod_4gib", "false"),
+    ("syn_retransmits", "0"),
+    ("synack_retransmits", "0"),
+    ("syn_backoff", "null"),
+    ("synack_again", "null"),
+    ("challenge_ack", "false"),
+    ("resets_ignored", "0"),
+    ("self_connection", "false"),
+    ("no_such_connection", "false"),
+    ("wrong_answers.rsts", "null"),
+    ("wrong_answers.synacks", "null"),
+    ("earlier_closed_ns", "null"),
+    ("answered_elsewhere.ip", "null"),
+    ("answered_elsewhere.port", "null"),
+    ("ecn.unanswered_syns", "0"),
+    ("close_wait_ns", "null"),
+    ("teardown_ns", "null"),
+    ("lifetime_ns", "null"),
+    ("icmp_error.type", "null"),
+    ("icmp_error.code", "null"),
+];
+
+const ANOMALY: Telling = &[("reason", ""), ("expected", "null")];
+
+const ICMP_ERROR: Telling = &[("type", ""), ("code", ""), ("quoted_sender", ""), ("meaning", "")];
+
+impl Fields {
+    pub(super) fn of(event: &Event) -> Self {
+        let Ok(Value::Object(mut fields)) = serde_json::to_value(event) else { return Self(Map::new()) };
+        fields.insert("ts".to_owned(), event.ts().since(START).into());
+        if let Event::Connection(connection) = event {
+            fields.insert("start".to_owned(), connection.start.since(START).into());
+            fields.insert("resets_ignored".to_owned(), connection.resets_ignored.len().into());
+            fields.insert("self_connection".to_owned(), connection.self_connection.into());
+        }
+        Self(fields)
+    }
+
+    /// The names of the fields worth telling.
+    pub(super) fn telling(&self, event: &Event) -> Vec<&'static str> {
+        let telling = match event {
+            Event::Established(_) => ESTABLISHED,
+            Event::Connection(_) => CONNECTION,
+            Event::Anomaly(_) => ANOMALY,
+            Event::IcmpError(_) => ICMP_ERROR,
+            Event::Start(_) | Event::Segment(_) | Event::Transition(_) | Event::Stats(_) => &[],
+        };
+        let tells = |(name, nothing): &(&'static str, &'static str)| {
+            self.get(name).filter(|value| text(value) != *nothing).map(|_| *name)
+        };
+        telling.iter().filter_map(tells).collect()
+    }
+
+    /// The field has this value.
+    pub(super) fn is(&self, path: &str, expected: &str) -> bool {
+        self.get(path).is_some_and(|value| match unit(path) {
+            Some(unit) => is_time(value, expected, unit),
+            None => text(value) == expected,
+        })
+    }
+
+    /// `path=value`
+    pub(super) fn told(&self, path: &str) -> String {
+        let Some(value) = self.get(path) else { return format!("{path}=(there is no such field)") };
+        let value = unit(path).map_or_else(|| text(value), |unit| time(value, unit));
+        if value.contains(char::is_whitespace) {
+            format!("{path}=\"{value}\"")
+        } else {
+            format!("{path}={value}")
+        }
+    }
+
+    /// Null within null, and of the VLAN of an untagged packet; `None` where there is
+    /// no such field.
+    fn get(&self, path: &str) -> Option<&Value> {
+        const NULL: &Value = &Value::Null;
+        let mut names = path.split('.');
+        let mut place = match self.0.get(names.next()?) {
+            None if path == "vlan" => NULL,
+            found => found?,
+        };
+        for name in names {
+            place = match place.get(name) {
+                None if place.is_null() => NULL,
+                found => found?,
+            };
+        }
+        Some(place)
+    }
+}
+
+/// What a bare number means, in nanoseconds, where the field is a time.
+fn unit(path: &str) -> Option<u64> {
+    match path {
+        "ts" | "start" => Some(number::MILLISECOND),
+        _ => path.split('.').any(|name| name.ends_with("_ns")).then_some(1),
+    }
+}
+
+/// A time, or several with commas between them.
+fn is_time(value: &Value, expected: &str, unit: u64) -> bool {
+    match value {
+        Value::Array(items) => {
+            let words: Vec<&str> = expected.split(',').collect();
+            words.len() == items.len()
+                && items.iter().zip(words).all(|(item, word)| is_time(item, word, unit))
+        }
+        Value::Number(ns) => ns.as_u64().is_some_and(|ns| number::duration(expected, unit) == Ok(ns)),
+        other => text(other) == expected,
+    }
+}
+
+fn time(value: &Value, unit: u64) -> String {
+    match (value, value.as_u64()) {
+        (Value::Array(items), _) => items.iter().map(|item| time(item, unit)).collect::<Vec<_>>().join(","),
+        (_, Some(ns)) if unit == number::MILLISECOND => number::milliseconds(ns),
+        (_, Some(ns)) => number::in_words(ns),
+        (other, None) => text(other),
+    }
+}
+
+fn text(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Array(items) if items.is_empty() => "none".to_owned(),
+        Value::Array(items) => items.iter().map(text).collect::<Vec<_>>().join("."),
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,254 @@
+//! Playing a script: what the tracker makes of it, beside what is expected.
+
+use super::{Expectation, START, Script, Step, What, expect::tell_by_itself, number};
+use std::{borrow::Cow, fmt};
+use tcptrace_core::{
+    event::{Event, Kind},
+    segment::{Input, Timestamp},
+    track::Tracker,
+};
+
+/// A script, and the events that came of it.
+#[derive(Debug)]
+pub struct Played<'a> {
+    script: &'a Script,
+    /// Of each step; and last what the end of the file brought, where the script has no `end`.
+    events: Vec<Vec<Event>>,
+}
+
+/// Something else came than was expected.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// The number of the first line that did not hold, or after which something came unexpected.
+    pub line: usize,
+    /// The whole story, with `-` before what did not come and `+` before what did.
+    pub story: String,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}: something else came than was expected (-), namely (+)", self.line)?;
+        f.write_str(&self.story)
+    }
+}
+
+/// One expectation and one event; `None` where the one or the other has no counterpart.
+type Pair<'b, 'a> = (Option<&'b Expected<'a>>, Option<&'a Event>);
+
+/// A line of the story, and whether it was expected or came.
+type Marked<'a> = (Mark, Cow<'a, str>);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mark {
+    /// Both.
+    Same,
+    /// It was expected.
+    Missing,
+    /// It came.
+    Came,
+}
+
+/// An expectation and the lines it is written on.
+struct Expected<'a> {
+    expectation: &'a Expectation,
+    line: usize,
+    text: Vec<&'a str>,
+}
+
+/// What happens on one line, and the lines after it up to the next.
+struct Block<'a> {
+    /// The number of its first line, from 1.
+    line: usize,
+    text: Cow<'a, str>,
+    ts: Timestamp,
+    /// The lines after it, as they are.
+    after: Vec<&'a str>,
+    /// Those of them that are comments or empty.
+    asides: Vec<&'a str>,
+    expected: Vec<Expected<'a>>,
+    events: Vec<&'a Event>,
+}
+
+impl<'a> Block<'a> {
+    const fn new(line: usize, text: Cow<'a, str>, ts: Timestamp, events: Vec<&'a Event>) -> Self {
+        Self { line, text, ts, after: Vec::new(), asides: Vec::new(), expected: Vec::new(), events }
+    }
+}
+
+impl Script {
+    /// Shows every step to a tracker. `see` makes of each input what gets through to it.
+    pub fn play<E>(&self, mut see: impl FnMut(&Input) -> Result<Option<Input>, E>) -> Result<Played<'_>, E> {
+        let mut tracker = Tracker::new(self.scene.config);
+        for (number, name) in (1..).zip(&self.scene.interfaces) {
+            tracker.name_interface(number, name.as_str().into());
+        }
+        let (mut events, mut last, mut ended) = (Vec::new(), START, false);
+        for step in self.steps() {
+            let mut came = Vec::new();
+            match step {
+                Step::Input(input) => {
+                    if let Some(input) = see(input)? {
+                        tracker.input(&input, &mut |event| came.push(event));
+                    }
+                }
+                Step::End(ts) => tracker.finish(*ts, &mut |event| came.push(event)),
+            }
+            last = last.max(step.ts());
+            ended = matches!(step, Step::End(_));
+            events.push(came);
+        }
+        let mut came = Vec::new();
+        if !ended {
+            tracker.finish(last, &mut |event| came.push(event));
+        }
+        events.push(came);
+        Ok(Played { script: self, events })
+    }
+}
+
+impl Played<'_> {
+    /// Every event, in order.
+    pub fn events(&self) -> impl Iterator<Item = &Event> + '_ {
+        self.events.iter().flatten()
+    }
+
+    /// Where something else came than was expected; `None` where all is as it should be.
+    #[must_use]
+    pub fn difference(&self) -> Option<Difference> {
+        let (lines, wrong) = self.tell(self.script.tells_transitions());
+        let story = lines.iter().fold(String::new(), |story, (mark, text)| {
+            story
+                + match mark {
+                    Mark::Same => "  ",
+                    Mark::Missing => "- ",
+                    Mark::Came => "+ ",
+                }
+                + text
+                + "\n"
+        });
+        wrong.map(|line| Difference { line, story })
+    }
+
+    /// The script with what came in the place of what was expected; in the words of the script where those fit.
+    /// `transitions`: also those, of a script that is silent about them.
+    #[must_use]
+    pub fn story(&self, transitions: bool) -> String {
+        let is_silent = self.script.expects() && !self.script.tells_transitions();
+        let (lines, _) = self.tell(transitions || !is_silent);
+        let came = lines.iter().filter(|(mark, _)| *mark != Mark::Missing);
+        came.fold(String::new(), |story, (_, text)| story + text + "\n")
+    }
+
+    /// All lines, and the number of the first one that is wrong.
+    fn tell(&self, transitions: bool) -> (Vec<Marked<'_>>, Option<usize>) {
+        let (before, blocks) = self.blocks(transitions);
+        let mut lines: Vec<Marked<'_>> = before.into_iter().map(|text| (Mark::Same, text.into())).collect();
+        let mut wrong = None;
+        for block in blocks {
+            let is_in_the_file = block.line <= self.script.lines.len();
+            lines.push((if is_in_the_file { Mark::Same } else { Mark::Came }, block.text.clone()));
+            let pairs = self.pairs(&block);
+            if pairs.iter().all(|&(expected, came)| self.fits(expected, came)) {
+                lines.extend(block.after.into_iter().map(|text| (Mark::Same, text.into())));
+                continue;
+            }
+            for (expected, came) in pairs {
+                let fits = self.fits(expected, came);
+                if !fits && wrong.is_none() {
+                    wrong = Some(expected.map_or(block.line, |expected| expected.line));
+                }
+                let mark = if fits { Mark::Same } else { Mark::Missing };
+                lines.extend(expected.iter().flat_map(|it| &it.text).map(|&text| (mark, text.into())));
+                if let (Some(event), false) = (came, fits) {
+                    let told = self.told(&block, expected, event);
+                    lines.extend(told.into_iter().map(|text| (Mark::Came, text.into())));
+                }
+            }
+            lines.extend(block.asides.into_iter().map(|text| (Mark::Same, text.into())));
+        }
+        (lines, wrong)
+    }
+
+    fn fits(&self, expected: Option<&Expected<'_>>, came: Option<&Event>) -> bool {
+        let (Some(expected), Some(event)) = (expected, came) else { return false };
+        expected.expectation.fits(event, &self.script.scene)
+    }
+
+    /// What came, by the fields of what was expected where that is alike.
+    fn told(&self, block: &Block<'_>, expected: Option<&Expected<'_>>, event: &Event) -> Vec<String> {
+        let scene = &self.script.scene;
+        expected
+            .and_then(|expected| expected.expectation.tell_alike(event, scene))
+            .unwrap_or_else(|| tell_by_itself(event, scene, event.ts() != block.ts))
+    }
+
+    /// Puts beside each other what belongs together, so that one missing line does not make all others wrong.
+    fn pairs<'b, 'a>(&self, block: &'b Block<'a>) -> Vec<Pair<'b, 'a>> {
+        let fits = |expected: &Expected<'_>, event: &Event| self.fits(Some(expected), Some(event));
+        let (mut expected, mut events) = (&block.expected[..], &block.events[..]);
+        let mut pairs = Vec::new();
+        loop {
+            match (expected, events) {
+                ([], []) => return pairs,
+                ([first, rest @ ..], []) => {
+                    pairs.push((Some(first), None));
+                    expected = rest;
+                }
+                ([], [event, rest @ ..]) => {
+                    pairs.push((None, Some(*event)));
+                    events = rest;
+                }
+                ([first, later @ ..], [event, after @ ..]) => {
+                    let came_later = after.iter().any(|event| fits(first, event));
+                    let fits_later = later.iter().any(|later| fits(later, event));
+                    if fits(first, event) || came_later == fits_later {
+                        pairs.push((Some(first), Some(*event)));
+                        (expected, events) = (later, after);
+                    } else if came_later {
+                        pairs.push((None, Some(*event)));
+                        events = after;
+                    } else {
+                        pairs.push((Some(first), None));
+                        expected = later;
+                    }
+                }
+            }
+        }
+    }
+
+    /// The lines before anything happens, and the blocks; at the end one more for what the end of the file brought.
+    fn blocks(&self, transitions: bool) -> (Vec<&str>, Vec<Block<'_>>) {
+        let mut before = Vec::new();
+        let mut blocks: Vec<Block<'_>> = Vec::new();
+        let mut events = self.events.iter().map(|events| {
+            events.iter().filter(|event| transitions || event.kind() != Kind::Transition).collect::<Vec<_>>()
+        });
+        let mut last = START;
+        for (line, number) in self.script.lines.iter().zip(1..) {
+            let text = line.text.as_str();
+            if let What::Step(step) = &line.what {
+                last = last.max(step.ts());
+                blocks.push(Block::new(number, text.into(), step.ts(), events.next().unwrap_or_default()));
+                continue;
+            }
+            let Some(block) = blocks.last_mut() else {
+                before.push(text);
+                continue;
+            };
+            block.after.push(text);
+            match (&line.what, block.expected.last_mut()) {
+                (What::Expected(expectation), _) => {
+                    block.expected.push(Expected { expectation, line: number, text: vec![text] });
+                }
+                (What::More, Some(expected)) => expected.text.push(text),
+                _ => block.asides.push(text),
+            }
+        }
+        let end = events.next().unwrap_or_default();
+        if !end.is_empty() {
+            let text = format!("{} end", number::milliseconds(last.since(START))).into();
+            blocks.push(Block::new(self.script.lines.len() + 1, text, last, end));
+        }
+        (before, blocks)
+    }
+}
