@@ -10,7 +10,6 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     convert::Infallible,
     fs,
-    path::Path,
     process::{Command, Stdio},
 };
 use tcptrace::{
