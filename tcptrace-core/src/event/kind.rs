@@ -79,6 +79,18 @@ impl Kinds {
         Self(self.0 | 1 << kind as u8)
     }
 
+    /// The set without one.
+    #[must_use]
+    pub const fn without(self, kind: Kind) -> Self {
+        Self(self.0 & !(1 << kind as u8))
+    }
+
+    /// What is in one of the two sets.
+    #[must_use]
+    pub const fn or(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
     /// Is it in the set?
     #[must_use]
     pub const fn contains(self, kind: Kind) -> bool {

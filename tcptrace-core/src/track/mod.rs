@@ -28,10 +28,9 @@ mod table;
 mod views;
 
 pub(crate) use held::DOUBT_NS;
-pub use report::Wants;
 
 use crate::{
-    event::{AnomalyReason, Event, Outcome, OutcomeCounts, Role},
+    event::{AnomalyReason, Event, Kinds, Outcome, OutcomeCounts, Role},
     filter::Filter,
     segment::{AdmissionChange, IcmpError, Input, Segment, Sender, Timestamp},
     wall::WallClock,
@@ -61,8 +60,8 @@ pub struct Config {
     pub time_wait_ns: u64,
     /// Connections in the table, at least 1, those that ended but are remembered included.
     pub max_connections: usize,
-    /// Which events to make.
-    pub wants: Wants,
+    /// The kinds of events that somebody reads; the others are not made.
+    pub wants: Kinds,
 }
 
 impl Default for Config {
@@ -73,7 +72,7 @@ impl Default for Config {
             give_up_ns: 75_000_000_000,
             time_wait_ns: 60_000_000_000,
             max_connections: 1_000_000,
-            wants: Wants::ALL,
+            wants: Kinds::ALL,
         }
     }
 }

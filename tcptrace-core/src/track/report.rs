@@ -15,7 +15,7 @@ use super::{
 use crate::{
     event::{
         Address, Anomaly, Backoff, ClosedBy, Common, Connection, Established, Event, HandshakeTimes,
-        IcmpErrorEvent, IcmpReport, Options, Origin, OtherView, Outcome, Path, ResetPhase, Role,
+        IcmpErrorEvent, IcmpReport, Kind, Kinds, Options, Origin, OtherView, Outcome, Path, ResetPhase, Role,
         SegmentEvent, State, StateTimes, Teids, Transition, Tunnel, TunnelKind, Vantage, Vlans,
         ZeekConnState,
     },
@@ -29,36 +29,6 @@ use std::{
 };
 use tcptrace_common::{seq::SeqNum, tcp::TcpOptions};
 
-/// Which events somebody reads; the others are not made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "one for each kind of event")]
-pub struct Wants {
-    /// Every lifecycle segment.
-    pub segments: bool,
-    /// Every state transition.
-    pub transitions: bool,
-    /// Completed handshakes.
-    pub established: bool,
-    /// Ended connections.
-    pub connections: bool,
-    /// Segments that cannot be.
-    pub anomalies: bool,
-    /// ICMP errors.
-    pub icmp_errors: bool,
-}
-
-impl Wants {
-    /// Everything.
-    pub const ALL: Self = Self {
-        segments: true,
-        transitions: true,
-        established: true,
-        connections: true,
-        anomalies: true,
-        icmp_errors: true,
-    };
-}
-
 /// Whether a segment passed for the first time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sight {
@@ -71,7 +41,7 @@ pub(crate) enum Sight {
 /// What every event depends on besides its connection.
 #[derive(Debug)]
 pub(crate) struct Telling {
-    pub(crate) wants: Wants,
+    pub(crate) wants: Kinds,
     pub(crate) names: HashMap<u32, Arc<str>>,
     pub(crate) losses: Losses,
     pub(crate) earlier: Earlier,
@@ -140,7 +110,7 @@ impl Out<'_> {
         inferred: bool,
     ) {
         let Some((from, to, since)) = conn.apply(role, evidence, ts, &self.telling.clock) else { return };
-        if self.telling.wants.transitions && !conn.flags.hidden {
+        if self.telling.wants.contains(Kind::Transition) && !conn.flags.hidden {
             let common = self.common(conn, ts);
             (self.sink)(Event::Transition(Transition {
                 common,
@@ -157,7 +127,7 @@ impl Out<'_> {
     pub(crate) fn take_back(&mut self, conn: &mut Conn, role: Role, fin: Timestamp, before: (State, When)) {
         let spent = before.1.get().map(|entered| Spent::of(self.telling.clock.span(entered, fin)));
         let Some((from, to)) = conn.take_back_fin(role, before, spent) else { return };
-        if self.telling.wants.transitions && !conn.flags.hidden {
+        if self.telling.wants.contains(Kind::Transition) && !conn.flags.hidden {
             let common = self.common(conn, conn.last.max(fin));
             let transition =
                 Transition { common, endpoint: role, from, to, inferred: true, since_previous_ns: None };
@@ -167,7 +137,7 @@ impl Out<'_> {
 
     /// One lifecycle segment as it was.
     pub(crate) fn segment(&mut self, conn: &Conn, role: Role, seg: &Segment, sight: Sight) {
-        if !self.telling.wants.segments || conn.flags.hidden {
+        if !self.telling.wants.contains(Kind::Segment) || conn.flags.hidden {
             return;
         }
         let relative = |n: SeqNum, isn: Option<SeqNum>| isn.map(|isn| n.0.wrapping_sub(isn.0));
@@ -205,7 +175,7 @@ impl Out<'_> {
 
     /// A FIN that was not its sender's own.
     pub(crate) fn anomaly_of_fin(&mut self, conn: &Conn, role: Role, fin: &Fin, (reason, expected): Misfit) {
-        if !self.telling.wants.anomalies || conn.flags.hidden {
+        if !self.telling.wants.contains(Kind::Anomaly) || conn.flags.hidden {
             return;
         }
         let event = Event::Anomaly(Anomaly {
@@ -223,7 +193,7 @@ impl Out<'_> {
 
     /// An ICMP error that quotes a segment of `sender`.
     pub(crate) fn icmp(&mut self, conn: &Conn, sender: Role, error: &IcmpError) {
-        if !self.telling.wants.icmp_errors || conn.flags.hidden {
+        if !self.telling.wants.contains(Kind::IcmpError) || conn.flags.hidden {
             return;
         }
         let event = Event::IcmpError(IcmpErrorEvent {
@@ -236,7 +206,7 @@ impl Out<'_> {
 
     /// The handshake is complete.
     pub(crate) fn established(&mut self, conn: &Conn, ts: Timestamp) {
-        if !self.telling.wants.established || conn.flags.hidden {
+        if !self.telling.wants.contains(Kind::Established) || conn.flags.hidden {
             return;
         }
         let [client, server] = &conn.sides;
@@ -270,7 +240,7 @@ impl Out<'_> {
         outcome: Outcome,
         reset_phase: Option<ResetPhase>,
     ) {
-        if !self.telling.wants.connections || conn.flags.hidden {
+        if !self.telling.wants.contains(Kind::Connection) || conn.flags.hidden {
             return;
         }
         let mut common = self.common(conn, ts);

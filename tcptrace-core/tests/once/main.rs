@@ -7,7 +7,7 @@ use tcptrace_core::{
     event::{Connection, Event, Kinds, Outcome, Stats, Vantage},
     once::{Config, HOLD_NS, Once},
     segment::{Input, Segment, Sender, Timestamp},
-    track::{self, Tracker, Wants},
+    track::{self, Tracker},
 };
 use tcptrace_testing::script::{Script, Step};
 
@@ -126,7 +126,7 @@ impl Bench {
     }
 
     fn tracker() -> Tracker {
-        Tracker::new(track::Config { wants: Wants::ALL, ..track::Config::default() })
+        Tracker::new(track::Config { wants: Kinds::ALL, ..track::Config::default() })
     }
 
     fn of(tracker: Tracker, keep: Kinds, max_sightings: usize) -> Self {

@@ -200,7 +200,7 @@ proptest! {
         all in any::<bool>(),
         few in any::<bool>(),
     ) {
-        let config = |max_connections| track::Config { max_connections, wants: Wants::ALL, ..track::Config::default() };
+        let config = |max_connections| track::Config { max_connections, wants: Kinds::ALL, ..track::Config::default() };
         let most = if few { 4 } else { 1000 };
         let keep = if all { Kinds::ALL } else { Kinds::NONE };
         let mut bench = Bench::of(Tracker::new(config(most)), keep, most + MAX_HELD);

@@ -88,7 +88,7 @@ fn ports_that_are_used_again_and_again_cost_no_more_and_no_less() {
 #[test]
 fn one_that_is_given_up_is_told_of_once() {
     let hops = [Hop::middle("eth0"), Hop::middle("eth1")];
-    let config = track::Config { max_connections: 3, wants: Wants::ALL, ..track::Config::default() };
+    let config = track::Config { max_connections: 3, wants: Kinds::ALL, ..track::Config::default() };
     let seen = many("0 C S 1000\n 300 S S. 5000 1001", &hops, 20, 1000);
     let mut bench = Bench::of(Tracker::new(config), Kinds::NONE, 3 + MAX_HELD).name(&hops);
     bench = bench.feed(&seen).finish(at(1000));

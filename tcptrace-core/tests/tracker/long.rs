@@ -3,9 +3,9 @@
 use super::script::{OPEN, Run, config, opened, segment};
 use std::time::Instant;
 use tcptrace_core::{
-    event::{Event, Outcome},
+    event::{Event, Kind, Kinds, Outcome},
     segment::{Input, Timestamp},
-    track::{Config, Tracker, Wants},
+    track::{Config, Tracker},
 };
 
 const DAY_MS: u64 = 86_400_000;
@@ -52,7 +52,7 @@ fn a_clock_that_is_set_moves_no_duration() {
 
 /// Opens `count` connections that then do nothing.
 fn idle(count: u32) -> Tracker {
-    let wants = Wants { segments: false, transitions: false, established: false, ..Wants::ALL };
+    let wants = Kinds::ALL.without(Kind::Segment).without(Kind::Transition).without(Kind::Established);
     let mut tracker = Tracker::new(Config { max_connections: 2_000_000, wants, ..config() });
     let lines: Vec<_> = OPEN.trim().lines().map(segment).collect();
     for number in 0..count {

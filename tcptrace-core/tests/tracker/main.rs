@@ -12,9 +12,9 @@ mod shedding;
 
 use script::{OPEN, Run, config, opened, run, segment};
 use tcptrace_core::{
-    event::{AnomalyReason, ClosedBy, Outcome, ResetPhase, Role, State, Vantage},
+    event::{AnomalyReason, ClosedBy, Kinds, Outcome, ResetPhase, Role, State, Vantage},
     segment::{Input, Timestamp},
-    track::{Config, Wants},
+    track::Config,
 };
 
 #[test]
@@ -575,7 +575,7 @@ fn a_loss_marks_the_connections_it_can_have_touched() {
 
 #[test]
 fn the_table_never_exceeds_its_limit() {
-    let mut r = Run::new(Config { max_connections: 3, wants: Wants::ALL, ..config() });
+    let mut r = Run::new(Config { max_connections: 3, wants: Kinds::ALL, ..config() });
     for port in 0..10u16 {
         let mut seg = segment("0 C S 1000");
         seg.flow.src_port = 1000 + port;
@@ -589,7 +589,7 @@ fn the_table_never_exceeds_its_limit() {
 
 #[test]
 fn a_flood_of_syns_does_not_push_out_an_open_connection() {
-    let mut r = Run::new(Config { max_connections: 3, wants: Wants::ALL, ..config() }).feed(OPEN);
+    let mut r = Run::new(Config { max_connections: 3, wants: Kinds::ALL, ..config() }).feed(OPEN);
     for port in 0..10u16 {
         let mut seg = segment("20 C S 1000");
         seg.flow.src_port = 1000 + port;

@@ -3,9 +3,9 @@
 use super::{Problem, words::Words};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use tcptrace_core::{
-    event::Vantage,
+    event::{Kind, Kinds, Vantage},
     segment::{Direction, Flow, Sender},
-    track::{Config, Wants},
+    track::Config,
 };
 
 /// C where the script does not say.
@@ -80,7 +80,7 @@ impl Default for Scene {
             vantage: Vantage::Middle,
             client: CLIENT,
             server: SERVER,
-            config: Config { wants: Wants { segments: false, ..Wants::ALL }, ..Config::default() },
+            config: Config { wants: Kinds::ALL.without(Kind::Segment), ..Config::default() },
             levels: None,
             interfaces: vec!["eth0".to_owned()],
             seen: Vec::new(),

@@ -22,8 +22,9 @@ use std::{
     time::{Duration, Instant},
 };
 use tcptrace::{
+    event::{Kind, Kinds},
     segment::{Direction, Flow, Input, Segment, Sender, Timestamp},
-    track::{Config, Tracker, Wants},
+    track::{Config, Tracker},
 };
 use tcptrace_common::{seq::SeqNum, tcp::TcpFlags};
 
@@ -109,7 +110,7 @@ struct Full {
 
 impl Full {
     fn new(size: u32) -> Self {
-        let wants = Wants { segments: false, transitions: false, ..Wants::ALL };
+        let wants = Kinds::ALL.without(Kind::Segment).without(Kind::Transition);
         // A second of TIME-WAIT is some hundred connections here: what is measured is the open ones.
         let config =
             Config { wants, max_connections: 2_000_000, time_wait_ns: 1_000_000_000, ..Config::default() };

@@ -5,8 +5,9 @@
 
 use std::{hint::black_box, path::Path, time::Instant};
 use tcptrace::{
+    event::{Kind, Kinds},
     source::pcap::{FileError, Options, PcapSource, Reader},
-    track::{Config, Tracker, Wants},
+    track::{Config, Tracker},
 };
 
 /// Measures each layer over `path`.
@@ -50,7 +51,7 @@ fn parse(path: &Path) -> Result<u64, FileError> {
 
 fn track(path: &Path) -> Result<u64, FileError> {
     let mut source = PcapSource::new(Reader::open(path)?, &Options::default());
-    let wants = Wants { transitions: false, segments: false, ..Wants::ALL };
+    let wants = Kinds::ALL.without(Kind::Transition).without(Kind::Segment);
     let mut tracker = Tracker::new(Config { wants, ..Config::default() });
     let mut inputs = Vec::new();
     loop {

@@ -1,9 +1,15 @@
 //! A trace of capture files: the same tracker and sinks, with the files' own time.
 
-use super::{Run, RunError, opened::Opened, signals::Stop};
+use super::{
+    RunError,
+    consumers::{Beginning, Consumers, Opening, Packet},
+    pipeline::Pipeline,
+    signals::Stop,
+    start::Identity,
+};
 use crate::{
     cli::Config,
-    confine::Purpose,
+    confine::{self, Purpose},
     event::{CaptureStats, Stats},
     filter::Filter,
     segment::{Input, Observation, Timestamp},
@@ -40,7 +46,9 @@ pub(super) fn trace(config: &Config, paths: &[PathBuf], filter: Filter) -> Resul
         options.batch = 1;
     }
     let unread = paths.iter().map(|path| Reader::find(path)).collect::<Result<Vec<_>, _>>()?;
-    let opened = Opened::new(config)?.spare(&unread)?.confine(Purpose::File)?;
+    let consumers = Consumers::open(&Opening { config, unread: &unread })?;
+    let identity = Identity::read()?;
+    confine::confine(Purpose::File)?;
     let until = Arc::new(stop.pipe()?);
     let unread: Vec<Unread> = unread.into_iter().map(|unread| unread.until(Arc::clone(&until))).collect();
     let mut source = match Files::open(unread) {
@@ -48,12 +56,14 @@ pub(super) fn trace(config: &Config, paths: &[PathBuf], filter: Filter) -> Resul
         Err(_) if stop.is_set() => return Ok(()),
         files => PcapSource::new(files?, &options),
     };
-    let many = source.has_many_interfaces();
-    let start = opened.identity.start(config, &filter, source.named(), None);
-    let mut run = Run::new(config, filter, opened, many, Pressure::Wait, stop.setter()?)?;
-    run.begin(start)?;
+    let start = identity.start(config, &filter, source.named(), None);
+    let beginning = Beginning {
+        pressure: Pressure::Wait,
+        many_interfaces: source.has_many_interfaces(),
+        end: Arc::new(stop.setter()?),
+    };
     let mut file = File {
-        run,
+        pipeline: Pipeline::begin(config, filter, consumers, &beginning, start)?,
         source,
         names: HashMap::new(),
         packets: Packets::default(),
@@ -69,17 +79,17 @@ pub(super) fn trace(config: &Config, paths: &[PathBuf], filter: Filter) -> Resul
             if read.is_err() && waiting > 0 {
                 let (one, many) =
                     ("file after the damaged one is left out", "files after the damaged one are left out");
-                file.run.say(Count(waiting, one, many));
+                file.pipeline.say(Count(waiting, one, many));
             }
             file.report_rest().and(read)
         }
         read => read,
     };
-    file.run.end(result)
+    file.pipeline.end(result)
 }
 
 struct File<'a> {
-    run: Run<'a>,
+    pipeline: Pipeline<'a>,
     source: PcapSource,
     names: HashMap<u32, Arc<str>>,
     packets: Packets,
@@ -93,9 +103,9 @@ struct File<'a> {
 impl File<'_> {
     fn read(&mut self, stop: &Stop) -> Result<(), RunError> {
         let mut inputs = Vec::new();
-        let mut progress = Progress::new(self.run.config.output.quiet);
+        let mut progress = Progress::new(self.pipeline.config.output.quiet);
         loop {
-            let more = if self.run.capture.is_some() {
+            let more = if self.pipeline.wants_packets() {
                 let packets = &mut self.packets;
                 self.source.next_batch_with(&mut inputs, |what, packet| packets.keep(what, packet))
             } else {
@@ -103,20 +113,19 @@ impl File<'_> {
             };
             for (interface, name) in self.source.new_names() {
                 self.names.insert(interface, Arc::clone(&name));
-                self.run.name_interface(interface, name);
+                self.pipeline.name_interface(interface, name);
             }
             self.tell_overlap();
-            self.write()?;
+            self.hand_over()?;
             self.note_times(&inputs);
-            self.run.take(&mut inputs, 0)?;
+            self.pipeline.track(&mut inputs, 0)?;
             progress.step(|| self.source.position());
             if stop.was_asked() {
                 let stats = self.counters(false);
-                self.run.note_stats(stats);
-                self.run.say_summary();
+                self.pipeline.report(stats);
             }
             // What cannot be read for a signal is no error.
-            if stop.is_set() || !more? || self.run.has_counted() {
+            if stop.is_set() || !more? || self.pipeline.has_counted() {
                 return Ok(());
             }
         }
@@ -126,26 +135,24 @@ impl File<'_> {
     fn tell_overlap(&mut self) {
         if let Some(Overlap { before, name, ns }) = self.source.take_overlap() {
             let ns = Nanos(ns);
-            self.run.say(format_args!(
+            self.pipeline.say(format_args!(
                 "{name} begins {ns} before {before} ends: what lies across that has no times (`mergecap -w OUT FILES` puts \
                  packets of several files in order)"
             ));
         }
     }
 
-    /// Writes a batch's packets to the capture, now that the names of their interfaces are known.
-    fn write(&mut self) -> Result<(), RunError> {
-        if let Some(capture) = &mut self.run.capture {
-            for (what, packet) in self.packets.iter() {
-                let segment = what.segment();
-                let name = self.names.get(&segment.flow.interface).map(|name| &**name);
-                // The format has no way to say that a time is unknown.
-                let ts = if packet.ts == Timestamp::UNKNOWN { self.written } else { packet.ts };
-                self.written = ts;
-                capture.packet(what, ts.0, name, Origin::Captured(packet))?;
-            }
-            self.packets.clear();
+    /// Hands over a batch's packets, now that the names of their interfaces are known.
+    fn hand_over(&mut self) -> Result<(), RunError> {
+        for (what, packet) in self.packets.iter() {
+            let interface = self.names.get(&what.segment().flow.interface).map(|name| &**name);
+            // The format that they are written in has no way to say that a time is unknown.
+            let ts = if packet.ts == Timestamp::UNKNOWN { self.written } else { packet.ts };
+            self.written = ts;
+            let packet = Packet { what, unix_ns: ts.0, interface, origin: Origin::Captured(packet) };
+            self.pipeline.packet(&packet)?;
         }
+        self.packets.clear();
         Ok(())
     }
 
@@ -161,14 +168,14 @@ impl File<'_> {
 
     /// What is left at the file's end is open, or was never answered.
     fn report_rest(&mut self) -> Result<(), RunError> {
-        self.run.finish_tracker(self.end(), 0)?;
+        self.pipeline.finish(self.end(), 0)?;
         for (link, packets) in self.source.unknown_links() {
             let link = link.name().map_or_else(|| link.0.to_string(), str::to_owned);
-            self.run.say(format_args!("{packets} packets of link type {link} were not looked into"));
+            self.pipeline.say(format_args!("{packets} packets of link type {link} were not looked into"));
         }
         self.tell_times();
         let stats = self.counters(true);
-        self.run.stats(stats, 0)
+        self.pipeline.stats(stats, 0)
     }
 
     /// The latest of all packets: those that are no records show how long an answer was waited for.
@@ -181,7 +188,7 @@ impl File<'_> {
         let mut stats = Stats {
             // Without a segment there was no time.
             ts: self.first.map_or(Timestamp::UNKNOWN, |_| self.end()),
-            elapsed_ns: self.first.and_then(|first| self.run.teller.clock.span(first, self.last)),
+            elapsed_ns: self.first.and_then(|first| self.pipeline.clock().span(first, self.last)),
             last,
             capture: Some(self.source.capture()),
             admission_rate: 1.0,
@@ -196,7 +203,7 @@ impl File<'_> {
     fn tell_times(&self) {
         let CaptureStats { time_went_back, time_went_back_most_ns, without_time, .. } = self.source.capture();
         if time_went_back > self.source.overlaps() {
-            self.run.say(format_args!(
+            self.pipeline.say(format_args!(
                 "time goes back {}, at most by {}: what lies across that has no times (`reordercap` sorts packets by time)",
                 Count(time_went_back, "time", "times"),
                 Nanos(time_went_back_most_ns)
@@ -204,7 +211,7 @@ impl File<'_> {
         }
         if without_time > 0 {
             let packets = Count(without_time, "packet", "packets");
-            self.run.say(format_args!("{packets} without a time stamp: what they show has no times"));
+            self.pipeline.say(format_args!("{packets} without a time stamp: what they show has no times"));
         }
     }
 }

@@ -1,9 +1,15 @@
 //! A live trace: the ring's source on a runtime, with signals, time and interface names.
 
-use super::{Run, RunError, note_end, opened::Opened, signals};
+use super::{
+    RunError,
+    consumers::{Beginning, Consumers, Opening, Packet},
+    pipeline::Pipeline,
+    signals,
+    start::Identity,
+};
 use crate::{
     cli::{Config, IngressHook, Interfaces},
-    confine::Purpose,
+    confine::{self, Purpose},
     event::{Cost, Stats},
     filter::Filter,
     kernel::{
@@ -19,6 +25,7 @@ use crate::{
         clock::monotonic_now,
         live::{Flow, LiveConfig, LiveSource, Selection},
     },
+    stderr,
 };
 use hashbrown::HashMap;
 use rustix::{
@@ -27,6 +34,7 @@ use rustix::{
 };
 use std::{
     future::{Future, poll_fn},
+    io::{self, IsTerminal as _},
     sync::Arc,
     task::Poll,
     time::Duration,
@@ -76,16 +84,21 @@ async fn run(
         Namespaces::Own => Purpose::Live { settled: source.is_settled(), elsewhere: false },
         Namespaces::Named(_) => Purpose::Live { settled: source.is_settled(), elsewhere: true },
     };
-    let opened = Opened::new(config)?.confine(purpose)?;
-    let start = opened.identity.start(config, &filter, source.traced(), Some(source.wall_clock()));
+    let consumers = Consumers::open(&Opening { config, unread: &[] })?;
+    let identity = Identity::read()?;
+    confine::confine(purpose)?;
+    let start = identity.start(config, &filter, source.traced(), Some(source.wall_clock()));
     let ended = Arc::new(Notify::new());
-    let mut run = Run::new(config, filter, opened, config.has_many_interfaces(), Pressure::Drop, {
-        let ended = Arc::clone(&ended);
-        move || ended.notify_one()
-    })?;
-    run.begin(start)?;
+    let beginning = Beginning {
+        pressure: Pressure::Drop,
+        many_interfaces: config.has_many_interfaces(),
+        end: {
+            let ended = Arc::clone(&ended);
+            Arc::new(move || ended.notify_one())
+        },
+    };
     let mut live = Live {
-        run,
+        pipeline: Pipeline::begin(config, filter, consumers, &beginning, start)?,
         source,
         named: HashMap::new(),
         name_changes: 0,
@@ -98,13 +111,13 @@ async fn run(
         Namespaces::Named(netns) => format!(" in network namespace {netns}"),
         Namespaces::Own | Namespaces::All => String::new(),
     };
-    live.run.say(format_args!("tracing {}{place}; Ctrl-C ends", live.source.describe()));
+    live.pipeline.say(format_args!("tracing {}{place}; Ctrl-C ends", live.source.describe()));
     let watched = live.watch(signals, asks, &ended).await;
     let result = watched.and_then(|()| live.report_rest());
     let result = result.and_then(|()| Ok(live.source.verdict()?));
     // The programs come off before the output is waited for.
     drop(live.source);
-    live.run.end(result)
+    live.pipeline.end(result)
 }
 
 fn live_config(config: &Config, interfaces: &Interfaces, filter: Box<Program>) -> LiveConfig {
@@ -131,7 +144,7 @@ fn live_config(config: &Config, interfaces: &Interfaces, filter: Box<Program>) -
 }
 
 struct Live<'a> {
-    run: Run<'a>,
+    pipeline: Pipeline<'a>,
     source: LiveSource,
     /// Interfaces whose names the tracker knows.
     named: HashMap<u32, Arc<str>>,
@@ -151,7 +164,7 @@ impl Live<'_> {
         ended: &Notify,
     ) -> Result<(), RunError> {
         let mut inputs = Vec::new();
-        let Config { stats_interval, summary_interval, duration, .. } = self.run.config;
+        let Config { stats_interval, summary_interval, duration, .. } = self.pipeline.config;
         let mut stats = stats_interval.map(every);
         let mut summary = summary_interval.map(every);
         let mut end = duration.map(every);
@@ -166,19 +179,19 @@ impl Live<'_> {
                 () = ended.notified() => {}
                 () = tick(end.as_mut()) => over = true,
                 () = tick(stats.as_mut()) => self.stats(false)?,
-                () = tick(summary.as_mut()) => self.say_summary()?,
-                _ = asks.recv() => self.say_summary()?,
+                () = tick(summary.as_mut()) => self.report_so_far()?,
+                _ = asks.recv() => self.report_so_far()?,
                 flow = self.source.next_batch(&mut inputs) => over = flow? == Flow::End,
             }
             let notices = self.source.take_notices();
             self.tell(&notices);
             self.take(&mut inputs)?;
-            self.source.note_backlog(self.run.backlog());
+            self.source.note_backlog(self.pipeline.backlog());
             self.announce_admission()?;
-            if self.run.is_holding() {
+            if self.pipeline.is_holding() {
                 self.source.tick_within(HOLDING_TICK);
             }
-            if over || self.run.has_counted() {
+            if over || self.pipeline.has_counted() {
                 return Ok(());
             }
         }
@@ -186,7 +199,7 @@ impl Live<'_> {
 
     fn tell(&self, notices: &[Notice]) {
         for notice in notices {
-            self.run.say(notice);
+            self.pipeline.say(notice);
         }
     }
 
@@ -197,17 +210,16 @@ impl Live<'_> {
     fn take(&mut self, inputs: &mut Vec<Input>) -> Result<(), RunError> {
         self.name_interfaces(inputs);
         let offset = self.offset_ns();
-        if let Some(capture) = &mut self.run.capture {
-            for input in &*inputs {
-                if let Some(what) = input.observation() {
-                    let segment = what.segment();
-                    let name = self.named.get(&segment.flow.interface).map(|name| &**name);
-                    let unix_ns = segment.ts.0.saturating_add_signed(offset);
-                    capture.packet(&what, unix_ns, name, Origin::Record)?;
-                }
+        if self.pipeline.wants_packets() {
+            for what in inputs.iter().filter_map(Input::observation) {
+                let segment = what.segment();
+                let interface = self.named.get(&segment.flow.interface).map(|name| &**name);
+                let unix_ns = segment.ts.0.saturating_add_signed(offset);
+                let packet = Packet { what: &what, unix_ns, interface, origin: Origin::Record };
+                self.pipeline.packet(&packet)?;
             }
         }
-        self.run.take(inputs, offset)
+        self.pipeline.track(inputs, offset)
     }
 
     /// Tells the tracker what the interfaces in a batch are called, and what those are called now that it knows.
@@ -220,7 +232,7 @@ impl Live<'_> {
             for (&index, known) in &mut self.named {
                 match names.get(index) {
                     Some(name) if name != *known => {
-                        self.run.name_interface(index, Arc::clone(&name));
+                        self.pipeline.name_interface(index, Arc::clone(&name));
                         *known = name;
                     }
                     Some(_) => {}
@@ -235,7 +247,7 @@ impl Live<'_> {
             if !self.named.contains_key(&index)
                 && let Some(name) = names.get(index)
             {
-                self.run.name_interface(index, Arc::clone(&name));
+                self.pipeline.name_interface(index, Arc::clone(&name));
                 self.named.insert(index, name);
             }
         }
@@ -247,7 +259,7 @@ impl Live<'_> {
             return;
         }
         let all = gone.clone();
-        self.run.forget_interfaces(&mut gone);
+        self.pipeline.forget_interfaces(&mut gone);
         for index in all.iter().filter(|index| !gone.contains(index)) {
             self.named.remove(index);
         }
@@ -257,24 +269,23 @@ impl Live<'_> {
     fn announce_admission(&mut self) -> Result<(), RunError> {
         let admission = self.source.admission();
         if let Some(change) = self.announced.next(admission, Instant::now()) {
-            self.run.say(change);
+            self.pipeline.say(change);
             self.stats(false)?;
         }
         Ok(())
     }
 
-    /// Prints the summary so far.
-    fn say_summary(&mut self) -> Result<(), RunError> {
+    /// Has the consumers report what there was so far.
+    fn report_so_far(&mut self) -> Result<(), RunError> {
         let stats = self.counters(false)?;
-        self.run.note_stats(stats);
-        self.run.say_summary();
+        self.pipeline.report(stats);
         Ok(())
     }
 
     /// Reports the counters.
     fn stats(&mut self, last: bool) -> Result<(), RunError> {
         let stats = self.counters(last)?;
-        self.run.stats(stats, self.offset_ns())
+        self.pipeline.stats(stats, self.offset_ns())
     }
 
     /// What was counted so far.
@@ -314,8 +325,15 @@ impl Live<'_> {
         let notices = self.source.take_notices();
         self.tell(&notices);
         self.take(&mut inputs)?;
-        self.run.finish_tracker(monotonic_now(), self.source.wall_clock().offset_ns())?;
+        self.pipeline.finish(monotonic_now(), self.source.wall_clock().offset_ns())?;
         self.stats(true)
+    }
+}
+
+/// This signal ends the trace. A terminal has written `^C` for it, and the summary begins on a line of its own.
+fn note_end(signal: i32) {
+    if signal == signals::OF_CTRL_C && io::stderr().is_terminal() {
+        stderr::write("\n");
     }
 }
 

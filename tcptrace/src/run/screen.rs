@@ -5,6 +5,7 @@ use rustix::termios::tcgetwinsize;
 use std::{
     io::{self, IsTerminal as _},
     os::fd::AsFd,
+    time::{Duration, Instant},
 };
 
 /// The terminal that lines go to, if they do.
@@ -12,34 +13,41 @@ pub(super) struct Screen {
     asked: LineWidth,
     /// What the lines' writer goes by.
     width: Width,
-    /// A terminal may become another size.
-    follows: bool,
+    /// When to ask a terminal for its size again, which may change.
+    again: Option<Instant>,
 }
 
 impl Screen {
+    /// Lines that come together are as wide as the first of them.
+    const PAUSE: Duration = Duration::from_millis(50);
+
     pub(super) fn new(asked: LineWidth) -> Self {
         let stdout = io::stdout();
         let follows = asked == LineWidth::Terminal && stdout.is_terminal();
-        Self { asked, width: Width::new(columns(asked, stdout)), follows }
+        Self { asked, width: Width::new(columns(asked, stdout)), again: follows.then(Instant::now) }
     }
 
     pub(super) fn width(&self) -> Width {
         self.width.clone()
     }
 
-    /// Looks how wide it is now.
-    pub(super) fn look(&self) {
-        if self.follows {
-            self.width.set(columns(self.asked, io::stdout()));
+    /// Asks how wide the terminal is now; to be called before each line.
+    pub(super) fn follow(&mut self) {
+        if let Some(again) = &mut self.again {
+            let now = Instant::now();
+            if *again <= now {
+                *again = now + Self::PAUSE;
+                self.width.set(columns(self.asked, io::stdout()));
+            }
         }
     }
+}
 
-    /// Text on stderr, which may be another place than where lines go.
-    pub(super) fn say(&self, text: &str) {
-        match columns(self.asked, io::stderr()) {
-            Some(width) => stderr::write(&wrap(text, width)),
-            None => stderr::write(text),
-        }
+/// Text on stderr, which may be another place than where lines go.
+pub(super) fn say(asked: LineWidth, text: &str) {
+    match columns(asked, io::stderr()) {
+        Some(width) => stderr::write(&wrap(text, width)),
+        None => stderr::write(text),
     }
 }
 

@@ -37,10 +37,6 @@ impl Identity {
         })
     }
 
-    pub(super) const fn run(&self) -> RunId {
-        self.run
-    }
-
     /// The event, of a live trace if there is a clock between the kernel's time and the time of day.
     pub(super) fn start(
         &self,

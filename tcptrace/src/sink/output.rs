@@ -1,7 +1,7 @@
 //! Events to a file descriptor: a sink in front of a [`Pipe`].
 
 use super::{Sink, pipe::Pipe};
-use crate::event::{Event, Kinds};
+use crate::event::Event;
 use std::{os::fd::OwnedFd, time::Duration};
 
 pub use super::pipe::{Finished, OutputError, Pressure, QUEUE_BYTES};
@@ -11,8 +11,6 @@ pub use super::pipe::{Finished, OutputError, Pressure, QUEUE_BYTES};
 pub struct OutputOptions {
     /// What to do when the reader is slower than the trace.
     pub pressure: Pressure,
-    /// The kinds of events that are written; others are passed over.
-    pub events: Kinds,
     /// How many bytes may wait for the reader.
     pub queue_bytes: usize,
 }
@@ -20,7 +18,6 @@ pub struct OutputOptions {
 /// Events in, bytes out.
 pub struct Output {
     sink: Box<dyn Sink>,
-    events: Kinds,
     pipe: Pipe,
 }
 
@@ -33,15 +30,12 @@ impl Output {
         on_end: impl FnOnce() + Send + 'static,
     ) -> Result<Self, OutputError> {
         let pipe = Pipe::start(fd, options.pressure, options.queue_bytes, on_end)?;
-        Ok(Self { sink, events: options.events, pipe })
+        Ok(Self { sink, pipe })
     }
 
-    /// Takes one event, if it is of a kind that is wanted; see [`Pipe::append`].
+    /// Takes one event; see [`Pipe::append`].
     pub fn event(&mut self, event: &Event) -> Result<(), OutputError> {
-        if !self.events.contains(event.kind()) {
-            return Ok(());
-        }
-        let Self { sink, pipe, .. } = self;
+        let Self { sink, pipe } = self;
         pipe.append(|out| sink.event(event, out))
     }
 

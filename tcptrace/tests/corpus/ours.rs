@@ -8,10 +8,10 @@ use std::{
     path::Path,
 };
 use tcptrace::{
-    event::{AnomalyReason, Connection, Event, Role, SegmentEvent},
+    event::{AnomalyReason, Connection, Event, Kind, Kinds, Role, SegmentEvent},
     segment::{Segment, Timestamp},
     source::pcap::{Captured, FileError, Options, PcapSource, Reader},
-    track::{Config, Tracker, Wants},
+    track::{Config, Tracker},
 };
 use tcptrace_common::wire::{Unparsable, tunnel::Decap};
 
@@ -70,7 +70,7 @@ impl Ours {
     pub(crate) fn with(path: &Path, decap: Decap) -> Result<Self, Failed> {
         let options = Options { buckets: 1 << 12, decap, ..Options::default() };
         let mut source = PcapSource::new(Reader::open(path)?, &options);
-        let wants = Wants { transitions: false, ..Wants::ALL };
+        let wants = Kinds::ALL.without(Kind::Transition);
         let mut tracker = Tracker::new(Config { wants, ..Config::default() });
         let mut frames = Frames::of(path)?;
         let mut ours = Self::default();

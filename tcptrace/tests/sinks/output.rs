@@ -36,7 +36,7 @@ fn event() -> Event {
 
 /// An output of lines of a kilobyte, of which 64 may wait; and a channel that tells of its end.
 fn start(fd: impl Into<OwnedFd>, pressure: Pressure) -> (Output, Receiver<()>) {
-    let options = OutputOptions { pressure, events: Kinds::ALL, queue_bytes: 64 * 1024 };
+    let options = OutputOptions { pressure, queue_bytes: 64 * 1024 };
     let (ended, end) = channel();
     let on_end = move || ended.send(()).expect("the test listens");
     (Output::start(Box::new(Lines(1024)), fd.into(), options, on_end).expect("a thread"), end)
@@ -73,22 +73,6 @@ fn finishing_writes_what_was_not_flushed_and_closes() {
     let finished = output.finish(PATIENCE);
     assert_eq!((finished.written, finished.dropped, finished.result), (1024, 0, Ok(())));
     assert_eq!(read_all(reader).join().expect("read").len(), 1024);
-}
-
-#[test]
-fn only_the_wanted_kinds_are_written() {
-    let (reader, writer) = pipe().expect("a pipe");
-    let options = OutputOptions {
-        pressure: Pressure::Drop,
-        events: Kinds::NONE.with(Kind::Stats),
-        queue_bytes: QUEUE_BYTES,
-    };
-    let mut output = Output::start(Box::new(Lines(10)), writer.into(), options, || ()).expect("a thread");
-    for event in fixtures::full_and_minimal() {
-        output.event(&event).expect("open");
-    }
-    assert_eq!(output.finish(PATIENCE).written, 20);
-    drop(reader);
 }
 
 #[test]
@@ -145,7 +129,7 @@ fn a_source_that_waits_is_told_when_the_reader_goes_away() {
 fn a_reader_that_never_reads_does_not_hold_up_the_end() {
     let (reader, writer) = pipe().expect("a pipe");
     // More may wait than a pipe holds, so that some is still waiting at the end.
-    let options = OutputOptions { pressure: Pressure::Drop, events: Kinds::ALL, queue_bytes: 1024 * 1024 };
+    let options = OutputOptions { pressure: Pressure::Drop, queue_bytes: 1024 * 1024 };
     let mut output = Output::start(Box::new(Lines(1024)), writer.into(), options, || ()).expect("a thread");
     let mut sent = 0;
     while output.dropped() == 0 {

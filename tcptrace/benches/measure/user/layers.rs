@@ -4,7 +4,7 @@ use super::stream::{INTERFACE, Stream, input};
 use bytes::BytesMut;
 use std::{error::Error, hint::black_box, sync::Arc};
 use tcptrace::{
-    event::Event,
+    event::{Event, Kind, Kinds},
     segment::Input,
     sink::{
         Sink,
@@ -13,7 +13,7 @@ use tcptrace::{
         summary::Summary,
         text::{TextOptions, TextSink, Times, Width},
     },
-    track::{Config, Tracker, Wants},
+    track::{Config, Tracker},
 };
 
 /// Output is handed over when there is so much of it.
@@ -27,26 +27,18 @@ pub(crate) struct Layer {
     pub(crate) start: fn() -> State,
 }
 
-const NOTHING: Wants = Wants {
-    segments: false,
-    transitions: false,
-    established: false,
-    connections: false,
-    anomalies: false,
-    icmp_errors: false,
-};
-const LIVES: Wants = Wants { established: true, connections: true, ..NOTHING };
+const LIVES: Kinds = Kinds::NONE.with(Kind::Established).with(Kind::Connection);
 
 #[rustfmt::skip]
 pub(crate) const LAYERS: [Layer; 8] = [
     Layer { name: "decode", about: "decode", start: || State::new(None, Out::Nowhere) },
-    Layer { name: "track", about: "+ track, telling nothing", start: || State::new(Some(NOTHING), Out::Nowhere) },
+    Layer { name: "track", about: "+ track, telling nothing", start: || State::new(Some(Kinds::NONE), Out::Nowhere) },
     Layer { name: "events", about: "+ track, established and connection", start: || State::new(Some(LIVES), Out::Nowhere) },
     Layer { name: "summary", about: "  + summary", start: || State::new(Some(LIVES), Out::Summary(Box::default())) },
     Layer { name: "json", about: "  + JSON", start: || State::new(Some(LIVES), Out::Sink(Box::new(JsonSink::default()))) },
     Layer { name: "text", about: "  + text", start: || State::new(Some(LIVES), Out::Sink(Box::new(text()))) },
-    Layer { name: "json-all", about: "+ track, all events + JSON", start: || State::new(Some(Wants::ALL), Out::Sink(Box::new(JsonSink::default()))) },
-    Layer { name: "pcapng", about: "+ track, telling nothing + pcapng", start: || State::new(Some(NOTHING), Out::Pcapng(Writer::new())) },
+    Layer { name: "json-all", about: "+ track, all events + JSON", start: || State::new(Some(Kinds::ALL), Out::Sink(Box::new(JsonSink::default()))) },
+    Layer { name: "pcapng", about: "+ track, telling nothing + pcapng", start: || State::new(Some(Kinds::NONE), Out::Pcapng(Writer::new())) },
 ];
 
 fn text() -> TextSink {
@@ -78,7 +70,7 @@ pub(crate) struct State {
 }
 
 impl State {
-    fn new(wants: Option<Wants>, out: Out) -> Self {
+    fn new(wants: Option<Kinds>, out: Out) -> Self {
         let config = |wants| Config { wants, max_connections: 262_144, ..Config::default() };
         let tracker = wants.map(|wants| {
             let mut tracker = Tracker::new(config(wants));

@@ -1,12 +1,5 @@
-//! What a trace opens before it confines itself: afterwards it opens nothing for writing, and over a file nothing at all.
+//! Files that a trace writes, opened before it confines itself: afterwards it opens nothing for writing.
 
-use super::{RunError, start::Identity};
-use crate::{
-    cli::{Config, Format},
-    confine::{self, Purpose},
-    source::pcap::Unread,
-};
-use jiff::tz::TimeZone;
 use rustix::{
     fs::{OFlags, fcntl_getfl, fcntl_setfl},
     io::Errno,
@@ -19,53 +12,12 @@ use std::{
         fd::AsFd as _,
         unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _},
     },
-    path::{Path, PathBuf},
+    path::Path,
 };
-
-/// Open files, and what else is read from files.
-pub(super) struct Opened {
-    /// What `-w` names; not a byte of it is changed yet.
-    pub(super) capture: Option<(PathBuf, File)>,
-    /// The text's.
-    pub(super) zone: TimeZone,
-    /// What the first event says of this run and its host.
-    pub(super) identity: Identity,
-}
-
-impl Opened {
-    pub(super) fn new(config: &Config) -> Result<Self, RunError> {
-        let capture = match &config.write {
-            Some(path) => {
-                let failed = |source| RunError::Create { path: path.clone(), source };
-                Some((path.clone(), create(path).map_err(failed)?))
-            }
-            None => None,
-        };
-        // Only the text has local time.
-        let zone = if config.output.format == Format::Text { TimeZone::system() } else { TimeZone::UTC };
-        Ok(Self { capture, zone, identity: Identity::read()? })
-    }
-
-    /// Refuses to write over a capture that is read.
-    pub(super) fn spare(self, unread: &[Unread]) -> Result<Self, RunError> {
-        match &self.capture {
-            Some((path, file)) if unread.iter().any(|unread| unread.is(file)) => {
-                Err(RunError::Same { path: path.clone() })
-            }
-            _ => Ok(self),
-        }
-    }
-
-    /// Gives up everything else.
-    pub(super) fn confine(self, purpose: Purpose) -> Result<Self, RunError> {
-        confine::confine(purpose)?;
-        Ok(self)
-    }
-}
 
 /// Opens a file to be written, made readable by its owner alone if it is new; the standard output for `-`. In a folder
 /// that everybody can write to, somebody else may have put something there: nothing of that kind is written to.
-fn create(path: &Path) -> io::Result<File> {
+pub(super) fn create(path: &Path) -> io::Result<File> {
     if path == Path::new("-") {
         return io::stdout().as_fd().try_clone_to_owned().map(File::from);
     }

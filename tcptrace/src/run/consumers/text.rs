@@ -1,0 +1,48 @@
+//! Text on the standard output, for people.
+
+use super::{Opened, Opening, lines::Lines};
+use crate::{
+    cli::{Config, Format},
+    event::Event,
+    run::screen::Screen,
+    sink::{
+        Sink,
+        text::{TextOptions, TextSink},
+    },
+};
+use bytes::BytesMut;
+use jiff::tz::TimeZone;
+use std::io::{self, IsTerminal as _};
+
+pub(super) fn open(opening: &Opening<'_>) -> Opened {
+    let config = opening.config;
+    if config.output.format != Format::Text {
+        return None;
+    }
+    // Read from a file, which cannot be opened later.
+    let zone = TimeZone::system();
+    let screen = Screen::new(config.output.width);
+    let (color, times, once) = (color(config), config.output.times, config.output.once);
+    let make = move |interfaces| {
+        let options = TextOptions { interfaces, color, zone, times, width: screen.width() };
+        Fitted { text: TextSink::new(options), screen }
+    };
+    Some(Ok(Lines::open(config, Box::new(move |trace| Box::new(make(trace.many_interfaces || once))))))
+}
+
+fn color(config: &Config) -> bool {
+    config.output.color.enabled(io::stdout().is_terminal(), std::env::var_os("NO_COLOR").as_deref())
+}
+
+/// Text that is as wide as the terminal, which may become another size.
+struct Fitted {
+    text: TextSink,
+    screen: Screen,
+}
+
+impl Sink for Fitted {
+    fn event(&mut self, event: &Event, out: &mut BytesMut) {
+        self.screen.follow();
+        self.text.event(event, out);
+    }
+}
