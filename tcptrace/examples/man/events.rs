@@ -175,7 +175,7 @@ fn type_of(value: &Value) -> String {
         return literal(only);
     }
     if let Some(values) = value["enum"].as_array() {
-        return or(values.iter().map(literal).collect());
+        return or(&values.iter().map(literal).collect::<Vec<_>>());
     }
     if value["type"] == "array" || value["type"][0] == "array" {
         let null = if value["type"].is_array() { " or null" } else { "" };
@@ -184,11 +184,11 @@ fn type_of(value: &Value) -> String {
         return format!("list of {items}{null}");
     }
     match (&value["type"], value["anyOf"].as_array()) {
-        (_, Some(any)) if value["type"].is_null() => or(any.iter().map(type_of).collect()),
+        (_, Some(any)) if value["type"].is_null() => or(&any.iter().map(type_of).collect::<Vec<_>>()),
         (Value::Array(types), _) => {
             let named =
                 |name: &Value| if name == "null" { "null".to_owned() } else { formatted(name, value) };
-            or(types.iter().map(named).collect())
+            or(&types.iter().map(named).collect::<Vec<_>>())
         }
         (name, _) => formatted(name, value),
     }
@@ -210,19 +210,19 @@ fn literal(value: &Value) -> String {
 }
 
 /// `a, b or c`.
-fn or(words: Vec<String>) -> String {
-    match words.split_last() {
-        Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
-        _ => words.concat(),
-    }
+fn or(words: &[String]) -> String {
+    join(words, "or")
 }
 
 /// Names as they are typed.
 fn list(names: &[String]) -> String {
-    let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
-    match quoted.split_last() {
-        Some((last, rest)) if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
-        _ => quoted.concat(),
+    join(&names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>(), "and")
+}
+
+fn join(words: &[String], before_last: &str) -> String {
+    match words.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} {before_last} {last}", rest.join(", ")),
+        _ => words.concat(),
     }
 }
 

@@ -54,7 +54,7 @@ fn write(folder: &Path, files: &[Named]) -> Result<()> {
     Ok(())
 }
 
-/// The day that stands on the pages. SOURCE_DATE_EPOCH tells it where the same source is to give the same files
+/// The day that stands on the pages. `SOURCE_DATE_EPOCH` tells it where the same source is to give the same files
 /// (<https://reproducible-builds.org/specs/source-date-epoch/>).
 fn date() -> Result<String> {
     let now = match env::var("SOURCE_DATE_EPOCH") {

@@ -74,19 +74,19 @@ fn line(line: &str) -> String {
     if line.is_empty() {
         return ".sp".to_owned();
     }
-    let mut out = String::with_capacity(line.len());
-    let mut parts = line.split('`').peekable();
-    let mut is_code = false;
-    while let Some(part) = parts.next() {
-        // The last one, and what has no partner, is as it was.
-        match (is_code, parts.peek().is_some()) {
-            (true, true) => out.push_str(&format!("\\fB{part}\\fR")),
-            (true, false) => out.push_str(&format!("`{part}")),
-            (false, _) => out.push_str(part),
-        }
-        is_code = !is_code;
+    let (mut out, mut rest) = (String::with_capacity(line.len()), line);
+    while let Some((before, code, after)) = first_code(rest) {
+        out += &[before, "\\fB", code, "\\fR"].concat();
+        rest = after;
     }
-    out
+    out + rest
+}
+
+/// What is before the first backtick, between it and the next, and behind that.
+fn first_code(text: &str) -> Option<(&str, &str, &str)> {
+    let (before, rest) = text.split_once('`')?;
+    let (code, after) = rest.split_once('`')?;
+    Some((before, code, after))
 }
 
 /// A paragraph of its own.
