@@ -22,7 +22,7 @@ pub(super) struct OutputArgs {
     /// all. `connection` alone has all times of a handshake, `established` tells them at once and has the options of both ends.
     /// With --json `start` comes first in any case. [default: established,connection, and stats with --json or --stats-interval]
     #[expect(clippy::doc_markdown, reason = "printed as it stands")]
-    #[arg(long, value_name = "LIST", value_parser = parse::kinds, conflicts_with = "verbose")]
+    #[arg(long, value_name = "LIST", value_parser = parse::kinds, conflicts_with = "verbose", hide_short_help = true)]
     events: Option<Kinds>,
 
     /// Print each change of state; twice (-vv): each segment.

@@ -17,7 +17,7 @@ pub(super) struct SelectionArgs {
     filter: Vec<String>,
 
     /// Read the filter from a file
-    #[arg(short = 'F', long, value_name = "FILE", conflicts_with = "filter")]
+    #[arg(short = 'F', long, value_name = "FILE", conflicts_with = "filter", hide_short_help = true)]
     filter_file: Option<PathBuf>,
 
     /// Print only connections whose handshake failed
