@@ -1,8 +1,10 @@
 //! The page about the events, from their schema: each kind with its fields, in the order in which they are written.
 
 use crate::page::{Page, fold, named, paragraph, term};
+use clap::Parser as _;
 use clap_mangen::roff::{Roff, bold, roman};
 use serde_json::{Map, Value};
+use tcptrace::cli::{Args, Command};
 
 /// How the page is to be read.
 const INTRODUCTION: [&str; 3] = [
@@ -48,7 +50,7 @@ pub(crate) fn page(schema: &Value, date: &str) -> String {
     });
     page.section("events", |roff| {
         for kind in &kinds {
-            term(roff, vec![bold(title(kind))], description(kind));
+            term(roff, named(title(kind), printed(title(kind))), description(kind));
         }
     });
     page.section("fields of a connection", |roff| {
@@ -93,6 +95,21 @@ pub(crate) fn page(schema: &Value, date: &str) -> String {
 
 fn title(kind: &Value) -> &str {
     kind["title"].as_str().unwrap_or_default()
+}
+
+/// What has an event of this kind printed, by what the command line makes of it.
+fn printed(title: &str) -> &'static str {
+    let has = |options: &[&str]| {
+        let words = ["tcptrace", "--json"].iter().chain(options);
+        let command = Args::try_parse_from(words).and_then(Args::command);
+        matches!((command, title.parse()), (Ok(Command::Trace(config)), Ok(kind)) if config.output.events.contains(kind))
+    };
+    match (has(&[]), has(&["-v"]), has(&["-vv"])) {
+        (true, ..) => "by default",
+        (_, true, _) => "with -v",
+        (.., true) => "with -vv",
+        _ => "with --events",
+    }
 }
 
 fn description(of: &Value) -> &str {
@@ -172,7 +189,7 @@ fn type_of(value: &Value) -> String {
         return name.rsplit('/').next().unwrap_or(name).to_owned();
     }
     if let Some(only) = value.get("const") {
-        return literal(only);
+        return format!("always {}", literal(only));
     }
     if let Some(values) = value["enum"].as_array() {
         return or(&values.iter().map(literal).collect::<Vec<_>>());

@@ -89,6 +89,10 @@ fn the_page_of_events_has_every_kind_field_and_value() {
             at += found.unwrap_or_else(|| panic!("{title} has no {name}, or not in its place"));
         }
     }
+    for (title, printed) in [("start", "by default"), ("transition", "with -v"), ("segment", "with -vv")] {
+        let term = format!("\\fB{title}\\fR (\\fI{}\\fR)\n", roff(printed));
+        assert!(section(&page, "EVENTS").contains(&term), "{term}");
+    }
     let types = section(&page, "TYPES");
     for (name, defined) in schema["$defs"].as_object().expect("types") {
         let (_, from) = types.split_once(&format!(".SS {name}\n")).unwrap_or_else(|| panic!("no {name}"));
@@ -114,7 +118,7 @@ fn types_units_and_absence_are_said_in_words() {
         ("run", json!({"type": "string", "format": "uuid"}), "UUID"),
         ("ip", json!({"type": "string", "anyOf": [{"format": "ipv4"}, {"format": "ipv6"}]}), "IP address"),
         ("way", json!({"enum": ["ingress", "egress", null]}), "ingress, egress or null"),
-        ("number", json!({"const": 2}), "2"),
+        ("number", json!({"const": 2}), "always 2"),
         ("named", json!({"anyOf": [{"$ref": "#/$defs/Role"}, {"type": "null"}]}), "Role or null"),
         (
             "waits_ns",
@@ -155,8 +159,10 @@ fn each_completion_has_every_long_option_and_subcommand() {
             assert!(script.contains(command.get_name()), "{name} has no {}", command.get_name());
         }
     }
-    // The shell that is everywhere takes its own; the others need not be here.
-    assert_eq!(said(&["bash", "-n"], &completions[0].1), "");
+    // The shell that is everywhere completes by its own; the others need not be here.
+    let typed = "COMP_WORDS=(tcptrace --summary-) COMP_CWORD=1\n_tcptrace tcptrace --summary- tcptrace\necho ${COMPREPLY[@]}\n";
+    let completed = said(&["bash"], &format!("{}\n{typed}", completions[0].1));
+    assert_eq!(completed, "--summary-by --summary-top --summary-interval\n");
 }
 
 /// The word is in the text, and not as the beginning of a longer one.
