@@ -24,7 +24,7 @@ Examples:
   sudo tcptrace -i any --once --json             on all interfaces, as JSON
   tcptrace -r trace.pcapng --failed 'port 443'   what failed in a capture file
 
---help has all options, what lines say, and examples; so has `man tcptrace`.";
+All options, what lines say, and more: --help, or man tcptrace if installed.";
 
 /// Below the options of `tcptrace --help`.
 pub(super) const TRACE_LONG: &str = "\

@@ -231,7 +231,8 @@ fn short_help_fits_two_screens_and_says_where_the_rest_is() {
     let [short, long] =
         ["-h", "--help"].map(|option| String::from_utf8(run(&[option]).stdout).expect("UTF-8"));
     assert!(
-        short.contains("\nExamples:\n  sudo tcptrace -i eth0 ") && short.contains("--help has all options")
+        short.contains("\nExamples:\n  sudo tcptrace -i eth0 ")
+            && short.contains("All options, what lines say, and more: --help")
     );
     for option in ["--ring-size", "--syn-timeout", "--color", "--kernel-log"] {
         assert!(!short.contains(option) && long.contains(option), "{option}");
