@@ -1,4 +1,4 @@
-//! Project tasks: `cargo xtask setup | run | test | soak | chaos | lifecycle | bench | fuzz | schema`.
+//! Project tasks: `cargo xtask setup | run | test | soak | chaos | lifecycle | bench | fuzz | schema | man`.
 //!
 //! Standard output belongs to what a task runs (and to the totals of `test`); what the tasks themselves have to
 //! say goes to standard error, one line each.
@@ -10,6 +10,7 @@ mod endure;
 mod fuzz;
 mod kernels;
 mod lifecycle;
+mod man;
 mod packages;
 #[cfg(test)]
 mod pages;
@@ -99,6 +100,11 @@ enum Task {
     },
     /// Write tcptrace/schema/events.schema.json anew from the types
     Schema,
+    /// Write the man pages and the completions for bash, zsh and fish
+    Man {
+        /// Where the folders `man` and `completions` are to be [default: target]
+        folder: Option<PathBuf>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -113,6 +119,7 @@ fn main() -> ExitCode {
         Task::Bench { part, args } => bench::run(part.as_deref(), &args),
         Task::Fuzz { target, seconds } => fuzz::run(target.as_deref(), seconds),
         Task::Schema => schema::run().map(|()| ExitCode::SUCCESS),
+        Task::Man { folder } => man::run(folder.as_deref()),
     };
     result.unwrap_or_else(|error| {
         shell::say(format_args!("error: {error:#}"));
@@ -165,6 +172,16 @@ mod tests {
         assert_eq!(files(&["a.tcp", "b.tcp"]), Some((false, 2)));
         assert_eq!(files(&["--write", "a.tcp"]), Some((true, 1)));
         assert_eq!(files(&["--write"]), None);
+    }
+
+    #[test]
+    fn man_takes_a_folder_or_none() {
+        for (line, folder) in [(&["man"][..], "None"), (&["man", "out"], "Some(\"out\")")] {
+            let words = ["xtask"].iter().chain(line);
+            let task = Cli::try_parse_from(words).ok().map(|cli| format!("{:?}", cli.task));
+            assert_eq!(task, Some(format!("Man {{ folder: {folder} }}")));
+        }
+        assert!(Cli::try_parse_from(["xtask", "man", "a", "b"]).is_err());
     }
 
     #[test]

@@ -20,7 +20,7 @@ use std::{
 };
 
 /// Commands that tests call, and the packages they come in.
-const COMMANDS: [(&str, &str); 8] = [
+const COMMANDS: [(&str, &str); 9] = [
     ("ip", "iproute2"),
     ("nft", "nftables"),
     ("bpftool", "bpftool"),
@@ -29,6 +29,7 @@ const COMMANDS: [(&str, &str); 8] = [
     ("ethtool", "ethtool"),
     ("setcap", "libcap2-bin"),
     ("xdp-filter", "xdp-tools"),
+    ("mandoc", "mandoc"),
 ];
 
 /// Names the file to which a test that finds it cannot run here appends a line with its name and the reason. The

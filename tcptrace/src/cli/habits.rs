@@ -8,7 +8,7 @@ use clap::{ArgAction, error::ErrorKind};
 #[derive(Debug, clap::Args)]
 pub(super) struct HabitArgs {
     /// Print numbers, not names: accepted for tcpdump's sake, names are never looked up
-    #[arg(short = 'n', action = ArgAction::Count)]
+    #[arg(short = 'n', action = ArgAction::Count, help_heading = "Output", hide_short_help = true)]
     numeric: u8,
 
     /// Names without domains: there are no names

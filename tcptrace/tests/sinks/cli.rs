@@ -184,17 +184,68 @@ fn text_is_as_wide_as_it_is_asked_to_be() {
     }
 }
 
+/// Also one that comes later: what would do nothing beside `-D` is refused.
 #[test]
-fn help_fits_eighty_columns() {
+fn the_list_of_interfaces_takes_only_namespaces_and_habits() {
+    let mut command = <Args as clap::CommandFactory>::command();
+    command.build();
+    let list = command.get_arguments().find(|it| it.get_long() == Some("list-interfaces")).expect("-D");
+    let refused: Vec<_> = command.get_arg_conflicts_with(list).iter().map(|it| it.get_id()).collect();
+    let taken = command.get_arguments().filter(|it| !it.is_hide_set() && !refused.contains(&it.get_id()));
+    let taken: Vec<&str> = taken.map(|it| it.get_id().as_str()).collect();
+    assert_eq!(taken, ["netns", "all_netns", "list_interfaces", "numeric", "help", "version"]);
+}
+
+/// The program's help and that of each subcommand, as on a terminal of 80 columns.
+fn help() -> Vec<clap::Command> {
     let mut command = <Args as clap::CommandFactory>::command().term_width(80);
     command.build();
-    for mut command in command.get_subcommands().cloned().chain([command.clone()]) {
+    command.get_subcommands().cloned().chain([command.clone()]).collect()
+}
+
+#[test]
+fn help_fits_eighty_columns() {
+    for mut command in help() {
         // What is within anyway does not hang on how it is wrapped.
-        let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-        let help = command.render_help().to_string();
-        assert!(!help.is_empty());
-        for line in help.lines().chain(after.lines()) {
+        let after =
+            [command.get_after_help(), command.get_after_long_help()].map(|it| it.map(ToString::to_string));
+        let after: Vec<String> = after.into_iter().flatten().collect();
+        let helps = [command.render_help().to_string(), command.render_long_help().to_string()];
+        assert!(helps.iter().all(|help| help.contains("Usage: tcptrace")));
+        for line in helps.iter().chain(&after).flat_map(|text| text.lines()) {
             assert!(line.chars().count() <= 80, "{line}");
+        }
+    }
+}
+
+/// A screen is 24 lines, and `-h` is read without paging back.
+#[test]
+fn short_help_fits_two_screens_and_says_where_the_rest_is() {
+    for mut command in help() {
+        let short = command.render_help().to_string();
+        assert!(short.lines().count() <= 48, "{} lines:\n{short}", short.lines().count());
+        // An option is one line: none goes on in the next one.
+        let goes_on = short.lines().find(|line| line.starts_with(&" ".repeat(11)));
+        assert_eq!(goes_on, None, "{short}");
+    }
+    let [short, long] =
+        ["-h", "--help"].map(|option| String::from_utf8(run(&[option]).stdout).expect("UTF-8"));
+    assert!(
+        short.contains("\nExamples:\n  sudo tcptrace -i eth0 ")
+            && short.contains("All options, what lines say, and more: --help")
+    );
+    for option in ["--ring-size", "--syn-timeout", "--color", "--kernel-log"] {
+        assert!(!short.contains(option) && long.contains(option), "{option}");
+    }
+}
+
+/// `--help` leaves out only what hands that know tcpdump type and what changes nothing.
+#[test]
+fn long_help_has_every_option() {
+    for mut command in help() {
+        let long = command.render_long_help().to_string();
+        for option in command.get_arguments().filter(|it| !it.is_hide_set()).filter_map(clap::Arg::get_long) {
+            assert!(long.contains(&format!("--{option}")), "{option}");
         }
     }
 }

@@ -1,0 +1,123 @@
+//! What the help says besides the options. `-h` is for a glance and fits two screens, `--help` has everything.
+//!
+//! The man pages are made of the long texts, by their form: a blank line is before each heading, which ends in a colon; what is
+//! indented by two is a term, which goes on where more is indented by ten, and what is indented by six explains it. All is within
+//! 80 columns by hand, as what clap wraps it does not indent.
+
+/// What tcptrace is, in a line.
+pub(super) const ABOUT: &str =
+    "Trace TCP connections: how each opens, fails or closes, and how long it takes";
+
+/// What tcptrace is, in more lines.
+pub(super) const LONG_ABOUT: &str = "\
+Trace TCP connections on network interfaces, or those of capture files: how each one opens, fails or closes, and how long every \
+step takes.
+
+A line is printed when a connection is established, and one when it is over or its handshake has failed. Without a subcommand and \
+without options, tcptrace traces on the interface of the default route until Ctrl-C. A trace needs root, or the capabilities \
+CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON; reading a capture file needs neither.";
+
+/// Below the options of `tcptrace -h`.
+pub(super) const TRACE_SHORT: &str = "\
+Examples:
+  sudo tcptrace -i eth0                          each connection, as text
+  sudo tcptrace -i any --once --json             on all interfaces, as JSON
+  tcptrace -r trace.pcapng --failed 'port 443'   what failed in a capture file
+
+All options, what lines say, and more: --help, or man tcptrace if installed.";
+
+/// Below the options of `tcptrace --help`.
+pub(super) const TRACE_LONG: &str = "\
+Examples:
+  sudo tcptrace -i eth0
+      Connections of eth0 as they open, fail and close.
+  sudo tcptrace -i any --netns blue
+      On every interface of the network namespace blue, also those to come.
+  sudo tcptrace -i any --once
+      Each connection once, however many interfaces it passes, with their path.
+  sudo tcptrace --all-netns
+      On every interface of every network namespace: of all containers, say.
+  sudo tcptrace -i any -v
+      On every interface, with each change of state of both ends.
+  sudo tcptrace -i eth0 'port 443 and not net 10.0.0.0/8'
+      Those alone, chosen in the kernel.
+  sudo tcptrace -i eth0 -c 10
+      The next ten, then the summary.
+  tcptrace -r trace.pcapng
+      The same of a capture file.
+  tcptrace $(printf -- '-r %s ' trace.pcap*)
+      Of files that a capture was rotated through, as one trace.
+  sudo tcptrace -i eth0 --decap=vxlan
+      Also the connections inside of VXLAN.
+  sudo tcptrace -i eth0 -w life.pcapng
+      Keep the segments of openings and closings, for Wireshark.
+  sudo tcptrace -i eth0 --json | jq 'select(.outcome == \"refused\")'
+      Those that were refused, as JSON.
+  sudo tcptrace -i eth0 --json --stats-interval 10s >> events.jsonl
+      Leave it running.
+  sudo tcptrace check -i eth0
+      What is there, what a trace would attach, what stands in its way.
+
+What the lines say:
+  ESTABLISHED  28.820 ms  = syn 28.789 + ack 0.031
+      The handshake took 28.820 ms: 28.789 from the (last) SYN to the SYN-ACK,
+      which on the client's host is the network and the server, and 0.031 from
+      there to the ACK, which is this host. On the server's host it is the
+      other way round. Time lost in retries is named apart.
+  CLOSED  66.336 ms  by client, 172 B sent, 2781 B received,
+          close_wait 18.874 ms
+      From the first SYN to the last ACK; who sent the first FIN; octets by
+      sequence numbers, as the client sees it; and how long the other end's
+      application kept its side open after that FIN.
+  (incomplete)
+      Records of this connection may have been lost.
+
+Streams:
+  stdout
+      Events alone. Times of day are local (TZ), those in JSON are UTC.
+  stderr
+      Notices, the summary and errors.
+
+Signals:
+  SIGINT (Ctrl-C), SIGTERM, SIGALRM, SIGUSR2, SIGHUP
+      The trace ends with its summary. A SIGHUP that is ignored when it begins,
+      as under nohup(1), stays ignored.
+  SIGUSR1
+      The summary so far is printed on stderr, and the trace goes on.
+
+Environment:
+  NO_COLOR
+      Text has no colour if this is set and not empty, unless --color=always.
+  TZ
+      The time zone of the times in text.
+
+Exit status:
+  0
+      The trace is done.
+  1
+      It failed; one line on stderr says why.
+  2
+      Wrong usage, such as a filter that makes no sense.";
+
+/// Below the options of `tcptrace check --help`.
+pub(super) const CHECK_LONG: &str = "\
+Examples:
+  sudo tcptrace check -i eth0
+      What is on eth0, what a trace would attach where, what stands in its way.
+  sudo tcptrace check --ingress xdp --json
+      The same of XDP on the interface of the default route, for a program.
+
+Exit status:
+  0
+      A trace can begin.
+  1
+      It would fail (the lines with `problem` say why), or this could not be
+      found out (one line on stderr says why).
+  2
+      Wrong usage.";
+
+/// Below the options of `tcptrace check -h`.
+pub(super) const CHECK_SHORT: &str = "\
+Exit status: 0 a trace can begin, 1 it would fail (the lines with `problem` say
+why), or this could not be found out (one line on stderr says why), 2 wrong
+usage.";

@@ -1,0 +1,62 @@
+//! How the kernel programs are loaded and attached.
+
+use super::parse;
+use crate::kernel::attach;
+use tcptrace_common::wire::tunnel::Decap;
+
+/// Arguments that the kernel programs are loaded and attached by.
+#[derive(Clone, Copy, Debug, clap::Args)]
+#[command(next_help_heading = "Packets")]
+pub(super) struct KernelArgs {
+    /// Look into tunnels too: all, or those in LIST.
+    ///
+    /// LIST names them, separated by commas: `ipip`, `6in4`, `4in6`, `gre`, `erspan`, `vxlan`, `geneve`, `gtpu`, `tzsp`; those in
+    /// UDP with a port if it is not the usual one, as in `vxlan:4790`. [default: none]
+    #[arg(long, value_name = "LIST", num_args = 0..=1, require_equals = true, default_missing_value = "all", value_parser = parse::decap)]
+    decap: Option<Decap>,
+
+    /// Hook for incoming packets
+    #[arg(long, value_name = "HOOK", value_enum, default_value_t = IngressHook::Tc, hide_short_help = true)]
+    ingress: IngressHook,
+
+    /// Ring buffer between the kernel and tcptrace.
+    ///
+    /// SIZE is a power of two from 64K to 1G.
+    #[arg(long, value_name = "SIZE", default_value = "8M", value_parser = parse::ring_bytes, hide_short_help = true)]
+    ring_size: u32,
+}
+
+impl KernelArgs {
+    pub(super) fn config(self) -> KernelConfig {
+        KernelConfig {
+            ingress: self.ingress,
+            decap: self.decap.unwrap_or(Decap::NONE),
+            ring_bytes: self.ring_size,
+        }
+    }
+}
+
+/// What the kernel programs are loaded and attached by.
+pub(super) struct KernelConfig {
+    pub(super) ingress: IngressHook,
+    pub(super) decap: Decap,
+    pub(super) ring_bytes: u32,
+}
+
+/// The hook for packets that come in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum IngressHook {
+    /// Traffic control: sees what the stack sees, disturbs nothing
+    Tc,
+    /// XDP, in the driver where it can: earlier and cheaper, but attaching may reset the link
+    Xdp,
+}
+
+impl From<IngressHook> for attach::IngressHook {
+    fn from(hook: IngressHook) -> Self {
+        match hook {
+            IngressHook::Tc => Self::Tc,
+            IngressHook::Xdp => Self::Xdp,
+        }
+    }
+}

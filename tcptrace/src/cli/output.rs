@@ -1,0 +1,177 @@
+//! What is printed, and how.
+
+use super::{Only, habits, parse};
+use crate::{
+    event::{Kind, Kinds},
+    sink::text::Times,
+};
+use clap::ArgAction;
+use std::time::Duration;
+
+/// Arguments about what is printed, and how.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Output")]
+pub(super) struct OutputArgs {
+    /// Print one JSON object a line (see `tcptrace schema`)
+    #[arg(long)]
+    json: bool,
+
+    /// Kinds of events to print, such as connection,stats.
+    ///
+    /// LIST names them, separated by commas: established, connection, stats, transition, segment, anomaly, icmp_error, start, or
+    /// all. `connection` alone has all times of a handshake, `established` tells them at once and has the options of both ends.
+    /// With --json `start` comes first in any case. [default: established,connection, and stats with --json or --stats-interval]
+    #[expect(clippy::doc_markdown, reason = "printed as it stands")]
+    #[arg(long, value_name = "LIST", value_parser = parse::kinds, conflicts_with = "verbose", hide_short_help = true)]
+    events: Option<Kinds>,
+
+    /// Print each change of state; twice (-vv): each segment.
+    ///
+    /// The changes are those of both ends, and with them come segments that cannot be, and ICMP errors. The segments are those of
+    /// a lifecycle.
+    #[arg(short, action = ArgAction::Count)]
+    verbose: u8,
+
+    /// Report a connection once, not on each interface.
+    ///
+    /// It is reported as seen nearest to one of its ends, a tenth of a second later, and with the path of interfaces that it was
+    /// seen on.
+    #[arg(long)]
+    once: bool,
+
+    /// No notices and no summary on stderr.
+    ///
+    /// Errors are still reported.
+    #[arg(short, long)]
+    quiet: bool,
+
+    /// How lines say when, as in tcpdump: -t to -ttttt.
+    ///
+    /// Not at all (-t), in seconds since 1970 (-tt), as time since the line before (-ttt), with the date (-tttt), or as time
+    /// since the first line (-ttttt). [default: local time of day]
+    #[arg(short = 't', action = ArgAction::Count, conflicts_with = "json")]
+    times: u8,
+
+    /// When text has colour
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t = Color::Auto, hide_short_help = true)]
+    color: Color,
+
+    /// How wide text is at most: columns, or `none`.
+    ///
+    /// There are 40 columns at least. What is longer goes on below, and words that only explain are left out. `none` leaves lines
+    /// as long as they are. [default: as wide as the terminal, and none in a pipe or file]
+    #[arg(long, value_name = "COLUMNS", value_parser = parse::width, hide_short_help = true)]
+    width: Option<LineWidth>,
+
+    /// Print counters, loss and cost this often.
+    ///
+    /// DURATION is from 100ms to 24h, such as 10s or 1m. [default: in the end only]
+    #[arg(long, value_name = "DURATION", value_parser = parse::stats_interval, hide_short_help = true)]
+    pub(super) stats_interval: Option<Duration>,
+}
+
+impl OutputArgs {
+    pub(super) fn config(&self, only: Only) -> Result<OutputConfig, clap::Error> {
+        let format = if self.json { Format::Json } else { Format::Text };
+        let events =
+            self.events.unwrap_or_else(|| kinds(self.verbose, format, self.stats_interval.is_some()));
+        let times = habits::times(self.times).ok_or_else(|| {
+            clap::Error::raw(clap::error::ErrorKind::TooManyValues, "'-t' is given five times at most\n")
+        })?;
+        Ok(OutputConfig {
+            format,
+            events,
+            times,
+            only,
+            color: self.color,
+            width: self.width.unwrap_or_default(),
+            quiet: self.quiet,
+            once: self.once,
+        })
+    }
+}
+
+/// What to print, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutputConfig {
+    /// Lines for people or for programs.
+    pub format: Format,
+    /// Which kinds of events.
+    pub events: Kinds,
+    /// Which of those.
+    pub only: Only,
+    /// How text says when something was.
+    pub times: Times,
+    /// Whether text has colour.
+    pub color: Color,
+    /// How wide text is.
+    pub width: LineWidth,
+    /// No notices and no summary on stderr.
+    pub quiet: bool,
+    /// Each connection once, however many interfaces it passes.
+    pub once: bool,
+}
+
+/// Lines for people or for programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Whether text has colour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Color {
+    /// On a terminal, unless `NO_COLOR` is set
+    Auto,
+    /// In a pipe or file too
+    Always,
+    /// Nowhere
+    Never,
+}
+
+impl Color {
+    /// Decides, for a stdout that is or is not a terminal and the value of `NO_COLOR` (<https://no-color.org>: any
+    /// value but the empty one means no).
+    #[must_use]
+    pub fn enabled(self, is_terminal: bool, no_color: Option<&std::ffi::OsStr>) -> bool {
+        match self {
+            Self::Auto => is_terminal && no_color.is_none_or(std::ffi::OsStr::is_empty),
+            Self::Always => true,
+            Self::Never => false,
+        }
+    }
+}
+
+/// How wide text is at most.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LineWidth {
+    /// As the terminal is that it goes to; anywhere else without end.
+    #[default]
+    Terminal,
+    /// So many columns.
+    Columns(u16),
+    /// As long as it is.
+    Endless,
+}
+
+/// What `-v` adds to the default: none, once, twice.
+fn kinds(verbosity: u8, format: Format, stats_interval: bool) -> Kinds {
+    let mut kinds = Kinds::NONE.with(Kind::Established).with(Kind::Connection);
+    // Text has the summary for what the last stats say.
+    if format == Format::Json || stats_interval {
+        kinds = kinds.with(Kind::Stats);
+    }
+    if format == Format::Json {
+        kinds = kinds.with(Kind::Start);
+    }
+    if verbosity >= 1 {
+        kinds = kinds.with(Kind::Anomaly).with(Kind::IcmpError).with(Kind::Transition);
+    }
+    if verbosity >= 2 {
+        kinds = kinds.with(Kind::Segment);
+    }
+    kinds
+}

@@ -1,0 +1,196 @@
+//! A trace, which is what tcptrace does without a subcommand: its arguments.
+
+use super::{
+    Command, FilterText, IngressHook, Interfaces, Limits, OutputConfig, habits::HabitArgs,
+    interfaces::InterfaceArgs, kernel::KernelArgs, limits::LimitArgs, output::OutputArgs, parse,
+    selection::SelectionArgs, summary::SummaryArgs,
+};
+use crate::{event::Kinds, kernel::netns::Namespaces, sink::summary::By};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+use tcptrace_common::{admission::Admission, wire::tunnel::Decap};
+
+/// The arguments of a trace as typed.
+#[derive(Debug, clap::Args)]
+pub(super) struct TraceArgs {
+    #[command(flatten)]
+    interfaces: InterfaceArgs,
+
+    /// List the interfaces and exit
+    // All but --netns and --all-netns would do nothing.
+    #[arg(short = 'D', long, help_heading = "Interfaces", conflicts_with_all = ["interfaces", "read", "write", "decap", "ingress", "ring_size", "filter", "filter_file", "failed", "slower", "count", "duration", "OutputArgs", "SummaryArgs", "LimitArgs", "kernel_log"])]
+    list_interfaces: bool,
+
+    /// Read a capture file; `-` is the standard input.
+    ///
+    /// It is pcap or pcapng, also in gzip or zstd. Given several times, the files are read as one trace, in the order of their
+    /// first packets.
+    #[arg(short, long, value_name = "FILE", help_heading = "Packets", conflicts_with_all = ["interfaces", "netns", "all_netns", "ingress", "ring_size", "kernel_log", "stats_interval", "duration", "summary_interval"])]
+    read: Vec<PathBuf>,
+
+    /// Write the segments of lifecycles to a pcapng file.
+    ///
+    /// These are the headers of lifecycle segments and of ICMP errors about them, for Wireshark. `-` is the standard output, and
+    /// no events are printed then.
+    #[arg(short, long, value_name = "FILE", help_heading = "Packets")]
+    write: Option<PathBuf>,
+
+    #[command(flatten)]
+    kernel: KernelArgs,
+
+    #[command(flatten)]
+    selection: SelectionArgs,
+
+    /// Exit once COUNT connections have ended.
+    ///
+    /// What is still open then is not reported.
+    #[arg(short, long, help_heading = "Connections", value_parser = parse::count)]
+    count: Option<u64>,
+
+    /// End the trace after this long, as Ctrl-C does.
+    ///
+    /// DURATION is from 1s to 8760h, such as 90s or 1m30s.
+    #[arg(long = "for", value_name = "DURATION", help_heading = "Connections", value_parser = parse::span)]
+    duration: Option<Duration>,
+
+    #[command(flatten)]
+    output: OutputArgs,
+
+    #[command(flatten)]
+    summary: SummaryArgs,
+
+    #[command(flatten)]
+    limits: LimitArgs,
+
+    #[command(flatten)]
+    habits: HabitArgs,
+
+    /// Log what the kernel programs log, to stderr
+    #[arg(long, help_heading = "Debugging", hide_short_help = true)]
+    kernel_log: bool,
+}
+
+impl TraceArgs {
+    pub(super) fn command(self) -> Result<Command, clap::Error> {
+        self.habits.check()?;
+        if self.list_interfaces {
+            let (_, netns) = self.interfaces.config()?;
+            return Ok(Command::ListInterfaces { netns });
+        }
+        self.config().map(|config| Command::Trace(Box::new(config)))
+    }
+
+    fn config(self) -> Result<Config, clap::Error> {
+        let (filter, only) = self.selection.config();
+        let mut output = self.output.config(only)?;
+        if self.write.as_deref() == Some(Path::new("-")) {
+            output.events = Kinds::NONE;
+        }
+        let (interfaces, netns) = self.interfaces.config()?;
+        let kernel = self.kernel.config();
+        let summary = self.summary.config();
+        Ok(Config {
+            input: if self.read.is_empty() { Input::Live(interfaces) } else { Input::files(self.read)? },
+            netns,
+            filter,
+            write: self.write,
+            ingress: kernel.ingress,
+            output,
+            count: self.count,
+            duration: self.duration,
+            summary_interval: summary.interval,
+            summary_by: summary.by,
+            summary_top: summary.top,
+            stats_interval: self.output.stats_interval,
+            limits: self.limits.config(),
+            ring_bytes: kernel.ring_bytes,
+            sample: self.limits.sample,
+            latency: self.limits.latency,
+            decap: kernel.decap,
+            kernel_log: self.kernel_log,
+        })
+    }
+}
+
+/// How to trace.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Where the packets come from.
+    pub input: Input,
+    /// The network namespaces that the interfaces are in.
+    pub netns: Namespaces,
+    /// Which connections.
+    pub filter: FilterText,
+    /// Write the lifecycle segments to this pcapng file; `-` is the standard output, which then has no events.
+    pub write: Option<PathBuf>,
+    /// The hook for packets that come in.
+    pub ingress: IngressHook,
+    /// What to print.
+    pub output: OutputConfig,
+    /// End after this many connections were reported.
+    pub count: Option<u64>,
+    /// End after so long.
+    pub duration: Option<Duration>,
+    /// Print the summary so far this often.
+    pub summary_interval: Option<Duration>,
+    /// What the summary sums connections up by, each once.
+    pub summary_by: Vec<By>,
+    /// Of these, rows for so many of the busiest.
+    pub summary_top: usize,
+    /// A `stats` event this often, besides the one at the end.
+    pub stats_interval: Option<Duration>,
+    /// Bounds of the tracker.
+    pub limits: Limits,
+    /// Bytes of the ring buffer between the kernel and this process: a power of two.
+    pub ring_bytes: u32,
+    /// The part of connections that is followed at most.
+    pub sample: Admission,
+    /// How late after it happened something may be told of.
+    pub latency: Duration,
+    /// Which tunnels are looked into.
+    pub decap: Decap,
+    /// Log what the kernel programs log.
+    pub kernel_log: bool,
+}
+
+impl Config {
+    /// More than one interface can occur, so that the output has to say which.
+    #[must_use]
+    pub fn has_many_interfaces(&self) -> bool {
+        self.netns == Namespaces::All || self.input.has_many_interfaces()
+    }
+}
+
+/// Where the packets come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// From interfaces, as they pass.
+    Live(Interfaces),
+    /// From capture files, at least one; `-` is the standard input.
+    Files(Vec<PathBuf>),
+}
+
+impl Input {
+    /// The standard input can be read once.
+    fn files(paths: Vec<PathBuf>) -> Result<Self, clap::Error> {
+        if paths.iter().filter(|path| path.as_os_str() == "-").count() > 1 {
+            return Err(clap::Error::raw(
+                clap::error::ErrorKind::ArgumentConflict,
+                "'-r -' is the standard input and can be given once\n",
+            ));
+        }
+        Ok(Self::Files(paths))
+    }
+
+    /// More than one interface can occur, so that the output has to say which.
+    #[must_use]
+    pub fn has_many_interfaces(&self) -> bool {
+        match self {
+            Self::Live(interfaces) => interfaces.are_many(),
+            // The files tell.
+            Self::Files(_) => false,
+        }
+    }
+}

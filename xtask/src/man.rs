@@ -1,0 +1,23 @@
+//! `cargo xtask man`: man pages and completions, from the definition of the command line and from the schema of the events.
+
+use crate::{setup, shell::root};
+use anyhow::{Context as _, Result};
+use std::{
+    path::{self, Path},
+    process::ExitCode,
+};
+
+/// Has the example write them: it is built with tcptrace, of which this task knows nothing.
+pub(crate) fn run(folder: Option<&Path>) -> Result<ExitCode> {
+    let folder = match folder {
+        // Cargo starts it in the repository.
+        Some(folder) => {
+            path::absolute(folder).with_context(|| format!("cannot find {}", folder.display()))?
+        }
+        None => root().join("target"),
+    };
+    let mut command =
+        setup::ensure()?.cargo(["run", "--quiet", "--package", "tcptrace", "--example", "man", "--"]);
+    let status = command.arg(folder).status().context("cannot run cargo")?;
+    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
