@@ -14,4 +14,7 @@ use bytes::BytesMut;
 pub trait Sink: Send {
     /// Appends what there is to say about `event`: whole lines, or nothing.
     fn event(&mut self, event: &Event, out: &mut BytesMut);
+
+    /// All that came at once has been written.
+    fn end_of_batch(&mut self) {}
 }

@@ -56,12 +56,10 @@ pub(super) fn trace(config: &Config, paths: &[PathBuf], filter: Filter) -> Resul
         Err(_) if stop.is_set() => return Ok(()),
         files => PcapSource::new(files?, &options),
     };
+    // Looks ahead, so that the interfaces that a file begins with have names.
+    let many_interfaces = source.has_many_interfaces();
     let start = identity.start(config, &filter, source.named(), None);
-    let beginning = Beginning {
-        pressure: Pressure::Wait,
-        many_interfaces: source.has_many_interfaces(),
-        end: Arc::new(stop.setter()?),
-    };
+    let beginning = Beginning { pressure: Pressure::Wait, many_interfaces, end: Arc::new(stop.setter()?) };
     let mut file = File {
         pipeline: Pipeline::begin(config, filter, consumers, &beginning, start)?,
         source,

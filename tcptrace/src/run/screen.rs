@@ -5,7 +5,6 @@ use rustix::termios::tcgetwinsize;
 use std::{
     io::{self, IsTerminal as _},
     os::fd::AsFd,
-    time::{Duration, Instant},
 };
 
 /// The terminal that lines go to, if they do.
@@ -13,32 +12,25 @@ pub(super) struct Screen {
     asked: LineWidth,
     /// What the lines' writer goes by.
     width: Width,
-    /// When to ask a terminal for its size again, which may change.
-    again: Option<Instant>,
+    /// A terminal may become another size.
+    follows: bool,
 }
 
 impl Screen {
-    /// Lines that come together are as wide as the first of them.
-    const PAUSE: Duration = Duration::from_millis(50);
-
     pub(super) fn new(asked: LineWidth) -> Self {
         let stdout = io::stdout();
         let follows = asked == LineWidth::Terminal && stdout.is_terminal();
-        Self { asked, width: Width::new(columns(asked, stdout)), again: follows.then(Instant::now) }
+        Self { asked, width: Width::new(columns(asked, stdout)), follows }
     }
 
     pub(super) fn width(&self) -> Width {
         self.width.clone()
     }
 
-    /// Asks how wide the terminal is now; to be called before each line.
-    pub(super) fn follow(&mut self) {
-        if let Some(again) = &mut self.again {
-            let now = Instant::now();
-            if *again <= now {
-                *again = now + Self::PAUSE;
-                self.width.set(columns(self.asked, io::stdout()));
-            }
+    /// Asks how wide the terminal is now.
+    pub(super) fn follow(&self) {
+        if self.follows {
+            self.width.set(columns(self.asked, io::stdout()));
         }
     }
 }

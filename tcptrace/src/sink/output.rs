@@ -41,6 +41,7 @@ impl Output {
 
     /// See [`Pipe::flush`].
     pub fn flush(&mut self) -> Result<(), OutputError> {
+        self.sink.end_of_batch();
         self.pipe.flush()
     }
 

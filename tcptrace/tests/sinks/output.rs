@@ -10,10 +10,10 @@ use std::{
     time::{Duration, Instant},
 };
 use tcptrace::{
-    event::{Event, Kind, Kinds},
+    event::Event,
     sink::{
         Sink,
-        output::{Output, OutputError, OutputOptions, Pressure, QUEUE_BYTES},
+        output::{Output, OutputError, OutputOptions, Pressure},
     },
 };
 

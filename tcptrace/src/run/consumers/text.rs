@@ -25,7 +25,7 @@ pub(super) fn open(opening: &Opening<'_>) -> Opened {
     let (color, times, once) = (color(config), config.output.times, config.output.once);
     let make = move |interfaces| {
         let options = TextOptions { interfaces, color, zone, times, width: screen.width() };
-        Fitted { text: TextSink::new(options), screen }
+        Fitted { text: TextSink::new(options), screen, asked: false }
     };
     Some(Ok(Lines::open(config, Box::new(move |trace| Box::new(make(trace.many_interfaces || once))))))
 }
@@ -38,11 +38,19 @@ fn color(config: &Config) -> bool {
 struct Fitted {
     text: TextSink,
     screen: Screen,
+    /// It was asked for its width since the batch began: lines that come together are as wide as the first of them.
+    asked: bool,
 }
 
 impl Sink for Fitted {
     fn event(&mut self, event: &Event, out: &mut BytesMut) {
-        self.screen.follow();
+        if !std::mem::replace(&mut self.asked, true) {
+            self.screen.follow();
+        }
         self.text.event(event, out);
+    }
+
+    fn end_of_batch(&mut self) {
+        self.asked = false;
     }
 }
