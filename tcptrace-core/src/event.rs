@@ -57,7 +57,7 @@ use tcptrace_common::tcp::TcpFlags;
 /// Raised on any incompatible change of the JSON.
 pub const SCHEMA_VERSION: u32 = 2;
 
-/// One line of output.
+/// One line of output. Serde writes it as [`crate::JsonSink`] does, and reads such a line back.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(remote = "Self", tag = "event", rename_all = "snake_case")]
 pub enum Event {

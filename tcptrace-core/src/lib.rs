@@ -26,7 +26,8 @@
 //! assert_eq!(established[0].syn_to_synack_ns, Some(20_000_000));
 //! ```
 //!
-//! A capture file is read in `examples/slowest.rs`, which prints its slowest handshakes.
+//! A capture file is read in `examples/slowest.rs`, which prints its slowest handshakes. Lines that `tcptrace --json` wrote are
+//! events again by `serde_json::from_str::<Event>(line)`: `examples/read_back.rs` prints the slowest handshakes of those.
 
 pub mod capture;
 pub mod counters;
