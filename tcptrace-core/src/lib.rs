@@ -38,7 +38,8 @@
 //! # Ok::<_, tcptrace_core::FileError>(())
 //! ```
 //!
-//! A capture file is read in `examples/slowest.rs`, which prints its slowest handshakes.
+//! A capture file is read in `examples/slowest.rs`, which prints its slowest handshakes. Lines that `tcptrace --json` wrote are
+//! events again by `serde_json::from_str::<Event>(line)`: `examples/read_back.rs` prints the slowest handshakes of those.
 
 pub mod capture;
 pub mod counters;

@@ -466,7 +466,7 @@ fn icmp_report(conn: &Conn, note: &IcmpNote) -> IcmpReport {
         from: ip(from, ipv6),
         kind,
         code,
-        meaning: icmp::meaning(ipv6, kind, code),
+        meaning: icmp::meaning(ipv6, kind, code).into(),
         quoted_sender: sender,
     }
 }

@@ -153,17 +153,8 @@ fn flags(word: &str) -> Result<TcpFlags, Problem> {
     }
     let mut all = TcpFlags(0);
     for letter in word.chars() {
-        let bit = match letter {
-            'F' => TcpFlags::FIN,
-            'S' => TcpFlags::SYN,
-            'R' => TcpFlags::RST,
-            'P' => TcpFlags::PSH,
-            '.' => TcpFlags::ACK,
-            'U' => TcpFlags::URG,
-            'E' => TcpFlags::ECE,
-            'W' => TcpFlags::CWR,
-            'e' => TcpFlags::AE,
-            _ => return Err(Problem::Unknown(word.to_owned(), "flags")),
+        let Some(bit) = TcpFlags::from_letter(letter) else {
+            return Err(Problem::Unknown(word.to_owned(), "flags"));
         };
         if all.contains(bit) {
             return Err(Problem::Twice(letter.to_string()));

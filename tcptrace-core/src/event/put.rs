@@ -1,40 +1,84 @@
-//! Values of an event as JSON, each straight into the line.
+//! How values become JSON: each writes itself straight into the line. A general serializer takes a branch for every
+//! character of every name, which takes as long as all else.
 
-use super::line::Line;
-use crate::{
-    event::{
-        Address, AnomalyReason, Backoff, ClosedBy, CommunityId, DoubtfulReset, Ecn, EcnKind, IcmpReport,
-        Options, OtherView, Outcome, Path, ResetPhase, Rfc3339, Role, State, StateTimes, SynackAgain, Tunnel,
-        Vantage, Vlans, WrongAnswers, ZEROS, ZeekConnState, eight_digits,
-    },
-    segment::{Direction, Timestamp},
+use super::{
+    community_id::CommunityId,
+    time::{Rfc3339, ZEROS, eight_digits},
 };
-use serde::Serialize as _;
+use crate::segment::{Direction, Timestamp};
+use serde::{Serialize, Serializer, ser::Error as _};
 use std::{
+    borrow::Cow,
+    fmt,
     io::Write as _,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    ops::{Deref, DerefMut},
+    sync::Arc,
 };
 use tcptrace_common::tcp::TcpFlags;
 
-/// Appends itself as a JSON value.
-pub(super) trait Put {
-    fn put(&self, out: &mut Vec<u8>);
+/// A line of JSON in the making: a hundred small pieces each, which a vector takes with less ado than a shared buffer.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Line {
+    bytes: Vec<u8>,
+    /// The Community ID of the event's connection, where it is known already; else it is computed.
+    pub(crate) community_id: Option<CommunityId>,
 }
 
-/// Appends `,"field":` and the value, for every variable named; the variables are the event's fields.
-macro_rules! fields {
-    ($out:ident: $($name:ident),+ $(,)?) => {
-        $(
-            $out.extend_from_slice(concat!(",\"", stringify!($name), "\":").as_bytes());
-            $crate::sink::json::put::Put::put($name, $out);
-        )+
-    };
+impl Deref for Line {
+    type Target = Vec<u8>;
+
+    fn deref(&self) -> &Vec<u8> {
+        &self.bytes
+    }
 }
-pub(super) use fields;
+
+impl DerefMut for Line {
+    fn deref_mut(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+}
+
+/// A value that appends itself to a line.
+pub(crate) trait Put {
+    /// Appends the value as JSON.
+    fn put(&self, out: &mut Line);
+}
+
+/// An object, whose fields can stand among those of another.
+pub(crate) trait PutFields {
+    /// Appends each field: a comma, its name, a colon, its value.
+    fn put_fields(&self, out: &mut Line);
+}
+
+impl<T: PutFields> Put for T {
+    #[inline]
+    fn put(&self, out: &mut Line) {
+        let begin = out.len();
+        self.put_fields(out);
+        // The bracket takes the place of the first comma.
+        out[begin] = b'{';
+        out.push(b'}');
+    }
+}
+
+/// Whether a field that is left out where it says nothing is left out: reading puts the default in its place.
+#[inline]
+pub(super) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+/// Gives a value to any serializer, of whatever format, as it is in JSON.
+pub(super) fn serialize<S: Serializer>(value: &impl Put, serializer: S) -> Result<S::Ok, S::Error> {
+    let mut line = Line::default();
+    value.put(&mut line);
+    let value: serde_json::Value = serde_json::from_slice(&line).map_err(S::Error::custom)?;
+    value.serialize(serializer)
+}
 
 /// Appends a number: whole words, of which what is too much is cut off, so that nothing is copied byte by byte.
 #[inline]
-fn decimal(number: u64, out: &mut Vec<u8>) {
+fn decimal(number: u64, out: &mut Line) {
     /// The values of eight digits, and of sixteen.
     const EIGHT: u64 = 100_000_000;
     const SIXTEEN: u64 = EIGHT * EIGHT;
@@ -54,7 +98,7 @@ fn decimal(number: u64, out: &mut Vec<u8>) {
 
 /// A number from 1 to 99,999,999 without zeros in front.
 #[inline]
-fn leading(number: u64, out: &mut Vec<u8>) {
+fn leading(number: u64, out: &mut Line) {
     let digits = eight_digits(number);
     let zeros = (digits & !ZEROS).trailing_zeros() / 8;
     let end = out.len() + 8 - zeros as usize;
@@ -66,7 +110,7 @@ macro_rules! integers {
     ($($type:ty),*) => {
         $(impl Put for $type {
             #[inline]
-            fn put(&self, out: &mut Vec<u8>) {
+            fn put(&self, out: &mut Line) {
                 decimal(u64::from(*self), out);
             }
         })*
@@ -74,9 +118,19 @@ macro_rules! integers {
 }
 integers!(u8, u16, u32, u64);
 
+impl Put for i64 {
+    #[inline]
+    fn put(&self, out: &mut Line) {
+        if *self < 0 {
+            out.push(b'-');
+        }
+        decimal(self.unsigned_abs(), out);
+    }
+}
+
 impl Put for bool {
     #[inline]
-    fn put(&self, out: &mut Vec<u8>) {
+    fn put(&self, out: &mut Line) {
         if *self {
             out.extend_from_slice(b"true");
         } else {
@@ -87,7 +141,7 @@ impl Put for bool {
 
 impl<T: Put> Put for Option<T> {
     #[inline]
-    fn put(&self, out: &mut Vec<u8>) {
+    fn put(&self, out: &mut Line) {
         match self {
             Some(value) => value.put(out),
             None => out.extend_from_slice(b"null"),
@@ -96,23 +150,30 @@ impl<T: Put> Put for Option<T> {
 }
 
 impl<T: Put> Put for [T] {
-    fn put(&self, out: &mut Vec<u8>) {
-        array(self.iter(), Put::put, out);
+    fn put(&self, out: &mut Line) {
+        array(self, out);
     }
 }
 
 impl<T: Put> Put for Vec<T> {
-    fn put(&self, out: &mut Vec<u8>) {
-        self.as_slice().put(out);
+    fn put(&self, out: &mut Line) {
+        array(self, out);
     }
 }
 
-fn array<T>(values: impl Iterator<Item = T>, put: impl Fn(T, &mut Vec<u8>), out: &mut Vec<u8>) {
+impl<T: Put, const N: usize> Put for [T; N] {
+    fn put(&self, out: &mut Line) {
+        array(self, out);
+    }
+}
+
+/// Appends several values as an array.
+pub(super) fn array<'a, T: Put + ?Sized + 'a>(values: impl IntoIterator<Item = &'a T>, out: &mut Line) {
     let mut before = b'[';
     for value in values {
         out.push(before);
         before = b',';
-        put(value, out);
+        value.put(out);
     }
     if before == b'[' {
         out.push(before);
@@ -120,68 +181,87 @@ fn array<T>(values: impl Iterator<Item = T>, put: impl Fn(T, &mut Vec<u8>), out:
     out.push(b']');
 }
 
-/// The names that their derives give them.
-macro_rules! names {
+impl Put for str {
+    fn put(&self, out: &mut Line) {
+        // RFC 8259 §7: what must be escaped, which is left to those who know how.
+        if self.bytes().any(|byte| byte < 0x20 || byte == b'"' || byte == b'\\') {
+            return general(self, out);
+        }
+        quoted(self.as_bytes(), out);
+    }
+}
+
+/// What has a string in it is put as the string.
+macro_rules! strings {
     ($($type:ty),*) => {
         $(impl Put for $type {
-            #[inline]
-            fn put(&self, out: &mut Vec<u8>) {
-                // A vector takes everything.
-                let _ = self.serialize(Line::<true>(out));
+            fn put(&self, out: &mut Line) {
+                str::put(self, out);
             }
         })*
     };
 }
-names!(
-    AnomalyReason,
-    Backoff,
-    ClosedBy,
-    EcnKind,
-    Outcome,
-    ResetPhase,
-    Role,
-    State,
-    SynackAgain,
-    Vantage,
-    ZeekConnState
-);
+strings!(String, Arc<str>, Cow<'_, str>);
 
-impl Put for str {
-    fn put(&self, out: &mut Vec<u8>) {
-        let _ = self.serialize(Line::<false>(out));
+impl Put for f64 {
+    fn put(&self, out: &mut Line) {
+        general(self, out);
     }
+}
+
+/// Appends what is rare as `serde_json` does.
+fn general(value: &(impl Serialize + ?Sized), out: &mut Line) {
+    // A vector takes everything, and neither strings nor numbers fail.
+    let _ = serde_json::to_writer(&mut out.bytes, value);
+}
+
+/// Appends text in which nothing must be escaped.
+#[inline]
+pub(super) fn quoted(text: &[u8], out: &mut Line) {
+    out.push(b'"');
+    out.extend_from_slice(text);
+    out.push(b'"');
+}
+
+/// The same, of what is thirty bytes long, in one piece.
+#[inline]
+fn quoted_30(text: &[u8; 30], out: &mut Line) {
+    let mut quoted = [b'"'; 32];
+    quoted[1..31].copy_from_slice(text);
+    out.extend_from_slice(&quoted);
+}
+
+/// Appends, as a string, what prints itself without a character that must be escaped.
+pub(super) fn displayed(value: impl fmt::Display, out: &mut Line) {
+    let _ = write!(out.bytes, "\"{value}\"");
 }
 
 impl Put for Timestamp {
     #[inline]
-    fn put(&self, out: &mut Vec<u8>) {
+    fn put(&self, out: &mut Line) {
         if *self == Self::UNKNOWN {
             out.extend_from_slice(b"null");
             return;
         }
-        out.push(b'"');
-        out.extend_from_slice(Rfc3339::new(*self).as_bytes());
-        out.push(b'"');
+        quoted_30(Rfc3339::new(*self).as_bytes(), out);
     }
 }
 
 impl Put for CommunityId {
     #[inline]
-    fn put(&self, out: &mut Vec<u8>) {
-        out.push(b'"');
-        out.extend_from_slice(self.as_bytes());
-        out.push(b'"');
+    fn put(&self, out: &mut Line) {
+        quoted_30(self.as_bytes(), out);
     }
 }
 
 impl Put for TcpFlags {
-    fn put(&self, out: &mut Vec<u8>) {
-        let _ = write!(out, "\"{self}\"");
+    fn put(&self, out: &mut Line) {
+        displayed(self, out);
     }
 }
 
 impl Put for Direction {
-    fn put(&self, out: &mut Vec<u8>) {
+    fn put(&self, out: &mut Line) {
         out.extend_from_slice(match self {
             Self::Ingress => b"\"ingress\"",
             Self::Egress => b"\"egress\"",
@@ -190,20 +270,9 @@ impl Put for Direction {
     }
 }
 
-impl Put for Address {
-    #[inline]
-    fn put(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(b"{\"ip\":");
-        self.ip.put(out);
-        out.extend_from_slice(b",\"port\":");
-        self.port.put(out);
-        out.push(b'}');
-    }
-}
-
 impl Put for IpAddr {
     #[inline]
-    fn put(&self, out: &mut Vec<u8>) {
+    fn put(&self, out: &mut Line) {
         out.push(b'"');
         match self {
             Self::V4(ip) => dotted(*ip, out),
@@ -214,7 +283,7 @@ impl Put for IpAddr {
 }
 
 #[inline]
-fn dotted(ip: Ipv4Addr, out: &mut Vec<u8>) {
+fn dotted(ip: Ipv4Addr, out: &mut Line) {
     let [a, b, c, d] = ip.octets();
     for octet in [a, b, c] {
         decimal(octet.into(), out);
@@ -224,9 +293,9 @@ fn dotted(ip: Ipv4Addr, out: &mut Vec<u8>) {
 }
 
 /// RFC 5952: the longest run of two or more zeros, the first of equals, is `::`.
-fn colons(ip: Ipv6Addr, out: &mut Vec<u8>) {
+fn colons(ip: Ipv6Addr, out: &mut Line) {
     if ip.to_ipv4_mapped().is_some() {
-        let _ = write!(out, "{ip}");
+        let _ = write!(out.bytes, "{ip}");
         return;
     }
     let words = ip.segments();
@@ -245,7 +314,7 @@ fn colons(ip: Ipv6Addr, out: &mut Vec<u8>) {
     hexadecimal(&words[longest.end..], out);
 }
 
-fn hexadecimal(words: &[u16], out: &mut Vec<u8>) {
+fn hexadecimal(words: &[u16], out: &mut Line) {
     for (place, &word) in words.iter().enumerate() {
         if place > 0 {
             out.push(b':');
@@ -256,85 +325,16 @@ fn hexadecimal(words: &[u16], out: &mut Vec<u8>) {
     }
 }
 
-impl Put for Options {
-    #[inline]
-    fn put(&self, out: &mut Vec<u8>) {
-        let Self { mss, window_scale, sack_permitted, timestamps, fast_open, mptcp } = self;
-        let begin = out.len();
-        fields!(out: mss, window_scale, sack_permitted, timestamps, fast_open, mptcp);
-        out[begin] = b'{';
-        out.push(b'}');
-    }
-}
-
-impl Put for Ecn {
-    #[inline]
-    fn put(&self, out: &mut Vec<u8>) {
-        let Self { offered, negotiated, unanswered_syns } = self;
-        let begin = out.len();
-        fields!(out: offered, negotiated, unanswered_syns);
-        out[begin] = b'{';
-        out.push(b'}');
-    }
-}
-
-impl Put for StateTimes {
-    #[inline]
-    fn put(&self, out: &mut Vec<u8>) {
-        const KEYS: [&str; State::TIMED.len()] = [
-            "{\"SYN_SENT\":",
-            ",\"SYN_RECEIVED\":",
-            ",\"ESTABLISHED\":",
-            ",\"FIN_WAIT_1\":",
-            ",\"FIN_WAIT_2\":",
-            ",\"CLOSE_WAIT\":",
-            ",\"CLOSING\":",
-            ",\"LAST_ACK\":",
-            ",\"TIME_WAIT\":",
-        ];
-        for (key, ns) in KEYS.into_iter().zip(self.by_state()) {
-            out.extend_from_slice(key.as_bytes());
-            ns.put(out);
-        }
-        out.push(b'}');
-    }
-}
-
-impl Put for Vlans {
-    fn put(&self, out: &mut Vec<u8>) {
-        array(self.outer.iter().chain(&self.inner), Put::put, out);
-    }
-}
-
-impl Put for Path {
-    fn put(&self, out: &mut Vec<u8>) {
-        array(self.names(), Put::put, out);
-    }
-}
-
-/// What is rare is left to its derive.
-macro_rules! derived {
-    ($($type:ty),*) => {
-        $(impl Put for $type {
-            fn put(&self, out: &mut Vec<u8>) {
-                // Nothing in it is what Line does not know; a test sees them.
-                let _ = self.serialize(Line::<false>(out));
-            }
-        })*
-    };
-}
-derived!(DoubtfulReset, IcmpReport, OtherView, Tunnel, WrongAnswers);
-
 #[cfg(test)]
 mod tests {
-    use super::Put;
+    use super::{Line, Put};
     use proptest::prelude::*;
     use std::net::{Ipv4Addr, Ipv6Addr};
 
     fn put(value: &impl Put) -> String {
-        let mut out = Vec::new();
+        let mut out = Line::default();
         value.put(&mut out);
-        String::from_utf8(out).expect("JSON is UTF-8")
+        String::from_utf8(out.bytes).expect("JSON is UTF-8")
     }
 
     #[test]
