@@ -8,6 +8,7 @@
 
 mod hook;
 mod maps;
+mod pending;
 mod trace;
 
 use aya_ebpf::{
