@@ -5,10 +5,7 @@ use super::{
     scene::{Who, mapped},
     words::Words,
 };
-use crate::{
-    segment::{Flow, IcmpError, Input, LossReport, RawOptions, Segment, Timestamp},
-    wall::ClockChange,
-};
+use crate::segment::{ClockChange, Flow, IcmpError, Input, LossReport, RawOptions, Segment, Timestamp};
 use std::net::IpAddr;
 use tcptrace_common::{abi::MAX_OPTIONS, seq::SeqNum, tcp::TcpFlags};
 
