@@ -3,6 +3,7 @@
 //! and the lifecycle test in user space; and as packets through the loaded kernel programs, which needs root and BPF.
 
 mod cases;
+mod demands;
 mod kernel;
 mod packet;
 mod packets;
@@ -15,6 +16,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let cases = cases::all();
     let mut trials = cases::trials(&cases);
+    trials.extend(demands::trials(&cases));
     trials.extend(packets::trials(&cases));
     trials.extend(kernel::trials(&cases));
     let conclusion = libtest_mimic::run(&arguments, trials);

@@ -1,8 +1,8 @@
 //! Where our definition of a connection differs from tshark's of a stream on purpose: each difference has a rule, and
 //! each rule looks at the stream and at what we made of it, never at the file's name.
 
-use super::{
-    case::{Case, Field, Kind, nanoseconds},
+use super::{Case, Field, Kind, nanoseconds};
+use crate::{
     ours::Seen,
     stream::{Header, Stream},
 };
