@@ -9,7 +9,7 @@ pub use habits::meant;
 
 use crate::{
     event::{Event, Kind, Kinds},
-    kernel::{attach, netns::Namespaces},
+    kernel::{attach, namespaces::Namespaces},
     sink::{summary::By, text::Times},
 };
 use std::{path::PathBuf, time::Duration};

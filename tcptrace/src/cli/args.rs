@@ -6,7 +6,7 @@ use super::{
     habits::{self, HabitArgs},
     kinds, parse,
 };
-use crate::{event::Kinds, kernel::netns::Namespaces, sink::summary::By};
+use crate::{event::Kinds, kernel::namespaces::Namespaces, sink::summary::By};
 use clap::{ArgAction, Parser, Subcommand};
 use std::{
     path::{Path, PathBuf},

@@ -14,9 +14,8 @@ use crate::{
     event::{Event, Kind, RunId, Start, Stats},
     filter::{Filter, FilterError},
     kernel::{
-        interface::{self, Interface},
-        namespaces::{self, Interfaces},
-        netns::{Namespaces, Netns},
+        interfaces::{self, Interface},
+        namespaces::{self, Interfaces, Namespaces, Netns},
     },
     names::SystemNames,
     once::{self, Once},
@@ -147,7 +146,7 @@ fn filter(text: &FilterText) -> Result<Filter, RunError> {
     Filter::compile(text.trim_end(), &SystemNames).map_err(|error| {
         // Their names are asked for only where there is an error to explain.
         let is_interface =
-            |word: &str| interface::list().is_ok_and(|all| all.iter().any(|it| it.is_called(word)));
+            |word: &str| interfaces::list().is_ok_and(|all| all.iter().any(|it| it.is_called(word)));
         // In a file a word is not in the place of an option's value.
         let meant = if typed { meant(&text, |word| Path::new(word).is_file(), is_interface) } else { None };
         RunError::Filter { error, meant }
@@ -178,7 +177,7 @@ pub fn interfaces(netns: &Namespaces) -> Result<String, RunError> {
 }
 
 fn listed(netns: &Namespaces) -> Result<Vec<Interface>, LiveError> {
-    let of_one = |name| Netns::open(name)?.within(interface::list).map_err(LiveError::from);
+    let of_one = |name| Netns::open(name)?.within(interfaces::list).map_err(LiveError::from);
     match netns {
         Namespaces::Own => Ok(of_one(None)??),
         Namespaces::Named(name) => Ok(of_one(Some(name))??),

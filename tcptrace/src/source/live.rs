@@ -25,13 +25,10 @@ use crate::{
     event::TracedInterface,
     kernel::{
         attach::{AttachError, IngressHook, Notice},
-        interface::InterfaceError,
-        load::{CounterMap, LoadError, Programs},
-        netns::{Netns, NetnsError},
-        pending::PendingWords,
-        readiness::readable,
-        ring::RingGauge,
-        watch::InterfaceNames,
+        calls::readiness::readable,
+        interfaces::{InterfaceError, watch::InterfaceNames},
+        load::{CounterMap, LoadError, Programs, pending::PendingWords, ring::RingGauge},
+        namespaces::{Netns, NetnsError},
     },
     segment::{AdmissionChange, Input, LossReport, Observation, Segment, Timestamp},
 };

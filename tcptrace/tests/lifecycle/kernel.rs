@@ -9,7 +9,7 @@ use libtest_mimic::{Failed, Trial};
 use std::sync::{Arc, Mutex};
 use tcptrace::{
     decode,
-    kernel::test_run::{Harness, Program},
+    kernel::testing::test_run::{Harness, Program},
     script::Level,
     segment::{Direction, Input, Observation},
 };

@@ -1,9 +1,9 @@
 //! Interfaces of every network namespace of the host.
 //!
-//! The programs are loaded once for the own one and once for all others, or once for all (`kernel/share.rs`).
+//! The programs are loaded once for the own one and once for all others, or once for all (`kernel/attach/share.rs`).
 //!
 //! None is kept alive by being traced: links and loaded programs hold no namespace, one socket hears of all of them
-//! without being in any (see `kernel/nsid.rs`), and each is entered for a moment when there is something to attach to.
+//! without being in any (see `kernel/namespaces/nsid.rs`), and each is entered for a moment when there is something to attach to.
 
 use super::{
     Spot,
@@ -13,14 +13,14 @@ use super::{
 use crate::{
     event::TracedInterface,
     kernel::{
-        attach::{AttachMode, IngressHook, Notice},
+        attach::{AttachMode, IngressHook, Notice, share::SharedMaps},
+        calls::readiness::{changing, readable},
+        interfaces::watch::{InterfaceNames, Listed},
         load::{self, LoadError, LoadOptions, Programs, Role},
-        namespaces::{self, Found, Survey},
-        netns::{self, Home, Netns, NetnsError},
-        nsid::{Heard, Listener},
-        readiness::{changing, readable},
-        share::SharedMaps,
-        watch::{InterfaceNames, Listed},
+        namespaces::{
+            self, Found, Home, Netns, NetnsError, Survey,
+            nsid::{Heard, Listener},
+        },
     },
     source::live::{LiveConfig, LiveError, Selection},
 };
@@ -119,7 +119,7 @@ pub(crate) struct All {
 
 impl All {
     pub(super) fn choose(config: &LiveConfig) -> Result<Self, LiveError> {
-        netns::may_trace_all()?;
+        namespaces::may_trace_all()?;
         load::raise_open_files();
         let home = Home::open().map_err(LiveError::io("open the own network namespace"))?;
         let listener =

@@ -9,9 +9,9 @@ use crate::{
     event::TracedInterface,
     kernel::{
         attach::{Attached, Notice},
+        interfaces::watch::{InterfaceNames, OwnAddresses},
         load::{LoadOptions, Programs, Role},
-        netns::Namespaces,
-        watch::{InterfaceNames, OwnAddresses},
+        namespaces::Namespaces,
     },
 };
 use all::All;

@@ -5,10 +5,12 @@ use crate::{
     event::TracedInterface,
     kernel::{
         attach::{AttachError, Attached, Notice},
-        interface::{self, Interface, InterfaceError},
+        interfaces::{
+            self, Interface, InterfaceError,
+            watch::{Change, InterfaceNames, Watch},
+        },
         load::Programs,
-        netns::Netns,
-        watch::{Change, InterfaceNames, Watch},
+        namespaces::Netns,
     },
     source::live::{LiveConfig, LiveError, Selection},
 };
@@ -165,11 +167,11 @@ fn choose(selection: &Selection, all: &[Interface]) -> Result<Vec<Interface>, In
             let up: Vec<_> = all.iter().filter(|i| i.traceable()).cloned().collect();
             if up.is_empty() { Err(InterfaceError::NoneUp) } else { Ok(up) }
         }
-        Selection::Named(names) => names.iter().map(|name| interface::find(all, name).cloned()).collect(),
+        Selection::Named(names) => names.iter().map(|name| interfaces::find(all, name).cloned()).collect(),
         Selection::DefaultRoute => {
-            let index = interface::default_route()?;
+            let index = interfaces::default_route()?;
             let found = all.iter().find(|i| i.index == index).ok_or(InterfaceError::NoDefaultRoute)?;
-            Ok(vec![interface::find(all, &found.name)?.clone()])
+            Ok(vec![interfaces::find(all, &found.name)?.clone()])
         }
     }
 }

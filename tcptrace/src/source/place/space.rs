@@ -4,11 +4,12 @@ use super::{Spot, all::Common};
 use crate::{
     kernel::{
         attach::{AttachError, Attached, Notice},
-        interface::Interface,
+        interfaces::{
+            Interface,
+            watch::{Change, Links, Listed},
+        },
         load::{Programs, Role},
-        netns::{Netns, NetnsError},
-        nsid::Message,
-        watch::{Change, Links, Listed},
+        namespaces::{Netns, NetnsError, nsid::Message},
     },
     source::live::LiveError,
 };
