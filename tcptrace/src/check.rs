@@ -65,7 +65,7 @@ pub fn check(config: &CheckConfig) -> Result<Report, LiveError> {
     let any = config.may_leave_out();
     let interfaces: Vec<_> = surveys.iter().map(|survey| describe(survey, any)).collect();
     Ok(Report {
-        // Of all interfaces one that cannot be attached to is left out (source/place/one.rs).
+        // Of all interfaces one that cannot be attached to is left out (`source/spaces/scope.rs`).
         ok: problems.is_empty() && (any || interfaces.iter().all(|it| it.problems.is_empty())),
         any,
         kernel: KernelReport {

@@ -40,7 +40,7 @@ impl Places {
         Ok(Self { of_first: surveys.len(), surveys, all_netns: None, problems: none.into_iter().collect() })
     }
 
-    /// Goes through them as a trace does (`source/place/all.rs`).
+    /// Goes through them as a trace does (`source/spaces/search.rs`).
     fn of_all(config: &CheckConfig) -> Result<Self, LiveError> {
         load::raise_open_files();
         let home = Home::open().map_err(LiveError::io("open the own network namespace"))?;

@@ -2,20 +2,15 @@
 
 use super::interface::{self, Interface, InterfaceError, dump};
 use crate::kernel::{
-    calls::{
-        netlink::{self, Message, Socket, u32_at},
-        readiness::readable,
-    },
+    calls::netlink::{self, Message, u32_at},
     namespaces::Netns,
 };
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
-    io,
     net::Ipv4Addr,
     sync::{Arc, PoisonError, RwLock},
     time::{Duration, Instant},
 };
-use tokio::io::unix::AsyncFd;
 
 /// `ifaddrmsg` (`linux/if_addr.h`).
 const ADDRESS_FIXED: usize = 8;
@@ -202,93 +197,6 @@ impl Links {
         }
         self.interfaces.insert(interface.index, interface.clone());
         Some(Change::Interface(interface))
-    }
-}
-
-/// The interfaces and addresses as of the last notification read.
-pub struct Watch {
-    socket: AsyncFd<Socket>,
-    netns: Netns,
-    links: Links,
-    names: InterfaceNames,
-}
-
-impl Watch {
-    /// Subscribes first and lists then, so that nothing falls between the two.
-    pub fn open(netns: &Netns) -> Result<Self, InterfaceError> {
-        let failed = |source| InterfaceError::Netlink { what: "interface changes", source };
-        let socket = netns.within(|| Socket::subscribe().and_then(readable))?.map_err(failed)?;
-        let mut watch =
-            Self { socket, netns: netns.clone(), links: Links::default(), names: InterfaceNames::default() };
-        watch.resync()?;
-        Ok(watch)
-    }
-
-    /// The interfaces, by index.
-    #[must_use]
-    pub fn interfaces(&self) -> Vec<Interface> {
-        self.links.interfaces().cloned().collect()
-    }
-
-    /// The interface of this index is loopback.
-    #[must_use]
-    pub fn is_loopback(&self, index: u32) -> bool {
-        self.links.get(index).is_some_and(|i| i.loopback)
-    }
-
-    /// The host's own addresses.
-    #[must_use]
-    pub const fn addresses(&self) -> &OwnAddresses {
-        self.links.addresses()
-    }
-
-    /// The shared table of names.
-    #[must_use]
-    pub fn names(&self) -> InterfaceNames {
-        self.names.clone()
-    }
-
-    /// Waits until there is something to read with [`Self::changes`]. Cancel-safe.
-    pub async fn ready(&self) -> io::Result<()> {
-        // Readiness is cleared before reading: what arrives later sets it again.
-        self.socket.readable().await?.clear_ready();
-        Ok(())
-    }
-
-    /// Reads every notification that is waiting.
-    pub fn changes(&mut self) -> Result<Vec<Change>, InterfaceError> {
-        let mut changes = Vec::new();
-        loop {
-            match self.socket.get_ref().notifications() {
-                Ok(messages) if messages.is_empty() => return Ok(changes),
-                Ok(messages) => {
-                    let changed = messages.iter().filter_map(|m| self.links.apply(m)).collect();
-                    changes.extend(self.named(changed));
-                }
-                // The socket's buffer overflowed: some notifications are lost, so list everything anew.
-                Err(e) if e.raw_os_error() == Some(rustix::io::Errno::NOBUFS.raw_os_error()) => {
-                    changes.extend(self.resync()?);
-                }
-                Err(source) => {
-                    return Err(InterfaceError::Netlink { what: "interface changes", source });
-                }
-            }
-        }
-    }
-
-    fn resync(&mut self) -> Result<Vec<Change>, InterfaceError> {
-        let changed = self.links.replace(Listed::of(&self.netns)?);
-        Ok(self.named(changed))
-    }
-
-    fn named(&self, changes: Vec<Change>) -> Vec<Change> {
-        for change in &changes {
-            match change {
-                Change::Interface(interface) => self.names.set(interface.index, &interface.name),
-                Change::Gone(interface) => self.names.retire(interface.index, Instant::now()),
-            }
-        }
-        changes
     }
 }
 

@@ -1,17 +1,18 @@
-//! One network namespace among all: its interfaces, and what it is called.
+//! One network namespace: its interfaces, and what it is called.
 
-use super::{Spot, all::Common};
+use super::{common::Common, scope::Refused};
 use crate::{
+    event::TracedInterface,
     kernel::{
-        attach::{AttachError, Attached, Notice},
+        attach::{Attached, Notice},
         interfaces::{
-            Interface,
-            watch::{Change, Links, Listed},
+            Interface, InterfaceError,
+            watch::{Change, Links, Listed, OwnAddresses},
         },
         load::{Programs, Role},
-        namespaces::{Netns, NetnsError, nsid::Message},
+        namespaces::{Netns, nsid::Message},
     },
-    source::live::LiveError,
+    source::error::LiveError,
 };
 use std::{
     collections::{BTreeSet, HashMap},
@@ -20,14 +21,24 @@ use std::{
     time::Instant,
 };
 
-/// The number of the tracer's own namespace, for which the programs are loaded first.
+/// The number of the only namespace, or of the tracer's own among all, for which the programs are loaded first.
 pub(super) const OWN: u16 = 0;
+
+/// What is known of the interface that a record is from.
+pub(in crate::source) struct Spot<'a> {
+    /// A number that no other interface of this trace has.
+    pub(in crate::source) interface: u32,
+    pub(in crate::source) loopback: bool,
+    /// Of the namespace that it is in.
+    pub(in crate::source) addresses: &'a OwnAddresses,
+}
 
 pub(super) struct Space {
     pub(super) number: u16,
-    pub(super) inode: u64,
+    /// None where no others are looked for.
+    pub(super) inode: Option<u64>,
     pub(super) netns: Netns,
-    /// What its interfaces are called after; None for the tracer's own.
+    /// What its interfaces are called after; None where they go by their own names alone.
     pub(super) name: Option<String>,
     /// That is a name, not a process's number.
     pub(super) is_named: bool,
@@ -37,16 +48,22 @@ pub(super) struct Space {
     attached: Attached,
     /// Its own copy of the programs, where no copy can be for several.
     programs: Option<Programs>,
-    /// To be attached to once everything is known.
+    /// To be attached to by [`Self::begin`].
     chosen: Vec<Interface>,
     /// Could not be attached to, and said so once.
     left_out: BTreeSet<u32>,
-    /// What [`Spot::interface`] is, by index.
-    interfaces: HashMap<u32, u32>,
+    /// What [`Spot::interface`] is, by index. None where no index can be that of several: it is the index then.
+    numbers: Option<HashMap<u32, u32>>,
 }
 
 impl Space {
-    pub(super) fn new(number: u16, inode: u64, netns: Netns, name: Option<String>, common: &Common) -> Self {
+    pub(super) fn new(
+        number: u16,
+        inode: Option<u64>,
+        netns: Netns,
+        name: Option<String>,
+        common: &Common,
+    ) -> Self {
         Self {
             number,
             inode,
@@ -59,7 +76,18 @@ impl Space {
             programs: None,
             chosen: Vec::new(),
             left_out: BTreeSet::new(),
-            interfaces: HashMap::new(),
+            numbers: common.scope.is_everywhere().then(HashMap::new),
+        }
+    }
+
+    /// Takes over what is there at first. What is wanted of it is attached to by [`Self::begin`].
+    pub(super) fn introduce(&mut self, listed: Listed, common: &mut Common) {
+        for change in self.links.replace(listed) {
+            let Change::Interface(interface) = change else { continue };
+            let wanted = interface.traceable() && common.scope.wants(&interface.name);
+            let shown = self.shown(interface);
+            self.number_and_name(&shown, common);
+            self.chosen.extend(wanted.then_some(shown));
         }
     }
 
@@ -77,7 +105,17 @@ impl Space {
         Ok(())
     }
 
-    /// Attaches to what was chosen while the namespaces were looked for.
+    /// Has those attached to that `choose` takes of the interfaces that are there.
+    pub(super) fn choose(
+        &mut self,
+        choose: impl FnOnce(&[Interface]) -> Result<Vec<Interface>, InterfaceError>,
+    ) -> Result<(), InterfaceError> {
+        let all: Vec<_> = self.links.interfaces().cloned().collect();
+        self.chosen = self.netns.within(|| choose(&all))??;
+        Ok(())
+    }
+
+    /// Attaches to what was chosen.
     pub(super) fn begin(
         &mut self,
         common: &mut Common,
@@ -85,7 +123,9 @@ impl Space {
         notices: &mut Vec<Notice>,
     ) -> Result<(), LiveError> {
         let chosen = mem::take(&mut self.chosen);
-        chosen.iter().try_for_each(|shown| self.attach(shown, common, own, notices))
+        let begun = chosen.iter().try_for_each(|shown| self.attach(shown, common, own, notices));
+        // Interfaces that are called after their namespace say where they are.
+        begun.map_err(|error| if self.name.is_none() { error.within(&self.netns) } else { error })
     }
 
     /// Takes over what notifications say. True if interfaces came or went.
@@ -115,7 +155,7 @@ impl Space {
     ) -> Result<(), LiveError> {
         match change {
             Change::Interface(interface) => {
-                let wanted = interface.traceable() && common.wants(&interface.name);
+                let wanted = interface.traceable() && common.scope.wants(&interface.name);
                 let shown = self.shown(interface);
                 self.number_and_name(&shown, common);
                 if let Some(before) = self.attached.rename(&shown) {
@@ -124,11 +164,13 @@ impl Space {
                 if wanted { self.attach(&shown, common, own, notices) } else { Ok(()) }
             }
             Change::Gone(interface) => {
-                if let Some(number) = self.interfaces.get(&interface.index) {
-                    common.names.retire(*number, Instant::now());
+                if let Some(number) = self.number_of(interface.index) {
+                    common.names.retire(number, Instant::now());
                 }
                 self.left_out.remove(&interface.index);
-                self.attached.detach(interface.index);
+                let traced = self.attached.detach(interface.index);
+                let vanished = traced.filter(|_| common.scope.needs_each());
+                notices.extend(vanished.map(|interface| Notice::Vanished { interface }));
                 Ok(())
             }
         }
@@ -143,8 +185,16 @@ impl Space {
     }
 
     fn number_and_name(&mut self, shown: &Interface, common: &mut Common) {
-        let number = *self.interfaces.entry(shown.index).or_insert_with(|| common.next_interface());
+        let number = match &mut self.numbers {
+            Some(numbers) => *numbers.entry(shown.index).or_insert_with(|| common.next_interface()),
+            None => shown.index,
+        };
         common.names.set(number, &shown.name);
+    }
+
+    #[inline]
+    fn number_of(&self, index: u32) -> Option<u32> {
+        self.numbers.as_ref().map_or(Some(index), |numbers| numbers.get(&index).copied())
     }
 
     fn attach(
@@ -154,10 +204,6 @@ impl Space {
         own: &mut Programs,
         notices: &mut Vec<Notice>,
     ) -> Result<(), LiveError> {
-        if common.is_looking {
-            self.chosen.push(shown.clone());
-            return Ok(());
-        }
         let programs = match &mut self.programs {
             _ if self.number == OWN || own.role() == Role::Shared => Ok(own),
             Some(programs) => Ok(programs),
@@ -170,12 +216,14 @@ impl Space {
             Ok(programs) => self.attached.attach(programs, shown, notices),
             Err(error) => Err(error.into()),
         };
-        match attached {
-            Ok(()) => common.has_attached = true,
-            Err(AttachError::Gone { .. } | AttachError::Netns(NetnsError::Gone { .. })) => {}
-            // It would fail everywhere.
-            Err(AttachError::Load(error)) if !common.has_attached => return Err(error.into()),
-            Err(error) => {
+        let Err(error) = attached else {
+            common.has_attached = true;
+            return Ok(());
+        };
+        match common.scope.refused(&error, common.has_attached) {
+            Refused::Ends => return Err(error.into()),
+            Refused::Forgets => {}
+            Refused::LeavesOut => {
                 if self.left_out.insert(shown.index) {
                     let interface = Arc::clone(&shown.name);
                     notices.push(Notice::LeftOut { interface, reason: error.to_string() });
@@ -210,8 +258,8 @@ impl Space {
     pub(super) fn end(&mut self, now: Instant, common: &mut Common) {
         // Those that went before it have been told of.
         for index in self.links.interfaces().map(|it| it.index) {
-            if let Some(number) = self.interfaces.get(&index) {
-                common.names.retire(*number, now);
+            if let Some(number) = self.number_of(index) {
+                common.names.retire(number, now);
             }
         }
         self.gone = Some(now);
@@ -223,9 +271,19 @@ impl Space {
     #[inline]
     pub(super) fn spot(&self, index: u32) -> Option<Spot<'_>> {
         Some(Spot {
-            interface: *self.interfaces.get(&index)?,
+            interface: self.number_of(index)?,
             loopback: self.links.get(index).is_some_and(|it| it.loopback),
             addresses: self.links.addresses(),
+        })
+    }
+
+    /// What programs are on.
+    pub(super) fn traced(&self) -> impl Iterator<Item = TracedInterface> {
+        let netns = self.name.as_deref().or_else(|| self.netns.name());
+        self.attached.interfaces().map(move |(index, name)| TracedInterface {
+            name: name.to_owned(),
+            index: Some(index),
+            netns: netns.map(str::to_owned),
         })
     }
 
