@@ -1,6 +1,6 @@
 //! Where a connection was seen: on which side of it the capture point stands, and in which tunnels.
 
-use super::conn::{Conn, index, peer};
+use super::{Conn, index, peer};
 use crate::{
     event::{Role, Vantage},
     segment::{Segment, Sender},

@@ -1,7 +1,7 @@
 //! The times of a connection in four bytes each. Most lie within seconds of its start and are kept as nanoseconds since
 //! then; one that does not fit is kept whole beside the connection, so that none loses anything.
 
-use super::conn::{Conn, index};
+use super::{Conn, index};
 use crate::{
     event::{Role, State},
     segment::Timestamp,
@@ -155,7 +155,7 @@ impl Conn {
     }
 
     /// Neither side has left a state yet.
-    pub(super) fn forget_early(&mut self) {
+    pub(in crate::track) fn forget_early(&mut self) {
         for role in [Role::Client, Role::Server] {
             self.set_clock(Clocks::EARLY + index(role), 0, When::NEVER);
         }
@@ -165,13 +165,13 @@ impl Conn {
     }
 
     /// A side was in `state`, SYN-SENT or SYN-RECEIVED, for so long.
-    pub(super) fn add_early(&mut self, role: Role, state: State, spent: Spent) {
+    pub(in crate::track) fn add_early(&mut self, role: Role, state: State, spent: Spent) {
         let more = |sum: When| When(sum.get().map_or(spent, |sum| Spent(sum.0).and(spent)).0);
         self.change_early(role, state, more);
     }
 
     /// `spent` of what was added for `state` was not.
-    pub(super) fn take_early(&mut self, role: Role, state: State, spent: Spent) {
+    pub(in crate::track) fn take_early(&mut self, role: Role, state: State, spent: Spent) {
         let less = |sum: When| match sum.get().map(|sum| Spent(sum.0).without(spent)) {
             Some(Spent::NOTHING) | None => When::NEVER,
             Some(left) => When(left.0),
@@ -191,7 +191,7 @@ impl Conn {
     }
 
     /// The states before ESTABLISHED that a side has left, and how long it was in each.
-    pub(super) fn early(&self, role: Role) -> impl Iterator<Item = (State, Spent)> {
+    pub(in crate::track) fn early(&self, role: Role) -> impl Iterator<Item = (State, Spent)> {
         let usual_ns = self.clock(Clocks::EARLY + index(role), 0);
         let unusual_ns = self.teardown().unusual_early[index(role)];
         let [sent, received] = match role {
@@ -205,7 +205,7 @@ impl Conn {
 
     /// The connection was reported, and its times with it: keeps what late segments and the end of TIME-WAIT need in
     /// their place.
-    pub(super) fn settle_clocks(&mut self) {
+    pub(in crate::track) fn settle_clocks(&mut self) {
         let ends = [Role::Client, Role::Server].map(|role| (role, self.entered(role), self.fin_end(role)));
         self.flags.settled = true;
         for (role, entered, fin_end) in ends {
@@ -216,7 +216,7 @@ impl Conn {
     }
 
     /// Of a connection that is settled: the sequence number after the FIN of `role`.
-    pub(super) fn settled_fin_end(&self, role: Role) -> u32 {
+    pub(in crate::track) fn settled_fin_end(&self, role: Role) -> u32 {
         self.clocks.0[index(role)]
     }
 }
