@@ -14,7 +14,7 @@ use tcptrace_common::{
     filter::{NUMBERS, Steps},
     flow::{self, Addresses, FlowHash},
     lifecycle::{self, Table},
-    record::{Sighting, fill, fill_icmp, fill_outer, fill_tunnel},
+    record::{self, Sighting, fill, fill_icmp, fill_outer, fill_tunnel},
     tcp::TcpFlags,
     wire::{
         self, Bytes, Icmp, Link, Outer, Packet, Parsed, Unparsable,
@@ -158,7 +158,7 @@ impl<T: Table + ?Sized> Test<'_, T> {
             None => (self.goes_on_unheard(tcp, seen, within)?, false),
         };
         self.counters.pending_overwrites += u64::from(overwritten);
-        let kind = lifecycle::kind_of(tcp.flags);
+        let kind = record::kind_of(tcp.flags);
         let mut raw = [0; MAX_OPTIONS];
         let rest = if kind.has_options() {
             let packet = Bytes::whole(captured);

@@ -1,6 +1,6 @@
 //! What a source yields and the tracker consumes. A file and the ring buffer produce the same values.
 
-use crate::{tunnel::Layer, wall::ClockChange};
+use crate::tunnel::Layer;
 use std::fmt;
 use tcptrace_common::{
     abi::MAX_OPTIONS,
@@ -274,6 +274,15 @@ pub struct AdmissionChange {
     pub ts: Timestamp,
     /// These.
     pub admission: Admission,
+}
+
+/// From a moment of the trace's own time on, the source's clock shows something else than before.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ClockChange {
+    /// From then on.
+    pub ts: Timestamp,
+    /// So far ahead of the trace's own time, modulo 2^64 nanoseconds; `None` where nothing shows the time.
+    pub ahead: Option<u64>,
 }
 
 /// Everything that can drive a tracker.

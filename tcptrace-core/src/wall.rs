@@ -3,16 +3,7 @@
 //! The trace's own time never goes back. Where a file's time stamps do, or a packet has none, the own time goes on all the
 //! same, and what belongs to it is another part of the source's time: no interval between two parts is known.
 
-use crate::segment::Timestamp;
-
-/// From a moment of the trace's own time on, the source's clock shows something else than before.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct ClockChange {
-    /// From then on.
-    pub ts: Timestamp,
-    /// So far ahead of the trace's own time, modulo 2^64 nanoseconds; `None` where nothing shows the time.
-    pub ahead: Option<u64>,
-}
+use crate::segment::{ClockChange, Timestamp};
 
 /// All changes of a trace so far. Before the first one the clock shows the trace's own time.
 #[derive(Clone, Debug, Default)]
@@ -57,8 +48,8 @@ impl WallClock {
 
 #[cfg(test)]
 mod tests {
-    use super::{ClockChange, WallClock};
-    use crate::segment::Timestamp;
+    use super::WallClock;
+    use crate::segment::{ClockChange, Timestamp};
 
     fn clock(changes: &[(u64, Option<u64>)]) -> WallClock {
         let mut clock = WallClock::default();

@@ -9,6 +9,7 @@
 //! gives way or goes on below, see `fit.rs`.
 
 mod clock;
+mod details;
 mod fit;
 mod handshake;
 mod line;
@@ -25,6 +26,7 @@ use anstyle::{AnsiColor, Style};
 use bytes::{BufMut as _, BytesMut};
 use clock::Clock;
 pub use clock::Times;
+use details::Details;
 use jiff::tz::TimeZone;
 pub use line::Width;
 use line::{Line, Rank};
@@ -32,7 +34,6 @@ use std::{
     fmt::{self, Write as _},
     net::IpAddr,
 };
-use words::Details;
 
 /// Width of the longest common label, ESTABLISHED.
 const LABEL: usize = 11;
@@ -141,13 +142,19 @@ impl TextSink {
         let pair = directed(&event.common, event.icmp.quoted_sender);
         self.head(&event.common, &Indented("icmp"), Style::new().dimmed(), pair, line)?;
         took(Column(None), line)?;
-        words::icmp(&event.icmp, &mut Details::new(line))?;
+        details::icmp(&event.icmp, &mut Details::new(line))?;
         tail(&event.common, line)
     }
 
     fn transition(&mut self, event: &Transition, line: &mut Line) -> fmt::Result {
         let pair = (event.common.client, event.common.server);
-        self.head(&event.common, &Indented(words::role(event.endpoint)), Style::new().dimmed(), pair, line)?;
+        self.head(
+            &event.common,
+            &Indented(details::role(event.endpoint)),
+            Style::new().dimmed(),
+            pair,
+            line,
+        )?;
         took(Column(event.since_previous_ns), line)?;
         words::transition(event, line)?;
         tail(&event.common, line)

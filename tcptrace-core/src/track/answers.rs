@@ -1,9 +1,9 @@
 //! Which SYN a SYN-ACK answers, where several were sent: the time stamp that it echoes tells (RFC 7323 §3.2, §4.1), and
 //! without one it is taken for the answer to the last (RFC 6298 §3, Karn's algorithm: nobody can know).
 
-use super::{
+use super::conn::{
+    Conn,
     clocks::{Moment, When},
-    conn::Conn,
 };
 use crate::{
     event::Role,

@@ -4,11 +4,12 @@
 
 use super::{
     Tracker,
-    conn::Conn,
+    after::After,
+    conn::{Conn, List},
     key::Key,
+    numbers,
     report::Sight,
-    rules::{self, After},
-    table::List,
+    rules,
 };
 use crate::{
     event::{AnomalyReason, Event, Outcome, Role, State},
@@ -97,8 +98,8 @@ impl Tracker {
         };
         let conn = &self.challengers[newer];
         let role = conn.role_of(src_is_low);
-        let (flags, answers) = (seg.flags, rules::acknowledges_syn(conn, role, seg));
-        let goes_on = role == Role::Client && !answers && rules::follows_own_syn(conn, role, seg);
+        let (flags, answers) = (seg.flags, numbers::acknowledges_syn(conn, role, seg));
+        let goes_on = role == Role::Client && !answers && numbers::follows_own_syn(conn, role, seg);
         if goes_on && flags.rst() {
             // Of the older one only its own rules can tell.
             self.step(newer, src_is_low, seg, sink);

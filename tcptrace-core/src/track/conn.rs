@@ -1,23 +1,25 @@
 //! One connection as the tracker keeps it: two sides, and the times that the events are made of.
 
+pub(crate) mod clocks;
+pub(crate) mod doubts;
+pub(crate) mod extra;
+pub(crate) mod sight;
+
 use super::{
-    clocks::{Clocks, Moment, Spent, When, Wide},
-    evidence::{Answers, EcnTries},
-    fins::Fin,
-    held::Doubts,
     key::Key,
     side::Side,
-    sight::Tunnels,
     state::{self, Evidence},
-    table::List,
-    views::OtherView,
 };
 use crate::{
     event::{AnomalyReason, Role, State, Vantage},
-    segment::{IcmpError, Segment, Timestamp},
+    segment::{Segment, Timestamp},
     wall::WallClock,
 };
-use tcptrace_common::{seq::SeqNum, tcp::TcpOptions};
+use clocks::{Clocks, Moment, Spent, When, Wide};
+use doubts::{Doubts, Fin};
+use extra::Extra;
+use sight::Tunnels;
+use tcptrace_common::seq::SeqNum;
 
 /// States that one side has left, with the time spent in each, in the order of their beginning.
 #[derive(Clone, Copy, Debug)]
@@ -164,139 +166,19 @@ impl Teardown {
     };
 }
 
-/// What only few connections have.
-#[derive(Clone, Copy, Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a separate fact of the connection")]
-pub(crate) struct Extra {
-    /// The last ICMP error that quoted its SYN or SYN-ACK.
-    pub(crate) icmp: Option<IcmpNote>,
-    /// That came after the last SYN.
-    pub(crate) rejected: bool,
-    pub(crate) syns: SynTimes,
-    /// SYN-ACKs that came again after the acknowledgement of the first had passed.
-    pub(crate) synacks_after_ack: u16,
-    /// A SYN-ACK with another ISN than the one that counts.
-    pub(crate) other_synack: Option<OtherSynack>,
-    /// The server acknowledged an earlier connection instead of the SYN, and the client reset that.
-    pub(crate) challenged: bool,
-    /// The first of these SYN-ACKs came later than the server's first time-out.
-    pub(crate) synack_late: bool,
-    /// What came instead of an answer to the SYN.
-    pub(crate) answers: Answers,
-    pub(crate) ecn: EcnTries,
-    /// There was no SYN: a RST answers a segment with control bits that no stack sends together.
-    pub(crate) probe: bool,
-    /// It was seen with other sequence numbers too.
-    pub(crate) other_view: Option<OtherView>,
-    /// Who sends with other VLAN tags than the key has, and those; see `halves.rs`.
-    pub(crate) other_tags: Option<(Role, [u16; 2])>,
-}
-
-/// What a SYN-ACK says of its sender.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct OtherSynack {
-    pub(crate) isn: SeqNum,
-    pub(crate) syn_end: Option<SeqNum>,
-    pub(crate) options: Option<TcpOptions>,
-    pub(crate) ttl: Option<u8>,
-    /// See [`Side::ecn_bits`].
-    pub(crate) ecn: u8,
-}
-
-impl OtherSynack {
-    pub(crate) fn of(side: &Side) -> Self {
-        Self {
-            isn: side.isn().unwrap_or(SeqNum(0)),
-            syn_end: side.syn_end(),
-            options: side.options(),
-            ttl: side.ttl(),
-            ecn: side.ecn_bits(),
-        }
-    }
-}
-
-/// How far apart the client's SYNs were.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct SynTimes {
-    gaps: [u64; Self::MOST],
-    /// The time stamp of the SYN at the end of each gap, where it had one.
-    tsvals: [Option<u32>; Self::MOST],
-    len: u8,
-    latest: When,
-}
-
-impl Extra {
-    const NONE: Self = Self {
-        icmp: None,
-        rejected: false,
-        syns: SynTimes::NONE,
-        synacks_after_ack: 0,
-        other_synack: None,
-        challenged: false,
-        synack_late: false,
-        answers: Answers::NONE,
-        ecn: EcnTries::NONE,
-        probe: false,
-        other_view: None,
-        other_tags: None,
-    };
-}
-
-impl SynTimes {
-    /// Linux sends seven SYNs (`net.ipv4.tcp_syn_retries` is 6), eleven with `tcp_syn_linear_timeouts`.
-    const MOST: usize = 10;
-    const NONE: Self =
-        Self { gaps: [0; Self::MOST], tsvals: [None; Self::MOST], len: 0, latest: When::NEVER };
-
-    /// One more SYN; the one before, if it was the first, was at `first`, or was not seen.
-    pub(crate) fn add(&mut self, first: Option<Timestamp>, syn: &Segment) {
-        let before = self.latest.get().or(first);
-        self.latest.set(syn.ts);
-        let place = usize::from(self.len);
-        if let Some(before) = before.filter(|_| place < Self::MOST) {
-            self.gaps[place] = syn.ts.since(before);
-            self.tsvals[place] = syn.tsval();
-            self.len += 1;
-        }
-    }
-
-    /// The first SYN passed at `ts`, which is not the connection's start.
-    pub(crate) fn begin(&mut self, ts: Timestamp) {
-        self.latest.set(ts);
-    }
-
-    /// When each SYN after the first passed, which was at `first`, and its time stamp.
-    pub(crate) fn sent_again(&self, first: Timestamp) -> impl Iterator<Item = (Timestamp, Option<u32>)> + '_ {
-        self.gaps().iter().zip(self.tsvals).scan(first, |ts, (&gap, value)| {
-            *ts = ts.plus(gap);
-            Some((*ts, value))
-        })
-    }
-
-    /// When the last one was sent again.
-    pub(crate) fn latest(&self) -> Option<Timestamp> {
-        self.latest.get()
-    }
-
-    pub(crate) fn gaps(&self) -> &[u64] {
-        &self.gaps[..usize::from(self.len)]
-    }
-}
-
-/// An ICMP error.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct IcmpNote {
-    pub(crate) from: [u8; 16],
-    pub(crate) kind: u8,
-    pub(crate) code: u8,
-    /// Who sent the segment that it quotes.
-    pub(crate) sender: Role,
-}
-
-impl IcmpNote {
-    pub(crate) const fn new(error: &IcmpError, sender: Role) -> Self {
-        Self { from: error.from, kind: error.kind, code: error.code, sender }
-    }
+/// Which time-out a connection waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum List {
+    /// The handshake is under way.
+    Handshake,
+    /// An ICMP error came, and a client that goes on all the same tries again soon.
+    Rejected,
+    /// Past the handshake: none.
+    Open,
+    /// A reset is doubted for a while.
+    Held,
+    /// Reported; remembered while late segments may come.
+    Ended,
 }
 
 /// One connection. There can be a million of them, so what most do not need is elsewhere; what every segment needs comes

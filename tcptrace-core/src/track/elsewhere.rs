@@ -1,8 +1,8 @@
 //! Where a SYN that got no answer under its own address was answered: address translation (a service address, a port that is
 //! forwarded, a hairpin) gives the server another address and keeps the client's port and initial sequence number.
 
-use super::conn::Conn;
-use crate::{event::Role, track::clocks::Moment};
+use super::conn::{Conn, clocks::Moment};
+use crate::event::Role;
 use tcptrace_common::seq::SeqNum;
 
 /// Address and port.

@@ -5,61 +5,24 @@
 //! the one that somebody made up.
 
 use super::{
-    clocks::When,
-    conn::{Conn, Misfit, peer},
+    close,
+    conn::{
+        Conn, Misfit,
+        clocks::When,
+        doubts::{Fin, OtherFin},
+        peer,
+    },
     report::Out,
-    rules,
 };
 use crate::{
-    event::{AnomalyReason as Reason, Role, State},
-    segment::{Segment, Timestamp},
+    event::{AnomalyReason as Reason, Role},
+    segment::Segment,
 };
-use tcptrace_common::{seq::SeqNum, tcp::TcpFlags};
+use tcptrace_common::seq::SeqNum;
 
 /// How many FINs of other numbers are remembered. Who makes up more of them than this within the time that one
 /// acknowledgement takes can hide the real one until it is sent again.
 const MOST: usize = 8;
-
-/// What is remembered of a FIN.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Fin {
-    pub(crate) ts: Timestamp,
-    pub(crate) seq: SeqNum,
-    pub(crate) ack: SeqNum,
-    pub(crate) payload_len: u32,
-    pub(crate) flags: TcpFlags,
-    /// It is in the first fragment of a packet, so that its end is somewhere beyond what that has.
-    fragmented: bool,
-}
-
-impl Fin {
-    pub(crate) const fn of(seg: &Segment) -> Self {
-        let &Segment { ts, seq, ack, payload_len, flags, fragmented, .. } = seg;
-        Self { ts, seq, ack, payload_len, flags, fragmented }
-    }
-
-    /// The sequence number after its data.
-    pub(crate) const fn data_end(&self) -> SeqNum {
-        self.seq.plus(self.payload_len)
-    }
-
-    /// The sequence number after it.
-    pub(crate) const fn end(&self) -> SeqNum {
-        self.data_end().plus(1)
-    }
-
-    /// Its end is `end`, or can be.
-    fn is_at(&self, end: SeqNum) -> bool {
-        self.end() == end || (self.fragmented && end.at_or_soon_after(self.end()))
-    }
-}
-
-/// A FIN that is not the one that counts, but may turn out to be.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct OtherFin {
-    role: Role,
-    fin: Fin,
-}
 
 /// The FIN `seg` of `role` is known not to fit, or is at another place than one that came before it.
 pub(crate) fn misfit(conn: &mut Conn, role: Role, seg: &Segment) -> Option<Misfit> {
@@ -121,7 +84,7 @@ pub(crate) fn weigh(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_
     }
     if let Some(fin) = other_fin(conn, closer, seg.ack) {
         take_back(conn, closer, out);
-        rules::fin(conn, closer, &fin, false, out);
+        close::fin(conn, closer, &fin, false, out);
         conn.closing_mut(closer).prove_fin_end(seg.ack);
         return Ok(());
     }
@@ -164,7 +127,7 @@ fn replace(conn: &mut Conn, role: Role, beyond: SeqNum, out: &mut Out<'_>) {
     let next = others.iter().rev().find(can_be).map(|other| other.fin);
     take_back(conn, role, out);
     if let Some(fin) = next {
-        rules::fin(conn, role, &fin, false, out);
+        close::fin(conn, role, &fin, false, out);
     }
 }
 
@@ -184,28 +147,4 @@ fn take_back(conn: &mut Conn, role: Role, out: &mut Out<'_>) {
     (teardown.simultaneous_close, teardown.half_closed) = (false, false);
     out.take_back(conn, role, fin.ts, before);
     remember(conn, role, fin);
-}
-
-/// The FIN of `role` counts from now on. Its number is beyond doubt where it lies near what the peer is known to have
-/// acknowledged a moment ago.
-pub(crate) fn count(conn: &mut Conn, role: Role, fin: &Fin) {
-    let fits = conn.bound(role).is_some_and(|bound| fin.end().at_or_soon_after(bound));
-    let before = (conn.side(role).state, conn.entered(role));
-    let closing = conn.closing_mut(role);
-    (closing.fin, closing.fin_end) = (Some(*fin), Some(fin.end()));
-    (closing.fin_fits, closing.fin_is_open, closing.before_fin) = (fits, fin.fragmented, before);
-}
-
-/// A FIN that nothing proves, whose sender would have sent it again by `now` if it were its own: nobody can tell whether
-/// that end closed.
-pub(crate) fn is_in_doubt(conn: &Conn, role: Role, now: Timestamp) -> bool {
-    /// RFC 6298 §2.4: the retransmission time-out is at least a second, and in practice less.
-    const AGAIN_NS: u64 = 3_000_000_000;
-    let closing = conn.closing(role);
-    let is_old = closing.fin.is_some_and(|fin| now.since(fin.ts) > AGAIN_NS);
-    is_old
-        && !closing.fin_acked
-        && !closing.fin_fits
-        && closing.fins < 2
-        && conn.side(role).state != State::Closed
 }

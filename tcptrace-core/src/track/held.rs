@@ -8,18 +8,19 @@
 
 use super::{
     Tracker,
-    conn::{Conn, peer},
-    fins::{self, OtherFin},
+    after::After,
+    conn::{
+        Conn, List,
+        doubts::{Held, doubtful},
+    },
+    fins,
     key::Key,
-    reopen, resets,
-    rules::{self, After},
-    table::List,
+    numbers, reopen, resets,
 };
 use crate::{
-    event::{AnomalyReason as Reason, DoubtfulReset, Event, Role, State},
+    event::{AnomalyReason as Reason, Event, Role},
     segment::Segment,
 };
-use tcptrace_common::seq::SeqNum;
 
 /// For how long a reset is doubted. An endpoint that knows nothing of it sends what it has, or sends that again, within a
 /// retransmission time-out of a second (RFC 6298 §2.4), which stacks have shorter.
@@ -35,55 +36,10 @@ const REORDERED_OCTETS: u32 = 1 << 16;
 /// What comes while a reset is doubted, at most. More than these of a connection that was reset are a flood.
 const MOST_WAITING: usize = 32;
 
-/// How many resets that changed nothing are told one by one.
-const MOST_IGNORED: usize = 8;
-
-/// What is not believed, or not yet. Few connections have any.
-#[derive(Debug, Default)]
-pub(crate) struct Doubts {
-    /// A reset that is doubted.
-    held: Option<Held>,
-    /// FINs at other places than the one that counts.
-    pub(super) other_fins: Vec<OtherFin>,
-    /// Of a connection that waits beside an older one: what goes on from its SYN; see `challenge.rs`.
-    pub(super) goes_on: Vec<Segment>,
-    /// Resets that changed nothing.
-    pub(crate) resets_ignored: Vec<DoubtfulReset>,
-    /// The reset that ended it, though the endpoint in whose name it came went on.
-    pub(crate) reset_by_another: Option<DoubtfulReset>,
-}
-
-/// A reset, and what came after it.
-#[derive(Debug)]
-pub(crate) struct Held {
-    seg: Segment,
-    role: Role,
-    /// Its number is the one that its receiver waits for.
-    exact: bool,
-    /// Something came of its sender that may have been sent before the reset or after it.
-    in_doubt: bool,
-    waiting: Vec<Segment>,
-}
-
-impl Conn {
-    /// A reset of it is doubted.
-    pub(crate) fn is_held(&self) -> bool {
-        self.teardown().doubts.as_deref().is_some_and(|doubts| doubts.held.is_some())
-    }
-
-    /// The RST `seg` changed nothing. `ttl` is that of a segment which is its sender's own.
-    pub(crate) fn note_ignored_reset(&mut self, role: Role, seg: &Segment, ttl: Option<u8>) {
-        let ignored = &mut self.doubts_mut().resets_ignored;
-        if ignored.len() < MOST_IGNORED {
-            ignored.push(doubtful(role, seg, ttl));
-        }
-    }
-}
-
 impl Tracker {
     /// The RST `seg` is kept as a hypothesis.
     pub(super) fn hold(&mut self, slot: u32, role: Role, seg: &Segment) {
-        let exact = is_exact(&self.table[slot], role, seg);
+        let exact = resets::is_exact(&self.table[slot], role, seg);
         let held = Held { seg: seg.clone(), role, exact, in_doubt: false, waiting: Vec::new() };
         self.table[slot].doubts_mut().held = Some(held);
         self.table.touch(slot, List::Held);
@@ -146,14 +102,14 @@ impl Tracker {
 
     /// `seg` acknowledges a SYN that the connection in `slot` does not know.
     fn is_of_newer(&self, slot: u32, src_is_low: bool, seg: &Segment) -> bool {
-        self.newer(slot).is_some_and(|newer| rules::acknowledges_syn(newer, newer.role_of(src_is_low), seg))
+        self.newer(slot).is_some_and(|newer| numbers::acknowledges_syn(newer, newer.role_of(src_is_low), seg))
     }
 
     /// `seg` goes on from such a SYN, which whoever made that up can have made up too.
     fn may_be_of_newer(&self, slot: u32, src_is_low: bool, seg: &Segment) -> bool {
         self.newer(slot).is_some_and(|newer| {
             let role = newer.role_of(src_is_low);
-            role == Role::Client && !seg.flags.syn() && rules::follows_own_syn(newer, role, seg)
+            role == Role::Client && !seg.flags.syn() && numbers::follows_own_syn(newer, role, seg)
         })
     }
 
@@ -217,25 +173,4 @@ fn may_be_reordered(held: &Held, seg: &Segment) -> bool {
     let before = held.seg.seq.0.wrapping_sub(seg.end().0);
     let after_ns = seg.ts.since(held.seg.ts);
     (before == 0 && after_ns <= EXCHANGED_NS) || (before <= REORDERED_OCTETS && after_ns <= REORDERED_NS)
-}
-
-fn doubtful(role: Role, seg: &Segment, sender_ttl: Option<u8>) -> DoubtfulReset {
-    DoubtfulReset { ts: seg.ts, sender: role, ttl: seg.ttl, sender_ttl }
-}
-
-/// The RST `seg` of `role` has the number that its receiver is known to wait for, and so is obeyed.
-fn is_exact(conn: &Conn, role: Role, seg: &Segment) -> bool {
-    conn.bound(role) == Some(seg.seq)
-}
-
-/// The RST `seg` of `role` needs no time to be believed: its number is the one that its receiver is known to wait for, and
-/// nothing says that it comes from elsewhere; or it is at the FIN, after which nothing follows. Who saw it is no matter: all
-/// sightings of a connection are to end alike.
-pub(crate) fn is_certain(conn: &Conn, role: Role, seg: &Segment) -> bool {
-    let closing = conn.closing(role);
-    let at_fin = |end: SeqNum| seg.seq == end || seg.seq.plus(1) == end;
-    let from_there = conn.side(role).ttl().is_none_or(|ttl| ttl == seg.ttl);
-    (is_exact(conn, role, seg) && from_there)
-        || ((closing.fin_acked || closing.fin_fits) && closing.fin_end.is_some_and(at_fin))
-        || conn.side(peer(role)).state == State::TimeWait
 }

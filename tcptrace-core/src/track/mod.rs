@@ -1,9 +1,11 @@
 //! The tracker: lifecycle segments in, events out. It has no clock, no thread and does no I/O: time comes in
-//! with the input. What each rule means is in `state.rs` (the arrows) and `rules.rs` (the evidence).
+//! with the input. What each rule means is in `state.rs` (the arrows), `rules.rs` (what a segment shows), `numbers.rs` (what
+//! fits), `open.rs` and `close.rs`.
 
+mod after;
 mod answers;
 mod challenge;
-mod clocks;
+mod close;
 mod conn;
 mod copies;
 mod deadlines;
@@ -15,6 +17,9 @@ mod held;
 mod icmp;
 mod key;
 mod losses;
+mod meaning;
+mod numbers;
+mod open;
 mod reopen;
 mod report;
 mod resets;
@@ -22,7 +27,6 @@ mod resumed;
 mod rules;
 mod shedding;
 mod side;
-mod sight;
 mod state;
 mod table;
 mod views;
@@ -35,7 +39,8 @@ use crate::{
     segment::{AdmissionChange, IcmpError, Input, Segment, Sender, Timestamp},
     wall::WallClock,
 };
-use conn::{Conn, Teardown, peer};
+use after::After;
+use conn::{Conn, List, Teardown, peer};
 use copies::Seen;
 use elsewhere::Answers;
 use evidence::Earlier;
@@ -45,11 +50,10 @@ use key::Key;
 use losses::Losses;
 use report::{Out, Sight, Telling};
 use resumed::GivenUp;
-use rules::After;
 use shedding::Shedding;
 use side::Side;
 use std::sync::Arc;
-use table::{List, Table};
+use table::Table;
 
 /// How long the tracker waits for what may never come, and how much it keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -239,7 +243,7 @@ impl Tracker {
 
     /// The same, of the connection with this key.
     fn original_of(&mut self, key: Key, src_is_low: bool, seg: &Segment, sink: &mut dyn FnMut(Event)) {
-        if rules::are_impossible(seg.flags) {
+        if numbers::are_impossible(seg.flags) {
             self.impossible(key, src_is_low, seg, sink);
             return;
         }
@@ -324,7 +328,7 @@ impl Tracker {
         }
         if seg.flags.rst() {
             resets::rst_after_the_end(conn, role, seg, &mut out);
-        } else if rules::restarts_time_wait(conn, role, seg) {
+        } else if numbers::restarts_time_wait(conn, role, seg) {
             conn.last = conn.last.max(seg.ts);
             self.table.touch(slot, List::Ended);
         }
@@ -391,10 +395,10 @@ impl Tracker {
                 After::Goes
             }
             (synack, _) => {
-                if !synack && rules::refuses(seg) && self.seen.answers_probe(seg) {
+                if !synack && numbers::refuses(seg) && self.seen.answers_probe(seg) {
                     conn.flags.direction_inferred = false;
                     conn.extra_mut().probe = true;
-                } else if synack || rules::refuses(seg) {
+                } else if synack || numbers::refuses(seg) {
                     rules::first_answer(&mut conn, seg, &mut out);
                 } else {
                     rules::first_midstream(&mut conn, seg, &mut out);
@@ -591,7 +595,7 @@ fn first_sender(seg: &Segment) -> (Role, bool) {
     if seg.flags.syn() {
         return (if seg.flags.ack() { Role::Server } else { Role::Client }, false);
     }
-    if rules::refuses(seg) {
+    if numbers::refuses(seg) {
         return (Role::Server, true);
     }
     (if seg.flow.src_port < seg.flow.dst_port { Role::Server } else { Role::Client }, true)

@@ -1,15 +1,18 @@
 //! From a connection to the events that tell of it.
 
 use super::{
-    clocks::{Moment, Spent, When},
-    conn::{Conn, IcmpNote, Misfit, peer},
+    conn::{
+        Conn, Misfit,
+        clocks::{Moment, Spent, When},
+        doubts::Fin,
+        extra::IcmpNote,
+        peer, sight,
+    },
     elsewhere::Answers,
     evidence::{self, Earlier},
-    fins::{self, Fin},
-    icmp,
     losses::Losses,
+    meaning::meaning,
     side::Side,
-    sight,
     state::Evidence,
 };
 use crate::{
@@ -245,7 +248,7 @@ impl Out<'_> {
         }
         let mut common = self.common(conn, ts);
         common.complete &=
-            ![Role::Client, Role::Server].iter().any(|&role| fins::is_in_doubt(conn, role, ts));
+            ![Role::Client, Role::Server].iter().any(|&role| evidence::is_in_doubt(conn, role, ts));
         let mut connection = describe(common, conn, outcome, reset_phase, &self.telling.clock);
         connection.bytes_mod_4gib &= !self.is_bounded(&connection)
             && (connection.client_bytes.is_some() || connection.server_bytes.is_some());
@@ -466,7 +469,7 @@ fn icmp_report(conn: &Conn, note: &IcmpNote) -> IcmpReport {
         from: ip(from, ipv6),
         kind,
         code,
-        meaning: icmp::meaning(ipv6, kind, code).into(),
+        meaning: meaning(ipv6, kind, code).into(),
         quoted_sender: sender,
     }
 }

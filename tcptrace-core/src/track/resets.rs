@@ -1,16 +1,19 @@
 //! RSTs: which are believed, which change nothing, and which are doubted (RFC 9293 §3.10.7, RFC 5961 §3).
 
 use super::{
+    after::After,
     conn::{Conn, Misfit, peer},
-    evidence, held,
+    evidence,
+    numbers::{acknowledges_syn, follows_own_syn},
+    open::infer_open,
     report::Out,
-    rules::{After, acknowledges_syn, follows_own_syn, infer_open},
     state::Evidence,
 };
 use crate::{
     event::{AnomalyReason as Reason, Outcome, ResetPhase, Role, State},
     segment::Segment,
 };
+use tcptrace_common::seq::SeqNum;
 
 /// A RST: valid where its receiver would believe it (RFC 9293 §3.10.7.3 before, RFC 5961 §3.2 after the
 /// handshake).
@@ -29,7 +32,7 @@ pub(super) fn rst(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>)
         rst_in_handshake(conn, role, seg).map(|outcome| (outcome, None))
     };
     let (outcome, phase) = judged.inspect_err(|_| conn.note_ignored_reset(role, seg, None))?;
-    if phase.is_some() && !held::is_certain(conn, role, seg) {
+    if phase.is_some() && !is_certain(conn, role, seg) {
         return Ok(After::Holds);
     }
     Ok(end_by_rst(conn, role, seg, (outcome, phase), out))
@@ -144,4 +147,21 @@ fn reset_phase(conn: &Conn, role: Role) -> ResetPhase {
         (true, true) => ResetPhase::AfterClose,
         _ => ResetPhase::Closing,
     }
+}
+
+/// The RST `seg` of `role` has the number that its receiver is known to wait for, and so is obeyed.
+pub(super) fn is_exact(conn: &Conn, role: Role, seg: &Segment) -> bool {
+    conn.bound(role) == Some(seg.seq)
+}
+
+/// The RST `seg` of `role` needs no time to be believed: its number is the one that its receiver is known to wait for, and
+/// nothing says that it comes from elsewhere; or it is at the FIN, after which nothing follows. Who saw it is no matter: all
+/// sightings of a connection are to end alike.
+fn is_certain(conn: &Conn, role: Role, seg: &Segment) -> bool {
+    let closing = conn.closing(role);
+    let at_fin = |end: SeqNum| seg.seq == end || seg.seq.plus(1) == end;
+    let from_there = conn.side(role).ttl().is_none_or(|ttl| ttl == seg.ttl);
+    (is_exact(conn, role, seg) && from_there)
+        || ((closing.fin_acked || closing.fin_fits) && closing.fin_end.is_some_and(at_fin))
+        || conn.side(peer(role)).state == State::TimeWait
 }

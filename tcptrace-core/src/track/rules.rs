@@ -2,50 +2,28 @@
 //! by hand, and what fits moves the states. A segment that does not fit is an anomaly and changes nothing.
 
 use super::{
+    after::After,
     answers,
-    clocks::{Moment, When},
-    conn::{Conn, Misfit, OtherSynack, peer},
-    evidence,
-    fins::{self, Fin},
+    close::{acknowledge_fin, fin},
+    conn::{
+        Conn, Misfit,
+        clocks::{Moment, When},
+        doubts::Fin,
+        extra::ecn_bits,
+        peer,
+    },
+    evidence, fins,
+    numbers::is_near_the_handshake,
+    open::{goes_on_unheard, presume, synchronize},
     report::Out,
     resets,
-    side::LONG_NS,
+    side::{LONG_NS, OtherSynack},
     state::{self, Evidence},
 };
 use crate::{
-    event::{AnomalyReason as Reason, Outcome, ResetPhase, Role, State},
-    segment::{Segment, Timestamp},
+    event::{AnomalyReason as Reason, Outcome, Role, State},
+    segment::Segment,
 };
-use tcptrace_common::{
-    seq::SeqNum,
-    tcp::{TcpFlags, UNSCALED_WINDOW},
-};
-
-/// How long the passive closer must stay in CLOSE-WAIT for the time alone to make it a half-close. An
-/// application that is only slow to notice takes milliseconds; one that works on takes longer.
-const HALF_CLOSE_NS: u64 = 1_000_000_000;
-
-/// What the connection is after a segment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum After {
-    /// It goes on.
-    Goes,
-    /// A reset that is doubted for a while.
-    Holds,
-    /// It ended so.
-    Ends(Outcome, Option<ResetPhase>),
-    /// The segment opens the four-tuple anew: this connection ended so, and another begins.
-    Restarts(Outcome),
-}
-
-/// Control bits that no stack sends together. SYN with FIN or RST, and anything but a RST or a first SYN
-/// without ACK (RFC 9293 §3.10.7.4, fifth step: "if the ACK bit is off, drop the segment").
-pub(crate) fn are_impossible(flags: TcpFlags) -> bool {
-    if flags.syn() {
-        return flags.intersects(TcpFlags::FIN.union(TcpFlags::RST));
-    }
-    !flags.rst() && !flags.ack()
-}
 
 /// Judges `seg`, sent by `role`, and moves the states.
 pub(crate) fn segment(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) -> After {
@@ -154,23 +132,12 @@ pub(crate) fn quoted_syn(conn: &mut Conn, quoted: &Segment, out: &mut Out<'_>) {
     presume(conn, Role::Server, Evidence::PresumedListening, quoted.ts, out);
 }
 
-/// A RST with ACK at sequence number 0 answers a segment without ACK (RFC 9293 §3.10.7.1), so a SYN.
-pub(crate) fn refuses(seg: &Segment) -> bool {
-    seg.flags.rst() && seg.flags.ack() && seg.seq.0 == 0
-}
-
 /// The first segment seen belongs to the middle of a connection.
 pub(crate) fn first_midstream(conn: &mut Conn, seg: &Segment, out: &mut Out<'_>) {
     conn.flags.partial = true;
     conn.flags.established = true;
     presume(conn, Role::Client, Evidence::Synchronized, seg.ts, out);
     presume(conn, Role::Server, Evidence::Synchronized, seg.ts, out);
-}
-
-/// A change that happened at an unknown time before `ts`.
-fn presume(conn: &mut Conn, role: Role, evidence: Evidence, ts: Timestamp, out: &mut Out<'_>) {
-    out.transition(conn, role, evidence, ts, true);
-    conn.set_entered(role, When::NEVER);
 }
 
 /// Notes the numbers and options of a SYN or SYN-ACK. Data in it (RFC 7413) counts from the SYN on.
@@ -187,7 +154,7 @@ fn opening(seg: &Segment) -> OtherSynack {
         syn_end: Some(seg.end()),
         options: seg.options.map(|raw| raw.parse()),
         ttl: Some(seg.ttl),
-        ecn: evidence::ecn_bits(seg.flags),
+        ecn: ecn_bits(seg.flags),
     }
 }
 
@@ -264,7 +231,7 @@ fn ack_or_fin(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) -> 
         conn.side_mut(peer(role)).note_syn_acked();
     }
     synchronize(conn, role, seg, out);
-    evidence::goes_on_unheard(conn, role, seg, out);
+    goes_on_unheard(conn, role, seg, out);
     let fresh = seg.flags.fin() && conn.closing(role).fin_end.is_none();
     let own_fin = Fin::of(seg);
     // The peer's FIN acknowledges this one, which passes after it: the peer closed second all the same.
@@ -277,12 +244,6 @@ fn ack_or_fin(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) -> 
         fin(conn, role, &own_fin, overtaken, out);
     }
     Ok(if conn.is_over() { After::Ends(Outcome::Closed, None) } else { After::Goes })
-}
-
-/// Both its numbers are those that the handshake has, or not far beyond, as far as these are known.
-fn is_near_the_handshake(conn: &Conn, role: Role, seg: &Segment) -> bool {
-    let near = |n: SeqNum, from: Option<SeqNum>| from.is_none_or(|from| n.at_or_soon_after(from));
-    near(seg.seq, conn.side(role).first_data()) && near(seg.ack, conn.side(peer(role)).first_data())
 }
 
 /// What `seg` acknowledges; known to be right where it is the handshake's number, soon after that.
@@ -307,168 +268,4 @@ fn answer_other_synack(conn: &mut Conn, role: Role, seg: &Segment) {
         conn.extra_mut().other_synack = Some(OtherSynack::of(conn.side(server)));
         conn.side_mut(server).open(&other);
     }
-}
-
-/// Brings both sides to ESTABLISHED as far as the acknowledgements allow, the sender of `seg` first.
-fn synchronize(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) {
-    if conn.is_synchronized() {
-        return;
-    }
-    for who in [role, peer(role)] {
-        let (own, other) = (*conn.side(who), *conn.side(peer(who)));
-        let ready = match own.state {
-            State::SynSent => own.syn_acked() && own.has_acked(other.first_data()),
-            State::SynReceived => own.syn_acked(),
-            _ => false,
-        };
-        if ready {
-            out.transition(conn, who, Evidence::Synchronized, seg.ts, false);
-        }
-    }
-    if conn.is_synchronized() && !conn.flags.established {
-        // Where records are missing, a FIN can be the first that we got of several that proved it.
-        let first = !seg.flags.fin() || out.is_complete(conn);
-        let exact = first && establishes_exactly(conn, role, seg);
-        establish(conn, seg.ts, exact, out);
-    }
-}
-
-/// `seg` is the sender's first segment after its SYN, so its time is the time of the establishment. A later
-/// one proves the same, but not when.
-fn establishes_exactly(conn: &Conn, role: Role, seg: &Segment) -> bool {
-    let (own, other) = (conn.side(role), conn.side(peer(role)));
-    let within = |n: SeqNum, first: Option<SeqNum>, end: Option<SeqNum>| {
-        first.or(end).is_some_and(|f| n.at_or_after(f)) && end.is_some_and(|e| e.at_or_after(n))
-    };
-    seg.flags.syn()
-        || (within(seg.seq, own.first_data(), own.syn_end())
-            && within(seg.ack, other.first_data(), other.syn_end()))
-}
-
-/// Reports the establishment, with its time where `exact`.
-fn establish(conn: &mut Conn, ts: Timestamp, exact: bool, out: &mut Out<'_>) {
-    conn.flags.established = true;
-    conn.set_at(Moment::Established, exact.then_some(ts));
-    out.established(conn, ts);
-}
-
-/// Both sides must have been open for what is seen now, though nothing showed the handshake's end.
-pub(super) fn infer_open(conn: &mut Conn, role: Role, ts: Timestamp, out: &mut Out<'_>) {
-    if state::is_synchronized(conn.side(role).state) {
-        return;
-    }
-    presume(conn, role, Evidence::Synchronized, ts, out);
-    if conn.is_synchronized() && !conn.flags.established {
-        establish(conn, ts, false, out);
-    }
-}
-
-/// The client goes on, whose peer is not heard here: both sides are open. If `exact`, the client's time is that of `ts`.
-pub(crate) fn open_unheard(conn: &mut Conn, ts: Timestamp, exact: bool, out: &mut Out<'_>) {
-    if exact {
-        out.transition(conn, Role::Client, Evidence::Synchronized, ts, false);
-    } else {
-        presume(conn, Role::Client, Evidence::Synchronized, ts, out);
-    }
-    presume(conn, Role::Server, Evidence::Synchronized, ts, out);
-    if !conn.flags.established {
-        establish(conn, ts, exact, out);
-    }
-}
-
-/// `role` acknowledges its peer's FIN, if what it acknowledged so far covers that (RFC 9293 §3.10.7.4).
-/// `by` is the segment that shows it, or `None` where the acknowledgement came before we saw the FIN.
-fn acknowledge_fin(conn: &mut Conn, role: Role, ts: Timestamp, by: Option<&Segment>, out: &mut Out<'_>) {
-    let closer = peer(role);
-    let fin = conn.closing(closer);
-    // Nothing follows a FIN, so what acknowledges it has exactly its end.
-    let acked = by.map_or(conn.side(role).acked(), |seg| Some(seg.ack));
-    if fin.fin_acked || fin.fin_end.is_none() || acked != fin.fin_end {
-        return;
-    }
-    let (end, fin_ack) = (fin.fin_end, fin.fin_ack());
-    infer_open(conn, role, ts, out);
-    conn.closing_mut(closer).fin_acked = true;
-    // So the FIN was its sender's own, and with it what that acknowledged.
-    if let Some(end) = end {
-        conn.side_mut(role).prove_ack(end);
-    }
-    // Unless it acknowledged something else since, which may be the peer's FIN, not seen yet; or so long ago that the peer may
-    // have sent any number of octets meanwhile.
-    let recent = conn.closing(closer).fin.is_some_and(|fin| ts.since(fin.ts) <= LONG_NS);
-    if let Some(ack) = fin_ack.filter(|&ack| recent && conn.side(closer).acked() == Some(ack)) {
-        conn.side_mut(closer).prove_ack(ack);
-    }
-    conn.closing_mut(role).sent_at_peer_fin = by.map(|seg| seg.seq.plus(seg.payload_len));
-    let teardown = conn.teardown_mut();
-    let acked = When::from(by.map(|seg| seg.ts));
-    if teardown.first_fin_by == Some(closer) {
-        teardown.first_fin_acked = acked;
-    } else {
-        teardown.second_fin_acked = acked;
-    }
-    out.transition(conn, role, Evidence::AckedPeerFin, ts, false);
-    out.transition(conn, closer, Evidence::OwnFinAcked, ts, false);
-    // Only who closed first waits; that the closer was second may have come to light when it was past LAST-ACK.
-    let second = conn.teardown().first_fin_by == Some(role) && !conn.teardown().simultaneous_close;
-    if second && conn.side(closer).state == State::TimeWait {
-        out.transition(conn, closer, Evidence::TimedOut, ts, true);
-    }
-}
-
-/// The first FIN of `role` (RFC 9293 §3.6); `overtaken` by the peer's, which acknowledges it.
-pub(crate) fn fin(conn: &mut Conn, role: Role, fin: &Fin, overtaken: bool, out: &mut Out<'_>) {
-    if conn.side(role).state != State::SynReceived {
-        infer_open(conn, role, fin.ts, out);
-    }
-    fins::count(conn, role, fin);
-    let answered = conn.closing(peer(role)).fin_acked;
-    let went_on = went_on(conn, role, fin);
-    // It had numbered its FIN when it acknowledged the peer's: this is that FIN again, the first was lost before us.
-    let crossed = conn.closing(role).sent_at_peer_fin == Some(fin.end());
-    let teardown = conn.teardown_mut();
-    if teardown.first_fin_by.is_none() || overtaken {
-        teardown.first_fin_by = Some(role);
-        (teardown.second_fin, teardown.second_fin_acked) = (teardown.first_fin, teardown.first_fin_acked);
-        teardown.first_fin.set(fin.ts);
-        teardown.first_fin_acked = When::NEVER;
-    } else {
-        teardown.second_fin.set(fin.ts);
-        conn.teardown_mut().simultaneous_close = !answered || crossed;
-        conn.teardown_mut().half_closed = answered && went_on && !crossed;
-    }
-    out.transition(conn, role, Evidence::SentFin, fin.ts, false);
-    // Reordering can show the acknowledgement before the FIN.
-    acknowledge_fin(conn, peer(role), fin.ts, None, out);
-}
-
-/// Data or time lay between the passive closer's acknowledgement and its own FIN.
-fn went_on(conn: &Conn, role: Role, fin: &Fin) -> bool {
-    let data = conn.closing(role).sent_at_peer_fin.is_some_and(|sent| fin.data_end() != sent);
-    let waited =
-        conn.teardown().first_fin_acked.get().is_some_and(|acked| fin.ts.since(acked) >= HALF_CLOSE_NS);
-    data || waited
-}
-
-/// Within what can be sent before the handshake is complete.
-pub(crate) fn follows_own_syn(conn: &Conn, role: Role, seg: &Segment) -> bool {
-    let own = conn.side(role);
-    own.first_data().or(own.syn_end()).is_some_and(|first| {
-        let ahead = seg.seq.distance_from(first);
-        (0..=UNSCALED_WINDOW).contains(&ahead)
-    })
-}
-
-/// The peer's SYN was seen, and this acknowledges it, with none, some or all of the data in it.
-pub(crate) fn acknowledges_syn(conn: &Conn, role: Role, seg: &Segment) -> bool {
-    let other = conn.side(peer(role));
-    let (first, end) = (other.first_data(), other.syn_end());
-    seg.flags.ack()
-        && first.is_some_and(|first| seg.ack.at_or_after(first))
-        && end.is_some_and(|end| end.at_or_after(seg.ack))
-}
-
-/// The FIN comes again, so its acknowledgement was lost: TIME-WAIT lasts from here (RFC 9293 §3.10.7.4, eighth step).
-pub(crate) fn restarts_time_wait(conn: &Conn, role: Role, seg: &Segment) -> bool {
-    seg.flags.fin() && conn.side(peer(role)).state == State::TimeWait && conn.fin_end(role) == Some(seg.end())
 }

@@ -1,6 +1,5 @@
 //! One end of a connection, from its opening.
 
-use super::conn::OtherSynack;
 use crate::event::State;
 use tcptrace_common::{seq::SeqNum, tcp::TcpOptions};
 
@@ -211,6 +210,29 @@ impl Side {
     /// The number its first octet of data has (RFC 9293 §3.4: the SYN counts one).
     pub(crate) fn first_data(&self) -> Option<SeqNum> {
         self.isn().map(|isn| isn.plus(1))
+    }
+}
+
+/// What a SYN-ACK says of its sender.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OtherSynack {
+    pub(crate) isn: SeqNum,
+    pub(crate) syn_end: Option<SeqNum>,
+    pub(crate) options: Option<TcpOptions>,
+    pub(crate) ttl: Option<u8>,
+    /// See [`Side::ecn_bits`].
+    pub(crate) ecn: u8,
+}
+
+impl OtherSynack {
+    pub(crate) fn of(side: &Side) -> Self {
+        Self {
+            isn: side.isn().unwrap_or(SeqNum(0)),
+            syn_end: side.syn_end(),
+            options: side.options(),
+            ttl: side.ttl(),
+            ecn: side.ecn_bits(),
+        }
     }
 }
 

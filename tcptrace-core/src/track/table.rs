@@ -1,27 +1,15 @@
 //! The connection table: a slab, an index by key, and lists by age threaded through the slab, so that
 //! every operation takes the same time at a thousand connections and at a million.
 
-use super::{conn::Conn, key::Key};
+use super::{
+    conn::{Conn, List},
+    key::Key,
+};
 use hashbrown::{DefaultHashBuilder, HashTable};
 use std::{
     hash::BuildHasher,
     ops::{Index, IndexMut},
 };
-
-/// Which time-out a connection waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum List {
-    /// The handshake is under way.
-    Handshake,
-    /// An ICMP error came, and a client that goes on all the same tries again soon.
-    Rejected,
-    /// Past the handshake: none.
-    Open,
-    /// A reset is doubted for a while.
-    Held,
-    /// Reported; remembered while late segments may come.
-    Ended,
-}
 
 const NONE: u32 = u32::MAX;
 

@@ -3,28 +3,15 @@
 //! one that the server answered first. The other is named, and nothing is made of it.
 
 use super::{
-    clocks::Moment,
-    conn::{Conn, OtherSynack},
+    conn::{Conn, clocks::Moment, extra::OtherView},
+    side::OtherSynack,
     state,
 };
 use crate::{
     event::{Role, State},
-    segment::{Segment, Timestamp},
+    segment::Segment,
 };
 use tcptrace_common::seq::SeqNum;
-
-/// The view that is not followed.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct OtherView {
-    pub(crate) client_isn: SeqNum,
-    /// Of its SYN-ACK, where that was seen.
-    pub(crate) server_isn: Option<SeqNum>,
-    /// When its SYN passed first, and last.
-    first: Timestamp,
-    last: Timestamp,
-    /// The server answered, so it is known which of the two is followed.
-    is_settled: bool,
-}
 
 /// `seg`, sent by `role`, is of the view that is not followed. `resembles`: it is a SYN like the one before in everything
 /// but its number, and comes too soon for another try.

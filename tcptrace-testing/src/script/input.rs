@@ -7,9 +7,8 @@ use super::{
 };
 use std::net::IpAddr;
 use tcptrace_common::{abi::MAX_OPTIONS, seq::SeqNum, tcp::TcpFlags};
-use tcptrace_core::{
-    segment::{Flow, IcmpError, Input, LossReport, RawOptions, Segment, Timestamp},
-    wall::ClockChange,
+use tcptrace_core::segment::{
+    ClockChange, Flow, IcmpError, Input, LossReport, RawOptions, Segment, Timestamp,
 };
 
 const WINDOW: u16 = 14_600;

@@ -5,7 +5,7 @@ use super::{
     interfaces::InterfaceArgs, kernel::KernelArgs, limits::LimitArgs, output::OutputArgs, parse,
     selection::SelectionArgs, summary::SummaryArgs,
 };
-use crate::{event::Kinds, kernel::netns::Namespaces, sink::summary::By};
+use crate::{event::Kinds, kernel::namespaces::Namespaces, sink::summary::By};
 use std::{
     path::{Path, PathBuf},
     time::Duration,

@@ -8,7 +8,7 @@ use std::{
 };
 use tcptrace::{
     decode,
-    kernel::test_run::{Harness, Program},
+    kernel::testing::test_run::{Harness, Program},
     segment::{Direction, Input, Observation},
 };
 use tcptrace_common::flow::known_seeds;

@@ -10,7 +10,7 @@ use std::{
 use tcptrace::{
     cli::{self, Args, Color, Config, FilterText, Format, Input, Interfaces, Limits, LineWidth, Only},
     event::{Kind, Kinds},
-    kernel::netns::Namespaces,
+    kernel::namespaces::Namespaces,
     sink::text::Times,
 };
 

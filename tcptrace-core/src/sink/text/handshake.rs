@@ -1,6 +1,6 @@
 //! What went wrong in a handshake, in words: what came, and what it fits.
 
-use super::words::{Details, NOTHING_LISTENS, icmp, role, syn_retries, synack_retries};
+use super::details::{Details, NOTHING_LISTENS, icmp, role, syn_retries, synack_retries};
 use crate::{
     event::{Backoff, Connection, Ecn, EcnKind, OtherView, Outcome, Role, State, SynackAgain, WrongAnswers},
     segment::Timestamp,

@@ -1,6 +1,6 @@
 //! Resets that somebody sent in another's name, in words.
 
-use super::words::{Details, role};
+use super::details::{Details, role};
 use crate::{
     event::{Connection, DoubtfulReset, Role},
     sink::units::Nanos,

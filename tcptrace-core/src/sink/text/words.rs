@@ -1,69 +1,19 @@
 //! The right-hand part of each line: what happened, in words.
 
 use super::{
+    details::{self, Details, NOTHING_LISTENS, role, syn_retries, synack_retries},
     handshake::{self, EcnWords},
     line::{Line, Rank},
     resets,
 };
 use crate::{
     event::{
-        Anomaly, AnomalyReason, ClosedBy, Connection, Established, HandshakeTimes, IcmpReport, Options,
-        Outcome, ResetPhase, Role, SegmentEvent, State, Stats, Transition,
+        Anomaly, AnomalyReason, ClosedBy, Connection, Established, HandshakeTimes, Options, Outcome,
+        ResetPhase, Role, SegmentEvent, State, Stats, Transition,
     },
     sink::units::{Bytes, Count, Millis, Nanos},
 };
 use std::fmt::{self, Write as _};
-
-/// Facts, separated by commas.
-pub(super) struct Details<'a> {
-    out: &'a mut Line,
-    glue: &'static str,
-    first: bool,
-}
-
-impl<'a> Details<'a> {
-    pub(super) fn new(out: &'a mut Line) -> Self {
-        Self { out, glue: "", first: true }
-    }
-
-    pub(super) fn add(&mut self, fact: fmt::Arguments<'_>) -> fmt::Result {
-        self.glue = if std::mem::take(&mut self.first) { "  " } else { ", " };
-        self.out.begin(Rank::Fact);
-        self.out.write_str(self.glue)?;
-        self.out.write_fmt(fact)
-    }
-
-    /// A shorter form of the fact before, that says the same.
-    pub(super) fn or(&mut self, short: fmt::Arguments<'_>) -> fmt::Result {
-        self.out.or(format_args!("{}{short}", self.glue))
-    }
-
-    /// Goes on with the fact before, with a space or `: ` of its own: a line may end there.
-    pub(super) fn more(&mut self, text: fmt::Arguments<'_>) -> fmt::Result {
-        self.out.part(Rank::Fact, text)
-    }
-
-    /// Explains the fact before, and may be left out.
-    pub(super) fn aside(&mut self, text: fmt::Arguments<'_>) -> fmt::Result {
-        self.out.part(Rank::Aside, text)?;
-        self.out.or(format_args!(""))
-    }
-}
-
-pub(super) const fn role(role: Role) -> &'static str {
-    match role {
-        Role::Client => "client",
-        Role::Server => "server",
-    }
-}
-
-pub(super) fn syn_retries(count: u32) -> Count<'static> {
-    Count(count.into(), "SYN retry", "SYN retries")
-}
-
-pub(super) fn synack_retries(count: u32) -> Count<'static> {
-    Count(count.into(), "SYN-ACK retry", "SYN-ACK retries")
-}
 
 /// How the time of a handshake divides, and what was sent again.
 pub(super) fn established(event: &Established, out: &mut Line) -> fmt::Result {
@@ -140,7 +90,7 @@ pub(super) fn connection(event: &Connection, details: &mut Details<'_>) -> fmt::
         Outcome::Refused => handshake::refused(event, details)?,
         Outcome::RefusedIcmp => {
             if let Some(icmp) = &event.icmp_error {
-                self::icmp(icmp, details)?;
+                details::icmp(icmp, details)?;
             }
             handshake::retries(event, details)?;
         }
@@ -180,17 +130,6 @@ pub(super) fn connection(event: &Connection, details: &mut Details<'_>) -> fmt::
         details.or(format_args!("roles are a guess"))?;
     }
     Ok(())
-}
-
-/// Why a RST may come of a SYN.
-pub(super) const NOTHING_LISTENS: &str = ": nothing listens there, or a firewall rejects";
-
-/// `host unreachable, says 192.0.2.1 (ICMP type 3, code 1)`
-pub(super) fn icmp(report: &IcmpReport, details: &mut Details<'_>) -> fmt::Result {
-    let IcmpReport { from, kind, code, meaning, .. } = report;
-    let version = if from.is_ipv6() { "v6" } else { "" };
-    details.add(format_args!("{meaning}, says {from}"))?;
-    details.aside(format_args!(" (ICMP{version} type {kind}, code {code})"))
 }
 
 fn closed(event: &Connection, details: &mut Details<'_>) -> fmt::Result {
