@@ -19,9 +19,6 @@ use std::{
 /// How often one name may stand for another.
 const DETOURS: u32 = 8;
 
-/// Folders whose files may still import each other. A folder whose files do not has no place here.
-const ALLOWED: [&str; 1] = ["tcptrace-core/src/event"];
-
 /// Where a path leads, within its crate.
 #[derive(Clone, Copy)]
 enum Place {
@@ -147,12 +144,6 @@ struct Circle {
     imports: Imports,
 }
 
-impl Circle {
-    fn is_within(&self, folder: &str) -> bool {
-        self.files.iter().all(|file| file.starts_with(folder))
-    }
-}
-
 impl fmt::Display for Circle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} files import each other:", self.files.len())?;
@@ -200,15 +191,8 @@ fn no_files_import_each_other() {
     let text = |path: &Path| std::fs::read_to_string(root().join(path)).ok();
     // What several crates of tests have in common is told of once.
     let all: BTreeSet<Circle> = roots.iter().flat_map(|root| found(root, &text)).collect();
-    for folder in ALLOWED {
-        assert!(
-            all.iter().any(|circle| circle.is_within(folder)),
-            "no circle any more within {folder}: take it off the list"
-        );
-    }
-    let new = all.iter().filter(|circle| !ALLOWED.iter().any(|folder| circle.is_within(folder)));
-    let new: Vec<String> = new.map(ToString::to_string).collect();
-    assert!(new.is_empty(), "\n{}", new.join("\n"));
+    let all: Vec<String> = all.iter().map(ToString::to_string).collect();
+    assert!(all.is_empty(), "\n{}", all.join("\n"));
 }
 
 #[cfg(test)]

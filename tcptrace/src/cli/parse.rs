@@ -1,6 +1,5 @@
 //! Values of arguments. Each error says in one line what would have been right.
 
-use super::LineWidth;
 use crate::{
     event::{Kind, Kinds},
     sink::summary::By,
@@ -95,17 +94,6 @@ pub(super) fn sample(text: &str) -> Result<Admission, String> {
     match text.strip_prefix("1/").map(str::parse) {
         Some(Ok(n @ 1..)) => Ok(Admission::one_in(n)),
         _ => Err(format!("1/N is needed, with N from 1 to {}, such as 1/100", u32::MAX)),
-    }
-}
-
-/// How wide text is.
-pub(super) fn width(text: &str) -> Result<LineWidth, String> {
-    /// A time, an outcome and the shortest addresses.
-    const LEAST: u16 = 40;
-    match (text, text.parse()) {
-        ("none", _) => Ok(LineWidth::Endless),
-        (_, Ok(columns @ LEAST..)) => Ok(LineWidth::Columns(columns)),
-        _ => Err(format!("a number of columns from {LEAST} to {} is needed, such as 100, or none", u16::MAX)),
     }
 }
 
