@@ -25,5 +25,5 @@ impl Entry {
     }
 }
 
-/// The program of [`Programs::alive`]. The kernel keeps all of this name: it is not longer than 15 letters.
+/// The program of [`super::Programs::alive`]. The kernel keeps all of this name: it is not longer than 15 letters.
 pub(crate) const ALIVE: &str = "tcptrace_alive";

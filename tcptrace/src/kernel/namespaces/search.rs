@@ -23,7 +23,7 @@ use std::{
 const MOUNTS: &str = "/proc/thread-self/mountinfo";
 /// Namespaces traced at once. With XDP each takes about 1 MiB here and half of one in the kernel for its copy of the programs.
 pub(crate) const MOST: usize = 1024;
-/// What [`interfaces`] finds.
+/// What [`interfaces()`] finds.
 pub struct Interfaces {
     /// Of all namespaces, named `NETNS/NAME` but for those of the thread's own, which come first.
     pub interfaces: Vec<Interface>,
