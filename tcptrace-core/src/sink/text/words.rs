@@ -10,7 +10,7 @@ use crate::{
         Anomaly, AnomalyReason, ClosedBy, Connection, Established, HandshakeTimes, IcmpReport, Options,
         Outcome, ResetPhase, Role, SegmentEvent, State, Stats, Transition,
     },
-    sink::units::{Bytes, Count, Millis, Nanos},
+    sink::units::{Bytes, Count, Millis, Nanos, plain},
 };
 use std::fmt::{self, Write as _};
 
@@ -189,7 +189,8 @@ pub(super) const NOTHING_LISTENS: &str = ": nothing listens there, or a firewall
 pub(super) fn icmp(report: &IcmpReport, details: &mut Details<'_>) -> fmt::Result {
     let IcmpReport { from, kind, code, meaning, .. } = report;
     let version = if from.is_ipv6() { "v6" } else { "" };
-    details.add(format_args!("{meaning}, says {from}"))?;
+    // An event that was read back may have any words there.
+    details.add(format_args!("{}, says {from}", plain(meaning)))?;
     details.aside(format_args!(" (ICMP{version} type {kind}, code {code})"))
 }
 
