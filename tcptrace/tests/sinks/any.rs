@@ -333,6 +333,7 @@ impl Dice {
     }
 
     /// As often a small one as a large one.
+    #[expect(clippy::cast_precision_loss, reason = "any fraction will do")]
     fn fraction(&mut self) -> f64 {
         self.number() as f64 / self.number().max(1) as f64
     }

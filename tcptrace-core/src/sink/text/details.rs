@@ -3,7 +3,7 @@
 use super::line::{Line, Rank};
 use crate::{
     event::{IcmpReport, Role},
-    sink::units::Count,
+    sink::units::{Count, plain},
 };
 use std::fmt::{self, Write as _};
 
@@ -65,6 +65,7 @@ pub(super) const NOTHING_LISTENS: &str = ": nothing listens there, or a firewall
 pub(super) fn icmp(report: &IcmpReport, details: &mut Details<'_>) -> fmt::Result {
     let IcmpReport { from, kind, code, meaning, .. } = report;
     let version = if from.is_ipv6() { "v6" } else { "" };
-    details.add(format_args!("{meaning}, says {from}"))?;
+    // An event that was read back may have any words there.
+    details.add(format_args!("{}, says {from}", plain(meaning)))?;
     details.aside(format_args!(" (ICMP{version} type {kind}, code {code})"))
 }
