@@ -155,7 +155,7 @@ impl Table {
     /// Makes a connection the youngest of `list`.
     pub(crate) fn touch(&mut self, slot: u32, list: List) {
         if self[slot].list == list && self.lists[list as usize].last == slot {
-            // Its time may have changed.
+            // Its time may have changed, and is later.
             self.note_head(slot, list);
             return;
         }
@@ -178,19 +178,39 @@ impl Table {
         self.new_heads |= list != List::Open && self.lists[list as usize].first == slot;
     }
 
+    /// Puts a connection behind the last of `list` that is not younger than it.
     fn link(&mut self, slot: u32, list: List) {
+        let previous = self.last_not_younger(slot, list);
         let ends = &mut self.lists[list as usize];
-        let last = ends.last;
-        ends.last = slot;
         ends.len += 1;
-        if last == NONE {
-            ends.first = slot;
+        let next = if previous == NONE { ends.first } else { self.links[previous].next };
+        if next == NONE {
+            self.lists[list as usize].last = slot;
+        } else {
+            self.links[next].previous = slot;
+        }
+        if previous == NONE {
+            self.lists[list as usize].first = slot;
             self.note_head(slot, list);
         } else {
-            self.links[last].next = slot;
+            self.links[previous].next = slot;
         }
-        self.links[slot] = Links { previous: last, next: NONE };
+        self.links[slot] = Links { previous, next };
         self[slot].list = list;
+    }
+
+    /// That is the youngest of all, but for a connection of which is known now what came a while ago: its segments waited for
+    /// a reset to be believed. In a flood it is enough to be near its place.
+    fn last_not_younger(&self, slot: u32, list: List) -> u32 {
+        const MOST: usize = 64;
+        let mut previous = self.lists[list as usize].last;
+        for _ in 0..MOST {
+            if previous == NONE || self[previous].last <= self[slot].last {
+                break;
+            }
+            previous = self.links[previous].previous;
+        }
+        previous
     }
 
     fn unlink(&mut self, slot: u32) {
