@@ -14,7 +14,7 @@ use tcptrace_core::{
         Sink as _,
         json::JsonSink,
         pcapng::{Origin, Writer},
-        text::{TextOptions, TextSink, Times, Width},
+        text::{TextOptions, TextSink, TimeFormat, Width},
         units::plain,
     },
     track::{Config, Tracker},
@@ -38,7 +38,7 @@ pub fn lines(bytes: &[u8]) {
             interfaces: true,
             color: false,
             zone: TimeZone::UTC,
-            times: Times::OfDay,
+            times: TimeFormat::OfDay,
             width: Width::new(width),
         })
     };
