@@ -24,7 +24,7 @@ use tcptrace_common::{
     },
 };
 use tcptrace_core::{
-    capture::{Options, PcapSource, Reader},
+    capture::{CaptureOptions, PcapSource, Reader},
     decode,
     segment::{
         AdmissionChange, Direction, Flow, IcmpError, Input, LossReport, Observation, RawOptions, Segment,
@@ -54,8 +54,10 @@ fn segments(read: impl Read + Send + 'static) -> Vec<Input> {
     let Ok(reader) = Reader::from_read("fuzzing", read) else {
         return inputs;
     };
-    let mut source =
-        PcapSource::new(reader, &Options { buckets: 4, seeds: [3; SEED_WORDS], ..Options::default() });
+    let mut source = PcapSource::new(
+        reader,
+        &CaptureOptions { buckets: 4, seeds: [3; SEED_WORDS], ..CaptureOptions::default() },
+    );
     // Compressed nothing can be long: enough is enough.
     while matches!(source.next_batch(&mut inputs), Ok(true)) && source.position().packets < 100_000 {}
     inputs

@@ -7,7 +7,7 @@ use serde_json::Value;
 use std::{collections::BTreeSet, io::Cursor, sync::Arc};
 use tcptrace_common::abi::SEED_WORDS;
 use tcptrace_core::{
-    capture::{Options, PcapSource, Reader},
+    capture::{CaptureOptions, PcapSource, Reader},
     decode,
     event::{Event, Start, State, TracedInterface},
     sink::{
@@ -127,8 +127,10 @@ pub fn capture(bytes: &[u8]) {
     let ts = record.what.segment().ts.0;
     Writer::new().packet(&record.what, ts, Some(&name), Origin::Record, &mut file);
     let reader = Reader::from_read("fuzzing", Cursor::new(file)).expect("a capture");
-    let mut source =
-        PcapSource::new(reader, &Options { buckets: 4, seeds: [3; SEED_WORDS], ..Options::default() });
+    let mut source = PcapSource::new(
+        reader,
+        &CaptureOptions { buckets: 4, seeds: [3; SEED_WORDS], ..CaptureOptions::default() },
+    );
     let mut found = Vec::new();
     while source.next_batch(&mut found).expect("undamaged") {}
     assert_eq!(source.position().packets, 1);
