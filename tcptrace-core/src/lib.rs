@@ -1,10 +1,10 @@
-//! The lifecycles of TCP connections from their segments: who opened, how long that took, who closed first, why a handshake
-//! failed, and in which of RFC 9293's states both ends are.
+//! The lifecycles of TCP connections from their segments: who opened, how long that took, who closed first, why a
+//! handshake failed, and in which of RFC 9293's states both ends are.
 //!
-//! This crate is all of tcptrace that is pure. It needs no kernel program, no rights and no runtime; the crate `tcptrace` adds
-//! the command line, the kernel and the writing of lines. Segments come from a capture file ([`PcapSource`]), from records of
-//! the kernel programs ([`decode`]), or are made by hand. The [`Tracker`] makes [`Event`]s of them, and a [`Sink`] makes lines
-//! of events. The tracker has no clock: time comes with the segments.
+//! This crate is all of tcptrace that is pure. It needs no kernel program, no rights and no runtime; the crate
+//! `tcptrace` adds the command line, the kernel and the writing of lines. Segments come from a capture file
+//! ([`PcapSource`]), from records of the kernel programs ([`decode`]), or are made by hand. The [`Tracker`] makes
+//! [`Event`]s of them, and a [`Sink`] makes lines of events. The tracker has no clock: time comes with the segments.
 //!
 //! This example reads a capture of a SYN and of the RST that refuses the connection:
 //!

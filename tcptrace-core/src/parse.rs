@@ -62,7 +62,7 @@ struct EnclosingTunnels {
 /// A packet that has a record.
 pub(crate) struct Found {
     pub(crate) record: decode::Record,
-    /// Where its TCP header or its ICMP message ends, which may be beyond what was captured.
+    /// Where the TCP header or the ICMP message of the packet ends, which may be beyond what was captured.
     pub(crate) end: usize,
 }
 

@@ -41,8 +41,8 @@ impl Layer {
 /// A number that tells connections in these tunnels from connections in others, the outermost tunnel first. It is the
 /// same in both directions, and 0 without tunnels.
 ///
-/// It is `SipHash` with a key of this process's own, so that two tunnels that somebody chose get one number only with a
-/// probability of 2^-32. Connections with equal addresses and ports in both would then be one.
+/// The number is `SipHash` with a key of this process's own, so that two tunnels that somebody chose get one number
+/// only with a probability of 2^-32. Connections with equal addresses and ports in both would then be one.
 ///
 /// It depends on the kind whether the outer addresses and the identifier count: see [`Kind::is_by_addresses`] and
 /// [`Kind::is_by_id`].

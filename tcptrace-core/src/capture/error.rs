@@ -61,9 +61,9 @@ pub enum FileError {
     Truncated {
         /// The name of the file.
         name: String,
-        /// What the file ends within.
+        /// The part that the file ends within.
         part: &'static str,
-        /// Where that begins.
+        /// Where the unfinished part begins.
         place: ErrorPlace,
     },
     /// The file contradicts itself, or a limit of its format.

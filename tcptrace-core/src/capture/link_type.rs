@@ -35,7 +35,7 @@ impl LinkType {
     pub const LINUX_SLL: Self = Self(113);
     /// IEEE 802.11 behind a radiotap header.
     pub const RADIOTAP: Self = Self(127);
-    /// For private use; tcpdump of macOS once wrote its PKTAP header under it.
+    /// A number for private use, under which tcpdump of macOS once wrote its PKTAP header.
     pub const USER2: Self = Self(149);
     /// A per-packet information header, and after it a header of another link type.
     pub const PPI: Self = Self(192);

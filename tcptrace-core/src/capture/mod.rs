@@ -38,8 +38,8 @@ pub const MAX_PACKET: usize = 1 << 20;
 /// One packet of a capture file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Packet<'a> {
-    /// When the packet was captured, in nanoseconds since the Unix epoch; [`Timestamp::UNKNOWN`] where the file does not
-    /// say, or where 64 bits do not hold the time. Time stamps that count back from the epoch wrap modulo 2^64.
+    /// When the packet was captured, in nanoseconds since the Unix epoch; [`Timestamp::UNKNOWN`] where the file does
+    /// not say, or where 64 bits do not hold the time. Time stamps that count back from the epoch wrap modulo 2^64.
     pub ts: Timestamp,
     /// The kind of header that the captured bytes begin with.
     pub link: LinkType,

@@ -54,8 +54,8 @@ pub struct CaptureOptions {
 }
 
 impl Default for CaptureOptions {
-    /// CaptureOptions with a table for half a million expected acknowledgements, of 4 MiB. The keys are always the same,
-    /// because the same packets must give the same output, and it depends on the keys which acknowledgement is
+    /// CaptureOptions with a table for half a million expected acknowledgements, of 4 MiB. The keys are always the
+    /// same, because the same packets must give the same output, and it depends on the keys which acknowledgement is
     /// overwritten in a full bucket. A file made to fill one bucket makes its own connections incomplete, and costs no
     /// more time.
     fn default() -> Self {
@@ -96,8 +96,8 @@ pub struct Overlap {
 /// Reads capture files as a stream of segments and of ICMP errors that quote segments.
 ///
 /// Both come in the order of the file. The times of a file may go backwards (it was merged from several, or a clock was
-/// set), or be missing. The times of the segments go on all the same, and [`Input::Clock`] says where the clock of the file
-/// is ahead of them by another amount than before.
+/// set), or be missing. The times of the segments go on all the same, and [`Input::Clock`] says where the clock of the
+/// file is ahead of them by another amount than before.
 pub struct PcapSource {
     files: Files,
     finder: SegmentFinder,

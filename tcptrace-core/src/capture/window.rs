@@ -10,11 +10,11 @@ const DECOMPRESSED_BLOCK: usize = 16 << 10;
 /// Whether the bytes that were asked for are in the window.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Fill {
-    /// They are in the window.
+    /// The bytes are in the window.
     Ready,
-    /// They have not arrived, and the reader did not want to wait.
+    /// The bytes have not arrived, and the reader did not want to wait.
     Later,
-    /// The file ends before them.
+    /// The file ends before the bytes.
     End,
 }
 

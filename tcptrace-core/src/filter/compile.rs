@@ -162,8 +162,8 @@ const fn ends(side: Side) -> &'static [bool] {
     }
 }
 
-/// The steps of a condition of which each step tests a whole address, port or tag. An IPv6 net has such steps only if it
-/// is for one end, and one step tests it.
+/// The steps of a condition of which each step tests a whole address, port or tag. An IPv6 net has such steps only if
+/// it is for one end, and one step tests it.
 fn single_step_tests(condition: Condition) -> Vec<RangeTest> {
     match condition {
         Condition::Tcp => vec![RangeTest { field: Field::Family, mask: 0, low: 0, span: 0 }],

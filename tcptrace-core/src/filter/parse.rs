@@ -451,7 +451,7 @@ impl ExpressionParser<'_> {
 fn split_port_range(word: &str) -> Option<(&str, &str)> {
     word.split_once("..").or_else(|| {
         let (low, high) = word.split_once('-')?;
-        // The name of a service can have a hyphen, but begins with no digit.
+        // The name of a service can have a hyphen, so that only what begins with a digit is a range.
         low.starts_with(|c: char| c.is_ascii_digit()).then_some((low, high))
     })
 }

@@ -33,7 +33,7 @@ pub struct Summary {
     total: Distribution,
     syn: Distribution,
     ack: Distribution,
-    /// Where the vantage allows it, the time spent in the network and in the local host.
+    /// The time spent in the network and in the local host, of handshakes whose vantage tells them apart.
     network: Distribution,
     host: Distribution,
     /// The time lost in SYN retries, of the handshakes that had some.
@@ -359,21 +359,26 @@ impl Summary {
             "nothing that is known by now: what a capture lacks may stand at its end"
         };
         writeln!(out, "{}", if separator.is_empty() { nothing } else { "" })?;
-        let shed = stats.shed;
-        if shed.total() > 0 {
-            writeln!(
-                out,
-                "not followed: {} SYN, {} SYN-ACK, {} FIN, {} RST; outcomes and times are of the other connections, {:.1} % \
-                 of all by their SYNs",
-                shed.syn,
-                shed.synack,
-                shed.fin,
-                shed.rst,
-                followed(stats) * 100.0
-            )?;
-        }
-        Ok(())
+        write_shed(stats, out)
     }
+}
+
+/// Writes what was not followed because of overload.
+fn write_shed(stats: &Stats, out: &mut String) -> fmt::Result {
+    let shed = stats.shed;
+    if shed.total() == 0 {
+        return Ok(());
+    }
+    writeln!(
+        out,
+        "not followed: {} SYN, {} SYN-ACK, {} FIN, {} RST; outcomes and times are of the other connections, {:.1} % of all by \
+         their SYNs",
+        shed.syn,
+        shed.synack,
+        shed.fin,
+        shed.rst,
+        followed(stats) * 100.0
+    )
 }
 
 /// The median; of an even number of values the upper one in the middle. There must be at least one value.

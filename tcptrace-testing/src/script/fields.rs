@@ -72,7 +72,7 @@ impl Fields {
         Self(fields)
     }
 
-    /// The names of the fields that say something about this event.
+    /// The names of the fields that are worth showing of this event.
     pub(super) fn worth_showing(&self, event: &Event) -> Vec<&'static str> {
         let fields = match event {
             Event::Established(_) => ESTABLISHED,
