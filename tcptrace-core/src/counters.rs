@@ -6,7 +6,7 @@ use tcptrace_common::abi::{Counters, Kind};
 /// The counts since the kernel programs were loaded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CountersTotal {
-    /// Packets that were parsed.
+    /// Packets that the kernel programs looked at, whatever they are.
     pub packets: u64,
     /// Packets with a TCP header.
     pub tcp_packets: u64,

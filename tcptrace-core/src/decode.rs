@@ -58,7 +58,7 @@ pub enum Error {
 #[derive(Clone, Copy)]
 pub(crate) enum Trailer<'a> {
     Nothing,
-    /// The options of a segment with SYN, filled up with zeros.
+    /// The room for the options of a segment with SYN; the record says how much of it they fill.
     Options(&'a [u8; MAX_OPTIONS]),
     /// The sender, the type and the code of an ICMP error.
     Icmp {

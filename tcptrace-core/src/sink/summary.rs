@@ -130,7 +130,7 @@ impl Summary {
         }
     }
 
-    /// Sets the number of events that were dropped. The last `stats` event may say less, because it was written before
+    /// Records how many events were dropped in all. The last `stats` event may say less, because it was written before
     /// the last events were dropped.
     pub fn record_dropped(&mut self, events: u64) {
         self.dropped = self.dropped.max(events);
