@@ -26,7 +26,7 @@
 //! levels tracker packets: REASON    not to be played at every level, and why not
 //! ```
 //!
-//! **LineKind happens.** TIME is in milliseconds or has a unit (`ns us ms s min h d`). It counts from the beginning of the script
+//! **What happens.** TIME is in milliseconds or has a unit (`ns us ms s min h d`). It counts from the beginning of the script
 //! or, with `+`, from the line before.
 //!
 //! ```text
@@ -48,7 +48,7 @@
 //! `clock` the clock of the source shows another time than before, or none. `end` ends the trace; without it the end of the
 //! file does, but then no line can expect what that causes.
 //!
-//! **LineKind is expected.** Every event but `segment` must be expected, in order and after the line that causes it. Transitions
+//! **What is expected.** Every event but `segment` must be expected, in order and after the line that causes it. Transitions
 //! must be expected only if the script expects at least one.
 //!
 //! ```text
@@ -97,7 +97,7 @@ struct Line {
     what: LineKind,
 }
 
-/// LineKind a line of a script is.
+/// The kind of a line of a script.
 #[derive(Debug)]
 enum LineKind {
     /// A line of the scene, a comment, or an empty line.
@@ -138,7 +138,7 @@ impl Script {
         (!first.is_empty()).then_some(first)
     }
 
-    /// LineKind happens, in order.
+    /// What happens, in order.
     pub fn steps(&self) -> impl Iterator<Item = &Step> + '_ {
         self.lines
             .iter()

@@ -54,7 +54,7 @@ pub struct CaptureOptions {
 }
 
 impl Default for CaptureOptions {
-    /// CaptureOptions with a table for half a million expected acknowledgements, of 4 MiB. The keys are always the
+    /// Options with a table for half a million expected acknowledgements, of 4 MiB. The keys are always the
     /// same, because the same packets must give the same output, and it depends on the keys which acknowledgement is
     /// overwritten in a full bucket. A file made to fill one bucket makes its own connections incomplete, and costs no
     /// more time.

@@ -5,7 +5,7 @@
 //! 06:59:50.293475  ESTABLISHED  192.168.64.128:60592 > 180.101.49.11:80   28.820 ms  = syn 28.789 + ack 0.031
 //! ```
 //!
-//! TimeFormat of day are local, as those of tcpdump are. What is "sent" was sent by the client. Where lines have a width, longer
+//! Times of day are local, as those of tcpdump are. What is "sent" was sent by the client. Where lines have a width, longer
 //! ones are shortened or go on in a line below, which is the work of `fit.rs`.
 
 mod clock;

@@ -17,7 +17,7 @@ pub fn plain(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// Whether a character acts_on_terminal on a terminal: control characters of ASCII and ISO 8859, separators of lines and
+/// Whether a character acts on a terminal: control characters of ASCII and ISO 8859, separators of lines and
 /// paragraphs, characters without a width, and those that turn the direction of writing (UAX #9).
 fn acts_on_terminal(c: char) -> bool {
     c.is_control()

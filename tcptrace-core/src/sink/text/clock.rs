@@ -56,7 +56,7 @@ impl TimeColumn {
                 write!(out, " {}.{micros:06}", self.time_of_day)?;
             }
             (TimeFormat::Epoch, ts) => {
-                write!(out, "{}.{:06}", ts.0 / 1_000_000_000, ts.0 / 1000 % 1_000_000)?
+                write!(out, "{}.{:06}", ts.0 / 1_000_000_000, ts.0 / 1000 % 1_000_000)?;
             }
             (TimeFormat::SinceFirst, ts) => write_span(*self.from.get_or_insert(ts), ts, out)?,
             (TimeFormat::SincePrevious, ts) => {
