@@ -3,7 +3,7 @@
 use super::{Only, habits, parse};
 use crate::{
     event::{Kind, Kinds},
-    sink::text::Times,
+    sink::text::TimeFormat,
 };
 use clap::ArgAction;
 use std::time::Duration;
@@ -101,7 +101,7 @@ pub struct OutputConfig {
     /// Which of those.
     pub only: Only,
     /// How text says when something was.
-    pub times: Times,
+    pub times: TimeFormat,
     /// Whether text has colour.
     pub color: Color,
     /// How wide text is.

@@ -2,7 +2,7 @@
 
 use crate::{
     event::{Kind, Kinds},
-    sink::summary::By,
+    sink::summary::GroupBy,
 };
 use jiff::SignedDuration;
 use std::{ops::RangeInclusive, time::Duration};
@@ -114,8 +114,8 @@ pub(super) fn summary_interval(text: &str) -> Result<Duration, String> {
 }
 
 /// What the summary is by.
-pub(super) fn summary_by(name: &str) -> Result<By, String> {
-    let by = By::ALL.into_iter().find(|by| by.names().0 == name.trim());
+pub(super) fn summary_by(name: &str) -> Result<GroupBy, String> {
+    let by = GroupBy::ALL.into_iter().find(|by| by.names().0 == name.trim());
     by.ok_or_else(|| "client, server (an address) or service (an address and port) is needed".to_owned())
 }
 

@@ -7,7 +7,7 @@ use crate::{
 };
 use std::fmt::{self, Write as _};
 
-/// Facts, separated by commas.
+/// Writes facts with commas between them.
 pub(super) struct Details<'a> {
     out: &'a mut Line,
     glue: &'static str,
@@ -26,20 +26,20 @@ impl<'a> Details<'a> {
         self.out.write_fmt(fact)
     }
 
-    /// A shorter form of the fact before, that says the same.
-    pub(super) fn or(&mut self, short: fmt::Arguments<'_>) -> fmt::Result {
-        self.out.or(format_args!("{}{short}", self.glue))
+    /// Sets a shorter form of the last fact, which says the same.
+    pub(super) fn or_shorter(&mut self, short: fmt::Arguments<'_>) -> fmt::Result {
+        self.out.or_shorter(format_args!("{}{short}", self.glue))
     }
 
-    /// Goes on with the fact before, with a space or `: ` of its own: a line may end there.
+    /// Continues the last fact; `text` begins with a space or `: ` of its own. A line may end before it.
     pub(super) fn more(&mut self, text: fmt::Arguments<'_>) -> fmt::Result {
         self.out.part(Rank::Fact, text)
     }
 
-    /// Explains the fact before, and may be left out.
+    /// Writes an explanation of the last fact, which may be left out.
     pub(super) fn aside(&mut self, text: fmt::Arguments<'_>) -> fmt::Result {
         self.out.part(Rank::Aside, text)?;
-        self.out.or(format_args!(""))
+        self.out.or_shorter(format_args!(""))
     }
 }
 
@@ -58,10 +58,10 @@ pub(super) fn synack_retries(count: u32) -> Count<'static> {
     Count(count.into(), "SYN-ACK retry", "SYN-ACK retries")
 }
 
-/// Why a RST may come of a SYN.
+/// The usual reasons for a RST in answer to a SYN.
 pub(super) const NOTHING_LISTENS: &str = ": nothing listens there, or a firewall rejects";
 
-/// `host unreachable, says 192.0.2.1 (ICMP type 3, code 1)`
+/// Writes an ICMP error, as in `host unreachable, says 192.0.2.1 (ICMP type 3, code 1)`.
 pub(super) fn icmp(report: &IcmpReport, details: &mut Details<'_>) -> fmt::Result {
     let IcmpReport { from, kind, code, meaning, .. } = report;
     let version = if from.is_ipv6() { "v6" } else { "" };
