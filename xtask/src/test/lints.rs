@@ -15,12 +15,11 @@ pub(super) type Lint = (&'static str, fn(&BuildEnv) -> Result<Command>);
 /// The check of the format needs no build.
 pub(super) const FORMAT: Lint = ("format", |env| Ok(env.cargo(["fmt", "--all", "--check"])));
 
-/// Checks that take no lock of cargo's that the build of the tests needs.
-pub(super) const ASIDE: [Lint; 2] =
-    [("clippy for the kernel programs", clippy_bpf), ("dependencies", deny::command)];
-
-/// Checks that share a target folder with the build of the tests, and so would only wait for it.
-pub(super) const AFTER_BUILD: [Lint; 3] = [
+/// The others, the quickest first. They wait for the build of the tests, with which some of them share a target folder, and
+/// then run beside tests that wait.
+pub(super) const LINTS: [Lint; 5] = [
+    ("dependencies", deny::command),
+    ("clippy for the kernel programs", clippy_bpf),
     ("clippy", |env| {
         let words = "clippy --workspace --exclude tcptrace-ebpf --all-targets -- -D warnings";
         Ok(env.cargo(words.split(' ')))

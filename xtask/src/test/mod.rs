@@ -78,22 +78,24 @@ fn all(env: &BuildEnv, skips: &Skips) -> Result<Outcome> {
     board.watched(|| -> Result<()> {
         let build = Job {
             name: "building the tests".to_owned(),
-            counts: Counts::Nothing,
+            // If it fails, no test could pass: that is at least one that did not.
+            counts: Counts::Binaries,
             command: Box::new(|| Ok(env.build_tests())),
         };
-        let aside = lints::ASIDE.into_iter().map(|lint| check(env, lint)).collect();
-        board.side_by_side([vec![check(env, lints::FORMAT), build], aside]);
+        board.run(check(env, lints::FORMAT));
+        let is_built = board.run(build);
 
-        let lints = lints::AFTER_BUILD.into_iter().map(|lint| check(env, lint)).collect();
+        let lints = lints::LINTS.into_iter().map(|lint| check(env, lint)).collect();
         // What did not build has been said.
-        let plan =
-            board.succeeded("building the tests").then(|| Plan::new(env, env.tests()?, skips)).transpose()?;
+        let plan = is_built.then(|| Plan::new(env, env.tests()?, skips)).transpose()?;
         match plan {
             None => board.side_by_side([lints, Vec::new()]),
             Some(Plan { busy, waiting, alone }) => {
                 let busy = lints.into_iter().chain([older_kernel()]).chain(busy).collect();
                 board.side_by_side([busy, waiting]);
-                board.side_by_side([alone, Vec::new()]);
+                for job in alone {
+                    board.run(job);
+                }
             }
         }
         Ok(())

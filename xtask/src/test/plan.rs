@@ -3,8 +3,8 @@
 //! `cargo test` runs one binary after the other. Most of the time goes into two kinds: those that keep the processors busy,
 //! and those that wait for the kernel's timers and for tracers to start. One of each kind at a time keeps two processors
 //! busy without tests being later than they allow for. A runner that gives each test a process of its own, as cargo-nextest
-//! does, does not serve here: thousands of tests share programs that were loaded once in their process, and loading them
-//! takes many times longer than the test.
+//! does, does not serve here: many tests share programs that were loaded once in their process. The stories in the kernel
+//! programs, 590 tests, take 3.5 s of processor time in one process; one of them in a process of its own takes 1.1 s.
 
 use super::{
     SKIPS, Skips,
