@@ -101,9 +101,9 @@ impl BuildEnv {
         self.cargo(["test", "--no-run", "--workspace", "--exclude", "tcptrace-ebpf"])
     }
 
-    /// Likewise, and says where they are.
-    pub(crate) fn tests(&self) -> Result<Vec<Executable>> {
-        built(&mut self.build_tests())
+    /// Likewise, and says where they are; what cargo says goes there.
+    pub(crate) fn tests(&self, stderr: Stdio) -> Result<Vec<Executable>> {
+        built(&mut self.build_tests(), stderr)
     }
 
     /// Builds the `tcptrace` binary and says where it is.
@@ -112,7 +112,8 @@ impl BuildEnv {
         if release {
             command.arg("--release");
         }
-        let last = built(&mut command)?.pop().context("cargo did not say where tcptrace is")?;
+        let last =
+            built(&mut command, Stdio::inherit())?.pop().context("cargo did not say where tcptrace is")?;
         Ok(last.path)
     }
 }
@@ -130,9 +131,9 @@ pub(crate) struct Executable {
     pub(crate) path: PathBuf,
 }
 
-/// Builds, and says what; what cargo has to say to a person goes to standard error.
-pub(crate) fn built(command: &mut Command) -> Result<Vec<Executable>> {
-    command.arg("--message-format=json-render-diagnostics").stdin(Stdio::null()).stderr(Stdio::inherit());
+/// Builds, and says what; what cargo has to say to a person goes to `stderr`.
+pub(crate) fn built(command: &mut Command, stderr: Stdio) -> Result<Vec<Executable>> {
+    command.arg("--message-format=json-render-diagnostics").stdin(Stdio::null()).stderr(stderr);
     let output = command.output().context("cannot run cargo")?;
     if !output.status.success() {
         bail!("`{}` failed", typed(command));

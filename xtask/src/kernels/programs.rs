@@ -14,7 +14,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, btree_map::Entry},
     fs,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
 };
 
 /// What cargo calls the program that the tests start.
@@ -38,7 +38,7 @@ impl Programs {
     pub(super) fn build(&self, env: &BuildEnv, suites: &[&Suite]) -> Result<BTreeMap<String, PathBuf>> {
         let built = match self {
             // All that `cargo test` builds, so that neither makes the other build again.
-            Self::Own => env.tests()?,
+            Self::Own => env.tests(Stdio::inherit())?,
             Self::Foreign(tools) => {
                 let mut command = env.cargo(["test", "--no-run", "--package", PROGRAM]);
                 // With the tests comes the program.
@@ -49,7 +49,7 @@ impl Programs {
                     };
                 }
                 tools.prepare(&mut command);
-                cargo::built(&mut command)?
+                cargo::built(&mut command, Stdio::inherit())?
             }
         };
         Ok(by_name(built))

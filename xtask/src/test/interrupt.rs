@@ -57,6 +57,7 @@ pub(super) fn hold_if_interrupted() {
 fn end_descendants() {
     let deadline = Instant::now() + GRACE;
     let mut known = descendants(&parents(), process::id());
+    let begun = known.clone();
     kill("-TERM", &known);
     while Instant::now() < deadline && !known.is_empty() {
         thread::sleep(LOOK);
@@ -67,18 +68,38 @@ fn end_descendants() {
         known.extend(new.into_iter().filter(|id| !known.contains(id)).collect::<Vec<_>>());
     }
     kill("-KILL", &known);
+    delete_namespaces(&begun);
+}
+
+/// Deletes the network namespaces of tests that no longer can: `Netns` in tcptrace/tests/common/netns.rs names them.
+fn delete_namespaces(tests: &[u32]) {
+    let Ok(entries) = fs::read_dir("/run/netns") else { return };
+    let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    for name in names.filter(|name| owner(name).is_some_and(|id| tests.contains(&id))) {
+        _ = as_root("ip", |ip| ip.args(["netns", "delete", &name]));
+    }
+}
+
+/// `tcptrace-7-0` is the first namespace of process 7.
+fn owner(namespace: &str) -> Option<u32> {
+    let (id, _) = namespace.strip_prefix("tcptrace-")?.split_once('-')?;
+    id.parse().ok()
 }
 
 fn kill(signal: &str, ids: &[u32]) {
     if ids.is_empty() {
         return;
     }
-    let mut command = Command::new(if is_root() { "kill" } else { "sudo" });
-    if !is_root() {
-        command.args(["--non-interactive", "kill"]);
-    }
     // One that has ended meanwhile is an error, and the others get the signal all the same.
-    _ = capture(command.arg(signal).args(ids.iter().map(u32::to_string)));
+    _ = as_root("kill", |kill| kill.arg(signal).args(ids.iter().map(u32::to_string)));
+}
+
+fn as_root(program: &str, complete: impl FnOnce(&mut Command) -> &mut Command) -> Result<String> {
+    let mut command = Command::new(if is_root() { program } else { "sudo" });
+    if !is_root() {
+        command.args(["--non-interactive", program]);
+    }
+    capture(complete(&mut command))
 }
 
 /// Every process that is not only waiting to be waited for, and its parent.
@@ -111,7 +132,7 @@ fn descendants(parents: &[(u32, u32)], of: u32) -> Vec<u32> {
 
 #[cfg(test)]
 mod tests {
-    use super::{descendants, parent, parents};
+    use super::{descendants, owner, parent, parents};
     use std::process::{self, Command};
 
     #[test]
@@ -120,6 +141,14 @@ mod tests {
         assert_eq!(parent("7 (a) S 9 (b) R 3 7"), Some((7, 3)));
         assert_eq!(parent("7 (a) Z 3 7 7 0"), None, "it has ended");
         assert_eq!(parent(""), None);
+    }
+
+    #[test]
+    fn namespaces_are_known_by_the_process_that_made_them() {
+        assert_eq!(owner("tcptrace-27803-18"), Some(27803));
+        for other in ["tcptrace-lab", "other-7-0", "tcptrace-7"] {
+            assert_eq!(owner(other), None, "{other}");
+        }
     }
 
     #[test]

@@ -87,7 +87,7 @@ fn all(env: &BuildEnv, skips: &Skips) -> Result<Outcome> {
 
         let lints = lints::LINTS.into_iter().map(|lint| check(env, lint)).collect();
         // What did not build has been said.
-        let plan = is_built.then(|| Plan::new(env, env.tests()?, skips)).transpose()?;
+        let plan = is_built.then(|| Plan::new(env, env.tests(Stdio::null())?, skips)).transpose()?;
         match plan {
             None => board.side_by_side([lints, Vec::new()]),
             Some(Plan { busy, waiting, alone }) => {
