@@ -13,6 +13,9 @@ use tcptrace_common::{
     wire::{Bytes, Link, tunnel::Decap},
 };
 
+/// The ring holds one record at most. Each look into it maps all of it anew, which for a large one takes longer than the run.
+const RING_BYTES: u32 = 1 << 12;
+
 /// What programs are loaded for: the size of their table, and the tunnels that they look into.
 type Purpose = (u32, Decap);
 
@@ -41,7 +44,7 @@ impl Pair {
         let seeds: [u64; SEED_WORDS] = std::array::from_fn(|_| rng.next());
         let purpose = (buckets, *decap);
         let harness = spare(&purpose).unwrap_or_else(|| {
-            Harness::load_with_decap(&seeds, buckets, 1 << 20, decap)
+            Harness::load_with_decap(&seeds, buckets, RING_BYTES, decap)
                 .unwrap_or_else(|error| panic!("these tests need root and BPF: {error}"))
         });
         let egress = matches!(program, Program::TcEgress | Program::TcEgressL3);
