@@ -1,5 +1,6 @@
 //! Ending everything that was started when the task is interrupted.
 
+use super::Skips;
 use crate::shell::{capture, is_root, say};
 use anyhow::{Context as _, Result};
 use signal_hook::{
@@ -39,6 +40,7 @@ pub(super) fn watch() -> Result<()> {
         INTERRUPTED.store(true, Ordering::SeqCst);
         say("interrupted: ending what was started");
         end_descendants();
+        _ = fs::remove_file(Skips::path());
         // As a shell says it of a program that a signal ended.
         process::exit(128 + i32::try_from(caught.load(Ordering::SeqCst)).unwrap_or(SIGINT));
     });

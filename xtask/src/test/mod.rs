@@ -158,9 +158,14 @@ struct Skips(PathBuf);
 
 impl Skips {
     fn new() -> Result<Self> {
-        let path = env::temp_dir().join(format!("tcptrace-skips-{}", std::process::id()));
+        let path = Self::path();
         fs::write(&path, "").with_context(|| format!("cannot write {}", path.display()))?;
         Ok(Self(path))
+    }
+
+    /// Where this process has it.
+    fn path() -> PathBuf {
+        env::temp_dir().join(format!("tcptrace-skips-{}", std::process::id()))
     }
 
     /// What they wrote.
