@@ -4,7 +4,6 @@ use crate::packets::Rng;
 use std::sync::{Mutex, PoisonError};
 use tcptrace::{
     decode,
-    kernel::testing::test_run::{Harness, Program},
     parse::{Parser, Tunnels},
 };
 use tcptrace_common::{
@@ -12,6 +11,7 @@ use tcptrace_common::{
     record::Sighting,
     wire::{Bytes, Link, tunnel::Decap},
 };
+use tcptrace_testing::kernel::test_run::{Harness, Program};
 
 /// The ring holds one record at most. Each look into it maps all of it anew, which for a large one takes longer than the run.
 const RING_BYTES: u32 = 1 << 12;

@@ -73,7 +73,7 @@ fn end_descendants() {
     delete_namespaces(&begun);
 }
 
-/// Deletes the network namespaces of tests that no longer can: `Netns` in tcptrace/tests/common/netns.rs names them.
+/// Deletes the network namespaces of tests that no longer can: `Netns` in tcptrace-testing/src/netns.rs names them.
 fn delete_namespaces(tests: &[u32]) {
     let Ok(entries) = fs::read_dir("/run/netns") else { return };
     let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
