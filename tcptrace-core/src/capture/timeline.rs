@@ -4,7 +4,7 @@
 //! time at all. The trace's own time goes on through all of that, so that nothing runs out before it should. It tells where
 //! the file's is another one, so that no interval is made up.
 
-use crate::{segment::Timestamp, wall::ClockChange};
+use crate::{segment::Timestamp, source_clock::ClockChange};
 
 /// Packets come a little out of order where several queues or CPUs stamp them: so far that is no other time.
 const SLACK_NS: u64 = 1_000_000;

@@ -1,16 +1,16 @@
-//! What one segment shows about one connection: the acknowledgement numbers are checked as the textbooks do
-//! by hand, and what fits moves the states. A segment that does not fit is an anomaly and changes nothing.
+//! The rules: what one segment shows about one connection. Its sequence and acknowledgement numbers are checked against
+//! those of the connection. A segment that fits moves the states; one that does not is an anomaly and changes nothing.
 
 use super::{
     answers,
-    clocks::{Moment, When},
-    conn::{Conn, Misfit, OtherSynack, peer},
+    conn::{Conn, Misfit, peer},
     evidence,
     fins::{self, Fin},
     report::Out,
     resets,
-    side::LONG_NS,
+    side::{LONG_NS, Opening},
     state::{self, Evidence},
+    times::{Moment, When},
 };
 use crate::{
     event::{AnomalyReason as Reason, Outcome, ResetPhase, Role, State},
@@ -21,25 +21,25 @@ use tcptrace_common::{
     tcp::{TcpFlags, UNSCALED_WINDOW},
 };
 
-/// How long the passive closer must stay in CLOSE-WAIT for the time alone to make it a half-close. An
-/// application that is only slow to notice takes milliseconds; one that works on takes longer.
+/// The time in CLOSE-WAIT from which the passive closer counts as half-closed by the time alone. An application that is
+/// only slow to notice the FIN takes milliseconds; one that works on takes longer.
 const HALF_CLOSE_NS: u64 = 1_000_000_000;
 
-/// What the connection is after a segment.
+/// What is to be done with a connection after a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum After {
-    /// It goes on.
-    Goes,
-    /// A reset that is doubted for a while.
-    Holds,
-    /// It ended so.
+    /// The connection goes on.
+    GoesOn,
+    /// The segment is a reset that is held for a while.
+    HoldsReset,
+    /// The segment ended the connection with this outcome; by a reset of an open connection, in this phase.
     Ends(Outcome, Option<ResetPhase>),
-    /// The segment opens the four-tuple anew: this connection ended so, and another begins.
+    /// The segment opens the four-tuple anew: the connection ended before with this outcome, and another begins.
     Restarts(Outcome),
 }
 
-/// Control bits that no stack sends together. SYN with FIN or RST, and anything but a RST or a first SYN
-/// without ACK (RFC 9293 §3.10.7.4, fifth step: "if the ACK bit is off, drop the segment").
+/// Whether no stack sends these control bits together: SYN with FIN or RST, or no ACK in a segment that is neither a
+/// SYN nor a RST (RFC 9293 §3.10.7.4, fifth step: "if the ACK bit is off, drop the segment").
 pub(crate) fn are_impossible(flags: TcpFlags) -> bool {
     if flags.syn() {
         return flags.intersects(TcpFlags::FIN.union(TcpFlags::RST));
@@ -47,10 +47,10 @@ pub(crate) fn are_impossible(flags: TcpFlags) -> bool {
     !flags.rst() && !flags.ack()
 }
 
-/// Judges `seg`, sent by `role`, and moves the states.
+/// Applies `seg`, sent by `role`: moves the states if it fits, and reports an anomaly if it does not.
 pub(crate) fn segment(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) -> After {
-    conn.side_mut(role).note_seen();
-    let judged = if seg.flags.rst() {
+    conn.side_mut(role).set_seen();
+    let result = if seg.flags.rst() {
         conn.closing_mut(role).rsts += 1;
         resets::rst(conn, role, seg, out)
     } else if seg.flags.syn() {
@@ -58,18 +58,18 @@ pub(crate) fn segment(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<
     } else {
         ack_or_fin(conn, role, seg, out)
     };
-    judged.unwrap_or_else(|misfit| {
-        evidence::note_misfit(conn, role, seg);
+    result.unwrap_or_else(|misfit| {
+        evidence::record_wrong_answer(conn, role, seg);
         out.anomaly(conn, role, seg, misfit);
-        After::Goes
+        After::GoesOn
     })
 }
 
-/// A SYN without ACK (RFC 9293 §3.10.7.2, §3.10.7.3, §3.10.7.4).
+/// Applies a SYN without ACK (RFC 9293 §3.10.7.2, §3.10.7.3, §3.10.7.4).
 fn syn(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) -> After {
     if conn.is_answered_by_now(role, seg) {
         overtaken_syn(conn, seg);
-        return After::Goes;
+        return After::GoesOn;
     }
     let again = conn.side(role).isn() == Some(seg.seq);
     let crossing = role == Role::Server
@@ -78,11 +78,11 @@ fn syn(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) -> After {
         && conn.side(Role::Client).state == State::SynSent
         && !conn.flags.partial;
     if !again && !crossing {
-        return After::Restarts(restarted(conn));
+        return After::Restarts(outcome_of_restarted(conn));
     }
     if role == Role::Client {
         conn.syns = conn.syns.saturating_add(1);
-        conn.note_syn(seg);
+        conn.record_syn_retry(seg);
         if conn.at(Moment::FirstSynack) == When::NEVER {
             conn.set_at(Moment::LastSyn, seg.ts);
             conn.extra_mut().ecn.add(seg.flags);
@@ -93,12 +93,12 @@ fn syn(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) -> After {
         open_side(conn, role, seg);
         out.transition(conn, role, Evidence::SentSyn, seg.ts, false);
     }
-    After::Goes
+    After::GoesOn
 }
 
-/// What became of a connection whose client begins anew: it gave up, for the network's answer to its last try if there was
-/// one.
-fn restarted(conn: &Conn) -> Outcome {
+/// The outcome of a connection whose client begins anew on the same four-tuple. If that was still in its handshake it
+/// gave up, because of an ICMP error where one answered its last SYN.
+fn outcome_of_restarted(conn: &Conn) -> Outcome {
     if conn.is_open() {
         Outcome::Reused
     } else if conn.synacks == 0 && conn.extra().rejected {
@@ -108,11 +108,12 @@ fn restarted(conn: &Conn) -> Outcome {
     }
 }
 
-/// The SYN of a connection that we met at its SYN-ACK: the two changed places on their way to us, and nothing of the
-/// beginning is missing. If the time stamps still have them in order, so are the times; else no time is made of it.
+/// Applies the SYN of a connection whose SYN-ACK came first: the two were reordered on the way to the capture point,
+/// and nothing of the beginning is missing. If their capture times are still in order the times of the handshake are
+/// known; else they are not.
 fn overtaken_syn(conn: &mut Conn, seg: &Segment) {
     conn.syns = 1;
-    conn.side_mut(Role::Client).note_seen();
+    conn.side_mut(Role::Client).set_seen();
     conn.flags.partial = false;
     open_side(conn, Role::Client, seg);
     if conn.at(Moment::FirstSynack).get().is_none_or(|answer| seg.ts > answer) {
@@ -126,17 +127,18 @@ fn overtaken_syn(conn: &mut Conn, seg: &Segment) {
     }
 }
 
-/// The first segment of a connection is a SYN.
+/// Begins a connection whose first segment is a SYN.
 pub(crate) fn first_syn(conn: &mut Conn, seg: &Segment, out: &mut Out<'_>) {
     conn.syns = 1;
     conn.set_at(Moment::LastSyn, seg.ts);
-    conn.side_mut(Role::Client).note_seen();
+    conn.side_mut(Role::Client).set_seen();
     open_side(conn, Role::Client, seg);
     out.transition(conn, Role::Client, Evidence::SentSyn, seg.ts, false);
     out.transition(conn, Role::Server, Evidence::PresumedListening, seg.ts, true);
 }
 
-/// The first segment seen is a SYN-ACK, or refuses: there was a SYN, and its number is the acknowledgement less one.
+/// Begins a connection whose first segment is a SYN-ACK or a refusal: there was a SYN, and what is acknowledged is its
+/// end.
 pub(crate) fn first_answer(conn: &mut Conn, seg: &Segment, out: &mut Out<'_>) {
     conn.flags.partial = true;
     conn.side_mut(Role::Client).set_syn_end(seg.ack);
@@ -144,22 +146,22 @@ pub(crate) fn first_answer(conn: &mut Conn, seg: &Segment, out: &mut Out<'_>) {
     presume(conn, Role::Server, Evidence::PresumedListening, seg.ts, out);
 }
 
-/// The first thing seen is an ICMP error that quotes a SYN: there was one, at an unknown time.
+/// Begins a connection of which an ICMP error that quotes a SYN is seen first: that SYN was sent, at an unknown time.
 pub(crate) fn quoted_syn(conn: &mut Conn, quoted: &Segment, out: &mut Out<'_>) {
     conn.flags.partial = true;
-    conn.side_mut(Role::Client).note_seen();
-    // The TTL is what was left of it where it is quoted.
-    conn.side_mut(Role::Client).open(&OtherSynack { ttl: None, ..opening(quoted) });
+    conn.side_mut(Role::Client).set_seen();
+    // The TTL is not the one that was sent, but what was left of that at the quoting router.
+    conn.side_mut(Role::Client).open(&Opening { ttl: None, ..opening(quoted) });
     presume(conn, Role::Client, Evidence::SentSyn, quoted.ts, out);
     presume(conn, Role::Server, Evidence::PresumedListening, quoted.ts, out);
 }
 
-/// A RST with ACK at sequence number 0 answers a segment without ACK (RFC 9293 §3.10.7.1), so a SYN.
+/// Whether `seg` refuses a SYN: a RST with ACK at sequence number 0 answers a segment without ACK (RFC 9293 §3.10.7.1).
 pub(crate) fn refuses(seg: &Segment) -> bool {
     seg.flags.rst() && seg.flags.ack() && seg.seq.0 == 0
 }
 
-/// The first segment seen belongs to the middle of a connection.
+/// Begins a connection whose first segment is from its middle.
 pub(crate) fn first_midstream(conn: &mut Conn, seg: &Segment, out: &mut Out<'_>) {
     conn.flags.partial = true;
     conn.flags.established = true;
@@ -167,13 +169,13 @@ pub(crate) fn first_midstream(conn: &mut Conn, seg: &Segment, out: &mut Out<'_>)
     presume(conn, Role::Server, Evidence::Synchronized, seg.ts, out);
 }
 
-/// A change that happened at an unknown time before `ts`.
+/// Moves a side along an arrow that it must have gone at an unknown time before `ts`.
 fn presume(conn: &mut Conn, role: Role, evidence: Evidence, ts: Timestamp, out: &mut Out<'_>) {
     out.transition(conn, role, evidence, ts, true);
     conn.set_entered(role, When::NEVER);
 }
 
-/// Notes the numbers and options of a SYN or SYN-ACK. Data in it (RFC 7413) counts from the SYN on.
+/// Records the numbers and options of a SYN or SYN-ACK. Data in it (RFC 7413) counts from the SYN on.
 fn open_side(conn: &mut Conn, role: Role, seg: &Segment) {
     if role == Role::Client {
         conn.first_tsval = seg.tsval().unwrap_or_default();
@@ -181,8 +183,8 @@ fn open_side(conn: &mut Conn, role: Role, seg: &Segment) {
     conn.side_mut(role).open(&opening(seg));
 }
 
-fn opening(seg: &Segment) -> OtherSynack {
-    OtherSynack {
+fn opening(seg: &Segment) -> Opening {
+    Opening {
         isn: seg.seq,
         syn_end: Some(seg.end()),
         options: seg.options.map(|raw| raw.parse()),
@@ -191,7 +193,7 @@ fn opening(seg: &Segment) -> OtherSynack {
     }
 }
 
-/// A SYN-ACK (RFC 9293 §3.10.7.3): it must acknowledge the peer's ISN+1, or data that came with its SYN.
+/// Applies a SYN-ACK (RFC 9293 §3.10.7.3): it must acknowledge the peer's ISN+1, or data that came with its SYN.
 fn synack(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) -> Result<After, Misfit> {
     let other = *conn.side(peer(role));
     if let (Some(first), Some(end)) = (other.first_data(), other.syn_end()) {
@@ -211,27 +213,27 @@ fn synack(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) -> Resu
         }
         // Before establishment the newer number counts, until the client answers the other.
         out.anomaly(conn, role, seg, misfit);
-        conn.extra_mut().other_synack = Some(OtherSynack::of(conn.side(role)));
+        conn.extra_mut().other_synack = Some(Opening::of(conn.side(role)));
     }
     if conn.flags.established && role == Role::Server && known.is_some() && !conn.flags.simultaneous_open {
-        evidence::note_synack_again(conn, seg.ts);
+        evidence::record_synack_again(conn, seg.ts);
     }
-    // One end alone sent it to itself, once.
+    // A socket that is connected to itself sends it once, though it counts as both ends.
     if role == Role::Client || !conn.key.is_of_one_end() {
         conn.synacks = conn.synacks.saturating_add(1);
     }
-    answers::note_synack(conn, role, seg);
+    answers::record_synack(conn, role, seg);
     if known.is_none() || moved {
         open_side(conn, role, seg);
     }
-    conn.side_mut(role).note_ack(seg.ack);
-    conn.side_mut(peer(role)).note_syn_acked();
+    conn.side_mut(role).record_ack(seg.ack);
+    conn.side_mut(peer(role)).set_syn_acked();
     out.transition(conn, role, Evidence::SentSynAck, seg.ts, false);
     synchronize(conn, role, seg, out);
-    Ok(After::Goes)
+    Ok(After::GoesOn)
 }
 
-/// Everything without SYN and RST: the third segment, the acknowledgement of a FIN, the FIN itself.
+/// Applies a segment without SYN and RST: the third segment of the handshake, a FIN, or the acknowledgement of one.
 fn ack_or_fin(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) -> Result<After, Misfit> {
     answer_other_synack(conn, role, seg);
     let other = *conn.side(peer(role));
@@ -245,29 +247,29 @@ fn ack_or_fin(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) -> 
         if seg.ts.since(conn.last) <= LONG_NS {
             return Err((Reason::HandshakeAckMismatch, other.first_data().map(|s| s.0)));
         }
-        // What came between was not seen, or this is made up.
+        // Either the segments between were not seen, or this one is made up.
         conn.flags.missed = true;
     }
     if seg.flags.fin() {
         conn.closing_mut(role).fins += 1;
-        match fins::misfit(conn, role, seg) {
-            // One of the two is its own, and what it acknowledges counts if it is exactly that.
+        match fins::fin_misfit(conn, role, seg) {
+            // One of the two FINs is its sender's own. An acknowledgement of exactly the peer's FIN counts in either.
             Some(misfit) if fins::is_remembered(conn, role, seg) => out.anomaly(conn, role, seg, misfit),
             Some(misfit) => return Err(misfit),
             None => {}
         }
     }
-    fins::goes_on(conn, role, seg, out);
-    fins::weigh(conn, role, seg, out)?;
-    note_ack(conn, role, seg);
+    fins::doubt_if_it_goes_on(conn, role, seg, out);
+    fins::weigh_ack(conn, role, seg, out)?;
+    record_ack(conn, role, seg);
     if conn.side(role).has_acked(other.first_data()) {
-        conn.side_mut(peer(role)).note_syn_acked();
+        conn.side_mut(peer(role)).set_syn_acked();
     }
     synchronize(conn, role, seg, out);
-    evidence::goes_on_unheard(conn, role, seg, out);
+    evidence::open_if_it_goes_on_unheard(conn, role, seg, out);
     let fresh = seg.flags.fin() && conn.closing(role).fin_end.is_none();
     let own_fin = Fin::of(seg);
-    // The peer's FIN acknowledges this one, which passes after it: the peer closed second all the same.
+    // The peer's FIN can pass first and acknowledge this one: then the peer closed second all the same.
     let overtaken = fresh && conn.closing(peer(role)).fin_ack() == Some(seg.end());
     if overtaken {
         fin(conn, role, &own_fin, overtaken, out);
@@ -276,27 +278,29 @@ fn ack_or_fin(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) -> 
     if fresh && !overtaken {
         fin(conn, role, &own_fin, overtaken, out);
     }
-    Ok(if conn.is_over() { After::Ends(Outcome::Closed, None) } else { After::Goes })
+    Ok(if conn.is_finished() { After::Ends(Outcome::Closed, None) } else { After::GoesOn })
 }
 
-/// Both its numbers are those that the handshake has, or not far beyond, as far as these are known.
+/// Whether both numbers of `seg` are those of the handshake, or not far beyond, as far as these are known.
 fn is_near_the_handshake(conn: &Conn, role: Role, seg: &Segment) -> bool {
     let near = |n: SeqNum, from: Option<SeqNum>| from.is_none_or(|from| n.at_or_soon_after(from));
     near(seg.seq, conn.side(role).first_data()) && near(seg.ack, conn.side(peer(role)).first_data())
 }
 
-/// What `seg` acknowledges; known to be right where it is the handshake's number, soon after that.
-fn note_ack(conn: &mut Conn, role: Role, seg: &Segment) {
+/// Records what `seg` acknowledges. It is known to be right where both numbers of `seg` are near those of the
+/// handshake, a short time after that.
+fn record_ack(conn: &mut Conn, role: Role, seg: &Segment) {
     let (own, other) = (conn.side(role), conn.side(peer(role)));
     let first = other.first_data().filter(|_| own.is_young());
     let right = first.is_some_and(|first| seg.ack.at_or_soon_after(first))
         && own.first_data().is_some_and(|first| seg.seq.at_or_soon_after(first))
         && own.bound().is_none();
     let side = conn.side_mut(role);
-    if right { side.prove_ack(seg.ack) } else { side.note_ack(seg.ack) }
+    if right { side.prove_ack(seg.ack) } else { side.record_ack(seg.ack) }
 }
 
-/// The server sent SYN-ACKs with two numbers, and this acknowledges the one that is not the last.
+/// Makes the other of two SYN-ACKs count, if the server sent two with different ISNs and `seg` acknowledges the one
+/// that does not count.
 fn answer_other_synack(conn: &mut Conn, role: Role, seg: &Segment) {
     let server = peer(role);
     if conn.flags.established || conn.side(server).first_data() == Some(seg.ack) {
@@ -304,12 +308,12 @@ fn answer_other_synack(conn: &mut Conn, role: Role, seg: &Segment) {
     }
     let other = conn.extra().other_synack;
     if let Some(other) = other.filter(|other| other.isn.plus(1) == seg.ack) {
-        conn.extra_mut().other_synack = Some(OtherSynack::of(conn.side(server)));
+        conn.extra_mut().other_synack = Some(Opening::of(conn.side(server)));
         conn.side_mut(server).open(&other);
     }
 }
 
-/// Brings both sides to ESTABLISHED as far as the acknowledgements allow, the sender of `seg` first.
+/// Moves both sides to ESTABLISHED as far as the acknowledgements allow, the sender of `seg` first.
 fn synchronize(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) {
     if conn.is_synchronized() {
         return;
@@ -326,15 +330,15 @@ fn synchronize(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) {
         }
     }
     if conn.is_synchronized() && !conn.flags.established {
-        // Where records are missing, a FIN can be the first that we got of several that proved it.
+        // Where records are missing, a FIN need not be the first segment that proves the establishment.
         let first = !seg.flags.fin() || out.is_complete(conn);
         let exact = first && establishes_exactly(conn, role, seg);
         establish(conn, seg.ts, exact, out);
     }
 }
 
-/// `seg` is the sender's first segment after its SYN, so its time is the time of the establishment. A later
-/// one proves the same, but not when.
+/// Whether `seg` is its sender's first segment after the SYN, so that its time is that of the establishment. A later
+/// segment proves that the connection is established, but not since when.
 fn establishes_exactly(conn: &Conn, role: Role, seg: &Segment) -> bool {
     let (own, other) = (conn.side(role), conn.side(peer(role)));
     let within = |n: SeqNum, first: Option<SeqNum>, end: Option<SeqNum>| {
@@ -345,14 +349,14 @@ fn establishes_exactly(conn: &Conn, role: Role, seg: &Segment) -> bool {
             && within(seg.ack, other.first_data(), other.syn_end()))
 }
 
-/// Reports the establishment, with its time where `exact`.
+/// Records and reports that the connection is established. Its time is known, and is `ts`, where `exact`.
 fn establish(conn: &mut Conn, ts: Timestamp, exact: bool, out: &mut Out<'_>) {
     conn.flags.established = true;
     conn.set_at(Moment::Established, exact.then_some(ts));
     out.established(conn, ts);
 }
 
-/// Both sides must have been open for what is seen now, though nothing showed the handshake's end.
+/// Moves `role` to ESTABLISHED if it is not past the handshake, as what is seen at `ts` can only follow that.
 pub(super) fn infer_open(conn: &mut Conn, role: Role, ts: Timestamp, out: &mut Out<'_>) {
     if state::is_synchronized(conn.side(role).state) {
         return;
@@ -363,7 +367,8 @@ pub(super) fn infer_open(conn: &mut Conn, role: Role, ts: Timestamp, out: &mut O
     }
 }
 
-/// The client goes on, whose peer is not heard here: both sides are open. If `exact`, the client's time is that of `ts`.
+/// Moves both sides to ESTABLISHED, as the client goes on, though no segment of its peer is seen here. If `exact`, `ts`
+/// is the time at which the client did so.
 pub(crate) fn open_unheard(conn: &mut Conn, ts: Timestamp, exact: bool, out: &mut Out<'_>) {
     if exact {
         out.transition(conn, Role::Client, Evidence::Synchronized, ts, false);
@@ -376,12 +381,12 @@ pub(crate) fn open_unheard(conn: &mut Conn, ts: Timestamp, exact: bool, out: &mu
     }
 }
 
-/// `role` acknowledges its peer's FIN, if what it acknowledged so far covers that (RFC 9293 §3.10.7.4).
-/// `by` is the segment that shows it, or `None` where the acknowledgement came before we saw the FIN.
+/// Applies the acknowledgement of the peer's FIN by `role`, if what it acknowledged is exactly the end of that (RFC
+/// 9293 §3.10.7.4). `by` is the segment that acknowledges, or `None` where that passed before the FIN was seen.
 fn acknowledge_fin(conn: &mut Conn, role: Role, ts: Timestamp, by: Option<&Segment>, out: &mut Out<'_>) {
     let closer = peer(role);
     let fin = conn.closing(closer);
-    // Nothing follows a FIN, so what acknowledges it has exactly its end.
+    // Nothing follows a FIN, so what acknowledges it has exactly the number of its end.
     let acked = by.map_or(conn.side(role).acked(), |seg| Some(seg.ack));
     if fin.fin_acked || fin.fin_end.is_none() || acked != fin.fin_end {
         return;
@@ -389,12 +394,12 @@ fn acknowledge_fin(conn: &mut Conn, role: Role, ts: Timestamp, by: Option<&Segme
     let (end, fin_ack) = (fin.fin_end, fin.fin_ack());
     infer_open(conn, role, ts, out);
     conn.closing_mut(closer).fin_acked = true;
-    // So the FIN was its sender's own, and with it what that acknowledged.
+    // The FIN is proven to be its sender's own, and with it what it acknowledged.
     if let Some(end) = end {
         conn.side_mut(role).prove_ack(end);
     }
-    // Unless it acknowledged something else since, which may be the peer's FIN, not seen yet; or so long ago that the peer may
-    // have sent any number of octets meanwhile.
+    // What the FIN acknowledged is proven with it, unless its sender acknowledged something else since, which may be
+    // the peer's FIN, not seen yet; or it was so long ago that the peer may have sent any number of octets since.
     let recent = conn.closing(closer).fin.is_some_and(|fin| ts.since(fin.ts) <= LONG_NS);
     if let Some(ack) = fin_ack.filter(|&ack| recent && conn.side(closer).acked() == Some(ack)) {
         conn.side_mut(closer).prove_ack(ack);
@@ -409,22 +414,25 @@ fn acknowledge_fin(conn: &mut Conn, role: Role, ts: Timestamp, by: Option<&Segme
     }
     out.transition(conn, role, Evidence::AckedPeerFin, ts, false);
     out.transition(conn, closer, Evidence::OwnFinAcked, ts, false);
-    // Only who closed first waits; that the closer was second may have come to light when it was past LAST-ACK.
+    // Only the end that closed first waits in TIME-WAIT. That this one was second may have shown only when it was past
+    // LAST-ACK.
     let second = conn.teardown().first_fin_by == Some(role) && !conn.teardown().simultaneous_close;
     if second && conn.side(closer).state == State::TimeWait {
         out.transition(conn, closer, Evidence::TimedOut, ts, true);
     }
 }
 
-/// The first FIN of `role` (RFC 9293 §3.6); `overtaken` by the peer's, which acknowledges it.
+/// Applies the first FIN of `role` (RFC 9293 §3.6). `overtaken` if the peer's FIN, which acknowledges it, passed before
+/// it.
 pub(crate) fn fin(conn: &mut Conn, role: Role, fin: &Fin, overtaken: bool, out: &mut Out<'_>) {
     if conn.side(role).state != State::SynReceived {
         infer_open(conn, role, fin.ts, out);
     }
-    fins::count(conn, role, fin);
+    fins::adopt(conn, role, fin);
     let answered = conn.closing(peer(role)).fin_acked;
     let went_on = went_on(conn, role, fin);
-    // It had numbered its FIN when it acknowledged the peer's: this is that FIN again, the first was lost before us.
+    // Its FIN was sent before it acknowledged the peer's, as that acknowledgement comes after it in number: this is the
+    // FIN sent again, of which the first was lost before the capture point.
     let crossed = conn.closing(role).sent_at_peer_fin == Some(fin.end());
     let teardown = conn.teardown_mut();
     if teardown.first_fin_by.is_none() || overtaken {
@@ -442,7 +450,7 @@ pub(crate) fn fin(conn: &mut Conn, role: Role, fin: &Fin, overtaken: bool, out: 
     acknowledge_fin(conn, peer(role), fin.ts, None, out);
 }
 
-/// Data or time lay between the passive closer's acknowledgement and its own FIN.
+/// Whether the passive closer sent data, or let much time pass, between its acknowledgement and its own FIN.
 fn went_on(conn: &Conn, role: Role, fin: &Fin) -> bool {
     let data = conn.closing(role).sent_at_peer_fin.is_some_and(|sent| fin.data_end() != sent);
     let waited =
@@ -450,7 +458,8 @@ fn went_on(conn: &Conn, role: Role, fin: &Fin) -> bool {
     data || waited
 }
 
-/// Within what can be sent before the handshake is complete.
+/// Whether the number of `seg` is one that `role` can send before the handshake is complete: its first one, or within
+/// an unscaled window after that.
 pub(crate) fn follows_own_syn(conn: &Conn, role: Role, seg: &Segment) -> bool {
     let own = conn.side(role);
     own.first_data().or(own.syn_end()).is_some_and(|first| {
@@ -459,7 +468,7 @@ pub(crate) fn follows_own_syn(conn: &Conn, role: Role, seg: &Segment) -> bool {
     })
 }
 
-/// The peer's SYN was seen, and this acknowledges it, with none, some or all of the data in it.
+/// Whether `seg` acknowledges the peer's SYN, which was seen, with none, some or all of the data in it.
 pub(crate) fn acknowledges_syn(conn: &Conn, role: Role, seg: &Segment) -> bool {
     let other = conn.side(peer(role));
     let (first, end) = (other.first_data(), other.syn_end());
@@ -468,7 +477,8 @@ pub(crate) fn acknowledges_syn(conn: &Conn, role: Role, seg: &Segment) -> bool {
         && end.is_some_and(|end| end.at_or_after(seg.ack))
 }
 
-/// The FIN comes again, so its acknowledgement was lost: TIME-WAIT lasts from here (RFC 9293 §3.10.7.4, eighth step).
+/// Whether `seg` is a FIN that comes again, as its acknowledgement was lost, so that TIME-WAIT begins anew (RFC 9293
+/// §3.10.7.4, eighth step).
 pub(crate) fn restarts_time_wait(conn: &Conn, role: Role, seg: &Segment) -> bool {
     seg.flags.fin() && conn.side(peer(role)).state == State::TimeWait && conn.fin_end(role) == Some(seg.end())
 }

@@ -8,32 +8,34 @@ use std::{
     ops::{Index, IndexMut},
 };
 
-/// Which time-out a connection waits for.
+/// The list of a connection, by the time-out that it waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum List {
-    /// The handshake is under way.
+    /// The handshake is under way, and is given up when nothing comes for the give-up time.
     Handshake,
-    /// An ICMP error came, and a client that goes on all the same tries again soon.
+    /// An ICMP error answered the SYN, and the handshake is given up soon, as a client that goes on tries again by
+    /// then.
     Rejected,
-    /// Past the handshake: none.
+    /// The connection is past the handshake, and waits for no time-out.
     Open,
-    /// A reset is doubted for a while.
+    /// A reset is held, and is believed when nothing disproves it for a while.
     Held,
-    /// Reported; remembered while late segments may come.
+    /// The connection is over, and is forgotten when no late segment can come any more.
     Ended,
 }
 
 const NONE: u32 = u32::MAX;
 
-/// The neighbours of a connection in its list. They are changed with the connection between them, so they are kept apart
-/// from theirs: a cache has room for many of these.
+/// The neighbours of a connection in its list. A connection that moves changes the links of its neighbours too, so
+/// links are kept apart from the connections: a cache has room for many of them.
 #[derive(Clone, Copy, Debug)]
 struct Links {
     previous: u32,
     next: u32,
 }
 
-/// As many connections as grow the slab at once: it never moves what is there, and never has room for twice of it.
+/// The number of connections by which the slab grows at once. So it never moves a connection, and never has room for
+/// twice as many.
 const CHUNK: usize = 1024;
 
 /// The ends of one list, oldest first.
@@ -44,7 +46,7 @@ struct Ends {
     len: usize,
 }
 
-/// A vector that grows in steps.
+/// A vector that grows by chunks and never moves what is in it.
 #[derive(Debug)]
 struct Slab<T>(Vec<Vec<T>>);
 
@@ -80,7 +82,7 @@ impl<T> IndexMut<u32> for Slab<T> {
     }
 }
 
-/// See the module.
+/// The connection table: connections by slot, by key, and by age in the list of each time-out.
 #[derive(Debug)]
 pub(crate) struct Table {
     /// `None` while the slot is free.
@@ -90,7 +92,7 @@ pub(crate) struct Table {
     index: HashTable<u32>,
     hasher: DefaultHashBuilder,
     lists: [Ends; 5],
-    /// Another connection is the oldest of a list than was noted.
+    /// The oldest connection of a list with a time-out may have changed since [`Table::clear_new_heads`].
     new_heads: bool,
 }
 
@@ -118,18 +120,20 @@ impl Table {
         self.lists[list as usize].len
     }
 
-    /// The oldest of a list.
+    /// The slot of the oldest connection of a list.
     pub(crate) fn first(&self, list: List) -> Option<u32> {
         let first = self.lists[list as usize].first;
         (first != NONE).then_some(first)
     }
 
-    /// Since [`Table::note_heads`] another connection has become the oldest of a list with a time-out.
+    /// Whether the oldest connection of a list with a time-out, or its time, may have changed since
+    /// [`Table::clear_new_heads`].
     pub(crate) fn has_new_heads(&self) -> bool {
         self.new_heads
     }
 
-    pub(crate) fn note_heads(&mut self) {
+    /// Tells the table that the oldest connections of its lists, and their times, are known to the caller.
+    pub(crate) fn clear_new_heads(&mut self) {
         self.new_heads = false;
     }
 
@@ -164,11 +168,11 @@ impl Table {
         slot
     }
 
-    /// Makes a connection the youngest of `list`.
+    /// Makes the connection in `slot` the youngest of `list`.
     pub(crate) fn touch(&mut self, slot: u32, list: List) {
         if self[slot].list == list && self.lists[list as usize].last == slot {
-            // Its time may have changed.
-            self.note_head(slot, list);
+            // The time of the connection may have changed.
+            self.check_head(slot, list);
             return;
         }
         self.unlink(slot);
@@ -185,8 +189,8 @@ impl Table {
         conn
     }
 
-    /// If `slot` is the oldest of a list that is waited for, its time-out may come sooner than any known.
-    fn note_head(&mut self, slot: u32, list: List) {
+    /// Remembers that deadlines are to be looked up anew, if `slot` is the oldest of a list with a time-out.
+    fn check_head(&mut self, slot: u32, list: List) {
         self.new_heads |= list != List::Open && self.lists[list as usize].first == slot;
     }
 
@@ -197,7 +201,7 @@ impl Table {
         ends.len += 1;
         if last == NONE {
             ends.first = slot;
-            self.note_head(slot, list);
+            self.check_head(slot, list);
         } else {
             self.links[last].next = slot;
         }
@@ -217,7 +221,7 @@ impl Table {
         }
         if previous == NONE {
             self.lists[list as usize].first = next;
-            self.note_head(next, list);
+            self.check_head(next, list);
         } else {
             self.links[previous].next = next;
         }

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use tcptrace_common::{abi::MAX_OPTIONS, seq::SeqNum, tcp::TcpFlags};
 use tcptrace_core::{
     segment::{Flow, IcmpError, Input, LossReport, RawOptions, Segment, Timestamp},
-    wall::ClockChange,
+    source_clock::ClockChange,
 };
 
 const WINDOW: u16 = 14_600;

@@ -1,14 +1,14 @@
 use super::{Placed, Stamp, TimeLine, Times};
-use crate::{segment::Timestamp, wall::WallClock};
+use crate::{segment::Timestamp, source_clock::SourceClock};
 use proptest::prelude::*;
 
 const MS: u64 = 1_000_000;
 const S: u64 = 1000 * MS;
 
 /// The trace's own times of packets on these interfaces with these time stamps, and the clock.
-fn place(packets: &[(u32, Option<u64>)]) -> (Vec<Timestamp>, WallClock, Times) {
+fn place(packets: &[(u32, Option<u64>)]) -> (Vec<Timestamp>, SourceClock, Times) {
     let mut line = TimeLine::new();
-    let mut clock = WallClock::default();
+    let mut clock = SourceClock::default();
     let mut own = Vec::new();
     let mut tell = |line: &mut TimeLine, stamp: Stamp| {
         let (ts, change) = line.tell(stamp);
@@ -58,7 +58,7 @@ fn time_that_goes_on_is_told_as_it_is() {
 fn a_file_that_begins_before_the_last_one_ended_has_another_clock() {
     for (first, back) in [(21 * S, None), (20 * S, None), (20 * S - MS, None), (19 * S, Some(S))] {
         let mut line = TimeLine::new();
-        let mut clock = WallClock::default();
+        let mut clock = SourceClock::default();
         assert_eq!(line.begin_file(Timestamp(9 * S)), None, "none came before");
         // The first packet is held for the next.
         assert_eq!(line.place(0, Timestamp(20 * S)), Placed::Held);
