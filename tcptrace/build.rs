@@ -1,4 +1,4 @@
-//! Builds the kernel programs and puts the object where `kernel/object.rs` embeds it from.
+//! Builds the kernel programs and puts the object where `kernel/load/object.rs` embeds it from.
 #![expect(unsafe_code, reason = "setting an environment variable for the inner build")]
 
 use anyhow::Context as _;

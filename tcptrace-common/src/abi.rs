@@ -4,6 +4,8 @@
 //! checked and read from bytes without a transmute. Both sides run on one host: integers are in its byte order,
 //! addresses in network order.
 
+use crate::tunnel;
+
 /// What a record is about, and which layout it has: [`SynRecord`] for [`Kind::Syn`] and [`Kind::SynAck`], [`IcmpRecord`]
 /// for [`Kind::Icmp`], [`Record`] for the others. A segment is the first of these that it fits, so a SYN+FIN is a `Syn`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
@@ -219,7 +221,7 @@ pub struct Tunnel {
     pub id: u32,
     /// VLAN identifiers before the outer IP header, as in [`Record::vlan`], which has the inner ones.
     pub vlan: [u16; 2],
-    /// A `wire::tunnel::Kind`.
+    /// A [`tunnel::Kind`].
     pub kind: u8,
     /// [`BIT_ID`].
     pub bits: u8,
@@ -287,8 +289,8 @@ pub struct Counters {
     pub fragments: u64,
     /// Records made, the lost ones included: the last [`Record::number`] in 64 bits.
     pub number: u64,
-    /// Packets in tunnels that were looked into, by `wire::tunnel::Kind::index`; one in two counts twice.
-    pub tunnels: [u64; crate::wire::tunnel::Kind::COUNT],
+    /// Packets in tunnels that were looked into, by [`tunnel::Kind::index`]; one in two counts twice.
+    pub tunnels: [u64; tunnel::Kind::COUNT],
 }
 
 /// How many reasons there are not to parse a packet.

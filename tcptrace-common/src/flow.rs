@@ -12,7 +12,8 @@
 
 use crate::{
     abi::{BIT_IPV6, Record, SEED_WORDS, Tunnel},
-    wire::{Vlans, tunnel::Kind},
+    tunnel::Kind,
+    vlan::Vlans,
 };
 
 /// Keys of one of the two hashes: two addends, ports and device, four pairs of address words.
@@ -314,7 +315,7 @@ pub const fn known_seeds(seed: u64) -> [u64; SEED_WORDS] {
 mod tests {
     extern crate std;
     use super::{FlowKey, V4, V6, known_seeds as seeds};
-    use crate::{abi::NO_VLAN, wire::Vlans};
+    use crate::{abi::NO_VLAN, vlan::Vlans};
     use proptest::prelude::*;
     use std::{collections::HashSet, vec::Vec};
 

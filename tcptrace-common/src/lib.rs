@@ -15,4 +15,6 @@ pub mod lifecycle;
 pub mod record;
 pub mod seq;
 pub mod tcp;
+pub mod tunnel;
+pub mod vlan;
 pub mod wire;

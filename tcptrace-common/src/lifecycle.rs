@@ -23,7 +23,7 @@
 //! invented record. Flows look for a free slot from a place of their own, so that two CPUs rarely want the same.
 
 use crate::{
-    abi::{BUCKET_WORDS, Bucket, Kind, Record},
+    abi::{BUCKET_WORDS, Bucket, Record},
     filter::{NUMBERS, Steps},
     flow::{Addresses, FlowHash, Seeds, hashes},
     record::{Sighting, fill},
@@ -203,21 +203,6 @@ pub fn reached<T: Table + ?Sized>(own: FlowHash, ack: SeqNum, table: &mut T) -> 
         && table
             .bucket(own.bucket)
             .is_some_and(|mut slots| clear_reached(&mut slots, (own.tag, own.vlans), ack))
-}
-
-/// The kind of a lifecycle segment.
-#[inline(always)]
-#[must_use]
-pub const fn kind_of(flags: TcpFlags) -> Kind {
-    if flags.syn() {
-        if flags.ack() { Kind::SynAck } else { Kind::Syn }
-    } else if flags.rst() {
-        Kind::Rst
-    } else if flags.fin() {
-        Kind::Fin
-    } else {
-        Kind::Ack
-    }
 }
 
 /// Keeps the table for a segment with SYN, FIN or RST, which is always a record; true where another flow's word had

@@ -3,7 +3,7 @@
 use crate::{
     abi::{BIT_EGRESS, BIT_FORWARDED, BIT_FRAGMENT, BIT_ID, BIT_IPV6, IcmpRecord, Kind, Record, Tunnel},
     flow::{Addresses, put_words},
-    lifecycle::kind_of,
+    tcp::TcpFlags,
     wire::{Outer, Packet, icmp::Quote, tunnel::Step},
 };
 
@@ -16,6 +16,21 @@ pub struct Sighting {
     pub egress: bool,
     /// It came in through a device and is on its way out again.
     pub forwarded: bool,
+}
+
+/// The kind of a lifecycle segment.
+#[inline(always)]
+#[must_use]
+pub const fn kind_of(flags: TcpFlags) -> Kind {
+    if flags.syn() {
+        if flags.ack() { Kind::SynAck } else { Kind::Syn }
+    } else if flags.rst() {
+        Kind::Rst
+    } else if flags.fin() {
+        Kind::Fin
+    } else {
+        Kind::Ack
+    }
 }
 
 /// Fills in the record of a segment, but for time, CPU, running number, lot and namespace: they are 0.

@@ -1,6 +1,6 @@
 //! TCP header values that both sides name: the control bits and the options worth recording.
 
-use core::fmt;
+use core::fmt::{self, Write as _};
 
 /// The control bits of RFC 9293 §3.1, with AE (RFC 9768) above them: bit 0 is FIN, bit 8 is AE.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Hash)]
@@ -30,6 +30,25 @@ impl TcpFlags {
     pub const CWR: Self = Self(0x080);
     /// Accurate ECN (RFC 9768), once NS.
     pub const AE: Self = Self(0x100);
+
+    /// tcpdump's letters in tcpdump's order (print-tcp.c, `tcp_flag_values`).
+    const LETTERS: [(Self, char); 9] = [
+        (Self::FIN, 'F'),
+        (Self::SYN, 'S'),
+        (Self::RST, 'R'),
+        (Self::PSH, 'P'),
+        (Self::ACK, '.'),
+        (Self::URG, 'U'),
+        (Self::ECE, 'E'),
+        (Self::CWR, 'W'),
+        (Self::AE, 'e'),
+    ];
+
+    /// The bit that is printed as this letter.
+    #[must_use]
+    pub fn from_letter(letter: char) -> Option<Self> {
+        Self::LETTERS.into_iter().find(|(_, known)| *known == letter).map(|(bit, _)| bit)
+    }
 
     /// All bits of `other` are set in `self`.
     #[inline(always)]
@@ -81,25 +100,15 @@ impl TcpFlags {
     }
 }
 
-/// tcpdump's letters in tcpdump's order (print-tcp.c, `tcp_flag_values`); `none` where no bit is set.
+/// The letters of all bits that are set; `none` where no bit is.
 impl fmt::Display for TcpFlags {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0 & 0x1ff == 0 {
             return f.write_str("none");
         }
-        for (bit, letter) in [
-            (Self::FIN, "F"),
-            (Self::SYN, "S"),
-            (Self::RST, "R"),
-            (Self::PSH, "P"),
-            (Self::ACK, "."),
-            (Self::URG, "U"),
-            (Self::ECE, "E"),
-            (Self::CWR, "W"),
-            (Self::AE, "e"),
-        ] {
+        for (bit, letter) in Self::LETTERS {
             if self.contains(bit) {
-                f.write_str(letter)?;
+                f.write_char(letter)?;
             }
         }
         Ok(())

@@ -7,7 +7,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let path = env::args().nth(1).ok_or("the capture file is missing: name one")?;
     let mut source = PcapSource::new(Reader::open(Path::new(&path))?, &CaptureOptions::default());
     let (mut tracker, mut inputs, mut handshakes) = (Tracker::new(Config::default()), Vec::new(), Vec::new());
-    let mut note = |event: Event| {
+    let mut collect = |event: Event| {
         if let Event::Established(it) = event
             && let Some(ns) = it.times.syn_to_established_ns
         {
@@ -16,12 +16,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     loop {
         let more = source.next_batch(&mut inputs)?;
-        inputs.drain(..).for_each(|input| tracker.input(&input, &mut note));
+        inputs.drain(..).for_each(|input| tracker.input(&input, &mut collect));
         if !more {
             break;
         }
     }
-    tracker.finish(source.last_packet(), &mut note);
+    tracker.finish(source.last_packet(), &mut collect);
     handshakes.sort_unstable_by_key(|(ns, ..)| std::cmp::Reverse(*ns));
     let mut out = std::io::stdout().lock();
     for (ns, client, server) in handshakes.iter().take(10) {

@@ -1,33 +1,33 @@
-//! The kernel programs' counters, summed over CPUs and in the words of the statistics event.
+//! The counters of the kernel programs, summed over CPUs and in the words of the statistics event.
 
 use crate::event::{SegmentCounts, Stats, TunnelCounts, Unparsable};
 use tcptrace_common::abi::{Counters, Kind};
 
-/// Since the programs were loaded.
+/// The counts since the kernel programs were loaded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CountersTotal {
-    /// Packets looked at.
+    /// Packets that the kernel programs looked at, whatever they are.
     pub packets: u64,
-    /// Of them with a TCP header.
+    /// Packets with a TCP header.
     pub tcp_packets: u64,
-    /// Lifecycle segments by kind, those included that found the ring full or were shed.
+    /// Lifecycle segments by kind, with those whose record found the ring full and those that were shed.
     pub segments: SegmentCounts,
-    /// Records that found the ring full.
+    /// Records that found the ring full, by kind.
     pub ring_full: SegmentCounts,
-    /// Of connections that were not admitted.
+    /// Segments of connections that were not admitted, by kind.
     pub shed: SegmentCounts,
     /// Expected acknowledgements overwritten in a full bucket.
     pub pending_overwrites: u64,
     /// Packets that could not be parsed.
     pub unparsable: Unparsable,
-    /// Fragments other than first ones.
+    /// Fragments other than the first of a packet.
     pub fragments: u64,
-    /// Packets in tunnels, by kind.
+    /// Packets in tunnels, by kind of tunnel.
     pub tunnels: TunnelCounts,
 }
 
 impl CountersTotal {
-    /// Over all CPUs.
+    /// Sums the counters of all CPUs.
     #[must_use]
     pub fn sum(cpus: &[Counters]) -> Self {
         let total = |field: fn(&Counters) -> u64| cpus.iter().map(field).sum::<u64>();
@@ -59,7 +59,7 @@ impl CountersTotal {
         }
     }
 
-    /// Puts them into a statistics event.
+    /// Sets the fields of a statistics event.
     pub fn fill(&self, stats: &mut Stats) {
         stats.packets = self.packets;
         stats.tcp_packets = self.tcp_packets;
@@ -69,7 +69,7 @@ impl CountersTotal {
         stats.pending_overwrites = self.pending_overwrites;
         stats.unparsable = self.unparsable;
         stats.fragments = self.fragments;
-        // Where they are not looked into, the caller says so.
+        // Where no tunnels are looked into, the caller sets this to null.
         stats.tunnels = Some(self.tunnels);
     }
 }

@@ -1,4 +1,4 @@
-//! From the bytes of a ring record to an [`Observation`]. Bytes that are not exactly a record are an error.
+//! Decodes the records of the ring. Bytes that are not exactly a record are an error.
 
 use crate::{
     segment::{Direction, Flow, IcmpError, Observation, RawOptions, Segment, Sender, Timestamp},
@@ -15,52 +15,52 @@ use tcptrace_common::{
 };
 use zerocopy::FromBytes as _;
 
-/// One record, decoded.
+/// A record of the ring, decoded.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Record {
-    /// The CPU that made it.
+    /// The number of the CPU that made the record.
     pub cpu: u16,
-    /// That CPU's running number, from 1, modulo 2^32. A gap is a loss.
+    /// The running number of the record on its CPU, from 1, modulo 2^32. A gap is a loss.
     pub number: u32,
-    /// The network namespace that it is from, by the number that the programs there were given. Interface indexes of
-    /// different ones have nothing to do with each other.
+    /// The network namespace of the packet, as the number that the kernel programs there were given. Interface indexes
+    /// of different namespaces are unrelated.
     pub netns: u16,
-    /// What it is about.
+    /// The kind of segment that the record is about.
     pub kind: Kind,
-    /// Seen on egress, but not sent by this host.
+    /// Whether the packet was seen on egress, but was not sent by this host.
     pub forwarded: bool,
-    /// What it says; the sender is for the source to fill in, [`Sender::Unknown`] until then. The capturing interface
-    /// is its segment's `flow.interface`.
+    /// The segment or ICMP error. Its sender is [`Sender::Unknown`] until the source fills it in; the capturing
+    /// interface is the `flow.interface` of its segment.
     pub what: Observation,
 }
 
 /// Why bytes are not a record.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Error {
-    /// No layout has this length.
+    /// No layout of a record has this length.
     #[error("a record of {0} bytes")]
     Length(usize),
-    /// No such kind, or not one with this layout.
+    /// The kind is not known, or does not have this layout.
     #[error("a record of kind {0}")]
     Kind(u8),
-    /// More options than a header holds, or not whole words of them.
+    /// There are more options than a header holds, or a part of a word of them.
     #[error("a record with {0} bytes of options")]
     Options(u8),
-    /// Bits are set that mean nothing.
+    /// Bits are set that have no meaning.
     #[error("a record with unknown bits")]
     Bits,
-    /// What follows about a tunnel cannot be.
+    /// The tunnel is of no known kind, or its reserved bytes are not zero.
     #[error("a record with an unknown tunnel")]
     Tunnel,
 }
 
 /// What follows the part that all records have.
 #[derive(Clone, Copy)]
-pub(crate) enum Rest<'a> {
+pub(crate) enum Trailer<'a> {
     Nothing,
-    /// The option bytes of a segment with SYN.
+    /// The room for the options of a segment with SYN; the record says how much of it they fill.
     Options(&'a [u8; MAX_OPTIONS]),
-    /// The sender, type and code of an ICMP error.
+    /// The sender, the type and the code of an ICMP error.
     Icmp {
         from: [u8; 16],
         kind: u8,
@@ -68,7 +68,7 @@ pub(crate) enum Rest<'a> {
     },
 }
 
-impl Rest<'_> {
+impl Trailer<'_> {
     pub(crate) const fn icmp(of: &abi::IcmpRecord) -> Self {
         Self::Icmp { from: of.from, kind: of.icmp_type, code: of.icmp_code }
     }
@@ -86,37 +86,43 @@ impl Rest<'_> {
 pub fn record(bytes: &[u8]) -> Result<Record, Error> {
     let in_tunnel = bytes.get(offset_of!(abi::Record, bits)).is_some_and(|bits| bits & BIT_TUNNEL != 0);
     if !in_tunnel {
-        return untunnelled(bytes, &[]);
+        return decode_parts(bytes, &[]);
     }
     let Some((bytes, tunnel)) = bytes.split_last_chunk::<{ size_of::<Tunnel>() }>() else {
         return Err(Error::Length(bytes.len()));
     };
-    untunnelled(bytes, &[zerocopy::transmute!(*tunnel)])
+    decode_parts(bytes, &[zerocopy::transmute!(*tunnel)])
 }
 
-/// Without what follows of tunnels.
-fn untunnelled(bytes: &[u8], tunnels: &[Tunnel]) -> Result<Record, Error> {
+/// Decodes a record whose tunnel, if it has one, was split off.
+fn decode_parts(bytes: &[u8], tunnels: &[Tunnel]) -> Result<Record, Error> {
     if let Ok(plain) = abi::Record::read_from_bytes(bytes) {
-        decode(&plain, Rest::Nothing, tunnels)
+        decode(&plain, Trailer::Nothing, tunnels)
     } else if let Ok(syn) = abi::SynRecord::read_from_bytes(bytes) {
-        decode(&syn.record, Rest::Options(&syn.options), tunnels)
+        decode(&syn.record, Trailer::Options(&syn.options), tunnels)
     } else if let Ok(icmp) = abi::IcmpRecord::read_from_bytes(bytes) {
         if icmp.reserved != [0; 6] {
             return Err(Error::Bits);
         }
-        decode(&icmp.record, Rest::icmp(&icmp), tunnels)
+        decode(&icmp.record, Trailer::icmp(&icmp), tunnels)
     } else {
         Err(Error::Length(bytes.len() + size_of_val(tunnels)))
     }
 }
 
-/// All bits that mean something.
+/// All bits that have a meaning.
 const KNOWN_BITS: u8 = BIT_EGRESS | BIT_FORWARDED | BIT_IPV6 | BIT_TUNNEL | BIT_FRAGMENT | BIT_CUT;
 
-/// A record with what follows it, and the tunnels that it was in, outer first.
-pub(crate) fn decode(record: &abi::Record, rest: Rest<'_>, tunnels: &[Tunnel]) -> Result<Record, Error> {
-    let kind =
-        Kind::from_code(record.kind).filter(|&kind| rest.belongs_to(kind)).ok_or(Error::Kind(record.kind))?;
+/// Decodes the parts of a record: what all records have, what follows it, and the tunnels around the packet, the
+/// outermost first.
+pub(crate) fn decode(
+    record: &abi::Record,
+    trailer: Trailer<'_>,
+    tunnels: &[Tunnel],
+) -> Result<Record, Error> {
+    let kind = Kind::from_code(record.kind)
+        .filter(|&kind| trailer.belongs_to(kind))
+        .ok_or(Error::Kind(record.kind))?;
     let options_len = usize::from(record.options_len);
     let is_icmp = kind == Kind::Icmp;
     if options_len > MAX_OPTIONS || !options_len.is_multiple_of(4) || (is_icmp && options_len != 0) {
@@ -125,12 +131,12 @@ pub(crate) fn decode(record: &abi::Record, rest: Rest<'_>, tunnels: &[Tunnel]) -
     if record.bits & !KNOWN_BITS != 0 || record.flags > 0x01ff {
         return Err(Error::Bits);
     }
-    let options = match rest {
-        Rest::Options(bytes) if record.bits & BIT_CUT != 0 => {
+    let options = match trailer {
+        Trailer::Options(bytes) if record.bits & BIT_CUT != 0 => {
             Some(RawOptions::new(&bytes[..options_len]).cut())
         }
-        Rest::Options(bytes) => Some(RawOptions::new(&bytes[..options_len])),
-        Rest::Nothing | Rest::Icmp { .. } => None,
+        Trailer::Options(bytes) => Some(RawOptions::new(&bytes[..options_len])),
+        Trailer::Nothing | Trailer::Icmp { .. } => None,
     };
     let mut segment = segment(record, options);
     if !tunnels.is_empty() {
@@ -138,9 +144,11 @@ pub(crate) fn decode(record: &abi::Record, rest: Rest<'_>, tunnels: &[Tunnel]) -
         segment.flow.tunnel = tunnel::identity(&layers);
         segment.encapsulation = Some(layers);
     }
-    let what = match rest {
-        Rest::Icmp { from, kind, code } => Observation::Icmp(IcmpError { quoted: segment, from, kind, code }),
-        Rest::Nothing | Rest::Options(_) => Observation::Segment(segment),
+    let what = match trailer {
+        Trailer::Icmp { from, kind, code } => {
+            Observation::Icmp(IcmpError { quoted: segment, from, kind, code })
+        }
+        Trailer::Nothing | Trailer::Options(_) => Observation::Segment(segment),
     };
     let forwarded = record.bits & BIT_FORWARDED != 0;
     let abi::Record { cpu, number, netns, .. } = *record;

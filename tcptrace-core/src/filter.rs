@@ -1,7 +1,8 @@
-//! Filter expressions, in the language of pcap-filter(7) as far as it is about TCP connections, and their translation
-//! into the program that the kernel programs run ([`tcptrace_common::filter`]).
+//! Filter expressions, in the language of pcap-filter(7) as far as that is about TCP connections, and their translation
+//! into steps that the kernel programs run ([`tcptrace_common::filter`]).
 //!
-//! A connection matches as a whole: its source is its client, and `outbound` is what this host opened.
+//! A filter is about whole connections: the source of a connection is its client, and `outbound` is a connection that
+//! this host opened.
 
 mod compile;
 mod lex;
@@ -20,11 +21,11 @@ use tcptrace_common::{
 };
 use thiserror::Error;
 
-/// The most steps of a filter that runs here, over a capture. Each is run for each SYN, FIN and RST: so many take a tenth of a
-/// millisecond.
+/// The most steps of a filter over a capture file. All steps are run for each SYN, FIN and RST, and this many take a
+/// tenth of a millisecond.
 pub const MOST_STEPS: usize = 1 << 16;
 
-/// A filter, ready to be run. The default takes everything.
+/// A filter that is ready to run. The default filter takes everything.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Filter {
     text: String,
@@ -33,7 +34,7 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// Compiles an expression; an empty one takes everything.
+    /// Compiles an expression; an empty one takes everything. `names` looks up the names of hosts and services in it.
     pub fn compile(text: &str, names: &dyn Names) -> Result<Self, FilterError> {
         let located = |(at, problem)| FilterError { text: text.to_owned(), at, problem };
         let Some(expr) = parse::expression(text, names).map_err(located)? else {
@@ -44,27 +45,28 @@ impl Filter {
         Ok(Self { text: text.to_owned(), steps: steps.into(), either_way })
     }
 
-    /// It asks which end is the client, or which way it went: a segment alone cannot always tell, so that the source of
-    /// the segments lets more through, and the tracker has to ask again.
+    /// Whether the filter asks which end is the client, or which way the connection was opened. A single segment cannot
+    /// always tell, so that the source of the segments lets both cases through, and the tracker applies the filter
+    /// again.
     #[must_use]
     pub fn tells_ends_apart(&self) -> bool {
         self.either_way
     }
 
-    /// It asks for VLAN tags.
+    /// Whether the filter asks for VLAN tags.
     #[must_use]
     pub fn asks_for_vlans(&self) -> bool {
         let tags = [Field::OuterVlan as u8, Field::InnerVlan as u8];
         self.steps.iter().any(|step| tags.contains(&step.field))
     }
 
-    /// What there is to run.
+    /// The steps of the filter.
     #[must_use]
     pub fn steps(&self) -> Steps<'_> {
         Steps { list: &self.steps, either_way: self.either_way }
     }
 
-    /// The program for the kernel programs, if it is no longer than they run.
+    /// The filter as a program for the kernel programs. It is an error if it has more steps than these run.
     pub fn program(&self) -> Result<Box<Program>, FilterError> {
         let count = self.steps.len();
         let mut program = Box::new(Program::ALL);
@@ -77,7 +79,8 @@ impl Filter {
         Ok(program)
     }
 
-    /// The verdict on a connection whose first SYN was sent so: its client is the source.
+    /// Whether the filter takes a connection whose client is the source of `flow`, and whose first SYN went in
+    /// `direction`.
     #[must_use]
     pub fn takes(&self, flow: &Flow, direction: Direction) -> bool {
         let record = Record {
@@ -100,14 +103,14 @@ impl Filter {
         self.steps().takes(&all)
     }
 
-    /// The expression.
+    /// The expression that the filter was compiled from.
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text
     }
 }
 
-/// Why an expression is not a filter, and where.
+/// Why an expression is not a filter, and where in it.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub struct FilterError {
     text: String,
@@ -115,64 +118,64 @@ pub struct FilterError {
     problem: Problem,
 }
 
-/// What is wrong with it.
+/// What is wrong with an expression.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub(crate) enum Problem {
-    /// Something else has to stand there.
+    /// Something else is required at this place.
     #[error("expected {0}")]
     Expected(&'static str),
-    /// Known from pcap-filter, and of no use here or not yet.
+    /// A word of pcap-filter(7) that is of no use for TCP connections, or is not supported.
     #[error("'{word}' is not supported: {why}")]
     Unsupported {
         /// The word.
         word: String,
-        /// Why not.
+        /// The reason, for the user.
         why: &'static str,
     },
-    /// Known to nobody.
+    /// A word that is neither of the language nor an address or port.
     #[error("'{0}' is neither a word of the filter language nor an address or port")]
     Unknown(String),
     /// Two words that do not go together.
     #[error("'{0}' does not go with '{1}'")]
     Mismatch(String, String),
-    /// Not what stands after that word.
+    /// A value that is not of the type that the word before it requires.
     #[error("'{value}' is not {what}")]
     Value {
-        /// What stands there.
+        /// The value.
         value: String,
-        /// What should.
+        /// The type that is required.
         what: &'static str,
     },
-    /// A name without an address.
+    /// A name of a host that has no address.
     #[error("cannot find an address of '{0}'")]
     Unresolved(String),
-    /// Bits after the prefix.
+    /// A net whose address has bits set outside its prefix or mask.
     #[error("'{0}' has bits set outside its mask")]
     HostBits(String),
-    /// Parentheses within parentheses.
+    /// Parentheses or `not`s are nested too deep.
     #[error("nested more than {} deep", parse::MAX_NESTING)]
     Nesting,
-    /// Too long for the kernel programs.
+    /// The filter has more steps than the kernel programs run.
     #[error(
         "takes {0} steps, and the kernel programs run {MAX_STEPS}: use a net or a port range for a list (over a capture, with \
          -r, it may be longer)"
     )]
     TooLongLive(usize),
-    /// Too long for anything.
+    /// The filter has more steps than run over a capture file.
     #[error("takes {0} steps, and there may be {MOST_STEPS}: use a net or a port range for a list")]
     TooLong(usize),
-    /// Longer than that whatever it is compiled to.
+    /// The filter has more conditions than there may be steps.
     #[error("more than {MOST_STEPS} conditions: use a net or a port range for a list")]
     TooMany,
 }
 
-/// Characters of the expression in an error, at most.
+/// The most characters of an expression that an error shows.
 const EXCERPT: usize = 400;
 
 impl fmt::Display for FilterError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "cannot use the filter: {}", self.problem)?;
-        // Where it stands, in the line of it.
+        // The error shows the line of the expression that the problem is in.
         let start = self.text[..self.at.start].rfind('\n').map_or(0, |at| at + 1);
         let line = self.text[start..].lines().next().unwrap_or_default();
         if line.is_empty() {
@@ -180,7 +183,7 @@ impl fmt::Display for FilterError {
         }
         let before = self.text[start..self.at.start].chars().count();
         let carets = self.text[self.at.clone()].lines().next().unwrap_or_default().chars().count().max(1);
-        // Of a line that fills the screen, the part about that place.
+        // Of a long line, only the part around the problem is shown.
         let skipped = if line.chars().count() > EXCERPT { before.saturating_sub(EXCERPT / 2) } else { 0 };
         let excerpt: String = line.chars().skip(skipped).take(EXCERPT).collect();
         let (before, carets) = (before - skipped, carets.min(EXCERPT));
@@ -188,39 +191,40 @@ impl fmt::Display for FilterError {
     }
 }
 
-/// What an expression says.
+/// A filter expression, parsed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Expr {
-    Test(Test),
+    Condition(Condition),
     Not(Box<Expr>),
-    /// The first, and what is joined to all that is before it. A list, as a tree of many thousand conditions would be as deep.
+    /// An expression, and more that are joined to it one after the other, from left to right. They are a list, because
+    /// a tree of many thousand conditions would be too deep for recursion.
     Chain(Box<Expr>, Vec<(Join, Expr)>),
 }
 
-/// What joins two conditions.
+/// How two conditions are joined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Join {
     And,
     Or,
 }
 
-/// One condition.
+/// One condition of a filter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Test {
-    /// All that is traced.
+pub(crate) enum Condition {
+    /// Any TCP connection.
     Tcp,
-    /// 4 or 6.
+    /// The version of IP: 4 or 6.
     Family(u8),
     Net(Side, Net),
-    /// Both ends included.
+    /// A range of ports with both its ends.
     Ports(Side, u16, u16),
-    /// Any tag, or this one.
+    /// This VLAN tag, or any tag.
     Vlan(Option<u16>),
     Inbound,
     Outbound,
 }
 
-/// Which end an address or port is of.
+/// Which end of a connection an address or port is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub(crate) enum Side {
     #[default]
@@ -230,7 +234,7 @@ pub(crate) enum Side {
     Destination,
 }
 
-/// An address and the bits of it that count.
+/// An address, and a mask of the bits of it that count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Net {
     V4 { address: u32, mask: u32 },

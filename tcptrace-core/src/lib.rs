@@ -1,12 +1,12 @@
-//! The lifecycles of TCP connections from their segments: who opened, how long that took, who closed first, why a handshake
-//! failed, and in which of RFC 9293's states both ends are.
+//! The lifecycles of TCP connections from their segments: who opened, how long that took, who closed first, why a
+//! handshake failed, and in which of RFC 9293's states both ends are.
 //!
-//! This is all of tcptrace that is pure. It needs no kernel program, no rights and no runtime; `tcptrace` adds the command line,
-//! the kernel and the writing of lines. What comes in are segments: of a capture file ([`PcapSource`]), of records of the kernel
-//! programs ([`decode`]), or made by hand. The [`Tracker`] makes [`Event`]s of them, and a [`Sink`] makes lines of
-//! events. The tracker has no clock: time comes with the segments.
+//! This crate is all of tcptrace that is pure. It needs no kernel program, no rights and no runtime; the crate
+//! `tcptrace` adds the command line, the kernel and the writing of lines. Segments come from a capture file
+//! ([`PcapSource`]), from records of the kernel programs ([`decode`]), or are made by hand. The [`Tracker`] makes
+//! [`Event`]s of them, and a [`Sink`] makes lines of events. The tracker has no clock: time comes with the segments.
 //!
-//! A SYN, and the answer to it that refuses the connection, as a capture file has them:
+//! This example reads a capture of a SYN and of the RST that refuses the connection:
 //!
 //! ```
 //! use tcptrace_core::{CaptureOptions, Config, Event, Outcome, PcapSource, Reader, Timestamp, Tracker};
@@ -25,20 +25,22 @@
 //! # file.extend(packet(2, 2, 1, [80, 40000], 0x14, 0, 1001));
 //! let reader = Reader::from_read("example", std::io::Cursor::new(file))?;
 //! let mut source = PcapSource::new(reader, &CaptureOptions::default());
-//! let (mut tracker, mut inputs, mut told) = (Tracker::new(Config::default()), Vec::new(), Vec::new());
+//! let (mut tracker, mut inputs, mut events) = (Tracker::new(Config::default()), Vec::new(), Vec::new());
 //! while source.next_batch(&mut inputs)? {
 //!     for input in inputs.drain(..) {
-//!         tracker.input(&input, &mut |event| told.push(event));
+//!         tracker.input(&input, &mut |event| events.push(event));
 //!     }
 //! }
-//! tracker.finish(source.last_packet(), &mut |event| told.push(event));
-//! let Some(Event::Connection(connection)) = told.last() else { panic!("{told:?}") };
+//! tracker.finish(source.last_packet(), &mut |event| events.push(event));
+//! let Some(Event::Connection(connection)) = events.last() else { panic!("{events:?}") };
 //! assert_eq!(connection.outcome, Outcome::Refused);
 //! assert_eq!(connection.lifetime_ns, Some(1_000_000_000));
 //! # Ok::<_, tcptrace_core::FileError>(())
 //! ```
 //!
-//! A capture file is read in `examples/slowest.rs`, which prints its slowest handshakes.
+//! The example `examples/slowest.rs` reads a capture file, and prints its slowest handshakes. Lines that `tcptrace
+//! --json` wrote are events again by `serde_json::from_str::<Event>(line)`, as in `examples/read_back.rs`, which prints their
+//! slowest handshakes.
 
 pub mod capture;
 pub mod counters;
@@ -55,7 +57,7 @@ pub mod sweep;
 pub mod track;
 pub mod tunnel;
 
-pub use capture::{FileError, Options as CaptureOptions, PcapSource, Reader};
+pub use capture::{CaptureOptions, FileError, PcapSource, Reader};
 pub use event::{Connection, Established, Event, Kind, Outcome, Role, State};
 pub use filter::{Filter, FilterError};
 pub use once::Once;

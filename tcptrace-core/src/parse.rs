@@ -1,12 +1,12 @@
-//! Packets in memory to records: what the kernel programs do, done here for capture files and for tests. The parser
-//! and the lifecycle test are the same code.
+//! Finds lifecycle segments in packets in memory, for capture files and for tests. The header parser and the lifecycle
+//! test are those of the kernel programs.
 
-mod unheard;
+mod unanswered;
 
-pub(crate) use unheard::Unheard;
+pub(crate) use unanswered::UnansweredSyns;
 
 use crate::{
-    decode::{self, Rest},
+    decode::{self, Trailer},
     filter::Filter,
 };
 use tcptrace_common::{
@@ -14,7 +14,7 @@ use tcptrace_common::{
     filter::{NUMBERS, Steps},
     flow::{self, Addresses, FlowHash},
     lifecycle::{self, Table},
-    record::{Sighting, fill, fill_icmp, fill_outer, fill_tunnel},
+    record::{self, Sighting, fill, fill_icmp, fill_outer, fill_tunnel},
     tcp::TcpFlags,
     wire::{
         self, Bytes, Icmp, Link, Outer, Packet, Parsed, Unparsable,
@@ -24,51 +24,51 @@ use tcptrace_common::{
     },
 };
 
-/// What a parsed packet is tested with.
-pub(crate) struct Test<'a, T: ?Sized> {
+/// The lifecycle test of parsed packets, with the state that it works on.
+pub(crate) struct LifecycleTest<'a, T: ?Sized> {
     pub(crate) table: &'a mut T,
     pub(crate) seeds: &'a [u64; SEED_WORDS],
     pub(crate) filter: Steps<'a>,
     pub(crate) counters: &'a mut Counters,
     pub(crate) tunnels: &'a Tunnels,
-    /// For more than the kernel programs do.
-    pub(crate) unheard: Option<&'a mut Unheard>,
+    /// SYNs whose answer has not passed, for a search that the kernel programs do not make.
+    pub(crate) unanswered: Option<&'a mut UnansweredSyns>,
 }
 
 /// Which tunnels are looked into, and how many within each other.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Tunnels {
-    /// Which.
+    /// The kinds of tunnels that are looked into.
     pub decap: Decap,
-    /// How many, at most [`Tunnels::MOST`].
+    /// How many tunnels within each other are looked into, at most [`Tunnels::MOST`].
     pub levels: usize,
 }
 
 impl Tunnels {
-    /// As many as are looked into at all.
+    /// The most tunnels within each other that are looked into.
     pub const MOST: usize = 3;
-    /// None.
+    /// No tunnel is looked into.
     pub const NONE: Self = Self { decap: Decap::NONE, levels: 0 };
 }
 
 /// The tunnels that a packet was found in.
 #[derive(Clone, Copy)]
-struct Within {
+struct EnclosingTunnels {
     tunnels: [Tunnel; Tunnels::MOST],
     len: usize,
     hash: FlowHash,
 }
 
-/// A packet that needs a record.
+/// A packet that has a record.
 pub(crate) struct Found {
     pub(crate) record: decode::Record,
-    /// Where its TCP header ends, or its ICMP message; perhaps beyond what was captured.
+    /// Where the TCP header or the ICMP message of the packet ends, which may be beyond what was captured.
     pub(crate) end: usize,
 }
 
-impl<T: Table + ?Sized> Test<'_, T> {
-    /// Counts a packet, and makes its record if it belongs to a lifecycle. `bytes` is what `parsed` was made from;
-    /// `seen` is asked only if it is needed.
+impl<T: Table + ?Sized> LifecycleTest<'_, T> {
+    /// Counts a packet, and makes its record if it belongs to a lifecycle. `bytes` is what `parsed` was made from, and
+    /// `seen` is called only if a record may be made.
     #[inline]
     pub(crate) fn packet(
         &mut self,
@@ -94,7 +94,7 @@ impl<T: Table + ?Sized> Test<'_, T> {
         }
     }
 
-    /// Goes into a tunnel, and into the one within it.
+    /// Parses what is in a tunnel, and in the tunnels within it.
     #[cold]
     fn tunnel(
         &mut self,
@@ -105,7 +105,7 @@ impl<T: Table + ?Sized> Test<'_, T> {
     ) -> Option<Found> {
         let packet = Deep { packet: bytes, decap: &self.tunnels.decap };
         let hash = FlowHash { bucket: 0, tag: 0, vlans: 0 };
-        let mut within = Within { tunnels: [Tunnel::EMPTY; Tunnels::MOST], len: 0, hash };
+        let mut within = EnclosingTunnels { tunnels: [Tunnel::EMPTY; Tunnels::MOST], len: 0, hash };
         let mut outer = *outer;
         while within.len < self.tunnels.levels.min(Tunnels::MOST) {
             let step = tunnel::enter(&packet, outer.ipv6, outer.protocol, outer.at);
@@ -141,7 +141,7 @@ impl<T: Table + ?Sized> Test<'_, T> {
         captured: &[u8],
         ts: u64,
         seen: Sighting,
-        within: Option<&Within>,
+        within: Option<&EnclosingTunnels>,
     ) -> Option<Found> {
         self.counters.tcp_packets += 1;
         let inspected = match within {
@@ -152,53 +152,54 @@ impl<T: Table + ?Sized> Test<'_, T> {
         };
         let (mut record, overwritten) = match inspected {
             Some(found) => {
-                self.note_unheard(&found.0, within);
+                self.observe_unanswered(&found.0, within);
                 found
             }
-            None => (self.goes_on_unheard(tcp, seen, within)?, false),
+            None => (self.record_if_answered(tcp, seen, within)?, false),
         };
         self.counters.pending_overwrites += u64::from(overwritten);
-        let kind = lifecycle::kind_of(tcp.flags);
+        let kind = record::kind_of(tcp.flags);
         let mut raw = [0; MAX_OPTIONS];
-        let rest = if kind.has_options() {
+        let trailer = if kind.has_options() {
             let packet = Bytes::whole(captured);
             record.options_len = options::copy(&packet, tcp.options_at, tcp.options_len, &mut raw);
             if usize::from(record.options_len) < tcp.options_len {
                 record.bits |= BIT_CUT;
             }
-            Rest::Options(&raw)
+            Trailer::Options(&raw)
         } else {
-            Rest::Nothing
+            Trailer::Nothing
         };
-        self.record(record, rest, kind, ts, tcp.options_at + tcp.options_len, within)
+        self.record(record, trailer, kind, ts, tcp.options_at + tcp.options_len, within)
     }
 
-    /// A record was made.
+    /// Tells the table of unanswered SYNs of a segment that has a record.
     #[inline]
-    fn note_unheard(&mut self, record: &Record, within: Option<&Within>) {
-        if let Some(unheard) =
-            self.unheard.as_deref_mut().filter(|_| lifecycle::announces(TcpFlags(record.flags)))
+    fn observe_unanswered(&mut self, record: &Record, within: Option<&EnclosingTunnels>) {
+        if let Some(unanswered) =
+            self.unanswered.as_deref_mut().filter(|_| lifecycle::announces(TcpFlags(record.flags)))
         {
             let (own, peer) = flow::hashes(record, self.seeds);
             let hashes = within.map_or((own, peer), |it| (own.within(it.hash), peer.within(it.hash)));
-            unheard.note(record, hashes);
+            unanswered.observe(record, hashes);
         }
     }
 
-    /// The record of a segment that nobody waited for, if it shows that its SYN was answered unheard.
+    /// The record of a segment that nobody waited for, if it shows that its sender's SYN was answered where no SYN-ACK
+    /// passed.
     #[inline]
-    fn goes_on_unheard<A: Addresses>(
+    fn record_if_answered<A: Addresses>(
         &mut self,
         tcp: &Packet<A>,
         seen: Sighting,
-        within: Option<&Within>,
+        within: Option<&EnclosingTunnels>,
     ) -> Option<Record> {
-        let unheard = self.unheard.as_deref_mut().filter(|unheard| !unheard.is_empty())?;
+        let unanswered = self.unanswered.as_deref_mut().filter(|unanswered| !unanswered.is_empty())?;
         if lifecycle::announces(tcp.flags) {
             return None;
         }
         let own = tcp.key(seen.ifindex).hash(self.seeds);
-        if !unheard.goes_on(within.map_or(own, |it| own.within(it.hash)), tcp.seq) {
+        if !unanswered.remove_if_answered(within.map_or(own, |it| own.within(it.hash)), tcp.seq) {
             return None;
         }
         let mut record = Record::EMPTY;
@@ -213,7 +214,7 @@ impl<T: Table + ?Sized> Test<'_, T> {
         captured: &[u8],
         ts: u64,
         seen: impl FnOnce() -> Sighting,
-        within: Option<&Within>,
+        within: Option<&EnclosingTunnels>,
     ) -> Option<Found> {
         let end = icmp.at + icmp.len;
         let mut entry = IcmpRecord::EMPTY;
@@ -222,7 +223,7 @@ impl<T: Table + ?Sized> Test<'_, T> {
             Quoted::V6(quote) => fill_icmp(&mut entry, &quote, seen()),
             Quoted::Nothing => return None,
             Quoted::Short => {
-                // A message may end where it likes, a capture that ends before it has lost something.
+                // A message may end anywhere, but a capture that ends before the message does has lost something.
                 let lost = captured.len() < end;
                 self.counters.unparsable[Unparsable::Truncated as usize] += u64::from(lost);
                 return None;
@@ -232,17 +233,17 @@ impl<T: Table + ?Sized> Test<'_, T> {
             return None;
         }
         icmp.write_from(&mut entry.from);
-        self.record(entry.record, Rest::icmp(&entry), Kind::Icmp, ts, end, within)
+        self.record(entry.record, Trailer::icmp(&entry), Kind::Icmp, ts, end, within)
     }
 
     fn record(
         &mut self,
         mut record: Record,
-        rest: Rest<'_>,
+        trailer: Trailer<'_>,
         kind: Kind,
         ts: u64,
         end: usize,
-        within: Option<&Within>,
+        within: Option<&EnclosingTunnels>,
     ) -> Option<Found> {
         self.counters.number += 1;
         self.counters.emitted[kind.index()] += 1;
@@ -252,12 +253,12 @@ impl<T: Table + ?Sized> Test<'_, T> {
         if !tunnels.is_empty() {
             record.bits |= BIT_TUNNEL;
         }
-        // A record made here is one.
-        Some(Found { record: decode::decode(&record, rest, tunnels).ok()?, end })
+        // The record was made here, so that it is always valid.
+        Some(Found { record: decode::decode(&record, trailer, tunnels).ok()?, end })
     }
 }
 
-/// A pending-ACK table in memory, and the counters that go with it.
+/// The header parser and the lifecycle test with a pending-ACK table in memory, as the kernel programs run them.
 pub struct Parser {
     table: Box<[Bucket]>,
     seeds: [u64; SEED_WORDS],
@@ -267,7 +268,7 @@ pub struct Parser {
 }
 
 impl Parser {
-    /// A table of `buckets`, rounded up to a power of two, hashed with `seeds`.
+    /// A parser with an empty table of `buckets`, rounded up to a power of two, whose hash has the keys `seeds`.
     #[must_use]
     pub fn new(buckets: usize, seeds: [u64; SEED_WORDS]) -> Self {
         let table = vec![Bucket::default(); buckets.next_power_of_two()].into_boxed_slice();
@@ -280,36 +281,36 @@ impl Parser {
         }
     }
 
-    /// From now on only what `filter` admits has records.
+    /// Sets the filter that a segment must pass to have a record.
     pub fn set_filter(&mut self, filter: &Filter) {
         self.filter = filter.clone();
     }
 
-    /// From now on these tunnels are looked into.
+    /// Sets the tunnels that are looked into.
     pub fn set_tunnels(&mut self, tunnels: Tunnels) {
         self.tunnels = tunnels;
     }
 
-    /// What was counted so far.
+    /// The counters of the kernel programs, with what was counted so far.
     #[must_use]
     pub const fn counters(&self) -> &Counters {
         &self.counters
     }
 
-    /// Expected acknowledgements in the table.
+    /// The number of expected acknowledgements in the table.
     #[must_use]
     pub fn pending(&self) -> usize {
         self.table.iter().flat_map(|bucket| bucket.words).filter(|&word| word != 0).count()
     }
 
-    /// The table, bucket by bucket.
+    /// The buckets of the table.
     #[must_use]
     pub fn table(&self) -> &[Bucket] {
         &self.table
     }
 
-    /// Looks at one packet, passed at `ts` nanoseconds; its record, if it belongs to a lifecycle. `offloaded` is as in
-    /// [`tcptrace_common::wire::parse`].
+    /// Parses one packet that passed at `ts` nanoseconds, and returns its record if it belongs to a lifecycle.
+    /// `offloaded` is the VLAN tag as in [`tcptrace_common::wire::parse`].
     pub fn packet(
         &mut self,
         link: Link,
@@ -321,8 +322,14 @@ impl Parser {
         self.counters.packets += 1;
         let parsed = wire::parse(&Deep { packet: bytes, decap: &self.tunnels.decap }, link, offloaded);
         let Self { table, seeds, filter, counters, tunnels } = self;
-        let mut test =
-            Test { table: &mut **table, seeds, filter: filter.steps(), counters, tunnels, unheard: None };
+        let mut test = LifecycleTest {
+            table: &mut **table,
+            seeds,
+            filter: filter.steps(),
+            counters,
+            tunnels,
+            unanswered: None,
+        };
         test.packet(&parsed, bytes, ts, || seen).map(|found| found.record)
     }
 }
@@ -331,7 +338,8 @@ impl Parser {
 mod tests {
     use super::*;
 
-    /// From a router, with the IP header and eight octets of a SYN's TCP header; nothing is behind it.
+    /// An ICMP message of a router, which quotes an IP header and eight octets of the TCP header of a SYN, and ends
+    /// there.
     fn error(kind: u8) -> Vec<u8> {
         let mut packet = vec![0x45, 0, 0, 56, 0, 0, 0, 0, 64, 1, 0, 0, 10, 0, 0, 9, 10, 0, 0, 1];
         packet.extend([kind, 1, 0, 0, 0, 0, 0, 0]);

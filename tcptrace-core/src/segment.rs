@@ -1,7 +1,7 @@
 //! The values that a source yields and the tracker consumes, the same from a capture file and from the ring buffer: a
 //! segment, an ICMP error, a loss, and the time.
 
-use crate::{source_clock::ClockChange, tunnel::Layer};
+use crate::tunnel::Layer;
 use std::fmt;
 use tcptrace_common::{
     abi::MAX_OPTIONS,
@@ -276,6 +276,16 @@ pub struct AdmissionChange {
     pub ts: Timestamp,
     /// Which connections are recorded from then on.
     pub admission: Admission,
+}
+
+/// A moment at which the source's clock stopped going on as the trace's own time does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ClockChange {
+    /// The moment of the change, in the trace's own time.
+    pub ts: Timestamp,
+    /// How far the source's clock is ahead of the trace's own time from then on, in nanoseconds modulo 2^64; `None`
+    /// where nothing shows the time.
+    pub ahead: Option<u64>,
 }
 
 /// Everything that can drive a tracker.

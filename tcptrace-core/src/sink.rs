@@ -1,4 +1,4 @@
-//! What becomes of events. A sink turns them into bytes and does no I/O.
+//! Sinks turn events into bytes, and do no I/O.
 
 pub mod json;
 pub mod pcapng;
@@ -12,9 +12,9 @@ use bytes::BytesMut;
 
 /// Turns events into bytes.
 pub trait Sink: Send {
-    /// Appends what there is to say about `event`: whole lines, or nothing.
+    /// Appends what this sink has to say about `event`: whole lines, or nothing.
     fn event(&mut self, event: &Event, out: &mut BytesMut);
 
-    /// All that came at once has been written.
+    /// Is called after all events that arrived together.
     fn end_of_batch(&mut self) {}
 }

@@ -4,17 +4,7 @@
 //! on all the same, and another part of the source's time begins: an interval from one such part to another is not
 //! known.
 
-use crate::segment::Timestamp;
-
-/// A moment at which the source's clock stopped going on as the trace's own time does.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct ClockChange {
-    /// The moment of the change, in the trace's own time.
-    pub ts: Timestamp,
-    /// How far the source's clock is ahead of the trace's own time from then on, in nanoseconds modulo 2^64; `None`
-    /// where nothing shows the time.
-    pub ahead: Option<u64>,
-}
+use crate::segment::{ClockChange, Timestamp};
 
 /// The source's clock: all its changes in the trace so far. Before the first one it shows the trace's own time.
 #[derive(Clone, Debug, Default)]
@@ -60,8 +50,8 @@ impl SourceClock {
 
 #[cfg(test)]
 mod tests {
-    use super::{ClockChange, SourceClock};
-    use crate::segment::Timestamp;
+    use super::SourceClock;
+    use crate::segment::{ClockChange, Timestamp};
 
     fn clock(changes: &[(u64, Option<u64>)]) -> SourceClock {
         let mut clock = SourceClock::default();

@@ -1,4 +1,4 @@
-//! The tunnels that a segment was in, and what of them is part of a connection's identity.
+//! The tunnels around a segment, and what of them is part of the identity of a connection.
 
 use std::{
     collections::hash_map::RandomState,
@@ -13,10 +13,10 @@ use tcptrace_common::{
 /// One tunnel around a packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Layer {
-    /// Its kind.
+    /// The kind of tunnel.
     pub kind: Kind,
-    /// The identifier in its header: a network's (VXLAN, Geneve), a key (GRE), a session (ERSPAN), the receiver's end
-    /// point (GTP-U).
+    /// The identifier in the header of the tunnel: the network of VXLAN and Geneve, the key of GRE, the session of
+    /// ERSPAN, the endpoint of the receiver of GTP-U.
     pub id: Option<u32>,
     /// The outer source address; IPv4 as an IPv4-mapped address.
     pub src: [u8; 16],
@@ -27,7 +27,7 @@ pub struct Layer {
 }
 
 impl Layer {
-    /// What a record says of a tunnel; `None` if that makes no sense.
+    /// Decodes the tunnel of a record; `None` if its kind, its bits or its reserved bytes are not valid.
     pub(crate) fn of(tunnel: &abi::Tunnel) -> Option<Self> {
         let abi::Tunnel { src, dst, id, vlan, kind, bits, zero } = *tunnel;
         let has_id = bits & BIT_ID != 0;
@@ -38,11 +38,13 @@ impl Layer {
     }
 }
 
-/// Tells what is in these tunnels, outer first, from what is in others, whichever direction it goes; 0 without any. It is
-/// `SipHash` with a key of this process's own: that two tunnels which somebody chose have one number, so that connections
-/// with equal addresses and ports in both are one, happens with a probability of 2^-32.
+/// A number that tells connections in these tunnels from connections in others, the outermost tunnel first. It is the
+/// same in both directions, and 0 without tunnels.
 ///
-/// Which outer addresses and identifiers count is the kind's matter: see [`Kind::is_by_addresses`] and
+/// The number is `SipHash` with a key of this process's own, so that two tunnels that somebody chose get one number
+/// only with a probability of 2^-32. Connections with equal addresses and ports in both would then be one.
+///
+/// It depends on the kind whether the outer addresses and the identifier count: see [`Kind::is_by_addresses`] and
 /// [`Kind::is_by_id`].
 #[must_use]
 pub fn identity(layers: &[Layer]) -> u32 {

@@ -195,7 +195,7 @@ fn sighting(skb: *mut __sk_buff, egress: bool) -> Sighting {
 }
 
 /// Programs that all namespaces share find the number beside the packet, where our filter on clsact, or a gate, has put it
-/// (`kernel/gates.rs`).
+/// (`kernel/load/gates.rs`).
 #[inline(always)]
 #[expect(clippy::cast_possible_truncation, reason = "the kernel keeps 16 bits")]
 fn netns(skb: *mut __sk_buff) -> u16 {

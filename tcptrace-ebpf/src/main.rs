@@ -8,6 +8,7 @@
 
 mod hook;
 mod maps;
+mod pending;
 mod trace;
 
 use aya_ebpf::{
@@ -51,14 +52,14 @@ fn tcptrace_xdp(context: XdpContext) -> u32 {
     XDP_PASS
 }
 
-/// Never runs: it is there for as long as the tracer that loaded it, whose filters on clsact name it (`kernel/clsact.rs`).
+/// Never runs: it is there for as long as the tracer that loaded it, whose filters on clsact name it (`kernel/attach/clsact.rs`).
 #[classifier]
 fn tcptrace_alive(_context: TcContext) -> i32 {
     TC_ACT_UNSPEC
 }
 
 /// [`tcptrace_xdp`] with every packet dropped after the look: behind it a flood costs nothing but what our own look costs.
-/// Only `cargo xtask bench flood` loads it (`kernel/sink.rs`).
+/// Only `cargo xtask bench flood` loads it (`kernel/testing/sink.rs`).
 #[xdp]
 fn tcptrace_bench_sink(context: XdpContext) -> u32 {
     trace::packet(Xdp::<false>(context.ctx));

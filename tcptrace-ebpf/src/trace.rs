@@ -3,9 +3,9 @@
 use crate::{
     hook::{Hook, Reach as _},
     maps::{
-        EVENTS, LoadedSeeds, PendingTable, Work, admission, counters, decap, filter, kernel_log,
-        ring_is_filling, work,
+        EVENTS, LoadedSeeds, Work, admission, counters, decap, filter, kernel_log, ring_is_filling, work,
     },
+    pending::PendingTable,
 };
 use aya_ebpf::{
     bindings::BPF_RB_FORCE_WAKEUP,
@@ -17,7 +17,7 @@ use tcptrace_common::{
     admission::{Admission, lot},
     flow::{Addresses, hashes, of_tunnel},
     lifecycle,
-    record::{fill, fill_icmp, fill_outer, fill_tunnel},
+    record::{self, fill, fill_icmp, fill_outer, fill_tunnel},
     seq::SeqNum,
     tcp::TcpFlags,
     wire::{
@@ -117,7 +117,7 @@ fn is_shed<A: Addresses, H: Hook>(hook: H, packet: &Packet<A>, counters: &mut Co
     if admission.takes(lot(key.tag(&LoadedSeeds), key.reversed().tag(&LoadedSeeds))) {
         return false;
     }
-    counters.shed[lifecycle::kind_of(packet.flags).index()] += 1;
+    counters.shed[record::kind_of(packet.flags).index()] += 1;
     true
 }
 
@@ -322,7 +322,7 @@ fn publish<H: Hook>(hook: H, work: &mut Work, counters: &mut Counters) {
             counters.pending_overwrites += 1;
         }
     }
-    emit(hook, work, counters, lifecycle::kind_of(flags));
+    emit(hook, work, counters, record::kind_of(flags));
 }
 
 /// The filter, if there is one, takes what the record is of.

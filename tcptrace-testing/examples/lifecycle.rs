@@ -1,4 +1,4 @@
-//! Tells what the tracker makes of scripts: `cargo xtask lifecycle FILE`, see CONTRIBUTING.md.
+//! Plays scripts, and prints what the tracker makes of them: `cargo xtask lifecycle FILE`, see CONTRIBUTING.md.
 
 use anyhow::{Context as _, Result, bail};
 use std::{
@@ -17,7 +17,7 @@ fn main() -> ExitCode {
     }
     let mut good = true;
     for file in &files {
-        good &= tell(file, write).unwrap_or_else(|error| {
+        good &= play_file(file, write).unwrap_or_else(|error| {
             // A closed stderr is no reason to stop.
             _ = writeln!(io::stderr(), "error: {error:#}");
             false
@@ -26,8 +26,8 @@ fn main() -> ExitCode {
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Prints the story, or writes it into the file; false where it is not what the file expects.
-fn tell(file: &str, write: bool) -> Result<bool> {
+/// Prints the story of a file, or writes it into the file. Returns false if it is not what the file expects.
+fn play_file(file: &str, write: bool) -> Result<bool> {
     let text = fs::read_to_string(file).with_context(|| format!("cannot read {file}"))?;
     let script = match Script::parse(&text) {
         Ok(script) => script,

@@ -1,5 +1,5 @@
-//! What fuzzing runs, over bytes that nobody chose. The targets in `fuzz/` call these functions, and so do ordinary
-//! property tests, always. A finding is a panic.
+//! The bodies of the fuzz targets, which take any bytes. The targets in `fuzz/` call these functions, and so do
+//! ordinary property tests. A panic is a finding.
 
 pub mod audit;
 mod filters;
@@ -24,7 +24,7 @@ use tcptrace_common::{
     },
 };
 use tcptrace_core::{
-    capture::{Options, PcapSource, Reader},
+    capture::{CaptureOptions, PcapSource, Reader},
     decode,
     segment::{
         AdmissionChange, Direction, Flow, IcmpError, Input, LossReport, Observation, RawOptions, Segment,
@@ -33,16 +33,16 @@ use tcptrace_core::{
     track::{Config, Tracker},
 };
 
-/// Lengths of the records' three layouts.
+/// The lengths of the three layouts of a record.
 const PLAIN: usize = size_of::<abi::Record>();
 const ICMP: usize = size_of::<abi::IcmpRecord>();
 const SYN: usize = size_of::<abi::SynRecord>();
 
-/// The file reader and everything behind it, up to segments. How the bytes arrive must not matter.
+/// Runs the file reader and all that follows it up to segments. The result must not depend on how the bytes arrive.
 pub fn file(bytes: &[u8]) {
     let whole = segments(Cursor::new(bytes.to_vec()));
     let pieces = segments(Pieces { bytes: Cursor::new(bytes.to_vec()), len: 1 + bytes.len() % 61 });
-    // How much of broken compressed data comes out depends on how it goes in.
+    // How much of broken compressed data is decompressed depends on how it arrives.
     let common = whole.len().min(pieces.len());
     assert_eq!(whole[..common], pieces[..common]);
     let compressed = matches!(bytes, [0x1f, 0x8b, ..] | [_, 0xb5 | 0x2a, ..]);
@@ -54,14 +54,16 @@ fn segments(read: impl Read + Send + 'static) -> Vec<Input> {
     let Ok(reader) = Reader::from_read("fuzzing", read) else {
         return inputs;
     };
-    let mut source =
-        PcapSource::new(reader, &Options { buckets: 4, seeds: [3; SEED_WORDS], ..Options::default() });
-    // Compressed nothing can be long: enough is enough.
+    let mut source = PcapSource::new(
+        reader,
+        &CaptureOptions { buckets: 4, seeds: [3; SEED_WORDS], ..CaptureOptions::default() },
+    );
+    // Compressed data can become very long, so that this stops at some point.
     while matches!(source.next_batch(&mut inputs), Ok(true)) && source.position().packets < 100_000 {}
     inputs
 }
 
-/// Gives out a few bytes at a time.
+/// A reader that returns a few bytes at a time.
 struct Pieces {
     bytes: Cursor<Vec<u8>>,
     len: usize,
@@ -74,7 +76,8 @@ impl Read for Pieces {
     }
 }
 
-/// The header parser, in tunnels too, and that of quotes in ICMP errors. What they find lies within the packet.
+/// Runs the header parser, with and without tunnels, and the parser of quotes in ICMP errors. All that they find must
+/// lie within the packet.
 pub fn headers(bytes: &[u8]) {
     let Some((&[len, tag], captured)) = bytes.split_first_chunk() else {
         return;
@@ -90,7 +93,7 @@ fn headers_of(packet: &Deep<'_, Bytes<'_>>, tag: u16) {
     for link in [Link::Ethernet, Link::Ip, Link::Behind(0), Link::Behind(0x8847), Link::Behind(0x8864)] {
         for offloaded in [None, Some(tag)] {
             let mut parsed = wire::parse(packet, link, offloaded);
-            // Each header within another one takes some octets, so that this ends.
+            // Each header within another one takes some octets, so that this loop ends.
             let mut last = 0;
             while let Parsed::Tunnel(outer) = parsed {
                 assert!(outer.at > last && !packet.decap.is_none());
@@ -102,23 +105,23 @@ fn headers_of(packet: &Deep<'_, Bytes<'_>>, tag: u16) {
                 assert!(step.at >= outer.at);
                 parsed = tunnel::inside(packet, step.ethertype, step.at, outer.fragmented);
             }
-            found(packet, &parsed);
+            check_found(packet, &parsed);
         }
     }
 }
 
-fn found(packet: &Deep<'_, Bytes<'_>>, parsed: &Parsed) {
+fn check_found(packet: &Deep<'_, Bytes<'_>>, parsed: &Parsed) {
     let (options_at, options_len) = match parsed {
         Parsed::V4(tcp) => (tcp.options_at, tcp.options_len),
         Parsed::V6(tcp) => (tcp.options_at, tcp.options_len),
-        Parsed::Icmp(icmp) => return quote(&packet.packet, icmp),
+        Parsed::Icmp(icmp) => return check_quote(&packet.packet, icmp),
         _ => return,
     };
     assert!(options_at <= packet.packet.captured.len() && options_len <= 40);
 }
 
-/// What an ICMP message quotes.
-fn quote(packet: &Bytes<'_>, icmp: &Icmp) {
+/// Checks what an ICMP message quotes.
+fn check_quote(packet: &Bytes<'_>, icmp: &Icmp) {
     let (ipv6, flags, payload_len) = match icmp::quoted(packet, icmp) {
         Quoted::V4(quote) => (false, quote.segment.flags, quote.segment.payload_len),
         Quoted::V6(quote) => (true, quote.segment.flags, quote.segment.payload_len),
@@ -131,12 +134,12 @@ fn quote(packet: &Bytes<'_>, icmp: &Icmp) {
     assert!(icmp.len >= least && icmp.at + least <= packet.captured.len());
 }
 
-/// The options of a SYN.
+/// Runs the parser of the options of a SYN.
 pub fn options(bytes: &[u8]) {
     let _ = wire::options::parse(bytes);
 }
 
-/// The decoder of ring records.
+/// Runs the decoder of ring records.
 pub fn record(bytes: &[u8]) {
     if let Ok(record) = decode::record(bytes) {
         let segment = record.what.segment();
@@ -149,7 +152,8 @@ pub fn record(bytes: &[u8]) {
     }
 }
 
-/// The tracker, over inputs that the bytes stand for. What holds of its events whatever they are: see `audit.rs`.
+/// Runs the tracker over inputs made of the bytes. [`Audit`] checks what must hold of the events whatever the inputs
+/// are.
 pub fn tracker(bytes: &[u8]) {
     let mut tracker = Tracker::new(Config { max_connections: 5, ..Config::default() });
     let mut audit = Audit::default();
@@ -160,18 +164,19 @@ pub fn tracker(bytes: &[u8]) {
     assert_eq!(tracker.counts().total(), audit.ended);
 }
 
-/// Hands over each input that the bytes stand for; the time of the last one.
-fn inputs(bytes: &[u8], mut take: impl FnMut(&Input)) -> Timestamp {
+/// Calls `handle` with each input that is made of the bytes, and returns the time of the last one.
+fn inputs(bytes: &[u8], mut handle: impl FnMut(&Input)) -> Timestamp {
     let mut last = Timestamp(0);
     for chunk in bytes.as_chunks::<12>().0 {
         let (input, ts) = input(chunk, last);
         last = ts;
-        take(&input);
+        handle(&input);
     }
     last
 }
 
-/// Twelve bytes as an input after `last`. There are few flows and few numbers, so that inputs belong together.
+/// Makes an input after the time `last` of twelve bytes. There are few flows and few sequence numbers, so that inputs
+/// belong together.
 fn input(bytes: &[u8; 12], last: Timestamp) -> (Input, Timestamp) {
     let &[what, flow, flags, more, time, scale, seq, far, ack, far_ack, payload, big] = bytes;
     let step = u64::from(time) << (scale & 31);

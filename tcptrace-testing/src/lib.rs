@@ -1,11 +1,11 @@
-//! What the tests of tcptrace share, and nothing that is in what ships.
+//! Code that the tests of tcptrace share. None of it is in the program that ships.
 //!
 //! | module | what it is |
 //! |---|---|
-//! | [`script`] | scripts of segments and of the events that they cause: the language of the stories and of the tracker's tests |
-//! | [`stories`] | the files in `stories/`, each a way that a connection can go |
-//! | [`packet`] | a script's segments as packets |
-//! | [`fuzzing`] | the bodies of the fuzz targets, which are property tests too |
+//! | [`script`] | scripts of segments and of the events that they must cause: the language of the stories and of the tests of the tracker |
+//! | [`stories`] | the files in `stories/`, each one way that a connection can go |
+//! | [`packet`] | the segments of a script as packets |
+//! | [`fuzzing`] | the bodies of the fuzz targets, which are run as property tests too |
 #![expect(
     clippy::missing_panics_doc,
     clippy::must_use_candidate,

@@ -1,4 +1,4 @@
-//! Segments and ICMP errors as packets, byte by byte, and what the header parser makes of those.
+//! Builds packets of segments and ICMP errors, byte by byte, and runs the header parser over them.
 
 use tcptrace_common::{
     flow::known_seeds,
@@ -10,14 +10,14 @@ use tcptrace_core::{
     segment::{Direction, Flow, IcmpError, Input, Observation, Segment},
 };
 
-/// Buckets of the table of awaited acknowledgements: a story has few.
+/// The number of buckets of the table of expected acknowledgements, of which a story needs few.
 pub const BUCKETS: u32 = 1 << 8;
 
 const ICMP: u8 = 1;
 const TCP: u8 = 6;
 const ICMP_V6: u8 = 58;
 
-/// An Ethernet frame, as it is on the wire but for the checksums, which nobody looks at.
+/// An Ethernet frame as it is on the wire, but for the checksums, which nothing here reads.
 pub fn of(what: &Observation) -> Vec<u8> {
     let packet = match what {
         Observation::Segment(segment) => ip(&segment.flow, TCP, &Fields::of(segment), &tcp(segment)),
@@ -26,8 +26,8 @@ pub fn of(what: &Observation) -> Vec<u8> {
     [link(&what.segment().flow), packet].concat()
 }
 
-/// The error on its way to whom it is for (RFC 792, RFC 4443 §3): the quote is whole, or if the script quotes no control
-/// bits, of eight octets.
+/// The packet of an ICMP error to the sender of the packet that it quotes (RFC 792, RFC 4443 §3). The quote is whole,
+/// or of eight octets if the script quotes no control bits.
 fn icmp(error: &IcmpError) -> Vec<u8> {
     let quoted = &error.quoted;
     let mut quote = ip(&quoted.flow, TCP, &Fields::of(quoted), &tcp(quoted));
@@ -39,7 +39,7 @@ fn icmp(error: &IcmpError) -> Vec<u8> {
     ip(&flow, if flow.ipv6 { ICMP_V6 } else { ICMP }, &Fields::of(quoted), &message)
 }
 
-/// The Ethernet header and the tags.
+/// The Ethernet header with its VLAN tags.
 fn link(flow: &Flow) -> Vec<u8> {
     let mut bytes = vec![2; 12];
     let tags: Vec<u16> = flow.vlan.into_iter().filter(|&id| id != Flow::NO_VLAN).collect();
@@ -53,11 +53,11 @@ fn link(flow: &Flow) -> Vec<u8> {
     bytes
 }
 
-/// What an IP header says besides addresses and lengths.
+/// The fields of an IP header besides addresses and lengths.
 struct Fields {
     ttl: u8,
     id: u16,
-    /// "More fragments".
+    /// The flag for more fragments.
     fragmented: bool,
 }
 
@@ -72,7 +72,7 @@ fn ip(flow: &Flow, protocol: u8, fields: &Fields, payload: &[u8]) -> Vec<u8> {
     let &Fields { ttl, id, fragmented } = fields;
     let length = |octets: usize| u16::try_from(octets).expect("scripts have small segments").to_be_bytes();
     if flow.ipv6 {
-        // RFC 8200 §4.5
+        // The fragment header is described in RFC 8200 §4.5.
         let fragment: &[u8] = if fragmented { &[protocol, 0, 0, 1, 0, 0, 0, 7] } else { &[] };
         let next = if fragmented { 44 } else { protocol };
         let len = length(fragment.len() + payload.len());
@@ -90,7 +90,7 @@ fn ip(flow: &Flow, protocol: u8, fields: &Fields, payload: &[u8]) -> Vec<u8> {
     [header.concat(), payload.to_vec()].concat()
 }
 
-/// RFC 9293 §3.1
+/// A TCP header with its options, and the payload (RFC 9293 §3.1).
 fn tcp(segment: &Segment) -> Vec<u8> {
     let options = segment.options.as_ref().map_or(&[][..], |raw| raw.as_slice());
     let words = u16::try_from(5 + options.len() / 4).expect("at most 15");
@@ -107,25 +107,26 @@ fn tcp(segment: &Segment) -> Vec<u8> {
     bytes
 }
 
-/// A parser that has seen nothing.
+/// A parser that has not seen any packet.
 pub fn parser() -> Parser {
     Parser::new(BUCKETS as usize, known_seeds(0))
 }
 
-/// The input that is left of it, if it is recorded at all.
-pub fn see(parser: &mut Parser, input: &Input) -> Result<Option<Input>, String> {
+/// Runs the packet of an input through the parser, and returns what its record says; `None` if it has no record. An
+/// input that is no packet is returned as it is.
+pub fn capture(parser: &mut Parser, input: &Input) -> Result<Option<Input>, String> {
     let Some(what) = input.observation() else { return Ok(Some(input.clone())) };
     let Segment { ts, direction, flow, .. } = *what.segment();
     let egress = direction == Direction::Egress;
     let seen = Sighting { ifindex: flow.interface, egress, forwarded: false };
     let bytes = of(&what);
     let record = parser.packet(Link::Ethernet, Bytes::whole(&bytes), None, ts.0, seen);
-    record.map(|record| same(&what, record.what)).transpose()
+    record.map(|record| check_recorded(&what, record.what)).transpose()
 }
 
-/// What was recorded is what the script says. Whose stack sent it is the source's to find out, and its lot is random: the
-/// script tells.
-pub fn same(script: &Observation, mut recorded: Observation) -> Result<Input, String> {
+/// Checks that a record says what the script says. The record cannot say whose stack sent the segment, and its lot is
+/// random, so that these two, time and direction are taken from the script.
+pub fn check_recorded(script: &Observation, mut recorded: Observation) -> Result<Input, String> {
     let Segment { ts, direction, sender, lot, .. } = *script.segment();
     let segment = recorded.segment_mut();
     *segment = Segment { ts, direction, sender, lot, ..segment.clone() };

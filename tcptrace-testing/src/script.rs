@@ -1,6 +1,6 @@
-//! Scripts of segments and of what is expected of them, in packetdrill's spirit: the language of the files in
-//! `tests/lifecycle` and of the tracker's own tests. A line is one thing that happens, and the lines beginning
-//! with `=` after it are what it causes, so that a file reads as a story:
+//! Scripts of segments and of the events that they must cause, in the spirit of packetdrill. The files in `stories/` and the
+//! tests of the tracker are written in this language. A line is one thing that happens, and the lines with `=` after it are
+//! the events that it causes, so that a file reads as a story:
 //!
 //! ```text
 //! # Three-way handshake, and a reset by the server (RFC 9293 §3.5, §3.5.3).
@@ -14,7 +14,7 @@
 //!     = connection outcome=reset reset_by=server
 //! ```
 //!
-//! **Scene**, before anything happens; each line may be left out:
+//! **The scene** is set before anything happens. Each of these lines may be left out:
 //!
 //! ```text
 //! vantage client|server|middle      who is the capturing host (middle: neither)
@@ -26,8 +26,8 @@
 //! levels tracker packets: REASON    not to be played at every level, and why not
 //! ```
 //!
-//! **What happens.** TIME is in milliseconds or has a unit (`ns us ms s min h d`), from the beginning or, with `+`,
-//! from the line before.
+//! **What happens.** TIME is in milliseconds or has a unit (`ns us ms s min h d`). It counts from the beginning of the script
+//! or, with `+`, from the line before.
 //!
 //! ```text
 //! TIME C|S FLAGS SEQ [ACK [LEN]] [win N] [ttl N] [id N] [fragment] [on eth1] [vlan 5[.7]] [<mss 1460,sackOK,TS 1/0,wscale 7,tfo,mptcp>]
@@ -39,15 +39,17 @@
 //! TIME end
 //! ```
 //!
-//! C sends or S does; FLAGS are tcpdump's letters, or `-` for none. C2 and S2 are another connection of the same hosts,
-//! from the client's next port. Each segment has an identification of its own unless its line says which; `fragment` is the
-//! first fragment of a packet, of whose payload LEN octets are in it. A SYN has `<mss 1460>` where it says nothing, `<>` is
-//! none; `TS` is `TS 1/0`. R is a router, or whoever ADDRESS is; `short` quotes no more than the first eight octets. From
-//! `clock` on the source's clock shows another time than before, or none. The trace ends with the file at the latest; what its
-//! end causes can only be told after an `end`.
+//! C or S is the host that sends the segment; C2 and S2 are another connection between the same hosts, from the next port of
+//! the client. FLAGS are tcpdump's letters, or `-` for none. Each segment has an identification of its own unless its line
+//! says which. `fragment` makes it the first fragment of a packet, with LEN octets of the payload in it. A SYN has
+//! `<mss 1460>` unless its line says otherwise; `<>` stands for no options, and `TS` for `TS 1/0`.
 //!
-//! **What is expected.** Every event but `segment`, in order and at its place; transitions only if the script has at
-//! least one.
+//! R is a router, or whoever has ADDRESS. `short` makes its error quote only the first eight octets of the TCP header. After
+//! `clock` the clock of the source shows another time than before, or none. `end` ends the trace; without it the end of the
+//! file does, but then no line can expect what that causes.
+//!
+//! **What is expected.** Every event but `segment` must be expected, in order and after the line that causes it. Transitions
+//! must be expected only if the script expects at least one.
 //!
 //! ```text
 //! = C SYN-SENT -> ESTABLISHED       LISTEN? where it is inferred
@@ -55,8 +57,9 @@
 //! =   FIELD=VALUE ...               more fields of the line before
 //! ```
 //!
-//! The fields are those of the JSON, of which a line names what matters; `icmp_error.type=3` is within another.
-//! `resets_ignored` is their number. Durations (`_ns`) may have a unit, and where they are several, have commas between them; `ts` and `start` are times as above.
+//! The fields are those of the JSON, and a line names the ones that matter. `icmp_error.type=3` is a field within another.
+//! `resets_ignored` is a count here. Durations (`_ns`) may have a unit, and several have commas between them. `ts` and
+//! `start` are written like TIME.
 
 mod error;
 mod expect;
@@ -77,58 +80,58 @@ pub use scene::{CLIENT, Level, Levels, SERVER, Scene};
 use expect::Expectation;
 use tcptrace_core::segment::{Input, Timestamp};
 
-/// Time 0 of every script.
+/// The time 0 of every script.
 pub const START: Timestamp = Timestamp(1_000_000_000);
 
-/// A script, read.
+/// A script that was parsed.
 #[derive(Debug)]
 pub struct Script {
     scene: Scene,
     lines: Vec<Line>,
 }
 
-/// One line of the file.
+/// One line of a script.
 #[derive(Debug)]
 struct Line {
     text: String,
-    what: What,
+    what: LineKind,
 }
 
-/// What a line is.
+/// The kind of a line of a script.
 #[derive(Debug)]
-enum What {
-    /// The scene, a comment, or nothing.
+enum LineKind {
+    /// A line of the scene, a comment, or an empty line.
     Aside,
-    /// It happens.
+    /// A line on which something happens.
     Step(Step),
-    /// It is expected.
+    /// An expectation.
     Expected(Expectation),
     /// More fields of the expectation before.
     More,
 }
 
-/// One thing that happens.
+/// Something that happens in a script.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
-    /// The tracker's next input.
+    /// The tracker gets an input.
     Input(Input),
     /// The trace ends.
     End(Timestamp),
 }
 
 impl Script {
-    /// Reads a script.
+    /// Parses a script.
     pub fn parse(text: &str) -> Result<Self, Error> {
         lines::script(text)
     }
 
-    /// Hosts, vantage and configuration.
+    /// The hosts, the vantage and the configuration.
     #[must_use]
     pub const fn scene(&self) -> &Scene {
         &self.scene
     }
 
-    /// What the file opens with: which case it is. `None` where it opens with something else.
+    /// The comment that the script begins with, which says what case it is; `None` where it begins with something else.
     #[must_use]
     pub fn title(&self) -> Option<&str> {
         let first = self.lines.first()?.text.strip_prefix('#')?.trim();
@@ -137,23 +140,25 @@ impl Script {
 
     /// What happens, in order.
     pub fn steps(&self) -> impl Iterator<Item = &Step> + '_ {
-        self.lines.iter().filter_map(|line| if let What::Step(step) = &line.what { Some(step) } else { None })
+        self.lines
+            .iter()
+            .filter_map(|line| if let LineKind::Step(step) = &line.what { Some(step) } else { None })
     }
 
-    /// It says what is expected.
+    /// Whether the script has expectations.
     #[must_use]
     pub fn expects(&self) -> bool {
         self.expectations().next().is_some()
     }
 
-    /// It expects transitions too, so all of them.
-    fn tells_transitions(&self) -> bool {
+    /// Whether the script expects transitions, so that all of them must be there.
+    fn expects_transitions(&self) -> bool {
         self.expectations().any(Expectation::is_transition)
     }
 
     fn expectations(&self) -> impl Iterator<Item = &Expectation> + '_ {
-        self.lines
-            .iter()
-            .filter_map(|line| if let What::Expected(expected) = &line.what { Some(expected) } else { None })
+        self.lines.iter().filter_map(|line| {
+            if let LineKind::Expected(expected) = &line.what { Some(expected) } else { None }
+        })
     }
 }

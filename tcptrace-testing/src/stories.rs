@@ -1,7 +1,8 @@
-//! The files in `stories/`: each is a way that a connection can go, in the language of [`crate::script`]. Each is played at
-//! three levels, and all must give what it expects: its segments straight to the tracker; as packets through the header
-//! parser and the lifecycle test in user space (`tcptrace-core/tests/lifecycle`, both of these); and as packets through the
-//! loaded kernel programs (`tcptrace/tests/lifecycle`), which needs root and BPF.
+//! The files in `stories/`: each is one way that a connection can go, in the language of [`crate::script`]. Each is
+//! played at three levels, and must give what it expects at all of them. Its segments go straight to the tracker; they
+//! go as packets through the header parser and the lifecycle test in user space (`tcptrace-core/tests/lifecycle` plays
+//! these two levels); and they go as packets through the loaded kernel programs (`tcptrace/tests/lifecycle`), which
+//! needs root and BPF.
 
 use crate::{
     packet,
@@ -16,18 +17,18 @@ use std::{
 };
 use tcptrace_core::segment::Input;
 
-/// One file.
+/// One file of `stories/`.
 #[derive(Debug)]
 pub struct Story {
-    /// `group/case`
+    /// The name of the story: `group/case`.
     pub name: String,
-    /// As an editor opens it, from the workspace.
+    /// The path of the file from the workspace, as an editor opens it.
     path: String,
     text: String,
     script: Result<Script, String>,
 }
 
-/// All files, or some of them.
+/// All stories, or some of them.
 pub type Stories = Vec<Arc<Story>>;
 
 impl Story {
@@ -40,28 +41,29 @@ impl Story {
         Self { name: name.display().to_string(), path, text, script }
     }
 
-    /// What the file says, or what is wrong with it.
+    /// The script of the file, or what is wrong with the file.
     pub fn script(&self) -> Result<&Script, String> {
         self.script.as_ref().map_err(Clone::clone)
     }
 
-    /// Plays it to the tracker itself; what comes, in the file's own words, is the file.
-    pub fn play_straight(&self) -> Result<(), String> {
+    /// Plays the script to the tracker, and checks that it gives what is expected, and that the file is what
+    /// [`Played::story`] would write.
+    pub fn play_to_tracker(&self) -> Result<(), String> {
         let Ok(played) = self.script()?.play(|input| Ok::<_, Infallible>(Some(input.clone())));
         self.check(&played)?;
         if played.story(false) == self.text {
             Ok(())
         } else {
-            Err(format!("{}: told again it is another text", self.path))
+            Err(format!("{}: written from what came, it is another text", self.path))
         }
     }
 
-    /// Plays it, and demands what it expects.
+    /// Plays the script through `capture`, and checks that it gives what is expected.
     pub fn play<E: Display>(
         &self,
-        see: impl FnMut(&Input) -> Result<Option<Input>, E>,
+        capture: impl FnMut(&Input) -> Result<Option<Input>, E>,
     ) -> Result<(), String> {
-        let played = self.script()?.play(see).map_err(|error| error.to_string())?;
+        let played = self.script()?.play(capture).map_err(|error| error.to_string())?;
         self.check(&played)
     }
 
@@ -69,14 +71,15 @@ impl Story {
         played.difference().map_or(Ok(()), |difference| Err(format!("{}:{difference}", self.path)))
     }
 
-    /// It is to be played at this level. One that cannot be read fails at the first.
+    /// Whether the story is played at this level. A file with an error is played at the first one, so that it fails
+    /// there.
     pub fn has_level(&self, level: Level) -> bool {
         self.script.as_ref().map_or(level == Level::Tracker, |script| script.scene().has_level(level))
     }
 
-    /// What is wrong with an expectation is noticed, whatever it is: without that a file could say anything. And it says
-    /// which story it is.
-    pub fn demands(&self) -> Result<(), String> {
+    /// Checks that every expectation counts: with another value, or without its line, the story must fail. Also checks
+    /// that the first line is a title.
+    pub fn check_demands(&self) -> Result<(), String> {
         if self.script()?.title().is_none() {
             return Err(format!("{}:1: the first line is to say which story it is", self.path));
         }
@@ -86,7 +89,7 @@ impl Story {
                 let other = if value == "null" { "0" } else { "null" };
                 Some(line.replacen(&format!("{name}={value}"), &format!("{name}={other}"), 1))
             });
-            // A line of nothing but fields may go: without it less is demanded, and nothing else.
+            // A line of nothing but further fields may be left out, which only demands less.
             let none = (!is_more(line)).then_some(None);
             for wrong in others.chain(none) {
                 let rest = lines[place + 1..].iter().skip_while(|line| wrong.is_none() && is_more(line));
@@ -101,20 +104,20 @@ impl Story {
         Ok(())
     }
 
-    /// With another text, that is what comes.
+    /// Whether the story holds with another text.
     fn holds(&self, text: &str) -> Result<bool, String> {
         let script = Script::parse(text).map_err(|error| error.to_string())?;
         let played = if self.has_level(Level::Tracker) {
             script.play(|input| Ok(Some(input.clone())))
         } else {
             let mut parser = packet::parser();
-            script.play(|input| packet::see(&mut parser, input))
+            script.play(|input| packet::capture(&mut parser, input))
         };
         Ok(played?.difference().is_none())
     }
 }
 
-/// All files, in the order of their names.
+/// All files, sorted by name.
 pub fn all() -> Stories {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("stories");
     let mut paths: Vec<PathBuf> = entries(&root)
@@ -146,7 +149,7 @@ fn fields(line: &str) -> impl Iterator<Item = (&str, &str)> {
     words.filter_map(|word| word.split_once('=')).filter(|(name, _)| !name.is_empty())
 }
 
-/// A line for each file that is not played at every level.
+/// A line for each story that is not played at every level, and how many there are.
 pub fn restricted(stories: &[Arc<Story>]) -> String {
     let mut text = String::new();
     let mut count = 0;

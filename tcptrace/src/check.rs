@@ -10,14 +10,15 @@ pub use report::Report;
 use crate::{
     cli::CheckConfig,
     kernel::{
-        attach::{self, AttachError, AttachMode},
-        explain::not_permitted,
-        interface,
-        load::{LoadError, LoadOptions, Programs, Role},
-        netns::{self, Namespaces},
-        plan::{Plan, why_no_xdp},
-        share::SharedMaps,
-        survey::{Attached, FILTERS, Kernel, QDISCS, Survey, Verified, XDP_FEATURES, verify},
+        attach::{
+            self, AttachError, AttachMode,
+            plan::{Plan, why_no_xdp},
+            share::SharedMaps,
+            survey::{Attached, FILTERS, Kernel, QDISCS, Survey, Verified, XDP_FEATURES, verify},
+        },
+        interfaces,
+        load::{LoadError, LoadOptions, Programs, Role, not_permitted},
+        namespaces::{self, Namespaces},
     },
     source::live::LiveError,
 };
@@ -48,7 +49,7 @@ const OFFLOADS: [&str; 7] = [
 /// Looks. What would make a trace fail is in the report; an error is what makes looking pointless.
 pub fn check(config: &CheckConfig) -> Result<Report, LiveError> {
     if config.netns == Namespaces::All {
-        netns::may_trace_all()?;
+        namespaces::may_trace_all()?;
     }
     if let Some(error) = not_permitted() {
         return Err(error.into());
@@ -64,7 +65,7 @@ pub fn check(config: &CheckConfig) -> Result<Report, LiveError> {
     let any = config.may_leave_out();
     let interfaces: Vec<_> = surveys.iter().map(|survey| describe(survey, any)).collect();
     Ok(Report {
-        // Of all interfaces one that cannot be attached to is left out (source/place/one.rs).
+        // Of all interfaces one that cannot be attached to is left out (`source/spaces/scope.rs`).
         ok: problems.is_empty() && (any || interfaces.iter().all(|it| it.problems.is_empty())),
         any,
         kernel: KernelReport {
@@ -173,7 +174,7 @@ fn problems(survey: &Survey) -> Vec<String> {
     let name = || Arc::clone(&interface.name);
     let mut problems = Vec::new();
     // As a trace says it, of the one or of several.
-    if let Err(error) = interface::find(std::slice::from_ref(interface), &interface.name) {
+    if let Err(error) = interfaces::find(std::slice::from_ref(interface), &interface.name) {
         problems.push(error.to_string());
     }
     let Some(plan) = &survey.plan else { return problems };

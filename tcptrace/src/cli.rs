@@ -25,7 +25,7 @@ pub use output::{Color, Format, LineWidth, OutputConfig};
 pub use selection::{FilterText, Only};
 pub use trace::{Config, Input};
 
-use crate::kernel::netns::Namespaces;
+use crate::kernel::namespaces::Namespaces;
 use clap::{Parser, Subcommand};
 
 /// The command line as typed.

@@ -13,12 +13,12 @@ use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _, time::Duration};
 
 /// What the kernel answers and announces over netlink.
 pub fn netlink(bytes: &[u8]) {
-    kernel::fuzzing::netlink(bytes);
+    kernel::testing::fuzzing::netlink(bytes);
 }
 
 /// What is read from /proc about namespaces.
 pub fn tables(bytes: &[u8]) {
-    kernel::fuzzing::tables(bytes);
+    kernel::testing::fuzzing::tables(bytes);
 }
 
 /// A command line, its words with zeros between them: it is refused as wrong usage, or every number in it is within its

@@ -7,6 +7,7 @@ pub mod confine;
 pub mod fuzzing;
 pub mod kernel;
 pub mod names;
+mod near;
 mod random;
 pub mod run;
 pub mod sink;

@@ -10,7 +10,7 @@ use tcptrace::{
     check,
     cli::{Args, CheckConfig, Command},
     event,
-    kernel::explain::{RAISE_OPEN_FILES, is_open_files},
+    kernel::calls::errors::{RAISE_OPEN_FILES, is_open_files},
     run::{self, RunError},
     sink::output::OutputError,
     stderr,

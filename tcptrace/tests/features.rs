@@ -12,7 +12,7 @@ use std::io::Write as _;
 use tcptrace::{
     kernel::{
         attach::{IngressHook, Notice},
-        test_run::{Harness, Program},
+        testing::test_run::{Harness, Program},
     },
     source::live::{LiveConfig, LiveSource, Selection},
 };

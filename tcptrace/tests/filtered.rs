@@ -10,7 +10,7 @@ use packets::{Frame, Rng};
 use tcptrace::{
     decode,
     filter::Filter,
-    kernel::test_run::{Harness, Program},
+    kernel::testing::test_run::{Harness, Program},
     names::SystemNames,
     parse::Parser,
 };

@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use tcptrace::{
     kernel::{
         attach::{AttachMode, Notice},
-        netns::{self, Namespaces, NetnsError},
+        namespaces::{self, Namespaces, NetnsError},
     },
     source::live::{LiveConfig, LiveError, LiveSource, Selection},
 };
@@ -74,7 +74,7 @@ fn the_thread_comes_back_also_from_an_error_and_from_a_panic() {
     let [here, there, _peer] = twins();
     within(&here, async || {
         let home = own();
-        let netns = netns::Netns::open(Some(&there.path())).expect("root may");
+        let netns = namespaces::Netns::open(Some(&there.path())).expect("root may");
         let inside = netns.within(own).expect("root may");
         assert_ne!(inside, home);
         assert_eq!(own(), home);

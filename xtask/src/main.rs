@@ -5,6 +5,8 @@
 
 mod bench;
 mod cargo;
+#[cfg(test)]
+mod circles;
 mod deny;
 mod endure;
 mod fuzz;

@@ -51,8 +51,8 @@ fn anchors(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// Without `.` and `..`.
-fn normal(path: &Path) -> PathBuf {
+/// The path without `.` and `..`.
+pub(crate) fn normal(path: &Path) -> PathBuf {
     let mut out = PathBuf::new();
     for part in path.components() {
         match part {

@@ -3,9 +3,10 @@
 //! looked into without being told to, and labels and sessions are not part of a connection's identity.
 
 use super::{
-    Header as _, Load, Unparsable, Vlans,
-    link::{Located, TAG, Untagged, untagged},
+    Header as _, Load, Unparsable,
+    ethertype::{Located, PPPOE, TAG, Untagged, is_length, untagged},
 };
+use crate::vlan::Vlans;
 
 /// MPLS labels walked at most. Networks use two or three, with fast reroute and entropy labels some more.
 pub const MAX_LABELS: usize = 8;
@@ -19,23 +20,6 @@ const SNAP: usize = 8;
 
 /// The furthest that IP begins: Ethernet, LLC, twice two tags, and what is longest of the rest.
 pub(super) const FURTHEST: usize = 14 + SNAP + 4 * TAG + MAX_LABELS * LABEL;
-
-/// Ethernet types as they lie on the wire: MPLS (RFC 5332 §3 gives the second its present use), PPPoE (RFC 2516 §4).
-const LABELS: [u16; 2] = [0x8847_u16.to_be(), 0x8848_u16.to_be()];
-const PPPOE: u16 = 0x8864_u16.to_be();
-
-/// Whether a header of this Ethernet type is one that is looked into here.
-#[inline(always)]
-pub(super) const fn may_hold_ip(ethertype: u16) -> bool {
-    ethertype == LABELS[0] || ethertype == LABELS[1] || ethertype == PPPOE || is_length(ethertype)
-}
-
-/// Below 0x600 the field is a length and LLC follows (IEEE 802.3 §3.2.6).
-#[inline(always)]
-const fn is_length(ethertype: u16) -> bool {
-    // The first octet on the wire.
-    ethertype.to_ne_bytes()[0] < 6
-}
 
 /// What was found, and where. Numbers side by side rather than a [`Located`] within a `Result`: of enumerations in each
 /// other the compiler copies pieces that lie at odd places, which the verifier refuses on the stack.

@@ -5,39 +5,15 @@
 //! routers quote more (RFC 1812 §4.3.2.3). What may follow it (RFC 4884) is not looked at.
 
 use super::{
-    Header as _, Load, Packet, Unparsable, Vlans,
-    ip::{self, AUTHENTICATION, Network, TCP, Walk},
+    Header as _, Icmp, Load, Packet, Unparsable,
+    ip::{self, AUTHENTICATION, TCP, Walk},
+    tcp::Network,
 };
 use crate::{
-    flow::{V4, V6, put_words},
+    flow::{V4, V6},
     seq::SeqNum,
     tcp::TcpFlags,
 };
-
-/// An ICMP or ICMPv6 message with what its packet says of it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Icmp {
-    /// ICMPv6 over IPv6; ICMP over IPv4 otherwise.
-    pub ipv6: bool,
-    /// Who sent it: an address in words as they lie on the wire, IPv4 mapped.
-    pub from: [u32; 4],
-    /// VLAN identifiers.
-    pub vlans: Vlans,
-    /// TTL or hop limit.
-    pub ttl: u8,
-    /// Where the message begins.
-    pub at: usize,
-    /// Octets of it by the IP length.
-    pub len: usize,
-}
-
-impl Icmp {
-    /// Writes the sender's address, IPv4 mapped (RFC 4291 §2.5.5.2).
-    #[inline(always)]
-    pub fn write_from(&self, to: &mut [u8; 16]) {
-        put_words(to, self.from);
-    }
-}
 
 /// The segment that an error quotes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -1,10 +1,14 @@
 //! The network layer: IPv4 (RFC 791) and IPv6 (RFC 8200) down to a TCP or ICMP header.
 
 use super::{
-    Header, Icmp, Load, Outer, Parsed, Receive, Unparsable, Vlans, tcp,
+    Header, Icmp, Load, Outer, Parsed, Receive, Unparsable,
+    tcp::{self, Network},
     tunnel::{self, is_carrier},
 };
-use crate::flow::{V4, V6, mapped};
+use crate::{
+    flow::{V4, V6, mapped},
+    vlan::Vlans,
+};
 
 /// IPv6 extension headers walked at most. RFC 8200 §4.1 lists six kinds of which we read five, each meant to occur
 /// once (destination options twice); of those that came later few packets have one.
@@ -33,22 +37,6 @@ const DESTINATION: u8 = 60;
 const MOBILITY: u8 = 135;
 const HIP: u8 = 139;
 const SHIM6: u8 = 140;
-
-/// Where a TCP header may be, and what the network layer knows about it.
-#[derive(Clone, Copy)]
-pub(super) struct Network<A> {
-    pub(super) addresses: A,
-    pub(super) vlans: Vlans,
-    pub(super) ttl: u8,
-    /// The identification of IPv4; 0 for IPv6.
-    pub(super) id: u16,
-    /// More fragments follow.
-    pub(super) fragmented: bool,
-    /// Where the TCP header begins.
-    pub(super) at: usize,
-    /// Octets of TCP header and payload.
-    pub(super) len: usize,
-}
 
 #[inline(always)]
 pub(super) fn v4<L: Load, R: Receive>(packet: &L, at: usize, vlans: Vlans, to: R) -> R::Made {
@@ -117,7 +105,7 @@ pub(super) fn v4<L: Load, R: Receive>(packet: &L, at: usize, vlans: Vlans, to: R
     }
 }
 
-/// What is neither TCP nor ICMP: nothing, or a tunnel.
+/// What is neither TCP nor ICMP: nothing, or a tunnel; `at` is where it begins.
 #[inline(always)]
 fn beyond_v4<L: Load, R: Receive>(
     packet: &L,
@@ -127,8 +115,24 @@ fn beyond_v4<L: Load, R: Receive>(
     vlans: Vlans,
     to: R,
 ) -> R::Made {
-    let addresses = (mapped(header.raw32(12)), mapped(header.raw32(16)));
-    tunnel::v4(packet, header, addresses, protocol, at, vlans, to)
+    let (src, dst) = (mapped(header.raw32(12)), mapped(header.raw32(16)));
+    if packet.decap(0) == 0 {
+        return to.receive(Parsed::Other);
+    }
+    if is_later_fragment(header) {
+        // Of UDP nobody can say what it is of.
+        let bare = tunnel::is_bare_carrier(packet.decap(0), false, protocol);
+        return to.receive(if bare { Parsed::Fragment } else { Parsed::Other });
+    }
+    if !is_carrier(packet, false, protocol, at) {
+        return to.receive(Parsed::Other);
+    }
+    if !L::RARE {
+        return to.receive(Parsed::Rare);
+    }
+    // The flag "more fragments" (RFC 791 §3.1).
+    let fragmented = header.byte(6) & 0x20 != 0;
+    to.receive(Parsed::Tunnel(Outer { src, dst, vlans, ipv6: false, protocol, at, fragmented }))
 }
 
 #[inline(always)]

@@ -4,6 +4,7 @@
 //! contexts of the kernel programs implement.
 
 mod encapsulation;
+mod ethertype;
 pub mod icmp;
 mod ip;
 mod link;
@@ -11,12 +12,16 @@ pub mod options;
 mod tcp;
 pub mod tunnel;
 
-use crate::flow::{Addresses, FlowKey, V4, V6};
-use crate::seq::SeqNum;
-use crate::tcp::TcpFlags;
+use crate::{
+    flow::{Addresses, FlowKey, V4, V6, put_words},
+    seq::SeqNum,
+    tcp::TcpFlags,
+};
 
+use ethertype::Located;
+
+pub use crate::vlan::Vlans;
 pub use encapsulation::MAX_LABELS;
-pub use icmp::Icmp;
 pub use ip::MAX_EXTENSIONS;
 pub use tunnel::Outer;
 
@@ -200,60 +205,6 @@ pub enum Parsed {
     Unparsable(Unparsable),
 }
 
-/// VLAN identifiers as `abi::Record::vlan` has them, collected outer first.
-///
-/// A tag with identifier 0 carries a priority and names no VLAN (IEEE 802.1Q, the null VLAN ID). It is left out,
-/// as it often is there in one direction only, and both directions must have one key.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Vlans {
-    /// The outer one in the upper half, all bits inverted: no tag, which is what most packets have, is 0.
-    inverted: u32,
-}
-
-impl Vlans {
-    /// No tag.
-    pub const NONE: Self = Self::of([crate::abi::NO_VLAN; 2]);
-
-    /// These identifiers, outer first.
-    #[inline(always)]
-    #[must_use]
-    pub const fn of([outer, inner]: [u16; 2]) -> Self {
-        Self { inverted: !((outer as u32) << 16 | inner as u32) }
-    }
-
-    /// Adds a tag, further in than those before. A third one is dropped: two tell networks apart.
-    #[inline(always)]
-    #[must_use]
-    pub const fn with(self, tci: u16) -> Self {
-        let id = tci & 0x0fff;
-        let [outer, inner] = self.ids();
-        if id == 0 {
-            self
-        } else if self.inverted == 0 {
-            Self::of([id, crate::abi::NO_VLAN])
-        } else if inner == crate::abi::NO_VLAN {
-            Self::of([outer, id])
-        } else {
-            self
-        }
-    }
-
-    /// Outer first.
-    #[inline(always)]
-    #[must_use]
-    #[expect(clippy::cast_possible_truncation, reason = "the halves of a word")]
-    pub const fn ids(self) -> [u16; 2] {
-        [(!self.inverted >> 16) as u16, !self.inverted as u16]
-    }
-
-    /// Both identifiers as one word; 0 for none.
-    #[inline(always)]
-    #[must_use]
-    pub const fn word(self) -> u32 {
-        self.inverted
-    }
-}
-
 /// A TCP segment with the addresses it travelled under.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Packet<A> {
@@ -291,6 +242,31 @@ impl<A: Addresses> Packet<A> {
     #[must_use]
     pub fn key(&self, ifindex: u32) -> FlowKey<A> {
         FlowKey { addresses: self.addresses, ports: self.ports, ifindex, vlans: self.vlans.word() }
+    }
+}
+
+/// An ICMP or ICMPv6 message with what its packet says of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Icmp {
+    /// ICMPv6 over IPv6; ICMP over IPv4 otherwise.
+    pub ipv6: bool,
+    /// Who sent it: an address in words as they lie on the wire, IPv4 mapped.
+    pub from: [u32; 4],
+    /// VLAN identifiers.
+    pub vlans: Vlans,
+    /// TTL or hop limit.
+    pub ttl: u8,
+    /// Where the message begins.
+    pub at: usize,
+    /// Octets of it by the IP length.
+    pub len: usize,
+}
+
+impl Icmp {
+    /// Writes the sender's address, IPv4 mapped (RFC 4291 §2.5.5.2).
+    #[inline(always)]
+    pub fn write_from(&self, to: &mut [u8; 16]) {
+        put_words(to, self.from);
     }
 }
 
@@ -346,17 +322,13 @@ const NEAR: usize = 0x7f;
 
 /// From where IP is on. `MASK` has all bits of that place.
 #[inline(always)]
-fn from_network<L: Load, R: Receive, const MASK: usize>(
-    packet: &L,
-    located: link::Located,
-    to: R,
-) -> R::Made {
+fn from_network<L: Load, R: Receive, const MASK: usize>(packet: &L, located: Located, to: R) -> R::Made {
     match located {
-        link::Located::V4 { at, vlans } => ip::v4(packet, settled(packet, at, MASK), vlans, to),
-        link::Located::V6 { at, vlans } => ip::v6(packet, settled(packet, at, MASK), vlans, to),
-        link::Located::Other => to.receive(Parsed::Other),
-        link::Located::Rare => to.receive(Parsed::Rare),
-        link::Located::Unparsable(reason) => to.receive(Parsed::Unparsable(reason)),
+        Located::V4 { at, vlans } => ip::v4(packet, settled(packet, at, MASK), vlans, to),
+        Located::V6 { at, vlans } => ip::v6(packet, settled(packet, at, MASK), vlans, to),
+        Located::Other => to.receive(Parsed::Other),
+        Located::Rare => to.receive(Parsed::Rare),
+        Located::Unparsable(reason) => to.receive(Parsed::Unparsable(reason)),
     }
 }
 

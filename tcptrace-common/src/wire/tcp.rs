@@ -1,7 +1,23 @@
 //! The transport layer: the TCP header (RFC 9293 §3.1).
 
-use super::{Header as _, Load, Packet, Unparsable, ip::Network};
-use crate::{seq::SeqNum, tcp::TcpFlags};
+use super::{Header as _, Load, Packet, Unparsable};
+use crate::{seq::SeqNum, tcp::TcpFlags, vlan::Vlans};
+
+/// Where a TCP header may be, and what the network layer knows about it.
+#[derive(Clone, Copy)]
+pub(super) struct Network<A> {
+    pub(super) addresses: A,
+    pub(super) vlans: Vlans,
+    pub(super) ttl: u8,
+    /// The identification of IPv4; 0 for IPv6.
+    pub(super) id: u16,
+    /// More fragments follow.
+    pub(super) fragmented: bool,
+    /// Where the TCP header begins.
+    pub(super) at: usize,
+    /// Octets of TCP header and payload.
+    pub(super) len: usize,
+}
 
 #[inline(always)]
 #[expect(clippy::cast_possible_truncation, reason = "no packet is 4 GiB long")]

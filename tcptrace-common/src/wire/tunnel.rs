@@ -6,9 +6,11 @@
 
 mod decap;
 
-pub use decap::{DECAP_WORDS, Decap, Deep, Kind, MAX_PORTS};
+pub use crate::tunnel::Kind;
+pub use decap::{DECAP_WORDS, Decap, Deep, MAX_PORTS};
 
-use super::{AsIs, Header, Load, Parsed, Receive, Unparsable, Vlans, ip::is_later_fragment, link};
+use super::{AsIs, Header as _, Load, Parsed, Receive, Unparsable, ethertype::TAG, link};
+use crate::vlan::Vlans;
 
 const IPV4_IN: u8 = 4;
 const UDP: u8 = 17;
@@ -36,6 +38,8 @@ pub const MAX_TZSP_TAGS: usize = 8;
 /// An inner packet begins before this: VLAN tags, the longest chain of IPv6 extension headers and the longest of the
 /// tunnels' headers are 14 KiB.
 pub const MAX_INSIDE: usize = 1 << 14;
+
+const _: () = assert!(MAX_INSIDE + link::ETHERNET + 2 * TAG <= link::OFFSETS);
 
 /// An IP header before what may be a tunnel.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -99,36 +103,6 @@ fn by_port(packet: &impl Load, at: usize) -> u32 {
         }
     }
     0
-}
-
-/// What `to` makes of what an IPv4 header has behind it that is neither TCP nor ICMP; `at` is where that begins.
-#[inline(always)]
-pub(super) fn v4<L: Load, R: Receive>(
-    packet: &L,
-    header: impl Header,
-    (src, dst): ([u32; 4], [u32; 4]),
-    protocol: u8,
-    at: usize,
-    vlans: Vlans,
-    to: R,
-) -> R::Made {
-    if packet.decap(0) == 0 {
-        return to.receive(Parsed::Other);
-    }
-    if is_later_fragment(header) {
-        // Of UDP nobody can say what it is of.
-        let bare = is_bare_carrier(packet.decap(0), false, protocol);
-        return to.receive(if bare { Parsed::Fragment } else { Parsed::Other });
-    }
-    if !is_carrier(packet, false, protocol, at) {
-        return to.receive(Parsed::Other);
-    }
-    if !L::RARE {
-        return to.receive(Parsed::Rare);
-    }
-    // The flag "more fragments" (RFC 791 §3.1).
-    let fragmented = header.byte(6) & 0x20 != 0;
-    to.receive(Parsed::Tunnel(Outer { src, dst, vlans, ipv6: false, protocol, at, fragmented }))
 }
 
 /// What one tunnel's header leads to. Numbers side by side, as in `encapsulation::Place`.

@@ -1,6 +1,6 @@
-//! Capture files made by hand, for tests.
+//! Builds capture files for tests.
 
-/// Writes numbers in one byte order.
+/// A byte order in which numbers are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Endian {
     Little,
@@ -34,7 +34,7 @@ pub(crate) fn pcap(endian: Endian, magic: u32, link: u32) -> Vec<u8> {
     file
 }
 
-/// A packet of a pcap file, with `extra` after its header's four words.
+/// A packet record of a pcap file, with `extra` bytes after the four words of its header.
 pub(crate) fn record(endian: Endian, time: (u32, u32), original: u32, extra: &[u8], data: &[u8]) -> Vec<u8> {
     let len = u32::try_from(data.len()).expect("short");
     let mut bytes: Vec<u8> =
@@ -44,7 +44,7 @@ pub(crate) fn record(endian: Endian, time: (u32, u32), original: u32, extra: &[u
     bytes
 }
 
-/// A pcapng block around `body`, which is padded.
+/// A pcapng block with `body`, which is padded.
 pub(crate) fn block(endian: Endian, kind: u32, body: &[u8]) -> Vec<u8> {
     let padded = body.len().next_multiple_of(4);
     let len = endian.u32(u32::try_from(padded + 12).expect("short"));
@@ -97,7 +97,7 @@ pub(crate) fn simple(endian: Endian, original: u32, data: &[u8]) -> Vec<u8> {
     block(endian, 3, &[&endian.u32(original)[..], data].concat())
 }
 
-/// The packet block of old.
+/// An obsolete packet block.
 pub(crate) fn obsolete(endian: Endian, interface: u16, ticks: u64, original: u32, data: &[u8]) -> Vec<u8> {
     #[expect(clippy::cast_possible_truncation, reason = "the halves of a word")]
     let words = [(ticks >> 32) as u32, ticks as u32, u32::try_from(data.len()).expect("short"), original];

@@ -1,95 +1,95 @@
-//! What can be wrong with a capture file, each in one line that says where, what, and what to do.
+//! The errors of reading a capture file. Each is one line that says where and what is wrong, and what to do.
 
 use std::{fmt, io};
 use thiserror::Error;
 
-/// Why a file could not be read, or not to its end. Everything before the place was delivered.
+/// Why a file could not be read, or not to its end. Everything before the error was delivered.
 #[derive(Debug, Error)]
 pub enum FileError {
-    /// The system refused to open it.
+    /// The system could not open the file.
     #[error("cannot open {name}: {source}")]
     Open {
-        /// The file.
+        /// The name of the file.
         name: String,
-        /// Why.
+        /// The error of the system.
         source: io::Error,
     },
-    /// The system stopped delivering it.
+    /// The system could not read on.
     #[error("cannot read {name} ({place}): {source}")]
     Read {
-        /// The file.
+        /// The name of the file.
         name: String,
-        /// How far it was read.
-        place: Place,
-        /// Why.
+        /// How far the file was read.
+        place: ErrorPlace,
+        /// The error of the system.
         source: io::Error,
     },
-    /// There is nothing in it.
+    /// The file has no bytes.
     #[error(
         "{name} is empty: a capture has at least a file header; was the capture stopped before it began?"
     )]
     Empty {
-        /// The file.
+        /// The name of the file.
         name: String,
     },
-    /// It is something else.
+    /// The file is not a capture in a format that is read here.
     #[error("{name} is no pcap or pcapng capture but {format}; {}", format.advice())]
     Foreign {
-        /// The file.
+        /// The name of the file.
         name: String,
-        /// What it is.
+        /// The format that the file has instead.
         format: Foreign,
     },
-    /// A version of the format that nothing is known about.
+    /// The file has a version of the format that is not known.
     #[error(
         "{name} is {format} of version {major}.{minor} ({place}), which is not known; convert it with `editcap`"
     )]
     Version {
-        /// The file.
+        /// The name of the file.
         name: String,
-        /// `pcap` or `a pcapng section`.
+        /// What has the version: `pcap` or `a pcapng section`.
         format: &'static str,
-        /// The version it claims.
+        /// The major version.
         major: u16,
-        /// Likewise.
+        /// The minor version.
         minor: u16,
-        /// Where.
-        place: Place,
+        /// Where the version is.
+        place: ErrorPlace,
     },
-    /// It ends within something.
+    /// The file ends within a packet, a block or a header.
     #[error("{name} is cut short within {part} ({place}); what came before was read")]
     Truncated {
-        /// The file.
+        /// The name of the file.
         name: String,
-        /// What it ends within.
+        /// The part that the file ends within.
         part: &'static str,
-        /// Where that began.
-        place: Place,
+        /// Where the unfinished part begins.
+        place: ErrorPlace,
     },
-    /// It contradicts itself.
+    /// The file contradicts itself, or a limit of its format.
     #[error("{name} is damaged ({place}): {damage}; what came before was read")]
     Damaged {
-        /// The file.
+        /// The name of the file.
         name: String,
-        /// Where.
-        place: Place,
-        /// How.
+        /// Where the damage is.
+        place: ErrorPlace,
+        /// What is wrong there.
         damage: Damage,
     },
 }
 
-/// A place in a file.
+/// The place in a file that an error is about.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Place {
-    /// Bytes from its beginning, counted after decompression.
+pub struct ErrorPlace {
+    /// Bytes from the beginning of the file, counted after decompression.
     pub offset: u64,
-    /// The file is compressed, so that `offset` is not one into the file itself.
+    /// Whether the file is compressed, so that `offset` is not an offset in the file itself.
     pub compressed: bool,
-    /// Packets before it.
+    /// How many packets come before this place.
     pub packets: u64,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for ErrorPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let of = if self.compressed { " of the decompressed data" } else { "" };
         let plural = if self.packets == 1 { "" } else { "s" };
@@ -97,103 +97,103 @@ impl fmt::Display for Place {
     }
 }
 
-/// How a file contradicts itself.
+/// How a file contradicts itself, or a limit of its format.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
 pub enum Damage {
-    /// More than anything captures.
+    /// A packet is longer than [`MAX_PACKET`](super::MAX_PACKET).
     #[error("a packet of {0} bytes, more than any capture has ({max})", max = super::MAX_PACKET)]
     PacketTooLong(u32),
-    /// A block that cannot hold what it must.
+    /// A block is too short for what a block of its kind holds.
     #[error("{block} of {len} bytes is too short for what it holds")]
     BlockTooShort {
-        /// Its kind.
+        /// The kind of block.
         block: &'static str,
-        /// Its length.
+        /// The length that the block claims, in bytes.
         len: u32,
     },
-    /// A block longer than any that has to be looked into.
+    /// A block that has to be read is longer than any such block is.
     #[error("{block} of {len} bytes, more than any has")]
     BlockTooLong {
-        /// Its kind.
+        /// The kind of block.
         block: &'static str,
-        /// Its length.
+        /// The length that the block claims, in bytes.
         len: u32,
     },
-    /// Blocks are padded to words of four bytes.
+    /// The length of a block is no multiple of four bytes, to which all blocks are padded.
     #[error("a block of {0} bytes, which is no multiple of 4")]
     BlockUnaligned(u32),
-    /// The length at the end of a block is not that at its beginning.
+    /// The length at the end of a block is not the length at its beginning.
     #[error("a block of {first} bytes ends with the length {last}")]
     BlockLengths {
-        /// At its beginning.
+        /// The length at the beginning.
         first: u32,
-        /// At its end.
+        /// The length at the end.
         last: u32,
     },
-    /// A section header with no byte-order magic.
+    /// A section header has no magic number that tells the byte order.
     #[error("a section without a byte order (its magic is {0:#010x})")]
     ByteOrder(u32),
-    /// A packet of an interface that was not described.
+    /// A packet is of an interface that its section has not described.
     #[error("a packet of interface {interface}, but the section has {known}")]
     NoInterface {
-        /// The one it names.
+        /// The number of the interface.
         interface: u32,
-        /// How many the section described so far.
+        /// How many interfaces the section has described so far.
         known: usize,
     },
-    /// More interfaces than a file can be meant to have.
+    /// There are more interfaces than any machine has.
     #[error("more than {0} interfaces")]
     TooManyInterfaces(usize),
-    /// An option that does not fit its block, or its own kind.
+    /// An option does not fit into its block, or does not have the length that its code requires.
     #[error("an interface option {code} of {len} bytes, which cannot be")]
     Option {
-        /// Its code.
+        /// The code of the option.
         code: u16,
-        /// Its length.
+        /// The length of the option in bytes.
         len: u16,
     },
-    /// The compressed data is not what the format says.
+    /// The compressed data cannot be decompressed.
     #[error("the compressed data is broken: {0}")]
     Compression(String),
 }
 
-/// Formats that look like captures to people, or are what people pass by mistake.
+/// A format of files that are not read here, but that people may take for a capture.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Foreign {
-    /// Solaris' snoop (RFC 1761).
+    /// A snoop capture of Solaris (RFC 1761).
     Snoop,
-    /// Bluetooth snoop.
+    /// A Bluetooth snoop capture.
     Btsnoop,
-    /// AIX.
+    /// An iptrace capture of AIX.
     Iptrace,
-    /// Microsoft Network Monitor.
+    /// A capture of Microsoft Network Monitor.
     NetworkMonitor,
-    /// Network Associates' Sniffer for DOS or for Windows.
+    /// A capture of Network Associates' Sniffer for DOS or Windows.
     Sniffer,
-    /// HP-UX.
+    /// A nettl capture of HP-UX.
     Nettl,
-    /// Endace's ERF.
+    /// An ERF capture of Endace.
     Erf,
-    /// IXIA's `lcap`.
+    /// An lcap capture of IXIA.
     Ixia,
-    /// JSON, this program's own output perhaps.
+    /// JSON, which may be output of tcptrace itself.
     Json,
-    /// Something written for people.
+    /// Text.
     Text,
-    /// bzip2.
+    /// Data compressed with bzip2.
     Bzip2,
-    /// xz.
+    /// Data compressed with xz.
     Xz,
-    /// LZ4.
+    /// Data compressed with LZ4.
     Lz4,
     /// A ZIP archive.
     Zip,
-    /// None of these.
+    /// Any other format.
     Unknown,
 }
 
 impl Foreign {
-    /// What a file is that begins with `start`.
+    /// Recognizes the format of a file by its first bytes.
     #[must_use]
     pub fn recognize(start: &[u8]) -> Self {
         const MAGICS: [(&[u8], Foreign); 17] = [
@@ -226,7 +226,7 @@ impl Foreign {
         }
     }
 
-    /// What to do with it.
+    /// What the user can do with a file of this format.
     #[must_use]
     pub const fn advice(self) -> &'static str {
         match self {
@@ -273,8 +273,9 @@ fn is_text(start: &[u8]) -> bool {
         && start.iter().all(|&byte| byte.is_ascii_graphic() || matches!(byte, b' ' | b'\t' | b'\r' | b'\n'))
 }
 
-/// ERF has no magic: a record begins with 8 bytes of time, a type (1 to 48, the top bit for extension headers), flags,
-/// and a record length that is at least a header's 16. Twice in a row is no accident.
+/// Whether the bytes begin with two ERF records, one after the other. ERF has no magic number: a record begins with 8
+/// bytes of time, a type (1 to 48, with a top bit for extension headers), flags, and a record length of at least 16,
+/// the length of its header. That two records in a row look so is no accident.
 fn is_erf(start: &[u8]) -> bool {
     let Some(len) = erf_record(start) else {
         return false;
@@ -285,7 +286,7 @@ fn is_erf(start: &[u8]) -> bool {
 fn erf_record(bytes: &[u8]) -> Option<usize> {
     let header: &[u8; 16] = bytes.first_chunk()?;
     let len = usize::from(u16::from_be_bytes([header[10], header[11]]));
-    // The time is little-endian with the seconds in its upper half: after 1990, before 2100.
+    // The time is little-endian, with the seconds in its upper half. It has to lie after 1990 and before 2100.
     let seconds = u32::from_le_bytes([header[4], header[5], header[6], header[7]]);
     ((1..=48).contains(&(header[8] & 0x7f)) && len >= 16 && (631_152_000..4_102_444_800).contains(&seconds))
         .then_some(len)

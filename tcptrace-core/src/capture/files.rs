@@ -1,4 +1,4 @@
-//! Several capture files, read one after the other as one trace: those that a capture was rotated through, say.
+//! Several capture files read one after the other as one trace, such as those that a rotating capture wrote.
 
 use super::{
     FileError, Interface, LinkType, Position, Reader,
@@ -10,48 +10,48 @@ use std::{collections::VecDeque, io};
 
 /// Capture files in the order of their first packets.
 ///
-/// Their interfaces are numbered as those of the sections of one file are: what is at the same place, of the same name and
-/// link type is one interface, so that connections go on in the next file.
+/// Their interfaces are numbered like those of the sections of one pcapng file: interfaces with the same index, name
+/// and link type in two files are one, so that connections go on in the next file.
 pub struct Files {
     reader: Reader,
-    later: VecDeque<Later>,
-    /// What all have before their first packets, where there are several.
+    later: VecDeque<LaterFile>,
+    /// The interfaces that all files describe before their first packets, where there are several files.
     described: Vec<Interface>,
-    /// Of those that were read to their end.
+    /// Counts of the files that were read to their end.
     bytes: u64,
     packets: u64,
     dropped: Dropped,
-    /// Bytes of all.
+    /// The sum of the lengths of all files in bytes, where each has one.
     total: Option<u64>,
 }
 
-/// A file whose turn comes later.
-struct Later {
-    source: Source,
-    /// When its first packet was captured; `None` where that cannot be said.
+/// A file that has not been begun.
+struct LaterFile {
+    source: LaterSource,
+    /// The time of its first packet; `None` where it has no packet, or none with a time.
     first: Option<Timestamp>,
 }
 
-enum Source {
-    /// It begins anew then, so that of many files only one is held in memory.
+enum LaterSource {
+    /// A regular file, which is read from its beginning then, so that only one of many files is held in memory.
     File(Unread),
-    /// What was read of it cannot be read again.
+    /// A stream, which cannot be read a second time, with what was already read of it.
     Stream(Box<Reader>),
 }
 
-/// The next of several files.
-pub(super) struct Next {
-    /// What the one before it is called.
+/// The file that [`Files::open_next`] has opened.
+pub(super) struct NextFile {
+    /// The name of the file before it.
     pub(super) before: String,
-    /// What it is called.
+    /// The name of the file.
     pub(super) name: String,
-    /// When its first packet was captured.
+    /// The time of its first packet, where it is known.
     pub(super) first: Option<Timestamp>,
 }
 
 impl Files {
-    /// Puts files into their order. Of several each one's first packet is waited for; the order of those that have none, or
-    /// none with a time, is as given, after the others.
+    /// Puts files into the order of their first packets, which are waited for if there are several files. Files without
+    /// a packet, or without a time in the first one, come last, in the given order.
     pub fn open(mut all: Vec<Unread>) -> Result<Self, FileError> {
         let lens: Option<Vec<u64>> = all.iter().map(Unread::len).collect();
         let total = lens.map(|lens| lens.iter().sum());
@@ -59,10 +59,10 @@ impl Files {
         if let [_] = all[..]
             && let Some(one) = all.pop()
         {
-            return Ok(Self { total, ..Self::from(Reader::read(one)?) });
+            return Ok(Self { total, ..Self::from(Reader::from_unread(one)?) });
         }
         for unread in all {
-            let (it, interfaces) = look_into(unread)?;
+            let (it, interfaces) = inspect(unread)?;
             described = interfaces.after(described).unwrap_or_default();
             later.push(it);
         }
@@ -76,54 +76,55 @@ impl Files {
         Ok(Self { later, described: described.all().to_vec(), total, ..Self::from(reader) })
     }
 
-    /// The file that is read.
+    /// The reader of the current file.
     pub(super) const fn reader(&mut self) -> &mut Reader {
         &mut self.reader
     }
 
-    /// The interfaces that packets so far can name, by number.
+    /// The interfaces that packets so far can refer to, by number.
     pub(super) fn interfaces(&self) -> &[Interface] {
         self.reader.interfaces()
     }
 
-    /// The interfaces that all of them have before their first packets.
+    /// The interfaces that all files describe before their first packets.
     pub(super) fn named(&self) -> impl Iterator<Item = &Interface> {
         let all = if self.described.is_empty() { self.reader.interfaces() } else { &self.described };
         all.iter()
     }
 
-    /// Goes on to the next file, if there is one.
-    pub(super) fn go_on(&mut self) -> Result<Option<Next>, FileError> {
-        let Some(Later { source, first }) = self.later.pop_front() else { return Ok(None) };
+    /// Opens the next file; `None` if there is none.
+    pub(super) fn open_next(&mut self) -> Result<Option<NextFile>, FileError> {
+        let Some(LaterFile { source, first }) = self.later.pop_front() else { return Ok(None) };
         let before = std::mem::replace(&mut self.reader, source.begin()?);
         let Position { bytes, packets, .. } = before.position();
         self.bytes += bytes;
         self.packets += packets;
         self.dropped = self.dropped.and(before.dropped());
         let name = before.name().to_owned();
-        self.reader.follow(before)?;
-        Ok(Some(Next { before: name, name: self.reader.name().to_owned(), first }))
+        self.reader.continue_from(before)?;
+        Ok(Some(NextFile { before: name, name: self.reader.name().to_owned(), first }))
     }
 
-    /// Files whose turn has not come.
+    /// The number of files that have not been begun.
     pub(super) fn waiting(&self) -> usize {
         self.later.len()
     }
 
-    /// How far they were read.
+    /// How far the files were read, together.
     pub(super) fn position(&self) -> Position {
         let Position { bytes, packets, .. } = self.reader.position();
         Position { bytes: self.bytes + bytes, packets: self.packets + packets, total: self.total }
     }
 
-    /// What was dropped while they were taken, as far as they say so by now.
+    /// The packets that were dropped while the files were captured, as they say so far.
     pub(super) fn dropped(&self) -> Dropped {
         self.dropped.and(self.reader.dropped())
     }
 
-    /// Their packets are of several interfaces, by what they say before their first packets, or name theirs each.
+    /// Whether the packets may be of several interfaces: the files describe several before their first packets, or each
+    /// packet names its own.
     pub(super) fn have_many_interfaces(&mut self) -> bool {
-        self.reader.describe();
+        self.reader.read_descriptions();
         let names_each =
             |link: LinkType| matches!(link, LinkType::LINUX_SLL2 | LinkType::PKTAP | LinkType::USER2);
         let are_many =
@@ -133,7 +134,7 @@ impl Files {
 }
 
 impl From<Reader> for Files {
-    /// One alone.
+    /// Wraps a single reader.
     fn from(reader: Reader) -> Self {
         let total = reader.position().total;
         let (later, described) = (VecDeque::new(), Vec::new());
@@ -141,24 +142,25 @@ impl From<Reader> for Files {
     }
 }
 
-impl Source {
+impl LaterSource {
     fn begin(self) -> Result<Reader, FileError> {
         match self {
-            Self::File(unread) => Reader::read(unread),
+            Self::File(unread) => Reader::from_unread(unread),
             Self::Stream(reader) => Ok(*reader),
         }
     }
 }
 
-/// When a file begins, and what it has before its first packet. Damage there is told when its turn comes.
-fn look_into(unread: Unread) -> Result<(Later, Interfaces), FileError> {
-    let again = unread.again()?;
-    let mut reader = Reader::read(unread)?;
+/// Reads a file up to its first packet: when it begins, and which interfaces it describes before. Damage found here is
+/// reported when the file is read.
+fn inspect(unread: Unread) -> Result<(LaterFile, Interfaces), FileError> {
+    let reopen = unread.reopen()?;
+    let mut reader = Reader::from_unread(unread)?;
     let first = reader.first_time();
-    let described = reader.described();
-    let source = match again {
-        Some(again) => Source::File(again.begin_anew()?),
-        None => Source::Stream(Box::new(reader)),
+    let described = reader.section_interfaces();
+    let source = match reopen {
+        Some(reopen) => LaterSource::File(reopen.rewind()?),
+        None => LaterSource::Stream(Box::new(reader)),
     };
-    Ok((Later { source, first }, described))
+    Ok((LaterFile { source, first }, described))
 }

@@ -1,7 +1,8 @@
-//! From a packet's first header, whichever it is, to the header that the parser of the kernel programs begins at:
-//! Ethernet's, IP's, or what follows an Ethernet type. That parser then reads a file's packets as it reads the kernel's.
+//! Reads the first header of a packet, of whatever link type, up to the header that the parser of the kernel programs
+//! begins at: an Ethernet header, an IP header, or what follows an Ethernet type. From there on that parser reads
+//! packets of files and packets of the kernel alike.
 //!
-//! A header that is not known is not guessed at: its packets are counted by its name.
+//! A link type that is not known is not guessed at: its packets are counted by its name.
 
 mod cut;
 mod unseen;
@@ -12,91 +13,92 @@ use super::{LinkType, Packet};
 use crate::segment::Direction;
 use tcptrace_common::wire::{Bytes, Link, Parsed, Unparsable, tunnel::Decap};
 
-/// What a packet turned out to be.
+/// A packet of a file after its headers were parsed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Look {
-    /// By the parser; its places count from `at`.
+pub struct Dissected {
+    /// What the parser found; its places count from `at`.
     pub parsed: Parsed,
-    /// Where the header that it began at lies.
+    /// Where the header that the parser began at lies in the packet.
     pub at: usize,
-    /// Which way the packet went, where its first header says so.
+    /// The direction of the packet: as the file says, or else as its first header says.
     pub direction: Direction,
-    /// The device that saw it, where its first header says so.
+    /// The device that saw the packet, where its first header says so.
     pub device: Option<Device>,
-    /// What it is, if it may hold TCP and is not looked into.
+    /// What the packet is, if it may hold TCP and was not looked into.
     pub unseen: Option<Unseen>,
-    /// How long it was on the wire, from `at` on: by the file, or where its IP header says more than the file does, longer
-    /// than any packet.
+    /// The length on the wire from `at` on, in bytes. It is that of the file; where the IP header says more than the
+    /// file does, it is a number above the length of any packet.
     pub wire_len: usize,
 }
 
-/// A device as a packet's own header names it.
+/// A device as the header of a packet names it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Device {
-    /// By its index.
+    /// The index of the device.
     Index(u32),
-    /// By its name, which is here in the packet, filled up with zeros.
+    /// The name of the device, which lies in the packet and is filled up with zeros.
     Named {
-        /// Where it begins.
+        /// Where the name begins in the packet.
         at: usize,
-        /// Octets of it at most.
+        /// The length of the field of the name, in octets.
         len: usize,
     },
 }
 
-/// A link type that nothing is known about.
+/// An error: a link type that is not known.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct UnknownLink(pub LinkType);
 
-/// Looks at a packet, and for these tunnels in it.
+/// Parses the headers of a packet up to its TCP header. `decap` says which tunnels are to be found.
 #[inline]
-pub fn look(packet: &Packet<'_>, decap: &Decap) -> Result<Look, UnknownLink> {
+pub fn dissect(packet: &Packet<'_>, decap: &Decap) -> Result<Dissected, UnknownLink> {
     if packet.link == LinkType::ETHERNET {
         let bytes = Bytes { captured: packet.data, wire_len: packet.original_len as usize };
         let (parsed, wire_len, unseen) = parse(bytes, Link::Ethernet, decap);
-        return Ok(Look { parsed, at: 0, direction: packet.direction, device: None, unseen, wire_len });
+        return Ok(Dissected { parsed, at: 0, direction: packet.direction, device: None, unseen, wire_len });
     }
-    walk(packet, decap)
+    dissect_other(packet, decap)
 }
 
-/// What the parser says of a packet, how long that was on the wire, and what it is if it is not looked into. Once for Ethernet
-/// and once for all others, so that the compiler knows in the first where everything lies.
+/// Runs the parser over a packet, and returns what it found, the length on the wire, and what the packet is if it was
+/// not looked into. It is inlined once for Ethernet and once for all other link types, so that the compiler knows for
+/// Ethernet where everything lies.
 #[inline(always)]
 fn parse(bytes: Bytes<'_>, link: Link, decap: &Decap) -> (Parsed, usize, Option<Unseen>) {
     let (parsed, wire_len) = cut::parse(bytes, link, decap);
-    let unseen = if parsed == Parsed::Other { unseen::what(bytes, link) } else { None };
+    let unseen = if parsed == Parsed::Other { unseen::identify(bytes, link) } else { None };
     (parsed, wire_len, unseen)
 }
 
-/// All but Ethernet.
-fn walk(packet: &Packet<'_>, decap: &Decap) -> Result<Look, UnknownLink> {
+/// Parses a packet of any link type but Ethernet.
+fn dissect_other(packet: &Packet<'_>, decap: &Decap) -> Result<Dissected, UnknownLink> {
     let data = packet.data;
-    let reach = reach(packet.link, data).ok_or(UnknownLink(packet.link))?;
-    let (at, (parsed, wire_len, unseen)) = match reach.way {
-        Way::To { link, at } => {
+    let header = link_header(packet.link, data).ok_or(UnknownLink(packet.link))?;
+    let (at, (parsed, wire_len, unseen)) = match header.next {
+        NextHeader::To { link, at } => {
             let wire_len = (packet.original_len as usize).saturating_sub(at);
             let bytes = Bytes { captured: data.get(at..).unwrap_or_default(), wire_len };
             (at, parse(bytes, link, decap))
         }
-        Way::Other => (0, (Parsed::Other, 0, None)),
-        Way::Unparsable(reason) => (0, (Parsed::Unparsable(reason), 0, None)),
+        NextHeader::Other => (0, (Parsed::Other, 0, None)),
+        NextHeader::Unparsable(reason) => (0, (Parsed::Unparsable(reason), 0, None)),
     };
     let direction = match packet.direction {
-        Direction::Unknown => reach.direction,
+        Direction::Unknown => header.direction,
         known => known,
     };
-    Ok(Look { parsed, at, direction, device: reach.device, unseen, wire_len })
+    Ok(Dissected { parsed, at, direction, device: header.device, unseen, wire_len })
 }
 
-/// What a packet's headers lead to.
-struct Reach {
-    way: Way,
+/// What the first header of a packet says, and the header that follows it.
+struct LinkHeader {
+    next: NextHeader,
     direction: Direction,
     device: Option<Device>,
 }
 
-enum Way {
-    /// To a header that the parser knows.
+enum NextHeader {
+    /// A header that the parser of the kernel programs knows.
     To {
         link: Link,
         at: usize,
@@ -105,7 +107,7 @@ enum Way {
     Unparsable(Unparsable),
 }
 
-impl Way {
+impl NextHeader {
     const fn ip(at: usize) -> Self {
         Self::To { link: Link::Ip, at }
     }
@@ -114,39 +116,39 @@ impl Way {
         Self::To { link: Link::Ethernet, at }
     }
 
-    /// Behind an Ethernet type that another kind of header had, where a length would mean nothing.
-    const fn behind(ethertype: u16, at: usize) -> Self {
+    /// What follows a header with an Ethernet type. That field cannot be a length, as it can in an Ethernet header.
+    const fn after_ethertype(ethertype: u16, at: usize) -> Self {
         if ethertype < 0x600 { Self::Other } else { Self::To { link: Link::Behind(ethertype), at } }
     }
 
-    /// LLC, which lengths announce.
+    /// LLC, which Ethernet announces by a length in the place of a type.
     const fn llc(at: usize) -> Self {
         Self::To { link: Link::Behind(0), at }
     }
 }
 
-const CUT: Way = Way::Unparsable(Unparsable::Truncated);
+const CUT: NextHeader = NextHeader::Unparsable(Unparsable::Truncated);
 
-impl From<Way> for Reach {
-    fn from(way: Way) -> Self {
-        Self { way, direction: Direction::Unknown, device: None }
+impl From<NextHeader> for LinkHeader {
+    fn from(next: NextHeader) -> Self {
+        Self { next, direction: Direction::Unknown, device: None }
     }
 }
 
-/// `None` for a link type that is not known.
-fn reach(link: LinkType, data: &[u8]) -> Option<Reach> {
+/// Reads the first header of a packet; `None` for a link type that is not known.
+fn link_header(link: LinkType, data: &[u8]) -> Option<LinkHeader> {
     Some(match link {
-        LinkType::ETHERNET => Way::ethernet(0).into(),
+        LinkType::ETHERNET => NextHeader::ethernet(0).into(),
         LinkType::RAW | LinkType::RAW_BSD | LinkType::RAW_OPENBSD | LinkType::IPV4 | LinkType::IPV6 => {
-            Way::ip(0).into()
+            NextHeader::ip(0).into()
         }
         LinkType::NULL | LinkType::LOOP => loopback(data).into(),
         LinkType::LINUX_SLL => cooked(data),
         LinkType::LINUX_SLL2 => cooked_v2(data),
         LinkType::PPP | LinkType::PPP_HDLC => ppp(data).into(),
         LinkType::C_HDLC => cisco_hdlc(data).into(),
-        // PPPoE without the Ethernet header.
-        LinkType::PPP_ETHER => Way::behind(0x8864, 0).into(),
+        // This is PPPoE without the Ethernet header.
+        LinkType::PPP_ETHER => NextHeader::after_ethertype(0x8864, 0).into(),
         LinkType::FDDI => fddi(data).into(),
         LinkType::IEEE802_11 => ieee802_11(data, 0, false).into(),
         LinkType::RADIOTAP => radiotap(data).into(),
@@ -158,48 +160,50 @@ fn reach(link: LinkType, data: &[u8]) -> Option<Reach> {
     })
 }
 
-/// The address family of the capturing system, in its byte order for NULL, in network order for LOOP; some writers of
-/// either get that wrong, and no family is larger than a byte.
-fn loopback(data: &[u8]) -> Way {
+/// The address family as the capturing system numbers it: in its own byte order for NULL, in network byte order for
+/// LOOP. Some writers of either get that wrong, and no family needs more than a byte.
+fn loopback(data: &[u8]) -> NextHeader {
     let Some(family) = data.first_chunk().map(|&family| u32::from_be_bytes(family)) else {
         return CUT;
     };
     match if family > 0xffff { family.swap_bytes() } else { family } {
-        // AF_INET everywhere; AF_INET6 of Linux, Windows, NetBSD and OpenBSD, FreeBSD, Darwin
-        2 | 10 | 23 | 24 | 28 | 30 => Way::ip(4),
-        _ => Way::Other,
+        // AF_INET is 2 everywhere. AF_INET6 is 10 on Linux, 23 on Windows, 24 on NetBSD and OpenBSD, 28 on FreeBSD, 30
+        // on Darwin.
+        2 | 10 | 23 | 24 | 28 | 30 => NextHeader::ip(4),
+        _ => NextHeader::Other,
     }
 }
 
-/// `LINUX_SLL`: packet type, device type, address length, address, protocol.
-fn cooked(data: &[u8]) -> Reach {
+/// Reads a `LINUX_SLL` header: packet type, device type, address length, address, protocol.
+fn cooked(data: &[u8]) -> LinkHeader {
     let (Some(kind), Some(protocol)) = (be16(data, 0), be16(data, 14)) else {
         return CUT.into();
     };
-    Reach { way: cooked_protocol(protocol, 16), direction: cooked_direction(kind), device: None }
+    LinkHeader { next: cooked_protocol(protocol, 16), direction: cooked_direction(kind), device: None }
 }
 
-/// `LINUX_SLL2`: protocol, reserved, interface index, device type, packet type, address length, address.
-fn cooked_v2(data: &[u8]) -> Reach {
+/// Reads a `LINUX_SLL2` header: protocol, reserved, interface index, device type, packet type, address length, address.
+fn cooked_v2(data: &[u8]) -> LinkHeader {
     let Some(&[p0, p1, _, _, i0, i1, i2, i3, _, _, kind, ..]) = data.first_chunk::<20>() else {
         return CUT.into();
     };
-    Reach {
-        way: cooked_protocol(u16::from_be_bytes([p0, p1]), 20),
+    LinkHeader {
+        next: cooked_protocol(u16::from_be_bytes([p0, p1]), 20),
         direction: cooked_direction(u16::from(kind)),
         device: Some(Device::Index(u32::from_be_bytes([i0, i1, i2, i3]))),
     }
 }
 
-const fn cooked_protocol(protocol: u16, at: usize) -> Way {
+const fn cooked_protocol(protocol: u16, at: usize) -> NextHeader {
     match protocol {
-        // LINUX_SLL_P_802_2
-        4 => Way::llc(at),
-        protocol => Way::behind(protocol, at),
+        // This is LINUX_SLL_P_802_2.
+        4 => NextHeader::llc(at),
+        protocol => NextHeader::after_ethertype(protocol, at),
     }
 }
 
-/// To this host, broadcast or multicast; to another host seen in passing; from this host.
+/// The direction by the packet type: 0 to 2 are to this host, broadcast and multicast; 3 is to another host, seen in
+/// passing; 4 is from this host.
 const fn cooked_direction(kind: u16) -> Direction {
     match kind {
         0..=2 => Direction::Ingress,
@@ -208,49 +212,50 @@ const fn cooked_direction(kind: u16) -> Direction {
     }
 }
 
-/// RFC 1661 and 1662: address and control may be there or not, and so may the protocol's first byte.
-fn ppp(data: &[u8]) -> Way {
+/// Reads a PPP header (RFC 1661, RFC 1662). Address and control may be left out, and so may the first byte of the
+/// protocol.
+fn ppp(data: &[u8]) -> NextHeader {
     match *data {
-        // Cisco's HDLC is written under PPP's numbers too; its addresses are no PPP header.
+        // Cisco's HDLC is written under the numbers of PPP too. A PPP header never begins with its addresses.
         [0x0f | 0x8f, 0, ..] => cisco_hdlc(data),
         [0xff, 3, ..] => ppp_protocol(data, 2),
         _ => ppp_protocol(data, 0),
     }
 }
 
-fn ppp_protocol(data: &[u8], at: usize) -> Way {
+fn ppp_protocol(data: &[u8], at: usize) -> NextHeader {
     let (protocol, at) = match data.get(at..) {
-        // The least significant bit ends the number (RFC 1661 §2).
+        // The least significant bit ends the protocol number (RFC 1661 §2).
         Some(&[low, ..]) if low & 1 == 1 => (u16::from(low), at + 1),
         Some(&[high, low, ..]) => (u16::from_be_bytes([high, low]), at + 2),
         _ => return CUT,
     };
     match protocol {
-        0x21 | 0x57 => Way::ip(at),
-        _ => Way::Other,
+        0x21 | 0x57 => NextHeader::ip(at),
+        _ => NextHeader::Other,
     }
 }
 
-/// Address, control, then an Ethernet type.
-fn cisco_hdlc(data: &[u8]) -> Way {
-    be16(data, 2).map_or(CUT, |ethertype| Way::behind(ethertype, 4))
+/// Reads a header of Cisco's HDLC: address, control, then an Ethernet type.
+fn cisco_hdlc(data: &[u8]) -> NextHeader {
+    be16(data, 2).map_or(CUT, |ethertype| NextHeader::after_ethertype(ethertype, 4))
 }
 
-/// Frame control, two addresses, then LLC if the frame is an LLC frame.
-fn fddi(data: &[u8]) -> Way {
+/// Reads an FDDI header: frame control, two addresses, then LLC if the frame is an LLC frame.
+fn fddi(data: &[u8]) -> NextHeader {
     match data.first() {
-        Some(control) if control & 0xf0 == 0x50 => Way::llc(13),
-        Some(_) => Way::Other,
+        Some(control) if control & 0xf0 == 0x50 => NextHeader::llc(13),
+        Some(_) => NextHeader::Other,
         None => CUT,
     }
 }
 
-/// radiotap.org: version, padding, length and a bitmap of fields, little-endian.
-fn radiotap(data: &[u8]) -> Way {
+/// Reads a radiotap header (radiotap.org): version, padding, length and a bitmap of fields, little-endian.
+fn radiotap(data: &[u8]) -> NextHeader {
     let (Some(len), Some(first)) = (le16(data, 2), le32(data, 4)) else {
         return CUT;
     };
-    // The bitmap goes on while bit 31 is set.
+    // Another word of the bitmap follows while bit 31 is set.
     let mut at = 8;
     let mut present = first;
     while present & 0x8000_0000 != 0 {
@@ -259,7 +264,8 @@ fn radiotap(data: &[u8]) -> Way {
         };
         (present, at) = (next, at + 4);
     }
-    // Field 0 is a time of 8 bytes, aligned; field 1 is flags, of which 0x20 is padding behind the 802.11 header.
+    // Field 0 is a time of 8 bytes, aligned. Field 1 is a byte of flags, of which 0x20 says that the 802.11 header is
+    // padded.
     if first & 1 != 0 {
         at = at.next_multiple_of(8) + 8;
     }
@@ -267,75 +273,76 @@ fn radiotap(data: &[u8]) -> Way {
     ieee802_11(data, usize::from(len), padded)
 }
 
-/// IEEE 802.11-2020 §9.2, §9.3.2: data frames in the clear, LLC behind the header. Aggregates (A-MSDU) and fragments
-/// but first ones are left alone.
-fn ieee802_11(data: &[u8], at: usize, padded: bool) -> Way {
+/// Reads an IEEE 802.11 header (IEEE 802.11-2020 §9.2, §9.3.2) of a data frame that is not encrypted; LLC follows it.
+/// Aggregates (A-MSDU), and fragments other than the first, are not looked into.
+fn ieee802_11(data: &[u8], at: usize, padded: bool) -> NextHeader {
     let Some(&[control, flags, ..]) = data.get(at..) else {
         return CUT;
     };
     let (data_frame, qos, empty) = (control & 0x0f == 0x08, control & 0x80 != 0, control & 0x40 != 0);
     let protected = flags & 0x40 != 0;
     if !data_frame || empty || protected {
-        return Way::Other;
+        return NextHeader::Other;
     }
-    // Four addresses between two access points.
+    // A frame between two access points has four addresses.
     let addresses = if flags & 3 == 3 { 30 } else { 24 };
     let mut len = addresses;
     if qos {
         match data.get(at + addresses) {
-            Some(control) if control & 0x80 != 0 => return Way::Other,
+            Some(control) if control & 0x80 != 0 => return NextHeader::Other,
             Some(_) => {}
             None => return CUT,
         }
-        // With the order bit, HT control follows.
+        // The order bit says that HT control follows.
         len += if flags & 0x80 != 0 { 6 } else { 2 };
     }
     match le16(data, at + 22) {
-        Some(sequence) if sequence & 0x0f != 0 => return Way::Other,
+        Some(sequence) if sequence & 0x0f != 0 => return NextHeader::Other,
         Some(_) => {}
         None => return CUT,
     }
     if padded {
         len = len.next_multiple_of(4);
     }
-    Way::llc(at + len)
+    NextHeader::llc(at + len)
 }
 
-/// PPI: version, flags, length and the link type of what follows, little-endian.
-fn per_packet_information(data: &[u8]) -> Option<Reach> {
+/// Reads a PPI header: version, flags, length and the link type of what follows, little-endian.
+fn per_packet_information(data: &[u8]) -> Option<LinkHeader> {
     let (Some(len), Some(link)) = (le16(data, 2), le32(data, 4)) else {
         return Some(CUT.into());
     };
     let Some(rest) = data.get(usize::from(len)..) else {
         return Some(CUT.into());
     };
-    within(LinkType(u16::try_from(link).ok()?), rest, usize::from(len))
+    inner_link_header(LinkType(u16::try_from(link).ok()?), rest, usize::from(len))
 }
 
-/// What a packet leads to, `rest` from `at` on, that has another header of these around it.
-fn within(link: LinkType, rest: &[u8], at: usize) -> Option<Reach> {
-    // Within each other they would lead in circles.
+/// Reads the link header that another link header is wrapped around. `rest` is the packet from `at` on, and the places
+/// returned count from the beginning of the packet.
+fn inner_link_header(link: LinkType, rest: &[u8], at: usize) -> Option<LinkHeader> {
+    // Wrappers within each other would make this recurse without end.
     if matches!(link, LinkType::PPI | LinkType::PKTAP | LinkType::USER2) {
         return None;
     }
-    let found = reach(link, rest)?;
-    let way = match found.way {
-        Way::To { link, at: further } => Way::To { link, at: at + further },
-        way => way,
+    let found = link_header(link, rest)?;
+    let next = match found.next {
+        NextHeader::To { link, at: further } => NextHeader::To { link, at: at + further },
+        next => next,
     };
-    Some(Reach { way, ..found })
+    Some(LinkHeader { next, ..found })
 }
 
-/// Whether what has a number that anybody may use is Apple's: before it had a number of its own (libpcap's `pcap-common.c`,
-/// `DLT_PKTAP`) tcpdump of macOS wrote it by this one.
+/// Whether a packet of the private link type USER2 has a PKTAP header. The tcpdump of macOS wrote PKTAP under this
+/// number before it had one of its own (libpcap's `pcap-common.c`, `DLT_PKTAP`).
 fn is_pktap(data: &[u8]) -> bool {
     const PLAIN: u32 = 108;
     le32(data, 0) == Some(PLAIN) && le32(data, 4) == Some(1)
 }
 
-/// PKTAP (`bsd/net/pktap.h` of Darwin): length, type of what follows (1: a packet), its link type, the interface's name in 24
-/// octets, flags; little-endian.
-fn pktap(data: &[u8]) -> Option<Reach> {
+/// Reads a PKTAP header (`bsd/net/pktap.h` of Darwin): length, type of what follows (1: a packet), its link type, the
+/// name of the interface in 24 octets, flags; little-endian.
+fn pktap(data: &[u8]) -> Option<LinkHeader> {
     const NAME: Device = Device::Named { at: 12, len: 24 };
     let (Some(len), Some(kind), Some(link), Some(flags)) =
         (le32(data, 0), le32(data, 4), le32(data, 8), le32(data, 36))
@@ -343,26 +350,26 @@ fn pktap(data: &[u8]) -> Option<Reach> {
         return Some(CUT.into());
     };
     if kind != 1 {
-        return Some(Way::Other.into());
+        return Some(NextHeader::Other.into());
     }
     let at = usize::try_from(len).ok()?;
     let link = LinkType(u16::try_from(link).ok()?);
     let Some(rest) = data.get(at..) else {
         return Some(CUT.into());
     };
-    let found = within(link, rest, at)?;
-    // PTH_FLAG_DIR_IN, PTH_FLAG_DIR_OUT
+    let found = inner_link_header(link, rest, at)?;
+    // These are PTH_FLAG_DIR_IN and PTH_FLAG_DIR_OUT.
     let direction = match flags & 3 {
         1 => Direction::Ingress,
         2 => Direction::Egress,
         _ => found.direction,
     };
-    Some(Reach { direction, device: Some(NAME), ..found })
+    Some(LinkHeader { direction, device: Some(NAME), ..found })
 }
 
-/// NFLOG: family, version, resource, then values behind their length and type, which are in the byte order of the
-/// machine that logged. Types are small: read the wrong way round, one has an upper byte.
-fn netfilter_log(data: &[u8]) -> Way {
+/// Reads an NFLOG header: family, version, resource, then values, each after its length and type. These are in the byte
+/// order of the machine that logged. All types are small, so that one with an upper byte is in the other byte order.
+fn netfilter_log(data: &[u8]) -> NextHeader {
     const PAYLOAD: u16 = 9;
     let [family, ..] = *data else {
         return CUT;
@@ -374,12 +381,12 @@ fn netfilter_log(data: &[u8]) -> Way {
             (len, kind) = (len.swap_bytes(), kind.swap_bytes());
         }
         if len < 4 {
-            return Way::Unparsable(Unparsable::BadLength);
+            return NextHeader::Unparsable(Unparsable::BadLength);
         }
         if kind == PAYLOAD {
-            // AF_INET and AF_INET6 of Linux; a bridge logs frames of its own kind.
+            // These are AF_INET and AF_INET6 of Linux. A bridge logs Ethernet frames, which are not looked into.
             let ip = matches!(family, 2 | 10);
-            return if ip { Way::ip(at + 4) } else { Way::Other };
+            return if ip { NextHeader::ip(at + 4) } else { NextHeader::Other };
         }
         at += usize::from(len).next_multiple_of(4);
     }

@@ -1,8 +1,8 @@
-//! The numbers by which capture files say what a packet's first header is.
+//! The numbers by which capture files say which header their packets begin with.
 
 use std::fmt;
 
-/// A link-layer header type of the tcpdump group's registry.
+/// A link type: a number of the tcpdump group's registry of link-layer header types.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LinkType(pub u16);
 
@@ -15,15 +15,15 @@ impl LinkType {
     pub const PPP: Self = Self(9);
     /// FDDI.
     pub const FDDI: Self = Self(10);
-    /// IP, as some systems number it.
+    /// IP without a link-layer header, under the number of some BSD systems.
     pub const RAW_BSD: Self = Self(12);
-    /// IP, as `OpenBSD` numbers it.
+    /// IP without a link-layer header, under the number of `OpenBSD`.
     pub const RAW_OPENBSD: Self = Self(14);
     /// PPP in HDLC-like framing (RFC 1662), or Cisco's HDLC.
     pub const PPP_HDLC: Self = Self(50);
     /// `PPPoE` without the Ethernet header (RFC 2516).
     pub const PPP_ETHER: Self = Self(51);
-    /// IP.
+    /// IP without a link-layer header.
     pub const RAW: Self = Self(101);
     /// Cisco's HDLC.
     pub const C_HDLC: Self = Self(104);
@@ -35,9 +35,9 @@ impl LinkType {
     pub const LINUX_SLL: Self = Self(113);
     /// IEEE 802.11 behind a radiotap header.
     pub const RADIOTAP: Self = Self(127);
-    /// For private use, and Apple's header before it had a number.
+    /// A number for private use, under which tcpdump of macOS once wrote its PKTAP header.
     pub const USER2: Self = Self(149);
-    /// Any of these behind a per-packet information header.
+    /// A per-packet information header, and after it a header of another link type.
     pub const PPI: Self = Self(192);
     /// IPv4.
     pub const IPV4: Self = Self(228);
@@ -45,12 +45,12 @@ impl LinkType {
     pub const IPV6: Self = Self(229);
     /// Linux' netfilter log.
     pub const NFLOG: Self = Self(239);
-    /// Apple's header with the interface's name.
+    /// Apple's PKTAP header, which has the name of the interface.
     pub const PKTAP: Self = Self(258);
-    /// Linux' cooked header with the interface's index.
+    /// The second version of Linux' cooked header, which has the index of the interface.
     pub const LINUX_SLL2: Self = Self(276);
 
-    /// The registry's name, less its prefix; `None` for those nobody met here yet.
+    /// The name in the registry, without the prefix `LINKTYPE_`; `None` for a number that is not in the table here.
     #[must_use]
     pub fn name(self) -> Option<&'static str> {
         let index = NAMES.binary_search_by_key(&self.0, |&(number, _)| number).ok()?;
@@ -58,7 +58,7 @@ impl LinkType {
     }
 }
 
-/// The name if there is one, else the number.
+/// Writes the name if there is one, else the number.
 impl fmt::Display for LinkType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.name() {
@@ -74,7 +74,7 @@ impl fmt::Debug for LinkType {
     }
 }
 
-/// By number.
+/// The names of the registry, sorted by number for the binary search.
 const NAMES: [(u16, &str); 74] = [
     (0, "NULL"),
     (1, "ETHERNET"),

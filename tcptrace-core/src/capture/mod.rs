@@ -1,7 +1,8 @@
-//! Capture files: pcap and pcapng, plain, gzip or zstd, from a file or a pipe.
+//! Capture files: pcap and pcapng, plain or compressed with gzip or zstd, from a file or a pipe.
 //!
-//! A file's bytes are nobody's friend. Every length is checked against what is there and against a limit before it
-//! is believed, nothing is allocated for a packet, and the memory used depends on the format's limits alone.
+//! A capture file comes from anybody, so that nothing in it is trusted. Every length is checked against what is there
+//! and against a limit before it is used, nothing is allocated for a packet, and the memory used depends on the limits
+//! of the formats alone.
 
 mod classic;
 mod error;
@@ -19,37 +20,38 @@ mod timeline;
 mod window;
 mod zstd;
 
-pub use error::{Damage, FileError, Foreign, Place};
+pub use error::{Damage, ErrorPlace, FileError, Foreign};
 pub use files::Files;
 pub use interfaces::{Dropped, Interface};
 pub use link_type::LinkType;
 pub use open::Unread;
 pub use reader::{Position, Reader, Ready};
-pub use source::{Captured, Options, Overlap, PcapSource};
+pub use source::{CaptureOptions, Captured, Overlap, PcapSource};
 
 use crate::segment::{Direction, Timestamp};
 
-/// The most bytes of one packet that are believed. tcpdump's largest snap length is 256 KiB, the largest packet that
-/// Linux hands to a capture is a GSO packet of half a megabyte (`GSO_MAX_SIZE`); twice that is damage.
+/// The largest captured length of one packet that is accepted; a file that claims a larger one is damaged. The largest
+/// snapshot length of tcpdump is 256 KiB, and the largest packet that Linux hands to a capture is a GSO packet of half
+/// a megabyte (`GSO_MAX_SIZE`); the limit is twice that.
 pub const MAX_PACKET: usize = 1 << 20;
 
-/// One packet of a file.
+/// One packet of a capture file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Packet<'a> {
-    /// When it was captured, since the Unix epoch; [`Timestamp::UNKNOWN`] where the file does not say. A time before the
-    /// epoch is as far from the end of the time line, one beyond the end is unknown.
+    /// When the packet was captured, in nanoseconds since the Unix epoch; [`Timestamp::UNKNOWN`] where the file does
+    /// not say, or where 64 bits do not hold the time. Time stamps that count back from the epoch wrap modulo 2^64.
     pub ts: Timestamp,
-    /// What its first header is.
+    /// The kind of header that the captured bytes begin with.
     pub link: LinkType,
-    /// Its place in [`Reader::interfaces`].
+    /// The index of the packet's interface in [`Reader::interfaces`].
     pub interface: u32,
-    /// Which way it went, where the file says so.
+    /// The direction of the packet as the capturing host saw it; [`Direction::Unknown`] where the file does not say.
     pub direction: Direction,
-    /// What was captured.
+    /// The captured bytes.
     pub data: &'a [u8],
-    /// How long it was on the wire.
+    /// The length of the packet on the wire, in bytes.
     pub original_len: u32,
-    /// Packets that were dropped just before it, if the file says so.
+    /// The number of packets that were dropped just before this one; 0 where the file does not say.
     pub dropped: u64,
 }
 

@@ -1,4 +1,4 @@
-//! Opening: what kind of file it is to the system, and whether it is compressed.
+//! Opens capture files: regular files or streams, compressed or not.
 
 use super::{FileError, window::Window, zstd};
 use flate2::bufread::MultiGzDecoder;
@@ -20,16 +20,16 @@ use std::{
     },
 };
 
-/// What compressed data is read in.
+/// How many bytes of compressed data are read at a time.
 const COMPRESSED_BLOCK: usize = 256 << 10;
-/// Bytes that tell whether it is.
+/// How many bytes at the beginning of a file tell whether it is compressed.
 const MAGIC: usize = 4;
 
-/// An open file.
+/// A file that is being read.
 pub(super) struct Opened {
     pub(super) window: Window,
     pub(super) name: String,
-    /// Bytes read so far, where that is not the window's offset.
+    /// The count of bytes read so far, where that is not the offset of the window.
     pub(super) read: Option<Arc<AtomicU64>>,
     pub(super) total: Option<u64>,
     pub(super) compressed: bool,
@@ -39,21 +39,21 @@ pub(super) struct Opened {
 pub struct Unread {
     file: Arc<File>,
     name: String,
-    /// Of a file that has one; those of /proc claim to be empty.
+    /// The length in bytes of a regular file. Files of /proc claim to be empty, and have none here.
     len: Option<u64>,
-    /// Where there is something to read from this, nothing more is waited for.
+    /// A pipe that interrupts waiting: once it has something to read, reading the file fails.
     until: Option<Arc<PipeReader>>,
 }
 
-/// A file that can be read once more, from where it would be read now.
-pub(super) struct Again {
+/// A regular file that was opened, and can be read a second time from where it stood.
+pub(super) struct Reopen {
     unread: Unread,
     from: u64,
 }
 
-impl Again {
-    /// As it was before it was read.
-    pub(super) fn begin_anew(self) -> Result<Unread, FileError> {
+impl Reopen {
+    /// Moves the file back to where it stood before it was read.
+    pub(super) fn rewind(self) -> Result<Unread, FileError> {
         let Self { unread, from } = self;
         match (&*unread.file).seek(SeekFrom::Start(from)) {
             Ok(_) => Ok(unread),
@@ -63,19 +63,19 @@ impl Again {
 }
 
 impl Unread {
-    /// Has reading from a pipe fail once there is something to read from `until`.
+    /// Makes waiting for a stream fail once there is something to read from `until`.
     #[must_use]
-    pub fn until(self, until: Arc<PipeReader>) -> Self {
+    pub fn interrupted_by(self, until: Arc<PipeReader>) -> Self {
         Self { until: Some(until), ..self }
     }
 
-    /// How long it is, where it has a length.
+    /// The length of the file in bytes, where it is a regular file.
     pub(super) const fn len(&self) -> Option<u64> {
         self.len
     }
 
-    /// Where it can be read twice, what the second time is read from.
-    pub(super) fn again(&self) -> Result<Option<Again>, FileError> {
+    /// A second handle on the file for reading it once more; `None` where it can be read only once.
+    pub(super) fn reopen(&self) -> Result<Option<Reopen>, FileError> {
         if self.len.is_none() {
             return Ok(None);
         }
@@ -83,15 +83,15 @@ impl Unread {
         match (&**file).stream_position() {
             Ok(from) => {
                 let (file, name, until) = (Arc::clone(file), name.clone(), until.clone());
-                Ok(Some(Again { unread: Self { file, name, len: *len, until }, from }))
+                Ok(Some(Reopen { unread: Self { file, name, len: *len, until }, from }))
             }
             Err(source) => Err(FileError::Open { name: name.clone(), source }),
         }
     }
 
-    /// It is the very file that another descriptor is of.
+    /// Whether `other` is open on the same regular file.
     #[must_use]
-    pub fn is(&self, other: &File) -> bool {
+    pub fn is_same_file(&self, other: &File) -> bool {
         let identity = |file: &File| {
             let metadata = file.metadata().ok().filter(fs::Metadata::is_file)?;
             Some((metadata.dev(), metadata.ino()))
@@ -100,7 +100,7 @@ impl Unread {
     }
 }
 
-/// What cannot be waited for in vain: reading fails once there is something in a pipe.
+/// A stream that can be waited for without end: reading fails once there is something in the pipe `until`.
 struct Interruptible {
     file: Arc<File>,
     until: Option<Arc<PipeReader>>,
@@ -124,7 +124,7 @@ impl Read for Interruptible {
 }
 
 /// Opens a path, or the standard input for `-`.
-pub(super) fn find(path: &Path) -> Result<Unread, FileError> {
+pub(super) fn open_unread(path: &Path) -> Result<Unread, FileError> {
     let standard_input = path.as_os_str() == "-";
     let name = if standard_input { "the standard input".to_owned() } else { path.display().to_string() };
     let opened = if standard_input {
@@ -142,18 +142,18 @@ pub(super) fn find(path: &Path) -> Result<Unread, FileError> {
     }
 }
 
-/// Begins to read it.
-pub(super) fn begin(Unread { file, name, len, until }: Unread) -> Result<Opened, FileError> {
+/// Begins to read an open file, and finds out whether it is compressed.
+pub(super) fn start_reading(Unread { file, name, len, until }: Unread) -> Result<Opened, FileError> {
     let failed = |source| FileError::Open { name: name.clone(), source };
     let Some(total) = len else {
         return stream(name, Box::new(Interruptible { file, until }));
     };
-    // What the shell redirects may have been read in part.
+    // A file that the shell redirects may have been read in part.
     let from = (&*file).stream_position().map_err(failed)?;
     let mut magic = [0; MAGIC];
     let len = file.read_at(&mut magic, from).map_err(failed)?;
     if Compression::of(&magic[..len]).is_none() {
-        // No more than there is now: of a file that is being written the end would run ahead.
+        // No more is read than the file has now: the end of a file that is being written would run away.
         let window = Window::file(Box::new(file.take(total.saturating_sub(from))), from);
         return Ok(Opened { window, name, read: None, total: Some(total), compressed: false });
     }
@@ -161,7 +161,7 @@ pub(super) fn begin(Unread { file, name, len, until }: Unread) -> Result<Opened,
     Ok(Opened { total: Some(total), ..opened })
 }
 
-/// Reads from anything.
+/// Begins to read a stream of bytes, and finds out whether it is compressed.
 pub(super) fn stream(name: String, mut read: Box<dyn Read + Send>) -> Result<Opened, FileError> {
     let mut start = Vec::with_capacity(MAGIC);
     let source = match read.by_ref().take(MAGIC as u64).read_to_end(&mut start) {
@@ -192,16 +192,16 @@ enum Compression {
 impl Compression {
     fn of(start: &[u8]) -> Option<Self> {
         match *start.first_chunk::<MAGIC>()? {
-            // RFC 1952 §2.3.1, with the only method there is
+            // RFC 1952 §2.3.1; the third byte is deflate, the only method that is defined.
             [0x1f, 0x8b, 8, _] => Some(Self::Gzip),
-            // RFC 8878 §3.1.1 and, for a frame to be skipped, §3.1.2
+            // RFC 8878 §3.1.1, and §3.1.2 for a skippable frame.
             [0x28, 0xb5, 0x2f, 0xfd] | [0x50..=0x5f, 0x2a, 0x4d, 0x18] => Some(Self::Zstd),
             _ => None,
         }
     }
 }
 
-/// Counts what is read, for the progress.
+/// Counts the bytes that are read, to show progress.
 struct Counted<R> {
     source: R,
     count: Arc<AtomicU64>,

@@ -1,7 +1,8 @@
-//! The pending-ACK table of a file's reader: the kernel's buckets, with a bit for each that holds something.
+//! The pending-ACK table of a capture file: the buckets of the kernel programs, and one bit for each bucket that is not
+//! empty.
 //!
-//! The buckets of half a million words lie outside the caches, and a packet that nobody waited for needs none of them:
-//! for nearly every data packet the bits, one to 64 bytes of table, have the answer.
+//! The buckets of half a million words do not fit into the caches of a CPU. For nearly every data packet nobody waits,
+//! and the bits, one for 64 bytes of table, are enough to tell that.
 
 use crate::sweep::Words;
 use tcptrace_common::{
@@ -9,7 +10,7 @@ use tcptrace_common::{
     lifecycle::{Slots, Table},
 };
 
-/// A table in memory.
+/// A pending-ACK table in memory.
 #[derive(Debug)]
 pub(super) struct Pending {
     buckets: Box<[Bucket]>,
@@ -18,7 +19,7 @@ pub(super) struct Pending {
 }
 
 impl Pending {
-    /// With `buckets` of them, rounded up to a power of two.
+    /// A table of `buckets`, rounded up to a power of two.
     pub(super) fn new(buckets: usize) -> Self {
         let buckets = buckets.next_power_of_two();
         Self {
@@ -27,7 +28,7 @@ impl Pending {
         }
     }
 
-    /// How many words there is room for.
+    /// The number of words in the table.
     pub(super) const fn words(&self) -> usize {
         self.buckets.len() * BUCKET_WORDS
     }
@@ -72,7 +73,7 @@ impl Words for Pending {
     }
 }
 
-/// A bucket, with the bit that says whether it is empty.
+/// A bucket, and the bit that says whether it is empty.
 pub(super) struct Occupied<'a> {
     bucket: &'a mut Bucket,
     bits: &'a mut u64,
@@ -105,7 +106,7 @@ mod tests {
         let mut table = Pending::new(128);
         let states = |table: &Pending| (0..128).filter(|&it| !table.is_surely_empty(it)).collect::<Vec<_>>();
         assert!(states(&table).is_empty());
-        // As the table masks it, 128 + 70 is 70.
+        // The table has 128 buckets, so that 198 stands for 70.
         for (bucket, slot, word, occupied) in [
             (70, 0, 5, &[70][..]),
             (198, 7, 6, &[70]),

@@ -1,12 +1,12 @@
-//! The packets of a file, one after the other.
+//! Reads the packets of a capture file one after the other.
 
 use super::{
-    Damage, FileError, Foreign, Interface, LinkType, Packet, Place,
+    Damage, ErrorPlace, FileError, Foreign, Interface, LinkType, Packet,
     classic::{self, Classic},
     interfaces::{Dropped, Interfaces},
-    ng::{self, Kind, Layout, Order},
+    ng::{self, BlockKind, ByteOrder, PacketLayout},
     open::{self, Opened, Unread},
-    time::Clock,
+    time::TickClock,
     window::{Fill, Window},
 };
 use crate::segment::{Direction, Timestamp};
@@ -19,58 +19,58 @@ use std::{
     },
 };
 
-/// Bytes that are looked at to name a format that is not ours.
-const LOOK: usize = 4096;
+/// How many bytes at the beginning of a file are used to recognize a format that is not read here.
+const RECOGNIZED_BYTES: usize = 4096;
 
 /// How far a file was read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Position {
-    /// Bytes of the file itself, compressed ones if it is.
+    /// The bytes read from the file, before decompression.
     pub bytes: u64,
-    /// Of so many, where that is known.
+    /// The length of the file in bytes, where it is known.
     pub total: Option<u64>,
-    /// Packets.
+    /// The number of packets read.
     pub packets: u64,
 }
 
-/// A packet, if there is one without waiting.
+/// The next packet, as far as it is there without waiting.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Ready<'a> {
-    /// There is.
+    /// The next packet has arrived.
     Packet(Packet<'a>),
-    /// The next one has not arrived whole.
+    /// The next packet has not arrived, or not all of it.
     Later,
-    /// There will be none.
+    /// The file has ended.
     End,
 }
 
-/// Reads a capture file.
+/// Reads the packets of a capture file.
 pub struct Reader {
     window: Window,
     name: String,
-    /// Bytes read from the file, where the window's offset is not that.
+    /// The count of bytes read from the file, where the offset of the window is not that.
     read: Option<Arc<AtomicU64>>,
     total: Option<u64>,
     compressed: bool,
     format: Format,
     interfaces: Interfaces,
     packets: u64,
-    /// Bytes of the packet that was given out last.
+    /// The length of the packet that was returned last, with its header. It is consumed when the next one is asked for.
     given: usize,
-    /// Where the last block began that was passed over.
-    passed: u64,
+    /// The offset of the last block that was skipped, for errors within it.
+    skipped_from: u64,
     ended: bool,
 }
 
 #[derive(Clone, Copy)]
 enum Format {
     Classic(Classic),
-    Ng(Order),
+    Ng(ByteOrder),
 }
 
-/// A packet as places from where the window stands.
+/// A packet whose bytes are in the window; places count from the beginning of the window.
 #[derive(Clone, Copy)]
-struct Head {
+struct PacketInWindow {
     ts: Timestamp,
     link: LinkType,
     interface: u32,
@@ -79,35 +79,35 @@ struct Head {
     dropped: u64,
     at: usize,
     captured: usize,
-    /// From where the window stands to the next packet or block.
+    /// The distance to the next packet or block.
     len: usize,
 }
 
-enum Step {
-    Packet(Head),
-    /// A block without a packet.
-    Passed,
+enum ReadStep {
+    Packet(PacketInWindow),
+    /// The block had no packet.
+    Skipped,
     Later,
     End,
 }
 
 impl Reader {
-    /// Opens a file; `-` is the standard input. Waits for the first bytes.
+    /// Opens a file, or the standard input for `-`, and waits for its first bytes.
     pub fn open(path: &Path) -> Result<Self, FileError> {
-        Self::read(Self::find(path)?)
+        Self::from_unread(Self::open_unread(path)?)
     }
 
     /// Opens a file, or the standard input for `-`, and reads nothing.
-    pub fn find(path: &Path) -> Result<Unread, FileError> {
-        open::find(path)
+    pub fn open_unread(path: &Path) -> Result<Unread, FileError> {
+        open::open_unread(path)
     }
 
-    /// Reads what was opened. Waits for the first bytes.
-    pub fn read(unread: Unread) -> Result<Self, FileError> {
-        Self::begin(open::begin(unread)?)
+    /// Reads a file that is open, and waits for its first bytes.
+    pub fn from_unread(unread: Unread) -> Result<Self, FileError> {
+        Self::begin(open::start_reading(unread)?)
     }
 
-    /// Reads from anything; `name` is what errors call it.
+    /// Reads a capture from any source of bytes; `name` is its name in errors.
     pub fn from_read(name: &str, read: impl Read + Send + 'static) -> Result<Self, FileError> {
         Self::begin(open::stream(name.to_owned(), Box::new(read))?)
     }
@@ -120,52 +120,52 @@ impl Reader {
             read,
             total,
             compressed,
-            // Until the first bytes say what it is.
-            format: Format::Ng(Order::LITTLE),
+            // This is a guess until the first bytes tell the format.
+            format: Format::Ng(ByteOrder::LITTLE),
             interfaces: Interfaces::default(),
             packets: 0,
             given: 0,
-            passed: 0,
+            skipped_from: 0,
             ended: false,
         };
         reader.recognize()?;
         Ok(reader)
     }
 
-    /// The interfaces that packets so far can name, by number. A file may describe more as it goes on.
+    /// The interfaces that packets so far can refer to, by number. A file may describe more as it goes on.
     #[must_use]
     pub fn interfaces(&self) -> &[Interface] {
         self.interfaces.all()
     }
 
-    /// What errors call it.
+    /// The name of the file in errors.
     pub(super) fn name(&self) -> &str {
         &self.name
     }
 
-    /// When its first packet was captured, if it says so; nothing is taken of it. Waits for the packet.
+    /// The time of the first packet, if it has one. Waits for the packet, and does not consume it.
     pub(super) fn first_time(&mut self) -> Option<Timestamp> {
         loop {
             let step = match self.format {
-                Format::Classic(classic) => self.classic(&classic, true),
-                Format::Ng(_) => self.one_block(true),
+                Format::Classic(classic) => self.next_record(&classic, true),
+                Format::Ng(_) => self.read_block(true),
             };
             match step {
-                Ok(Step::Passed) => {}
-                Ok(Step::Packet(head)) => return Some(head.ts).filter(|&ts| ts != Timestamp::UNKNOWN),
-                // An error will come again when it is read on.
-                Ok(Step::Later | Step::End) | Err(_) => return None,
+                Ok(ReadStep::Skipped) => {}
+                Ok(ReadStep::Packet(head)) => return Some(head.ts).filter(|&ts| ts != Timestamp::UNKNOWN),
+                // The same error comes again when the file is read.
+                Ok(ReadStep::Later | ReadStep::End) | Err(_) => return None,
             }
         }
     }
 
-    /// The interfaces that the present section described so far.
-    pub(super) fn described(&self) -> Interfaces {
+    /// The interfaces that the current section has described so far.
+    pub(super) fn section_interfaces(&self) -> Interfaces {
         self.interfaces.clone()
     }
 
-    /// Goes on from another file as if that and this one were sections of one.
-    pub(super) fn follow(&mut self, before: Self) -> Result<(), FileError> {
+    /// Continues the numbering of interfaces of the file `before`, as if both files were sections of one.
+    pub(super) fn continue_from(&mut self, before: Self) -> Result<(), FileError> {
         let own = std::mem::take(&mut self.interfaces);
         self.interfaces = own.after(before.interfaces).map_err(|damage| self.damaged(damage))?;
         if let Format::Classic(classic) = &mut self.format {
@@ -184,7 +184,7 @@ impl Reader {
         Position { bytes, total: self.total, packets: self.packets }
     }
 
-    /// The next packet; waits for it if need be. After the end, and after an error, there is none.
+    /// The next packet, which is waited for; `None` at the end of the file and after an error.
     #[expect(
         clippy::should_implement_trait,
         reason = "the packet borrows from the reader; an iterator's cannot"
@@ -196,7 +196,7 @@ impl Reader {
         })
     }
 
-    /// The next packet, if it needs no waiting for.
+    /// The next packet, if it is there without waiting.
     pub fn next_ready(&mut self) -> Result<Ready<'_>, FileError> {
         self.get(false)
     }
@@ -206,14 +206,14 @@ impl Reader {
         if self.ended {
             return Ok(Ready::End);
         }
-        self.window.step(self.given);
+        self.window.consume(self.given);
         self.given = 0;
         let step = match self.format {
-            Format::Classic(classic) => self.classic(&classic, wait),
-            Format::Ng(_) => self.block(wait),
+            Format::Classic(classic) => self.next_record(&classic, wait),
+            Format::Ng(_) => self.next_block_packet(wait),
         };
         match step {
-            Ok(Step::Packet(head)) => {
+            Ok(ReadStep::Packet(head)) => {
                 self.packets += 1;
                 self.given = head.len;
                 Ok(Ready::Packet(Packet {
@@ -226,8 +226,8 @@ impl Reader {
                     dropped: head.dropped,
                 }))
             }
-            Ok(Step::Later | Step::Passed) => Ok(Ready::Later),
-            Ok(Step::End) => {
+            Ok(ReadStep::Later | ReadStep::Skipped) => Ok(Ready::Later),
+            Ok(ReadStep::End) => {
                 self.ended = true;
                 Ok(Ready::End)
             }
@@ -238,87 +238,88 @@ impl Reader {
         }
     }
 
-    /// The next packet of a pcap file.
+    /// Reads the next packet of a pcap file.
     #[inline]
-    fn classic(&mut self, classic: &Classic, wait: bool) -> Result<Step, FileError> {
-        if let Some(head) = self.classic_here(classic)? {
-            return Ok(Step::Packet(head));
+    fn next_record(&mut self, classic: &Classic, wait: bool) -> Result<ReadStep, FileError> {
+        if let Some(head) = self.record_in_window(classic)? {
+            return Ok(ReadStep::Packet(head));
         }
-        match self.want(classic.header, "a packet's header", wait)? {
+        match self.want(classic.header_len, "a packet's header", wait)? {
             Fill::Ready => {}
-            Fill::Later => return Ok(Step::Later),
-            Fill::End => return Ok(Step::End),
+            Fill::Later => return Ok(ReadStep::Later),
+            Fill::End => return Ok(ReadStep::End),
         }
         let header = self.window.bytes().first_chunk().copied().unwrap_or_default();
-        let head = classic.head(&header).map_err(|damage| self.damaged(damage))?;
-        match self.want(classic.header + head.captured as usize, "a packet", wait)? {
-            Fill::Ready => Ok(self.classic_here(classic)?.map_or(Step::End, Step::Packet)),
-            Fill::Later => Ok(Step::Later),
-            Fill::End => Ok(Step::End),
+        let head = classic.record_header(&header).map_err(|damage| self.damaged(damage))?;
+        match self.want(classic.header_len + head.captured as usize, "a packet", wait)? {
+            Fill::Ready => Ok(self.record_in_window(classic)?.map_or(ReadStep::End, ReadStep::Packet)),
+            Fill::Later => Ok(ReadStep::Later),
+            Fill::End => Ok(ReadStep::End),
         }
     }
 
-    /// The same, if it is in reach: nearly always, and with one look at where the window stands.
+    /// The next packet of a pcap file if it is in the window. This is nearly always so, and takes one look at the
+    /// window.
     #[inline]
-    fn classic_here(&self, classic: &Classic) -> Result<Option<Head>, FileError> {
+    fn record_in_window(&self, classic: &Classic) -> Result<Option<PacketInWindow>, FileError> {
         let bytes = self.window.bytes();
         let Some(header) = bytes.first_chunk() else {
             return Ok(None);
         };
-        let head = classic.head(header).map_err(|damage| self.damaged(damage))?;
+        let head = classic.record_header(header).map_err(|damage| self.damaged(damage))?;
         let captured = head.captured as usize;
-        let len = classic.header + captured;
+        let len = classic.header_len + captured;
         if bytes.len() < len {
             return Ok(None);
         }
-        Ok(Some(Head {
+        Ok(Some(PacketInWindow {
             ts: classic.time(head),
             link: classic.link,
             interface: classic.interface,
             direction: Direction::Unknown,
             original_len: head.original,
             dropped: 0,
-            at: classic.header,
+            at: classic.header_len,
             captured,
             len,
         }))
     }
 
-    /// The next packet of a pcapng file.
-    fn block(&mut self, wait: bool) -> Result<Step, FileError> {
+    /// Reads blocks of a pcapng file up to the next one with a packet.
+    fn next_block_packet(&mut self, wait: bool) -> Result<ReadStep, FileError> {
         loop {
-            match self.one_block(wait)? {
-                Step::Passed => {}
+            match self.read_block(wait)? {
+                ReadStep::Skipped => {}
                 step => return Ok(step),
             }
         }
     }
 
     #[inline]
-    fn one_block(&mut self, wait: bool) -> Result<Step, FileError> {
+    fn read_block(&mut self, wait: bool) -> Result<ReadStep, FileError> {
         match self.want(8, "a block's header", wait)? {
             Fill::Ready => {}
-            Fill::Later => return Ok(Step::Later),
-            Fill::End => return Ok(Step::End),
+            Fill::Later => return Ok(ReadStep::Later),
+            Fill::End => return Ok(ReadStep::End),
         }
         let Some(bytes) = self.window.bytes().first_chunk::<8>().copied() else {
-            return Ok(Step::End);
+            return Ok(ReadStep::End);
         };
         if bytes[..4] == ng::SECTION.to_le_bytes() {
             return self.section(wait);
         }
         let Format::Ng(order) = self.format else {
-            return Ok(Step::End);
+            return Ok(ReadStep::End);
         };
         let start = order.start(bytes).map_err(|damage| self.damaged(damage))?;
         match start.kind {
-            Kind::Packet(layout) => self.packet_block(order, layout, start.len, wait),
-            Kind::Interface => self.interface_block(order, start.len, wait),
-            Kind::Statistics => self.statistics_block(order, start.len, wait),
-            Kind::Section | Kind::Other => {
-                // Passed over unread, so that its length need not be believed. What follows shows if it was wrong.
-                self.pass(start.len);
-                Ok(Step::Passed)
+            BlockKind::Packet(layout) => self.packet_block(order, layout, start.len, wait),
+            BlockKind::Interface => self.interface_block(order, start.len, wait),
+            BlockKind::Statistics => self.statistics_block(order, start.len, wait),
+            BlockKind::Section | BlockKind::Other => {
+                // The block is skipped unread, so that its length need not be right: whatever follows shows it if not.
+                self.skip_block(start.len);
+                Ok(ReadStep::Skipped)
             }
         }
     }
@@ -326,22 +327,22 @@ impl Reader {
     #[inline]
     fn packet_block(
         &mut self,
-        order: Order,
-        layout: Layout,
+        order: ByteOrder,
+        layout: PacketLayout,
         len: u32,
         wait: bool,
-    ) -> Result<Step, FileError> {
+    ) -> Result<ReadStep, FileError> {
         match self.want(len as usize, "a packet block", wait)? {
             Fill::Ready => {}
-            Fill::Later => return Ok(Step::Later),
-            Fill::End => return Ok(Step::End),
+            Fill::Later => return Ok(ReadStep::Later),
+            Fill::End => return Ok(ReadStep::End),
         }
         let block = &self.window.bytes()[..len as usize];
         let found = order
             .check_end(block, len)
             .and_then(|()| order.packet(layout, block, &self.interfaces))
             .map_err(|damage| self.damaged(damage))?;
-        Ok(Step::Packet(Head {
+        Ok(ReadStep::Packet(PacketInWindow {
             ts: found.ts.unwrap_or(Timestamp::UNKNOWN),
             link: found.link,
             interface: found.interface,
@@ -354,88 +355,89 @@ impl Reader {
         }))
     }
 
-    /// What an interface dropped. Nothing depends on the block, so that one that makes no sense is passed over as others are.
+    /// Reads an interface statistics block. No packet depends on it, so that one that makes no sense is skipped like an
+    /// unknown block.
     #[cold]
-    fn statistics_block(&mut self, order: Order, len: u32, wait: bool) -> Result<Step, FileError> {
+    fn statistics_block(&mut self, order: ByteOrder, len: u32, wait: bool) -> Result<ReadStep, FileError> {
         if len as usize <= ng::MAX_BLOCK {
             let ready = self.window.want(len as usize, wait).map_err(|error| self.unreadable(error))?;
             match ready {
                 Fill::Ready => order.statistics(&self.window.bytes()[..len as usize], &mut self.interfaces),
-                Fill::Later => return Ok(Step::Later),
+                Fill::Later => return Ok(ReadStep::Later),
                 Fill::End => {}
             }
         }
-        self.pass(len);
-        Ok(Step::Passed)
+        self.skip_block(len);
+        Ok(ReadStep::Skipped)
     }
 
-    /// Reads what describes interfaces before the first packet, as far as that needs no waiting for.
-    pub fn describe(&mut self) {
-        // An error will come again when it is read on.
+    /// Reads the blocks that describe interfaces before the first packet, as far as they are there without waiting.
+    pub fn read_descriptions(&mut self) {
+        // The same error comes again when the file is read.
         while matches!(self.format, Format::Ng(_))
             && self.given == 0
-            && matches!(self.one_block(false), Ok(Step::Passed))
+            && matches!(self.read_block(false), Ok(ReadStep::Skipped))
         {}
     }
 
-    /// Packets that were dropped while the file was taken, by what it says of its interfaces so far.
+    /// The packets that were dropped while the file was captured, as its interface statistics say so far.
     #[must_use]
     pub fn dropped(&self) -> Dropped {
         self.interfaces.dropped()
     }
 
-    fn interface_block(&mut self, order: Order, len: u32, wait: bool) -> Result<Step, FileError> {
+    fn interface_block(&mut self, order: ByteOrder, len: u32, wait: bool) -> Result<ReadStep, FileError> {
         match self.want(len as usize, "an interface description", wait)? {
             Fill::Ready => {}
-            Fill::Later => return Ok(Step::Later),
-            Fill::End => return Ok(Step::End),
+            Fill::Later => return Ok(ReadStep::Later),
+            Fill::End => return Ok(ReadStep::End),
         }
         let block = &self.window.bytes()[..len as usize];
         order
             .check_end(block, len)
             .and_then(|()| order.interface(block, &mut self.interfaces))
             .map_err(|damage| self.damaged(damage))?;
-        self.window.advance(u64::from(len));
-        Ok(Step::Passed)
+        self.window.skip(u64::from(len));
+        Ok(ReadStep::Skipped)
     }
 
-    /// A section header, which may change the byte order.
-    fn section(&mut self, wait: bool) -> Result<Step, FileError> {
+    /// Reads a section header, which may change the byte order.
+    fn section(&mut self, wait: bool) -> Result<ReadStep, FileError> {
         match self.want(ng::SECTION_HEADER, "a section header", wait)? {
             Fill::Ready => {}
-            Fill::Later => return Ok(Step::Later),
-            Fill::End => return Ok(Step::End),
+            Fill::Later => return Ok(ReadStep::Later),
+            Fill::End => return Ok(ReadStep::End),
         }
         let Some(header) = self.window.bytes().first_chunk::<{ ng::SECTION_HEADER }>().copied() else {
-            return Ok(Step::End);
+            return Ok(ReadStep::End);
         };
         let (start, _) = header.split_first_chunk::<{ ng::SECTION_START }>().unwrap_or((&[0; 12], &[]));
-        let order = Order::of(start).map_err(|damage| self.damaged(damage))?;
+        let order = ByteOrder::of(start).map_err(|damage| self.damaged(damage))?;
         let (major, minor) = order.version(&header);
-        // 1.2 was written by some, and is 1.0 (the draft, section header block).
+        // Some writers write version 1.2, which is to be read as 1.0 (draft-ietf-opsawg-pcapng, section header block).
         if major != 1 || !matches!(minor, 0 | 2) {
             return Err(FileError::Version {
                 name: self.name.clone(),
                 format: "a pcapng section",
                 major,
                 minor,
-                place: self.place(),
+                place: self.error_place(),
             });
         }
         let first = header.first_chunk().copied().unwrap_or_default();
         let block = order.start(first).map_err(|damage| self.damaged(damage))?;
         self.format = Format::Ng(order);
         self.interfaces.begin_section();
-        self.pass(block.len);
-        Ok(Step::Passed)
+        self.skip_block(block.len);
+        Ok(ReadStep::Skipped)
     }
 
-    fn pass(&mut self, len: u32) {
-        self.passed = self.window.offset();
-        self.window.advance(u64::from(len));
+    fn skip_block(&mut self, len: u32) {
+        self.skipped_from = self.window.offset();
+        self.window.skip(u64::from(len));
     }
 
-    /// Finds out what the file is.
+    /// Finds out the format of the file from its first bytes.
     fn recognize(&mut self) -> Result<(), FileError> {
         let ready = self.window.want(4, true).map_err(|error| self.unreadable(error))? == Fill::Ready;
         let start = self.window.bytes();
@@ -446,10 +448,10 @@ impl Reader {
             return Ok(());
         }
         if !Classic::is_magic(start) {
-            // All of it, so that the answer does not depend on how the bytes arrive.
-            self.window.want(LOOK, true).map_err(|error| self.unreadable(error))?;
+            // All of these bytes are waited for, so that the answer does not depend on how they arrive.
+            self.window.want(RECOGNIZED_BYTES, true).map_err(|error| self.unreadable(error))?;
             let start = self.window.bytes();
-            let format = Foreign::recognize(&start[..start.len().min(LOOK)]);
+            let format = Foreign::recognize(&start[..start.len().min(RECOGNIZED_BYTES)]);
             return Err(FileError::Foreign { name: self.name.clone(), format });
         }
         self.want(classic::FILE_HEADER, "the file header", true)?;
@@ -459,19 +461,20 @@ impl Reader {
         };
         let (major, minor) = classic.version;
         if major != 2 {
-            let (name, place) = (self.name.clone(), self.place());
+            let (name, place) = (self.name.clone(), self.error_place());
             return Err(FileError::Version { name, format: "pcap", major, minor, place });
         }
-        // A file of one section with one interface, in pcapng's words.
+        // A pcap file is treated as one section of a pcapng file with one interface.
         self.interfaces
-            .describe(classic.link, 0, Clock::MICROSECONDS, None)
+            .describe(classic.link, 0, TickClock::MICROSECONDS, None)
             .map_err(|damage| self.damaged(damage))?;
-        self.window.advance(classic::FILE_HEADER as u64);
+        self.window.skip(classic::FILE_HEADER as u64);
         self.format = Format::Classic(classic);
         Ok(())
     }
 
-    /// [`Window::want`], where the end of the file is one only at the end of a packet or block.
+    /// Gets `len` bytes into the window as [`Window::want`] does. The end of the file is an error here, unless it lies
+    /// between two packets or blocks.
     #[inline]
     fn want(&mut self, len: usize, part: &'static str, wait: bool) -> Result<Fill, FileError> {
         match self.window.want(len, wait) {
@@ -486,12 +489,12 @@ impl Reader {
         if self.window.is_at_end() {
             return Ok(Fill::End);
         }
-        Err(FileError::Truncated { name: self.name.clone(), part, place: self.place() })
+        Err(FileError::Truncated { name: self.name.clone(), part, place: self.error_place() })
     }
 
     #[cold]
     fn unreadable(&self, error: io::Error) -> FileError {
-        let (name, place) = (self.name.clone(), self.place());
+        let (name, place) = (self.name.clone(), self.error_place());
         match error.kind() {
             io::ErrorKind::UnexpectedEof if self.compressed => {
                 FileError::Truncated { name, part: "the compressed data", place }
@@ -505,11 +508,11 @@ impl Reader {
 
     #[cold]
     fn damaged(&self, damage: Damage) -> FileError {
-        FileError::Damaged { name: self.name.clone(), place: self.place(), damage }
+        FileError::Damaged { name: self.name.clone(), place: self.error_place(), damage }
     }
 
-    fn place(&self) -> Place {
-        let offset = if self.window.is_passing() { self.passed } else { self.window.offset() };
-        Place { offset, compressed: self.compressed, packets: self.packets }
+    fn error_place(&self) -> ErrorPlace {
+        let offset = if self.window.is_skipping() { self.skipped_from } else { self.window.offset() };
+        ErrorPlace { offset, compressed: self.compressed, packets: self.packets }
     }
 }

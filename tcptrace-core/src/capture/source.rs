@@ -1,17 +1,18 @@
-//! A capture file as the tracker's input: the parser and the lifecycle test of the kernel programs over each packet.
+//! A capture file as input of the tracker: each packet passes the header parser and the lifecycle test of the kernel
+//! programs.
 
 use super::{
     FileError, Files, LinkType, Packet, Position, Ready,
-    files::Next,
+    files::NextFile,
     interfaces::Dropped,
-    link::{self, Device, Look, Unseen},
+    link::{self, Device, Dissected, Unseen},
     pending::Pending,
-    timeline::{Placed, Stamp, TimeLine, Times},
+    timeline::{Placed, Stamp, TimeFaults, TimeLine},
 };
 use crate::{
     event::{CaptureStats, PassedOver, TracedInterface, TunnelCounts},
     filter::Filter,
-    parse::{Found, Test, Tunnels, Unheard},
+    parse::{Found, LifecycleTest, Tunnels, UnansweredSyns},
     segment::{Direction, Input, LossReport, Observation, Timestamp},
     sweep::{PERIOD, PacketClock, Sweep},
 };
@@ -28,32 +29,35 @@ use tcptrace_common::{
     },
 };
 
-/// Packets looked at in one batch.
+/// How many packets one batch has at most, unless the options say otherwise.
 const BATCH: usize = 4096;
-/// Devices named in packets' own headers get numbers from here on, above all those that the file describes.
+/// The first number of the devices that are named in the headers of packets. It is above all numbers of interfaces that
+/// a file describes.
 const FIRST_DEVICE: u32 = 1 << 16;
-/// More devices than any machine has; it bounds what a file can make us remember.
+/// The most devices that are numbered. No machine has more; the limit bounds the memory that a file can take.
 const MAX_DEVICES: usize = 1 << 16;
 
-/// How to look for lifecycle segments.
+/// How a capture file is searched for lifecycle segments.
 #[derive(Clone, Debug)]
-pub struct Options {
-    /// Buckets of the pending-ACK table, rounded up to a power of two. Each holds eight expected acknowledgements.
+pub struct CaptureOptions {
+    /// The number of buckets of the pending-ACK table, rounded up to a power of two. Each bucket holds eight expected
+    /// acknowledgements.
     pub buckets: usize,
-    /// Keys of its hash.
+    /// The keys of the hash that chooses a bucket.
     pub seeds: [u64; SEED_WORDS],
-    /// Which segments are wanted, as the kernel programs ask.
+    /// The filter that a segment must pass to be reported, in the way that the kernel programs apply it.
     pub filter: Filter,
-    /// Which tunnels are looked into; of those within each other three.
+    /// The kinds of tunnels that are looked into, up to [`Tunnels::MOST`] within each other.
     pub decap: Decap,
-    /// Packets of a batch, at most.
+    /// The most packets of one batch.
     pub batch: usize,
 }
 
-impl Default for Options {
-    /// Half a million expected acknowledgements in 4 MiB. The keys are always the same, as the same packets are to give
-    /// the same output: which acknowledgement gives way in a full bucket depends on them. A file made to fill a bucket
-    /// makes its own connections incomplete, and no more work.
+impl Default for CaptureOptions {
+    /// Options with a table for half a million expected acknowledgements, of 4 MiB. The keys are always the
+    /// same, because the same packets must give the same output, and it depends on the keys which acknowledgement is
+    /// overwritten in a full bucket. A file made to fill one bucket makes its own connections incomplete, and costs no
+    /// more time.
     fn default() -> Self {
         Self {
             buckets: 1 << 16,
@@ -65,55 +69,56 @@ impl Default for Options {
     }
 }
 
-/// The packet behind a segment or an ICMP error.
+/// The packet that a segment or an ICMP error was found in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Captured<'a> {
-    /// When, by the file.
+    /// When the packet was captured, by the clock of the file.
     pub ts: Timestamp,
-    /// What its first header is.
+    /// The kind of header that `headers` begins with.
     pub link: LinkType,
-    /// Up to the end of its TCP header or its ICMP message, as far as that was captured.
+    /// The bytes of the packet up to the end of its TCP header or its ICMP message, as far as they were captured.
     pub headers: &'a [u8],
-    /// How long it was on the wire.
+    /// The length of the packet on the wire, in bytes.
     pub original_len: u32,
 }
 
-/// A file that begins before the one read before it ends.
+/// Two files that overlap in time: the second one begins before the one that was read before it ends.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Overlap {
-    /// The one before.
+    /// The name of the file that was read before.
     pub before: String,
-    /// The one that begins then.
+    /// The name of the file that begins too early.
     pub name: String,
-    /// By so much.
+    /// How long before the end of the earlier file it begins, in nanoseconds.
     pub ns: u64,
 }
 
-/// Reads a capture file as segments, and as ICMP errors that quote them.
+/// Reads capture files as a stream of segments and of ICMP errors that quote segments.
 ///
-/// They come in the file's order. The file's times may go backwards (a file put together from several, a clock that was
-/// set), or be none: [`Input::Clock`] says where, and the times that segments have here go on.
+/// Both come in the order of the file. The times of a file may go backwards (it was merged from several, or a clock was
+/// set), or be missing. The times of the segments go on all the same, and [`Input::Clock`] says where the clock of the
+/// file is ahead of them by another amount than before.
 pub struct PcapSource {
     files: Files,
-    finder: Finder,
+    finder: SegmentFinder,
     batch: usize,
-    /// Interfaces of the reader whose names are told, or about to be.
+    /// The number of the reader's interfaces whose names were already queued in `finder.devices.names`.
     named: usize,
-    /// The first file that begins before the one read before it ends, until it is told; and how many there are.
+    /// The first overlap of two files until it is taken, and how many overlaps there are.
     overlap: Option<Overlap>,
     overlaps: u64,
-    /// What ended the file, to be told after what came before it.
+    /// The error that ended the file. It is returned after the segments that came before it.
     error: Option<FileError>,
     ended: bool,
 }
 
 impl PcapSource {
-    /// Reads what a reader has, or several one after the other.
+    /// A source over one reader, or over several files one after the other.
     #[must_use]
-    pub fn new(files: impl Into<Files>, options: &Options) -> Self {
+    pub fn new(files: impl Into<Files>, options: &CaptureOptions) -> Self {
         Self {
             files: files.into(),
-            finder: Finder::new(options),
+            finder: SegmentFinder::new(options),
             batch: options.batch,
             named: 0,
             overlap: None,
@@ -123,13 +128,15 @@ impl PcapSource {
         }
     }
 
-    /// Appends what the next packets say of connections to `out`; false when there are no more. From a pipe these are
-    /// the packets that have arrived, and at least one.
+    /// Appends what the next packets say of connections to `out`, and returns false at the end. From a pipe it reads
+    /// the packets that have arrived, and waits for one if there is none. An error is returned when everything before
+    /// it was delivered.
     pub fn next_batch(&mut self, out: &mut Vec<Input>) -> Result<bool, FileError> {
         self.next_batch_with(out, |_, _| {})
     }
 
-    /// The same, with a look at the packet behind each of these, whose time is there the file's own.
+    /// Reads a batch like [`Self::next_batch`], and calls `tap` with each segment or ICMP error and the packet that it
+    /// was found in. The time of the observation is then still that of the file.
     pub fn next_batch_with(
         &mut self,
         out: &mut Vec<Input>,
@@ -143,7 +150,7 @@ impl PcapSource {
             if self.ended {
                 break;
             }
-            // The first one is waited for.
+            // Only the first packet of a batch is waited for.
             let reader = self.files.reader();
             let ready = if number == 0 { reader.next().map(Ready::from) } else { reader.next_ready() };
             let error = match ready {
@@ -152,7 +159,7 @@ impl PcapSource {
                     continue;
                 }
                 Ok(Ready::Later) => break,
-                Ok(Ready::End) => match self.go_on(out) {
+                Ok(Ready::End) => match self.open_next(out) {
                     Ok(true) => continue,
                     Ok(false) => None,
                     Err(error) => Some(error),
@@ -171,11 +178,11 @@ impl PcapSource {
         Ok(!self.ended || self.error.is_some())
     }
 
-    /// Goes on to the next file, if there is one.
-    fn go_on(&mut self, out: &mut Vec<Input>) -> Result<bool, FileError> {
+    /// Opens the next file, and returns false if there is none.
+    fn open_next(&mut self, out: &mut Vec<Input>) -> Result<bool, FileError> {
         self.finder.release(None, out);
         self.name_interfaces();
-        let Some(Next { before, name, first }) = self.files.go_on()? else { return Ok(false) };
+        let Some(NextFile { before, name, first }) = self.files.open_next()? else { return Ok(false) };
         if let Some(ns) = first.and_then(|first| self.finder.times.begin_file(first)) {
             self.overlaps += 1;
             if self.overlaps == 1 {
@@ -185,85 +192,88 @@ impl PcapSource {
         Ok(true)
     }
 
-    /// The first file that begins before the one read before it ends, once.
+    /// The first overlap of two files, for the first call after it was found.
     pub const fn take_overlap(&mut self) -> Option<Overlap> {
         self.overlap.take()
     }
 
-    /// How many files begin before the one read before them ends.
+    /// How many files begin before the file that was read before them ends.
     #[must_use]
     pub const fn overlaps(&self) -> u64 {
         self.overlaps
     }
 
-    /// Files whose turn has not come.
+    /// The number of files that have not been begun.
     #[must_use]
     pub fn files_waiting(&self) -> usize {
         self.files.waiting()
     }
 
-    /// How far the file was read.
+    /// How far the files were read.
     #[must_use]
     pub fn position(&self) -> Position {
         self.files.position()
     }
 
-    /// The time of the last packet so far, whatever it was.
+    /// The time of the latest packet so far, whatever the packet was.
     #[must_use]
     pub const fn last_packet(&self) -> Timestamp {
         self.finder.times.latest()
     }
 
-    /// What was counted so far, as the kernel programs count it. No ring is ever full here.
+    /// The counters of the kernel programs, with what was counted so far. The ring is never full here.
     #[must_use]
     pub const fn counters(&self) -> &Counters {
         &self.finder.counters
     }
 
-    /// Expected acknowledgements that were given up, as none came for minutes of the packets' own time.
+    /// The number of expected acknowledgements that were given up, because none came for minutes of the time of the
+    /// packets.
     #[must_use]
     pub const fn pending_expired(&self) -> u64 {
         self.finder.sweep.freed()
     }
 
-    /// Packets whose link type is not known, by link type. They count as packets and are not looked into.
+    /// The link types that are not known, each with the number of its packets. These packets are counted in
+    /// [`Self::counters`], and are not parsed.
     #[must_use]
     pub fn unknown_links(&self) -> &[(LinkType, u64)] {
         &self.finder.unknown_links
     }
 
-    /// What the file lacks, and what of it was not understood, as far as it was read.
+    /// What the file lacks and what of it could not be used, as far as it was read.
     #[must_use]
     pub fn capture(&self) -> CaptureStats {
-        let Finder { times, odd, .. } = &self.finder;
-        let Times { back, back_most_ns, missing, .. } = times.times();
+        let SegmentFinder { times, oddities, .. } = &self.finder;
+        let TimeFaults { back, back_most_ns, missing, .. } = times.faults();
         let Dropped { by_interface, by_system } = self.files.dropped();
         CaptureStats {
             dropped_by_interface: by_interface,
             dropped_by_system: by_system,
-            dropped_between_packets: odd.dropped,
-            cut_too_short: odd.cut,
+            dropped_between_packets: oddities.dropped,
+            cut_too_short: oddities.cut,
             time_went_back: back,
             time_went_back_most_ns: back_most_ns,
             without_time: missing,
-            tunnels_passed_over: TunnelCounts::of(odd.tunnels),
-            passed_over: odd.passed_over,
+            tunnels_passed_over: TunnelCounts::of(oddities.tunnels),
+            passed_over: oddities.passed_over,
         }
     }
 
-    /// Its packets are of several interfaces, by what it says before the first of them, or name theirs each.
+    /// Whether the packets may be of several interfaces: the file describes several before its first packet, or each
+    /// packet names its own.
     pub fn has_many_interfaces(&mut self) -> bool {
         self.files.have_many_interfaces()
     }
 
-    /// The interfaces that it has named so far, as it names them.
+    /// The interfaces that the file has named so far.
     #[must_use]
     pub fn named(&self) -> Vec<TracedInterface> {
         let names = self.files.named().filter_map(|interface| interface.name.as_deref());
         names.map(|name| TracedInterface { name: name.to_owned(), index: None, netns: None }).collect()
     }
 
-    /// Names of interfaces that were not known when this was last asked, by the number that segments have. A file
+    /// The names of interfaces that became known since the last call, each with the number that segments have. A file
     /// need not name any.
     pub fn new_names(&mut self) -> impl Iterator<Item = (u32, Arc<str>)> + '_ {
         self.finder.devices.names.drain(..)
@@ -280,8 +290,8 @@ impl PcapSource {
     }
 }
 
-/// What packets are looked at with, and what is known of those so far.
-struct Finder {
+/// The state that the search for lifecycle segments keeps from packet to packet.
+struct SegmentFinder {
     table: Pending,
     sweep: Sweep,
     packet_clock: PacketClock,
@@ -289,19 +299,19 @@ struct Finder {
     filter: Filter,
     counters: Counters,
     tunnels: Tunnels,
-    unheard: Unheard,
+    unanswered: UnansweredSyns,
     unknown_links: Vec<(LinkType, u64)>,
     devices: Devices,
     times: TimeLine,
-    odd: Odd,
-    /// Octets of all packets on the wire.
+    oddities: Oddities,
+    /// The sum of the lengths on the wire of all packets so far, in octets.
     passed: u64,
-    /// What came of a packet whose time the next one decides on.
+    /// The inputs that came of a packet whose time is decided with the next packet.
     held: Vec<Input>,
 }
 
-impl Finder {
-    fn new(options: &Options) -> Self {
+impl SegmentFinder {
+    fn new(options: &CaptureOptions) -> Self {
         let table = Pending::new(options.buckets);
         Self {
             sweep: Sweep::new(table.words(), PERIOD, Timestamp::default()),
@@ -311,17 +321,17 @@ impl Finder {
             filter: options.filter.clone(),
             counters: Counters::default(),
             tunnels: Tunnels { decap: options.decap, levels: Tunnels::MOST },
-            unheard: Unheard::new(),
+            unanswered: UnansweredSyns::new(),
             unknown_links: Vec::new(),
             devices: Devices::default(),
             times: TimeLine::new(),
-            odd: Odd::default(),
+            oddities: Oddities::default(),
             passed: 0,
             held: Vec::new(),
         }
     }
 
-    /// Appends what a packet says to `out`, and shows it to `tap` if it says anything of a connection.
+    /// Appends what a packet says of a connection to `out`, and shows it to `tap`.
     #[inline]
     fn packet(
         &mut self,
@@ -330,29 +340,30 @@ impl Finder {
         tap: &mut impl FnMut(&Observation, Captured<'_>),
     ) {
         self.counters.packets += 1;
-        let placed = self.place(packet, out);
-        let Ok(look) = link::look(packet, &self.tunnels.decap) else {
-            count(&mut self.unknown_links, packet.link);
+        let placed = self.place_in_time(packet, out);
+        let Ok(dissected) = link::dissect(packet, &self.tunnels.decap) else {
+            count_unknown_link(&mut self.unknown_links, packet.link);
             return;
         };
-        if let Some(unseen) = look.unseen {
-            self.odd.note(unseen);
+        if let Some(unseen) = dissected.unseen {
+            self.oddities.count_unseen(unseen);
         }
         let overwrites = self.counters.pending_overwrites;
-        if let Some(Found { record, end }) = self.test(packet, &look) {
+        if let Some(Found { record, end }) = self.lifecycle_test(packet, &dissected) {
             let overwritten = self.counters.pending_overwrites != overwrites;
             let mut what = record.what;
-            what.segment_mut().direction = look.direction;
-            let headers = &packet.data[..(look.at + end).min(packet.data.len())];
+            what.segment_mut().direction = dissected.direction;
+            let headers = &packet.data[..(dissected.at + end).min(packet.data.len())];
             let Packet { ts, link, original_len, .. } = *packet;
             tap(&what, Captured { ts, link, headers, original_len });
-            self.tell(what, placed, overwritten, out);
+            self.push_observation(what, placed, overwritten, out);
         }
     }
 
-    /// When a packet was captured, and what its coming shows, whatever is in it.
+    /// Finds out when a packet was captured, and reports what its arrival alone shows: expired acknowledgements and
+    /// lost packets.
     #[inline(always)]
-    fn place(&mut self, packet: &Packet<'_>, out: &mut Vec<Input>) -> Placed {
+    fn place_in_time(&mut self, packet: &Packet<'_>, out: &mut Vec<Input>) -> Placed {
         if self.times.is_holding() {
             self.release(Some(packet.ts), out);
         }
@@ -363,64 +374,73 @@ impl Finder {
         }
         self.passed = self.passed.saturating_add(packet.original_len.into());
         if packet.dropped > 0 {
-            self.odd.dropped += packet.dropped;
-            // Of one whose time is not believed yet: until some later moment than before.
+            self.oddities.dropped += packet.dropped;
+            // Where the time of the packet is not known yet, the loss still needs an end after its beginning.
             let until = self.times.latest().max(before.plus(1));
             out.push(Input::Lost(LossReport { records: packet.dropped, after: before, until }));
         }
         placed
     }
 
-    /// The lifecycle test.
+    /// Runs the lifecycle test over a parsed packet, and counts a packet that the capture cut too short.
     #[inline]
-    fn test(&mut self, packet: &Packet<'_>, look: &Look) -> Option<Found> {
+    fn lifecycle_test(&mut self, packet: &Packet<'_>, dissected: &Dissected) -> Option<Found> {
         let truncated = self.counters.unparsable[Unparsable::Truncated as usize];
-        let mut test = Test {
+        let mut test = LifecycleTest {
             table: &mut self.table,
             seeds: &self.seeds,
             filter: self.filter.steps(),
             counters: &mut self.counters,
             tunnels: &self.tunnels,
-            unheard: Some(&mut self.unheard),
+            unanswered: Some(&mut self.unanswered),
         };
-        let from =
-            Bytes { captured: packet.data.get(look.at..).unwrap_or_default(), wire_len: look.wire_len };
+        let from = Bytes {
+            captured: packet.data.get(dissected.at..).unwrap_or_default(),
+            wire_len: dissected.wire_len,
+        };
         let devices = &mut self.devices;
-        let found = test.packet(&look.parsed, from, packet.ts.0, || devices.sighting(packet, look));
+        let found = test.packet(&dissected.parsed, from, packet.ts.0, || devices.sighting(packet, dissected));
         let cut = packet.data.len() < packet.original_len as usize;
         if cut && self.counters.unparsable[Unparsable::Truncated as usize] > truncated {
-            self.odd.cut += 1;
+            self.oddities.cut += 1;
         }
         found
     }
 
-    /// Tells what a packet says, or keeps that until its time is known; `overwritten` if it took the place of an expected
-    /// acknowledgement.
+    /// Appends an observation to `out`, or holds it until its time is known. `overwritten` says that its record took
+    /// the place of an expected acknowledgement in the table.
     #[inline]
-    fn tell(&mut self, mut what: Observation, placed: Placed, overwritten: bool, out: &mut Vec<Input>) {
+    fn push_observation(
+        &mut self,
+        mut what: Observation,
+        placed: Placed,
+        overwritten: bool,
+        out: &mut Vec<Input>,
+    ) {
         let (to, ts) = match placed {
             Placed::At(stamp) => {
-                let ts = tell(&mut self.times, stamp, out);
+                let ts = report_time(&mut self.times, stamp, out);
                 (out, ts)
             }
             Placed::Held => (&mut self.held, what.segment().ts),
         };
         what.segment_mut().ts = ts;
-        // Bytes are counted to there.
+        // The tracker needs the count of octets up to the segments that end a connection.
         let closes = what.segment().flags.intersects(TcpFlags::FIN.union(TcpFlags::RST));
         to.extend(overwritten.then_some(Input::Overwritten(ts)));
         to.extend(closes.then_some(Input::Passed(self.passed)));
         to.push(what.into());
     }
 
-    /// Lets go of what came of a packet that was held, now that the next one is there, or none will be.
+    /// Appends what came of the packet that was held, now that the next packet, or the end of the file, decides on its
+    /// time.
     #[cold]
     fn release(&mut self, next: Option<Timestamp>, out: &mut Vec<Input>) {
         let Some(stamp) = self.times.decide(next) else { return };
         if self.held.is_empty() {
             return;
         }
-        let ts = tell(&mut self.times, stamp, out);
+        let ts = report_time(&mut self.times, stamp, out);
         out.extend(self.held.drain(..).map(|mut input| {
             match &mut input {
                 Input::Segment(segment) => segment.ts = ts,
@@ -437,26 +457,27 @@ impl Finder {
     }
 }
 
-/// The time of what is told now, after what changed about the clock before it.
+/// Returns the time for an observation with this stamp, after it has appended the change of the clock before it, if
+/// any.
 #[inline]
-fn tell(times: &mut TimeLine, stamp: Stamp, out: &mut Vec<Input>) -> Timestamp {
-    let (ts, change) = times.tell(stamp);
+fn report_time(times: &mut TimeLine, stamp: Stamp, out: &mut Vec<Input>) -> Timestamp {
+    let (ts, change) = times.report(stamp);
     out.extend(change.map(Input::Clock));
     ts
 }
 
-/// What there is to tell of a file besides its segments.
+/// What is counted of a file besides its segments.
 #[derive(Default)]
-struct Odd {
+struct Oddities {
     dropped: u64,
     cut: u64,
     tunnels: [u64; Kind::COUNT],
     passed_over: PassedOver,
 }
 
-impl Odd {
+impl Oddities {
     #[cold]
-    fn note(&mut self, unseen: Unseen) {
+    fn count_unseen(&mut self, unseen: Unseen) {
         let all = &mut self.passed_over;
         *match unseen {
             Unseen::Tunnel(kind) => &mut self.tunnels[kind.index()],
@@ -469,19 +490,19 @@ impl Odd {
     }
 }
 
-/// The numbers of devices that packets' own headers name.
+/// The numbers of the devices that packets name in their own headers.
 #[derive(Default)]
 struct Devices {
     numbers: HashMap<(u32, u32), u32>,
     by_name: HashMap<Box<str>, u32>,
-    /// Names to be told, of interfaces that the file describes too.
+    /// Names that [`PcapSource::new_names`] has not returned yet, also of interfaces that the file describes.
     names: Vec<(u32, Arc<str>)>,
 }
 
 impl Devices {
     #[inline]
-    fn sighting(&mut self, packet: &Packet<'_>, look: &Look) -> Sighting {
-        let ifindex = match look.device {
+    fn sighting(&mut self, packet: &Packet<'_>, dissected: &Dissected) -> Sighting {
+        let ifindex = match dissected.device {
             None => packet.interface,
             Some(Device::Index(device)) => self.number(packet.interface, device),
             Some(Device::Named { at, len }) => {
@@ -489,42 +510,42 @@ impl Devices {
                 self.number_by_name(packet.interface, name.split(|&octet| octet == 0).next().unwrap_or(name))
             }
         };
-        Sighting { ifindex, egress: look.direction == Direction::Egress, forwarded: false }
+        Sighting { ifindex, egress: dissected.direction == Direction::Egress, forwarded: false }
     }
 
-    /// The number of a device that a packet's own header names: the same packet on two devices is two sightings, as
-    /// it is to the kernel programs.
+    /// The number of a device that the header of a packet names by its index. The same packet on two devices is two
+    /// sightings, as it is to the kernel programs.
     fn number(&mut self, interface: u32, device: u32) -> u32 {
         if let Some(&number) = self.numbers.get(&(interface, device)) {
             return number;
         }
-        let Some(number) = self.next() else { return interface };
+        let Some(number) = self.next_number() else { return interface };
         self.numbers.insert((interface, device), number);
         self.names.push((number, format!("if{device}").into()));
         number
     }
 
-    /// The same of one that it calls by its name.
+    /// The number of a device that the header of a packet names by its name.
     fn number_by_name(&mut self, interface: u32, name: &[u8]) -> u32 {
         let name = String::from_utf8_lossy(name);
         if let Some(&number) = self.by_name.get(&*name) {
             return number;
         }
-        let Some(number) = self.next() else { return interface };
+        let Some(number) = self.next_number() else { return interface };
         self.by_name.insert((&*name).into(), number);
         self.names.push((number, (&*name).into()));
         number
     }
 
-    /// A number that none has yet; `None` if there are too many.
-    fn next(&self) -> Option<u32> {
+    /// A number that no device has yet; `None` where [`MAX_DEVICES`] are numbered.
+    fn next_number(&self) -> Option<u32> {
         let known = self.numbers.len() + self.by_name.len();
         (known < MAX_DEVICES).then(|| FIRST_DEVICE + u32::try_from(known).unwrap_or_default())
     }
 }
 
 #[cold]
-fn count(links: &mut Vec<(LinkType, u64)>, link: LinkType) {
+fn count_unknown_link(links: &mut Vec<(LinkType, u64)>, link: LinkType) {
     match links.iter_mut().find(|(known, _)| *known == link) {
         Some((_, packets)) => *packets += 1,
         None => links.push((link, 1)),

@@ -15,7 +15,7 @@ use std::{
     },
 };
 
-/// A packet that can be kept.
+/// A copy of a packet, which outlives the reader's buffer.
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Kept {
     ts: u64,
@@ -47,7 +47,7 @@ fn drain(mut reader: Reader) -> (Vec<Kept>, Option<FileError>) {
     }
 }
 
-/// As a stream, from memory.
+/// Reads a capture from memory as a stream.
 fn read(file: &[u8]) -> (Vec<Kept>, Option<FileError>) {
     match Reader::from_read("test", Cursor::new(file.to_vec())) {
         Ok(reader) => drain(reader),
@@ -61,7 +61,7 @@ fn read_all(file: &[u8]) -> Vec<Kept> {
     packets
 }
 
-/// A file on disk for as long as this lives.
+/// A temporary file that is removed when this is dropped.
 struct OnDisk(PathBuf);
 
 impl OnDisk {
@@ -87,7 +87,7 @@ impl Drop for OnDisk {
     }
 }
 
-/// Gives out `size` bytes at a time.
+/// A reader that returns at most `size` bytes at a time.
 struct Trickle {
     bytes: Cursor<Vec<u8>>,
     size: usize,
@@ -186,9 +186,9 @@ fn pcapng_in_both_byte_orders_with_every_packet_block() {
         };
         let expected = [
             kept(first, b"abcde", 60),
-            // Without a time.
+            // A simple packet block has no time.
             kept(u64::MAX, b"fgh", 3),
-            // Cut to the snap length; the block is padded.
+            // The packet is cut to the snapshot length, and the block is padded.
             kept(u64::MAX, b"ijklmn", 60),
             kept(2000, b"qrstu", 5),
             directed(3000, b"vwxy", Direction::Ingress),
@@ -207,7 +207,7 @@ fn interfaces_have_their_own_link_type_and_clock() {
         interface(little, 113, 0, &[option(little, 9, &[0x94]), option(little, 14, &little.u64(5))]),
         enhanced(little, 1, 3 << 19, 1, b"a", &[]),
         enhanced(little, 0, 7, 1, b"b", &[]),
-        // Another section in the other byte order: eth0 goes on, lo is new.
+        // The next section has the other byte order: its eth0 is the one from before, and its lo is new.
         section(big),
         interface(big, 1, 0, &[option(big, 2, b"eth0"), option(big, 9, &[3])]),
         interface(big, 0, 0, &[option(big, 2, b"lo\0"), option(big, 0, b"")]),
@@ -426,7 +426,7 @@ fn other_versions_and_formats_are_refused() {
 
 #[test]
 fn packets_of_a_pipe_come_as_they_arrive() {
-    /// Each message is what one read gives.
+    /// A pipe: each message of the channel is what one read returns.
     struct Pipe(mpsc::Receiver<Vec<u8>>, Vec<u8>);
     impl Read for Pipe {
         fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
@@ -509,7 +509,7 @@ proptest! {
         let (packets, error) = read(&file);
         let (trickled, other) = trickle(&file, size);
         if compressed {
-            // How much of damaged data is decompressed depends on how it arrives; that it is damaged does not.
+            // How much of damaged data is decompressed depends on how it arrives; whether it is damaged does not.
             prop_assert_eq!(other.is_some(), error.is_some());
             prop_assert!(trickled.starts_with(&packets) || packets.starts_with(&trickled));
             return Ok(());
@@ -533,7 +533,7 @@ fn a_file_that_is_cut_short_while_it_is_read_is_said_to_be() {
     let mut reader = Reader::open(&disk.0).expect("a capture");
     assert!(reader.next().expect("undamaged").is_some());
     let file = fs::OpenOptions::new().write(true).open(&disk.0).expect("it is there");
-    // Behind what can have been read by now, within a packet.
+    // The file is cut within a packet, beyond what can have been read by now.
     file.set_len(3_000_000).expect("it can be cut");
     let (packets, error) = drain(reader);
     assert!((40..60).contains(&packets.len()), "{}", packets.len());

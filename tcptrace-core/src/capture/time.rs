@@ -1,4 +1,4 @@
-//! From a file's ticks to nanoseconds since the Unix epoch.
+//! Converts the ticks of a file to nanoseconds since the Unix epoch.
 
 use crate::segment::Timestamp;
 
@@ -6,38 +6,39 @@ const SECOND: u64 = 1_000_000_000;
 
 /// How an interface counts time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Clock {
+pub(super) struct TickClock {
     unit: Unit,
-    /// Seconds to add.
+    /// Seconds to add to each time.
     offset: i64,
 }
 
-/// One tick.
+/// The length of one tick.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Unit {
-    /// So many nanoseconds.
-    Times(u64),
-    /// So much less than one nanosecond.
-    Over(u64),
-    /// 2 to the minus this many seconds.
+    /// This many nanoseconds.
+    Nanos(u64),
+    /// One nanosecond divided by this number.
+    Fraction(u64),
+    /// 2^-n seconds, for this n.
     Binary(u8),
 }
 
-impl Clock {
-    /// Microseconds, the default of both formats.
-    pub(super) const MICROSECONDS: Self = Self { unit: Unit::Times(1_000), offset: 0 };
+impl TickClock {
+    /// A clock that counts microseconds, the default of both formats.
+    pub(super) const MICROSECONDS: Self = Self { unit: Unit::Nanos(1_000), offset: 0 };
 
-    /// By the values of `if_tsresol` and `if_tsoffset`: bit 7 says whether the resolution is a power of 2 or of 10.
+    /// A clock by the values of `if_tsresol` and `if_tsoffset`. Bit 7 of the resolution says whether it is a power of 2
+    /// or of 10.
     pub(super) const fn new(resolution: u8, offset: i64) -> Self {
         let exponent = resolution & 0x7f;
         let unit = if resolution & 0x80 != 0 {
             Unit::Binary(exponent)
         } else if exponent <= 9 {
-            Unit::Times(10_u64.pow(9 - exponent as u32))
+            Unit::Nanos(10_u64.pow(9 - exponent as u32))
         } else if exponent <= 28 {
-            Unit::Over(10_u64.pow(exponent as u32 - 9))
+            Unit::Fraction(10_u64.pow(exponent as u32 - 9))
         } else {
-            // 2^64 ticks of this are less than a nanosecond.
+            // Even 2^64 ticks of this are less than a nanosecond.
             Unit::Binary(127)
         };
         Self { unit, offset }
@@ -47,8 +48,8 @@ impl Clock {
     #[inline]
     pub(super) fn at(self, ticks: u64) -> Timestamp {
         let since = match self.unit {
-            Unit::Times(factor) => times(ticks, factor),
-            Unit::Over(divisor) => ticks / divisor,
+            Unit::Nanos(factor) => times(ticks, factor),
+            Unit::Fraction(divisor) => ticks / divisor,
             Unit::Binary(exponent) => saturated((u128::from(ticks) * u128::from(SECOND)) >> exponent),
         };
         if self.offset == 0 {
@@ -59,8 +60,8 @@ impl Clock {
     }
 }
 
-/// Some writers count from later than a packet's time, and their ticks run from 2^64 backwards. Such times are kept as
-/// the same distance from the end of our own time line, so that what lies between two packets stays right.
+/// Multiplies ticks by nanoseconds. Some writers count from a moment after the packet, so that their ticks run
+/// backwards from 2^64. The product is then as far from 2^64, so that the time between two packets stays right.
 #[inline]
 fn times(ticks: u64, factor: u64) -> u64 {
     let signed = ticks.cast_signed();
@@ -76,7 +77,7 @@ fn saturated(ns: u128) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::Clock;
+    use super::TickClock;
     use crate::segment::Timestamp;
 
     #[test]
@@ -104,9 +105,9 @@ mod tests {
             (0, i64::MAX, u64::MAX, u64::MAX),
             (0, i64::MIN, u64::MAX, 0),
         ] {
-            let clock = Clock::new(resolution, offset);
+            let clock = TickClock::new(resolution, offset);
             assert_eq!(clock.at(ticks), Timestamp(ns), "{resolution:#x} {offset} {ticks}");
         }
-        assert_eq!(Clock::MICROSECONDS, Clock::new(6, 0));
+        assert_eq!(TickClock::MICROSECONDS, TickClock::new(6, 0));
     }
 }

@@ -1,5 +1,5 @@
-//! zstd (RFC 8878) as a stream of frames: what `zstd` writes is one, files put together are several, and `pzstd` writes
-//! frames to be skipped between them.
+//! zstd (RFC 8878) as a stream of frames. `zstd` writes one frame, concatenated files have several, and `pzstd` writes
+//! skippable frames between them.
 
 use ruzstd::decoding::{
     BlockDecodingStrategy, FrameDecoder,
@@ -10,11 +10,11 @@ use std::{
     io::{self, BufRead, Read},
 };
 
-/// Decompresses. The decoder's limit on windows, 128 MiB, bounds its memory.
+/// Decompresses a stream of frames. The decoder limits windows to 128 MiB, and that bounds its memory.
 pub(super) struct Decoder<R> {
     source: R,
     frame: FrameDecoder,
-    /// A frame was begun and is not over.
+    /// Whether a frame was begun and has not ended.
     within: bool,
 }
 
@@ -23,7 +23,7 @@ impl<R: BufRead> Decoder<R> {
         Self { source, frame: FrameDecoder::new(), within: false }
     }
 
-    /// Begins the next frame; false at the end.
+    /// Begins the next frame, and returns false at the end of the stream.
     fn begin(&mut self) -> io::Result<bool> {
         while !self.source.fill_buf()?.is_empty() {
             match self.frame.reset(&mut self.source) {
@@ -43,7 +43,7 @@ impl<R: BufRead> Decoder<R> {
         if skipped < len { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
     }
 
-    /// Ends a frame, whose checksum must be right if it has one.
+    /// Ends a frame; its checksum must be right if it has one.
     fn end(&mut self) -> io::Result<()> {
         self.within = false;
         match (self.frame.get_checksum_from_data(), self.frame.get_calculated_checksum()) {
@@ -79,7 +79,8 @@ impl<R: BufRead> Read for Decoder<R> {
     }
 }
 
-/// Broken data is one thing, an end too early or a disk that fails another.
+/// Translates an error of the decoder. An error of reading, also an early end, keeps its own kind; everything else is
+/// invalid data.
 fn as_io(error: &FrameDecoderError) -> io::Error {
     let mut cause: Option<&(dyn Error + 'static)> = Some(error);
     while let Some(error) = cause {

@@ -1,30 +1,30 @@
 //! What the `stats` event says of a capture file.
 
-use super::TunnelCounts;
-use schemars::JsonSchema;
-use serde::Serialize;
+use super::{TunnelCounts, define::object};
 
-/// A capture file: what it says it lacks, and what of it was not understood.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, JsonSchema)]
-pub struct CaptureStats {
-    /// Packets that the interfaces dropped while it was taken, by the file (`isb_ifdrop`); nobody knows when.
-    pub dropped_by_interface: u64,
-    /// Packets that the operating system dropped, likewise (`isb_osdrop`).
-    pub dropped_by_system: u64,
-    /// Packets that were dropped just before packets that say so (`epb_dropcount`): what was open then is incomplete.
-    pub dropped_between_packets: u64,
-    /// Packets cut too short by the snapshot length; they are among those in `unparsable.truncated`.
-    pub cut_too_short: u64,
-    /// How often time goes back by a millisecond or more on an interface.
-    pub time_went_back: u64,
-    /// By how much at most.
-    pub time_went_back_most_ns: u64,
-    /// Packets without a time stamp.
-    pub without_time: u64,
-    /// Packets in tunnels that were not looked into, by their kind.
-    pub tunnels_passed_over: TunnelCounts,
-    /// Packets in what is not looked into at all.
-    pub passed_over: PassedOver,
+object! {
+    /// A capture file: what it says it lacks, and what of it was not understood.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+    pub struct CaptureStats {
+        /// Packets that the interfaces dropped while it was taken, by the file (`isb_ifdrop`); nobody knows when.
+        pub dropped_by_interface: u64,
+        /// Packets that the operating system dropped, likewise (`isb_osdrop`).
+        pub dropped_by_system: u64,
+        /// Packets that were dropped just before packets that say so (`epb_dropcount`): what was open then is incomplete.
+        pub dropped_between_packets: u64,
+        /// Packets cut too short by the snapshot length; they are among those in `unparsable.truncated`.
+        pub cut_too_short: u64,
+        /// How often time goes back by a millisecond or more on an interface.
+        pub time_went_back: u64,
+        /// By how much at most.
+        pub time_went_back_most_ns: u64,
+        /// Packets without a time stamp.
+        pub without_time: u64,
+        /// Packets in tunnels that were not looked into, by their kind.
+        pub tunnels_passed_over: TunnelCounts,
+        /// Packets in what is not looked into at all.
+        pub passed_over: PassedOver,
+    }
 }
 
 impl CaptureStats {
@@ -35,19 +35,21 @@ impl CaptureStats {
     }
 }
 
-/// Packets that may hold TCP and are not looked into, by what they are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, JsonSchema)]
-pub struct PassedOver {
-    /// Provider backbone bridging (IEEE 802.1ah, Ethernet type 0x88e7).
-    pub pbb: u64,
-    /// IEEE 802.11 in GRE.
-    pub gre_ieee802_11: u64,
-    /// Teredo (RFC 4380), to UDP port 3544.
-    pub teredo: u64,
-    /// AYIYA (draft-massar-v6ops-ayiya-02), to UDP port 5072.
-    pub ayiya: u64,
-    /// IEEE 802.11 in TZSP, to UDP port 37008.
-    pub tzsp_ieee802_11: u64,
+object! {
+    /// Packets that may hold TCP and are not looked into, by what they are.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+    pub struct PassedOver {
+        /// Provider backbone bridging (IEEE 802.1ah, Ethernet type 0x88e7).
+        pub pbb: u64,
+        /// IEEE 802.11 in GRE.
+        pub gre_ieee802_11: u64,
+        /// Teredo (RFC 4380), to UDP port 3544.
+        pub teredo: u64,
+        /// AYIYA (draft-massar-v6ops-ayiya-02), to UDP port 5072.
+        pub ayiya: u64,
+        /// IEEE 802.11 in TZSP, to UDP port 37008.
+        pub tzsp_ieee802_11: u64,
+    }
 }
 
 impl PassedOver {

@@ -3,7 +3,6 @@
 
 use super::Address;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use serde::{Serialize, Serializer};
 use sha1::{Digest as _, Sha1};
 use std::net::IpAddr;
 
@@ -55,12 +54,6 @@ impl CommunityId {
     /// The same as bytes, without looking at them.
     pub(crate) const fn as_bytes(&self) -> &[u8; LEN] {
         &self.0
-    }
-}
-
-impl Serialize for CommunityId {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.as_str())
     }
 }
 

@@ -1,57 +1,42 @@
 //! The kinds of events, and sets of them: who wants to hear of what.
 
-use serde::{Serialize, Serializer};
+use super::{
+    define::names,
+    put::{Line, Put, array},
+};
+use serde::{Deserialize, Deserializer};
 use std::str::FromStr;
 use thiserror::Error;
 
-/// The kinds of events, as the JSON's `event` and the command line's `--events` name them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum Kind {
-    /// [`super::Event::Start`].
-    Start,
-    /// [`super::Event::Segment`].
-    Segment,
-    /// [`super::Event::Transition`].
-    Transition,
-    /// [`super::Event::Established`].
-    Established,
-    /// [`super::Event::Connection`].
-    Connection,
-    /// [`super::Event::Anomaly`].
-    Anomaly,
-    /// [`super::Event::IcmpError`].
-    IcmpError,
-    /// [`super::Event::Stats`].
-    Stats,
+names! {
+    /// The kinds of events, as the JSON's `event` and the command line's `--events` name them.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    #[repr(u8)]
+    pub enum Kind {
+        /// [`super::Event::Start`].
+        Start = "start",
+        /// [`super::Event::Segment`].
+        Segment = "segment",
+        /// [`super::Event::Transition`].
+        Transition = "transition",
+        /// [`super::Event::Established`].
+        Established = "established",
+        /// [`super::Event::Connection`].
+        Connection = "connection",
+        /// [`super::Event::Anomaly`].
+        Anomaly = "anomaly",
+        /// [`super::Event::IcmpError`].
+        IcmpError = "icmp_error",
+        /// [`super::Event::Stats`].
+        Stats = "stats",
+    }
 }
 
 impl Kind {
-    /// All eight.
-    pub const ALL: [Self; 8] = [
-        Self::Start,
-        Self::Segment,
-        Self::Transition,
-        Self::Established,
-        Self::Connection,
-        Self::Anomaly,
-        Self::IcmpError,
-        Self::Stats,
-    ];
-
     /// The name in the JSON.
     #[must_use]
     pub const fn name(self) -> &'static str {
-        match self {
-            Self::Start => "start",
-            Self::Segment => "segment",
-            Self::Transition => "transition",
-            Self::Established => "established",
-            Self::Connection => "connection",
-            Self::Anomaly => "anomaly",
-            Self::IcmpError => "icmp_error",
-            Self::Stats => "stats",
-        }
+        self.json_name()
     }
 }
 
@@ -98,10 +83,15 @@ impl Kinds {
     }
 }
 
-impl Serialize for Kinds {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let names = Kind::ALL.into_iter().filter(|kind| self.contains(*kind)).map(Kind::name);
-        serializer.collect_seq(names)
+impl Put for Kinds {
+    fn put(&self, out: &mut Line) {
+        array(Kind::ALL.iter().filter(|kind| self.contains(**kind)), out);
+    }
+}
+
+impl<'de> Deserialize<'de> for Kinds {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Vec::<Kind>::deserialize(deserializer)?.into_iter().collect())
     }
 }
 

@@ -1,7 +1,9 @@
 //! What tells one run of the program from all others.
 
-use serde::{Serialize, Serializer};
-use std::fmt;
+use super::put::{Line, Put, displayed};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, de::Error as _};
+use std::{borrow::Cow, fmt};
 
 /// A trace's identifier, written as a UUID. The default one stands for a trace that nobody runs, as in tests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -29,9 +31,37 @@ impl fmt::Display for RunId {
     }
 }
 
-impl Serialize for RunId {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+impl Put for RunId {
+    fn put(&self, out: &mut Line) {
+        displayed(self, out);
+    }
+}
+
+impl<'de> Deserialize<'de> for RunId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        // 128 bits as they are written: a number that is not written so has its hyphens elsewhere, or is none.
+        let number = u128::from_str_radix(&text.replace('-', ""), 16).unwrap_or_default();
+        let id = Self(number.to_be_bytes());
+        if id.to_string() == text {
+            Ok(id)
+        } else {
+            Err(D::Error::custom(format_args!("{text} is not a UUID")))
+        }
+    }
+}
+
+impl JsonSchema for RunId {
+    fn schema_name() -> Cow<'static, str> {
+        "RunId".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "Random, as a UUID (RFC 9562 §5.4).",
+            "type": "string",
+            "format": "uuid",
+        })
     }
 }
 

@@ -1,6 +1,8 @@
 //! What joins the sightings of one connection on several interfaces, and what comes of it.
 
+use super::put::{Line, Put, array};
 use crate::segment::Timestamp;
+use serde::{Deserialize, Deserializer};
 use std::sync::Arc;
 
 /// Where and how a connection was met on one interface: enough to tell that another interface shows the same one, or
@@ -44,5 +46,17 @@ impl FromIterator<Arc<str>> for Path {
     fn from_iter<T: IntoIterator<Item = Arc<str>>>(names: T) -> Self {
         let names: Arc<[Arc<str>]> = names.into_iter().collect();
         Self((!names.is_empty()).then_some(names))
+    }
+}
+
+impl Put for Path {
+    fn put(&self, out: &mut Line) {
+        array(self.names(), out);
+    }
+}
+
+impl<'de> Deserialize<'de> for Path {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Vec::<Arc<str>>::deserialize(deserializer)?.into_iter().collect())
     }
 }

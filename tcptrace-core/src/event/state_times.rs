@@ -1,7 +1,13 @@
 //! How long an endpoint was in each of its states.
 
-use super::State;
-use std::fmt;
+use super::{
+    State,
+    put::{Line, Put as _, PutFields},
+};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value, json};
+use std::{borrow::Cow, collections::BTreeMap, fmt};
 
 /// Nanoseconds that one endpoint spent in each state that it left, as far as they are known; in the order they were
 /// entered. A state entered twice is summed at its first place. In JSON each of [`State::TIMED`] has its key.
@@ -65,6 +71,45 @@ impl FromIterator<(State, Option<u64>)> for StateTimes {
 impl fmt::Debug for StateTimes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_map().entries(self.as_slice().iter().copied()).finish()
+    }
+}
+
+impl PutFields for StateTimes {
+    #[inline]
+    fn put_fields(&self, out: &mut Line) {
+        for (state, ns) in State::TIMED.into_iter().zip(self.by_state()) {
+            out.extend_from_slice(state.json_key());
+            ns.put(out);
+        }
+    }
+}
+
+/// In the order of a life: that in which the states were entered is not written.
+impl<'de> Deserialize<'de> for StateTimes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let times = BTreeMap::<State, Option<u64>>::deserialize(deserializer)?;
+        Ok(times.into_iter().filter(|(_, ns)| ns.is_some()).collect())
+    }
+}
+
+impl JsonSchema for StateTimes {
+    fn schema_name() -> Cow<'static, str> {
+        "StateTimes".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let ns = json!({ "type": ["integer", "null"], "format": "uint64", "minimum": 0 });
+        let names = State::TIMED.map(State::json_name);
+        let states: Map<String, Value> = names.iter().map(|name| ((*name).to_owned(), ns.clone())).collect();
+        json_schema!({
+            "description": "Nanoseconds spent in each state; null of a state that the endpoint was not seen to enter and to \
+                            leave, and of one whose time the source's clock does not tell, which is then in \
+                            client_states_untimed or server_states_untimed.",
+            "type": "object",
+            "properties": states,
+            "required": names,
+            "additionalProperties": false,
+        })
     }
 }
 

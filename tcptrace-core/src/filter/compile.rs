@@ -1,18 +1,18 @@
-//! From an expression to the steps of its program.
+//! Compiles a parsed expression into the steps of a filter.
 
-use super::{Expr, Join, MOST_STEPS, Net, Problem, Side, Test};
+use super::{Condition, Expr, Join, MOST_STEPS, Net, Problem, Side};
 use tcptrace_common::filter::{Field, MAX_DEPTH, Op, Step, Way};
 
-/// One test, without what is done with its outcome.
+/// A test of one field: its masked value lies between `low` and `low + span`.
 #[derive(Clone, Copy)]
-struct Range {
+struct RangeTest {
     field: Field,
     mask: u64,
     low: u64,
     span: u64,
 }
 
-impl Range {
+impl RangeTest {
     const fn is(field: Field, value: u64) -> Self {
         Self::masked(field, u64::MAX, value)
     }
@@ -26,27 +26,27 @@ impl Range {
     }
 }
 
-/// Compiles.
+/// Compiles an expression into steps.
 pub(super) fn steps(expr: &Expr) -> Result<Vec<Step>, Problem> {
-    let mut steps = Steps { list: Vec::new(), depth: 0, deepest: 0 };
-    steps.expr(expr, Op::Push);
-    if steps.list.len() > MOST_STEPS {
-        return Err(Problem::TooLong(steps.list.len()));
+    let mut compiler = Compiler { list: Vec::new(), depth: 0, deepest: 0 };
+    compiler.expr(expr, Op::Push);
+    if compiler.list.len() > MOST_STEPS {
+        return Err(Problem::TooLong(compiler.list.len()));
     }
-    if steps.deepest > MAX_DEPTH {
+    if compiler.deepest > MAX_DEPTH {
         return Err(Problem::Nesting);
     }
-    Ok(steps.list)
+    Ok(compiler.list)
 }
 
-/// It asks which end is the client, or which way it went.
+/// Whether an expression asks which end is the client, or which way the connection was opened.
 pub(super) fn tells_ends_apart(expr: &Expr) -> bool {
     match expr {
-        Expr::Test(Test::Net(side, _) | Test::Ports(side, ..)) => {
+        Expr::Condition(Condition::Net(side, _) | Condition::Ports(side, ..)) => {
             matches!(side, Side::Source | Side::Destination)
         }
-        Expr::Test(Test::Inbound | Test::Outbound) => true,
-        Expr::Test(Test::Tcp | Test::Family(_) | Test::Vlan(_)) => false,
+        Expr::Condition(Condition::Inbound | Condition::Outbound) => true,
+        Expr::Condition(Condition::Tcp | Condition::Family(_) | Condition::Vlan(_)) => false,
         Expr::Not(inner) => tells_ends_apart(inner),
         Expr::Chain(first, rest) => {
             tells_ends_apart(first) || rest.iter().any(|(_, expr)| tells_ends_apart(expr))
@@ -54,15 +54,15 @@ pub(super) fn tells_ends_apart(expr: &Expr) -> bool {
     }
 }
 
-struct Steps {
+struct Compiler {
     list: Vec<Step>,
     depth: usize,
     deepest: usize,
 }
 
-impl Steps {
-    /// One test; `op` is `Push`, `AndTest` or `OrTest`.
-    fn test(&mut self, range: Range, op: Op) {
+impl Compiler {
+    /// Appends one test as a step; `op` is `Push`, `AndTest` or `OrTest`.
+    fn push_test(&mut self, range: RangeTest, op: Op) {
         self.list.push(range.step(op));
         if op == Op::Push {
             self.depth += 1;
@@ -70,26 +70,28 @@ impl Steps {
         }
     }
 
-    /// Combines the two topmost.
+    /// Combines the two topmost values of the stack.
     fn combine(&mut self, op: Op) {
-        self.list.push(Range::is(Field::Family, 0).step(op));
+        self.list.push(RangeTest::is(Field::Family, 0).step(op));
         self.depth -= 1;
     }
 
-    /// What `expr` says is put on the stack, or combined with its top by `AndTest` or `OrTest`.
+    /// Puts the value of an expression on the stack with `Push`, or combines it with the top of the stack with
+    /// `AndTest` or `OrTest`.
     fn expr(&mut self, expr: &Expr, op: Op) {
-        if let Expr::Test(test) = expr {
-            let ranges = alternatives(*test);
-            // One condition, or several that are joined as what is before them.
-            if ranges.len() == 1 || (!ranges.is_empty() && op == joined(*test)) {
-                return ranges.into_iter().for_each(|range| self.test(range, op));
+        if let Expr::Condition(condition) = expr {
+            let ranges = single_step_tests(*condition);
+            // A condition of one step, or one whose steps are joined in the same way as it is joined to what is before
+            // it, needs no place on the stack.
+            if ranges.len() == 1 || (!ranges.is_empty() && op == joining_op(*condition)) {
+                return ranges.into_iter().for_each(|range| self.push_test(range, op));
             }
         }
         match expr {
-            Expr::Test(test) => self.tests(*test),
+            Expr::Condition(condition) => self.push_condition(*condition),
             Expr::Not(inner) => {
                 self.expr(inner, Op::Push);
-                self.list.push(Range::is(Field::Family, 0).step(Op::Not));
+                self.list.push(RangeTest::is(Field::Family, 0).step(Op::Not));
             }
             Expr::Chain(first, rest) => self.chain(first, rest),
         }
@@ -100,11 +102,12 @@ impl Steps {
         }
     }
 
-    /// Of the first two the longer first: what is one test needs no place of its own then.
+    /// Compiles a chain. Of its first two expressions the longer goes first: an expression of one step can then be
+    /// combined with the top of the stack without a place of its own.
     fn chain(&mut self, first: &Expr, rest: &[(Join, Expr)]) {
         let op = |join| if join == Join::And { Op::AndTest } else { Op::OrTest };
         let rest = match rest {
-            [(join, second), rest @ ..] if matches!(first, Expr::Test(_)) => {
+            [(join, second), rest @ ..] if matches!(first, Expr::Condition(_)) => {
                 self.expr(second, Op::Push);
                 self.expr(first, op(*join));
                 rest
@@ -119,14 +122,14 @@ impl Steps {
         }
     }
 
-    /// A test that takes more than one step.
-    fn tests(&mut self, test: Test) {
-        match test {
-            Test::Net(side, net @ Net::V6 { .. }) => {
+    /// Puts the value of a condition with several steps on the stack.
+    fn push_condition(&mut self, condition: Condition) {
+        match condition {
+            Condition::Net(side, net @ Net::V6 { .. }) => {
                 let ends = ends(side);
                 for (nth, source) in ends.iter().enumerate() {
-                    for (part, range) in v6(*source, net).into_iter().enumerate() {
-                        self.test(range, if part == 0 { Op::Push } else { Op::AndTest });
+                    for (part, range) in v6_tests(*source, net).into_iter().enumerate() {
+                        self.push_test(range, if part == 0 { Op::Push } else { Op::AndTest });
                     }
                     if nth == 1 {
                         self.combine(if side == Side::Both { Op::And } else { Op::Or });
@@ -134,23 +137,23 @@ impl Steps {
                 }
             }
             _ => {
-                for (nth, range) in alternatives(test).into_iter().enumerate() {
-                    self.test(range, if nth == 0 { Op::Push } else { joined(test) });
+                for (nth, range) in single_step_tests(condition).into_iter().enumerate() {
+                    self.push_test(range, if nth == 0 { Op::Push } else { joining_op(condition) });
                 }
             }
         }
     }
 }
 
-/// How the conditions of one test are joined.
-const fn joined(test: Test) -> Op {
-    match test {
-        Test::Net(Side::Both, _) | Test::Ports(Side::Both, ..) => Op::AndTest,
+/// How the steps of one condition are joined.
+const fn joining_op(condition: Condition) -> Op {
+    match condition {
+        Condition::Net(Side::Both, _) | Condition::Ports(Side::Both, ..) => Op::AndTest,
         _ => Op::OrTest,
     }
 }
 
-/// True for the source.
+/// The ends that a condition is about; true is the source.
 const fn ends(side: Side) -> &'static [bool] {
     match side {
         Side::Source => &[true],
@@ -159,43 +162,46 @@ const fn ends(side: Side) -> &'static [bool] {
     }
 }
 
-/// The steps of a test in which each step is a whole condition. None for one that is not made so.
-fn alternatives(test: Test) -> Vec<Range> {
-    match test {
-        Test::Tcp => vec![Range { field: Field::Family, mask: 0, low: 0, span: 0 }],
-        Test::Family(family) => vec![Range::is(Field::Family, family.into())],
-        Test::Net(side, Net::V4 { address, mask }) => {
+/// The steps of a condition of which each step tests a whole address, port or tag. An IPv6 net has such steps only if
+/// it is for one end, and one step tests it.
+fn single_step_tests(condition: Condition) -> Vec<RangeTest> {
+    match condition {
+        Condition::Tcp => vec![RangeTest { field: Field::Family, mask: 0, low: 0, span: 0 }],
+        Condition::Family(family) => vec![RangeTest::is(Field::Family, family.into())],
+        Condition::Net(side, Net::V4 { address, mask }) => {
             let field = |source| if source { Field::SourceV4 } else { Field::DestinationV4 };
-            // With the bit that IPv4 addresses have and IPv6 has not.
+            // Bit 32 of these fields is set for IPv4, and is 0 for IPv6.
             let (value, mask) = (1 << 32 | u64::from(address), 1 << 32 | u64::from(mask));
-            ends(side).iter().map(|&source| Range::masked(field(source), mask, value)).collect()
+            ends(side).iter().map(|&source| RangeTest::masked(field(source), mask, value)).collect()
         }
-        Test::Net(side, net @ Net::V6 { .. }) => match ends(side) {
+        Condition::Net(side, net @ Net::V6 { .. }) => match ends(side) {
             [source] => {
-                let parts = v6(*source, net);
+                let parts = v6_tests(*source, net);
                 if parts.len() == 1 { parts } else { Vec::new() }
             }
             _ => Vec::new(),
         },
-        Test::Ports(side, low, high) => {
+        Condition::Ports(side, low, high) => {
             let field = |source| if source { Field::SourcePort } else { Field::DestinationPort };
             let (low, span) = (low.into(), u64::from(high - low));
-            let range = |&source| Range { field: field(source), mask: u64::MAX, low, span };
+            let range = |&source| RangeTest { field: field(source), mask: u64::MAX, low, span };
             ends(side).iter().map(range).collect()
         }
-        // 12 bits by IEEE 802.1Q; what stands for none has more.
-        Test::Vlan(None) => vec![Range { field: Field::OuterVlan, mask: u64::MAX, low: 0, span: 0x0fff }],
-        Test::Vlan(Some(id)) => {
-            [Field::OuterVlan, Field::InnerVlan].map(|field| Range::is(field, id.into())).to_vec()
+        // VLAN identifiers have 12 bits (IEEE 802.1Q), and the value for no tag is above them.
+        Condition::Vlan(None) => {
+            vec![RangeTest { field: Field::OuterVlan, mask: u64::MAX, low: 0, span: 0x0fff }]
         }
-        Test::Inbound => vec![Range::is(Field::Way, Way::Inbound as u64)],
-        Test::Outbound => vec![Range::is(Field::Way, Way::Outbound as u64)],
+        Condition::Vlan(Some(id)) => {
+            [Field::OuterVlan, Field::InnerVlan].map(|field| RangeTest::is(field, id.into())).to_vec()
+        }
+        Condition::Inbound => vec![RangeTest::is(Field::Way, Way::Inbound as u64)],
+        Condition::Outbound => vec![RangeTest::is(Field::Way, Way::Outbound as u64)],
     }
 }
 
-/// The conditions, all of which must hold, for one IPv6 address to be in a net.
+/// The steps that must all hold for an IPv6 address to be in a net.
 #[expect(clippy::cast_possible_truncation, reason = "the halves of an address")]
-fn v6(source: bool, net: Net) -> Vec<Range> {
+fn v6_tests(source: bool, net: Net) -> Vec<RangeTest> {
     let Net::V6 { address, mask } = net else { return Vec::new() };
     let (high, low) = if source {
         (Field::SourceHigh, Field::SourceLow)
@@ -203,14 +209,14 @@ fn v6(source: bool, net: Net) -> Vec<Range> {
         (Field::DestinationHigh, Field::DestinationLow)
     };
     let halves = [(high, (address >> 64) as u64, (mask >> 64) as u64), (low, address as u64, mask as u64)];
-    let mut ranges: Vec<Range> = halves
+    let mut ranges: Vec<RangeTest> = halves
         .into_iter()
         .filter(|(_, _, mask)| *mask != 0)
-        .map(|(field, value, mask)| Range::masked(field, mask, value))
+        .map(|(field, value, mask)| RangeTest::masked(field, mask, value))
         .collect();
-    // What is all zero in IPv6 is what IPv4 has there too.
+    // IPv4 has zero in these fields, so that a net which begins with zeros needs a test of the version.
     if address & mask == 0 {
-        ranges.push(Range::is(Field::Family, 6));
+        ranges.push(RangeTest::is(Field::Family, 6));
     }
     ranges
 }

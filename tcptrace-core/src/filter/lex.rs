@@ -1,10 +1,10 @@
-//! The words of an expression, each with its place.
+//! Splits an expression into tokens.
 
 use std::ops::Range;
 
-/// A word or a sign.
+/// The kind of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum TokenKind {
     Word,
     Open,
     Close,
@@ -14,14 +14,14 @@ pub(super) enum Kind {
     Not,
     And,
     Or,
-    /// Signs that only unsupported expressions have: `[`, `]`, `<`, `=`, `&`, ...
+    /// A sign that only unsupported expressions have, such as `[`, `<` or `=`.
     Other,
 }
 
-/// One of them, and where it stands.
+/// A token, and where it stands in the expression.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Token {
-    pub(super) kind: Kind,
+    pub(super) kind: TokenKind,
     pub(super) at: Range<usize>,
 }
 
@@ -29,7 +29,7 @@ const fn is_word(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '.' | ':' | '/' | '-' | '_' | '%' | '\\') || !c.is_ascii()
 }
 
-/// Splits an expression.
+/// Splits an expression into tokens.
 pub(super) fn tokens(text: &str) -> Vec<Token> {
     let mut tokens = Vec::new();
     let mut rest = text;
@@ -40,19 +40,19 @@ pub(super) fn tokens(text: &str) -> Vec<Token> {
                 rest = &rest[c.len_utf8()..];
                 continue;
             }
-            '(' => (Kind::Open, 1),
-            ')' => (Kind::Close, 1),
-            '{' => (Kind::OpenList, 1),
-            '}' => (Kind::CloseList, 1),
-            ',' => (Kind::Comma, 1),
-            '!' if !rest.starts_with("!=") => (Kind::Not, 1),
-            '&' if rest.starts_with("&&") => (Kind::And, 2),
-            '|' if rest.starts_with("||") => (Kind::Or, 2),
+            '(' => (TokenKind::Open, 1),
+            ')' => (TokenKind::Close, 1),
+            '{' => (TokenKind::OpenList, 1),
+            '}' => (TokenKind::CloseList, 1),
+            ',' => (TokenKind::Comma, 1),
+            '!' if !rest.starts_with("!=") => (TokenKind::Not, 1),
+            '&' if rest.starts_with("&&") => (TokenKind::And, 2),
+            '|' if rest.starts_with("||") => (TokenKind::Or, 2),
             c if is_word(c) => {
                 let len = rest.find(|c| !is_word(c)).unwrap_or(rest.len());
                 (word(&rest[..len]), len)
             }
-            c => (Kind::Other, c.len_utf8()),
+            c => (TokenKind::Other, c.len_utf8()),
         };
         tokens.push(Token { kind, at: start..start + len });
         rest = &rest[len..];
@@ -60,11 +60,11 @@ pub(super) fn tokens(text: &str) -> Vec<Token> {
     tokens
 }
 
-fn word(word: &str) -> Kind {
+fn word(word: &str) -> TokenKind {
     match word {
-        "and" => Kind::And,
-        "or" => Kind::Or,
-        "not" => Kind::Not,
-        _ => Kind::Word,
+        "and" => TokenKind::And,
+        "or" => TokenKind::Or,
+        "not" => TokenKind::Not,
+        _ => TokenKind::Word,
     }
 }

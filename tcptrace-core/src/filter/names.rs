@@ -1,10 +1,10 @@
-//! Names of hosts and ports.
+//! The names of hosts and services in filter expressions.
 
 use std::net::IpAddr;
 
-/// Where names are looked up.
+/// Looks up names of hosts and services.
 pub trait Names {
-    /// The addresses of a host.
+    /// The addresses of a host; none if the name is not known.
     fn host(&self, name: &str) -> Vec<IpAddr>;
     /// The TCP port of a service.
     fn port(&self, name: &str) -> Option<u16>;

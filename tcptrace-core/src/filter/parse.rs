@@ -1,9 +1,9 @@
-//! From words to an expression. As in pcap-filter(7): `and` and `or` bind alike, from left to right; `not` binds tighter;
-//! a value alone has the qualifiers of the one before.
+//! Parses a filter expression. As in pcap-filter(7), `and` and `or` have the same precedence and group from left to
+//! right, `not` binds tighter, and a value without qualifiers has those of the value before it.
 
 use super::{
-    Expr, Join, MOST_STEPS, Net, Problem, Side, Test,
-    lex::{Kind, Token, tokens},
+    Condition, Expr, Join, MOST_STEPS, Net, Problem, Side,
+    lex::{Token, TokenKind, tokens},
     names::Names,
 };
 use std::{
@@ -11,17 +11,17 @@ use std::{
     ops::Range,
 };
 
-/// Parentheses, or `not`s, within each other.
+/// How deep parentheses and `not`s may be nested.
 pub(super) const MAX_NESTING: usize = 32;
 
 type Located<T> = Result<T, (Range<usize>, Problem)>;
 
-/// What stands before a value.
+/// The qualifiers before a value, such as `tcp src port`.
 #[derive(Clone, Copy, Default)]
 struct Qualifiers {
     proto: Option<Proto>,
     side: Option<Side>,
-    kind: Option<What>,
+    kind: Option<ValueKind>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -32,29 +32,36 @@ enum Proto {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum What {
+enum ValueKind {
     Host,
     Net,
     Port,
     PortRange,
 }
 
-struct Parser<'a> {
+struct ExpressionParser<'a> {
     text: &'a str,
     tokens: Vec<Token>,
     next: usize,
     names: &'a dyn Names,
-    /// Of the last value.
+    /// The qualifiers of the last value.
     last: Option<Qualifiers>,
     nesting: usize,
-    /// Each takes a step at least.
+    /// The number of conditions so far, each of which takes at least one step.
     conditions: usize,
 }
 
-/// Parses an expression; none for an empty one.
+/// Parses an expression; `None` for an empty one.
 pub(super) fn expression(text: &str, names: &dyn Names) -> Located<Option<Expr>> {
-    let mut parser =
-        Parser { text, tokens: tokens(text), next: 0, names, last: None, nesting: 0, conditions: 0 };
+    let mut parser = ExpressionParser {
+        text,
+        tokens: tokens(text),
+        next: 0,
+        names,
+        last: None,
+        nesting: 0,
+        conditions: 0,
+    };
     if parser.tokens.is_empty() {
         return Ok(None);
     }
@@ -65,12 +72,12 @@ pub(super) fn expression(text: &str, names: &dyn Names) -> Located<Option<Expr>>
     }
 }
 
-/// One alone is no chain.
+/// An expression of several that are joined; one alone stays as it is.
 fn chain(first: Expr, rest: Vec<(Join, Expr)>) -> Expr {
     if rest.is_empty() { first } else { Expr::Chain(Box::new(first), rest) }
 }
 
-impl Parser<'_> {
+impl ExpressionParser<'_> {
     fn word(&self, token: &Token) -> &str {
         &self.text[token.at.clone()]
     }
@@ -79,35 +86,36 @@ impl Parser<'_> {
         self.tokens.get(self.next).cloned()
     }
 
-    /// The next word, if it is one.
+    /// The token `ahead` of the next one, if it is a word.
     fn peek_word(&self, ahead: usize) -> Option<&str> {
-        let token = self.tokens.get(self.next + ahead).filter(|token| token.kind == Kind::Word)?;
+        let token = self.tokens.get(self.next + ahead).filter(|token| token.kind == TokenKind::Word)?;
         Some(self.word(token))
     }
 
-    fn kind(&self, ahead: usize) -> Option<Kind> {
+    fn kind(&self, ahead: usize) -> Option<TokenKind> {
         self.tokens.get(self.next + ahead).map(|token| token.kind)
     }
 
-    /// The place after the last token: where something is missing.
+    /// The empty range at the end of the text, where something is missing.
     fn end(&self) -> Range<usize> {
         self.text.len()..self.text.len()
     }
 
-    /// One more condition, at `at`. More than there can be steps for are not even collected.
-    fn condition(&mut self, at: &Range<usize>) -> Located<()> {
+    /// Counts a condition. More conditions than there may be steps are an error at once, so that a long text takes no
+    /// memory.
+    fn count_condition(&mut self, at: &Range<usize>) -> Located<()> {
         self.conditions += 1;
         if self.conditions > MOST_STEPS { Err((at.clone(), Problem::TooMany)) } else { Ok(()) }
     }
 
     fn surplus(&self, token: &Token) -> Problem {
         match token.kind {
-            Kind::Other => self.bytes(token),
+            TokenKind::Other => self.unsupported_bytes(token),
             _ => unsupported(self.word(token)).unwrap_or(Problem::Expected("'and' or 'or'")),
         }
     }
 
-    fn bytes(&self, token: &Token) -> Problem {
+    fn unsupported_bytes(&self, token: &Token) -> Problem {
         Problem::Unsupported {
             word: self.word(token).to_owned(),
             why: "a filter here is about addresses, ports and VLANs, not about other bytes of a packet",
@@ -119,8 +127,8 @@ impl Parser<'_> {
         let mut rest = Vec::new();
         loop {
             let join = match self.kind(0) {
-                Some(Kind::And) => Join::And,
-                Some(Kind::Or) => Join::Or,
+                Some(TokenKind::And) => Join::And,
+                Some(TokenKind::Or) => Join::Or,
                 _ => return Ok(chain(first, rest)),
             };
             self.next += 1;
@@ -133,18 +141,18 @@ impl Parser<'_> {
             return Err((self.end(), Problem::Expected("a condition")));
         };
         match token.kind {
-            Kind::Not | Kind::Open => {
+            TokenKind::Not | TokenKind::Open => {
                 if self.nesting == MAX_NESTING {
                     return Err((token.at, Problem::Nesting));
                 }
                 self.nesting += 1;
                 self.next += 1;
-                let expr = if token.kind == Kind::Not {
+                let expr = if token.kind == TokenKind::Not {
                     Expr::Not(Box::new(self.term()?))
                 } else {
                     let expr = self.expr()?;
                     match self.peek() {
-                        Some(token) if token.kind == Kind::Close => self.next += 1,
+                        Some(token) if token.kind == TokenKind::Close => self.next += 1,
                         Some(token) => return Err((token.at.clone(), self.surplus(&token))),
                         None => return Err((self.end(), Problem::Expected("')'"))),
                     }
@@ -153,8 +161,8 @@ impl Parser<'_> {
                 self.nesting -= 1;
                 Ok(expr)
             }
-            Kind::Word => self.primitive(&token),
-            Kind::Other => Err((token.at.clone(), self.bytes(&token))),
+            TokenKind::Word => self.primitive(&token),
+            TokenKind::Other => Err((token.at.clone(), self.unsupported_bytes(&token))),
             _ => Err((token.at, Problem::Expected("a condition"))),
         }
     }
@@ -164,11 +172,11 @@ impl Parser<'_> {
         match word.as_str() {
             "inbound" | "outbound" => {
                 self.next += 1;
-                self.condition(&first.at)?;
-                Ok(Expr::Test(if word == "inbound" { Test::Inbound } else { Test::Outbound }))
+                self.count_condition(&first.at)?;
+                Ok(Expr::Condition(if word == "inbound" { Condition::Inbound } else { Condition::Outbound }))
             }
             "vlan" => {
-                self.condition(&first.at)?;
+                self.count_condition(&first.at)?;
                 self.vlan()
             }
             word if is_qualifier(word) => self.qualified(),
@@ -186,33 +194,33 @@ impl Parser<'_> {
         self.next += 1;
         let Some(word) = self.peek_word(0).filter(|word| word.starts_with(|c: char| c.is_ascii_digit()))
         else {
-            return Ok(Expr::Test(Test::Vlan(None)));
+            return Ok(Expr::Condition(Condition::Vlan(None)));
         };
         let id = number(word).filter(|id| *id < 4096);
         let value = word.to_owned();
         let token = self.tokens[self.next].clone();
         self.next += 1;
         match id {
-            Some(id) => Ok(Expr::Test(Test::Vlan(Some(id)))),
+            Some(id) => Ok(Expr::Condition(Condition::Vlan(Some(id)))),
             None => Err((token.at, Problem::Value { value, what: "a VLAN identifier (0 to 4095)" })),
         }
     }
 
-    /// Qualifiers, then what they qualify.
+    /// Parses qualifiers and the value after them.
     fn qualified(&mut self) -> Located<Expr> {
         let mut qualifiers = Qualifiers::default();
         let mut last = self.tokens[self.next].clone();
-        while let Some(token) = self.peek().filter(|token| token.kind == Kind::Word) {
+        while let Some(token) = self.peek().filter(|token| token.kind == TokenKind::Word) {
             let word = self.word(&token).to_owned();
             let clash = match word.as_str() {
                 "ip" => qualifiers.proto.replace(Proto::Ip).is_some(),
                 "ip6" => qualifiers.proto.replace(Proto::Ip6).is_some(),
                 "tcp" => qualifiers.proto.replace(Proto::Tcp).is_some(),
                 "src" | "dst" => qualifiers.side.replace(self.side(&word)).is_some(),
-                "host" => qualifiers.kind.replace(What::Host).is_some(),
-                "net" => qualifiers.kind.replace(What::Net).is_some(),
-                "port" => qualifiers.kind.replace(What::Port).is_some(),
-                "portrange" => qualifiers.kind.replace(What::PortRange).is_some(),
+                "host" => qualifiers.kind.replace(ValueKind::Host).is_some(),
+                "net" => qualifiers.kind.replace(ValueKind::Net).is_some(),
+                "port" => qualifiers.kind.replace(ValueKind::Port).is_some(),
+                "portrange" => qualifiers.kind.replace(ValueKind::PortRange).is_some(),
                 _ => break,
             };
             if clash {
@@ -223,16 +231,16 @@ impl Parser<'_> {
         }
         let alone = qualifiers.side.is_none() && qualifiers.kind.is_none();
         match self.peek() {
-            Some(token) if token.kind == Kind::Word && !(alone && is_primitive(self.word(&token))) => {
+            Some(token) if token.kind == TokenKind::Word && !(alone && is_primitive(self.word(&token))) => {
                 self.value(qualifiers)
             }
             next => match (alone, qualifiers.proto) {
                 (true, Some(proto)) => {
-                    self.condition(&last.at)?;
-                    Ok(Expr::Test(match proto {
-                        Proto::Ip => Test::Family(4),
-                        Proto::Ip6 => Test::Family(6),
-                        Proto::Tcp => Test::Tcp,
+                    self.count_condition(&last.at)?;
+                    Ok(Expr::Condition(match proto {
+                        Proto::Ip => Condition::Family(4),
+                        Proto::Ip6 => Condition::Family(6),
+                        Proto::Tcp => Condition::Tcp,
                     }))
                 }
                 _ => {
@@ -242,12 +250,12 @@ impl Parser<'_> {
         }
     }
 
-    /// `src`, `dst`, `src or dst`, `src and dst`; the last word of them is left to the caller.
+    /// Parses `src`, `dst`, `src or dst` or `src and dst`, up to the last of these words, which the caller consumes.
     fn side(&mut self, first: &str) -> Side {
         let other = if first == "src" { "dst" } else { "src" };
         let joined = match self.kind(1) {
-            Some(Kind::Or) => Some(Side::Either),
-            Some(Kind::And) => Some(Side::Both),
+            Some(TokenKind::Or) => Some(Side::Either),
+            Some(TokenKind::And) => Some(Side::Both),
             _ => None,
         };
         match joined {
@@ -260,7 +268,7 @@ impl Parser<'_> {
         }
     }
 
-    /// One value, or a list of them.
+    /// Parses a value, or `in` and a list of values.
     fn value(&mut self, qualifiers: Qualifiers) -> Located<Expr> {
         self.last = Some(qualifiers);
         if self.peek_word(0) != Some("in") {
@@ -268,7 +276,7 @@ impl Parser<'_> {
         }
         self.next += 1;
         match self.peek() {
-            Some(token) if token.kind == Kind::OpenList => self.next += 1,
+            Some(token) if token.kind == TokenKind::OpenList => self.next += 1,
             next => return Err((next.map_or(self.end(), |token| token.at), Problem::Expected("'{'"))),
         }
         let mut list: Option<Expr> = None;
@@ -278,17 +286,17 @@ impl Parser<'_> {
                 return Err((self.end(), Problem::Expected("'}'")));
             };
             match (token.kind, list.take()) {
-                (Kind::CloseList, Some(first)) => {
+                (TokenKind::CloseList, Some(first)) => {
                     self.next += 1;
                     return Ok(chain(first, rest));
                 }
-                (Kind::Comma, Some(first)) => {
+                (TokenKind::Comma, Some(first)) => {
                     self.next += 1;
                     list = Some(first);
                 }
-                (Kind::Word, None) => list = Some(self.listed(qualifiers)?),
-                (Kind::Word, Some(first)) => {
-                    rest.push((Join::Or, self.listed(qualifiers)?));
+                (TokenKind::Word, None) => list = Some(self.list_item(qualifiers)?),
+                (TokenKind::Word, Some(first)) => {
+                    rest.push((Join::Or, self.list_item(qualifiers)?));
                     list = Some(first);
                 }
                 _ => return Err((token.at, Problem::Expected("an address or port"))),
@@ -296,45 +304,45 @@ impl Parser<'_> {
         }
     }
 
-    /// In a list a port may be a range: `8000-8010`, or as Wireshark has it `8000..8010`.
-    fn listed(&mut self, mut qualifiers: Qualifiers) -> Located<Expr> {
-        let range = self.peek_word(0).is_some_and(|word| ports_apart(word).is_some());
-        if qualifiers.kind == Some(What::Port) && range {
-            qualifiers.kind = Some(What::PortRange);
+    /// Parses a value in a list, where a port may be a range: `8000-8010`, or `8000..8010` as in Wireshark.
+    fn list_item(&mut self, mut qualifiers: Qualifiers) -> Located<Expr> {
+        let range = self.peek_word(0).is_some_and(|word| split_port_range(word).is_some());
+        if qualifiers.kind == Some(ValueKind::Port) && range {
+            qualifiers.kind = Some(ValueKind::PortRange);
         }
         self.single(qualifiers)
     }
 
     fn single(&mut self, qualifiers: Qualifiers) -> Located<Expr> {
-        let Some(token) = self.peek().filter(|token| token.kind == Kind::Word) else {
+        let Some(token) = self.peek().filter(|token| token.kind == TokenKind::Word) else {
             return Err((self.end(), Problem::Expected("an address or port")));
         };
         let word = self.word(&token).trim_start_matches('\\').to_owned();
         self.next += 1;
-        self.condition(&token.at)?;
+        self.count_condition(&token.at)?;
         let located = |problem| (token.at.clone(), problem);
         let side = qualifiers.side.unwrap_or_default();
         match (qualifiers.kind, qualifiers.proto) {
-            (Some(What::Port | What::PortRange), Some(Proto::Ip)) => {
+            (Some(ValueKind::Port | ValueKind::PortRange), Some(Proto::Ip)) => {
                 Err(located(Problem::Mismatch("port".into(), "ip".into())))
             }
-            (Some(What::Port | What::PortRange), Some(Proto::Ip6)) => {
+            (Some(ValueKind::Port | ValueKind::PortRange), Some(Proto::Ip6)) => {
                 Err(located(Problem::Mismatch("port".into(), "ip6".into())))
             }
-            (None | Some(What::Host | What::Net), Some(Proto::Tcp)) => {
+            (None | Some(ValueKind::Host | ValueKind::Net), Some(Proto::Tcp)) => {
                 Err(located(Problem::Mismatch("tcp".into(), "host' or 'net".into())))
             }
-            (Some(What::Port), _) => {
+            (Some(ValueKind::Port), _) => {
                 let port = self.port(&word).map_err(located)?;
-                Ok(Expr::Test(Test::Ports(side, port, port)))
+                Ok(Expr::Condition(Condition::Ports(side, port, port)))
             }
-            (Some(What::PortRange), _) => {
-                let (low, high) = ports_apart(&word).unwrap_or((&word, &word));
+            (Some(ValueKind::PortRange), _) => {
+                let (low, high) = split_port_range(&word).unwrap_or((&word, &word));
                 let (low, high) = (self.port(low).map_err(located)?, self.port(high).map_err(located)?);
-                Ok(Expr::Test(Test::Ports(side, low.min(high), low.max(high))))
+                Ok(Expr::Condition(Condition::Ports(side, low.min(high), low.max(high))))
             }
             (kind, proto) => {
-                let nets = if kind == Some(What::Net) || (kind.is_none() && word.contains('/')) {
+                let nets = if kind == Some(ValueKind::Net) || (kind.is_none() && word.contains('/')) {
                     vec![self.net(&word).map_err(located)?]
                 } else {
                     self.hosts(&word).map_err(located)?
@@ -347,7 +355,7 @@ impl Parser<'_> {
                 let mut tests = nets
                     .into_iter()
                     .filter(|net| wanted.is_none_or(|family| net.family() == family))
-                    .map(|net| Expr::Test(Test::Net(side, net)));
+                    .map(|net| Expr::Condition(Condition::Net(side, net)));
                 let first = tests.next().ok_or_else(|| {
                     let what = if wanted == Some(4) { "an IPv4 address" } else { "an IPv6 address" };
                     located(Problem::Value { value: word.clone(), what })
@@ -388,7 +396,7 @@ impl Parser<'_> {
         Ok(hosts.into_iter().map(Net::host).collect())
     }
 
-    /// `10.0.0.0/8`, `10`, `192.168`, `2001:db8::/32`, and `10.0.0.0 mask 255.0.0.0`.
+    /// Parses a net: `10.0.0.0/8`, `10`, `192.168`, `2001:db8::/32` or `10.0.0.0 mask 255.0.0.0`.
     fn net(&mut self, word: &str) -> Result<Net, Problem> {
         let value = |what| Problem::Value { value: word.to_owned(), what };
         let (address, prefix) = word.split_once('/').map_or((word, None), |(a, p)| (a, Some(p)));
@@ -439,11 +447,11 @@ impl Parser<'_> {
     }
 }
 
-/// The two ends of a range of ports: `8000-8010` or `8000..8010`.
-fn ports_apart(word: &str) -> Option<(&str, &str)> {
+/// Splits a range of ports, `8000-8010` or `8000..8010`, into its two ends.
+fn split_port_range(word: &str) -> Option<(&str, &str)> {
     word.split_once("..").or_else(|| {
         let (low, high) = word.split_once('-')?;
-        // The name of a service can have a hyphen.
+        // The name of a service can have a hyphen, so that only what begins with a digit is a range.
         low.starts_with(|c: char| c.is_ascii_digit()).then_some((low, high))
     })
 }
@@ -452,7 +460,7 @@ fn number(word: &str) -> Option<u16> {
     if word.bytes().all(|b| b.is_ascii_digit()) { word.parse().ok() } else { None }
 }
 
-/// An IPv4 address of which the last octets may be missing, and how many it has.
+/// Parses an IPv4 address whose last octets may be missing, and counts its octets.
 fn short_v4(word: &str) -> Option<(u32, u16)> {
     let mut address = 0_u32;
     let mut octets = 0;
@@ -475,7 +483,7 @@ fn is_primitive(word: &str) -> bool {
     is_qualifier(word) || matches!(word, "vlan" | "inbound" | "outbound") || unsupported(word).is_some()
 }
 
-/// Words of pcap-filter(7) that mean nothing for TCP connections, or that cannot be known from their records.
+/// The problem with a word of pcap-filter(7) that has no meaning for TCP connections, or that a record does not tell.
 fn unsupported(word: &str) -> Option<Problem> {
     let why = match word {
         "udp" | "sctp" | "icmp" | "icmp6" | "igmp" | "igrp" | "pim" | "ah" | "esp" | "vrrp" | "carp"

@@ -1,4 +1,4 @@
-//! The language, word by word; the comparison with tcpdump's own verdicts is `tests/filters`.
+//! Tests of the filter language, word by word. `tcptrace/tests/corpus/filters.rs` compares it with tcpdump.
 
 use super::{Filter, Names};
 use proptest::prelude::*;
@@ -37,7 +37,7 @@ fn error(text: &str) -> String {
     Filter::compile(text, &Few).expect_err(text).to_string()
 }
 
-/// `SRC PORT DST PORT`, then `vlan ID`s and `out`.
+/// A record from `SRC PORT DST PORT`, followed by any number of `vlanID` and by `out` for egress.
 fn record(line: &str) -> Record {
     let words: Vec<&str> = line.split_whitespace().collect();
     let address = |word: &str| match word.parse::<IpAddr>().expect("an address") {
@@ -141,7 +141,7 @@ fn every_word() {
         ("not (port 80 or port 443)", "D"),
         ("!(port 80)", "BCD"),
         ("not not port 80", "A"),
-        // Alike, from left to right, as pcap-filter(7) has it.
+        // `and` and `or` have the same precedence, as in pcap-filter(7).
         ("port 80 or port 443 and ip6", "C"),
         ("port 80 or (port 443 and ip6)", "AC"),
         ("ip6 and port 443 or port 80", "AC"),
@@ -239,7 +239,7 @@ fn what_is_too_long_or_too_deep_is_said_so() {
     assert!(takes(&filter(&nested(32)), A));
     assert!(error(&nested(33)).contains("nested more than 32 deep"));
     assert!(error(&"not ".repeat(100_000)).contains("nested"));
-    // What is made of these must not be walked, or it ends the process.
+    // An expression tree of this many conditions would overflow the stack, and end the process.
     for endless in ["port 80 or ".repeat(100_000), "ip or ".repeat(100_000), "vlan or ".repeat(100_000)] {
         let said = error(&endless);
         assert!(said.contains("more than 65536 conditions") && said.len() < 2000, "{said}");
@@ -251,7 +251,8 @@ fn what_is_too_long_or_too_deep_is_said_so() {
     assert!(takes(&filter(&format!("dst port in {{{}}}", ports.join(" "))), A), "one step each");
 }
 
-/// As deep as its parentheses, however long: what is walked for each condition would end the process.
+/// A filter may have as many conditions as there may be steps: nothing recurses for each condition, which would
+/// overflow the stack and end the process.
 #[test]
 fn a_filter_for_a_capture_takes_as_many_conditions_as_there_may_be_steps() {
     let hosts = |n: u32, between: &str| {

@@ -1,12 +1,15 @@
-//! Lifecycle segments, and ICMP errors that quote them, as a pcapng file, for Wireshark: headers only, times in
-//! nanoseconds.
+//! Writes lifecycle segments, and ICMP errors that quote segments, as a pcapng file for Wireshark: headers only, with
+//! times in nanoseconds.
 //!
-//! A segment that comes from a file keeps its packet's own bytes up to the end of the TCP header, link header
-//! included; an ICMP error those up to its end. What comes from the kernel programs is rebuilt from its record, and a
-//! comment in the packet says so: addresses, ports, numbers, flags, window, TTL, VLAN identifiers, options and all
-//! lengths are those of the packet; Ethernet addresses (zero), DSCP, IP identification, fragmentation, flow label and
-//! urgent pointer are not recorded. Of an ICMP error type, code, both ends and the quoted TCP header without options
-//! are, or of a short quote its eight octets. The tunnel that a live packet was in is not written: it is the inner packet.
+//! A segment of a capture file keeps the bytes of its packet up to the end of the TCP header, with the link header, and
+//! an ICMP error those up to the end of its message. A packet of the kernel programs is rebuilt from its record, and a
+//! comment in the packet says so.
+//!
+//! Of a rebuilt segment, addresses, ports, numbers, flags, window, TTL, VLAN identifiers, options and all lengths are
+//! those of the packet, and with IPv4 its identification and the flag for more fragments. Ethernet addresses (which are
+//! zero), DSCP, flow label and urgent pointer are not recorded. Of a rebuilt ICMP error, type, code, both ends and the
+//! quoted TCP header without options are those of the packet, or of a short quote the first eight octets of that
+//! header. Of a packet in a tunnel, the inner packet is written.
 
 mod rebuild;
 
@@ -18,35 +21,35 @@ use hashbrown::HashMap;
 
 pub use rebuild::{COMMENT, ICMP_COMMENT};
 
-/// Where a packet's bytes come from.
+/// Where the bytes of a packet come from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Origin<'a> {
-    /// A packet in a file.
+    /// A packet of a capture file, whose own bytes are written.
     Captured(Captured<'a>),
-    /// A record of the kernel programs.
+    /// A record of the kernel programs, from which the headers are rebuilt.
     Record,
 }
 
-/// Writes pcapng. It does no I/O: the bytes are appended to what the caller passes, and are whole blocks.
+/// Writes a pcapng file. It does no I/O: whole blocks are appended to the buffer of the caller.
 #[derive(Debug, Default)]
 pub struct Writer {
     began: bool,
-    /// By the packets' interface and link type, the file's.
+    /// The number of each interface in the file, by the interface and the link type of its packets.
     interfaces: HashMap<(u32, LinkType), u32>,
 }
 
-/// `if_tsresol`: 10^-9 seconds.
+/// The value of `if_tsresol` for 10^-9 seconds.
 const NANOSECONDS: u8 = 9;
 
 impl Writer {
-    /// A file that nothing was written to yet.
+    /// A writer of a file that has nothing in it yet.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Appends the beginning of the file: what a file without packets consists of too. [`Writer::packet`] does it
-    /// when it was not done.
+    /// Appends the beginning of the file, which is all there is of a file without packets. [`Writer::packet`] does this
+    /// if it has not been done.
     pub fn begin(&mut self, out: &mut Vec<u8>) {
         if self.began {
             return;
@@ -54,16 +57,16 @@ impl Writer {
         self.began = true;
         let mut block = Block::new(out, 0x0a0d_0d0a);
         block.word(0x1a2b_3c4d);
-        // Version 1.0, of a length that is not known.
+        // Version 1.0, and a section whose length is not known in advance.
         block.bytes(&[1, 0, 0, 0]);
         block.bytes(&[0xff; 8]);
-        // shb_userappl
+        // This is shb_userappl.
         block.option(4, concat!("tcptrace ", env!("CARGO_PKG_VERSION")).as_bytes());
         block.end();
     }
 
-    /// Appends the packet behind `what`. `unix_ns` is its time since the Unix epoch: its own time stamp may be on
-    /// another time line. `name` is its interface's, if that has one.
+    /// Appends the packet that `what` was found in. `unix_ns` is its time in nanoseconds since the Unix epoch, because
+    /// the time stamp of `what` may be on another time line. `name` is the name of its interface, if that has one.
     pub fn packet(
         &mut self,
         what: &Observation,
@@ -90,11 +93,11 @@ impl Writer {
                 block.padded(captured.headers);
             }
             Origin::Record => {
-                let packet = rebuild::packet(what);
+                let packet = rebuild::rebuild(what);
                 block.word(u32::try_from(packet.headers().len()).unwrap_or(u32::MAX));
                 block.word(packet.original_len);
                 block.padded(packet.headers());
-                // opt_comment
+                // This is opt_comment.
                 let comment = match what {
                     Observation::Segment(_) => COMMENT,
                     Observation::Icmp(_) => ICMP_COMMENT,
@@ -108,13 +111,13 @@ impl Writer {
             Direction::Egress => 2,
         };
         if direction != 0 {
-            // epb_flags
+            // This is epb_flags.
             block.option(2, &direction.to_le_bytes());
         }
         block.end();
     }
 
-    /// The file's number of an interface, described at its first packet.
+    /// The number of an interface in the file. The interface is described before its first packet.
     fn interface(&mut self, interface: u32, link: LinkType, name: Option<&str>, out: &mut Vec<u8>) -> u32 {
         if let Some(&number) = self.interfaces.get(&(interface, link)) {
             return number;
@@ -124,9 +127,9 @@ impl Writer {
         let mut block = Block::new(out, 1);
         block.bytes(&link.0.to_le_bytes());
         block.bytes(&[0, 0]);
-        // No snap length.
+        // There is no snapshot length.
         block.word(0);
-        // One without a name is called by its number, and has another one here.
+        // An interface without a name is named by its number, where it has another number in this file.
         let by_number = (interface != number).then(|| format!("#{interface}"));
         if let Some(name) = name.or(by_number.as_deref()) {
             block.option(2, name.as_bytes());
@@ -137,7 +140,7 @@ impl Writer {
     }
 }
 
-/// A block that is being written; numbers are little-endian.
+/// A block that is being written, with little-endian numbers.
 struct Block<'a> {
     out: &'a mut Vec<u8>,
     start: usize,
@@ -148,7 +151,7 @@ impl<'a> Block<'a> {
     fn new(out: &'a mut Vec<u8>, kind: u32) -> Self {
         let start = out.len();
         out.extend(kind.to_le_bytes());
-        // The length, known at the end.
+        // The length of the block is filled in at its end.
         out.extend([0; 4]);
         Self { out, start, options: false }
     }
@@ -166,7 +169,7 @@ impl<'a> Block<'a> {
         self.bytes(&[0; 3][..bytes.len().next_multiple_of(4) - bytes.len()]);
     }
 
-    /// One option, cut where its length would not fit.
+    /// Appends one option, whose value is cut where its length does not fit into 16 bits.
     fn option(&mut self, code: u16, value: &[u8]) {
         self.options = true;
         let value = &value[..value.len().min(usize::from(u16::MAX))];

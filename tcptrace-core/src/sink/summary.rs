@@ -1,10 +1,10 @@
-//! The summary at the end of a trace, and of a trace so far.
+//! The summary of a trace, at its end or in the middle of it.
 
 mod failures;
 mod groups;
 mod times;
 
-pub use groups::By;
+pub use groups::GroupBy;
 
 use super::units::{Count, Nanos};
 use crate::event::{Address, Copies, Established, Event, HandshakeStats, Outcome, OutcomeCounts, Stats};
@@ -12,37 +12,38 @@ use failures::Failures;
 use groups::Groups;
 use hashbrown::HashMap;
 use std::fmt::{self, Write as _};
-use times::Times;
+use times::Distribution;
 
-/// Servers remembered before the faster half is forgotten. What counts is each one's slowest handshake, which only
-/// grows, so that the slowest few are exact; the mean of one that was forgotten in between is over what came since.
+/// The most servers that are remembered; after that the faster half is forgotten. The slowest handshake of a server
+/// only grows, so that the slowest few are exact. The mean of a server that was forgotten in between covers only what
+/// came since.
 const SERVERS: usize = 4096;
-/// Servers named.
+/// The most servers that are named.
 const SLOWEST: usize = 5;
-/// Characters of the longest bar.
-const BAR: u64 = 40;
+/// The length of the longest bar, in characters.
+const BAR_LENGTH: u64 = 40;
 
-/// What a trace comes to. Its memory is bounded, however many connections it saw.
+/// The summary of a trace. Its memory is bounded, however many connections there are.
 #[derive(Debug)]
 pub struct Summary {
     outcomes: OutcomeCounts,
     established: u64,
     incomplete: u64,
     dropped: u64,
-    total: Times,
-    syn: Times,
-    ack: Times,
-    /// Where the vantage tells them.
-    network: Times,
-    host: Times,
-    /// Of handshakes with SYN retries what these lost.
-    retries: Times,
+    total: Distribution,
+    syn: Distribution,
+    ack: Distribution,
+    /// The time spent in the network and in the local host, of handshakes whose vantage tells them apart.
+    network: Distribution,
+    host: Distribution,
+    /// The time lost in SYN retries, of the handshakes that had some.
+    retries: Distribution,
     failures: Failures,
     bars: Bars,
     servers: HashMap<Address, Server>,
     groups: Vec<Groups>,
     stats: Option<Box<Stats>>,
-    /// A filter leaves out connections.
+    /// Whether a filter leaves out connections.
     filtered: bool,
 }
 
@@ -60,7 +61,7 @@ impl Default for Summary {
 }
 
 impl Summary {
-    /// Nothing seen yet.
+    /// The summary of a trace in which nothing was seen yet.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -68,12 +69,12 @@ impl Summary {
             established: 0,
             incomplete: 0,
             dropped: 0,
-            total: Times::new(),
-            syn: Times::new(),
-            ack: Times::new(),
-            network: Times::new(),
-            host: Times::new(),
-            retries: Times::new(),
+            total: Distribution::new(),
+            syn: Distribution::new(),
+            ack: Distribution::new(),
+            network: Distribution::new(),
+            host: Distribution::new(),
+            retries: Distribution::new(),
             failures: Failures::default(),
             bars: Bars::default(),
             servers: HashMap::new(),
@@ -83,7 +84,7 @@ impl Summary {
         }
     }
 
-    /// Takes note of one event; every `established`, `connection` and the last `stats` event should come by.
+    /// Adds one event. All `established` and `connection` events should be passed, and at least the last `stats` event.
     pub fn observe(&mut self, event: &Event) {
         match event {
             Event::Established(event) => self.observe_established(event),
@@ -117,7 +118,7 @@ impl Summary {
         self.groups.iter_mut().for_each(|groups| groups.established(event));
     }
 
-    /// How long handshakes took so far.
+    /// The distributions of the times of handshakes so far.
     #[must_use]
     pub fn handshakes(&self) -> HandshakeStats {
         HandshakeStats {
@@ -129,9 +130,9 @@ impl Summary {
         }
     }
 
-    /// Takes note of the events that were never written, those given up at the very end included: the last `stats`
-    /// event was itself written before that was known.
-    pub fn note_dropped(&mut self, events: u64) {
+    /// Records how many events were dropped in all. The last `stats` event may say less, because it was written before
+    /// the last events were dropped.
+    pub fn record_dropped(&mut self, events: u64) {
         self.dropped = self.dropped.max(events);
     }
 
@@ -142,7 +143,7 @@ impl Summary {
         server.handshakes += 1;
         if self.servers.len() >= SERVERS {
             let median = median(self.servers.values().map(|server| server.slowest_ns));
-            // Of those at the median itself a few stay, in case there is nothing above it.
+            // Some servers at the median itself stay, in case none is above it.
             let mut ties = SLOWEST;
             self.servers.retain(|_, server| {
                 server.slowest_ns > median
@@ -151,41 +152,41 @@ impl Summary {
         }
     }
 
-    /// The summary as text, for stderr.
+    /// The summary as text for stderr.
     #[must_use]
     pub fn render(&self) -> String {
         let mut out = String::new();
-        // A String takes everything.
+        // Writing to a String cannot fail.
         let _ = self.write(&mut out);
         out
     }
 
-    /// Some connections are left out on purpose.
+    /// Marks the summary as one of a filtered trace, in which connections are left out on purpose.
     #[must_use]
     pub fn filtered(self) -> Self {
         Self { filtered: true, ..self }
     }
 
-    /// Sums connections up by these too, with rows for so many of the busiest.
+    /// Adds tables by these groups, each with as many rows for the busiest.
     #[must_use]
-    pub fn by(self, all: &[By], rows: usize) -> Self {
+    pub fn by(self, all: &[GroupBy], rows: usize) -> Self {
         Self { groups: all.iter().map(|by| Groups::new(*by, rows)).collect(), ..self }
     }
 
-    /// Why there are no connections, where that can be said.
-    fn write_why_none(&self, stats: &Stats, out: &mut String) -> fmt::Result {
+    /// Writes why there are no connections, where something explains it.
+    fn write_why_no_connections(&self, stats: &Stats, out: &mut String) -> fmt::Result {
         let capture = stats.capture.unwrap_or_default();
         let packets = Count(stats.packets, "packet", "packets");
         let most = |counts: &mut dyn Iterator<Item = (&'static str, u64)>| {
             counts.filter(|(_, count)| *count > 0).max_by_key(|(_, count)| *count)
         };
         if let Some((kind, count)) = most(&mut capture.tunnels_passed_over.iter()) {
-            return write!(out, ": {count} of {packets} are {}: try --decap", called(kind));
+            return write!(out, ": {count} of {packets} are {}: try --decap", tunnel_name(kind));
         }
         if let Some((what, count)) = most(&mut capture.passed_over.iter()) {
             return write!(out, ": {count} of {packets} are {what}, which is not looked into");
         }
-        // Not if some began and were left out, by a filter or for overload.
+        // This does not hold if connections began, and were left out by a filter or for overload.
         let began = stats.segments.syn + stats.segments.synack + stats.shed.total() > 0;
         if stats.tcp_packets > 0 && !began && !self.filtered {
             let tcp = Count(stats.tcp_packets, "TCP packet", "TCP packets");
@@ -215,7 +216,7 @@ impl Summary {
         if total == 0 && self.established == 0 {
             write!(out, "no connections seen")?;
             if let Some(stats) = &self.stats {
-                self.write_why_none(stats, out)?;
+                self.write_why_no_connections(stats, out)?;
             }
             return writeln!(out);
         }
@@ -224,7 +225,7 @@ impl Summary {
         for outcome in Outcome::ALL {
             let count = self.outcomes.of(outcome);
             if count > 0 {
-                write!(out, "{separator}{count} {}", name(outcome))?;
+                write!(out, "{separator}{count} {}", outcome_name(outcome))?;
                 separator = ", ";
             }
         }
@@ -262,14 +263,14 @@ impl Summary {
         };
         writeln!(out, "\nsyn to established, up to")?;
         for run in bars.chunk_by(|(_, a), (_, b)| (*a == 0) == (*b == 0)) {
-            // Where there are many steps without any, one line shows the gap.
+            // A run of two or more empty steps takes a single line.
             if let [(_, 0), _, ..] = run {
                 writeln!(out, "{:>12}  {:>9}", "...", 0)?;
                 continue;
             }
             for (upper, count) in run {
-                // A bar of at least one character for whatever is there.
-                let length = usize::try_from((count * BAR).div_ceil(longest)).unwrap_or_default();
+                // A step with any handshake has a bar of at least one character.
+                let length = usize::try_from((count * BAR_LENGTH).div_ceil(longest)).unwrap_or_default();
                 let bar = "#".repeat(length);
                 let line = format!("{:>12}  {count:>9}  {bar}", upper.to_string());
                 writeln!(out, "{}", line.trim_end())?;
@@ -283,7 +284,7 @@ impl Summary {
             return Ok(());
         }
         let mut servers: Vec<_> = self.servers.iter().collect();
-        // The address decides between equals, so that the same trace always reads the same.
+        // Equal servers are sorted by address, so that the same trace always gives the same text.
         servers.sort_unstable_by_key(|(address, server)| {
             (u64::MAX - server.slowest_ns, address.ip, address.port)
         });
@@ -358,39 +359,45 @@ impl Summary {
             "nothing that is known by now: what a capture lacks may stand at its end"
         };
         writeln!(out, "{}", if separator.is_empty() { nothing } else { "" })?;
-        let shed = stats.shed;
-        if shed.total() > 0 {
-            writeln!(
-                out,
-                "not followed: {} SYN, {} SYN-ACK, {} FIN, {} RST; outcomes and times are of the other connections, {:.1} % \
-                 of all by their SYNs",
-                shed.syn,
-                shed.synack,
-                shed.fin,
-                shed.rst,
-                followed(stats) * 100.0
-            )?;
-        }
-        Ok(())
+        write_shed(stats, out)
     }
 }
 
-/// The one in the middle, the upper of two; there is one at least.
+/// Writes what was not followed because of overload.
+fn write_shed(stats: &Stats, out: &mut String) -> fmt::Result {
+    let shed = stats.shed;
+    if shed.total() == 0 {
+        return Ok(());
+    }
+    writeln!(
+        out,
+        "not followed: {} SYN, {} SYN-ACK, {} FIN, {} RST; outcomes and times are of the other connections, {:.1} % of all by \
+         their SYNs",
+        shed.syn,
+        shed.synack,
+        shed.fin,
+        shed.rst,
+        followed(stats) * 100.0
+    )
+}
+
+/// The median; of an even number of values the upper one in the middle. There must be at least one value.
 fn median(numbers: impl Iterator<Item = u64>) -> u64 {
     let mut numbers: Vec<u64> = numbers.collect();
     let middle = numbers.len() / 2;
     *numbers.select_nth_unstable(middle).1
 }
 
-/// The part of connections that is followed: by their SYNs, or where there were none by what was last in force.
+/// The part of the connections that is followed: by the SYNs, or if there were none, the admission rate that was in
+/// force last.
 #[expect(clippy::cast_precision_loss, reason = "a percentage needs no 53 bits")]
 fn followed(stats: &Stats) -> f64 {
     let (followed, all) = (stats.segments.syn, stats.segments.syn + stats.shed.syn);
     if all == 0 { stats.admission_rate } else { followed as f64 / all as f64 }
 }
 
-/// How people write what `--decap` calls so.
-fn called(kind: &'static str) -> &'static str {
+/// The usual name of a kind of tunnel that `--decap` calls `kind`.
+fn tunnel_name(kind: &'static str) -> &'static str {
     match kind {
         "ipip" => "IP in IP",
         "gre" => "GRE",
@@ -403,13 +410,13 @@ fn called(kind: &'static str) -> &'static str {
     }
 }
 
-/// How many times lie below each step of 1, 2, 5, 10 ... microseconds and not below the step before. Counted beside the
-/// histogram, whose own buckets straddle these steps.
+/// How many times lie below each step of 1, 2, 5, 10 ... microseconds and not below the step before. They are counted
+/// apart from the histogram, because its buckets do not end at these steps.
 #[derive(Debug, Default)]
 struct Bars([u64; 30]);
 
 impl Bars {
-    /// The steps: the last one is far beyond any handshake.
+    /// The steps in nanoseconds. The last one is far beyond any handshake.
     fn steps() -> impl Iterator<Item = u64> {
         (0..10).flat_map(|power| [1, 2, 5].map(|factor| factor * 10_u64.pow(power) * 1000))
     }
@@ -419,7 +426,7 @@ impl Bars {
         self.0[place] += 1;
     }
 
-    /// From the first step with any to the last.
+    /// The counts from the first step that has any to the last one.
     fn filled(&self) -> Vec<(Nanos, u64)> {
         let mut bars: Vec<_> =
             Self::steps().map(Nanos).zip(self.0).skip_while(|(_, count)| *count == 0).collect();
@@ -428,7 +435,7 @@ impl Bars {
     }
 }
 
-const fn name(outcome: Outcome) -> &'static str {
+const fn outcome_name(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Closed => "closed",
         Outcome::Reset => "reset",
@@ -443,7 +450,7 @@ const fn name(outcome: Outcome) -> &'static str {
     }
 }
 
-/// Where segments were captured twice: that they were, and what that shows of the capture.
+/// Writes where segments were captured twice, and what that shows of the place of the capture.
 fn write_copies(stats: &Stats, out: &mut String) -> fmt::Result {
     let Copies { segments: 1.., ttl } = stats.copies else { return Ok(()) };
     write!(out, "captured twice: {}, with ", Count(stats.copies.segments, "segment", "segments"))?;
@@ -457,7 +464,7 @@ fn write_copies(stats: &Stats, out: &mut String) -> fmt::Result {
     writeln!(out, "; counted once")
 }
 
-/// Where tunnels are looked into: packets in each kind.
+/// Writes how many packets were in each kind of tunnel, where tunnels are looked into.
 fn write_tunnels(stats: &Stats, out: &mut String) -> fmt::Result {
     let Some(tunnels) = &stats.tunnels else { return Ok(()) };
     write!(out, "in tunnels: ")?;
@@ -469,7 +476,7 @@ fn write_tunnels(stats: &Stats, out: &mut String) -> fmt::Result {
     writeln!(out, "{}", if separator.is_empty() { "nothing" } else { "" })
 }
 
-/// Of a file there is no more to say than how many packets it had.
+/// Writes what the trace cost. For a file that is only the number of packets.
 fn write_cost(stats: &Stats, out: &mut String) -> fmt::Result {
     let cost = &stats.cost;
     let packets = Count(stats.packets, "packet", "packets");

@@ -1,14 +1,15 @@
-//! Lines for people: one for each outcome, and with `-v` and `-vv` what led to it.
+//! Lines for people to read: one for each outcome, and with `-v` and `-vv` what led to it.
 //!
 //! ```text
 //! TIME             WHAT         CLIENT > SERVER                              HOW LONG   DETAILS
 //! 06:59:50.293475  ESTABLISHED  192.168.64.128:60592 > 180.101.49.11:80   28.820 ms  = syn 28.789 + ack 0.031
 //! ```
 //!
-//! Times of day are local, as tcpdump's are. What is "sent" was sent by the client. Where lines have a width, what is longer
-//! gives way or goes on below, see `fit.rs`.
+//! Times of day are local, as those of tcpdump are. What is "sent" was sent by the client. Where lines have a width, longer
+//! ones are shortened or go on in a line below, which is the work of `fit.rs`.
 
 mod clock;
+mod details;
 mod fit;
 mod handshake;
 mod line;
@@ -23,8 +24,9 @@ use crate::event::{
 use crate::sink::units::{Column, plain};
 use anstyle::{AnsiColor, Style};
 use bytes::{BufMut as _, BytesMut};
-use clock::Clock;
-pub use clock::Times;
+use clock::TimeColumn;
+pub use clock::TimeFormat;
+use details::Details;
 use jiff::tz::TimeZone;
 pub use line::Width;
 use line::{Line, Rank};
@@ -32,33 +34,32 @@ use std::{
     fmt::{self, Write as _},
     net::IpAddr,
 };
-use words::Details;
 
-/// Width of the longest common label, ESTABLISHED.
+/// The width of ESTABLISHED, the longest common label.
 const LABEL: usize = 11;
-/// The addresses' column grows with what it has seen, up to this; longer pairs stick out.
+/// The column of the addresses grows with the pairs that were printed, up to this width; longer pairs stick out.
 const MAX_PAIR: usize = 64;
 
-/// How the text looks.
+/// Options for the look of the text.
 #[derive(Clone, Debug)]
 pub struct TextOptions {
-    /// Name the interface on each line: more than one is traced.
+    /// Whether each line names its interface, because more than one is traced.
     pub interfaces: bool,
-    /// Use colour.
+    /// Whether the text has colours.
     pub color: bool,
-    /// The zone of the times of day.
+    /// The time zone of the times of day.
     pub zone: TimeZone,
-    /// How lines say when.
-    pub times: Times,
-    /// How wide lines may be.
+    /// The format of the column that says when something happened.
+    pub times: TimeFormat,
+    /// The width that lines may have.
     pub width: Width,
 }
 
-/// Writes lines for people.
+/// A sink that writes lines for people to read.
 #[derive(Debug)]
 pub struct TextSink {
     options: TextOptions,
-    clock: Clock,
+    clock: TimeColumn,
     line: Line,
     pair: String,
     pair_width: usize,
@@ -70,7 +71,8 @@ impl Sink for TextSink {
         let mut line = std::mem::take(&mut self.line);
         let width = self.options.width.columns();
         line.clear(width.is_some());
-        // Only a Display that fails could fail here, and none of ours does; half a line would be worse than none.
+        // Writing to a line fails only if a `Display` does, and none of ours does. A part of a line would be worse than
+        // none.
         if self.write(event, &mut line).is_ok() && !line.text().is_empty() {
             match width {
                 None => {
@@ -85,10 +87,10 @@ impl Sink for TextSink {
 }
 
 impl TextSink {
-    /// A sink that prints as `options` say.
+    /// A sink with these options.
     #[must_use]
     pub fn new(options: TextOptions) -> Self {
-        let clock = Clock::new(options.zone.clone(), options.times);
+        let clock = TimeColumn::new(options.zone.clone(), options.times);
         Self { options, clock, line: Line::default(), pair: String::new(), pair_width: 0, interface_width: 0 }
     }
 
@@ -101,7 +103,7 @@ impl TextSink {
             Event::Anomaly(event) => self.anomaly(event, line),
             Event::IcmpError(event) => self.icmp_error(event, line),
             Event::Stats(stats) => self.stats(stats, line),
-            // A person has the command line and the notices before them, and gets no line.
+            // A person has seen the command line and the notices before, and needs no line for this.
             Event::Start(_) => Ok(()),
         }
     }
@@ -141,13 +143,19 @@ impl TextSink {
         let pair = directed(&event.common, event.icmp.quoted_sender);
         self.head(&event.common, &Indented("icmp"), Style::new().dimmed(), pair, line)?;
         took(Column(None), line)?;
-        words::icmp(&event.icmp, &mut Details::new(line))?;
+        details::icmp(&event.icmp, &mut Details::new(line))?;
         tail(&event.common, line)
     }
 
     fn transition(&mut self, event: &Transition, line: &mut Line) -> fmt::Result {
         let pair = (event.common.client, event.common.server);
-        self.head(&event.common, &Indented(words::role(event.endpoint)), Style::new().dimmed(), pair, line)?;
+        self.head(
+            &event.common,
+            &Indented(details::role(event.endpoint)),
+            Style::new().dimmed(),
+            pair,
+            line,
+        )?;
         took(Column(event.since_previous_ns), line)?;
         words::transition(event, line)?;
         tail(&event.common, line)
@@ -170,7 +178,7 @@ impl TextSink {
         words::stats(stats, &mut Details::new(line))
     }
 
-    /// Everything up to the addresses.
+    /// Writes the beginning of a line, up to the addresses.
     fn head(
         &mut self,
         common: &Common,
@@ -199,7 +207,7 @@ impl TextSink {
 
     fn label(&self, label: &dyn fmt::Display, style: Style, line: &mut Line) -> fmt::Result {
         let style = if self.options.color { style } else { Style::new() };
-        // Padded by hand: the colour's escape sequences have no width.
+        // The label is padded here, because the escape sequences of the colour have no width.
         write!(line, "{style}")?;
         let start = line.len();
         write!(line, "{label}")?;
@@ -208,7 +216,7 @@ impl TextSink {
     }
 }
 
-/// A label of what led to an outcome.
+/// The label of a line about what led to an outcome.
 struct Indented<'a>(&'a str);
 
 impl fmt::Display for Indented<'_> {
@@ -226,12 +234,12 @@ impl fmt::Display for Address {
     }
 }
 
-/// How long it took.
+/// Writes the column that says how long it took.
 fn took(column: Column, line: &mut Line) -> fmt::Result {
     line.part(Rank::Took, format_args!("  {column}"))
 }
 
-/// From whom to whom a segment went.
+/// The sender and the receiver of a segment of the connection.
 const fn directed(common: &Common, sender: Role) -> (Address, Address) {
     match sender {
         Role::Client => (common.client, common.server),
@@ -239,7 +247,7 @@ const fn directed(common: &Common, sender: Role) -> (Address, Address) {
     }
 }
 
-/// The interfaces on the way, where there are several.
+/// Writes the interfaces on the way, where there are several.
 fn via(path: &Path, line: &mut Line) -> fmt::Result {
     if path.names().nth(1).is_none() {
         return Ok(());
@@ -266,7 +274,7 @@ impl fmt::Display for Tags {
     }
 }
 
-/// What qualifies the whole line.
+/// Writes what is said of the connection at the end of each line: its VLANs, its tunnels, and whether it is incomplete.
 fn tail(common: &Common, line: &mut Line) -> fmt::Result {
     match common.server_vlan {
         Some(back) => {
@@ -306,7 +314,7 @@ const fn outcome(outcome: Outcome) -> (&'static str, Style) {
     match outcome {
         Outcome::Closed => ("CLOSED", color(AnsiColor::Cyan)),
         Outcome::Reset => ("RESET", color(AnsiColor::Yellow)),
-        // By whom is said on the right.
+        // The details say who refused it.
         Outcome::Refused | Outcome::RefusedIcmp => ("REFUSED", color(AnsiColor::Red)),
         Outcome::Unanswered => ("UNANSWERED", color(AnsiColor::Red)),
         Outcome::SynackUnanswered => ("SYNACK-UNANSWERED", color(AnsiColor::Red)),

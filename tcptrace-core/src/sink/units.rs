@@ -1,29 +1,30 @@
-//! Durations, sizes and names for people.
+//! Durations, sizes and names for people to read.
 
 use std::{borrow::Cow, fmt};
 
-/// Text that somebody else chose, for a terminal: what would move its cursor, change its look, or turn or hide what follows
-/// is written as a number, `\u{1b}`. A capture file may call an interface anything, and so may whoever may add one.
+/// Makes text that somebody else chose safe for a terminal. Characters that would move the cursor, change colours, hide
+/// what follows or turn its direction are written as numbers, such as `\u{1b}`. A capture file may give any name to an
+/// interface, and so may anybody who may add one to the system.
 pub fn plain(text: &str) -> Cow<'_, str> {
-    // Nearly always.
-    if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) || !text.contains(acts) {
+    // Nearly all text ends here.
+    if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) || !text.contains(acts_on_terminal) {
         return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len() + 8);
     for c in text.chars() {
-        if acts(c) { out.extend(c.escape_unicode()) } else { out.push(c) }
+        if acts_on_terminal(c) { out.extend(c.escape_unicode()) } else { out.push(c) }
     }
     Cow::Owned(out)
 }
 
-/// Control characters of ASCII and of ISO 8859, ends of lines and paragraphs, marks without a width, and what turns the
-/// direction of writing (UAX #9).
-fn acts(c: char) -> bool {
+/// Whether a character acts on a terminal: control characters of ASCII and ISO 8859, separators of lines and
+/// paragraphs, characters without a width, and those that turn the direction of writing (UAX #9).
+fn acts_on_terminal(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
-/// A duration with three digits after the point, as far as those mean something: `28.820 ms`, `3.029 s`, `12m 05s`.
+/// A duration in nanoseconds, printed with as many digits as mean something: `28.820 ms`, `3.029 s`, `12m 05s`.
 #[derive(Clone, Copy, Debug)]
 pub struct Nanos(pub u64);
 
@@ -45,19 +46,19 @@ impl fmt::Display for Nanos {
 }
 
 impl Nanos {
-    /// Rounded, so that no column says more than it knows.
+    /// The duration in microseconds, rounded.
     const fn micros(self) -> u64 {
         self.0.saturating_add(500) / 1000
     }
 
-    /// Printed in milliseconds?
+    /// Whether the duration is printed in milliseconds.
     #[must_use]
     pub const fn is_below_a_second(self) -> bool {
         self.micros() < 1_000_000
     }
 }
 
-/// Milliseconds without the unit.
+/// A duration in nanoseconds, printed in milliseconds without the unit.
 #[derive(Clone, Copy, Debug)]
 pub struct Millis(pub u64);
 
@@ -68,7 +69,7 @@ impl fmt::Display for Millis {
     }
 }
 
-/// A duration, or `-`, in a column of ten whose numbers stand below each other.
+/// A duration in nanoseconds, or `-`, in a column ten wide in which the points stand below each other.
 #[derive(Clone, Copy, Debug)]
 pub struct Column(pub Option<u64>);
 
@@ -78,18 +79,18 @@ impl fmt::Display for Column {
             None => write!(f, "{:>7}   ", "-"),
             Some(ns) => {
                 let text = Nanos(ns).to_string();
-                // " s" is a character shorter than " ms".
+                // The unit `s` is a character shorter than `ms`.
                 if text.ends_with(" s") { write!(f, "{text:>9} ") } else { write!(f, "{text:>10}") }
             }
         }
     }
 }
 
-/// Octets: exact while that is readable.
+/// A number of octets, printed exactly below a million and with one decimal above.
 #[derive(Clone, Copy, Debug)]
-pub struct Bytes(pub u64);
+pub struct ByteCount(pub u64);
 
-impl fmt::Display for Bytes {
+impl fmt::Display for ByteCount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const UNITS: [(u64, &str); 4] = [
             (1_000_000, "MB"),
@@ -104,7 +105,7 @@ impl fmt::Display for Bytes {
     }
 }
 
-/// `1 retry`, `2 retries`.
+/// A number with the word for one and the word for several: `1 retry`, `2 retries`.
 pub struct Count<'a>(pub u64, pub &'a str, pub &'a str);
 
 impl fmt::Display for Count<'_> {
@@ -115,7 +116,7 @@ impl fmt::Display for Count<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Bytes, Column, Nanos, plain};
+    use super::{ByteCount, Column, Nanos, plain};
 
     #[test]
     fn durations_say_no_more_than_they_know() {
@@ -156,7 +157,7 @@ mod tests {
             (10_737_418_240, "10.7 GB"),
             (u64::MAX, "18446.7 PB"),
         ] {
-            assert_eq!(Bytes(bytes).to_string(), text);
+            assert_eq!(ByteCount(bytes).to_string(), text);
         }
     }
 

@@ -1,4 +1,4 @@
-//! Where text may be broken: between words, and never inside of a number with its unit, an address or a name.
+//! Breaks text into lines: between words, and never within a number with its unit, an address or a name.
 
 use unicode_width::UnicodeWidthChar as _;
 
@@ -21,7 +21,7 @@ pub fn columns(text: &str) -> usize {
     wide.sum()
 }
 
-/// The pieces that stay whole, each with the spaces before it.
+/// The pieces of a text that are never broken, each with the spaces before it.
 pub fn words(text: &str) -> impl Iterator<Item = (&str, &str)> {
     let mut rest = text;
     std::iter::from_fn(move || {
@@ -35,7 +35,7 @@ pub fn words(text: &str) -> impl Iterator<Item = (&str, &str)> {
             let next = &rest[end + gap..];
             let next = &next[..word(next)];
             let last = rest[glue..end].rsplit(' ').next().unwrap_or_default();
-            // What stands apart by more spaces is a column of its own.
+            // More than one space separates two columns of a table.
             if gap != 1 || next.is_empty() || !stay_together(last, next) {
                 break;
             }
@@ -51,8 +51,8 @@ fn word(text: &str) -> usize {
     text.find(' ').unwrap_or(text.len())
 }
 
-/// `28.820 ms`, `TTL 28`, `for 7 SYNs`, `RFC 9293 §3.10.7.3`, `= syn`, `-> LISTEN`: a number with what it counts, and a sign with
-/// what follows it.
+/// Whether two words stay together: a number and what it counts, or a sign and what follows it, as in `28.820 ms`, `TTL
+/// 28`, `for 7 SYNs`, `RFC 9293 §3.10.7.3`, `= syn` and `-> LISTEN`.
 fn stay_together(last: &str, next: &str) -> bool {
     let is_sign = |word: &str| matches!(word, "=" | "+" | ">" | "->");
     let begins_new = is_sign(next) || next.starts_with('(');
@@ -62,7 +62,8 @@ fn stay_together(last: &str, next: &str) -> bool {
     is_sign(last) || (!begins_new && (counts || is_counted))
 }
 
-/// Breaks lines that are longer than so many columns; what goes on is indented by four more than its line.
+/// Breaks lines that are longer than `width` columns. What goes on below is indented by four columns more than its
+/// line.
 #[must_use]
 pub fn wrap(text: &str, width: usize) -> String {
     let mut out = String::with_capacity(text.len());

@@ -2,8 +2,8 @@
 //! §3.2, §4.1); without one the SYN-ACK is taken for the answer to the last SYN (nobody can know: RFC 6298 §3, Karn's
 //! algorithm).
 
-use super::{
-    conn::Conn,
+use super::conn::{
+    Conn,
     times::{Moment, When},
 };
 use crate::{

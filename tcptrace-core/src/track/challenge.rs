@@ -6,11 +6,12 @@
 
 use super::{
     Tracker,
-    conn::Conn,
+    after::After,
+    conn::{Conn, List},
     key::Key,
+    numbers,
     report::Originality,
-    rules::{self, After},
-    table::List,
+    rules,
 };
 use crate::{
     event::{AnomalyReason, Event, Outcome, Role, State},
@@ -103,8 +104,8 @@ impl Tracker {
         };
         let conn = &self.challengers[newer];
         let role = conn.role_of(src_is_low);
-        let (flags, answers) = (seg.flags, rules::acknowledges_syn(conn, role, seg));
-        let goes_on = role == Role::Client && !answers && rules::follows_own_syn(conn, role, seg);
+        let (flags, answers) = (seg.flags, numbers::acknowledges_syn(conn, role, seg));
+        let goes_on = role == Role::Client && !answers && numbers::follows_own_syn(conn, role, seg);
         if goes_on && flags.rst() {
             // The RST has the challenger's numbers, so it gives up the challenger and does not concern the older
             // connection.

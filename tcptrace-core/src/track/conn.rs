@@ -1,21 +1,42 @@
 //! One connection as the tracker keeps it: its two sides, and the times that events report.
 
+pub(crate) mod doubts;
+pub(crate) mod extra;
+pub(crate) mod sight;
+pub(crate) mod teardown;
+pub(crate) mod times;
+
 use super::{
-    extra::Extra,
-    held::Doubts,
     key::Key,
     side::Side,
     state::{self, Evidence},
-    table::List,
-    teardown::{Closing, Teardown},
-    times::{CompactTimes, Moment, Spent, When},
 };
 use crate::{
     event::{AnomalyReason, Role, State, Vantage},
     segment::{Segment, Timestamp},
     source_clock::SourceClock,
 };
+use doubts::Doubts;
+use extra::Extra;
 use tcptrace_common::seq::SeqNum;
+use teardown::{Closing, Teardown};
+use times::{CompactTimes, Moment, Spent, When};
+
+/// The list of a connection, by the time-out that it waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum List {
+    /// The handshake is under way, and is given up when nothing comes for the give-up time.
+    Handshake,
+    /// An ICMP error answered the SYN, and the handshake is given up soon, as a client that goes on tries again by
+    /// then.
+    Rejected,
+    /// The connection is past the handshake, and waits for no time-out.
+    Open,
+    /// A reset is held, and is believed when nothing disproves it for a while.
+    Held,
+    /// The connection is over, and is forgotten when no late segment can come any more.
+    Ended,
+}
 
 /// One connection. There can be a million of them, so facts that most do not need are elsewhere; the fields that every
 /// segment needs come first.

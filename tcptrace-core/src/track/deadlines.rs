@@ -3,11 +3,11 @@
 
 use super::{
     Config, Tracker,
-    conn::Conn,
+    conn::{Conn, List},
     held::DOUBT_NS,
     icmp,
     state::Evidence,
-    table::{List, Table},
+    table::Table,
     unfinished_outcome,
 };
 use crate::{

@@ -1,8 +1,8 @@
 //! Which other server answered a SYN that its own server did not answer. Address translation (a service address, a
 //! forwarded port, a hairpin) gives the server another address and keeps the client's port and initial sequence number.
 
-use super::conn::Conn;
-use crate::{event::Role, track::times::Moment};
+use super::conn::{Conn, times::Moment};
+use crate::event::Role;
 use tcptrace_common::seq::SeqNum;
 
 /// The address and port of one end.

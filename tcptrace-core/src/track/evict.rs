@@ -1,6 +1,6 @@
 //! Which connection leaves the table to make room for another one.
 
-use super::{Tracker, table::List};
+use super::{Tracker, conn::List};
 use crate::{
     event::{Event, Outcome},
     segment::Timestamp,

@@ -2,18 +2,20 @@
 //! an answer, which SYNs asked for ECN, what a RST answers, and whether a handshake still goes on.
 
 use super::{
-    conn::{Conn, peer},
-    report::Out,
-    rules,
+    conn::{
+        Conn,
+        extra::{WrongAnswerCounts, offer},
+        peer,
+        times::{Moment, When},
+    },
+    numbers::follows_own_syn,
     side::Side,
-    times::{Moment, When},
 };
 use crate::{
     event::{Ecn, EcnKind, Role, State, SynackAgain, Vantage, WrongAnswers},
     segment::{Segment, Timestamp},
 };
 use std::collections::VecDeque;
-use tcptrace_common::{seq::SeqNum, tcp::TcpFlags};
 
 /// The longest time that a stack waits before it sends its first SYN again (RFC 1122 §4.2.3.1; by RFC 6298 §2.1 it is 1
 /// s).
@@ -21,41 +23,6 @@ const FIRST_RETRY_NS: u64 = 3_000_000_000;
 
 /// The first time-out of a SYN-ACK (RFC 6298 §2.1), and half of it for timers that are late.
 const SYNACK_AGAIN_NS: u64 = 1_500_000_000;
-
-/// The server's segments that came instead of an answer to the SYN: how many, and what they acknowledged last.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct WrongAnswerCounts {
-    rsts: u16,
-    rst_ack: Option<SeqNum>,
-    synacks: u16,
-    synack_ack: Option<SeqNum>,
-    synacks_reset: u16,
-}
-
-impl WrongAnswerCounts {
-    pub(super) const NONE: Self =
-        Self { rsts: 0, rst_ack: None, synacks: 0, synack_ack: None, synacks_reset: 0 };
-}
-
-/// Which of the client's SYNs asked for ECN.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct EcnTries {
-    /// How many SYNs that were sent again asked for it.
-    again: u16,
-    /// The ECN bits ([`ecn_bits`]) of the last SYN, where that was sent again.
-    last: Option<u8>,
-}
-
-impl EcnTries {
-    pub(super) const NONE: Self = Self { again: 0, last: None };
-
-    /// Adds a SYN that was sent again before anything answered.
-    pub(crate) fn add(&mut self, flags: TcpFlags) {
-        let bits = ecn_bits(flags);
-        self.last = Some(bits);
-        self.again = self.again.saturating_add(u16::from(offer(bits) != EcnKind::None));
-    }
-}
 
 /// Records `seg` of `role`, which does not fit, where it came instead of an answer to the SYN.
 pub(crate) fn record_wrong_answer(conn: &mut Conn, role: Role, seg: &Segment) {
@@ -78,7 +45,7 @@ pub(crate) fn record_wrong_answer(conn: &mut Conn, role: Role, seg: &Segment) {
 /// acknowledges anything but the SYN by a RST with that number (RFC 9293 §3.10.7.3, first step): a SYN-ACK that passed
 /// here, or else a challenge ACK, as a bare acknowledgement is not recorded.
 pub(crate) fn record_rejection(conn: &mut Conn, seg: &Segment) {
-    let follows = rules::follows_own_syn(conn, Role::Client, seg);
+    let follows = follows_own_syn(conn, Role::Client, seg);
     let extra = conn.extra_mut();
     if extra.wrong_answers.synack_ack == Some(seg.seq) {
         extra.wrong_answers.synacks_reset = extra.wrong_answers.synacks_reset.saturating_add(1);
@@ -110,21 +77,6 @@ pub(crate) fn wrong_answers(conn: &Conn) -> Option<WrongAnswers> {
         synacks_reset: synacks_reset.into(),
         expected,
     })
-}
-
-/// The control bits for ECN of a segment: ECE, CWR and AE, from the lowest bit.
-pub(crate) const fn ecn_bits(flags: TcpFlags) -> u8 {
-    // Bits 6 to 8 of nine.
-    (flags.0 >> 6 & 0b111) as u8
-}
-
-/// The kind of ECN that a SYN with `bits` asks for (RFC 3168 §6.1.1, RFC 9768 §3.1.1).
-const fn offer(bits: u8) -> EcnKind {
-    match bits {
-        0b011 => EcnKind::Classic,
-        0b111 => EcnKind::Accurate,
-        _ => EcnKind::None,
-    }
 }
 
 /// The kind of ECN that a SYN-ACK with `bits` agrees to, where the SYN offered one (RFC 3168 §6.1.1; RFC 9768 §3.1.2,
@@ -185,23 +137,6 @@ pub(crate) fn synack_again(conn: &Conn) -> Option<SynackAgain> {
     }
 }
 
-/// Opens both sides if `seg` shows that the client goes on after its SYN, though nothing of the server passes here. In
-/// SYN-SENT no stack acknowledges anything (RFC 9293 §3.10.7.3), so a SYN-ACK came to the client some other way.
-pub(crate) fn open_if_it_goes_on_unheard(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) {
-    let (client, server) = (conn.side(Role::Client), conn.side(Role::Server));
-    let unheard = conn.synacks == 0 && !server.is_seen() && server.state == State::Listen;
-    // A FIN is behind all data; another segment may be of an earlier connection, unless it is near.
-    let goes_on = match client.first_data() {
-        Some(first) if seg.flags.fin() => seg.seq.at_or_after(first),
-        _ => rules::follows_own_syn(conn, role, seg),
-    };
-    if role != Role::Client || client.state != State::SynSent || !unheard || !seg.flags.ack() || !goes_on {
-        return;
-    }
-    let third = [client.first_data(), client.syn_end()].contains(&Some(seg.seq)) && !seg.flags.fin();
-    rules::open_unheard(conn, seg.ts, third, out);
-}
-
 /// The state of a side; `None` where nothing of it was seen and only what the other side did speaks for the state.
 pub(crate) fn known_state(side: &Side) -> Option<State> {
     (side.is_seen() || side.state == State::Closed).then_some(side.state)
@@ -222,6 +157,20 @@ pub(crate) fn is_in_flight(conn: &Conn, now: Timestamp) -> bool {
 pub(crate) fn is_late_fin_retry(conn: &Conn, role: Role, seg: &Segment) -> bool {
     const RTO_NS: u64 = 100_000_000;
     seg.flags.fin() && conn.fin_end(role) == Some(seg.end()) && seg.ts.since(conn.last) >= RTO_NS
+}
+
+/// Whether the FIN of `role` is in doubt at `now`: nothing proves it, and its sender would have sent it again by now if
+/// it were its own. Then it is not known whether that end closed.
+pub(crate) fn is_in_doubt(conn: &Conn, role: Role, now: Timestamp) -> bool {
+    /// RFC 6298 §2.4: the retransmission time-out is at least a second, and in practice less.
+    const AGAIN_NS: u64 = 3_000_000_000;
+    let closing = conn.closing(role);
+    let is_old = closing.fin.is_some_and(|fin| now.since(fin.ts) > AGAIN_NS);
+    is_old
+        && !closing.fin_acked
+        && !closing.fin_fits
+        && closing.fins < 2
+        && conn.side(role).state != State::Closed
 }
 
 /// When the server of a connection that is over entered TIME-WAIT, if it is in that.

@@ -5,61 +5,24 @@
 //! to what they were, and the FIN is remembered in case that acknowledgement was the one that somebody made up.
 
 use super::{
-    conn::{Conn, Misfit, peer},
+    close,
+    conn::{
+        Conn, Misfit,
+        doubts::{Fin, OtherFin},
+        peer,
+        times::When,
+    },
     report::Out,
-    rules,
-    times::When,
 };
 use crate::{
-    event::{AnomalyReason as Reason, Role, State},
-    segment::{Segment, Timestamp},
+    event::{AnomalyReason as Reason, Role},
+    segment::Segment,
 };
-use tcptrace_common::{seq::SeqNum, tcp::TcpFlags};
+use tcptrace_common::seq::SeqNum;
 
 /// The most FINs that are remembered beside the one that counts. Somebody who makes up more of them within the time
 /// that one acknowledgement takes can hide the real one until it is sent again.
 const MOST: usize = 8;
-
-/// The parts of a FIN that are remembered.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Fin {
-    pub(crate) ts: Timestamp,
-    pub(crate) seq: SeqNum,
-    pub(crate) ack: SeqNum,
-    pub(crate) payload_len: u32,
-    pub(crate) flags: TcpFlags,
-    /// The FIN is in the first fragment of a packet, so its end is somewhere beyond the data of that fragment.
-    fragmented: bool,
-}
-
-impl Fin {
-    pub(crate) const fn of(seg: &Segment) -> Self {
-        let &Segment { ts, seq, ack, payload_len, flags, fragmented, .. } = seg;
-        Self { ts, seq, ack, payload_len, flags, fragmented }
-    }
-
-    /// The sequence number after the data in the FIN's segment, which is the FIN's own.
-    pub(crate) const fn data_end(&self) -> SeqNum {
-        self.seq.plus(self.payload_len)
-    }
-
-    /// The sequence number after the FIN.
-    pub(crate) const fn end(&self) -> SeqNum {
-        self.data_end().plus(1)
-    }
-
-    /// Whether the FIN ends at `end`, or can: one in a first fragment can end soon after it.
-    fn is_at(&self, end: SeqNum) -> bool {
-        self.end() == end || (self.fragmented && end.at_or_soon_after(self.end()))
-    }
-}
-
-/// A FIN that does not count, but may turn out to be its sender's own.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct OtherFin {
-    role: Role,
-    fin: Fin,
-}
 
 /// Why the FIN `seg` of `role` does not fit: its number is known to be too low, or is another one than that of the FIN
 /// that counts. In the second case it is remembered, unless the FIN that counts was acknowledged.
@@ -122,7 +85,7 @@ pub(crate) fn weigh_ack(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Ou
     }
     if let Some(fin) = other_fin(conn, closer, seg.ack) {
         retract_fin(conn, closer, out);
-        rules::fin(conn, closer, &fin, false, out);
+        close::fin(conn, closer, &fin, false, out);
         conn.closing_mut(closer).prove_fin_end(seg.ack);
         return Ok(());
     }
@@ -165,7 +128,7 @@ fn replace_fin(conn: &mut Conn, role: Role, beyond: SeqNum, out: &mut Out<'_>) {
     let next = others.iter().rev().find(can_be).map(|other| other.fin);
     retract_fin(conn, role, out);
     if let Some(fin) = next {
-        rules::fin(conn, role, &fin, false, out);
+        close::fin(conn, role, &fin, false, out);
     }
 }
 
@@ -186,28 +149,4 @@ fn retract_fin(conn: &mut Conn, role: Role, out: &mut Out<'_>) {
     (teardown.simultaneous_close, teardown.half_closed) = (false, false);
     out.retract_fin(conn, role, fin.ts, before);
     remember(conn, role, fin);
-}
-
-/// Makes `fin` the FIN of `role` that counts. Its number is beyond doubt where it lies soon after a number that `role`
-/// is known to have reached a moment ago.
-pub(crate) fn adopt(conn: &mut Conn, role: Role, fin: &Fin) {
-    let fits = conn.bound(role).is_some_and(|bound| fin.end().at_or_soon_after(bound));
-    let before = (conn.side(role).state, conn.entered(role));
-    let closing = conn.closing_mut(role);
-    (closing.fin, closing.fin_end) = (Some(*fin), Some(fin.end()));
-    (closing.fin_fits, closing.fin_is_open, closing.before_fin) = (fits, fin.fragmented, before);
-}
-
-/// Whether the FIN of `role` is in doubt at `now`: nothing proves it, and its sender would have sent it again by now if
-/// it were its own. Then it is not known whether that end closed.
-pub(crate) fn is_in_doubt(conn: &Conn, role: Role, now: Timestamp) -> bool {
-    /// RFC 6298 §2.4: the retransmission time-out is at least a second, and in practice less.
-    const AGAIN_NS: u64 = 3_000_000_000;
-    let closing = conn.closing(role);
-    let is_old = closing.fin.is_some_and(|fin| now.since(fin.ts) > AGAIN_NS);
-    is_old
-        && !closing.fin_acked
-        && !closing.fin_fits
-        && closing.fins < 2
-        && conn.side(role).state != State::Closed
 }

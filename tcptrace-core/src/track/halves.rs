@@ -7,7 +7,7 @@ use super::{
     Tracker,
     conn::{Conn, index, peer},
     key::Key,
-    rules, state,
+    numbers, state,
 };
 use crate::{
     event::Role,
@@ -116,5 +116,5 @@ fn is_other_half(conn: &Conn, role: Role, seg: &Segment) -> bool {
         && seg.flags.ack()
         && conn.fin_end(peer(role)) == Some(seg.ack)
         && other.acked().is_some_and(|acked| seg.seq.at_or_soon_after(acked));
-    late_syn || rules::acknowledges_syn(conn, role, seg) || fits
+    late_syn || numbers::acknowledges_syn(conn, role, seg) || fits
 }

@@ -9,18 +9,19 @@
 
 use super::{
     Tracker,
-    conn::{Conn, peer},
-    fins::{self, OtherFin},
+    after::After,
+    conn::{
+        Conn, List,
+        doubts::{HeldReset, doubtful},
+    },
+    fins,
     key::Key,
-    reopen, resets,
-    rules::{self, After},
-    table::List,
+    numbers, reopen, resets,
 };
 use crate::{
-    event::{AnomalyReason as Reason, DoubtfulReset, Event, Role, State},
+    event::{AnomalyReason as Reason, Event, Role},
     segment::Segment,
 };
-use tcptrace_common::seq::SeqNum;
 
 /// How long a reset is held. An endpoint that did not send it goes on, or sends its last segment again, within a
 /// retransmission time-out: a second (RFC 6298 §2.4), and less in most stacks.
@@ -36,56 +37,10 @@ const REORDERED_OCTETS: u32 = 1 << 16;
 /// The most segments that wait while a reset is held. More of them on a connection that was reset are a flood.
 const MOST_WAITING: usize = 32;
 
-/// The most resets that changed nothing that an event lists one by one.
-const MOST_IGNORED: usize = 8;
-
-/// The segments of a connection that are not believed, or not yet. Few connections have any.
-#[derive(Debug, Default)]
-pub(crate) struct Doubts {
-    /// The reset that is held.
-    held: Option<HeldReset>,
-    /// FINs with other numbers than the one that counts.
-    pub(super) other_fins: Vec<OtherFin>,
-    /// The deferred segments of a challenger, which go on from its SYN; see `challenge.rs`.
-    pub(super) deferred: Vec<Segment>,
-    /// The resets that changed nothing.
-    pub(crate) resets_ignored: Vec<DoubtfulReset>,
-    /// The reset that ended it, though the endpoint in whose name it came went on.
-    pub(crate) reset_by_another: Option<DoubtfulReset>,
-}
-
-/// A reset that is held, and the segments that came after it.
-#[derive(Debug)]
-pub(crate) struct HeldReset {
-    seg: Segment,
-    role: Role,
-    /// The number of the reset is known to be its receiver's RCV.NXT.
-    exact: bool,
-    /// A segment came from the reset's sender that may have been sent before the reset or after it.
-    in_doubt: bool,
-    waiting: Vec<Segment>,
-}
-
-impl Conn {
-    /// Whether a reset of the connection is held.
-    pub(crate) fn is_held(&self) -> bool {
-        self.teardown().doubts.as_deref().is_some_and(|doubts| doubts.held.is_some())
-    }
-
-    /// Records that the RST `seg` changed nothing. `ttl` is the TTL of a segment that is its sender's own, where one
-    /// came.
-    pub(crate) fn record_ignored_reset(&mut self, role: Role, seg: &Segment, ttl: Option<u8>) {
-        let ignored = &mut self.doubts_mut().resets_ignored;
-        if ignored.len() < MOST_IGNORED {
-            ignored.push(doubtful(role, seg, ttl));
-        }
-    }
-}
-
 impl Tracker {
     /// Holds the RST `seg` of `role`, so that the connection in `slot` waits for what its sender does.
     pub(super) fn hold_reset(&mut self, slot: u32, role: Role, seg: &Segment) {
-        let exact = is_exact(&self.table[slot], role, seg);
+        let exact = resets::is_exact(&self.table[slot], role, seg);
         let held = HeldReset { seg: seg.clone(), role, exact, in_doubt: false, waiting: Vec::new() };
         self.table[slot].doubts_mut().held = Some(held);
         self.table.touch(slot, List::Held);
@@ -149,7 +104,7 @@ impl Tracker {
 
     /// Whether `seg` acknowledges the SYN of the challenger of the connection in `slot`.
     fn is_of_newer(&self, slot: u32, src_is_low: bool, seg: &Segment) -> bool {
-        self.newer(slot).is_some_and(|newer| rules::acknowledges_syn(newer, newer.role_of(src_is_low), seg))
+        self.newer(slot).is_some_and(|newer| numbers::acknowledges_syn(newer, newer.role_of(src_is_low), seg))
     }
 
     /// Whether `seg` goes on from the SYN of the challenger of the connection in `slot`. Whoever made up that SYN can
@@ -157,7 +112,7 @@ impl Tracker {
     fn may_be_of_newer(&self, slot: u32, src_is_low: bool, seg: &Segment) -> bool {
         self.newer(slot).is_some_and(|newer| {
             let role = newer.role_of(src_is_low);
-            role == Role::Client && !seg.flags.syn() && rules::follows_own_syn(newer, role, seg)
+            role == Role::Client && !seg.flags.syn() && numbers::follows_own_syn(newer, role, seg)
         })
     }
 
@@ -224,25 +179,4 @@ fn may_be_reordered(held: &HeldReset, seg: &Segment) -> bool {
     let before = held.seg.seq.0.wrapping_sub(seg.end().0);
     let after_ns = seg.ts.since(held.seg.ts);
     (before == 0 && after_ns <= EXCHANGED_NS) || (before <= REORDERED_OCTETS && after_ns <= REORDERED_NS)
-}
-
-fn doubtful(role: Role, seg: &Segment, sender_ttl: Option<u8>) -> DoubtfulReset {
-    DoubtfulReset { ts: seg.ts, sender: role, ttl: seg.ttl, sender_ttl }
-}
-
-/// Whether the number of the RST `seg` of `role` is known to be its receiver's RCV.NXT, so that it is obeyed.
-fn is_exact(conn: &Conn, role: Role, seg: &Segment) -> bool {
-    conn.bound(role) == Some(seg.seq)
-}
-
-/// Whether the RST `seg` of `role` is believed at once: its number is known to be its receiver's RCV.NXT and no TTL
-/// shows that it comes from elsewhere, or it is at its sender's FIN, after which nothing follows, or its receiver is in
-/// TIME-WAIT. The vantage does not matter, as a connection must end alike on all interfaces that it passes.
-pub(crate) fn is_certain(conn: &Conn, role: Role, seg: &Segment) -> bool {
-    let closing = conn.closing(role);
-    let at_fin = |end: SeqNum| seg.seq == end || seg.seq.plus(1) == end;
-    let from_there = conn.side(role).ttl().is_none_or(|ttl| ttl == seg.ttl);
-    (is_exact(conn, role, seg) && from_there)
-        || ((closing.fin_acked || closing.fin_fits) && closing.fin_end.is_some_and(at_fin))
-        || conn.side(peer(role)).state == State::TimeWait
 }

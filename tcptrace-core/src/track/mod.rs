@@ -1,23 +1,28 @@
 //! The tracker, which turns lifecycle segments into events. It has no clock, no thread and does no I/O: time comes in
-//! with the input. The arrows of the state machine are in `state.rs`, and `rules.rs` has what a segment is evidence of.
+//! with the input. The arrows of the state machine are in `state.rs`, `rules.rs` has what a segment is evidence of,
+//! `numbers.rs` which numbers fit, and `open.rs` and `close.rs` how sides come to be open and how they close.
 //!
 //! A connection that is *over* was reported, and is remembered for a while, as late segments of it may come.
 
+mod after;
 mod answers;
 mod challenge;
+mod close;
 mod conn;
 mod copies;
 mod deadlines;
 mod elsewhere;
 mod evict;
 mod evidence;
-mod extra;
 mod fins;
 mod halves;
 mod held;
 mod icmp;
 mod key;
 mod losses;
+mod meaning;
+mod numbers;
+mod open;
 mod reopen;
 mod report;
 mod resets;
@@ -25,11 +30,8 @@ mod resumed;
 mod rules;
 mod shedding;
 mod side;
-mod sight;
 mod state;
 mod table;
-mod teardown;
-mod times;
 mod views;
 
 pub(crate) use held::DOUBT_NS;
@@ -40,7 +42,8 @@ use crate::{
     segment::{AdmissionChange, IcmpError, Input, Segment, Sender, Timestamp},
     source_clock::SourceClock,
 };
-use conn::{Conn, peer};
+use after::After;
+use conn::{Conn, List, peer, teardown::Teardown};
 use copies::Prints;
 use elsewhere::AnsweredSyns;
 use evidence::EarlierCloses;
@@ -50,12 +53,10 @@ use key::Key;
 use losses::Losses;
 use report::{EventContext, Originality, Out};
 use resumed::GivenUp;
-use rules::After;
 use shedding::Shedding;
 use side::Side;
 use std::sync::Arc;
-use table::{List, Table};
-use teardown::Teardown;
+use table::Table;
 
 /// How long the tracker waits for what may never come, and how much it keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -248,7 +249,7 @@ impl Tracker {
 
     /// Takes a segment that is no copy of one before it, and is of the connection with `key`.
     fn original_with_key(&mut self, key: Key, src_is_low: bool, seg: &Segment, sink: &mut dyn FnMut(Event)) {
-        if rules::are_impossible(seg.flags) {
+        if numbers::are_impossible(seg.flags) {
             self.impossible_flags(key, src_is_low, seg, sink);
             return;
         }
@@ -341,7 +342,7 @@ impl Tracker {
         }
         if seg.flags.rst() {
             resets::late_rst(conn, role, seg, &mut out);
-        } else if rules::restarts_time_wait(conn, role, seg) {
+        } else if numbers::restarts_time_wait(conn, role, seg) {
             conn.last = conn.last.max(seg.ts);
             self.table.touch(slot, List::Ended);
         }
@@ -408,10 +409,10 @@ impl Tracker {
                 After::GoesOn
             }
             (synack, _) => {
-                if !synack && rules::refuses(seg) && self.prints.answers_probe(seg) {
+                if !synack && numbers::refuses(seg) && self.prints.answers_probe(seg) {
                     conn.flags.direction_inferred = false;
                     conn.extra_mut().probe = true;
-                } else if synack || rules::refuses(seg) {
+                } else if synack || numbers::refuses(seg) {
                     rules::first_answer(&mut conn, seg, &mut out);
                 } else {
                     rules::first_midstream(&mut conn, seg, &mut out);
@@ -575,7 +576,7 @@ fn role_of_first_sender(seg: &Segment) -> (Role, bool) {
     if seg.flags.syn() {
         return (if seg.flags.ack() { Role::Server } else { Role::Client }, false);
     }
-    if rules::refuses(seg) {
+    if numbers::refuses(seg) {
         return (Role::Server, true);
     }
     (if seg.flow.src_port < seg.flow.dst_port { Role::Server } else { Role::Client }, true)

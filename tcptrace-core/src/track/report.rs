@@ -1,17 +1,19 @@
 //! Makes events of what the rules find, and of connections.
 
 use super::{
-    conn::{Conn, Misfit, peer},
+    conn::{
+        Conn, Misfit,
+        doubts::Fin,
+        extra::SeenIcmpError,
+        peer, sight,
+        times::{Moment, Spent, When},
+    },
     elsewhere::AnsweredSyns,
     evidence::{self, EarlierCloses},
-    extra::SeenIcmpError,
-    fins::{self, Fin},
-    icmp,
     losses::Losses,
+    meaning::meaning,
     side::Side,
-    sight,
     state::Evidence,
-    times::{Moment, Spent, When},
 };
 use crate::{
     event::{
@@ -251,7 +253,7 @@ impl Out<'_> {
         }
         let mut common = self.common(conn, ts);
         common.complete &=
-            ![Role::Client, Role::Server].iter().any(|&role| fins::is_in_doubt(conn, role, ts));
+            ![Role::Client, Role::Server].iter().any(|&role| evidence::is_in_doubt(conn, role, ts));
         let mut connection = describe(common, conn, outcome, reset_phase, &self.context.clock);
         connection.bytes_mod_4gib &= !self.is_bounded(&connection)
             && (connection.client_bytes.is_some() || connection.server_bytes.is_some());
@@ -474,7 +476,7 @@ fn icmp_report(conn: &Conn, error: &SeenIcmpError) -> IcmpReport {
         from: ip(from, ipv6),
         kind,
         code,
-        meaning: icmp::meaning(ipv6, kind, code),
+        meaning: meaning(ipv6, kind, code).into(),
         quoted_sender: sender,
     }
 }

@@ -1,16 +1,19 @@
 //! The rules of RSTs: which are believed, which change nothing, and which are held (RFC 9293 §3.10.7, RFC 5961 §3).
 
 use super::{
+    after::After,
     conn::{Conn, Misfit, peer},
-    evidence, held,
+    evidence,
+    numbers::{acknowledges_syn, follows_own_syn},
+    open::infer_open,
     report::Out,
-    rules::{After, acknowledges_syn, follows_own_syn, infer_open},
     state::Evidence,
 };
 use crate::{
     event::{AnomalyReason as Reason, Outcome, ResetPhase, Role, State},
     segment::Segment,
 };
+use tcptrace_common::seq::SeqNum;
 
 /// Applies the RST `seg` of `role`. It is valid where its receiver would believe it (RFC 9293 §3.10.7.3 before the end
 /// of the handshake, RFC 5961 §3.2 after it).
@@ -29,7 +32,7 @@ pub(super) fn rst(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>)
         rst_in_handshake(conn, role, seg).map(|outcome| (outcome, None))
     };
     let (outcome, phase) = result.inspect_err(|_| conn.record_ignored_reset(role, seg, None))?;
-    if phase.is_some() && !held::is_certain(conn, role, seg) {
+    if phase.is_some() && !is_certain(conn, role, seg) {
         return Ok(After::HoldsReset);
     }
     Ok(end_by_rst(conn, role, seg, (outcome, phase), out))
@@ -148,4 +151,21 @@ fn reset_phase(conn: &Conn, role: Role) -> ResetPhase {
         (true, true) => ResetPhase::AfterClose,
         _ => ResetPhase::Closing,
     }
+}
+
+/// Whether the number of the RST `seg` of `role` is known to be its receiver's RCV.NXT, so that it is obeyed.
+pub(super) fn is_exact(conn: &Conn, role: Role, seg: &Segment) -> bool {
+    conn.bound(role) == Some(seg.seq)
+}
+
+/// Whether the RST `seg` of `role` is believed at once: its number is known to be its receiver's RCV.NXT and no TTL
+/// shows that it comes from elsewhere, or it is at its sender's FIN, after which nothing follows, or its receiver is in
+/// TIME-WAIT. The vantage does not matter, as a connection must end alike on all interfaces that it passes.
+fn is_certain(conn: &Conn, role: Role, seg: &Segment) -> bool {
+    let closing = conn.closing(role);
+    let at_fin = |end: SeqNum| seg.seq == end || seg.seq.plus(1) == end;
+    let from_there = conn.side(role).ttl().is_none_or(|ttl| ttl == seg.ttl);
+    (is_exact(conn, role, seg) && from_there)
+        || ((closing.fin_acked || closing.fin_fits) && closing.fin_end.is_some_and(at_fin))
+        || conn.side(peer(role)).state == State::TimeWait
 }

@@ -5,12 +5,13 @@
 
 use super::{
     Tracker,
-    conn::Conn,
+    conn::{
+        Conn, List,
+        times::{Moment, When},
+    },
     key::Key,
-    rules,
+    numbers,
     state::Evidence,
-    table::List,
-    times::{Moment, When},
 };
 use crate::{
     event::{Event, Role, State},
@@ -70,7 +71,7 @@ impl Tracker {
         let conn = self.given_up.conns.get(key)?;
         let role = conn.role_of(src_is_low);
         let again = seg.flags.syn() && !seg.flags.ack() && conn.side(role).isn() == Some(seg.seq);
-        let goes_on = again || rules::acknowledges_syn(conn, role, seg);
+        let goes_on = again || numbers::acknowledges_syn(conn, role, seg);
         if !goes_on || seg.ts.since(conn.last) > GOES_ON_NS {
             return None;
         }

@@ -2,50 +2,28 @@
 //! those of the connection. A segment that fits moves the states; one that does not is an anomaly and changes nothing.
 
 use super::{
+    after::After,
     answers,
-    conn::{Conn, Misfit, peer},
-    evidence,
-    fins::{self, Fin},
+    close::{acknowledge_fin, fin},
+    conn::{
+        Conn, Misfit,
+        doubts::Fin,
+        extra::ecn_bits,
+        peer,
+        times::{Moment, When},
+    },
+    evidence, fins,
+    numbers::is_near_the_handshake,
+    open::{open_if_it_goes_on_unheard, presume, synchronize},
     report::Out,
     resets,
     side::{LONG_NS, Opening},
     state::{self, Evidence},
-    times::{Moment, When},
 };
 use crate::{
-    event::{AnomalyReason as Reason, Outcome, ResetPhase, Role, State},
-    segment::{Segment, Timestamp},
+    event::{AnomalyReason as Reason, Outcome, Role, State},
+    segment::Segment,
 };
-use tcptrace_common::{
-    seq::SeqNum,
-    tcp::{TcpFlags, UNSCALED_WINDOW},
-};
-
-/// The time in CLOSE-WAIT from which the passive closer counts as half-closed by the time alone. An application that is
-/// only slow to notice the FIN takes milliseconds; one that works on takes longer.
-const HALF_CLOSE_NS: u64 = 1_000_000_000;
-
-/// What is to be done with a connection after a segment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum After {
-    /// The connection goes on.
-    GoesOn,
-    /// The segment is a reset that is held for a while.
-    HoldsReset,
-    /// The segment ended the connection with this outcome; by a reset of an open connection, in this phase.
-    Ends(Outcome, Option<ResetPhase>),
-    /// The segment opens the four-tuple anew: the connection ended before with this outcome, and another begins.
-    Restarts(Outcome),
-}
-
-/// Whether no stack sends these control bits together: SYN with FIN or RST, or no ACK in a segment that is neither a
-/// SYN nor a RST (RFC 9293 §3.10.7.4, fifth step: "if the ACK bit is off, drop the segment").
-pub(crate) fn are_impossible(flags: TcpFlags) -> bool {
-    if flags.syn() {
-        return flags.intersects(TcpFlags::FIN.union(TcpFlags::RST));
-    }
-    !flags.rst() && !flags.ack()
-}
 
 /// Applies `seg`, sent by `role`: moves the states if it fits, and reports an anomaly if it does not.
 pub(crate) fn segment(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) -> After {
@@ -156,23 +134,12 @@ pub(crate) fn quoted_syn(conn: &mut Conn, quoted: &Segment, out: &mut Out<'_>) {
     presume(conn, Role::Server, Evidence::PresumedListening, quoted.ts, out);
 }
 
-/// Whether `seg` refuses a SYN: a RST with ACK at sequence number 0 answers a segment without ACK (RFC 9293 §3.10.7.1).
-pub(crate) fn refuses(seg: &Segment) -> bool {
-    seg.flags.rst() && seg.flags.ack() && seg.seq.0 == 0
-}
-
 /// Begins a connection whose first segment is from its middle.
 pub(crate) fn first_midstream(conn: &mut Conn, seg: &Segment, out: &mut Out<'_>) {
     conn.flags.partial = true;
     conn.flags.established = true;
     presume(conn, Role::Client, Evidence::Synchronized, seg.ts, out);
     presume(conn, Role::Server, Evidence::Synchronized, seg.ts, out);
-}
-
-/// Moves a side along an arrow that it must have gone at an unknown time before `ts`.
-fn presume(conn: &mut Conn, role: Role, evidence: Evidence, ts: Timestamp, out: &mut Out<'_>) {
-    out.transition(conn, role, evidence, ts, true);
-    conn.set_entered(role, When::NEVER);
 }
 
 /// Records the numbers and options of a SYN or SYN-ACK. Data in it (RFC 7413) counts from the SYN on.
@@ -189,7 +156,7 @@ fn opening(seg: &Segment) -> Opening {
         syn_end: Some(seg.end()),
         options: seg.options.map(|raw| raw.parse()),
         ttl: Some(seg.ttl),
-        ecn: evidence::ecn_bits(seg.flags),
+        ecn: ecn_bits(seg.flags),
     }
 }
 
@@ -266,7 +233,7 @@ fn ack_or_fin(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) -> 
         conn.side_mut(peer(role)).set_syn_acked();
     }
     synchronize(conn, role, seg, out);
-    evidence::open_if_it_goes_on_unheard(conn, role, seg, out);
+    open_if_it_goes_on_unheard(conn, role, seg, out);
     let fresh = seg.flags.fin() && conn.closing(role).fin_end.is_none();
     let own_fin = Fin::of(seg);
     // The peer's FIN can pass first and acknowledge this one: then the peer closed second all the same.
@@ -279,12 +246,6 @@ fn ack_or_fin(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) -> 
         fin(conn, role, &own_fin, overtaken, out);
     }
     Ok(if conn.is_finished() { After::Ends(Outcome::Closed, None) } else { After::GoesOn })
-}
-
-/// Whether both numbers of `seg` are those of the handshake, or not far beyond, as far as these are known.
-fn is_near_the_handshake(conn: &Conn, role: Role, seg: &Segment) -> bool {
-    let near = |n: SeqNum, from: Option<SeqNum>| from.is_none_or(|from| n.at_or_soon_after(from));
-    near(seg.seq, conn.side(role).first_data()) && near(seg.ack, conn.side(peer(role)).first_data())
 }
 
 /// Records what `seg` acknowledges. It is known to be right where both numbers of `seg` are near those of the
@@ -311,174 +272,4 @@ fn answer_other_synack(conn: &mut Conn, role: Role, seg: &Segment) {
         conn.extra_mut().other_synack = Some(Opening::of(conn.side(server)));
         conn.side_mut(server).open(&other);
     }
-}
-
-/// Moves both sides to ESTABLISHED as far as the acknowledgements allow, the sender of `seg` first.
-fn synchronize(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) {
-    if conn.is_synchronized() {
-        return;
-    }
-    for who in [role, peer(role)] {
-        let (own, other) = (*conn.side(who), *conn.side(peer(who)));
-        let ready = match own.state {
-            State::SynSent => own.syn_acked() && own.has_acked(other.first_data()),
-            State::SynReceived => own.syn_acked(),
-            _ => false,
-        };
-        if ready {
-            out.transition(conn, who, Evidence::Synchronized, seg.ts, false);
-        }
-    }
-    if conn.is_synchronized() && !conn.flags.established {
-        // Where records are missing, a FIN need not be the first segment that proves the establishment.
-        let first = !seg.flags.fin() || out.is_complete(conn);
-        let exact = first && establishes_exactly(conn, role, seg);
-        establish(conn, seg.ts, exact, out);
-    }
-}
-
-/// Whether `seg` is its sender's first segment after the SYN, so that its time is that of the establishment. A later
-/// segment proves that the connection is established, but not since when.
-fn establishes_exactly(conn: &Conn, role: Role, seg: &Segment) -> bool {
-    let (own, other) = (conn.side(role), conn.side(peer(role)));
-    let within = |n: SeqNum, first: Option<SeqNum>, end: Option<SeqNum>| {
-        first.or(end).is_some_and(|f| n.at_or_after(f)) && end.is_some_and(|e| e.at_or_after(n))
-    };
-    seg.flags.syn()
-        || (within(seg.seq, own.first_data(), own.syn_end())
-            && within(seg.ack, other.first_data(), other.syn_end()))
-}
-
-/// Records and reports that the connection is established. Its time is known, and is `ts`, where `exact`.
-fn establish(conn: &mut Conn, ts: Timestamp, exact: bool, out: &mut Out<'_>) {
-    conn.flags.established = true;
-    conn.set_at(Moment::Established, exact.then_some(ts));
-    out.established(conn, ts);
-}
-
-/// Moves `role` to ESTABLISHED if it is not past the handshake, as what is seen at `ts` can only follow that.
-pub(super) fn infer_open(conn: &mut Conn, role: Role, ts: Timestamp, out: &mut Out<'_>) {
-    if state::is_synchronized(conn.side(role).state) {
-        return;
-    }
-    presume(conn, role, Evidence::Synchronized, ts, out);
-    if conn.is_synchronized() && !conn.flags.established {
-        establish(conn, ts, false, out);
-    }
-}
-
-/// Moves both sides to ESTABLISHED, as the client goes on, though no segment of its peer is seen here. If `exact`, `ts`
-/// is the time at which the client did so.
-pub(crate) fn open_unheard(conn: &mut Conn, ts: Timestamp, exact: bool, out: &mut Out<'_>) {
-    if exact {
-        out.transition(conn, Role::Client, Evidence::Synchronized, ts, false);
-    } else {
-        presume(conn, Role::Client, Evidence::Synchronized, ts, out);
-    }
-    presume(conn, Role::Server, Evidence::Synchronized, ts, out);
-    if !conn.flags.established {
-        establish(conn, ts, exact, out);
-    }
-}
-
-/// Applies the acknowledgement of the peer's FIN by `role`, if what it acknowledged is exactly the end of that (RFC
-/// 9293 §3.10.7.4). `by` is the segment that acknowledges, or `None` where that passed before the FIN was seen.
-fn acknowledge_fin(conn: &mut Conn, role: Role, ts: Timestamp, by: Option<&Segment>, out: &mut Out<'_>) {
-    let closer = peer(role);
-    let fin = conn.closing(closer);
-    // Nothing follows a FIN, so what acknowledges it has exactly the number of its end.
-    let acked = by.map_or(conn.side(role).acked(), |seg| Some(seg.ack));
-    if fin.fin_acked || fin.fin_end.is_none() || acked != fin.fin_end {
-        return;
-    }
-    let (end, fin_ack) = (fin.fin_end, fin.fin_ack());
-    infer_open(conn, role, ts, out);
-    conn.closing_mut(closer).fin_acked = true;
-    // The FIN is proven to be its sender's own, and with it what it acknowledged.
-    if let Some(end) = end {
-        conn.side_mut(role).prove_ack(end);
-    }
-    // What the FIN acknowledged is proven with it, unless its sender acknowledged something else since, which may be
-    // the peer's FIN, not seen yet; or it was so long ago that the peer may have sent any number of octets since.
-    let recent = conn.closing(closer).fin.is_some_and(|fin| ts.since(fin.ts) <= LONG_NS);
-    if let Some(ack) = fin_ack.filter(|&ack| recent && conn.side(closer).acked() == Some(ack)) {
-        conn.side_mut(closer).prove_ack(ack);
-    }
-    conn.closing_mut(role).sent_at_peer_fin = by.map(|seg| seg.seq.plus(seg.payload_len));
-    let teardown = conn.teardown_mut();
-    let acked = When::from(by.map(|seg| seg.ts));
-    if teardown.first_fin_by == Some(closer) {
-        teardown.first_fin_acked = acked;
-    } else {
-        teardown.second_fin_acked = acked;
-    }
-    out.transition(conn, role, Evidence::AckedPeerFin, ts, false);
-    out.transition(conn, closer, Evidence::OwnFinAcked, ts, false);
-    // Only the end that closed first waits in TIME-WAIT. That this one was second may have shown only when it was past
-    // LAST-ACK.
-    let second = conn.teardown().first_fin_by == Some(role) && !conn.teardown().simultaneous_close;
-    if second && conn.side(closer).state == State::TimeWait {
-        out.transition(conn, closer, Evidence::TimedOut, ts, true);
-    }
-}
-
-/// Applies the first FIN of `role` (RFC 9293 §3.6). `overtaken` if the peer's FIN, which acknowledges it, passed before
-/// it.
-pub(crate) fn fin(conn: &mut Conn, role: Role, fin: &Fin, overtaken: bool, out: &mut Out<'_>) {
-    if conn.side(role).state != State::SynReceived {
-        infer_open(conn, role, fin.ts, out);
-    }
-    fins::adopt(conn, role, fin);
-    let answered = conn.closing(peer(role)).fin_acked;
-    let went_on = went_on(conn, role, fin);
-    // Its FIN was sent before it acknowledged the peer's, as that acknowledgement comes after it in number: this is the
-    // FIN sent again, of which the first was lost before the capture point.
-    let crossed = conn.closing(role).sent_at_peer_fin == Some(fin.end());
-    let teardown = conn.teardown_mut();
-    if teardown.first_fin_by.is_none() || overtaken {
-        teardown.first_fin_by = Some(role);
-        (teardown.second_fin, teardown.second_fin_acked) = (teardown.first_fin, teardown.first_fin_acked);
-        teardown.first_fin.set(fin.ts);
-        teardown.first_fin_acked = When::NEVER;
-    } else {
-        teardown.second_fin.set(fin.ts);
-        conn.teardown_mut().simultaneous_close = !answered || crossed;
-        conn.teardown_mut().half_closed = answered && went_on && !crossed;
-    }
-    out.transition(conn, role, Evidence::SentFin, fin.ts, false);
-    // Reordering can show the acknowledgement before the FIN.
-    acknowledge_fin(conn, peer(role), fin.ts, None, out);
-}
-
-/// Whether the passive closer sent data, or let much time pass, between its acknowledgement and its own FIN.
-fn went_on(conn: &Conn, role: Role, fin: &Fin) -> bool {
-    let data = conn.closing(role).sent_at_peer_fin.is_some_and(|sent| fin.data_end() != sent);
-    let waited =
-        conn.teardown().first_fin_acked.get().is_some_and(|acked| fin.ts.since(acked) >= HALF_CLOSE_NS);
-    data || waited
-}
-
-/// Whether the number of `seg` is one that `role` can send before the handshake is complete: its first one, or within
-/// an unscaled window after that.
-pub(crate) fn follows_own_syn(conn: &Conn, role: Role, seg: &Segment) -> bool {
-    let own = conn.side(role);
-    own.first_data().or(own.syn_end()).is_some_and(|first| {
-        let ahead = seg.seq.distance_from(first);
-        (0..=UNSCALED_WINDOW).contains(&ahead)
-    })
-}
-
-/// Whether `seg` acknowledges the peer's SYN, which was seen, with none, some or all of the data in it.
-pub(crate) fn acknowledges_syn(conn: &Conn, role: Role, seg: &Segment) -> bool {
-    let other = conn.side(peer(role));
-    let (first, end) = (other.first_data(), other.syn_end());
-    seg.flags.ack()
-        && first.is_some_and(|first| seg.ack.at_or_after(first))
-        && end.is_some_and(|end| end.at_or_after(seg.ack))
-}
-
-/// Whether `seg` is a FIN that comes again, as its acknowledgement was lost, so that TIME-WAIT begins anew (RFC 9293
-/// §3.10.7.4, eighth step).
-pub(crate) fn restarts_time_wait(conn: &Conn, role: Role, seg: &Segment) -> bool {
-    seg.flags.fin() && conn.side(peer(role)).state == State::TimeWait && conn.fin_end(role) == Some(seg.end())
 }

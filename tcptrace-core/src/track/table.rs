@@ -1,28 +1,15 @@
 //! The connection table: a slab, an index by key, and lists by age threaded through the slab, so that
 //! every operation takes the same time at a thousand connections and at a million.
 
-use super::{conn::Conn, key::Key};
+use super::{
+    conn::{Conn, List},
+    key::Key,
+};
 use hashbrown::{DefaultHashBuilder, HashTable};
 use std::{
     hash::BuildHasher,
     ops::{Index, IndexMut},
 };
-
-/// The list of a connection, by the time-out that it waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum List {
-    /// The handshake is under way, and is given up when nothing comes for the give-up time.
-    Handshake,
-    /// An ICMP error answered the SYN, and the handshake is given up soon, as a client that goes on tries again by
-    /// then.
-    Rejected,
-    /// The connection is past the handshake, and waits for no time-out.
-    Open,
-    /// A reset is held, and is believed when nothing disproves it for a while.
-    Held,
-    /// The connection is over, and is forgotten when no late segment can come any more.
-    Ended,
-}
 
 const NONE: u32 = u32::MAX;
 
@@ -171,7 +158,7 @@ impl Table {
     /// Makes the connection in `slot` the youngest of `list`.
     pub(crate) fn touch(&mut self, slot: u32, list: List) {
         if self[slot].list == list && self.lists[list as usize].last == slot {
-            // The time of the connection may have changed.
+            // The time of the connection may have changed, and is later.
             self.check_head(slot, list);
             return;
         }
@@ -194,19 +181,40 @@ impl Table {
         self.new_heads |= list != List::Open && self.lists[list as usize].first == slot;
     }
 
+    /// Puts the connection in `slot` behind the last one of `list` that is not younger.
     fn link(&mut self, slot: u32, list: List) {
+        let previous = self.last_not_younger(slot, list);
         let ends = &mut self.lists[list as usize];
-        let last = ends.last;
-        ends.last = slot;
         ends.len += 1;
-        if last == NONE {
-            ends.first = slot;
+        let next = if previous == NONE { ends.first } else { self.links[previous].next };
+        if next == NONE {
+            self.lists[list as usize].last = slot;
+        } else {
+            self.links[next].previous = slot;
+        }
+        if previous == NONE {
+            self.lists[list as usize].first = slot;
             self.check_head(slot, list);
         } else {
-            self.links[last].next = slot;
+            self.links[previous].next = slot;
         }
-        self.links[slot] = Links { previous: last, next: NONE };
+        self.links[slot] = Links { previous, next };
         self[slot].list = list;
+    }
+
+    /// The slot of the last connection of `list` that is not younger than the one in `slot`. That is the last of the
+    /// list, except where the segments of the connection waited while a reset was held, and are taken only now. In a
+    /// flood it is enough that a connection is near its place, so the search is short.
+    fn last_not_younger(&self, slot: u32, list: List) -> u32 {
+        const MOST: usize = 64;
+        let mut previous = self.lists[list as usize].last;
+        for _ in 0..MOST {
+            if previous == NONE || self[previous].last <= self[slot].last {
+                break;
+            }
+            previous = self.links[previous].previous;
+        }
+        previous
     }
 
     fn unlink(&mut self, slot: u32) {

@@ -3,26 +3,16 @@
 //! other, so one view is followed: the one that the server's answer is seen in first. Events name the ISNs of the other
 //! view, and nothing else follows from its segments.
 
-use super::{conn::Conn, side::Opening, state, times::Moment};
+use super::{
+    conn::{Conn, extra::OtherView, times::Moment},
+    side::Opening,
+    state,
+};
 use crate::{
     event::{Role, State},
-    segment::{Segment, Timestamp},
+    segment::Segment,
 };
 use tcptrace_common::seq::SeqNum;
-
-/// The view that is not followed.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct OtherView {
-    pub(crate) client_isn: SeqNum,
-    /// The ISN of the view's SYN-ACK, where that was seen.
-    pub(crate) server_isn: Option<SeqNum>,
-    /// When the view's SYN passed first.
-    first: Timestamp,
-    /// When the view's SYN passed last.
-    last: Timestamp,
-    /// The server has answered, so it is decided which of the two views is followed.
-    is_decided: bool,
-}
 
 /// Whether `seg`, sent by `role`, is of the view that is not followed. `resembles` says that it is a SYN like the one
 /// before in everything but its number, and comes too soon for another try.

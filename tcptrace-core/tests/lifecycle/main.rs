@@ -25,17 +25,18 @@ fn trials(stories: &Stories) -> Vec<Trial> {
     for story in stories {
         if story.has_level(Level::Tracker) {
             let played = Arc::clone(story);
-            trials.push(Trial::test(format!("tracker: {}", story.name), move || Ok(played.play_straight()?)));
+            trials
+                .push(Trial::test(format!("tracker: {}", story.name), move || Ok(played.play_to_tracker()?)));
         }
         if story.has_level(Level::Packets) {
             let played = Arc::clone(story);
             trials.push(Trial::test(format!("packets: {}", story.name), move || {
                 let mut parser = packet::parser();
-                Ok(played.play(|input| packet::see(&mut parser, input))?)
+                Ok(played.play(|input| packet::capture(&mut parser, input))?)
             }));
         }
         let changed = Arc::clone(story);
-        trials.push(Trial::test(format!("demands: {}", story.name), move || Ok(changed.demands()?)));
+        trials.push(Trial::test(format!("demands: {}", story.name), move || Ok(changed.check_demands()?)));
     }
     trials
 }

@@ -1,4 +1,4 @@
-//! What holds of the tracker's events whatever its input was.
+//! Checks of what must hold of the events of the tracker, whatever its input was.
 
 use hashbrown::HashMap;
 use tcptrace_core::{
@@ -6,42 +6,42 @@ use tcptrace_core::{
     segment::Timestamp,
 };
 
-/// Watches the events of one tracker. A finding is a panic.
+/// Checks the events of one tracker. A panic is a finding.
 #[derive(Debug, Default)]
 pub struct Audit {
-    connections: HashMap<u64, Life>,
-    /// Connections that were reported.
+    connections: HashMap<u64, ConnectionHistory>,
+    /// The number of connections that were reported.
     pub ended: u64,
 }
 
 #[derive(Debug)]
-struct Life {
-    sides: [Side; 2],
+struct ConnectionHistory {
+    sides: [EndpointHistory; 2],
     established: bool,
     ended: bool,
 }
 
 #[derive(Debug)]
-struct Side {
+struct EndpointHistory {
     state: State,
     /// When `state` was entered, if that was seen.
     entered: Option<Timestamp>,
-    /// It was presumed to open. Where a try goes on that was given up, that is told then, and what comes counts from when it
-    /// really opened.
+    /// Whether the beginning was only presumed. When an attempt that was given up goes on, that is reported then, and
+    /// later times count from when it really began.
     presumed: bool,
     spent: Vec<(State, u64)>,
-    /// For a FIN that is taken back.
+    /// The state to return to if a FIN turns out not to be the endpoint's own.
     before_fin: Option<BeforeFin>,
-    /// Its time went back somewhere, so that there are intervals that nobody knows.
+    /// Whether time went back somewhere, so that some intervals are unknown.
     went_back: bool,
 }
 
-/// The state before a FIN, when it was entered, and what had been spent in each before that.
+/// The state before a FIN, when it was entered, and how long the endpoint had been in each state before.
 type BeforeFin = (State, Option<Timestamp>, Vec<(State, u64)>);
 
-impl Default for Life {
+impl Default for ConnectionHistory {
     fn default() -> Self {
-        let side = || Side {
+        let side = || EndpointHistory {
             state: State::Closed,
             entered: None,
             spent: Vec::new(),
@@ -54,22 +54,25 @@ impl Default for Life {
 }
 
 impl Audit {
-    /// Takes the next event.
+    /// Checks the next event.
     pub fn event(&mut self, event: &Event) {
         let Some(common) = event.common() else { return };
         assert!(common.id > 0, "{event:?}");
-        let life = self.connections.entry(common.id).or_default();
+        let history = self.connections.entry(common.id).or_default();
         match event {
-            Event::Transition(transition) => life.transition(transition),
+            Event::Transition(transition) => history.transition(transition),
             Event::Established(_) => {
-                assert!(!life.established && !life.ended, "established twice, or after the end: {event:?}");
-                life.established = true;
+                assert!(
+                    !history.established && !history.ended,
+                    "established twice, or after the end: {event:?}"
+                );
+                history.established = true;
             }
             Event::Connection(connection) => {
-                assert!(!life.ended, "it ends twice: {connection:?}");
-                life.ended = true;
+                assert!(!history.ended, "it ends twice: {connection:?}");
+                history.ended = true;
                 self.ended += 1;
-                life.end(connection);
+                history.end(connection);
             }
             Event::Start(_)
             | Event::Segment(_)
@@ -86,13 +89,14 @@ impl Audit {
     }
 }
 
-impl Side {
-    /// The FIN was not its own: it was in the state before all the time.
-    fn take_back(&mut self, it: &Transition) {
+impl EndpointHistory {
+    /// Undoes a FIN that was not the endpoint's own: the endpoint was in the state before all the time.
+    fn undo_fin(&mut self, it: &Transition) {
         assert_eq!(it.since_previous_ns, None, "{it:?}");
         let (state, entered, spent) = self.before_fin.take().unwrap_or_else(|| panic!("no FIN: {it:?}"));
         self.state = it.to;
-        // In CLOSING it has acknowledged the peer's FIN meanwhile, when it was thought to have sent its own.
+        // An endpoint that was in CLOSING has meanwhile acknowledged the FIN of its peer, so that it is not in the
+        // state before its own FIN.
         if it.from != State::Closing {
             assert_eq!(state, it.to, "{it:?}");
             (self.entered, self.spent) = (entered, spent);
@@ -100,27 +104,27 @@ impl Side {
     }
 }
 
-impl Life {
+impl ConnectionHistory {
     fn transition(&mut self, it: &Transition) {
         let side = &mut self.sides[usize::from(it.endpoint == Role::Server)];
         assert_eq!(it.from, side.state, "a transition is missing: {it:?}");
-        if is_taken_back(it.from, it.to) && it.inferred {
-            side.take_back(it);
+        if is_fin_undone(it.from, it.to) && it.inferred {
+            side.undo_fin(it);
             return;
         }
         assert!(is_arrow(it.from, it.to), "no such arrow: {it:?}");
-        if is_taken_back(it.to, it.from) {
+        if is_fin_undone(it.to, it.from) {
             side.before_fin = Some((it.from, side.entered, side.spent.clone()));
         }
         if self.ended {
-            // What is left after the report is the end of TIME-WAIT.
+            // After the report, only the end of TIME-WAIT is left.
             assert_eq!((it.from, it.to), (State::TimeWait, State::Closed), "{it:?}");
         }
         let spent = side.entered.and_then(|entered| it.common.ts.0.checked_sub(entered.0));
-        let told = it.since_previous_ns;
-        assert!(told.is_none() || told == spent || side.presumed, "{it:?}");
+        let reported = it.since_previous_ns;
+        assert!(reported.is_none() || reported == spent || side.presumed, "{it:?}");
         side.went_back |= side.entered.is_some_and(|entered| it.common.ts < entered);
-        side.went_back |= side.presumed && told.is_none();
+        side.went_back |= side.presumed && reported.is_none();
         if let Some(ns) = it.since_previous_ns
             && !matches!(it.from, State::Closed | State::Listen)
         {
@@ -135,17 +139,17 @@ impl Life {
 
     fn end(&self, it: &Connection) {
         let states = self.sides.each_ref().map(|side| side.state);
-        for (told, state) in [it.client_state, it.server_state].into_iter().zip(states) {
-            assert!(told.is_none_or(|told| told == state), "{it:?}");
-            assert!(told.is_some() || state != State::Closed, "{it:?}");
+        for (reported, state) in [it.client_state, it.server_state].into_iter().zip(states) {
+            assert!(reported.is_none_or(|reported| reported == state), "{it:?}");
+            assert!(reported.is_some() || state != State::Closed, "{it:?}");
         }
         for (side, times) in self.sides.iter().zip([&it.client_state_ns, &it.server_state_ns]) {
             let known = |(state, ns): &(State, Option<u64>)| ns.map(|ns| (*state, ns));
             let unknown = |state: State| times.as_slice().contains(&(state, None));
-            let told: Vec<(State, u64)> = times.as_slice().iter().filter_map(known).collect();
+            let reported: Vec<(State, u64)> = times.as_slice().iter().filter_map(known).collect();
             let spent: Vec<_> = side.spent.iter().copied().filter(|(state, _)| !unknown(*state)).collect();
-            assert_eq!(spent, told, "{it:?}");
-            assert!(side.went_back || told.len() == times.as_slice().len(), "{it:?}");
+            assert_eq!(spent, reported, "{it:?}");
+            assert!(side.went_back || reported.len() == times.as_slice().len(), "{it:?}");
         }
         match it.outcome {
             Outcome::Closed => {
@@ -167,8 +171,8 @@ impl Life {
     }
 }
 
-/// A FIN moves an end along the reverse of this, and turns out not to be its own.
-fn is_taken_back(from: State, to: State) -> bool {
+/// Whether this transition undoes a FIN that was not the endpoint's own.
+fn is_fin_undone(from: State, to: State) -> bool {
     use State as S;
     matches!(
         (from, to),
@@ -176,8 +180,9 @@ fn is_taken_back(from: State, to: State) -> bool {
     )
 }
 
-/// RFC 9293 §3.3.2, figure 5, and what a capture point has besides: a listener that is presumed, a beginning or the
-/// handshake's end that it did not see, and the ways to CLOSED by a RST, a time-out or an ICMP error.
+/// Whether the transition is one of RFC 9293 §3.3.2, figure 5, or one that a capture point needs besides: a listener
+/// that is presumed, a beginning or an end of the handshake that was not seen, and the ways to CLOSED by a RST, a
+/// time-out or an ICMP error.
 fn is_arrow(from: State, to: State) -> bool {
     use State as S;
     matches!(

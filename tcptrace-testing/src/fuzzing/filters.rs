@@ -1,4 +1,4 @@
-//! Filters that people write, or that a script puts together from others' words.
+//! The body of the fuzz target of filters, which people write, or scripts put together from words of others.
 
 use std::net::IpAddr;
 use tcptrace_common::{
@@ -10,10 +10,10 @@ use tcptrace_core::{
     segment::{Direction, Flow},
 };
 
-/// Looks nothing up.
-struct Few;
+/// A system that knows one host and one service.
+struct FewNames;
 
-impl Names for Few {
+impl Names for FewNames {
     fn host(&self, name: &str) -> Vec<IpAddr> {
         if name == "two" {
             vec![IpAddr::from([192, 0, 2, 2]), IpAddr::from([0x2001, 0, 0, 0, 0, 0, 0, 2])]
@@ -27,12 +27,12 @@ impl Names for Few {
     }
 }
 
-/// A filter's expression: one that is refused says so, and one that is taken runs over a capture and, unless it is longer,
-/// as well in the kernel programs. They hand up at least what the tracker takes, and the same of both directions unless the
-/// tracker is asked again.
+/// Compiles the text as a filter. An error must say what failed. A filter must give the same verdict over a capture
+/// and, if it is not too long, in the kernel programs. These must let through at least what the tracker takes, and both
+/// directions alike unless the tracker applies the filter again.
 pub fn filter(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
-    let filter = match Filter::compile(&text, &Few) {
+    let filter = match Filter::compile(&text, &FewNames) {
         Err(error) => {
             assert!(error.to_string().starts_with("cannot use the filter: "));
             return;
@@ -61,7 +61,7 @@ pub fn filter(bytes: &[u8]) {
     }
 }
 
-/// Some connections, among them such as the text may be about.
+/// Some flows, among them such that the filter may be about.
 fn flows(bytes: &[u8]) -> impl Iterator<Item = (Flow, bool)> {
     let byte = |at: usize| bytes.get(at).copied().unwrap_or_default();
     let v4 = |last: u8| IpAddr::from([192, 0, 2, last]);

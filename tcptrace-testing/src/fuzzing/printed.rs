@@ -1,4 +1,4 @@
-//! What is printed and written of strangers' bytes.
+//! The bodies of the fuzz targets of what is printed and written.
 
 use super::inputs;
 use bytes::BytesMut;
@@ -7,24 +7,24 @@ use serde_json::Value;
 use std::{collections::BTreeSet, io::Cursor, sync::Arc};
 use tcptrace_common::abi::SEED_WORDS;
 use tcptrace_core::{
-    capture::{Options, PcapSource, Reader},
+    capture::{CaptureOptions, PcapSource, Reader},
     decode,
     event::{Event, Start, State, TracedInterface},
     sink::{
         Sink as _,
         json::JsonSink,
         pcapng::{Origin, Writer},
-        text::{TextOptions, TextSink, Times, Width},
+        text::{TextOptions, TextSink, TimeFormat, Width},
         units::plain,
     },
     track::{Config, Tracker},
 };
 
-/// Bytes of an interface's name, before those that are inputs.
+/// The number of bytes of the name of the interfaces, which come before the bytes of inputs.
 pub(super) const NAME: usize = 24;
 
-/// What the tracker makes of inputs, on interfaces that are called anything, as lines: each event is one, each JSON line is
-/// JSON and equal to what the event's own form is, and nothing in the text acts on a terminal or is wider than it.
+/// Prints what the tracker makes of inputs on interfaces with any name. Each event must be one line. Each JSON line must be
+/// read back as an event of which the same line is made, and the text must not act on a terminal or be wider than it.
 pub fn lines(bytes: &[u8]) {
     let Some((name, rest)) = bytes.split_first_chunk::<NAME>() else { return };
     let name: Arc<str> = String::from_utf8_lossy(name).into();
@@ -38,7 +38,7 @@ pub fn lines(bytes: &[u8]) {
             interfaces: true,
             color: false,
             zone: TimeZone::UTC,
-            times: Times::OfDay,
+            times: TimeFormat::OfDay,
             width: Width::new(width),
         })
     };
@@ -50,7 +50,10 @@ pub fn lines(bytes: &[u8]) {
         out.clear();
         json.event(&event, &mut out);
         let value: Value = serde_json::from_slice(one_line(&out)).expect("JSON");
-        assert_eq!(value, serde_json::to_value(&event).expect("an event is JSON"));
+        let line = out.split();
+        let read: Event = serde_json::from_slice(&line).expect("an event");
+        json.event(&read, &mut out);
+        assert_eq!(out, line);
         has_fixed_keys(&value);
         out.clear();
         text.event(&event, &mut out);
@@ -70,7 +73,7 @@ pub fn lines(bytes: &[u8]) {
     tracker.finish(last, &mut sink);
 }
 
-/// The first event of a trace in which all that others have named is called anything.
+/// A start event in which everything that others can name has the name `name`.
 fn start(name: &str) -> Event {
     let name = || name.to_owned();
     let interface = TracedInterface { name: name(), index: Some(1), netns: Some(name()) };
@@ -84,14 +87,14 @@ fn start(name: &str) -> Event {
     }))
 }
 
-/// Whatever a connection went through, its states have the same keys, and a time that nobody knows is told from none.
+/// Checks that the states of a connection always have the same keys, and that states whose times are unknown are null.
 fn has_fixed_keys(event: &Value) {
     for end in ["client", "server"] {
         let Some(times) = event.get(format!("{end}_state_ns")) else { continue };
         let times = times.as_object().expect("an object");
-        let keys: Vec<String> = State::TIMED.iter().map(|state| state.name().replace('-', "_")).collect();
-        let told: BTreeSet<_> = times.keys().collect();
-        assert_eq!(told, keys.iter().collect(), "{event}");
+        let keys: Vec<String> = State::TIMED.iter().map(|state| state.json_name().to_owned()).collect();
+        let names: BTreeSet<_> = times.keys().collect();
+        assert_eq!(names, keys.iter().collect(), "{event}");
         if let Some(untimed) = event.get(format!("{end}_states_untimed")) {
             let untimed = untimed.as_array().expect("an array");
             assert!(!untimed.is_empty(), "{event}");
@@ -102,7 +105,8 @@ fn has_fixed_keys(event: &Value) {
     }
 }
 
-/// What fits is one line, the same; of what does not each line does, if the interface's name does.
+/// Checks the lines for a terminal of 80 columns. A line that fits must be the same, and of one that does not, each
+/// line must fit if the name of the interface does.
 fn within_80(lines: &str, same: Option<&str>, fits: bool) {
     let lines: Vec<_> = lines.lines().collect();
     assert!(same.is_none_or(|line| lines == [line]) && !lines.is_empty());
@@ -112,14 +116,15 @@ fn within_80(lines: &str, same: Option<&str>, fits: bool) {
     }
 }
 
-/// The line without its end.
+/// The only line of the output, without its end.
 fn one_line(out: &[u8]) -> &[u8] {
     let line = out.strip_suffix(b"\n").expect("a line ends");
     assert!(!line.contains(&b'\n'));
     line
 }
 
-/// A record of the ring as `-w` writes it: a capture that our own reader reads to its end, with one packet in it.
+/// Writes a record of the ring as `-w` does. The file must be a capture with one packet that our reader reads to its
+/// end.
 pub fn capture(bytes: &[u8]) {
     let Ok(record) = decode::record(bytes) else { return };
     let name = String::from_utf8_lossy(bytes);
@@ -127,8 +132,10 @@ pub fn capture(bytes: &[u8]) {
     let ts = record.what.segment().ts.0;
     Writer::new().packet(&record.what, ts, Some(&name), Origin::Record, &mut file);
     let reader = Reader::from_read("fuzzing", Cursor::new(file)).expect("a capture");
-    let mut source =
-        PcapSource::new(reader, &Options { buckets: 4, seeds: [3; SEED_WORDS], ..Options::default() });
+    let mut source = PcapSource::new(
+        reader,
+        &CaptureOptions { buckets: 4, seeds: [3; SEED_WORDS], ..CaptureOptions::default() },
+    );
     let mut found = Vec::new();
     while source.next_batch(&mut found).expect("undamaged") {}
     assert_eq!(source.position().packets, 1);

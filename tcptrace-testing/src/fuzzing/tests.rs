@@ -1,4 +1,4 @@
-//! The same as ordinary tests, over bytes that get far.
+//! The bodies of the fuzz targets as property tests, over bytes that get far.
 
 use super::*;
 use proptest::prelude::*;
@@ -7,24 +7,25 @@ fn bytes(most: usize) -> impl Strategy<Value = Vec<u8>> {
     proptest::collection::vec(any::<u8>(), 0..most)
 }
 
-/// An IPv4 packet to a port.
+/// The beginning of an IPv4 packet with UDP to a port.
 fn udp_to(port: u16, rest: &[u8]) -> Just<Vec<u8>> {
     let ip = [255, 0, 0x45, 0, 0, 99, 0, 0, 0, 0, 64, 17];
     Just([&ip[..], &[10; 10], &[1, 1], &port.to_be_bytes(), &[0, 60, 0, 0], rest].concat())
 }
 
-/// Bytes that a parser gets further with than with any.
+/// Bytes that get further in the parser than random ones.
 fn packet() -> impl Strategy<Value = Vec<u8>> {
     let start = prop_oneof![
         Just(vec![200, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 8, 0, 0x45]),
         Just(vec![200, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x86, 0xdd, 0x60]),
-        // MPLS, PPPoE, LLC with SNAP, in a VLAN too.
+        // These begin with MPLS, PPPoE and LLC with SNAP, also in a VLAN.
         Just([&[200, 0][..], &[0; 12], &[0x88, 0x47, 0, 0, 0, 9, 0, 0, 1, 9, 0x45]].concat()),
         Just([&[200, 0][..], &[0; 12], &[0x91, 0, 0, 5, 0x88, 0x48]].concat()),
         Just([&[200, 0][..], &[0; 12], &[0x88, 0x64, 0x11, 0, 0, 7, 0, 99, 0, 0x57, 0x60]].concat()),
         Just([&[200, 0][..], &[0; 12], &[0, 99, 0xaa, 0xaa, 3, 0, 0, 0, 8, 0, 0x45]].concat()),
         Just([&[200, 0][..], &[0; 12], &[0x81, 0, 0, 5, 0, 99, 0xaa, 0xaa, 3, 0, 0, 0]].concat()),
-        // IP in IP, GRE with all fields, VXLAN, Geneve with options, GTP-U with extension headers, TZSP with tags.
+        // These begin with IP in IP, GRE with all fields, VXLAN, Geneve with options, GTP-U with extension headers and
+        // TZSP with tags.
         Just([&[255, 0, 0x45, 0, 0, 99, 0, 0, 0, 0, 64, 4][..], &[10; 10], &[0x45]].concat()),
         Just([&[255, 0, 0x60, 0, 0, 0, 0, 99, 4, 64][..], &[10; 32], &[0x45]].concat()),
         Just([&[255, 0, 0x45, 0, 0, 99, 0, 0, 0, 0, 64, 47][..], &[10; 10], &[0xb0, 0, 0x65, 0x58]].concat()),
@@ -49,7 +50,7 @@ fn packet() -> impl Strategy<Value = Vec<u8>> {
     (start, bytes(120)).prop_map(|(start, rest)| [start, rest].concat())
 }
 
-/// Words of filters and what stands between them, some of it not of the language.
+/// Words of filters, and between them some that are not of the language.
 fn expression() -> impl Strategy<Value = Vec<u8>> {
     const WORDS: &[&str] = &[
         "host",
@@ -117,14 +118,14 @@ proptest! {
     #[test]
     fn records(mut bytes in proptest::collection::vec(any::<u8>(), 176), sound: bool, tunnel: bool, kind in 0..8_u8, any in bytes(200)) {
         if sound {
-            // Flags, kind, bits, options and reserved bytes as they have to be.
+            // Flags, kind, bits, options and reserved bytes are valid.
             bytes[74..76].copy_from_slice(&[0; 2]);
             bytes[83..86].copy_from_slice(&[kind, if tunnel { 8 } else { 0 }, 0]);
             if kind == 6 {
                 bytes[106..112].copy_from_slice(&[0; 6]);
             }
             for len in [PLAIN, ICMP, SYN] {
-                // Of a tunnel kind, bits and what is zero, at each place where it may be.
+                // The kind, the bits and the zero bytes of a tunnel are valid at each place where one may be.
                 let end = len + size_of::<abi::Tunnel>();
                 let (kind, bits) = (1 + bytes[0] % 8, bytes[1] & 1);
                 let rest = if end == bytes.len() || tunnel { end - 8..end } else { 168..176 };

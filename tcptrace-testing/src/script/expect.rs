@@ -1,28 +1,28 @@
-//! What is expected, and whether it is what came.
+//! The events that a script expects, and whether they are those that came.
 
 use super::{Problem, Scene, fields::Fields, scene::Who, words::Words};
 use std::net::SocketAddr;
 use tcptrace_core::event::{Address, Event, Kind, Role, State, Transition};
 
-/// How wide a line of fields may get.
+/// The most columns of a line of fields.
 const WIDTH: usize = 100;
 
-/// One expected event.
+/// An expected event.
 #[derive(Debug)]
 pub(super) struct Expectation {
-    what: Told,
+    what: ExpectedEvent,
     fields: Vec<(String, String)>,
 }
 
-/// The event but for its fields.
+/// An event without its fields.
 #[derive(Debug, PartialEq)]
-enum Told {
+enum ExpectedEvent {
     Transition { who: Who, from: State, to: State, inferred: bool },
     Other(Kind),
 }
 
 impl Expectation {
-    /// Reads what follows the `=`.
+    /// Parses what follows the `=`.
     pub(super) fn parse(words: &mut Words<'_>) -> Result<Self, Problem> {
         let word = words.need("what is expected")?;
         let kind = word
@@ -30,7 +30,7 @@ impl Expectation {
             .ok()
             .filter(|kind| !matches!(kind, Kind::Start | Kind::Transition | Kind::Segment | Kind::Stats));
         let what = if let Some(kind) = kind {
-            Told::Other(kind)
+            ExpectedEvent::Other(kind)
         } else {
             let who =
                 Who::parse(word).map_err(|_| Problem::Unknown(word.to_owned(), "an event, or C or S"))?;
@@ -38,14 +38,14 @@ impl Expectation {
             words.expect("->")?;
             let to = words.need("a state")?;
             let name = to.strip_suffix('?');
-            Told::Transition { who, from, to: state(name.unwrap_or(to))?, inferred: name.is_some() }
+            ExpectedEvent::Transition { who, from, to: state(name.unwrap_or(to))?, inferred: name.is_some() }
         };
         let mut expectation = Self { what, fields: Vec::new() };
         expectation.fields(words)?;
         Ok(expectation)
     }
 
-    /// Reads `NAME=VALUE ...`.
+    /// Parses `NAME=VALUE ...`.
     pub(super) fn fields(&mut self, words: &mut Words<'_>) -> Result<(), Problem> {
         while let Some(word) = words.next() {
             let field = word.split_once('=').filter(|(name, value)| !name.is_empty() && !value.is_empty());
@@ -59,40 +59,40 @@ impl Expectation {
     }
 
     pub(super) fn is_transition(&self) -> bool {
-        matches!(self.what, Told::Transition { .. })
+        matches!(self.what, ExpectedEvent::Transition { .. })
     }
 
-    /// It is what came.
+    /// Whether the event is the expected one.
     pub(super) fn fits(&self, event: &Event, scene: &Scene) -> bool {
-        if Told::of(event, scene) != self.what {
+        if ExpectedEvent::of(event, scene) != self.what {
             return false;
         }
         let came = Fields::of(event);
         self.fields.iter().all(|(name, value)| came.is(name, value))
     }
 
-    /// An event of the same kind as the expected one, told by the same fields.
-    pub(super) fn tell_alike(&self, event: &Event, scene: &Scene) -> Option<Vec<String>> {
+    /// Writes an event of the expected kind with the fields that are expected; `None` for an event of another kind.
+    pub(super) fn write_alike(&self, event: &Event, scene: &Scene) -> Option<Vec<String>> {
         let alike = match &self.what {
-            Told::Transition { .. } => event.kind() == Kind::Transition,
-            Told::Other(kind) => event.kind() == *kind,
+            ExpectedEvent::Transition { .. } => event.kind() == Kind::Transition,
+            ExpectedEvent::Other(kind) => event.kind() == *kind,
         };
-        alike.then(|| tell(event, scene, self.fields.iter().map(|(name, _)| name.as_str())))
+        alike.then(|| write(event, scene, self.fields.iter().map(|(name, _)| name.as_str())))
     }
 }
 
-/// An event by the fields worth telling, `ts` among them where it is not the time of what caused it.
-pub(super) fn tell_by_itself(event: &Event, scene: &Scene, is_late: bool) -> Vec<String> {
-    let telling = Fields::of(event).telling(event);
-    tell(event, scene, telling.into_iter().chain(is_late.then_some("ts")))
+/// Writes an event with the fields that say something about it, and with `ts` if `is_late` is true.
+pub(super) fn write_by_itself(event: &Event, scene: &Scene, is_late: bool) -> Vec<String> {
+    let names = Fields::of(event).worth_showing(event);
+    write(event, scene, names.into_iter().chain(is_late.then_some("ts")))
 }
 
-fn tell<'a>(event: &Event, scene: &Scene, names: impl Iterator<Item = &'a str>) -> Vec<String> {
+fn write<'a>(event: &Event, scene: &Scene, names: impl Iterator<Item = &'a str>) -> Vec<String> {
     let came = Fields::of(event);
     let mut lines = Vec::new();
-    let mut line = format!("    = {}", Told::of(event, scene).name());
+    let mut line = format!("    = {}", ExpectedEvent::of(event, scene).name());
     for name in names {
-        let field = came.told(name);
+        let field = came.written(name);
         if line.len() + 1 + field.len() > WIDTH {
             lines.push(std::mem::replace(&mut line, "    =  ".to_owned()));
         }
@@ -102,7 +102,7 @@ fn tell<'a>(event: &Event, scene: &Scene, names: impl Iterator<Item = &'a str>) 
     lines
 }
 
-impl Told {
+impl ExpectedEvent {
     fn of(event: &Event, scene: &Scene) -> Self {
         match event {
             Event::Transition(Transition { common, endpoint, from, to, inferred, .. }) => {

@@ -1,16 +1,16 @@
-//! The fields of an event, as its JSON has them and as a script tells them.
+//! The fields of an event, as its JSON has them and as a script writes them.
 
 use super::{START, number};
 use serde_json::{Map, Value};
 use tcptrace_core::event::Event;
 
-/// An event's JSON, but for `ts` and `start`, which are nanoseconds of the script.
+/// The JSON of an event, with `ts` and `start` as nanoseconds since the beginning of the script.
 pub(super) struct Fields(Map<String, Value>);
 
-/// Fields that tell most, each with the value that tells nothing.
-type Telling = &'static [(&'static str, &'static str)];
+/// The most important fields of an event, each with the value with which it need not be shown.
+type ShownFields = &'static [(&'static str, &'static str)];
 
-const ESTABLISHED: Telling = &[
+const ESTABLISHED: ShownFields = &[
     ("syn_to_established_ns", ""),
     ("syn_to_synack_ns", "null"),
     ("synack_to_ack_ns", "null"),
@@ -20,7 +20,7 @@ const ESTABLISHED: Telling = &[
     ("complete", "true"),
 ];
 
-const CONNECTION: Telling = &[
+const CONNECTION: ShownFields = &[
     ("outcome", ""),
     ("closed_by", "null"),
     ("reset_by", "null"),
@@ -56,9 +56,9 @@ const CONNECTION: Telling = &[
     ("icmp_error.code", "null"),
 ];
 
-const ANOMALY: Telling = &[("reason", ""), ("expected", "null")];
+const ANOMALY: ShownFields = &[("reason", ""), ("expected", "null")];
 
-const ICMP_ERROR: Telling = &[("type", ""), ("code", ""), ("quoted_sender", ""), ("meaning", "")];
+const ICMP_ERROR: ShownFields = &[("type", ""), ("code", ""), ("quoted_sender", ""), ("meaning", "")];
 
 impl Fields {
     pub(super) fn of(event: &Event) -> Self {
@@ -72,22 +72,22 @@ impl Fields {
         Self(fields)
     }
 
-    /// The names of the fields worth telling.
-    pub(super) fn telling(&self, event: &Event) -> Vec<&'static str> {
-        let telling = match event {
+    /// The names of the fields that are worth showing of this event.
+    pub(super) fn worth_showing(&self, event: &Event) -> Vec<&'static str> {
+        let fields = match event {
             Event::Established(_) => ESTABLISHED,
             Event::Connection(_) => CONNECTION,
             Event::Anomaly(_) => ANOMALY,
             Event::IcmpError(_) => ICMP_ERROR,
             Event::Start(_) | Event::Segment(_) | Event::Transition(_) | Event::Stats(_) => &[],
         };
-        let tells = |(name, nothing): &(&'static str, &'static str)| {
+        let shown = |(name, nothing): &(&'static str, &'static str)| {
             self.get(name).filter(|value| text(value) != *nothing).map(|_| *name)
         };
-        telling.iter().filter_map(tells).collect()
+        fields.iter().filter_map(shown).collect()
     }
 
-    /// The field has this value.
+    /// Whether the field has this value.
     pub(super) fn is(&self, path: &str, expected: &str) -> bool {
         self.get(path).is_some_and(|value| match unit(path) {
             Some(unit) => is_time(value, expected, unit),
@@ -95,8 +95,8 @@ impl Fields {
         })
     }
 
-    /// `path=value`
-    pub(super) fn told(&self, path: &str) -> String {
+    /// Writes a field as `path=value`.
+    pub(super) fn written(&self, path: &str) -> String {
         let Some(value) = self.get(path) else { return format!("{path}=(there is no such field)") };
         let value = unit(path).map_or_else(|| text(value), |unit| time(value, unit));
         if value.contains(char::is_whitespace) {
@@ -106,8 +106,8 @@ impl Fields {
         }
     }
 
-    /// Null within null, and of the VLAN of an untagged packet; `None` where there is
-    /// no such field.
+    /// The value of a field. A field within null is null, and so is `vlan` where the packet has no tag; `None` where
+    /// there is no such field.
     fn get(&self, path: &str) -> Option<&Value> {
         const NULL: &Value = &Value::Null;
         let mut names = path.split('.');
@@ -125,7 +125,7 @@ impl Fields {
     }
 }
 
-/// What a bare number means, in nanoseconds, where the field is a time.
+/// The unit in nanoseconds of a number without one, if the field is a time.
 fn unit(path: &str) -> Option<u64> {
     match path {
         "ts" | "start" => Some(number::MILLISECOND),
@@ -133,7 +133,7 @@ fn unit(path: &str) -> Option<u64> {
     }
 }
 
-/// A time, or several with commas between them.
+/// Whether a time, or several with commas between them, has the expected value.
 fn is_time(value: &Value, expected: &str, unit: u64) -> bool {
     match value {
         Value::Array(items) => {

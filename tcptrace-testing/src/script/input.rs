@@ -1,4 +1,4 @@
-//! Lines on which something passes the capture point, or something else reaches the tracker.
+//! Parses the lines on which something happens: a packet passes, or something else reaches the tracker.
 
 use super::{
     Problem, START, Scene, Step, number,
@@ -7,15 +7,14 @@ use super::{
 };
 use std::net::IpAddr;
 use tcptrace_common::{abi::MAX_OPTIONS, seq::SeqNum, tcp::TcpFlags};
-use tcptrace_core::{
-    segment::{Flow, IcmpError, Input, LossReport, RawOptions, Segment, Timestamp},
-    source_clock::ClockChange,
+use tcptrace_core::segment::{
+    ClockChange, Flow, IcmpError, Input, LossReport, RawOptions, Segment, Timestamp,
 };
 
 const WINDOW: u16 = 14_600;
 const TTL: u8 = 64;
 
-/// Reads the rest of a line that begins with `time`; `last` is the time of the line before.
+/// Parses the rest of a line that begins with `time`; `last` is the time of the line before.
 pub(super) fn step(
     time: &str,
     words: &mut Words<'_>,
@@ -54,10 +53,10 @@ fn lost(words: &mut Words<'_>, until: Timestamp) -> Result<LossReport, Problem> 
     Ok(LossReport { records, after: at(words.time()?), until })
 }
 
-/// `set`, or `unknown`: what it shows is told as little as can be.
+/// Parses `set` or `unknown`. The time that the clock shows does not matter, as long as it is another one than before.
 fn clock(words: &mut Words<'_>, ts: Timestamp) -> Result<ClockChange, Problem> {
     match words.need("set or unknown")? {
-        // Another part of its time than every other.
+        // A clock that is set at another time is ahead by another amount.
         "set" => Ok(ClockChange { ts, ahead: Some(ts.0) }),
         "unknown" => Ok(ClockChange { ts, ahead: None }),
         word => Err(Problem::Unknown(word.to_owned(), "set or unknown")),
@@ -78,9 +77,9 @@ fn icmp(words: &mut Words<'_>, ts: Timestamp, scene: &mut Scene) -> Result<IcmpE
     words.expect("quotes")?;
     let who = Who::parse(words.need("C or S")?)?;
     let mut quoted = segment(words, ts, who, scene)?;
-    // The error travels to the sender of what it quotes.
+    // The error travels to the sender of the packet that it quotes.
     (quoted.direction, quoted.sender) = scene.passes(!who.is_client);
-    // That of what it quotes is not recorded.
+    // The identification of the quoted packet is not recorded.
     quoted.id = 0;
     if words.peek() == Some("short") {
         words.next();
@@ -89,7 +88,7 @@ fn icmp(words: &mut Words<'_>, ts: Timestamp, scene: &mut Scene) -> Result<IcmpE
     Ok(IcmpError { quoted, from: mapped(from), kind, code })
 }
 
-/// `FLAGS SEQ [ACK [LEN]]`
+/// Parses `FLAGS SEQ [ACK [LEN]]`.
 fn segment(words: &mut Words<'_>, ts: Timestamp, who: Who, scene: &mut Scene) -> Result<Segment, Problem> {
     let flags = flags(words.need("flags")?)?;
     let seq = words.parse("a sequence number")?;
@@ -115,12 +114,12 @@ fn segment(words: &mut Words<'_>, ts: Timestamp, who: Who, scene: &mut Scene) ->
     })
 }
 
-/// Another one for each instant, as a stack has it that counts.
+/// An identification that is another one for each microsecond, as if the stack counted.
 fn identification(ts: Timestamp) -> u16 {
     u16::try_from((ts.0 / 1000) & 0xffff).unwrap_or_default()
 }
 
-/// What may follow the numbers, each at most once.
+/// Parses what may follow the numbers, each at most once.
 fn details(words: &mut Words<'_>, segment: &mut Segment, scene: &mut Scene) -> Result<(), Problem> {
     let mut seen: Vec<&str> = Vec::new();
     while let Some(word) = words.next() {
@@ -153,17 +152,8 @@ fn flags(word: &str) -> Result<TcpFlags, Problem> {
     }
     let mut all = TcpFlags(0);
     for letter in word.chars() {
-        let bit = match letter {
-            'F' => TcpFlags::FIN,
-            'S' => TcpFlags::SYN,
-            'R' => TcpFlags::RST,
-            'P' => TcpFlags::PSH,
-            '.' => TcpFlags::ACK,
-            'U' => TcpFlags::URG,
-            'E' => TcpFlags::ECE,
-            'W' => TcpFlags::CWR,
-            'e' => TcpFlags::AE,
-            _ => return Err(Problem::Unknown(word.to_owned(), "flags")),
+        let Some(bit) = TcpFlags::from_letter(letter) else {
+            return Err(Problem::Unknown(word.to_owned(), "flags"));
         };
         if all.contains(bit) {
             return Err(Problem::Twice(letter.to_string()));
@@ -173,7 +163,7 @@ fn flags(word: &str) -> Result<TcpFlags, Problem> {
     Ok(all)
 }
 
-/// `5`, or `5.7` for 7 within 5.
+/// Parses `5`, or `5.7` for 7 within 5.
 fn vlans(word: &str) -> Result<[u16; 2], Problem> {
     let id = |text: &str| {
         let id = text.parse().ok().filter(|&id: &u16| id < 4096);
@@ -185,7 +175,7 @@ fn vlans(word: &str) -> Result<[u16; 2], Problem> {
     })
 }
 
-/// `<mss 1460,sackOK>` as bytes of the header, filled up with no-operations.
+/// Parses options such as `<mss 1460,sackOK>` into the bytes of a header, filled up with no-operations.
 fn options(word: &str) -> Result<RawOptions, Problem> {
     let inner = word.strip_prefix('<').and_then(|rest| rest.strip_suffix('>'));
     let inner = inner.ok_or(Problem::Missing("the '>' after the options"))?;

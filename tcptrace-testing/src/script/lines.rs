@@ -1,9 +1,9 @@
-//! A script, line by line.
+//! Parses a script line by line.
 
-use super::{Error, Expectation, Line, Problem, START, Scene, Script, Step, What, input, words::Words};
+use super::{Error, Expectation, Line, LineKind, Problem, START, Scene, Script, Step, input, words::Words};
 use tcptrace_core::segment::{Input, Timestamp};
 
-/// Reads a script.
+/// Parses a script.
 pub(super) fn script(text: &str) -> Result<Script, Error> {
     let mut reader =
         Reader { scene: Scene::default(), lines: Vec::new(), last: START, begun: false, ended: false };
@@ -25,16 +25,16 @@ struct Reader {
 }
 
 impl Reader {
-    fn line(&mut self, text: &str) -> Result<What, Problem> {
+    fn line(&mut self, text: &str) -> Result<LineKind, Problem> {
         let mut words = Words::of(text);
         match words.next() {
-            None => Ok(What::Aside),
+            None => Ok(LineKind::Aside),
             Some("=") => self.expected(&mut words),
             Some(name) if self.scene.line(name, &mut words)? => {
                 if self.begun {
                     return Err(Problem::TooLate(name.to_owned()));
                 }
-                words.end().map(|()| What::Aside)
+                words.end().map(|()| LineKind::Aside)
             }
             Some(time) => {
                 if !time.starts_with(|c: char| c == '+' || c.is_ascii_digit()) {
@@ -50,31 +50,31 @@ impl Reader {
                 let step = input::step(time, &mut words, self.last, &mut self.scene)?;
                 self.last = step.ts();
                 self.ended = matches!(step, Step::End(_));
-                Ok(What::Step(step))
+                Ok(LineKind::Step(step))
             }
         }
     }
 
-    fn expected(&mut self, words: &mut Words<'_>) -> Result<What, Problem> {
+    fn expected(&mut self, words: &mut Words<'_>) -> Result<LineKind, Problem> {
         if !self.begun {
             return Err(Problem::TooEarly);
         }
         let more = words.peek().is_some_and(|word| word.contains('='));
         if more {
             let before = self.lines.iter_mut().rev().map(|line| &mut line.what);
-            let mut before = before.skip_while(|what| matches!(what, What::More | What::Aside));
-            let Some(What::Expected(expectation)) = before.next() else {
+            let mut before = before.skip_while(|what| matches!(what, LineKind::More | LineKind::Aside));
+            let Some(LineKind::Expected(expectation)) = before.next() else {
                 return Err(Problem::Missing("what is expected"));
             };
             expectation.fields(words)?;
-            return Ok(What::More);
+            return Ok(LineKind::More);
         }
-        Expectation::parse(words).map(What::Expected)
+        Expectation::parse(words).map(LineKind::Expected)
     }
 }
 
 impl Step {
-    /// When it happens.
+    /// The time at which it happens.
     pub(super) fn ts(&self) -> Timestamp {
         match self {
             Self::Input(Input::Segment(segment)) => segment.ts,
@@ -82,7 +82,7 @@ impl Step {
             Self::Input(Input::Lost(report)) => report.until,
             Self::Input(Input::Admission(change)) => change.ts,
             Self::Input(Input::Clock(change)) => change.ts,
-            // No script says so.
+            // A script has no way to write this input.
             Self::Input(Input::Passed(_)) => Timestamp(0),
             Self::Input(Input::Tick(ts) | Input::Overwritten(ts)) | Self::End(ts) => *ts,
         }

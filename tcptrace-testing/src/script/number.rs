@@ -1,4 +1,4 @@
-//! Times and durations.
+//! Parses and writes times and durations.
 
 use super::Problem;
 
@@ -15,7 +15,7 @@ const UNITS: [(&str, u64); 7] = [
     ("d", 86_400 * SECOND),
 ];
 
-/// Nanoseconds of a decimal number with a unit, or in units of `bare` where it has none.
+/// Parses a decimal number with a unit, or in units of `bare` nanoseconds where it has none. Returns nanoseconds.
 pub(super) fn duration(word: &str, bare: u64) -> Result<u64, Problem> {
     exact(word, bare).ok_or_else(|| Problem::Unknown(word.to_owned(), "a time in whole nanoseconds"))
 }
@@ -41,7 +41,7 @@ fn exact(word: &str, bare: u64) -> Option<u64> {
     whole.parse::<u64>().ok()?.checked_mul(unit)?.checked_add(part)
 }
 
-/// The same nanoseconds in words: milliseconds below a second, seconds above.
+/// Writes a duration with a unit: milliseconds below a second, seconds above.
 pub(super) fn in_words(ns: u64) -> String {
     match ns {
         0 => "0".to_owned(),
@@ -50,7 +50,7 @@ pub(super) fn in_words(ns: u64) -> String {
     }
 }
 
-/// As the beginning of a line has it: milliseconds without a unit.
+/// Writes a time as the beginning of a line has it: in milliseconds, without a unit.
 pub(super) fn milliseconds(ns: u64) -> String {
     decimal(ns, MILLISECOND, 6)
 }

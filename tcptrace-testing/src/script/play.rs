@@ -1,6 +1,6 @@
-//! Playing a script: what the tracker makes of it, beside what is expected.
+//! Plays a script, and compares what the tracker makes of it with what is expected.
 
-use super::{Expectation, START, Script, Step, What, expect::tell_by_itself, number};
+use super::{Expectation, LineKind, START, Script, Step, expect::write_by_itself, number};
 use std::{borrow::Cow, fmt};
 use tcptrace_core::{
     event::{Event, Kind},
@@ -8,20 +8,20 @@ use tcptrace_core::{
     track::Tracker,
 };
 
-/// A script, and the events that came of it.
+/// A script that was played, and its events.
 #[derive(Debug)]
 pub struct Played<'a> {
     script: &'a Script,
-    /// Of each step; and last what the end of the file brought, where the script has no `end`.
+    /// The events of each step, and after them those of the end of the file if the script has no `end`.
     events: Vec<Vec<Event>>,
 }
 
-/// Something else came than was expected.
+/// A difference between what was expected and what came.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Difference {
-    /// The number of the first line that did not hold, or after which something came unexpected.
+    /// The number of the first line that did not come, or after which something came that was not expected.
     pub line: usize,
-    /// The whole story, with `-` before what did not come and `+` before what did.
+    /// The whole story, with `-` before lines that did not come and `+` before those that did instead.
     pub story: String,
 }
 
@@ -32,38 +32,38 @@ impl fmt::Display for Difference {
     }
 }
 
-/// One expectation and one event; `None` where the one or the other has no counterpart.
+/// An expectation and the event beside it; `None` where one of them has no counterpart.
 type Pair<'b, 'a> = (Option<&'b Expected<'a>>, Option<&'a Event>);
 
-/// A line of the story, and whether it was expected or came.
+/// A line of the story with its mark.
 type Marked<'a> = (Mark, Cow<'a, str>);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mark {
-    /// Both.
+    /// The line was expected and came.
     Same,
-    /// It was expected.
+    /// The line was expected and did not come.
     Missing,
-    /// It came.
+    /// The line came and was not expected.
     Came,
 }
 
-/// An expectation and the lines it is written on.
+/// An expectation, and the lines that it is written on.
 struct Expected<'a> {
     expectation: &'a Expectation,
     line: usize,
     text: Vec<&'a str>,
 }
 
-/// What happens on one line, and the lines after it up to the next.
+/// A line on which something happens, and the lines after it up to the next such line.
 struct Block<'a> {
-    /// The number of its first line, from 1.
+    /// The number of the first line, from 1.
     line: usize,
     text: Cow<'a, str>,
     ts: Timestamp,
-    /// The lines after it, as they are.
+    /// All lines after it.
     after: Vec<&'a str>,
-    /// Those of them that are comments or empty.
+    /// The lines after it that are comments or empty.
     asides: Vec<&'a str>,
     expected: Vec<Expected<'a>>,
     events: Vec<&'a Event>,
@@ -76,8 +76,11 @@ impl<'a> Block<'a> {
 }
 
 impl Script {
-    /// Shows every step to a tracker. `see` makes of each input what gets through to it.
-    pub fn play<E>(&self, mut see: impl FnMut(&Input) -> Result<Option<Input>, E>) -> Result<Played<'_>, E> {
+    /// Plays every step to a tracker. `capture` turns each input into what reaches the tracker of it.
+    pub fn play<E>(
+        &self,
+        mut capture: impl FnMut(&Input) -> Result<Option<Input>, E>,
+    ) -> Result<Played<'_>, E> {
         let mut tracker = Tracker::new(self.scene.config);
         for (number, name) in (1..).zip(&self.scene.interfaces) {
             tracker.name_interface(number, name.as_str().into());
@@ -87,7 +90,7 @@ impl Script {
             let mut came = Vec::new();
             match step {
                 Step::Input(input) => {
-                    if let Some(input) = see(input)? {
+                    if let Some(input) = capture(input)? {
                         tracker.input(&input, &mut |event| came.push(event));
                     }
                 }
@@ -107,15 +110,15 @@ impl Script {
 }
 
 impl Played<'_> {
-    /// Every event, in order.
+    /// All events in their order.
     pub fn events(&self) -> impl Iterator<Item = &Event> + '_ {
         self.events.iter().flatten()
     }
 
-    /// Where something else came than was expected; `None` where all is as it should be.
+    /// The difference to what was expected; `None` if there is none.
     #[must_use]
     pub fn difference(&self) -> Option<Difference> {
-        let (lines, wrong) = self.tell(self.script.tells_transitions());
+        let (lines, wrong) = self.compare(self.script.expects_transitions());
         let story = lines.iter().fold(String::new(), |story, (mark, text)| {
             story
                 + match mark {
@@ -129,18 +132,18 @@ impl Played<'_> {
         wrong.map(|line| Difference { line, story })
     }
 
-    /// The script with what came in the place of what was expected; in the words of the script where those fit.
-    /// `transitions`: also those, of a script that is silent about them.
+    /// The script with what came in the place of what was expected, in the script's own words where these fit. With
+    /// `transitions`, transitions are written even if the script expects none.
     #[must_use]
     pub fn story(&self, transitions: bool) -> String {
-        let is_silent = self.script.expects() && !self.script.tells_transitions();
-        let (lines, _) = self.tell(transitions || !is_silent);
+        let is_silent = self.script.expects() && !self.script.expects_transitions();
+        let (lines, _) = self.compare(transitions || !is_silent);
         let came = lines.iter().filter(|(mark, _)| *mark != Mark::Missing);
         came.fold(String::new(), |story, (_, text)| story + text + "\n")
     }
 
-    /// All lines, and the number of the first one that is wrong.
-    fn tell(&self, transitions: bool) -> (Vec<Marked<'_>>, Option<usize>) {
+    /// Compares what came with what was expected: all lines with their marks, and the number of the first wrong line.
+    fn compare(&self, transitions: bool) -> (Vec<Marked<'_>>, Option<usize>) {
         let (before, blocks) = self.blocks(transitions);
         let mut lines: Vec<Marked<'_>> = before.into_iter().map(|text| (Mark::Same, text.into())).collect();
         let mut wrong = None;
@@ -160,8 +163,8 @@ impl Played<'_> {
                 let mark = if fits { Mark::Same } else { Mark::Missing };
                 lines.extend(expected.iter().flat_map(|it| &it.text).map(|&text| (mark, text.into())));
                 if let (Some(event), false) = (came, fits) {
-                    let told = self.told(&block, expected, event);
-                    lines.extend(told.into_iter().map(|text| (Mark::Came, text.into())));
+                    let written = self.write_came(&block, expected, event);
+                    lines.extend(written.into_iter().map(|text| (Mark::Came, text.into())));
                 }
             }
             lines.extend(block.asides.into_iter().map(|text| (Mark::Same, text.into())));
@@ -174,15 +177,15 @@ impl Played<'_> {
         expected.expectation.fits(event, &self.script.scene)
     }
 
-    /// What came, by the fields of what was expected where that is alike.
-    fn told(&self, block: &Block<'_>, expected: Option<&Expected<'_>>, event: &Event) -> Vec<String> {
+    /// Writes an event, with the fields of the expectation where that is of the same kind.
+    fn write_came(&self, block: &Block<'_>, expected: Option<&Expected<'_>>, event: &Event) -> Vec<String> {
         let scene = &self.script.scene;
         expected
-            .and_then(|expected| expected.expectation.tell_alike(event, scene))
-            .unwrap_or_else(|| tell_by_itself(event, scene, event.ts() != block.ts))
+            .and_then(|expected| expected.expectation.write_alike(event, scene))
+            .unwrap_or_else(|| write_by_itself(event, scene, event.ts() != block.ts))
     }
 
-    /// Puts beside each other what belongs together, so that one missing line does not make all others wrong.
+    /// Puts expectations beside the events that they fit, so that one missing line does not make all later ones wrong.
     fn pairs<'b, 'a>(&self, block: &'b Block<'a>) -> Vec<Pair<'b, 'a>> {
         let fits = |expected: &Expected<'_>, event: &Event| self.fits(Some(expected), Some(event));
         let (mut expected, mut events) = (&block.expected[..], &block.events[..]);
@@ -216,7 +219,7 @@ impl Played<'_> {
         }
     }
 
-    /// The lines before anything happens, and the blocks; at the end one more for what the end of the file brought.
+    /// The lines before anything happens, and the blocks. A last block has what the end of the file caused.
     fn blocks(&self, transitions: bool) -> (Vec<&str>, Vec<Block<'_>>) {
         let mut before = Vec::new();
         let mut blocks: Vec<Block<'_>> = Vec::new();
@@ -226,7 +229,7 @@ impl Played<'_> {
         let mut last = START;
         for (line, number) in self.script.lines.iter().zip(1..) {
             let text = line.text.as_str();
-            if let What::Step(step) = &line.what {
+            if let LineKind::Step(step) = &line.what {
                 last = last.max(step.ts());
                 blocks.push(Block::new(number, text.into(), step.ts(), events.next().unwrap_or_default()));
                 continue;
@@ -237,10 +240,10 @@ impl Played<'_> {
             };
             block.after.push(text);
             match (&line.what, block.expected.last_mut()) {
-                (What::Expected(expectation), _) => {
+                (LineKind::Expected(expectation), _) => {
                     block.expected.push(Expected { expectation, line: number, text: vec![text] });
                 }
-                (What::More, Some(expected)) => expected.text.push(text),
+                (LineKind::More, Some(expected)) => expected.text.push(text),
                 _ => block.asides.push(text),
             }
         }

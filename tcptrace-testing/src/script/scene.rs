@@ -1,4 +1,4 @@
-//! The scene: hosts, vantage, configuration.
+//! The scene of a script: hosts, vantage, configuration.
 
 use super::{Problem, words::Words};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -8,12 +8,12 @@ use tcptrace_core::{
     track::Config,
 };
 
-/// C where the script does not say.
+/// The address of C where the script does not set it.
 pub const CLIENT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 40_000);
-/// S, likewise.
+/// The address of S where the script does not set it.
 pub const SERVER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2)), 80);
 
-/// Who is who, and where the capture point stands.
+/// The scene of a script: who the hosts are, and where the capture point stands.
 #[derive(Clone, Debug)]
 pub struct Scene {
     /// Where the capture point stands.
@@ -22,40 +22,40 @@ pub struct Scene {
     pub client: SocketAddr,
     /// The host that the lines call S.
     pub server: SocketAddr,
-    /// The tracker's configuration.
+    /// The configuration of the tracker.
     pub config: Config,
-    /// The only levels to play it at; `None` for all of them.
+    /// The levels that the script is played at; `None` for all of them.
     pub levels: Option<Levels>,
-    /// The interfaces by name; the first has the number 1.
+    /// The names of the interfaces; the first has the number 1.
     pub interfaces: Vec<String>,
     seen: Vec<String>,
 }
 
-/// A restriction to some of the levels.
+/// A restriction of a script to some levels.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Levels {
-    /// To these.
+    /// The levels that the script is played at.
     pub only: Vec<Level>,
-    /// Why.
+    /// Why it is not played at the others.
     pub reason: String,
 }
 
-/// What stands between the script and the tracker.
+/// What is between the script and the tracker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
-    /// Nothing.
+    /// Nothing: the segments go to the tracker as they are.
     Tracker,
-    /// Packets, the header parser and the lifecycle test, in user space.
+    /// The segments become packets, and go through the header parser and the lifecycle test in user space.
     Packets,
-    /// Packets and the loaded kernel programs.
+    /// The segments become packets, and go through the loaded kernel programs.
     Kernel,
 }
 
 impl Level {
-    /// All three.
+    /// All levels.
     pub const ALL: [Self; 3] = [Self::Tracker, Self::Packets, Self::Kernel];
 
-    /// As `levels` names it.
+    /// The name of the level on a line with `levels`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -70,7 +70,7 @@ impl Level {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Who {
     pub(super) is_client: bool,
-    /// From 1.
+    /// The number of the connection, from 1.
     pub(super) connection: u16,
 }
 
@@ -89,13 +89,13 @@ impl Default for Scene {
 }
 
 impl Scene {
-    /// Is it to be played at this level?
+    /// Whether the script is played at this level.
     #[must_use]
     pub fn has_level(&self, level: Level) -> bool {
         self.levels.as_ref().is_none_or(|levels| levels.only.contains(&level))
     }
 
-    /// Takes the rest of a line that sets the scene; false where `name` does not begin one.
+    /// Parses the rest of a line that begins with `name`; false where that is not a line that sets the scene.
     pub(super) fn line(&mut self, name: &str, words: &mut Words<'_>) -> Result<bool, Problem> {
         match name {
             "vantage" => {
@@ -121,7 +121,7 @@ impl Scene {
         Ok(true)
     }
 
-    /// Both hosts have addresses of one version.
+    /// Checks that both hosts have addresses of the same version of IP.
     pub(super) fn check(&self) -> Result<(), Problem> {
         if self.client.is_ipv4() == self.server.is_ipv4() { Ok(()) } else { Err(Problem::Versions) }
     }
@@ -142,7 +142,7 @@ impl Scene {
         if who.is_client { flow } else { flow.reversed() }
     }
 
-    /// How what one of the hosts sends passes the capture point.
+    /// How a segment of one of the hosts passes the capture point, and whether that host is the capturing one.
     pub(super) fn passes(&self, from_client: bool) -> (Direction, Sender) {
         match (self.vantage, from_client) {
             (Vantage::Middle, _) => (Direction::Unknown, Sender::Unknown),
@@ -151,7 +151,7 @@ impl Scene {
         }
     }
 
-    /// The interface's number; a new name gets the next one.
+    /// The number of an interface; a new name gets the next number.
     pub(super) fn interface(&mut self, name: &str) -> u32 {
         let place = self.interfaces.iter().position(|known| known == name).unwrap_or_else(|| {
             self.interfaces.push(name.to_owned());
@@ -160,7 +160,7 @@ impl Scene {
         u32::try_from(place + 1).unwrap_or(u32::MAX)
     }
 
-    /// Which host is at `end`, in which of the connections to `other`.
+    /// The host that has the address `end`, in the connection to the address `other`.
     pub(super) fn who(&self, end: SocketAddr, other: SocketAddr) -> Who {
         let is_client = end != self.server;
         let port = if is_client { end.port() } else { other.port() };

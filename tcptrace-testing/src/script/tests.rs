@@ -29,7 +29,7 @@ fn problem(text: &str) -> (usize, String) {
     }
 }
 
-/// What the tracker makes of a script that fits, or what is wrong.
+/// The difference between a script and what the tracker makes of it, if there is one.
 fn play(text: &str) -> Option<String> {
     let script = parse(text);
     let Ok(played) = script.play(|input| Ok::<_, Infallible>(Some(input.clone())));
@@ -97,7 +97,7 @@ fn loss_and_icmp() {
     };
     assert_eq!((whole.kind, whole.code, whole.from[12..].to_vec()), (3, 1, vec![192, 0, 2, 77]));
     assert_eq!((whole.quoted.flags, whole.quoted.seq.0), (TcpFlags::SYN, 1000));
-    // The quote is of what the client sent, and comes to the client.
+    // The quote is of a segment of the client, and the error travels to the client.
     assert_eq!((whole.quoted.flow.dst_port, whole.quoted.sender), (80, Sender::There));
     assert_eq!(
         (short.quoted.flags, short.quoted.seq.0, short.quoted.flow),
@@ -205,7 +205,7 @@ fn every_event_is_expected_and_in_its_place() {
     assert!(late.is_some_and(|said| said.starts_with("2: ")));
     let twice = play(&format!("{REFUSED}\n = connection outcome=refused"));
     assert!(twice.is_some_and(|said| said.starts_with("7: ")));
-    // One transition, and all of them are expected.
+    // One expected transition means that all are expected.
     let all = "0 C S 1000\n= C CLOSED -> SYN-SENT\n= S CLOSED -> LISTEN?\n1 S R. 0 1001\n= S LISTEN -> CLOSED
                = C SYN-SENT -> CLOSED\n= connection outcome=refused";
     assert_eq!(play(all), None);
@@ -226,10 +226,10 @@ fn a_story_told_is_a_script_that_fits() {
     for text in
         ["# Title\n\n0 C S 1000 # first\n10 S S. 5000 1001\n11 C . 1001 5001 # third", "0 C SF 1\n", REFUSED]
     {
-        let told = story(text, true);
-        assert!(told.contains('='), "{told}");
-        assert_eq!(play(&told), None, "{told}");
-        let with_comments = told.replace("    =", "    # why\n    =");
+        let written = story(text, true);
+        assert!(written.contains('='), "{written}");
+        assert_eq!(play(&written), None, "{written}");
+        let with_comments = written.replace("    =", "    # why\n    =");
         assert_eq!(story(&with_comments, false), with_comments);
     }
     // The fields that somebody chose stay, with the values that came.

@@ -1,16 +1,16 @@
-//! The words of a line.
+//! Splits a line into words.
 
 use super::{Problem, number};
 use std::str::FromStr;
 
-/// What is left of a line.
+/// The words of a line that have not been parsed.
 pub(super) struct Words<'a> {
     words: Vec<&'a str>,
     next: usize,
 }
 
 impl<'a> Words<'a> {
-    /// Splits at blanks, but not within `<...>` and `"..."`; a word that begins with `#` and all after it is a comment.
+    /// Splits a line at blanks, but not within `<...>` and `"..."`. A word that begins with `#` begins a comment.
     pub(super) fn of(line: &'a str) -> Self {
         let mut words = Vec::new();
         let mut rest = line.trim_start();
@@ -32,48 +32,48 @@ impl<'a> Words<'a> {
         Some(word)
     }
 
-    /// The next word, which must be there.
+    /// The next word. It is an error if there is none.
     pub(super) fn need(&mut self, what: &'static str) -> Result<&'a str, Problem> {
         self.next().ok_or(Problem::Missing(what))
     }
 
-    /// The next word must be this one.
+    /// Consumes the next word. It is an error if it is not `wanted`.
     pub(super) fn expect(&mut self, wanted: &'static str) -> Result<(), Problem> {
         let word = self.need(wanted)?;
         if word == wanted { Ok(()) } else { Err(Problem::Unknown(word.to_owned(), wanted)) }
     }
 
-    /// The next word is a number, an address or the like.
+    /// Parses the next word as a number, an address or the like.
     pub(super) fn parse<T: FromStr>(&mut self, what: &'static str) -> Result<T, Problem> {
         let word = self.need(what)?;
         word.parse().map_err(|_| Problem::Unknown(word.to_owned(), what))
     }
 
-    /// The next word is a number, if it begins as one.
+    /// Parses the next word as a number, if it begins like one.
     pub(super) fn number(&mut self, what: &'static str) -> Result<Option<u32>, Problem> {
         let is_number = self.peek().is_some_and(|word| word.starts_with(|c: char| c.is_ascii_digit()));
         if is_number { self.parse(what).map(Some) } else { Ok(None) }
     }
 
-    /// The next word is a time, of milliseconds where it has no unit; as nanoseconds.
+    /// Parses the next word as a time, in milliseconds where it has no unit. Returns nanoseconds.
     pub(super) fn time(&mut self) -> Result<u64, Problem> {
         number::duration(self.need("a time")?, number::MILLISECOND)
     }
 
-    /// Everything that is left.
+    /// All words that are left.
     pub(super) fn rest(&mut self) -> String {
         let rest = self.words[self.next..].join(" ");
         self.next = self.words.len();
         rest
     }
 
-    /// Nothing is left.
+    /// Checks that no word is left.
     pub(super) fn end(&self) -> Result<(), Problem> {
         self.peek().map_or(Ok(()), |word| Err(Problem::TooMuch(word.to_owned())))
     }
 }
 
-/// Octets of the first word of a text that begins with one.
+/// The length in bytes of the word that a text begins with.
 fn length(text: &str) -> usize {
     if text.starts_with('<') {
         return text.find('>').map_or(text.len(), |end| end + 1);

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use std::{env, error::Error, path::Path};
 use tcptrace::{
     filter::Filter,
-    kernel::test_run::{Empty, Harness, Outcome, Program, empty},
+    kernel::testing::test_run::{Empty, Harness, Outcome, Program, empty},
     names::SystemNames,
 };
 use tcptrace_common::{

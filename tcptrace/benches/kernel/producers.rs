@@ -7,7 +7,7 @@ use crate::{
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use serde_json::{Value, json};
 use std::{array, error::Error, sync::Barrier, thread};
-use tcptrace::kernel::test_run::{Harness, Program};
+use tcptrace::kernel::testing::test_run::{Harness, Program};
 use tcptrace_common::abi::SEED_WORDS;
 
 const ROUNDS: usize = 51;

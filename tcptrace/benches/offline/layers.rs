@@ -6,7 +6,7 @@
 use std::{hint::black_box, path::Path, time::Instant};
 use tcptrace::{
     event::{Kind, Kinds},
-    source::pcap::{FileError, Options, PcapSource, Reader},
+    source::pcap::{CaptureOptions, FileError, PcapSource, Reader},
     track::{Config, Tracker},
 };
 
@@ -40,7 +40,7 @@ fn read(path: &Path) -> Result<u64, FileError> {
 }
 
 fn parse(path: &Path) -> Result<u64, FileError> {
-    let mut source = PcapSource::new(Reader::open(path)?, &Options::default());
+    let mut source = PcapSource::new(Reader::open(path)?, &CaptureOptions::default());
     let mut inputs = Vec::new();
     while source.next_batch(&mut inputs)? {
         black_box(&inputs);
@@ -50,7 +50,7 @@ fn parse(path: &Path) -> Result<u64, FileError> {
 }
 
 fn track(path: &Path) -> Result<u64, FileError> {
-    let mut source = PcapSource::new(Reader::open(path)?, &Options::default());
+    let mut source = PcapSource::new(Reader::open(path)?, &CaptureOptions::default());
     let wants = Kinds::ALL.without(Kind::Transition).without(Kind::Segment);
     let mut tracker = Tracker::new(Config { wants, ..Config::default() });
     let mut inputs = Vec::new();

@@ -4,12 +4,10 @@ use super::report::{AllNetns, LeftOut};
 use crate::{
     cli::{CheckConfig, Interfaces},
     kernel::{
-        interface::{self, Interface, InterfaceError},
+        attach::survey::Survey,
+        interfaces::{self, Interface, InterfaceError},
         load,
-        namespaces::{self, MOST},
-        netns::{Home, Namespaces, Netns, NetnsError},
-        nsid::Listener,
-        survey::Survey,
+        namespaces::{self, Home, MOST, Namespaces, Netns, NetnsError, nsid::Listener},
     },
     source::live::LiveError,
 };
@@ -36,13 +34,13 @@ impl Places {
 
     fn of_one(name: Option<&str>, config: &CheckConfig) -> Result<Self, LiveError> {
         let netns = Netns::open(name)?;
-        let look = || survey(&choose(&config.interfaces, &interface::list()?)?, config);
+        let look = || survey(&choose(&config.interfaces, &interfaces::list()?)?, config);
         let surveys = netns.within(look)?.map_err(|error| error.within(&netns))?;
         let none = surveys.is_empty().then(|| InterfaceError::NoneUp.to_string());
         Ok(Self { of_first: surveys.len(), surveys, all_netns: None, problems: none.into_iter().collect() })
     }
 
-    /// Goes through them as a trace does (`source/place/all.rs`).
+    /// Goes through them as a trace does (`source/spaces/search.rs`).
     fn of_all(config: &CheckConfig) -> Result<Self, LiveError> {
         load::raise_open_files();
         let home = Home::open().map_err(LiveError::io("open the own network namespace"))?;
@@ -90,7 +88,7 @@ fn survey_all(
         netns.with_descriptor(|it| listener.add(it, number))?.map_err(LiveError::io("hear of it"))?;
     }
     netns.within(|| {
-        let mut chosen = interface::list()?;
+        let mut chosen = interfaces::list()?;
         chosen.retain(|it| it.traceable() && is_wanted(&config.interfaces, &it.name));
         let shown = chosen.into_iter().map(|it| match name {
             Some(name) => it.within(name),
@@ -129,7 +127,7 @@ fn choose(which: &Interfaces, all: &[Interface]) -> Result<Vec<Interface>, Inter
     match which {
         Interfaces::Any => Ok(all.iter().filter(|it| it.traceable()).cloned().collect()),
         Interfaces::Default => {
-            let index = interface::default_route()?;
+            let index = interfaces::default_route()?;
             let found = all.iter().find(|it| it.index == index).ok_or(InterfaceError::NoDefaultRoute)?;
             Ok(vec![found.clone()])
         }
@@ -138,7 +136,7 @@ fn choose(which: &Interfaces, all: &[Interface]) -> Result<Vec<Interface>, Inter
             .map(|name| match all.iter().find(|it| &*it.name == name) {
                 Some(found) => Ok(found.clone()),
                 // Says which it may have been.
-                None => interface::find(all, name).cloned(),
+                None => interfaces::find(all, name).cloned(),
             })
             .collect(),
     }

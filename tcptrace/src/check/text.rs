@@ -2,8 +2,8 @@
 
 use super::report::{AllNetns, Hook, InterfaceReport, KernelReport, LeftOut, Ours, Report};
 use crate::{
-    kernel::{
-        attach::Notice,
+    kernel::attach::{
+        Notice,
         survey::{DRIVER, FILTERS, OFFLOADS, QDISCS, QUEUES, TCX},
     },
     sink::units::plain,

@@ -1,7 +1,7 @@
 //! `tcptrace check`: its arguments.
 
 use super::{Command, IngressHook, Interfaces, interfaces::InterfaceArgs, kernel::KernelArgs};
-use crate::kernel::netns::Namespaces;
+use crate::kernel::namespaces::Namespaces;
 use tcptrace_common::wire::tunnel::Decap;
 
 /// The arguments of `check` as typed.

@@ -1,7 +1,7 @@
 //! What hands that know tcpdump type: what changes nothing here, what is something else here, and what a first word in the
 //! place of a filter was meant to be.
 
-use crate::sink::text::Times;
+use crate::sink::text::TimeFormat;
 use clap::{ArgAction, error::ErrorKind};
 
 /// Options of tcpdump's. Those that are hidden either change nothing or are refused with what to do instead.
@@ -90,8 +90,15 @@ impl HabitArgs {
 }
 
 /// How lines say when, by the number of `-t`; `None` where that is too many.
-pub(super) fn times(count: u8) -> Option<Times> {
-    let all = [Times::OfDay, Times::None, Times::Epoch, Times::SincePrevious, Times::Date, Times::SinceFirst];
+pub(super) fn times(count: u8) -> Option<TimeFormat> {
+    let all = [
+        TimeFormat::OfDay,
+        TimeFormat::None,
+        TimeFormat::Epoch,
+        TimeFormat::SincePrevious,
+        TimeFormat::Date,
+        TimeFormat::SinceFirst,
+    ];
     all.get(usize::from(count)).copied()
 }
 

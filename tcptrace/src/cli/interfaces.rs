@@ -1,7 +1,7 @@
 //! Which interfaces, in which network namespaces.
 
 use super::{parse, unique};
-use crate::kernel::netns::Namespaces;
+use crate::kernel::namespaces::Namespaces;
 
 /// Arguments that name interfaces and the namespaces that they are in.
 #[derive(Debug, clap::Args)]

@@ -3,7 +3,7 @@
 use super::{Only, habits, parse};
 use crate::{
     event::{Kind, Kinds},
-    sink::text::Times,
+    sink::text::TimeFormat,
 };
 use clap::ArgAction;
 use std::time::Duration;
@@ -60,7 +60,7 @@ pub(super) struct OutputArgs {
     ///
     /// There are 40 columns at least. What is longer goes on below, and words that only explain are left out. `none` leaves lines
     /// as long as they are. [default: as wide as the terminal, and none in a pipe or file]
-    #[arg(long, value_name = "COLUMNS", value_parser = parse::width, hide_short_help = true)]
+    #[arg(long, value_name = "COLUMNS", value_parser = LineWidth::parse, hide_short_help = true)]
     width: Option<LineWidth>,
 
     /// Print counters, loss and cost this often.
@@ -101,7 +101,7 @@ pub struct OutputConfig {
     /// Which of those.
     pub only: Only,
     /// How text says when something was.
-    pub times: Times,
+    pub times: TimeFormat,
     /// Whether text has colour.
     pub color: Color,
     /// How wide text is.
@@ -155,6 +155,22 @@ pub enum LineWidth {
     Columns(u16),
     /// As long as it is.
     Endless,
+}
+
+impl LineWidth {
+    /// The value of `--width`.
+    fn parse(text: &str) -> Result<Self, String> {
+        /// A time, an outcome and the shortest addresses.
+        const LEAST: u16 = 40;
+        match (text, text.parse()) {
+            ("none", _) => Ok(Self::Endless),
+            (_, Ok(columns @ LEAST..)) => Ok(Self::Columns(columns)),
+            _ => Err(format!(
+                "a number of columns from {LEAST} to {} is needed, such as 100, or none",
+                u16::MAX
+            )),
+        }
+    }
 }
 
 /// What `-v` adds to the default: none, once, twice.

@@ -1,9 +1,8 @@
 //! Values of arguments. Each error says in one line what would have been right.
 
-use super::LineWidth;
 use crate::{
     event::{Kind, Kinds},
-    sink::summary::By,
+    sink::summary::GroupBy,
 };
 use jiff::SignedDuration;
 use std::{ops::RangeInclusive, time::Duration};
@@ -98,17 +97,6 @@ pub(super) fn sample(text: &str) -> Result<Admission, String> {
     }
 }
 
-/// How wide text is.
-pub(super) fn width(text: &str) -> Result<LineWidth, String> {
-    /// A time, an outcome and the shortest addresses.
-    const LEAST: u16 = 40;
-    match (text, text.parse()) {
-        ("none", _) => Ok(LineWidth::Endless),
-        (_, Ok(columns @ LEAST..)) => Ok(LineWidth::Columns(columns)),
-        _ => Err(format!("a number of columns from {LEAST} to {} is needed, such as 100, or none", u16::MAX)),
-    }
-}
-
 /// How many connections.
 pub(super) fn count(text: &str) -> Result<u64, String> {
     let count = text.parse().ok().filter(|&count: &u64| count > 0);
@@ -126,8 +114,8 @@ pub(super) fn summary_interval(text: &str) -> Result<Duration, String> {
 }
 
 /// What the summary is by.
-pub(super) fn summary_by(name: &str) -> Result<By, String> {
-    let by = By::ALL.into_iter().find(|by| by.names().0 == name.trim());
+pub(super) fn summary_by(name: &str) -> Result<GroupBy, String> {
+    let by = GroupBy::ALL.into_iter().find(|by| by.names().0 == name.trim());
     by.ok_or_else(|| "client, server (an address) or service (an address and port) is needed".to_owned())
 }
 

@@ -1,7 +1,7 @@
 //! What the summary says besides, and when.
 
 use super::{parse, unique};
-use crate::sink::summary::By;
+use crate::sink::summary::GroupBy;
 use std::time::Duration;
 
 /// Arguments about the summary.
@@ -14,7 +14,7 @@ pub(super) struct SummaryArgs {
     /// LIST has one or more of these, separated by commas; a service is a server's address and port. For each the summary says
     /// how many connections there were, established and failed, why, how long handshakes took, and what SYN retries lost.
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = parse::summary_by, conflicts_with = "quiet")]
-    summary_by: Vec<By>,
+    summary_by: Vec<GroupBy>,
 
     /// With --summary-by, rows for so many of the busiest.
     ///
@@ -41,7 +41,7 @@ impl SummaryArgs {
 
 /// What the summary says besides, and when.
 pub(super) struct SummaryConfig {
-    pub(super) by: Vec<By>,
+    pub(super) by: Vec<GroupBy>,
     pub(super) top: usize,
     pub(super) interval: Option<Duration>,
 }

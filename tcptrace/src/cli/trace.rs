@@ -5,7 +5,7 @@ use super::{
     interfaces::InterfaceArgs, kernel::KernelArgs, limits::LimitArgs, output::OutputArgs, parse,
     selection::SelectionArgs, summary::SummaryArgs,
 };
-use crate::{event::Kinds, kernel::netns::Namespaces, sink::summary::By};
+use crate::{event::Kinds, kernel::namespaces::Namespaces, sink::summary::GroupBy};
 use std::{
     path::{Path, PathBuf},
     time::Duration,
@@ -136,7 +136,7 @@ pub struct Config {
     /// Print the summary so far this often.
     pub summary_interval: Option<Duration>,
     /// What the summary sums connections up by, each once.
-    pub summary_by: Vec<By>,
+    pub summary_by: Vec<GroupBy>,
     /// Of these, rows for so many of the busiest.
     pub summary_top: usize,
     /// A `stats` event this often, besides the one at the end.

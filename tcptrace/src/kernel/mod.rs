@@ -1,33 +1,17 @@
-//! Everything that asks something of the kernel: loading and attaching the programs, the list of interfaces,
-//! and the files and calls that say why it refused.
+//! Everything that asks something of the kernel, by what is asked:
+//!
+//! | room | what it asks |
+//! |---|---|
+//! | [`load`] | to take the programs and their maps, and why it does not |
+//! | [`attach`] | to put the programs on an interface and take them off, and what else is there |
+//! | [`interfaces`] | which interfaces there are, and to be told of changes |
+//! | [`namespaces`] | which network namespaces there are, to go there, and to be told of changes in them |
+//! | [`calls`] | nothing itself: the forms in which the others ask |
+//! | [`testing`] | to run the programs over packets that tests and benchmarks make |
 
 pub mod attach;
-pub(crate) mod clsact;
-pub(crate) mod ethtool;
-pub mod explain;
-mod filters;
-pub(crate) mod fuzzing;
-mod gates;
-pub mod generator;
-pub mod heap;
-pub mod interface;
-mod links;
+pub mod calls;
+pub mod interfaces;
 pub mod load;
 pub mod namespaces;
-mod netlink;
-pub mod netns;
-pub(crate) mod nsid;
-pub mod object;
-pub(crate) mod pending;
-pub(crate) mod plan;
-mod privileges;
-mod raw;
-pub(crate) mod readiness;
-pub mod ring;
-pub mod runs;
-pub mod share;
-pub mod sink;
-pub(crate) mod survey;
-pub(crate) mod tcx;
-pub mod test_run;
-pub mod watch;
+pub mod testing;

@@ -20,7 +20,7 @@ use crate::{
     },
     source::{
         counters::CountersTotal,
-        pcap::{Captured, Files, LinkType, Options, Overlap, PcapSource, Position, Reader, Unread},
+        pcap::{CaptureOptions, Captured, Files, LinkType, Overlap, PcapSource, Position, Reader, Unread},
     },
     stderr,
 };
@@ -40,17 +40,19 @@ const PROGRESS: Duration = Duration::from_secs(1);
 /// reported before the damage is.
 pub(super) fn trace(config: &Config, paths: &[PathBuf], filter: Filter) -> Result<(), RunError> {
     let stop = Stop::new()?;
-    let mut options = Options { filter: filter.clone(), decap: config.decap, ..Options::default() };
+    let mut options =
+        CaptureOptions { filter: filter.clone(), decap: config.decap, ..CaptureOptions::default() };
     if config.count.is_some() {
         // What comes after the last that is wanted is neither counted nor captured.
         options.batch = 1;
     }
-    let unread = paths.iter().map(|path| Reader::find(path)).collect::<Result<Vec<_>, _>>()?;
+    let unread = paths.iter().map(|path| Reader::open_unread(path)).collect::<Result<Vec<_>, _>>()?;
     let consumers = Consumers::open(&Opening { config, unread: &unread })?;
     let identity = Identity::read()?;
     confine::confine(Purpose::File)?;
     let until = Arc::new(stop.pipe()?);
-    let unread: Vec<Unread> = unread.into_iter().map(|unread| unread.until(Arc::clone(&until))).collect();
+    let unread: Vec<Unread> =
+        unread.into_iter().map(|unread| unread.interrupted_by(Arc::clone(&until))).collect();
     let mut source = match Files::open(unread) {
         // Before anything came.
         Err(_) if stop.is_set() => return Ok(()),

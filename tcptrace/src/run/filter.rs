@@ -4,7 +4,7 @@ use super::RunError;
 use crate::{
     cli::{FilterText, meant},
     filter::Filter,
-    kernel::interface,
+    kernel::interfaces,
     names::SystemNames,
 };
 use std::{
@@ -24,7 +24,7 @@ pub(super) fn compile(text: &FilterText) -> Result<Filter, RunError> {
     Filter::compile(text.trim_end(), &SystemNames).map_err(|error| {
         // Their names are asked for only where there is an error to explain.
         let is_interface =
-            |word: &str| interface::list().is_ok_and(|all| all.iter().any(|it| it.is_called(word)));
+            |word: &str| interfaces::list().is_ok_and(|all| all.iter().any(|it| it.is_called(word)));
         // In a file a word is not in the place of an option's value.
         let meant = if typed { meant(&text, |word| Path::new(word).is_file(), is_interface) } else { None };
         RunError::Filter { error, meant }

@@ -3,9 +3,8 @@
 use super::RunError;
 use crate::{
     kernel::{
-        interface::{self, Interface},
-        namespaces::{self, Interfaces},
-        netns::{Namespaces, Netns},
+        interfaces::{self, Interface},
+        namespaces::{self, Interfaces, Namespaces, Netns},
     },
     sink::units::plain,
     source::live::LiveError,
@@ -29,7 +28,7 @@ pub fn list(netns: &Namespaces) -> Result<String, RunError> {
 }
 
 fn listed(netns: &Namespaces) -> Result<Vec<Interface>, LiveError> {
-    let of_one = |name| Netns::open(name)?.within(interface::list).map_err(LiveError::from);
+    let of_one = |name| Netns::open(name)?.within(interfaces::list).map_err(LiveError::from);
     match netns {
         Namespaces::Own => Ok(of_one(None)??),
         Namespaces::Named(name) => Ok(of_one(Some(name))??),

@@ -14,9 +14,9 @@ use crate::{
     filter::Filter,
     kernel::{
         attach::{AttachMode, Notice},
-        explain, heap,
-        load::LoadOptions,
-        netns::Namespaces,
+        calls::errors,
+        load::{LoadOptions, heap},
+        namespaces::Namespaces,
     },
     once::HOLD_NS,
     segment::{Input, Timestamp},
@@ -58,7 +58,7 @@ pub(super) fn trace(config: &Config, interfaces: &Interfaces, filter: Filter) ->
         return Err(RunError::XdpVlans);
     }
     // Of these the runtime needs some for signals, and panics where it does not get them.
-    explain::may_open(RUNTIME_FILES).map_err(RunError::system("start the runtime"))?;
+    errors::may_open(RUNTIME_FILES).map_err(RunError::system("start the runtime"))?;
     // Before 6.4 the library reads this from a file, once, and panics where no more files may be open.
     let _ = page_size();
     // Before anything is loaded, as the filter's other errors come.

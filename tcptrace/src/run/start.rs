@@ -100,7 +100,7 @@ fn settings(config: &Config, live: bool) -> Settings {
         once: config.output.once,
         count: config.count,
         duration_ns: config.duration.map(nanoseconds),
-        ingress: live.then_some(ingress),
+        ingress: live.then_some(ingress.into()),
         decap: tunnels(&config.decap),
         sample: config.sample.rate(),
         max_connections: config.limits.max_connections as u64,

@@ -4,7 +4,7 @@ use super::sweep;
 use crate::kernel::{
     attach::{AttachMode, IngressHook},
     load::LoadOptions,
-    netns::Namespaces,
+    namespaces::Namespaces,
 };
 use std::time::Duration;
 use tcptrace_common::{admission::Admission, filter::Program};

@@ -4,10 +4,7 @@
 //! A slice stands for all packets since the one before, whatever their number: so the figure is of the packets and not of the
 //! seconds, and some cold runs before the first load do not speak for it.
 
-use crate::kernel::{
-    load::{LoadError, Programs},
-    runs::Runs,
-};
+use crate::kernel::load::{LoadError, Programs, runs::Runs};
 use aya::sys::{Stats, enable_stats};
 use std::{
     os::fd::OwnedFd,

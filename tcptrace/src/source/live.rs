@@ -4,7 +4,10 @@
 //! that finds more than it may take in one turn goes on in the next. Nothing is awaited half done, so a
 //! caller can drop [`LiveSource::next_batch`] at any time (in a `select!`) and call it again.
 
-pub use super::config::{LiveConfig, Selection};
+pub use super::{
+    config::{LiveConfig, Selection},
+    error::LiveError,
+};
 
 use super::{
     clock::{WallClock, monotonic_now},
@@ -13,10 +16,10 @@ use super::{
     gaps::Gaps,
     overload::{Overload, Pressure},
     pace::Pace,
-    place::Place,
     presence::Presence,
     reorder::Reorder,
     sender::sender_of,
+    spaces::Spaces,
     sweep::Sweep,
     tags::Tags,
 };
@@ -24,25 +27,20 @@ use crate::{
     decode::{self, Record},
     event::TracedInterface,
     kernel::{
-        attach::{AttachError, IngressHook, Notice},
-        interface::InterfaceError,
-        load::{CounterMap, LoadError, Programs},
-        netns::{Netns, NetnsError},
-        pending::PendingWords,
-        readiness::readable,
-        ring::RingGauge,
-        watch::InterfaceNames,
+        attach::{IngressHook, Notice},
+        calls::readiness::readable,
+        interfaces::watch::InterfaceNames,
+        load::{CounterMap, Programs, pending::PendingWords, ring::RingGauge},
     },
     segment::{AdmissionChange, Input, LossReport, Observation, Segment, Timestamp},
 };
 use aya::maps::{MapData, RingBuf};
 use aya_log::EbpfLogger;
 use std::{
-    io, mem, thread,
+    mem, thread,
     time::{Duration, Instant},
 };
 use tcptrace_common::{abi::Counters, admission::Admission};
-use thiserror::Error;
 use tokio::io::unix::AsyncFd;
 
 /// How late a record may come and still be put in order. Between its stamp and its place in the ring lie a few
@@ -53,64 +51,6 @@ const WINDOW_NS: u64 = 2_000_000;
 const TICK: Duration = Duration::from_secs(1);
 /// Records of one turn: some tenths of a millisecond, then the caller has its turn.
 const SLICE: usize = 1024;
-
-/// Why the source could not open or go on.
-#[derive(Debug, Error)]
-pub enum LiveError {
-    /// Loading the programs failed.
-    #[error(transparent)]
-    Load(#[from] LoadError),
-    /// Attaching them did.
-    #[error(transparent)]
-    Attach(#[from] AttachError),
-    /// The interface cannot be traced.
-    #[error(transparent)]
-    Interface(#[from] InterfaceError),
-    /// The network namespace cannot be entered.
-    #[error(transparent)]
-    Netns(#[from] NetnsError),
-    /// It went wrong in another network namespace.
-    #[error("in network namespace {netns}: {error}")]
-    Within {
-        /// Which.
-        netns: String,
-        /// What went wrong.
-        error: Box<Self>,
-    },
-    /// Somebody has taken the programs off.
-    #[error(
-        "the trace of {interfaces} ended before its time: somebody has taken the programs off, and what passed after that \
-         was not seen; find out who did so, and begin it again"
-    )]
-    TakenOff {
-        /// What was to be traced.
-        interfaces: String,
-    },
-    /// A descriptor or mapping failed.
-    #[error("cannot {what}: {source}")]
-    Io {
-        /// What failed.
-        what: &'static str,
-        /// Why.
-        source: io::Error,
-    },
-}
-
-impl LiveError {
-    pub(crate) fn io(what: &'static str) -> impl Fn(io::Error) -> Self {
-        move |source| Self::Io { what, source }
-    }
-
-    /// Says where, if it is about interfaces that are elsewhere.
-    pub(crate) fn within(self, netns: &Netns) -> Self {
-        match (self, netns.name()) {
-            (error @ (Self::Interface(_) | Self::Attach(_)), Some(netns)) => {
-                Self::Within { netns: netns.to_owned(), error: Box::new(error) }
-            }
-            (error, _) => error,
-        }
-    }
-}
 
 /// Whether there will be more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,7 +76,7 @@ enum Phase {
 
 /// A running trace. Dropping it takes the programs off.
 pub struct LiveSource {
-    place: Place,
+    spaces: Spaces,
     programs: Programs,
     ring: AsyncFd<RingBuf<MapData>>,
     gauge: RingGauge,
@@ -173,13 +113,13 @@ pub struct LiveSource {
 impl LiveSource {
     /// Loads, attaches and begins. Must be called on a runtime with I/O and time. The notices are for the user.
     pub fn open(config: &LiveConfig) -> Result<(Self, Vec<Notice>), LiveError> {
-        let mut place = Place::choose(config)?;
+        let mut spaces = Spaces::choose(config)?;
         // A tag that the device took off is not in the packet (net/core/skbuff.c, skb_vlan_untag), which is all that XDP sees.
         let ignore_vlans = config.ingress == IngressHook::Xdp;
-        let mut programs = Programs::load_as(&config.load, place.role())?;
+        let mut programs = Programs::load_as(&config.load, spaces.role())?;
         programs.set_filter(&config.filter)?;
         programs.set_admission(config.sample)?;
-        place.loaded(&programs, &config.load)?;
+        spaces.loaded(&programs, &config.load)?;
         let ring = programs.take_ring()?;
         let gauge = RingGauge::new(&ring).map_err(|e| LiveError::io("map the ring's positions")(e.into()))?;
         let ring = readable(ring).map_err(LiveError::io("wait for the ring"))?;
@@ -189,9 +129,9 @@ impl LiveSource {
         let log = if config.load.kernel_log { open_log(&mut programs, &mut notices)? } else { None };
         let start = monotonic_now();
         let now = Instant::now();
-        place.begin(&mut programs, &mut notices)?;
+        spaces.begin(&mut programs, &mut notices)?;
         let attached = monotonic_now();
-        if place.is_settled() {
+        if spaces.is_settled() {
             programs.settle()?;
         }
         let mut reorder = Reorder::default();
@@ -199,8 +139,8 @@ impl LiveSource {
             reorder.push(start, Input::Admission(AdmissionChange { ts: start, admission: config.sample }));
         }
         let source = Self {
-            cost: CostMeter::start(&place.programs(&programs), now),
-            place,
+            cost: CostMeter::start(&spaces.programs(&programs), now),
+            spaces,
             programs,
             ring,
             gauge,
@@ -238,7 +178,7 @@ impl LiveSource {
         while self.phase != Phase::Ended {
             self.wait().await?;
             self.turn(out)?;
-            if self.place.is_over() {
+            if self.spaces.is_over() {
                 self.finish(out)?;
             } else if out.len() > before || !self.notices.is_empty() {
                 return Ok(Flow::More);
@@ -261,9 +201,9 @@ impl LiveSource {
             return Ok(());
         }
         self.look(Instant::now(), out)?;
-        let Self { cost, place, programs, counters, .. } = self;
-        cost.stop(&place.programs(programs), || Ok(packets(&counters.read()?)))?;
-        self.place.detach_all();
+        let Self { cost, spaces, programs, counters, .. } = self;
+        cost.stop(&spaces.programs(programs), || Ok(packets(&counters.read()?)))?;
+        self.spaces.detach_all();
         for _ in 0..TRIES {
             let issued = self.counters.read()?;
             self.drain_all();
@@ -337,7 +277,7 @@ impl LiveSource {
 
     /// Whether everything was traced that was asked for by name, as far as it was there.
     pub fn verdict(&self) -> Result<(), LiveError> {
-        if self.place.needs_each() { self.presence.verdict() } else { Ok(()) }
+        if self.spaces.needs_each() { self.presence.verdict() } else { Ok(()) }
     }
 
     /// The ring's size.
@@ -363,25 +303,25 @@ impl LiveSource {
     /// Where the programs are, for a person: `eth0 (TC)`.
     #[must_use]
     pub fn describe(&self) -> String {
-        self.place.describe()
+        self.spaces.describe()
     }
 
     /// The interfaces that the programs are on.
     #[must_use]
     pub fn traced(&self) -> Vec<TracedInterface> {
-        self.place.traced()
+        self.spaces.traced()
     }
 
     /// Nothing will be attached any more, and closing descriptors takes all programs off.
     #[must_use]
     pub fn is_settled(&self) -> bool {
-        self.place.is_settled()
+        self.spaces.is_settled()
     }
 
     /// What the interfaces of segments are called, shared.
     #[must_use]
     pub fn names(&self) -> InterfaceNames {
-        self.place.names()
+        self.spaces.names()
     }
 
     /// The wall clock's distance, kept current.
@@ -396,7 +336,7 @@ impl LiveSource {
         let listens = matches!(self.phase, Phase::Idle | Phase::Waiting(_));
         let woken = tokio::select! {
             biased;
-            ready = self.place.ready() => return ready,
+            ready = self.spaces.ready() => return ready,
             () = flushed(self.log.as_mut()) => return Ok(()),
             () = std::future::ready(()), if self.phase == Phase::Draining => return Ok(()),
             ready = self.ring.readable(), if listens => {
@@ -421,19 +361,19 @@ impl LiveSource {
             Phase::Waiting(drain) => drain,
             _ => self.next_tick,
         };
-        [self.cost.due(), self.place.due()].into_iter().flatten().fold(ring, Instant::min)
+        [self.cost.due(), self.spaces.due()].into_iter().flatten().fold(ring, Instant::min)
     }
 
     /// Does everything that is due.
     fn turn(&mut self, out: &mut Vec<Input>) -> Result<(), LiveError> {
-        self.place.follow(&mut self.programs, &mut self.notices)?;
+        self.spaces.follow(&mut self.programs, &mut self.notices)?;
         let now = Instant::now();
         if self.presence.is_due(now) {
             self.look(now, out)?;
         }
         if self.cost.due().is_some_and(|due| due <= now) {
-            let Self { cost, place, programs, counters, .. } = self;
-            cost.step(&place.programs(programs), || Ok(packets(&counters.read()?)), now)?;
+            let Self { cost, spaces, programs, counters, .. } = self;
+            cost.step(&spaces.programs(programs), || Ok(packets(&counters.read()?)), now)?;
         }
         let clock = monotonic_now();
         if let Some(ns) = self.sweep.step(clock, &mut self.pending) {
@@ -449,8 +389,8 @@ impl LiveSource {
     }
 
     fn look(&mut self, now: Instant, out: &mut Vec<Input>) -> Result<(), LiveError> {
-        let Self { presence, place, programs, wall, notices, .. } = self;
-        out.extend(presence.look(now, place, programs, *wall, notices)?.map(Input::Lost));
+        let Self { presence, spaces, programs, wall, notices, .. } = self;
+        out.extend(presence.look(now, spaces, programs, *wall, notices)?.map(Input::Lost));
         Ok(())
     }
 
@@ -530,7 +470,7 @@ impl LiveSource {
             // unanswered.
             return;
         }
-        let Some(spot) = self.place.spot(netns, flow.interface) else {
+        let Some(spot) = self.spaces.spot(netns, flow.interface) else {
             self.undecodable += 1;
             return;
         };

@@ -3,8 +3,8 @@
 
 use super::{
     clock::{WallClock, monotonic_now},
-    live::LiveError,
-    place::Place,
+    error::LiveError,
+    spaces::Spaces,
 };
 use crate::{
     kernel::{attach::Notice, load::Programs},
@@ -47,13 +47,13 @@ impl Presence {
     pub(super) fn look(
         &mut self,
         now: Instant,
-        place: &mut Place,
+        spaces: &mut Spaces,
         programs: &mut Programs,
         wall: WallClock,
         notices: &mut Vec<Notice>,
     ) -> Result<Option<LossReport>, LiveError> {
         let (began, seen) = (Instant::now(), monotonic_now());
-        let names = place.look(programs, notices)?;
+        let names = spaces.look(programs, notices)?;
         self.next = now + (began.elapsed() * PAUSE).clamp(EVERY, LONGEST_PAUSE);
         let after = mem::replace(&mut self.seen, seen);
         if names.is_empty() {

@@ -3,9 +3,9 @@
 use crate::netns::{Netns, has_tcx};
 use aya::programs::{SchedClassifier, TcAttachType};
 use std::{
-    fs,
+    fmt, fs,
     io::Write as _,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     process::{self, Command, Stdio},
     sync::atomic::{AtomicU16, Ordering},
     time::{Duration, Instant},
@@ -14,6 +14,19 @@ use std::{
 /// Nothing that a test waits for takes longer, unless something is broken; a busy machine runs a tracer that was built
 /// for debugging at a fraction of its speed.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(90);
+
+/// One connection that was driven (or tried).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Flow {
+    pub(crate) client: SocketAddr,
+    pub(crate) server: SocketAddr,
+}
+
+impl fmt::Display for Flow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} > {}", self.client, self.server)
+    }
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Family {

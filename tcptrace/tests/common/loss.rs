@@ -1,10 +1,7 @@
 //! A firewall that loses chosen segments: by the port of the server, and told apart by sets that remember connections.
 //! On their way in they are lost behind any tracer of the same host, which has seen them; on their way out before it.
 
-use crate::{
-    lab::{Family, Host, eventually},
-    traffic::{Flow, Kind},
-};
+use crate::lab::{Family, Flow, Host, eventually};
 use std::{
     net::SocketAddr,
     ops::RangeInclusive,
@@ -48,17 +45,6 @@ pub(crate) const PORTS: RangeInclusive<u16> = 20_000..=20_000 + 13 * EACH - 1;
 pub(crate) const CLIENT_PORTS: RangeInclusive<u16> = 1024..=19_999;
 
 impl Loss {
-    pub(crate) fn of(kind: Kind) -> Self {
-        match kind {
-            Kind::Unanswered => Self::EverySyn,
-            Kind::SynRetry => Self::FirstSyn,
-            Kind::SynAckRetry => Self::FirstAck,
-            Kind::SimultaneousOpen => Self::SynsUntilAnswered,
-            Kind::SimultaneousClose => Self::FinsUntilAnswered,
-            _ => Self::Nothing,
-        }
-    }
-
     pub(crate) fn ports(self) -> RangeInclusive<u16> {
         let first = PORTS.start() + EACH * self as u16;
         first..=first + EACH - 1

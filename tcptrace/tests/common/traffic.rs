@@ -1,6 +1,8 @@
 //! Connections of every kind, driven through ordinary sockets. One thread plays both ends wherever it can, so that
 //! what happens first is known and not hoped for.
 
+pub(crate) use crate::lab::Flow;
+
 use crate::{
     lab::{DEADLINE, Family, Host, eventually},
     loss::{Loss, wait_for_loss},
@@ -13,7 +15,6 @@ use rustix::{
     },
 };
 use std::{
-    fmt,
     io::{ErrorKind, Read, Write},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     os::fd::{AsFd, OwnedFd},
@@ -111,26 +112,25 @@ impl Kind {
 
     /// Needs a firewall that loses segments (`loss::lose_segments`).
     pub(crate) fn needs_loss(self) -> bool {
-        Loss::of(self) != Loss::Nothing
+        self.loss() != Loss::Nothing
     }
-}
 
-/// One connection that was driven (or tried).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Flow {
-    pub(crate) client: SocketAddr,
-    pub(crate) server: SocketAddr,
-}
-
-impl fmt::Display for Flow {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} > {}", self.client, self.server)
+    /// What a firewall has to lose for it.
+    fn loss(self) -> Loss {
+        match self {
+            Self::Unanswered => Loss::EverySyn,
+            Self::SynRetry => Loss::FirstSyn,
+            Self::SynAckRetry => Loss::FirstAck,
+            Self::SimultaneousOpen => Loss::SynsUntilAnswered,
+            Self::SimultaneousClose => Loss::FinsUntilAnswered,
+            _ => Loss::Nothing,
+        }
     }
 }
 
 /// One connection of this kind, from its first segment to its last but for retransmissions.
 pub(crate) fn drive(kind: Kind, from: &Host, to: &Host, family: Family) -> Flow {
-    let flow = Loss::of(kind).flow(from, to, family);
+    let flow = kind.loss().flow(from, to, family);
     let client = from.ns.enter(|| bound(flow.client));
     match kind {
         Kind::Refused => {

@@ -1,10 +1,12 @@
 //! One stream of the truth beside what we made of it: the differences, and the rule that each falls under.
 
+mod rules;
+
 use super::{
     ours::{Ours, Seen},
-    rules::Rule,
     stream::{Counted, Stream, plain},
 };
+use rules::Rule;
 use std::collections::BTreeSet;
 use tcptrace::event::{AnomalyReason, ClosedBy, Connection, Outcome, Role};
 

@@ -18,7 +18,7 @@ use tcptrace::{
     filter::Filter,
     names::SystemNames,
     segment::{Direction, Flow, Observation, Segment},
-    source::pcap::{Captured, LinkType, Options, PcapSource, Reader},
+    source::pcap::{CaptureOptions, Captured, LinkType, PcapSource, Reader},
 };
 use tcptrace_common::wire::{Bytes, Link, Parsed, parse};
 
@@ -148,7 +148,7 @@ fn read(
     links: &mut BTreeMap<u16, Vec<Packet>>,
     seen: &mut HashSet<(u16, Vec<u8>)>,
 ) -> Result<(), Failed> {
-    let mut source = PcapSource::new(Reader::open(path)?, &Options::default());
+    let mut source = PcapSource::new(Reader::open(path)?, &CaptureOptions::default());
     let mut inputs = Vec::new();
     while source.next_batch_with(&mut inputs, |what: &Observation, packet: Captured<'_>| {
         // An ICMP error has the addresses of what it quotes; tcpdump has its own.

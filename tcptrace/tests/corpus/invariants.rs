@@ -1,7 +1,8 @@
-//! What holds for every capture, whatever is in it: each connection is told once, times that are all known add up, text and
-//! JSON tell of the same, and what `-w` writes is told like its original.
+//! What holds for every capture, whatever is in it: each connection is told once, times that are all known add up, every line
+//! of JSON is read back, text and JSON tell of the same, and what `-w` writes is told like its original.
 
 use super::corpus::Corpus;
+use bytes::BytesMut;
 use libtest_mimic::{Failed, Trial};
 use serde_json::Value;
 use std::{
@@ -9,6 +10,10 @@ use std::{
     env, fs,
     path::{Path, PathBuf},
     process::{self, Command},
+};
+use tcptrace::{
+    event::Event,
+    sink::{Sink as _, json::JsonSink},
 };
 
 pub(crate) fn trials(corpus: &Corpus) -> Vec<Trial> {
@@ -25,7 +30,9 @@ pub(crate) fn trials(corpus: &Corpus) -> Vec<Trial> {
 fn holds(capture: &Path, number: usize) -> Result<(), Failed> {
     let json = run(capture, &["--json", "--events", "established,connection"])?;
     let lines: Vec<Value> = json.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
-    let wrong: Vec<String> = told_once(&lines).into_iter().chain(lines.iter().filter_map(adds_up)).collect();
+    let mut wrong: Vec<String> =
+        told_once(&lines).into_iter().chain(lines.iter().filter_map(adds_up)).collect();
+    wrong.extend(json.lines().filter_map(not_read_back));
     if !wrong.is_empty() {
         return Err(wrong.join("\n").into());
     }
@@ -59,6 +66,17 @@ fn run(capture: &Path, arguments: &[&str]) -> Result<String, Failed> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tcptrace"));
     let output = command.env("TZ", "UTC").arg("-r").arg(capture).args(arguments).output()?;
     Ok(String::from_utf8(output.stdout)?)
+}
+
+/// A line from which another event is read than it was made of, as the other line tells, or none.
+fn not_read_back(line: &str) -> Option<String> {
+    let event: Event = match serde_json::from_str(line) {
+        Ok(event) => event,
+        Err(error) => return Some(format!("{error}: {line}")),
+    };
+    let mut again = BytesMut::new();
+    JsonSink::default().event(&event, &mut again);
+    (again.strip_suffix(b"\n") != Some(line.as_bytes())).then(|| format!("read back: {again:?}\nof: {line}"))
 }
 
 /// One `connection` for each number, at most one `established`, and that before it.

@@ -12,7 +12,7 @@ use std::{
 };
 use tcptrace::{
     decode,
-    kernel::test_run::{Harness, Program},
+    kernel::testing::test_run::{Harness, Program},
     parse::{Parser, Tunnels},
     source::pcap::{LinkType, Packet, Reader},
 };

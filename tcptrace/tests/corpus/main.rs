@@ -9,7 +9,6 @@ mod invariants;
 mod kernel;
 mod ours;
 mod reader;
-mod rules;
 mod stream;
 mod tally;
 mod truth;

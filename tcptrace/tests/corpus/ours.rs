@@ -10,7 +10,7 @@ use std::{
 use tcptrace::{
     event::{AnomalyReason, Connection, Event, Kind, Kinds, Role, SegmentEvent},
     segment::{Segment, Timestamp},
-    source::pcap::{Captured, FileError, Options, PcapSource, Reader},
+    source::pcap::{CaptureOptions, Captured, FileError, PcapSource, Reader},
     track::{Config, Tracker},
 };
 use tcptrace_common::wire::{Unparsable, tunnel::Decap};
@@ -68,7 +68,7 @@ impl Ours {
 
     /// The same, looking into these tunnels.
     pub(crate) fn with(path: &Path, decap: Decap) -> Result<Self, Failed> {
-        let options = Options { buckets: 1 << 12, decap, ..Options::default() };
+        let options = CaptureOptions { buckets: 1 << 12, decap, ..CaptureOptions::default() };
         let mut source = PcapSource::new(Reader::open(path)?, &options);
         let wants = Kinds::ALL.without(Kind::Transition);
         let mut tracker = Tracker::new(Config { wants, ..Config::default() });

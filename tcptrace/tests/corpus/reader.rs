@@ -9,7 +9,7 @@ use std::{
 };
 use tcptrace::{
     segment::Input,
-    source::pcap::{Damage, FileError, Foreign, LinkType, Options, PcapSource, Reader},
+    source::pcap::{CaptureOptions, Damage, FileError, Foreign, LinkType, PcapSource, Reader},
 };
 
 /// What reading a file to its end gives.
@@ -26,7 +26,9 @@ struct Outcome {
 fn read(reader: Result<Reader, FileError>) -> Outcome {
     let mut outcome = Outcome::default();
     let mut source = match reader {
-        Ok(reader) => PcapSource::new(reader, &Options { buckets: 1 << 12, ..Options::default() }),
+        Ok(reader) => {
+            PcapSource::new(reader, &CaptureOptions { buckets: 1 << 12, ..CaptureOptions::default() })
+        }
         Err(error) => return Outcome { error: Some(error), ..outcome },
     };
     loop {

@@ -105,7 +105,7 @@ fn compare(judged: &Judged) -> Result<Tally, Failed> {
 
 /// Segments of ours that are no stream's. A fragmented one stands elsewhere for tshark ([`Rule::Fragments`]).
 ///
-/// [`Rule::Fragments`]: super::rules::Rule::Fragments
+/// [`Rule::Fragments`]: super::case::rules::Rule::Fragments
 fn made_up(ours: &Ours, streams: &[Stream]) -> Vec<String> {
     let known: BTreeSet<u64> =
         streams.iter().flat_map(|stream| ours.of_stream(stream)).map(|seen| seen.frame).collect();

@@ -16,7 +16,7 @@ use std::{
 use tcptrace::{
     segment::{IcmpError, Input, RawOptions},
     sink::pcapng::{Origin, Writer},
-    source::pcap::{Captured, FileError, Options, PcapSource, Reader},
+    source::pcap::{CaptureOptions, Captured, FileError, PcapSource, Reader},
 };
 
 pub(crate) fn trials(corpus: &Corpus) -> Vec<Trial> {
@@ -83,7 +83,7 @@ fn write(reader: Reader) -> Result<Written, FileError> {
 }
 
 fn source(reader: Reader) -> PcapSource {
-    PcapSource::new(reader, &Options { buckets: 1 << 12, ..Options::default() })
+    PcapSource::new(reader, &CaptureOptions { buckets: 1 << 12, ..CaptureOptions::default() })
 }
 
 /// Which acknowledgements were not expected any more depends on what else is in the file.

@@ -8,12 +8,12 @@ use std::{
 };
 use tcptrace::{
     decode,
-    kernel::test_run::{Harness, Program},
+    kernel::testing::test_run::{Harness, Program},
     segment::{Direction, Input, Observation},
 };
 use tcptrace_common::flow::known_seeds;
 use tcptrace_testing::{
-    packet::{self, BUCKETS, same},
+    packet::{self, BUCKETS, check_recorded},
     script::Level,
     stories::{self, Stories, Story},
 };
@@ -62,7 +62,7 @@ fn see(harness: &mut Harness, ingress: Program, input: &Input) -> Result<Option<
     if what.segment().flow.interface != LOOPBACK {
         return Err("a test run has only one interface".to_owned());
     }
-    record(harness, ingress, &what)?.map(|recorded| same(&what, recorded)).transpose()
+    record(harness, ingress, &what)?.map(|recorded| check_recorded(&what, recorded)).transpose()
 }
 
 /// Shows one packet to the program of its direction; what that recorded.

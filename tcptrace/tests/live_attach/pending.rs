@@ -10,7 +10,7 @@ use std::{
 };
 use tcptrace::{
     event::{Connection, Event},
-    kernel::generator::{Generator, Sources, Target},
+    kernel::testing::generator::{Generator, Sources, Target},
     segment::Input,
     source::{
         clock::monotonic_now,

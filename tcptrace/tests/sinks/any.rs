@@ -4,14 +4,15 @@ use crate::fixtures;
 use std::net::IpAddr;
 use tcptrace::{
     event::{
-        Address, Anomaly, AnomalyReason, Backoff, ClockAnchor, ClosedBy, Common, Connection, DoubtfulReset,
-        Ecn, EcnKind, Established, Event, HandshakeTimes, IcmpReport, Options, Origin, OtherView, Outcome,
-        Path, ResetPhase, Role, SegmentEvent, Start, State, StateTimes, SynackAgain, Teids, TracedInterface,
-        Transition, Tunnel, TunnelKind, Vantage, Vlans, WrongAnswers, ZeekConnState,
+        Address, Anomaly, AnomalyReason, Backoff, CaptureStats, ClockAnchor, ClosedBy, Common, Connection,
+        Copies, Cost, DoubtfulReset, Ecn, EcnKind, Established, Event, HandshakeTimes, IcmpErrorEvent,
+        IcmpReport, Kind, Options, Origin, OtherView, Outcome, Path, ResetPhase, Role, SegmentEvent, Start,
+        State, StateTimes, Stats, SynackAgain, Teids, TracedInterface, Transition, Tunnel, TunnelCounts,
+        TunnelKind, Vantage, Vlans, WrongAnswers, ZeekConnState,
     },
     segment::{Direction, Timestamp},
 };
-use tcptrace_common::{tcp::TcpFlags, wire::tunnel::Kind};
+use tcptrace_common::{tcp::TcpFlags, wire::tunnel};
 
 /// Whoever throws it gets what is next of a sequence that the seed fixes.
 pub(crate) struct Dice(pub(crate) u64);
@@ -77,7 +78,7 @@ impl Dice {
 
     fn tunnel(&mut self) -> Tunnel {
         Tunnel {
-            kind: TunnelKind(self.pick(&Kind::ALL)),
+            kind: TunnelKind(self.pick(&tunnel::Kind::ALL)),
             id: self.maybe(Self::number_u32),
             teid: self.maybe(|dice| Teids {
                 to_server: dice.maybe(Self::number_u32),
@@ -100,7 +101,7 @@ impl Dice {
             vlan: self.vlans(),
             server_vlan: self.maybe(Self::vlans),
             tunnel: self.some(2, Self::tunnel),
-            vantage: self.pick(&[Vantage::Client, Vantage::Server, Vantage::Middle]),
+            vantage: self.pick(&Vantage::ALL),
             complete: self.coin(),
             origin: Origin::default(),
         }
@@ -133,10 +134,9 @@ impl Dice {
     }
 
     fn ecn(&mut self) -> Ecn {
-        const KINDS: [EcnKind; 3] = [EcnKind::None, EcnKind::Classic, EcnKind::Accurate];
         Ecn {
-            offered: self.pick(&KINDS),
-            negotiated: self.maybe(|dice| dice.pick(&KINDS)),
+            offered: self.pick(&EcnKind::ALL),
+            negotiated: self.maybe(|dice| dice.pick(&EcnKind::ALL)),
             unanswered_syns: self.number_u32(),
         }
     }
@@ -153,7 +153,7 @@ impl Dice {
     }
 
     fn role(&mut self) -> Role {
-        self.pick(&[Role::Client, Role::Server])
+        self.pick(&Role::ALL)
     }
 
     fn state(&mut self) -> State {
@@ -187,11 +187,9 @@ impl Dice {
             direction_inferred: self.coin(),
             outcome: self.pick(&Outcome::ALL),
             failed: self.coin(),
-            closed_by: self.maybe(|dice| dice.pick(&[ClosedBy::Client, ClosedBy::Server, ClosedBy::Both])),
+            closed_by: self.maybe(|dice| dice.pick(&ClosedBy::ALL)),
             reset_by: self.maybe(Self::role),
-            reset_phase: self.maybe(|dice| {
-                dice.pick(&[ResetPhase::Established, ResetPhase::Closing, ResetPhase::AfterClose])
-            }),
+            reset_phase: self.maybe(|dice| dice.pick(&ResetPhase::ALL)),
             no_such_connection: self.coin(),
             half_closed: self.coin(),
             simultaneous_open: self.coin(),
@@ -208,10 +206,9 @@ impl Dice {
             syn_retransmits: self.number_u32(),
             synack_retransmits: self.number_u32(),
             syn_intervals_ns: self.some(10, |dice| dice.maybe(Self::number)),
-            syn_backoff: self.maybe(|dice| dice.pick(&[Backoff::Regular, Backoff::Irregular])),
+            syn_backoff: self.maybe(|dice| dice.pick(&Backoff::ALL)),
             synacks_after_ack: self.number_u32(),
-            synack_again: self
-                .maybe(|dice| dice.pick(&[SynackAgain::LostOrNotAccepted, SynackAgain::NotAccepted])),
+            synack_again: self.maybe(|dice| dice.pick(&SynackAgain::ALL)),
             challenge_ack: self.coin(),
             wrong_answers: self.maybe(Self::wrong_answers),
             earlier_closed_ns: self.maybe(Self::number),
@@ -243,7 +240,7 @@ impl Dice {
             client_states_untimed: self.some(3, Self::state),
             server_states_untimed: self.some(3, Self::state),
             icmp_error: self.maybe(|dice| IcmpReport { from: dice.ip(), ..fixtures::icmp_report() }),
-            zeek_conn_state: self.pick(&[ZeekConnState::S0, ZeekConnState::Sf, ZeekConnState::Rstos0]),
+            zeek_conn_state: self.pick(&ZeekConnState::ALL),
         }
     }
 
@@ -288,7 +285,7 @@ impl Dice {
     fn anomaly(&mut self) -> Anomaly {
         Anomaly {
             common: self.common(),
-            reason: self.pick(&[AnomalyReason::SynackAckMismatch, AnomalyReason::ImpossibleFlags]),
+            reason: self.pick(&AnomalyReason::ALL),
             sender: self.role(),
             flags: TcpFlags(self.next() as u16 & 0x1ff),
             seq: self.number_u32(),
@@ -323,8 +320,50 @@ impl Dice {
         }
     }
 
-    /// The beginning, and one of each kind that is about a connection.
-    pub(crate) fn events(&mut self) -> [Event; 6] {
+    fn icmp_error(&mut self) -> IcmpErrorEvent {
+        let meaning = self.name().into();
+        let icmp = IcmpReport {
+            from: self.ip(),
+            kind: self.next() as u8,
+            code: self.next() as u8,
+            meaning,
+            quoted_sender: self.role(),
+        };
+        IcmpErrorEvent { common: self.common(), icmp, seq: self.number_u32() }
+    }
+
+    /// As often a small one as a large one.
+    #[expect(clippy::cast_precision_loss, reason = "any fraction will do")]
+    fn fraction(&mut self) -> f64 {
+        self.number() as f64 / self.number().max(1) as f64
+    }
+
+    fn stats(&mut self) -> Stats {
+        Stats {
+            ts: Timestamp(self.number()),
+            elapsed_ns: self.maybe(Self::number),
+            packets: self.number(),
+            interfaces_taken_off: self.maybe(Self::number),
+            copies: Copies {
+                segments: self.number(),
+                ttl: self.maybe(|dice| [dice.next() as u8, dice.next() as u8]),
+            },
+            tunnels: self.maybe(|dice| TunnelCounts::of(std::array::from_fn(|_| dice.number()))),
+            capture: self
+                .maybe(|dice| CaptureStats { without_time: dice.number(), ..CaptureStats::default() }),
+            admission_rate: self.fraction(),
+            cost: Cost {
+                kernel_ns_per_packet: self.maybe(Self::fraction),
+                kernel_packets_timed: self.maybe(Self::number),
+                cpu_percent: self.maybe(Self::fraction),
+                ..Cost::default()
+            },
+            ..fixtures::stats()
+        }
+    }
+
+    /// One of each kind.
+    pub(crate) fn events(&mut self) -> [Event; Kind::ALL.len()] {
         [
             Event::Start(Box::new(self.start())),
             Event::Established(self.established()),
@@ -332,6 +371,8 @@ impl Dice {
             Event::Transition(self.transition()),
             Event::Segment(self.segment()),
             Event::Anomaly(self.anomaly()),
+            Event::IcmpError(self.icmp_error()),
+            Event::Stats(Box::new(self.stats())),
         ]
     }
 }

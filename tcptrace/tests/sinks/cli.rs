@@ -10,8 +10,8 @@ use std::{
 use tcptrace::{
     cli::{self, Args, Color, Config, FilterText, Format, Input, Interfaces, Limits, LineWidth, Only},
     event::{Kind, Kinds},
-    kernel::netns::Namespaces,
-    sink::text::Times,
+    kernel::namespaces::Namespaces,
+    sink::text::TimeFormat,
 };
 
 fn parse(args: &[&str]) -> Result<cli::Command, clap::Error> {
@@ -303,7 +303,7 @@ fn wrong_usage_is_said_on_stderr_with_exit_code_2() {
 #[test]
 fn habits_of_tcpdump_are_taken_or_told_what_to_do_instead() {
     for args in [&["-nlUNp", "-s", "0"][..], &["-nn", "-s96", "port", "80"], &["-l", "-l"]] {
-        assert_eq!(config(args).output.times, Times::OfDay, "{args:?}");
+        assert_eq!(config(args).output.times, TimeFormat::OfDay, "{args:?}");
     }
     assert!(matches!(parse(&["-nD"]), Ok(cli::Command::ListInterfaces { .. })));
     for (args, instead) in [
@@ -322,7 +322,13 @@ fn habits_of_tcpdump_are_taken_or_told_what_to_do_instead() {
         assert!(said.contains(instead) && said.trim_end().lines().count() == 1, "{said}");
         assert_eq!(output.status.code(), Some(2), "{args:?}");
     }
-    let all = [Times::None, Times::Epoch, Times::SincePrevious, Times::Date, Times::SinceFirst];
+    let all = [
+        TimeFormat::None,
+        TimeFormat::Epoch,
+        TimeFormat::SincePrevious,
+        TimeFormat::Date,
+        TimeFormat::SinceFirst,
+    ];
     for (count, times) in (1..).zip(all) {
         assert_eq!(config(&[&format!("-{}", "t".repeat(count))]).output.times, times);
     }

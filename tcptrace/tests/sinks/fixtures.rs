@@ -219,7 +219,7 @@ pub(crate) fn icmp_report() -> IcmpReport {
         from: [192, 168, 64, 2].into(),
         kind: 3,
         code: 1,
-        meaning: "host unreachable",
+        meaning: "host unreachable".into(),
         quoted_sender: Role::Client,
     }
 }
@@ -271,7 +271,7 @@ pub(crate) fn start() -> Start {
             once: true,
             count: Some(10),
             duration_ns: Some(60_000_000_000),
-            ingress: Some("tc"),
+            ingress: Some("tc".into()),
             decap: vec!["vxlan:4789".to_owned()],
             sample: 0.5,
             max_connections: 262_144,

@@ -4,7 +4,7 @@ use crate::{any::Dice, fixtures, schema};
 use insta::assert_snapshot;
 use proptest::prelude::*;
 use tcptrace::{
-    event::{self, Event, Outcome},
+    event::{self, Event, Origin, Outcome, SCHEMA_VERSION, State, StateTimes, Vlans},
     segment::Timestamp,
     sink::{Sink as _, json::JsonSink},
 };
@@ -50,8 +50,49 @@ fn a_line_is_what_serde_json_makes_of_the_event() {
     }
 }
 
+/// The event as its line tells it: without what is not written.
+fn as_written(event: &Event) -> Event {
+    let mut event = event.clone();
+    let in_order = |times: &mut StateTimes| {
+        let all = State::TIMED.into_iter().zip(times.by_state());
+        *times = all.filter(|(_, ns)| ns.is_some()).collect();
+    };
+    // One tag is the outer one.
+    let vlans = |vlans: &mut Vlans| {
+        if vlans.outer.is_none() {
+            vlans.outer = vlans.inner.take();
+        }
+    };
+    if let Some(common) = event.common_mut() {
+        common.origin = Origin::default();
+        let of_tunnels = common.tunnel.iter_mut().map(|tunnel| &mut tunnel.vlan);
+        of_tunnels.chain([&mut common.vlan]).chain(&mut common.server_vlan).for_each(vlans);
+    }
+    if let Event::Connection(connection) = &mut event {
+        in_order(&mut connection.client_state_ns);
+        in_order(&mut connection.server_state_ns);
+    }
+    event
+}
+
+/// Reads every line back, as the event that it was made of and the same line again.
+fn assert_read_back(events: &[Event]) {
+    let text = lines(events);
+    assert_eq!(text.lines().count(), events.len());
+    for (line, event) in text.lines().zip(events) {
+        let read: Event = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        assert_eq!(read, as_written(event));
+        assert_eq!(lines(&[read]).trim_end(), line);
+    }
+}
+
+#[test]
+fn every_event_full_or_minimal_is_read_back() {
+    assert_read_back(&fixtures::full_and_minimal());
+}
+
 proptest! {
-    /// What is written by hand for speed is what the derives, from which the schema comes, say.
+    /// Nothing is escaped, ordered or rounded otherwise than serde_json does it.
     #[test]
     fn a_line_of_any_event_is_what_serde_json_makes_of_it(seed: u64) {
         for event in Dice(seed).events() {
@@ -59,6 +100,55 @@ proptest! {
             prop_assert_eq!(lines(&[event]), expected + "\n");
         }
     }
+
+    /// Writing and reading have nothing in common but the list of the fields.
+    #[test]
+    fn any_event_is_read_back(seed: u64) {
+        assert_read_back(&Dice(seed).events());
+    }
+}
+
+/// A line, changed, as an event, or why it is none.
+fn read_changed(
+    change: impl FnOnce(&mut serde_json::Map<String, serde_json::Value>),
+) -> Result<Event, String> {
+    let line = lines(&[Event::Transition(fixtures::transition())]);
+    let mut line: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+    change(line.as_object_mut().expect("an object"));
+    serde_json::from_str(&line.to_string()).map_err(|error| error.to_string())
+}
+
+#[test]
+fn a_field_that_is_not_known_is_passed_over() {
+    let read = read_changed(|line| {
+        line.insert("newer".to_owned(), [1].as_slice().into());
+    });
+    assert_eq!(read, Ok(as_written(&Event::Transition(fixtures::transition()))));
+}
+
+#[test]
+fn a_line_that_is_no_event_of_this_version_is_refused_with_the_reason() {
+    let set = |name: &'static str, value: serde_json::Value| {
+        let error = read_changed(|line| drop(line.insert(name.to_owned(), value))).expect_err("it is wrong");
+        // Without the place in the line.
+        error.split(" at line ").next().map(str::to_owned).expect("a text")
+    };
+    let without =
+        |name: &'static str| read_changed(|line| drop(line.shift_remove(name))).expect_err("it lacks");
+    assert_snapshot!(
+        [
+            set("schema", (SCHEMA_VERSION + 1).into()),
+            set("event", "closing".into()),
+            set("to", "OPEN".into()),
+            set("ts", "yesterday".into()),
+            set("ts", "1969-12-31T23:59:59.999999999Z".into()),
+            set("vlan", [1, 2, 3].as_slice().into()),
+            without("schema"),
+            without("event"),
+            without("inferred"),
+        ]
+        .join("\n")
+    );
 }
 
 #[test]

@@ -10,7 +10,7 @@ use tcptrace::{
     sink::{
         Sink as _,
         json::JsonSink,
-        text::{TextOptions, TextSink, Times, Width},
+        text::{TextOptions, TextSink, TimeFormat, Width},
     },
 };
 use tcptrace_testing::script::{Script, Step};
@@ -20,7 +20,7 @@ fn text(events: &[Event]) -> String {
         interfaces: true,
         color: false,
         zone: jiff::tz::TimeZone::UTC,
-        times: Times::OfDay,
+        times: TimeFormat::OfDay,
         width: Width::default(),
     };
     let (mut sink, mut out) = (TextSink::new(options), bytes::BytesMut::new());

@@ -7,7 +7,7 @@ use tcptrace::{
         Connection, Copies, Cost, Established, Event, HandshakeStats, HandshakeTimes, Outcome, Percentiles,
         SegmentCounts, Stats,
     },
-    sink::summary::{By, Summary},
+    sink::summary::{GroupBy, Summary},
 };
 
 fn handshake(server: &str, ns: u64) -> Event {
@@ -182,7 +182,7 @@ fn events_given_up_at_the_end_are_lost_too() {
         admission_rate: 1.0,
         ..Stats::default()
     })));
-    summary.note_dropped(5);
+    summary.record_dropped(5);
     assert!(summary.render().contains("lost: 5 events dropped for a slow reader\n"), "{}", summary.render());
 }
 
@@ -279,7 +279,7 @@ fn tables(summary: &Summary) -> String {
 
 #[test]
 fn by_service_and_by_client() {
-    let mut summary = Summary::new().by(&[By::Service, By::Client], 2);
+    let mut summary = Summary::new().by(&[GroupBy::Service, GroupBy::Client], 2);
     for i in 1..=200_u64 {
         let client = if i % 4 == 0 { "255.255.255.255" } else { "192.0.2.7" };
         summary.observe(&between(client, "198.51.100.80", i * 100_000, u32::from(i % 100 == 0)));
@@ -314,7 +314,7 @@ fn by_service_and_by_client() {
     "###);
     assert!(text.lines().all(|line| line.len() <= 80), "{text}");
 
-    let mut summary = Summary::new().by(&[By::Server], 10);
+    let mut summary = Summary::new().by(&[GroupBy::Server], 10);
     summary.observe(&between("192.0.2.7", "2001:db8:1111:2222:3333:4444:5555:6666", 28_820_000, 0));
     let text = summary.render();
     assert_snapshot!(text[text.find("1 server").expect("a table")..], @r###"
@@ -328,7 +328,7 @@ fn by_service_and_by_client() {
 /// As of a scan from everywhere, with a few that come again and again.
 #[test]
 fn the_busiest_are_found_among_more_than_are_remembered() {
-    let mut summary = Summary::new().by(&[By::Client], 3);
+    let mut summary = Summary::new().by(&[GroupBy::Client], 3);
     for i in 0..60_000_u32 {
         summary.observe(&ended_between(
             &std::net::Ipv4Addr::from(0x0a00_0000 + i).to_string(),

@@ -11,7 +11,7 @@ use tcptrace::{
     segment::Timestamp,
     sink::{
         Sink as _,
-        text::{TextOptions, TextSink, Times, Width},
+        text::{TextOptions, TextSink, TimeFormat, Width},
     },
 };
 
@@ -20,7 +20,7 @@ fn print(events: impl IntoIterator<Item = Event>, interfaces: bool, color: bool)
         interfaces,
         color,
         zone: TimeZone::UTC,
-        times: Times::OfDay,
+        times: TimeFormat::OfDay,
         width: Width::default(),
     });
     let mut out = bytes::BytesMut::new();

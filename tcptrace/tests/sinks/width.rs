@@ -13,14 +13,14 @@ use tcptrace::{
     segment::Timestamp,
     sink::{
         Sink as _,
-        text::{TextOptions, TextSink, Times, Width},
+        text::{TextOptions, TextSink, TimeFormat, Width},
         units::plain,
     },
 };
 use tcptrace_common::wire::tunnel::Kind;
 
 /// A sink, and what it makes of one event.
-fn sink(width: Option<usize>, times: Times, color: bool) -> impl FnMut(&Event) -> String {
+fn sink(width: Option<usize>, times: TimeFormat, color: bool) -> impl FnMut(&Event) -> String {
     let mut sink = TextSink::new(TextOptions {
         interfaces: true,
         color,
@@ -295,7 +295,7 @@ fn judge(event: &Event, full: &str, fitted: &str, width: usize) {
 #[test]
 fn lines_fit_and_say_all_that_matters() {
     for width in [80, 100, 140] {
-        for times in [Times::OfDay, Times::None, Times::Date] {
+        for times in [TimeFormat::OfDay, TimeFormat::None, TimeFormat::Date] {
             let (mut endless, mut narrow) = (sink(None, times, false), sink(Some(width), times, false));
             let mut most = sink(Some(100_000), times, false);
             for event in catalogue() {
@@ -313,8 +313,8 @@ fn whatever_the_events_are() {
         let width = [80, 100, 140][seed % 3];
         let events = Dice(seed as u64).events();
         // Names of interfaces of their own making would be in the way of telling words.
-        let mut endless = sink(None, Times::OfDay, false);
-        let mut narrow = sink(Some(width), Times::OfDay, false);
+        let mut endless = sink(None, TimeFormat::OfDay, false);
+        let mut narrow = sink(Some(width), TimeFormat::OfDay, false);
         for event in events {
             let (full, fitted) = (endless(&event), narrow(&event));
             assert_eq!(plain(&fitted.replace('\n', " ")), fitted.replace('\n', " "));
@@ -333,7 +333,8 @@ fn colours_have_no_width() {
         };
         pieces.map(rest).collect::<String>()
     };
-    let (mut plain, mut colored) = (sink(Some(80), Times::OfDay, false), sink(Some(80), Times::OfDay, true));
+    let (mut plain, mut colored) =
+        (sink(Some(80), TimeFormat::OfDay, false), sink(Some(80), TimeFormat::OfDay, true));
     for event in catalogue() {
         assert_eq!(without(colored(&event)), plain(&event));
     }
@@ -346,7 +347,7 @@ fn a_width_holds_from_the_next_line_on() {
         interfaces: false,
         color: false,
         zone: TimeZone::UTC,
-        times: Times::OfDay,
+        times: TimeFormat::OfDay,
         width: width.clone(),
     };
     let mut sink = TextSink::new(options);
@@ -369,7 +370,7 @@ fn a_width_holds_from_the_next_line_on() {
 #[test]
 fn at_80_100_and_140_columns() {
     for width in [80, 100, 140] {
-        let text: String = catalogue().iter().map(sink(Some(width), Times::OfDay, false)).collect();
+        let text: String = catalogue().iter().map(sink(Some(width), TimeFormat::OfDay, false)).collect();
         assert_snapshot!(format!("at_{width}_columns"), text);
     }
 }

@@ -15,7 +15,7 @@ use pair::Pair;
 use std::collections::HashMap;
 use tcptrace::{
     decode,
-    kernel::test_run::{Harness, Program},
+    kernel::testing::test_run::{Harness, Program},
     segment::{IcmpError, Observation},
 };
 use tcptrace_common::{

@@ -3,7 +3,7 @@
 use crate::packets::Rng;
 use tcptrace::{
     decode,
-    kernel::test_run::{Harness, Program},
+    kernel::testing::test_run::{Harness, Program},
     parse::{Parser, Tunnels},
 };
 use tcptrace_common::{

@@ -2,7 +2,7 @@
 
 use crate::packets::{Frame, Rng};
 use std::{sync::Barrier, thread};
-use tcptrace::kernel::test_run::{Harness, Program};
+use tcptrace::kernel::testing::test_run::{Harness, Program};
 use tcptrace_common::abi::{Kind, SEED_WORDS};
 
 /// Handshakes of each CPU.

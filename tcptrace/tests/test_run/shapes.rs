@@ -6,7 +6,7 @@ use crate::{
     pair::Pair,
     show_error,
 };
-use tcptrace::kernel::test_run::Program;
+use tcptrace::kernel::testing::test_run::Program;
 use tcptrace_common::{
     abi::Kind,
     wire::{Link, Unparsable},

@@ -3,7 +3,7 @@
 use crate::packets::{Frame, Rng};
 use tcptrace::{
     decode,
-    kernel::test_run::{Harness, Program},
+    kernel::testing::test_run::{Harness, Program},
 };
 use tcptrace_common::{
     abi::{Kind, SEED_WORDS},

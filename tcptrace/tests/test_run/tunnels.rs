@@ -5,7 +5,7 @@ use crate::{
     packets::{Frame, Rng, tunnel::Wrap},
     pair::Pair,
 };
-use tcptrace::{kernel::test_run::Program, segment::Observation};
+use tcptrace::{kernel::testing::test_run::Program, segment::Observation};
 use tcptrace_common::{
     abi::Kind as RecordKind,
     wire::{

@@ -1,13 +1,13 @@
 extern crate std;
 
-use super::{Icmp, Quoted, quoted};
+use super::{Quoted, quoted};
 use crate::{
     abi::{BIT_EGRESS, BIT_IPV6, IcmpRecord, Kind, NO_VLAN},
     flow::{V4, V6},
     record::{Sighting, fill_icmp},
     seq::SeqNum,
     tcp::TcpFlags,
-    wire::{Bytes, Link, Packet, Parsed, Unparsable, parse},
+    wire::{Bytes, Icmp, Link, Packet, Parsed, Unparsable, parse},
 };
 use proptest::prelude::*;
 use std::vec::Vec;

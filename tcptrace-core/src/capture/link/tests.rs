@@ -1,4 +1,4 @@
-use super::{Device, UnknownLink, look};
+use super::{Device, UnknownLink, dissect};
 use crate::{
     capture::{LinkType, Packet},
     segment::{Direction, Timestamp},
@@ -12,7 +12,7 @@ const V4: [u8; 40] = [
     4, 1, 0, 80, 0, 0, 0, 1, 0, 0, 0, 0, 0x50, 2, 0xff, 0xff, 0, 0, 0, 0, // TCP
 ];
 
-/// The same over IPv6.
+/// The same SYN over IPv6.
 fn v6() -> Vec<u8> {
     let mut packet = vec![0x60, 0, 0, 0, 0, 20, 6, 64];
     packet.extend([1; 32]);
@@ -26,16 +26,16 @@ fn packet(link: LinkType, data: &[u8]) -> Packet<'_> {
     Packet { ts, link, interface: 0, direction, data, original_len, dropped: 0 }
 }
 
-/// Whether it is the SYN above; where its IP or Ethernet header was found; its VLANs.
+/// Where the IP or Ethernet header of the SYN above was found, and its VLANs; `None` if no TCP header was found.
 fn found(link: LinkType, data: &[u8]) -> Option<(usize, [u16; 2])> {
-    let look = look(&packet(link, data), &Decap::NONE).expect("a known link type");
-    let (ports, vlans) = match look.parsed {
+    let dissected = dissect(&packet(link, data), &Decap::NONE).expect("a known link type");
+    let (ports, vlans) = match dissected.parsed {
         Parsed::V4(tcp) => (tcp.ports, tcp.vlans),
         Parsed::V6(tcp) => (tcp.ports, tcp.vlans),
         _ => return None,
     };
     assert_eq!(ports, 0x0401_0050);
-    Some((look.at, vlans.ids()))
+    Some((dissected.at, vlans.ids()))
 }
 
 const NO: u16 = 0xffff;
@@ -129,13 +129,13 @@ fn every_link_type_leads_to_the_same_segment() {
     ];
     for (name, link, data, at, vlans) in rows {
         assert_eq!(found(LinkType(link), &data), Some((at, vlans)), "{name}");
-        // Cut anywhere, it is cut or nothing, never another packet.
+        // A packet that is cut anywhere is counted as cut or as nothing known, and never read as another packet.
         for len in 0..data.len() - 20 {
             let cut = Packet {
                 original_len: u32::try_from(data.len()).expect("short"),
                 ..packet(LinkType(link), &data[..len])
             };
-            let parsed = look(&cut, &Decap::NONE).expect("a known link type").parsed;
+            let parsed = dissect(&cut, &Decap::NONE).expect("a known link type").parsed;
             assert!(
                 matches!(parsed, Parsed::Other | Parsed::Unparsable(Unparsable::Truncated)),
                 "{name} cut to {len}: {parsed:?}"
@@ -178,7 +178,8 @@ fn wireless_data_frames_are_read() {
     let mut fragment = behind(&[wireless([0x08, 1], 24), snap.clone()].concat());
     fragment[22] = 1;
     assert_eq!(found(LinkType::IEEE802_11, &fragment), None);
-    // Flags behind a time, in a second bitmap's presence, say that the header is padded.
+    // In this header, the second word of the bitmap says that a time and flags are there, and the flags say that the
+    // 802.11 header is padded.
     let mut radiotap = vec![0, 0, 25, 0, 3, 0, 0, 0x80, 0, 0, 0, 0, 0, 0, 0, 0];
     radiotap.extend([0; 8]);
     radiotap.push(0x20);
@@ -193,19 +194,22 @@ fn cooked_headers_say_the_direction_and_the_device() {
         [(0, Direction::Ingress), (2, Direction::Ingress), (3, Direction::Unknown), (4, Direction::Egress)]
     {
         let data = sll2(kind);
-        let look = look(&packet(LinkType::LINUX_SLL2, &data), &Decap::NONE).expect("known");
-        assert_eq!((look.direction, look.device), (direction, Some(Device::Index(3))));
+        let dissected = dissect(&packet(LinkType::LINUX_SLL2, &data), &Decap::NONE).expect("known");
+        assert_eq!((dissected.direction, dissected.device), (direction, Some(Device::Index(3))));
     }
 }
 
 #[test]
 fn what_is_not_known_is_not_guessed() {
     let known = packet(LinkType(274), &V4);
-    assert_eq!(look(&known, &Decap::NONE), Err(UnknownLink(LinkType(274))));
+    assert_eq!(dissect(&known, &Decap::NONE), Err(UnknownLink(LinkType(274))));
     let ppi = behind(&[0, 0, 8, 0, 0x12, 1, 0, 0]);
-    assert_eq!(look(&packet(LinkType::PPI, &ppi), &Decap::NONE), Err(UnknownLink(LinkType::PPI)));
+    assert_eq!(dissect(&packet(LinkType::PPI, &ppi), &Decap::NONE), Err(UnknownLink(LinkType::PPI)));
     let within_itself = behind(&[0, 0, 8, 0, 192, 0, 0, 0]);
-    assert_eq!(look(&packet(LinkType::PPI, &within_itself), &Decap::NONE), Err(UnknownLink(LinkType::PPI)));
+    assert_eq!(
+        dissect(&packet(LinkType::PPI, &within_itself), &Decap::NONE),
+        Err(UnknownLink(LinkType::PPI))
+    );
     for (name, link, data) in [
         ("ARP", 1, behind(&[&MACS[..], &[8, 6]].concat())),
         ("spanning tree", 1, behind(&[&MACS[..], &[0, 38, 0x42, 0x42, 3]].concat())),
@@ -228,6 +232,6 @@ proptest! {
         data in proptest::collection::vec(any::<u8>(), 0..120),
         original_len: u32,
     ) {
-        let _ = look(&Packet { original_len, ..packet(LinkType(link), &data) }, &Decap::NONE);
+        let _ = dissect(&Packet { original_len, ..packet(LinkType(link), &data) }, &Decap::NONE);
     }
 }

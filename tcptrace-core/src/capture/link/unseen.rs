@@ -1,4 +1,5 @@
-//! What packets are that are not looked into, so that it can be said why there are no connections.
+//! Identifies packets that may hold TCP and are not looked into, so that the summary can say why there are no
+//! connections.
 
 use std::sync::LazyLock;
 use tcptrace_common::wire::{
@@ -6,38 +7,39 @@ use tcptrace_common::wire::{
     tunnel::{self, Decap, Deep, End, Kind},
 };
 
-/// What may hold TCP, and was passed over.
+/// What a packet is that may hold TCP and was not looked into.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Unseen {
-    /// A tunnel of a kind that can be looked into.
+    /// A tunnel of a kind that can be looked into with `--decap`.
     Tunnel(Kind),
-    /// Provider backbone bridging.
+    /// Provider backbone bridging (IEEE 802.1ah).
     Pbb,
     /// IEEE 802.11 in GRE.
     WirelessInGre,
-    /// Teredo.
+    /// Teredo (RFC 4380): IPv6 over UDP through NATs.
     Teredo,
-    /// AYIYA.
+    /// AYIYA (draft-massar-v6ops-ayiya-02): IPv6 over UDP.
     Ayiya,
     /// IEEE 802.11 in TZSP.
     WirelessInTzsp,
 }
 
-/// IEEE 802.1Q-2018 table 9-1: the backbone service instance tag.
+/// The Ethernet type of a backbone service instance tag (IEEE 802.1Q-2018 table 9-1).
 const PBB: [u8; 2] = [0x88, 0xe7];
-/// RFC 4380 §2.7.
+/// The UDP port of Teredo (RFC 4380 §2.7).
 const TEREDO: u16 = 3544;
-/// draft-massar-v6ops-ayiya-02 §4.
+/// The UDP port of AYIYA (draft-massar-v6ops-ayiya-02 §4).
 const AYIYA: u16 = 5072;
 
-/// All kinds of tunnels, and the ports of what is known by name alone, under a kind that means nothing there.
+/// All kinds of tunnels, and the ports of Teredo and AYIYA. These two have no kind, and are listed under GRE, which has
+/// no port.
 static ALL: LazyLock<Decap> = LazyLock::new(|| {
     [TEREDO, AYIYA].into_iter().fold(Decap::all(), |all, port| all.with_port(Kind::Gre, port).unwrap_or(all))
 });
 
-/// What a packet is that is neither TCP nor ICMP nor a tunnel that is looked into.
+/// Identifies a packet that the parser found to be none of TCP, ICMP and the tunnels that are looked into.
 #[cold]
-pub(super) fn what(bytes: Bytes<'_>, link: Link) -> Option<Unseen> {
+pub(super) fn identify(bytes: Bytes<'_>, link: Link) -> Option<Unseen> {
     if link == Link::Ethernet && is_pbb(bytes.captured) {
         return Some(Unseen::Pbb);
     }
@@ -59,19 +61,21 @@ pub(super) fn what(bytes: Bytes<'_>, link: Link) -> Option<Unseen> {
     }
 }
 
-/// Behind the outer addresses, or behind the backbone's VLAN tag.
+/// Whether the Ethernet type is that of PBB, at once after the addresses or after one VLAN tag of the backbone.
 fn is_pbb(frame: &[u8]) -> bool {
     let ethertype = |at: usize| frame.get(at..at + 2);
     let tagged = matches!(ethertype(12), Some([0x88, 0xa8] | [0x81, 0]));
     ethertype(if tagged { 16 } else { 12 }) == Some(&PBB)
 }
 
-/// The protocol types of Aruba's controllers (Wireshark's packet-gre.h: 0x8200 to 0x8370 in steps of 16).
+/// Whether a GRE protocol type is one that Aruba's controllers use for IEEE 802.11 frames: 0x8200 to 0x8370 in steps of
+/// 16 (Wireshark's packet-gre.h).
 const fn is_wireless(ethertype: u16) -> bool {
     matches!(ethertype, 0x8200..=0x8370) && ethertype & 0x0f == 0
 }
 
-/// A TZSP header with a received frame of 802.11, bare or behind what a driver said of it (Wireshark's packet-tzsp.c).
+/// Whether a TZSP header announces a received IEEE 802.11 frame, bare or after a header of the driver (Wireshark's
+/// packet-tzsp.c).
 fn has_wireless(packet: &impl Load, at: usize) -> bool {
     let header = packet.load::<4>(at);
     header.is_some_and(|header| {
@@ -81,7 +85,7 @@ fn has_wireless(packet: &impl Load, at: usize) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Unseen, what};
+    use super::{Unseen, identify};
     use tcptrace_common::wire::{Bytes, Link, tunnel::Kind};
 
     fn udp(port: u16, payload: &[u8]) -> Vec<u8> {
@@ -120,11 +124,11 @@ mod tests {
             ("IPv4 in GRE", gre(0x0800), Some(Unseen::Tunnel(Kind::Gre))),
             ("802.11 in GRE", gre(0x8200), Some(Unseen::WirelessInGre)),
         ] {
-            assert_eq!(what(Bytes::whole(&packet), Link::Ip), expected, "{name}");
+            assert_eq!(identify(Bytes::whole(&packet), Link::Ip), expected, "{name}");
         }
         for tag in [&[][..], &[0x88, 0xa8, 0, 5]] {
             let frame = [&[2; 12][..], tag, &[0x88, 0xe7, 0, 0, 1, 0], &[3; 12], &[8, 0]].concat();
-            assert_eq!(what(Bytes::whole(&frame), Link::Ethernet), Some(Unseen::Pbb));
+            assert_eq!(identify(Bytes::whole(&frame), Link::Ethernet), Some(Unseen::Pbb));
         }
     }
 }

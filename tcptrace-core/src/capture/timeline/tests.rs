@@ -1,17 +1,18 @@
-use super::{Placed, Stamp, TimeLine, Times};
+use super::{Placed, Stamp, TimeFaults, TimeLine};
 use crate::{segment::Timestamp, source_clock::SourceClock};
 use proptest::prelude::*;
 
 const MS: u64 = 1_000_000;
 const S: u64 = 1000 * MS;
 
-/// The trace's own times of packets on these interfaces with these time stamps, and the clock.
-fn place(packets: &[(u32, Option<u64>)]) -> (Vec<Timestamp>, SourceClock, Times) {
+/// Runs packets with these interfaces and time stamps through a time line. Returns the times on it, the clock, and what
+/// was wrong.
+fn place(packets: &[(u32, Option<u64>)]) -> (Vec<Timestamp>, SourceClock, TimeFaults) {
     let mut line = TimeLine::new();
     let mut clock = SourceClock::default();
     let mut own = Vec::new();
     let mut tell = |line: &mut TimeLine, stamp: Stamp| {
-        let (ts, change) = line.tell(stamp);
+        let (ts, change) = line.report(stamp);
         if let Some(change) = change {
             clock.change(change);
         }
@@ -30,11 +31,11 @@ fn place(packets: &[(u32, Option<u64>)]) -> (Vec<Timestamp>, SourceClock, Times)
     if let Some(stamp) = line.decide(None) {
         tell(&mut line, stamp);
     }
-    (own, clock, line.times())
+    (own, clock, line.faults())
 }
 
-/// What the clock shows at each packet, and the time from each to the next.
-fn told(packets: &[(u32, Option<u64>)]) -> (Vec<Option<u64>>, Vec<Option<u64>>, Times) {
+/// What the clock shows at each packet, the time from each packet to the next, and what was wrong.
+fn told(packets: &[(u32, Option<u64>)]) -> (Vec<Option<u64>>, Vec<Option<u64>>, TimeFaults) {
     let (own, clock, times) = place(packets);
     let shown = own.iter().map(|&ts| Some(clock.shown(ts)).filter(|&ts| ts != Timestamp::UNKNOWN));
     let spans = own.windows(2).map(|pair| clock.span(pair[0], pair[1])).collect();
@@ -51,7 +52,7 @@ fn time_that_goes_on_is_told_as_it_is() {
     let (shown, spans, times) = told(&packets);
     assert_eq!(shown, packets.iter().map(|(_, ns)| *ns).collect::<Vec<_>>());
     assert_eq!(spans, [0, 1, S - 1, 994 * S, S].map(Some));
-    assert_eq!(times, Times::default());
+    assert_eq!(times, TimeFaults::default());
 }
 
 #[test]
@@ -64,14 +65,14 @@ fn a_file_that_begins_before_the_last_one_ended_has_another_clock() {
         assert_eq!(line.place(0, Timestamp(20 * S)), Placed::Held);
         let mut stamps = Vec::from_iter(line.decide(None));
         assert_eq!(line.begin_file(Timestamp(first)), back);
-        // On an interface of its own, where nothing was before.
+        // This interface is new, and had no packets before.
         for ts in [first, first + S] {
             let Placed::At(stamp) = line.place(1, Timestamp(ts)) else { panic!("it goes on from {first}") };
             stamps.push(stamp);
         }
         let mut own = Vec::new();
         for stamp in stamps {
-            let (ts, change) = line.tell(stamp);
+            let (ts, change) = line.report(stamp);
             if let Some(change) = change {
                 clock.change(change);
             }
@@ -79,10 +80,10 @@ fn a_file_that_begins_before_the_last_one_ended_has_another_clock() {
         }
         let shown: Vec<_> = own.iter().map(|&ts| clock.shown(ts).0).collect();
         assert_eq!(shown, [20 * S, first, first + S]);
-        // A little out of order is the same clock, and no span.
+        // A packet that is a little out of order does not change the clock, and the time between the two is unknown.
         assert_eq!(clock.span(own[0], own[1]), first.checked_sub(20 * S), "{first}");
         assert_eq!(clock.span(own[1], own[2]), Some(S));
-        assert_eq!(line.times().back, u64::from(back.is_some()));
+        assert_eq!(line.faults().back, u64::from(back.is_some()));
     }
 }
 
@@ -101,7 +102,7 @@ fn a_little_out_of_order_is_no_other_time() {
     let (shown, spans, times) = told(&packets);
     assert_eq!(shown, packets.iter().map(|(_, ns)| *ns).collect::<Vec<_>>());
     assert_eq!(spans, [Some(50_000), None, Some(40_000)]);
-    assert_eq!(times, Times::default());
+    assert_eq!(times, TimeFaults::default());
 }
 
 #[test]
@@ -119,7 +120,7 @@ fn one_stamp_that_the_next_takes_back_is_none() {
         }
         assert_eq!(came, spans, "{packets:?}");
         assert_eq!(times.taken_back, 1, "{packets:?}");
-        // Before and after it there is one time.
+        // The packets around the odd one are on one time line.
         let (own, clock, _) = place(&on_one(&packets));
         let others: Vec<usize> = (0..4).filter(|&place| place != odd).collect();
         assert_eq!(clock.span(own[others[0]], own[others[2]]), Some(packets[others[2]] - packets[others[0]]));
@@ -132,7 +133,7 @@ fn a_lull_is_believed_when_the_next_packet_goes_on_from_there() {
     let (shown, spans, times) = told(&on_one(&[S, 500 * S, 500 * S + MS]));
     assert_eq!(shown, [S, 500 * S, 500 * S + MS].map(Some));
     assert_eq!(spans, [Some(499 * S), Some(MS)]);
-    assert_eq!(times, Times::default());
+    assert_eq!(times, TimeFaults::default());
     assert_eq!(told(&on_one(&[S, 500 * S])).1, [Some(499 * S)], "or when there is none");
 }
 
@@ -151,11 +152,11 @@ fn another_interface_may_lag_behind() {
     assert_eq!(shown, packets.map(|(_, ns)| ns));
     let (own, clock, _) = place(&packets);
     assert_eq!(clock.span(own[1], own[3]), Some(MS));
-    assert_eq!(times, Times::default());
+    assert_eq!(times, TimeFaults::default());
 }
 
 proptest! {
-    /// Whatever a file says: what is told of the clock is what it showed, and time goes on but for the slack.
+    /// Whatever time stamps a file has, the clock shows each packet's own time stamp or none, never another one.
     #[test]
     fn any_times_are_told_as_they_are_or_not_at_all(
         packets in proptest::collection::vec(

@@ -1,18 +1,19 @@
-//! A packet's headers again, from what a record has of them.
+//! Rebuilds the headers of a packet from its record.
 
 use crate::segment::{Flow, IcmpError, Observation, RawOptions, Segment};
 use tcptrace_common::{abi::MAX_OPTIONS, tcp::TcpFlags};
 
-/// What a rebuilt segment says of itself.
+/// The comment in a rebuilt segment.
 pub const COMMENT: &str = "Headers rebuilt by tcptrace from its record of this segment; Ethernet addresses, DSCP \
     and flow label were not recorded, and the TCP checksum is right only where there is no payload.";
 
-/// What a rebuilt ICMP error says of itself.
+/// The comment in a rebuilt ICMP error.
 pub const ICMP_COMMENT: &str = "Headers rebuilt by tcptrace from its record of this ICMP error; of the packet that it \
     quotes, IP identification, TTL, TCP options and whatever followed them were not recorded, nor where the quote ended.";
 
-/// Ethernet with two VLAN tags, IPv6, then TCP with all options, or ICMP with IPv6 and TCP.
-const MOST: usize = 14 + 2 * 4 + 40 + if 20 + MAX_OPTIONS > QUOTE { 20 + MAX_OPTIONS } else { QUOTE };
+/// The length of the longest packet that is rebuilt: Ethernet with two VLAN tags, IPv6, then TCP with all options, or
+/// ICMP with a quote of IPv6 and TCP.
+const MAX_LEN: usize = 14 + 2 * 4 + 40 + if 20 + MAX_OPTIONS > QUOTE { 20 + MAX_OPTIONS } else { QUOTE };
 const QUOTE: usize = ICMP_HEADER + 40 + 20;
 const ICMP_HEADER: usize = 8;
 
@@ -20,15 +21,15 @@ const ICMP: u8 = 1;
 const TCP: u8 = 6;
 const ICMPV6: u8 = 58;
 
-/// A packet without its payload.
-pub(super) struct Packet {
-    bytes: [u8; MOST],
+/// A rebuilt packet without its payload.
+pub(super) struct RebuiltPacket {
+    bytes: [u8; MAX_LEN],
     len: usize,
-    /// With its payload.
+    /// The length of the packet with its payload.
     pub(super) original_len: u32,
 }
 
-impl Packet {
+impl RebuiltPacket {
     pub(super) fn headers(&self) -> &[u8] {
         &self.bytes[..self.len]
     }
@@ -38,16 +39,16 @@ impl Packet {
         self.len += bytes.len();
     }
 
-    /// Writes a checksum over what was put since `from` into the field `at` octets behind that.
-    fn seal(&mut self, from: usize, at: usize, pseudo_header: u32) {
+    /// Computes the checksum over the bytes from `from` on, and writes it into the field `at` octets after `from`.
+    fn write_checksum(&mut self, from: usize, at: usize, pseudo_header: u32) {
         let sum = fold(add(pseudo_header, &self.bytes[from..self.len]));
         self.bytes[from + at..from + at + 2].copy_from_slice(&sum.to_be_bytes());
     }
 }
 
-/// Builds it.
-pub(super) fn packet(what: &Observation) -> Packet {
-    let mut packet = Packet { bytes: [0; MOST], len: 0, original_len: 0 };
+/// Rebuilds the headers of the packet that `what` was found in.
+pub(super) fn rebuild(what: &Observation) -> RebuiltPacket {
+    let mut packet = RebuiltPacket { bytes: [0; MAX_LEN], len: 0, original_len: 0 };
     ethernet(&mut packet, &what.segment().flow);
     let payload_len = match what {
         Observation::Segment(found) => {
@@ -64,11 +65,11 @@ pub(super) fn packet(what: &Observation) -> Packet {
     packet
 }
 
-fn ethernet(packet: &mut Packet, flow: &Flow) {
+fn ethernet(packet: &mut RebuiltPacket, flow: &Flow) {
     packet.put(&[0; 12]);
     let tags = flow.vlan.iter().filter(|&&id| id != Flow::NO_VLAN).count();
     for (number, id) in flow.vlan.iter().filter(|&&id| id != Flow::NO_VLAN).enumerate() {
-        // The outer one of two is a service tag (IEEE 802.1ad).
+        // The outer one of two tags is a service tag (IEEE 802.1ad).
         let kind: u16 = if tags == 2 && number == 0 { 0x88a8 } else { 0x8100 };
         packet.put(&kind.to_be_bytes());
         packet.put(&(id & 0x0fff).to_be_bytes());
@@ -76,28 +77,29 @@ fn ethernet(packet: &mut Packet, flow: &Flow) {
     packet.put(if flow.ipv6 { &[0x86, 0xdd] } else { &[8, 0] });
 }
 
-/// IP and TCP.
-fn segment(packet: &mut Packet, segment: &Segment) {
+/// Appends an IP header and a TCP header.
+fn segment(packet: &mut RebuiltPacket, segment: &Segment) {
     let options = segment.options.as_ref().map_or(&[][..], RawOptions::as_slice);
     let len = 20 + options.len() as u64 + u64::from(segment.payload_len);
     ip(packet, &Ip::of(segment, TCP), len);
     let start = packet.len;
     tcp(packet, segment, options);
     if segment.payload_len == 0 {
-        // With a payload it cannot be known; 0 is what a capture before checksum offload has, too.
+        // The checksum of a segment with payload cannot be known, and stays 0, as in a capture before checksum offload.
         let sum = pseudo_header(&Ip::of(segment, TCP), packet.len - start);
-        packet.seal(start, 16, sum);
+        packet.write_checksum(start, 16, sum);
     }
 }
 
-/// IP, ICMP and the quote. Its own length is that of what is known: the real one is not.
-fn icmp(packet: &mut Packet, error: &IcmpError) {
+/// Appends an IP header, an ICMP header and the quote. The length in the IP header is that of what was recorded, as the
+/// real one is not known.
+fn icmp(packet: &mut RebuiltPacket, error: &IcmpError) {
     let quoted = &error.quoted;
-    let mut quote = Packet { bytes: [0; MOST], len: 0, original_len: 0 };
-    // It had some TTL when it was quoted.
+    let mut quote = RebuiltPacket { bytes: [0; MAX_LEN], len: 0, original_len: 0 };
+    // The TTL that the packet had when it was quoted is not known.
     segment(&mut quote, &Segment { ttl: 0, options: None, encapsulation: None, ..quoted.clone() });
     if quoted.flags == TcpFlags(0) {
-        // Control bits that are none were not quoted: it ended after the sequence number (RFC 792).
+        // A quote without control bits ended after the sequence number (RFC 792).
         quote.len -= 12;
     }
     let protocol = if quoted.flow.ipv6 { ICMPV6 } else { ICMP };
@@ -107,12 +109,12 @@ fn icmp(packet: &mut Packet, error: &IcmpError) {
     let start = packet.len;
     packet.put(&[error.kind, error.code, 0, 0, 0, 0, 0, 0]);
     packet.put(quote.headers());
-    // RFC 4443 §2.3; ICMP's own has no addresses in it (RFC 792).
+    // The checksum of ICMPv6 includes a pseudo-header (RFC 4443 §2.3), that of ICMP does not (RFC 792).
     let sum = if quoted.flow.ipv6 { pseudo_header(&outer, len) } else { 0 };
-    packet.seal(start, 2, sum);
+    packet.write_checksum(start, 2, sum);
 }
 
-/// What an IP header says.
+/// The fields of an IP header.
 struct Ip {
     ipv6: bool,
     src: [u8; 16],
@@ -131,8 +133,9 @@ impl Ip {
     }
 }
 
-/// `len` is that of what follows; one that no header can say is 0, as Linux writes it.
-fn ip(packet: &mut Packet, ip: &Ip, len: u64) {
+/// Appends an IP header. `len` is the length of what follows it; where it is too long for the field, 0 is written, as
+/// Linux does.
+fn ip(packet: &mut RebuiltPacket, ip: &Ip, len: u64) {
     if ip.ipv6 {
         let [high, low] = u16::try_from(len).unwrap_or(0).to_be_bytes();
         packet.put(&[0x60, 0, 0, 0, high, low, ip.protocol, ip.ttl]);
@@ -146,11 +149,11 @@ fn ip(packet: &mut Packet, ip: &Ip, len: u64) {
         packet.put(&[0x45, 0, high, low, id_high, id_low, flags, 0, ip.ttl, ip.protocol, 0, 0]);
         packet.put(&ip.src[12..]);
         packet.put(&ip.dst[12..]);
-        packet.seal(start, 10, 0);
+        packet.write_checksum(start, 10, 0);
     }
 }
 
-fn tcp(packet: &mut Packet, segment: &Segment, options: &[u8]) {
+fn tcp(packet: &mut RebuiltPacket, segment: &Segment, options: &[u8]) {
     packet.put(&segment.flow.src_port.to_be_bytes());
     packet.put(&segment.flow.dst_port.to_be_bytes());
     packet.put(&segment.seq.0.to_be_bytes());
@@ -162,15 +165,15 @@ fn tcp(packet: &mut Packet, segment: &Segment, options: &[u8]) {
     packet.put(options);
 }
 
-/// The sum of the addresses, the protocol and the length that a checksum begins with (RFC 9293 §3.1, RFC 8200 §8.1).
+/// The sum of the pseudo-header: addresses, protocol and length (RFC 9293 §3.1, RFC 8200 §8.1).
 fn pseudo_header(ip: &Ip, len: usize) -> u32 {
-    // Mapped IPv4 addresses begin alike, so only what differs from IPv4's own pseudo-header must go.
+    // The last four octets of an IPv4-mapped address are the IPv4 address.
     let addresses = if ip.ipv6 { 0..16 } else { 12..16 };
     let sum = u32::from(ip.protocol) + u32::try_from(len).unwrap_or_default();
     add(add(sum, &ip.src[addresses.clone()]), &ip.dst[addresses])
 }
 
-/// Adds 16-bit words (RFC 1071); every part has whole ones.
+/// Adds 16-bit words to a sum (RFC 1071). The number of bytes is always even.
 fn add(sum: u32, bytes: &[u8]) -> u32 {
     bytes.as_chunks().0.iter().fold(sum, |sum, &word| sum + u32::from(u16::from_be_bytes(word)))
 }

@@ -1,6 +1,6 @@
 use super::{Origin, Writer};
 use crate::{
-    capture::{Options, PcapSource, Reader},
+    capture::{CaptureOptions, PcapSource, Reader},
     segment::{Direction, Flow, IcmpError, Input, Observation, RawOptions, Segment, Sender, Timestamp},
 };
 use std::{io::Cursor, sync::Arc};
@@ -8,14 +8,14 @@ use tcptrace_common::{seq::SeqNum, tcp::TcpFlags};
 
 fn source(file: Vec<u8>) -> PcapSource {
     let reader = Reader::from_read("test", Cursor::new(file)).expect("a capture");
-    PcapSource::new(reader, &Options { buckets: 256, ..Options::default() })
+    PcapSource::new(reader, &CaptureOptions { buckets: 256, ..CaptureOptions::default() })
 }
 
 fn inputs(file: Vec<u8>) -> Vec<Input> {
     let mut source = source(file);
     let mut inputs = Vec::new();
     while source.next_batch(&mut inputs).expect("undamaged") {}
-    // How much passed before each is not in a file of headers.
+    // How much passed before each segment depends on the payloads, which a file of headers does not have.
     inputs.retain(|input| !matches!(input, Input::Passed(_)));
     inputs
 }
@@ -47,7 +47,7 @@ const SYN: Segment = Segment {
     encapsulation: None,
 };
 
-/// A SYN as Linux sends it: MSS, SACK permitted, timestamps, window scale.
+/// A SYN with the options that Linux sends: MSS, SACK permitted, timestamps, window scale.
 fn syn() -> Segment {
     let raw = [2, 4, 5, 0xb4, 4, 2, 8, 10, 0, 0, 0, 9, 0, 0, 0, 0, 1, 3, 3, 7];
     Segment { options: Some(RawOptions::new(&raw)), ..SYN }
@@ -92,12 +92,13 @@ fn a_rebuilt_segment_is_read_back_as_it_was() {
         let flow = Flow { ipv6: true, src: [1; 16], dst: [2; 16], vlan, ..segment.flow };
         segments.push(Segment { flow, ..segment });
     }
-    // The acknowledgement among the second half has other VLANs than the SYN-ACK, and those of its SYN: it goes on unheard.
+    // The acknowledgement among the IPv6 segments has other VLANs than the SYN-ACK and the same as its SYN. It is found
+    // as the first segment after a SYN to which no SYN-ACK has passed.
     let expected: Vec<_> = segments.iter().map(|s| Input::Segment(s.clone())).collect();
     assert_eq!(inputs(write(&segments)), expected);
 }
 
-/// ICMP errors as records have them: of both families, with quotes of all lengths.
+/// ICMP errors as records have them, of both IP versions and with quotes of all lengths.
 fn errors() -> Vec<IcmpError> {
     let mut errors = Vec::new();
     let synack = TcpFlags::SYN.union(TcpFlags::ACK);
@@ -164,7 +165,7 @@ fn an_icmp_error_of_a_file_keeps_its_bytes_to_its_end() {
     let written = write_all(errors().into_iter().take(1).map(Observation::Icmp));
     let mut reader = Reader::from_read("test", Cursor::new(written)).expect("a capture");
     let mut frame = reader.next().expect("undamaged").expect("a packet").data.to_vec();
-    // What follows the quoted header is part of the message (RFC 4884), what follows the message is the frame's.
+    // What follows the quoted header is part of the message (RFC 4884), and what follows the message is not.
     frame[17] += 6;
     let message = frame.len() + 6;
     frame.extend([0x55; 20]);
@@ -202,7 +203,7 @@ fn capture() -> Vec<u8> {
     file
 }
 
-/// What `-w` makes of a capture.
+/// What `-w` writes for a capture.
 fn rewrite(file: Vec<u8>) -> Vec<u8> {
     let mut source = source(file);
     let (mut writer, mut out) = (Writer::new(), Vec::new());
@@ -241,7 +242,7 @@ fn what_is_written_from_a_file_is_read_back_as_the_same() {
     let file = capture();
     let rewritten = rewrite(file.clone());
     let (mut before, after) = (inputs(file), inputs(rewritten.clone()));
-    // Interfaces are numbered as they come up.
+    // The writer numbers interfaces in the order of their first packets.
     for input in &mut before {
         if let Input::Segment(segment) = input {
             segment.flow.interface = 1 - segment.flow.interface;

@@ -1,6 +1,6 @@
-//! Handshakes that failed, by server and by how; and scans, whose probes are none.
+//! Handshakes that failed, by server and outcome, and probes of scanners.
 
-use super::{median, name};
+use super::{median, outcome_name};
 use crate::{
     event::{Address, Connection, Outcome},
     sink::units::Count,
@@ -13,21 +13,22 @@ use std::{
     net::IpAddr,
 };
 
-/// Servers and causes remembered before the rarer half is forgotten, as of a scan that asks for every port.
+/// The most servers and outcomes that are remembered; after that the rarer half is forgotten. A scan of all ports would
+/// fill any table.
 const REMEMBERED: usize = 4096;
-/// Of these named.
+/// The most servers, or pairs of scanner and host, that are named.
 const NAMED: usize = 5;
 
-/// Handshakes that failed, and probes.
+/// Counts of handshakes that failed, and of probes.
 #[derive(Debug, Default)]
 pub(super) struct Failures {
-    /// By server and outcome.
+    /// Failed handshakes by server and outcome.
     failed: Counts<(Address, Outcome)>,
-    /// RSTs to probes with control bits that no stack sends, by who probes whom.
+    /// RSTs to probes with control bits that no stack sends, by the addresses of scanner and host.
     probes: Counts<(IpAddr, IpAddr)>,
 }
 
-/// How many there were of each; the rarer are forgotten where there are too many, and are still in the total.
+/// Counts by key. Where there are too many keys the rarer half is forgotten, but is still in the total.
 #[derive(Debug)]
 struct Counts<K> {
     known: HashMap<K, u64>,
@@ -50,8 +51,8 @@ impl<K: Copy + Eq + Hash> Counts<K> {
         }
     }
 
-    /// The most frequent under a title, and how many others; nothing of nothing. `order` decides between equals, so that the
-    /// same trace always reads the same.
+    /// Writes a title, the most frequent keys, and how many others there are; nothing if nothing was counted. `order`
+    /// sorts keys of equal counts, so that the same trace always gives the same text.
     fn write<O: Ord, S: fmt::Display>(
         &self,
         title: &str,
@@ -86,10 +87,10 @@ impl Failures {
         }
     }
 
-    /// A scan is a line, however many ports it asks for.
+    /// Writes both tables. A scan is one line, however many ports it asks for.
     pub(super) fn write(&self, out: &mut String) -> fmt::Result {
-        let order = |(server, outcome): &(Address, Outcome)| (server.ip, server.port, name(*outcome));
-        let show = |(server, outcome): &(Address, Outcome)| format!("{server}  {}", name(*outcome));
+        let order = |(server, outcome): &(Address, Outcome)| (server.ip, server.port, outcome_name(*outcome));
+        let show = |(server, outcome): &(Address, Outcome)| format!("{server}  {}", outcome_name(*outcome));
         self.failed.write("handshakes that failed, by server", order, show, out)?;
         let show = |(scanner, scanned): &(IpAddr, IpAddr)| format!("{scanner} > {scanned}");
         self.probes.write("RSTs to probes without SYN and ACK, as scanners send", |pair| *pair, show, out)

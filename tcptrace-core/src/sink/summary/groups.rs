@@ -1,6 +1,6 @@
-//! The busiest servers, services or clients, each with what became of its connections.
+//! The busiest servers, services or clients, and what became of the connections of each.
 
-use super::{median, name, times::Times};
+use super::{median, outcome_name, times::Distribution};
 use crate::{
     event::{Address, Common, Connection, Established, Outcome, OutcomeCounts},
     sink::units::{Count, Nanos},
@@ -12,15 +12,15 @@ use std::{
     net::IpAddr,
 };
 
-/// Groups remembered before the less busy half is forgotten. One that has more than a five-hundredth of all connections is
-/// never among the forgotten.
+/// The most groups that are remembered; after that the less busy half is forgotten. A group with more than a
+/// five-hundredth of all connections is never forgotten.
 const REMEMBERED: usize = 1024;
-/// Characters of what a row is called: an IPv4 address with its port.
+/// The width of the first column in characters: that of an IPv4 address with a port.
 const NAME: usize = 21;
 
-/// What connections are summed up by.
+/// What the connections of a group have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum By {
+pub enum GroupBy {
     /// The address of the client.
     Client,
     /// The address of the server.
@@ -29,11 +29,11 @@ pub enum By {
     Service,
 }
 
-impl By {
-    /// All of them.
+impl GroupBy {
+    /// All ways to group connections.
     pub const ALL: [Self; 3] = [Self::Client, Self::Server, Self::Service];
 
-    /// What it is called, one and many.
+    /// The words for one group and for several.
     #[must_use]
     pub const fn names(self) -> (&'static str, &'static str) {
         match self {
@@ -43,7 +43,7 @@ impl By {
         }
     }
 
-    /// The port is 0 where it does not count.
+    /// The key of a connection's group. The port is 0 where it does not count.
     const fn key(self, common: &Common) -> (IpAddr, u16) {
         match self {
             Self::Client => (common.client.ip, 0),
@@ -60,41 +60,41 @@ impl By {
 /// The connections of a trace in groups. Its memory is bounded, however many groups there are.
 #[derive(Debug)]
 pub(super) struct Groups {
-    by: By,
-    /// Groups that get a row.
+    by: GroupBy,
+    /// The most groups that have a row.
     rows: usize,
     known: HashMap<(IpAddr, u16), Group>,
-    /// All that were forgotten.
+    /// The sum of the groups that were forgotten.
     forgotten: Group,
-    /// The most connections that a group may have had before it was remembered.
+    /// The most connections that a group can have had before it was remembered.
     missed: u64,
 }
 
 /// What became of the connections of one group.
 #[derive(Debug, Default)]
 struct Group {
-    /// Connections that it may have had while it was not remembered.
+    /// The most connections that it can have had before it was remembered.
     missed: u64,
     ended: u64,
     established: u64,
-    /// By how.
+    /// The failed handshakes by outcome.
     failed: OutcomeCounts,
     syn_retries: u64,
     retries_ns: u64,
-    times: Option<Box<Times<u32>>>,
+    times: Option<Box<Distribution<u32>>>,
 }
 
 impl Groups {
-    pub(super) fn new(by: By, rows: usize) -> Self {
+    pub(super) fn new(by: GroupBy, rows: usize) -> Self {
         Self { by, rows, known: HashMap::new(), forgotten: Group::default(), missed: 0 }
     }
 
     pub(super) fn established(&mut self, event: &Established) {
         let group = self.group(&event.common);
         group.established += 1;
-        group.note_retries(event.syn_retransmits, event.times.syn_retry_ns);
+        group.add_retries(event.syn_retransmits, event.times.syn_retry_ns);
         if event.times.syn_to_established_ns.is_some() {
-            let times = group.times.get_or_insert_with(|| Box::new(Times::small()));
+            let times = group.times.get_or_insert_with(|| Box::new(Distribution::small()));
             times.record(event.times.syn_to_established_ns);
         }
     }
@@ -104,8 +104,8 @@ impl Groups {
         group.ended += 1;
         if event.failed {
             group.failed.add(event.outcome);
-            // Those of the others were told when they were established.
-            group.note_retries(event.syn_retransmits, event.times.syn_retry_ns);
+            // The retries of the other connections were added when they were established.
+            group.add_retries(event.syn_retransmits, event.times.syn_retry_ns);
         }
     }
 
@@ -118,13 +118,14 @@ impl Groups {
         self.known.entry(key).or_insert_with(|| Group { missed, ..Group::default() })
     }
 
-    /// Forgets the less busy half. What is remembered anew may be one of those: it counts as if it had as many as the busiest
-    /// of them, and so is not forgotten for what was missed of it (the idea of Metwally's Space-Saving).
+    /// Forgets the less busy half of the groups. A group that is added later may be one of these. It is taken to have
+    /// had as many connections as the busiest of them, so that it is not forgotten for what was missed of it (the idea
+    /// of Metwally's Space-Saving).
     fn forget(&mut self) {
-        let most = median(self.known.values().map(Group::most));
+        let most = median(self.known.values().map(Group::upper_bound));
         let Self { known, forgotten, .. } = self;
         known.retain(|_, group| {
-            let stays = group.most() > most;
+            let stays = group.upper_bound() > most;
             if !stays {
                 forgotten.add(group);
             }
@@ -133,13 +134,13 @@ impl Groups {
         self.missed = most;
     }
 
-    /// The table; nothing of nothing.
+    /// Writes the table; nothing if there are no groups.
     pub(super) fn write(&self, out: &mut String) -> fmt::Result {
         if self.known.is_empty() {
             return Ok(());
         }
         let mut groups: Vec<_> = self.known.iter().collect();
-        // The address decides between equals, so that the same trace always reads the same.
+        // Equal groups are sorted by address, so that the same trace always gives the same text.
         groups.sort_unstable_by_key(|(key, group)| (Reverse(group.connections()), **key));
         let (named, rest) = groups.split_at(self.rows.min(groups.len()));
         let mut other = Group::default();
@@ -177,17 +178,17 @@ impl Groups {
 }
 
 impl Group {
-    /// Those that have not ended were established, as far as they are known.
+    /// The number of connections. The connections that have not ended are known only if they were established.
     fn connections(&self) -> u64 {
         self.ended.max(self.established)
     }
 
-    /// With all that may have been missed.
-    fn most(&self) -> u64 {
+    /// The most connections that the group can have had, with those that were missed.
+    fn upper_bound(&self) -> u64 {
         self.missed + self.connections()
     }
 
-    fn note_retries(&mut self, retries: u32, ns: Option<u64>) {
+    fn add_retries(&mut self, retries: u32, ns: Option<u64>) {
         self.syn_retries += u64::from(retries);
         self.retries_ns = self.retries_ns.saturating_add(ns.unwrap_or_default());
     }
@@ -199,11 +200,11 @@ impl Group {
         self.syn_retries += other.syn_retries;
         self.retries_ns = self.retries_ns.saturating_add(other.retries_ns);
         if let Some(times) = &other.times {
-            self.times.get_or_insert_with(|| Box::new(Times::small())).add(times);
+            self.times.get_or_insert_with(|| Box::new(Distribution::small())).add(times);
         }
     }
 
-    /// A row, and another one of what went wrong.
+    /// Writes a row, and below it what went wrong, if anything did.
     fn write(&self, name: &str, out: &mut String) -> fmt::Result {
         if name.len() > NAME {
             write!(out, "{name}\n{:NAME$}", "")?;
@@ -213,7 +214,7 @@ impl Group {
         write!(out, "{:>8}{:>8}{:>8}", self.connections(), self.established, self.failed.total())?;
         match &self.times {
             Some(times) => times.write_columns(out)?,
-            None => Times::small().write_columns(out)?,
+            None => Distribution::small().write_columns(out)?,
         }
         out.truncate(out.trim_end().len());
         writeln!(out)?;
@@ -225,7 +226,7 @@ impl Group {
         let most = most.map(|outcome| (self.failed.of(outcome), outcome)).filter(|(count, _)| *count > 0);
         let mut separator = "    ";
         if let Some((count, outcome)) = most {
-            write!(out, "{separator}{count} {}", name(outcome))?;
+            write!(out, "{separator}{count} {}", outcome_name(outcome))?;
             let others = self.failed.total() - count;
             if others > 0 {
                 write!(out, ", {others} otherwise")?;

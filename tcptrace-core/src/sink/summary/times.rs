@@ -1,4 +1,4 @@
-//! Distributions of times.
+//! Distributions of durations.
 
 use crate::{
     event::Percentiles,
@@ -7,27 +7,29 @@ use crate::{
 use hdrhistogram::{Counter, Histogram};
 use std::fmt::{self, Write as _};
 
-/// Times beyond this count as this: an hour is far beyond any handshake.
+/// Durations above this are recorded as this. An hour is far beyond any handshake.
 const LONGEST_NS: u64 = 3_600_000_000_000;
 
-/// A distribution of times: the extremes exactly, quantiles to so many digits as it was made with.
+/// A distribution of durations. Minimum and maximum are exact; quantiles have as many digits as the histogram was made
+/// with.
 #[derive(Debug)]
-pub(super) struct Times<C: Counter = u64> {
+pub(super) struct Distribution<C: Counter = u64> {
     min: u64,
     max: u64,
-    /// None if its bounds were refused, which constant ones are not.
+    /// This is `None` only if the bounds of the histogram were refused, which does not happen with constant ones.
     histogram: Option<Histogram<C>>,
 }
 
-impl Times {
-    /// To three digits, in all the room that this may need.
+impl Distribution {
+    /// A distribution with three digits, whose memory is all taken at once.
     pub(super) fn new() -> Self {
         Self::of(Histogram::new_with_bounds(1, LONGEST_NS, 3).ok())
     }
 }
 
-impl Times<u32> {
-    /// To two digits from a microsecond on, for many of them: as large as the longest time asks for, 13 KiB at most.
+impl Distribution<u32> {
+    /// A small distribution, of which there may be many: two digits from a microsecond on. It grows with the longest
+    /// duration, to 13 KiB at most.
     pub(super) fn small() -> Self {
         let histogram = Histogram::new_with_bounds(1_000, 2_000, 2).ok();
         Self::of(histogram.map(|mut histogram| {
@@ -37,41 +39,41 @@ impl Times<u32> {
     }
 }
 
-impl<C: Counter> Times<C> {
+impl<C: Counter> Distribution<C> {
     fn of(histogram: Option<Histogram<C>>) -> Self {
         Self { min: u64::MAX, max: 0, histogram }
     }
 
     pub(super) fn record(&mut self, ns: Option<u64>) {
         if let (Some(histogram), Some(ns)) = (&mut self.histogram, ns) {
-            // All that is no longer than this is in reach, or made to be.
+            // Recording cannot fail: no duration is above the limit, and a small histogram grows up to it.
             let _ = histogram.record(ns.min(LONGEST_NS));
             self.min = self.min.min(ns);
             self.max = self.max.max(ns);
         }
     }
 
-    /// All that another one has.
+    /// Adds all durations of another distribution.
     pub(super) fn add(&mut self, other: &Self) {
         if let (Some(histogram), Some(others)) = (&mut self.histogram, &other.histogram) {
-            // Of what cannot be added, as both have the same bounds and grow, there is none.
+            // Adding cannot fail: both have the same bounds, and a small histogram grows.
             let _ = histogram.add(others);
             self.min = self.min.min(other.min);
             self.max = self.max.max(other.max);
         }
     }
 
-    /// How many there are.
+    /// The number of durations.
     pub(super) fn count(&self) -> u64 {
         self.histogram.as_ref().map_or(0, Histogram::len)
     }
 
-    /// What events and rows say of it.
+    /// The quantiles, as events and rows have them.
     pub(super) fn percentiles(&self) -> Percentiles {
         let Some(histogram) = self.histogram.as_ref().filter(|histogram| !histogram.is_empty()) else {
             return Percentiles::default();
         };
-        // A quantile is the upper edge of its bucket, which may lie beyond the largest time.
+        // A quantile is the upper edge of its bucket, which may lie above the maximum.
         let quantile = |q| Some(histogram.value_at_quantile(q).min(self.max));
         Percentiles {
             count: histogram.len(),
@@ -82,7 +84,7 @@ impl<C: Counter> Times<C> {
         }
     }
 
-    /// A row of the table of handshakes; nothing of nothing.
+    /// Writes a row of the table of handshakes; nothing if there are no durations.
     pub(super) fn write_row(&self, name: &str, which: &str, out: &mut String) -> fmt::Result {
         let Percentiles { count: 1.., p50, p90, p99, max } = self.percentiles() else { return Ok(()) };
         write!(out, "{name:18}")?;
@@ -92,7 +94,7 @@ impl<C: Counter> Times<C> {
         writeln!(out, "{which}")
     }
 
-    /// Three columns: half of them, nine in ten, and nearly all.
+    /// Writes three columns: the median, the 90th and the 99th percentile.
     pub(super) fn write_columns(&self, out: &mut String) -> fmt::Result {
         let Percentiles { p50, p90, p99, .. } = self.percentiles();
         for ns in [p50, p90, p99] {

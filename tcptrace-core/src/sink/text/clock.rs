@@ -1,62 +1,65 @@
-//! The column that says when, as tcpdump prints it.
+//! The column that says when something happened, in the formats of tcpdump.
 
 use crate::segment::Timestamp;
 use jiff::tz::TimeZone;
 use std::fmt;
 
-/// How lines say when something was.
+/// A format of the column that says when something happened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Times {
-    /// The local time of day, with the date where the day changes.
+pub enum TimeFormat {
+    /// The local time of day, after the date where the day has changed.
     #[default]
     OfDay,
-    /// Not at all.
+    /// No column.
     None,
     /// Seconds since 1970 in UTC.
     Epoch,
-    /// How long after the line before.
+    /// The time since the line before.
     SincePrevious,
     /// The local date and time.
     Date,
-    /// How long after the first line.
+    /// The time since the first line.
     SinceFirst,
 }
 
-/// Prints when something was. The zone's rules are consulted once a second, not once a line.
+/// Prints the column that says when something happened. The rules of the time zone are asked once for each second, not
+/// for each line.
 #[derive(Debug)]
-pub(super) struct Clock {
+pub(super) struct TimeColumn {
     zone: TimeZone,
-    times: Times,
-    /// The second that `local` and `time_of_day` are of.
+    times: TimeFormat,
+    /// The second since 1970 in UTC that `local` and `time_of_day` belong to.
     second: u64,
     local: u64,
     time_of_day: String,
     /// The latest day so far, in days since 1970.
     day: Option<u64>,
-    /// What the next span counts from.
+    /// The time that the next span counts from.
     from: Option<Timestamp>,
 }
 
-impl Clock {
-    pub(super) fn new(zone: TimeZone, times: Times) -> Self {
+impl TimeColumn {
+    pub(super) fn new(zone: TimeZone, times: TimeFormat) -> Self {
         Self { zone, times, second: u64::MAX, local: 0, time_of_day: String::new(), day: None, from: None }
     }
 
-    /// The column with two spaces behind it, or nothing.
+    /// Writes the column and two spaces after it, or nothing where there is no column.
     pub(super) fn write(&mut self, ts: Timestamp, out: &mut impl fmt::Write) -> fmt::Result {
         match (self.times, ts) {
-            (Times::None, _) => return Ok(()),
-            // As wide as one that is known.
+            (TimeFormat::None, _) => return Ok(()),
+            // This is as wide as a time that is known.
             (_, Timestamp::UNKNOWN) => out.write_str("--:--:--.------")?,
-            (Times::OfDay, ts) => self.write_of_day(ts, out)?,
-            (Times::Date, ts) => {
+            (TimeFormat::OfDay, ts) => self.write_of_day(ts, out)?,
+            (TimeFormat::Date, ts) => {
                 let (local, micros) = self.local(ts);
                 write_date(local / DAY, out)?;
                 write!(out, " {}.{micros:06}", self.time_of_day)?;
             }
-            (Times::Epoch, ts) => write!(out, "{}.{:06}", ts.0 / 1_000_000_000, ts.0 / 1000 % 1_000_000)?,
-            (Times::SinceFirst, ts) => write_span(*self.from.get_or_insert(ts), ts, out)?,
-            (Times::SincePrevious, ts) => {
+            (TimeFormat::Epoch, ts) => {
+                write!(out, "{}.{:06}", ts.0 / 1_000_000_000, ts.0 / 1000 % 1_000_000)?;
+            }
+            (TimeFormat::SinceFirst, ts) => write_span(*self.from.get_or_insert(ts), ts, out)?,
+            (TimeFormat::SincePrevious, ts) => {
                 let previous = self.from.replace(ts).unwrap_or(ts);
                 write_span(previous, ts, out)?;
             }
@@ -64,7 +67,7 @@ impl Clock {
         out.write_str("  ")
     }
 
-    /// With the date where the day is another than before.
+    /// Writes the time of day, after the date if the day is later than all before.
     fn write_of_day(&mut self, ts: Timestamp, out: &mut impl fmt::Write) -> fmt::Result {
         let (local, micros) = self.local(ts);
         let day = local / DAY;
@@ -77,12 +80,12 @@ impl Clock {
         write!(out, "{}.{micros:06}", self.time_of_day)
     }
 
-    /// Local seconds since 1970, and microseconds; `time_of_day` is then those seconds'.
+    /// The local second since 1970 and the microseconds within it. Sets `time_of_day` to the text of that second.
     fn local(&mut self, ts: Timestamp) -> (u64, u64) {
         let second = ts.0 / 1_000_000_000;
         if second != self.second {
             self.second = second;
-            // Both hold until the year 2554, where nanoseconds of 64 bits end.
+            // Both conversions hold until the year 2554, where 64 bits of nanoseconds end.
             let instant =
                 i64::try_from(second).ok().and_then(|second| jiff::Timestamp::from_second(second).ok());
             let offset = instant.map_or(0, |instant| self.zone.to_offset(instant).seconds());
@@ -94,7 +97,7 @@ impl Clock {
     }
 }
 
-/// Seconds of a day.
+/// The seconds of a day.
 const DAY: u64 = 86_400;
 
 fn write_date(day: u64, out: &mut impl fmt::Write) -> fmt::Result {
@@ -107,7 +110,7 @@ fn write_date(day: u64, out: &mut impl fmt::Write) -> fmt::Result {
     }
 }
 
-/// As tcpdump has it: with a sign where time went back.
+/// Writes a span as tcpdump does, with a minus sign where time went back.
 fn write_span(from: Timestamp, to: Timestamp, out: &mut impl fmt::Write) -> fmt::Result {
     let sign = if to < from { "-" } else { " " };
     let micros = to.0.abs_diff(from.0) / 1000;
@@ -118,17 +121,17 @@ fn write_span(from: Timestamp, to: Timestamp, out: &mut impl fmt::Write) -> fmt:
 
 #[cfg(test)]
 mod tests {
-    use super::{Clock, Times, Timestamp};
+    use super::{TimeColumn, TimeFormat, Timestamp};
     use jiff::tz::{Offset, TimeZone};
 
-    fn print(clock: &mut Clock, ns: u64) -> String {
+    fn print(clock: &mut TimeColumn, ns: u64) -> String {
         let mut text = String::new();
         clock.write(Timestamp(ns), &mut text).expect("a String takes everything");
         text.trim_end().to_owned()
     }
 
-    fn of_day(zone: TimeZone) -> Clock {
-        Clock::new(zone, Times::OfDay)
+    fn of_day(zone: TimeZone) -> TimeColumn {
+        TimeColumn::new(zone, TimeFormat::OfDay)
     }
 
     #[test]
@@ -155,19 +158,19 @@ mod tests {
     fn each_number_of_t_has_its_column() {
         const NS: u64 = 1_591_772_390_293_475_999;
         for (times, first, later, back) in [
-            (Times::None, "", "", ""),
-            (Times::OfDay, "06:59:50.293475", "06:59:51.793475", "06:59:51.793474"),
-            (Times::Epoch, "1591772390.293475", "1591772391.793475", "1591772391.793474"),
-            (Times::SincePrevious, " 00:00:00.000000", " 00:00:01.500000", "-00:00:00.000001"),
+            (TimeFormat::None, "", "", ""),
+            (TimeFormat::OfDay, "06:59:50.293475", "06:59:51.793475", "06:59:51.793474"),
+            (TimeFormat::Epoch, "1591772390.293475", "1591772391.793475", "1591772391.793474"),
+            (TimeFormat::SincePrevious, " 00:00:00.000000", " 00:00:01.500000", "-00:00:00.000001"),
             (
-                Times::Date,
+                TimeFormat::Date,
                 "2020-06-10 06:59:50.293475",
                 "2020-06-10 06:59:51.793475",
                 "2020-06-10 06:59:51.793474",
             ),
-            (Times::SinceFirst, " 00:00:00.000000", " 00:00:01.500000", " 00:00:01.499999"),
+            (TimeFormat::SinceFirst, " 00:00:00.000000", " 00:00:01.500000", " 00:00:01.499999"),
         ] {
-            let clock = &mut Clock::new(TimeZone::UTC, times);
+            let clock = &mut TimeColumn::new(TimeZone::UTC, times);
             assert_eq!(print(clock, NS), first, "{times:?}");
             assert_eq!(print(clock, NS + 1_500_000_000), later, "{times:?}");
             assert_eq!(print(clock, NS + 1_499_999_000), back, "{times:?}");
@@ -181,7 +184,7 @@ mod tests {
         let local = MIDNIGHT - 2 * 3_600_000_000_000;
         assert_eq!(print(clock, local - 1000), "23:59:59.999999");
         assert_eq!(print(clock, local), "2020-06-10 00:00:00.000000");
-        // What is told late is of the day before.
+        // A line that is printed late and belongs to the day before has no date.
         assert_eq!(print(clock, local - 1000), "23:59:59.999999");
         assert_eq!(print(clock, local + 1000), "00:00:00.000001");
     }

@@ -1,21 +1,22 @@
-//! A line that is too long for the terminal: what gives way, and what goes to lines below it.
+//! Fits a line that is too long for the terminal into several lines.
 //!
-//! Nothing that was measured is left out, and no number is shortened. First the spaces go that make columns, then what only
-//! explains takes its shorter form, then what has a shorter form that says the same: each only where that saves a line. The rest
-//! goes on below, indented, whole facts before words. In the first line, for outcome and endpoints to be in it, the interface
-//! and then the date give way, and at last what is in the middle of IPv6 addresses.
+//! Nothing that was measured is left out, and no number is shortened. What gives way first is the spaces that make
+//! columns; then explanations take their shorter form; then facts take a shorter form that says the same; each of these
+//! only where it saves a line. What is left goes to indented lines below, as whole facts where these fit, else word by
+//! word. The first line keeps the outcome and the endpoints: where they do not fit into it, the interface and then the
+//! date move to the end, and at last groups in the middle of IPv6 addresses are left out.
 
 use super::line::{Line, Rank};
 use crate::sink::wrap::{columns, words};
 use bytes::{BufMut as _, BytesMut};
 
-/// How far lines below the first are indented at most: as far as the time of day.
+/// How many columns lines below the first are indented: at most as far as after the time of day.
 const INDENT: usize = 17;
-/// Narrower terminals have no columns to give away.
+/// Terminals with fewer columns than this have none to give away, and lines below are indented by [`NARROW_INDENT`].
 const NARROW: usize = 60;
-const LITTLE: usize = 4;
+const NARROW_INDENT: usize = 4;
 
-/// Appends `line`, and those below it, with their ends.
+/// Appends `line` to `out`, as several lines where it is wider than `width`, each with its end.
 pub(super) fn fit(line: &Line, width: usize, out: &mut BytesMut) {
     let text = line.text().trim_end();
     if columns(text) <= width {
@@ -29,36 +30,37 @@ pub(super) fn fit(line: &Line, width: usize, out: &mut BytesMut) {
     }
 }
 
-/// The fewest lines, and of equally few those that say most.
+/// The layout with the fewest lines, and among those the one that says most.
 fn best(line: &Line, width: usize) -> Vec<String> {
     let parts: Vec<_> = line.parts().collect();
-    let head = Head::of(&parts, width);
+    let head = LineHead::of(&parts, width);
     let rest: Vec<_> =
         parts.iter().filter(|(rank, ..)| matches!(rank, Rank::Took | Rank::Fact | Rank::Aside)).collect();
-    // In the order in which they give way: what explains before facts, the last before the first.
+    // The indexes are in the order in which parts are shortened: explanations before facts, and the last part before
+    // the first.
     let mut shortable: Vec<usize> = (0..rest.len()).rev().filter(|&nth| rest[nth].2.is_some()).collect();
     shortable.sort_by_key(|&nth| rest[nth].0 != Rank::Aside);
 
-    let lay = |aligned: bool, short: &[usize]| {
+    let lay_out = |aligned: bool, short: &[usize]| {
         let forms = rest
             .iter()
             .enumerate()
             .map(|(nth, &&(rank, full, form))| (rank, form.filter(|_| short.contains(&nth)).unwrap_or(full)));
-        head.lay(&pieces(forms, &head.moved), aligned, width)
+        head.lay_out(&pieces(forms, &head.moved), aligned, width)
     };
-    let mut taken = (lay(true, &[]), true, Vec::new());
+    let mut chosen = (lay_out(true, &[]), true, Vec::new());
     for count in 0..=shortable.len() {
         let short = &shortable[..count];
-        let lines = lay(false, short);
-        if lines.len() < taken.0.len() {
-            taken = (lines, false, short.to_vec());
+        let lines = lay_out(false, short);
+        if lines.len() < chosen.0.len() {
+            chosen = (lines, false, short.to_vec());
         }
     }
-    // What gave way for nothing comes back, the most important first.
-    let (mut lines, aligned, mut short) = taken;
+    // Parts that were shortened without saving a line get their full form back, the most important first.
+    let (mut lines, aligned, mut short) = chosen;
     for nth in short.clone().into_iter().rev() {
         let fewer: Vec<_> = short.iter().copied().filter(|it| *it != nth).collect();
-        let without = lay(aligned, &fewer);
+        let without = lay_out(aligned, &fewer);
         if without.len() == lines.len() {
             (lines, short) = (without, fewer);
         }
@@ -66,15 +68,16 @@ fn best(line: &Line, width: usize) -> Vec<String> {
     lines
 }
 
-/// A piece of what follows the addresses.
+/// A piece of the line after the addresses.
 struct Piece {
     rank: Rank,
-    /// Spaces before it, where it does not begin a line.
+    /// How many spaces are before it, unless it begins a line.
     glue: usize,
     text: String,
 }
 
-/// Commas and their like belong to what stands before them.
+/// Makes pieces of the parts of a line. A comma or the like at the beginning of a part moves to the end of the piece
+/// before it.
 fn pieces<'a>(parts: impl Iterator<Item = (Rank, &'a str)>, moved: &[String]) -> Vec<Piece> {
     let mut pieces: Vec<Piece> = Vec::new();
     for (rank, text) in parts {
@@ -91,23 +94,24 @@ fn pieces<'a>(parts: impl Iterator<Item = (Rank, &'a str)>, moved: &[String]) ->
     pieces
 }
 
-/// The columns up to the addresses, as far as there is room for them.
-struct Head {
+/// The beginning of the first line, up to the addresses, as far as there is room.
+struct LineHead {
     text: String,
-    /// Spaces behind it that make a column.
+    /// How many spaces after it align the next column.
     padding: usize,
-    /// What has no column: the interface, the date.
+    /// What found no room here, and is said at the end instead: the interface, the date.
     moved: Vec<String>,
     indent: usize,
 }
 
-impl Head {
+impl LineHead {
     fn of(parts: &[(Rank, &str, Option<&str>)], width: usize) -> Self {
         let part = |rank| parts.iter().find(|(it, ..)| *it == rank).map_or("", |(_, text, _)| *text);
         let (time, interface) = (part(Rank::Time).trim_end(), part(Rank::Interface));
         let (label, pair) = (part(Rank::Label), part(Rank::Pair));
         let addresses = pair.trim();
-        let indent = if width < NARROW || time.is_empty() { LITTLE } else { INDENT.min(columns(time) + 2) };
+        let indent =
+            if width < NARROW || time.is_empty() { NARROW_INDENT } else { INDENT.min(columns(time) + 2) };
         let head = |columns: &[&str]| {
             let columns: Vec<_> = columns.iter().copied().filter(|text| !text.is_empty()).collect();
             columns.join("  ")
@@ -146,8 +150,8 @@ impl Head {
         it
     }
 
-    /// All lines, of which the first has its columns where that is wanted and there is room.
-    fn lay(&self, pieces: &[Piece], aligned: bool, width: usize) -> Vec<String> {
+    /// Lays out all lines. The first one keeps its columns if `aligned` is true and there is room.
+    fn lay_out(&self, pieces: &[Piece], aligned: bool, width: usize) -> Vec<String> {
         let mut lines = Lines { done: Vec::new(), line: String::new(), at: 0, width, indent: self.indent };
         if lines.has_room(0, &self.text) {
             lines.put(0, &self.text);
@@ -162,7 +166,7 @@ impl Head {
             let room = width.saturating_sub(lines.at + took.glue + columns(text));
             let padding = if aligned { self.padding.min(room) } else { 0 };
             let glue = took.glue + padding;
-            // A time that is not known only keeps its column.
+            // A duration that is not known is a dash, which does nothing but keep its column.
             let holds_place = text.trim_start_matches('-').is_empty();
             if lines.has_room(glue, &took.text) {
                 lines.put(glue, &took.text);
@@ -176,7 +180,7 @@ impl Head {
     }
 }
 
-/// Lines as they fill.
+/// Lines that are being filled.
 struct Lines {
     done: Vec<String>,
     line: String,
@@ -190,7 +194,7 @@ impl Lines {
         self.at + glue + columns(text) <= self.width
     }
 
-    /// On this line, after spaces unless it begins it.
+    /// Adds text to the current line, after `glue` spaces unless it begins the line.
     fn put(&mut self, glue: usize, text: &str) {
         let glue = if self.begins() { 0 } else { glue };
         self.line.extend(std::iter::repeat_n(' ', glue));
@@ -208,7 +212,7 @@ impl Lines {
         self.at = self.indent;
     }
 
-    /// Whole, on the next line if need be; word by word where it is longer than a line.
+    /// Adds text in one piece, on the next line if need be, and word by word if it is longer than a line.
     fn put_fact(&mut self, glue: usize, text: &str) {
         if self.has_room(glue, text) {
             self.put(glue, text);
@@ -223,7 +227,7 @@ impl Lines {
     fn put_words(&mut self, glue: usize, text: &str) {
         for (nth, (spaces, word)) in words(text).enumerate() {
             let glue = if nth == 0 { glue } else { spaces.len() };
-            // Of what fits nowhere a line of its own makes nothing better.
+            // A word that fits nowhere gets no line of its own, which would not make it fit.
             if !self.begins() && !self.has_room(glue, word) {
                 self.next();
             }
@@ -232,7 +236,7 @@ impl Lines {
     }
 }
 
-/// `FROM > TO` in so much room, if leaving out groups of IPv6 addresses makes it fit; else as short as that makes it.
+/// Shortens `FROM > TO` to `room` columns by leaving out groups of IPv6 addresses, or as far as that goes.
 fn elided(pair: &str, room: usize) -> String {
     let Some((from, to)) = pair.split_once(" > ") else { return pair.to_owned() };
     let mut ends = [from, to].map(|end| {
@@ -242,7 +246,7 @@ fn elided(pair: &str, room: usize) -> String {
     });
     let mut shown = ends.each_mut().map(|forms| forms.next().unwrap_or_default());
     while shown.iter().map(|end| columns(end)).sum::<usize>() + 3 > room {
-        // The longer one of those that can be shorter still.
+        // The longer of the two ends is shortened next, if it can be.
         let longest =
             (0..2).filter(|&nth| ends[nth].peek().is_some()).max_by_key(|&nth| columns(&shown[nth]));
         let Some(longest) = longest else { break };
@@ -251,7 +255,8 @@ fn elided(pair: &str, room: usize) -> String {
     shown.join(" > ")
 }
 
-/// Forms of `[ADDRESS]:PORT`, shorter and shorter: `[2001:db8:…:1]:80`, `[2001:…:1]:80`, `[…:1]:80`. Groups stay whole.
+/// Shorter and shorter forms of `[ADDRESS]:PORT`, such as `[2001:db8:…:1]:80`, `[2001:…:1]:80`, `[…:1]:80`. Groups of
+/// the address stay whole.
 fn shorter(end: &str) -> Vec<String> {
     let Some((ip, port)) = end.strip_prefix('[').and_then(|end| end.split_once(']')) else {
         return Vec::new();
@@ -264,7 +269,7 @@ fn shorter(end: &str) -> Vec<String> {
         let colon = if head.is_empty() { "" } else { ":" };
         let form = format!("[{head}{colon}…:{tail}]{port}");
         let longest = forms.last().map_or(end, String::as_str);
-        // An address that ends in zeros has no last group to be known by.
+        // An address that ends with zeros has no last group that would tell it from others.
         if !tail.is_empty() && columns(&form) < columns(longest) {
             forms.push(form);
         }

@@ -1,6 +1,6 @@
-//! What went wrong in a handshake, in words: what came, and what it fits.
+//! What went wrong in a handshake, in words: what came, and what that may mean.
 
-use super::words::{Details, NOTHING_LISTENS, icmp, role, syn_retries, synack_retries};
+use super::details::{Details, NOTHING_LISTENS, icmp, role, syn_retries, synack_retries};
 use crate::{
     event::{Backoff, Connection, Ecn, EcnKind, OtherView, Outcome, Role, State, SynackAgain, WrongAnswers},
     segment::Timestamp,
@@ -8,12 +8,12 @@ use crate::{
 };
 use std::fmt;
 
-/// Nothing answered the SYN.
+/// Writes that nothing answered the SYN.
 pub(super) fn unanswered(event: &Connection, details: &mut Details<'_>) -> fmt::Result {
     let syns = Count(u64::from(event.syn_retransmits) + 1, "SYN", "SYNs");
     details.add(format_args!("{} {syns} in {}", nothing(event), waited(event)))?;
     if event.wrong_answers.is_none() {
-        details.or(format_args!("no answer to {syns} in {}", waited(event)))?;
+        details.or_shorter(format_args!("no answer to {syns} in {}", waited(event)))?;
     }
     if event.syn_backoff.is_some() && event.syn_intervals_ns.iter().any(Option::is_some) {
         details.more(format_args!("{}", Spacing(event)))?;
@@ -21,7 +21,7 @@ pub(super) fn unanswered(event: &Connection, details: &mut Details<'_>) -> fmt::
     not_an_answer(event, details)
 }
 
-/// A bare acknowledgement is no record, so it may have come; of what would be one, there was none.
+/// What there was none of. A bare ACK is not mentioned, because it has no record, so that it may have come.
 const fn nothing(event: &Connection) -> &'static str {
     match event.wrong_answers {
         None => "no SYN-ACK, RST or ICMP error for",
@@ -29,7 +29,7 @@ const fn nothing(event: &Connection) -> &'static str {
     }
 }
 
-/// The trace ended while an answer may have been on its way.
+/// Writes what had not come yet when the trace ended during a handshake.
 pub(super) fn in_flight(event: &Connection, details: &mut Details<'_>) -> fmt::Result {
     if event.outcome != Outcome::Open || event.client_state != Some(State::SynSent) {
         return Ok(());
@@ -43,26 +43,26 @@ pub(super) fn in_flight(event: &Connection, details: &mut Details<'_>) -> fmt::R
         (true, None) => details.add(format_args!("no ACK or RST yet for the SYN-ACK")),
         (false, Some(ago)) => {
             details.add(format_args!("{} the SYN yet, sent {ago} before", nothing(event)))?;
-            details.or(format_args!("no answer to the SYN yet, sent {ago} before"))
+            details.or_shorter(format_args!("no answer to the SYN yet, sent {ago} before"))
         }
         (false, None) => details.add(format_args!("{} the SYN yet", nothing(event))),
     }?;
     not_an_answer(event, details)
 }
 
-/// The SYN-ACK was sent, and nothing shows that it arrived.
+/// Writes that the SYN-ACK was sent, and nothing shows that it arrived.
 pub(super) fn synack_unanswered(event: &Connection, details: &mut Details<'_>) -> fmt::Result {
     let synacks = Count(u64::from(event.synack_retransmits) + 1, "SYN-ACK", "SYN-ACKs");
     details.add(format_args!("no ACK or RST for {synacks} in {}", waited(event)))?;
     event.icmp_error.iter().try_for_each(|report| icmp(report, details))
 }
 
-/// A RST of the server in answer to the SYN.
+/// Writes that the server answered the SYN with a RST.
 pub(super) fn refused(event: &Connection, details: &mut Details<'_>) -> fmt::Result {
     if event.server_isn.is_some() && !event.simultaneous_open {
         details.add(format_args!("RST by server after its SYN-ACK"))?;
     } else if event.reset_seq.is_some_and(|seq| seq != 0) {
-        // RFC 9293 §3.10.7.1: to a SYN that nobody listens for, the number is 0.
+        // A RST to a SYN that nobody listens for has the sequence number 0 (RFC 9293 §3.10.7.1).
         details.add(format_args!("RST by server with a number of its own"))?;
         details.more(format_args!(": after a SYN-ACK, or a firewall rejects"))?;
     } else {
@@ -72,7 +72,7 @@ pub(super) fn refused(event: &Connection, details: &mut Details<'_>) -> fmt::Res
     retries(event, details)
 }
 
-/// The client did not go on.
+/// Writes that the client did not complete the handshake.
 pub(super) fn aborted(event: &Connection, details: &mut Details<'_>) -> fmt::Result {
     match (event.reset_by, event.no_such_connection) {
         (Some(_), true) => {
@@ -95,7 +95,7 @@ pub(super) fn retries(event: &Connection, details: &mut Details<'_>) -> fmt::Res
     Ok(())
 }
 
-/// What came and does not answer the SYN, and what may be why nothing did.
+/// Writes what came that does not answer the SYN, and what may be the reason that nothing did.
 fn not_an_answer(event: &Connection, details: &mut Details<'_>) -> fmt::Result {
     if let Some(wrong) = event.wrong_answers {
         wrong_answers(&wrong, details)?;
@@ -136,7 +136,7 @@ fn wrong_answers(wrong: &WrongAnswers, details: &mut Details<'_>) -> fmt::Result
     }
 }
 
-/// What a handshake had besides, whatever became of it.
+/// Writes what else happened in a handshake, whatever its outcome.
 pub(super) fn besides(event: &Connection, details: &mut Details<'_>) -> fmt::Result {
     if event.challenge_ack {
         details.add(format_args!(
@@ -171,7 +171,7 @@ pub(super) fn besides(event: &Connection, details: &mut Details<'_>) -> fmt::Res
     }
 }
 
-/// What the two made of ECN, where the client asked for it.
+/// What client and server agreed on about ECN, in words; nothing where the client did not ask for it.
 pub(super) struct EcnWords(pub(super) Option<Ecn>);
 
 impl fmt::Display for EcnWords {
@@ -190,14 +190,15 @@ impl fmt::Display for EcnWords {
     }
 }
 
-/// Another TTL than the same side's SYN or SYN-ACK had: what sent the RST may be another host.
+/// Writes where the RST has another TTL than the SYN or SYN-ACK of the same side, which may mean another sender.
 pub(super) fn other_ttl(event: &Connection, details: &mut Details<'_>) -> fmt::Result {
     let Some((by, reset)) = event.reset_by.zip(event.reset_ttl) else { return Ok(()) };
     let (opening, opened) = match by {
         Role::Client => ("SYN", event.client_ttl),
         Role::Server => ("SYN-ACK", event.server_ttl),
     };
-    // One hop more or less is a router that both passed or not; that of another sender is told of with the sender's own.
+    // A difference of one hop may be a router that only one of the two passed. The TTL of a RST of another sender is
+    // written with that.
     let differs = |ttl: &u8| ttl.abs_diff(reset) > 1 && event.reset_by_another.is_none();
     match opened.filter(differs) {
         Some(ttl) => {
@@ -208,7 +209,7 @@ pub(super) fn other_ttl(event: &Connection, details: &mut Details<'_>) -> fmt::R
     }
 }
 
-/// How far apart the tries were, and whether that is usual.
+/// The times between the SYNs, and whether they are those of a usual back-off.
 struct Spacing<'a>(&'a Connection);
 
 impl fmt::Display for Spacing<'_> {
@@ -228,13 +229,13 @@ impl fmt::Display for Spacing<'_> {
     }
 }
 
-/// From the first segment to the decision that nothing comes.
+/// The time from the first segment to the decision that no answer comes.
 fn waited(event: &Connection) -> Waited {
     let known = event.start != Timestamp::UNKNOWN && event.common.ts != Timestamp::UNKNOWN;
     Waited(event.common.ts.0.checked_sub(event.start.0).filter(|_| known).map(Nanos))
 }
 
-/// A time that may not be known.
+/// A duration that may be unknown, in words.
 struct Waited(Option<Nanos>);
 
 impl fmt::Display for Waited {

@@ -1,4 +1,4 @@
-//! A line as data: its text, and where that may be too long, the parts that it consists of.
+//! A line that is being written, and where it may have to be fitted to a width, the parts that it consists of.
 
 use std::{
     fmt::{self, Write as _},
@@ -9,12 +9,12 @@ use std::{
     },
 };
 
-/// How wide lines may be, in columns. Whoever looks at the terminal sets it, also between two lines.
+/// The width that lines may have, in columns. It can be set from outside at any time, and holds from the next line on.
 #[derive(Clone, Debug, Default)]
 pub struct Width(Arc<AtomicUsize>);
 
 impl Width {
-    /// So many columns; without a number, lines are as long as they are.
+    /// A width of this many columns; `None` is no limit.
     #[must_use]
     pub fn new(columns: Option<usize>) -> Self {
         let width = Self::default();
@@ -22,7 +22,7 @@ impl Width {
         width
     }
 
-    /// From the next line on.
+    /// Sets the width for the lines from here on; `None` is no limit.
     pub fn set(&self, columns: Option<usize>) {
         self.0.store(columns.unwrap_or(0), Ordering::Relaxed);
     }
@@ -32,46 +32,47 @@ impl Width {
     }
 }
 
-/// What a part is, and with that how it gives way where a line is too long.
+/// What a part of a line says, which decides how it gives way where the line is too long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rank {
-    /// When: the date is said behind the facts where there is no room for it.
+    /// When something happened. Where there is no room for the date, that moves to the end.
     Time,
-    /// The interface: named behind the facts where there is no room for its column.
+    /// On which interface. Where there is no room for the column, the name moves to the end.
     Interface,
-    /// What happened: only the spaces behind it go.
+    /// What happened. Only the spaces after it give way.
     Label,
-    /// Between whom: the spaces behind it go, and at last what is in the middle of IPv6 addresses.
+    /// The endpoints. The spaces after them give way, and at last groups in the middle of IPv6 addresses.
     Pair,
-    /// How long it took: on the next line if need be.
+    /// How long it took. It moves to the next line if need be.
     Took,
-    /// A fact: on the next line if need be. Has it a shorter form, that is taken before there is another line.
+    /// A fact. It takes its shorter form, if it has one, where that saves a line, and moves to the next line if need
+    /// be.
     Fact,
-    /// What explains the fact before it: takes its shorter form before any fact does.
+    /// An explanation of the fact before it. It takes its shorter form before any fact does.
     Aside,
 }
 
-/// A piece of a line, with the spaces or the comma that lead to it.
+/// A part of a line, with the spaces or the comma before it.
 #[derive(Debug)]
 pub(super) struct Part {
     pub(super) rank: Rank,
     start: usize,
-    /// Where its shorter form is.
+    /// The range of its shorter form in `shorts`.
     short: Option<Range<usize>>,
 }
 
-/// A line in the making.
+/// A line that is being written.
 #[derive(Debug, Default)]
 pub(super) struct Line {
     text: String,
-    /// Whether anybody will ask for the parts.
+    /// Whether the parts are recorded, because somebody will ask for them.
     divided: bool,
     parts: Vec<Part>,
     shorts: String,
 }
 
 impl Line {
-    /// Begins anew.
+    /// Empties the line. `divided` says whether the parts of the next one are recorded.
     pub(super) fn clear(&mut self, divided: bool) {
         self.divided = divided;
         self.text.clear();
@@ -79,21 +80,21 @@ impl Line {
         self.shorts.clear();
     }
 
-    /// What is written from here on, until the next part begins, is this.
+    /// Begins a part of this rank, which consists of what is written until the next part begins.
     pub(super) fn begin(&mut self, rank: Rank) {
         if self.divided {
             self.parts.push(Part { rank, start: self.text.len(), short: None });
         }
     }
 
-    /// A part that is written at once.
+    /// Writes a whole part.
     pub(super) fn part(&mut self, rank: Rank, text: fmt::Arguments<'_>) -> fmt::Result {
         self.begin(rank);
         self.write_fmt(text)
     }
 
-    /// A shorter form of the part that was written last; nothing, for it to vanish.
-    pub(super) fn or(&mut self, short: fmt::Arguments<'_>) -> fmt::Result {
+    /// Sets the shorter form of the part that was written last. Where it is empty the part may be left out.
+    pub(super) fn or_shorter(&mut self, short: fmt::Arguments<'_>) -> fmt::Result {
         if let Some(part) = self.parts.last_mut() {
             let start = self.shorts.len();
             self.shorts.write_fmt(short)?;
@@ -110,7 +111,7 @@ impl Line {
         self.text.len()
     }
 
-    /// Each part with its text and its shorter form, in their order.
+    /// The parts in their order, each with its rank, its text and its shorter form.
     pub(super) fn parts(&self) -> impl Iterator<Item = (Rank, &str, Option<&str>)> {
         let ends = self.parts.iter().skip(1).map(|part| part.start).chain([self.text.len()]);
         self.parts.iter().zip(ends).map(|(part, end)| {

@@ -1,13 +1,13 @@
-//! Resets that somebody sent in another's name, in words.
+//! RSTs that somebody else seems to have sent in the name of an endpoint, in words.
 
-use super::words::{Details, role};
+use super::details::{Details, role};
 use crate::{
     event::{Connection, DoubtfulReset, Role},
     sink::units::Nanos,
 };
 use std::fmt;
 
-/// Who seems to have sent the reset that ended it, and which resets changed nothing.
+/// Writes who seems to have sent the RST that ended the connection, and which RSTs had no effect.
 pub(super) fn doubtful(event: &Connection, details: &mut Details<'_>) -> fmt::Result {
     if let Some(reset) = &event.reset_by_another {
         let name = role(reset.sender);
@@ -17,10 +17,11 @@ pub(super) fn doubtful(event: &Connection, details: &mut Details<'_>) -> fmt::Re
         ))?;
     }
     for sender in [Role::Client, Role::Server] {
-        // Those that answer a SYN with a wrong number are told of with that number.
-        let told = |reset: &&DoubtfulReset| event.wrong_answers.is_some() && reset.sender_ttl.is_none();
+        // RSTs that answer a SYN with a wrong acknowledgement number are written about with that number.
+        let in_wrong_answers =
+            |reset: &&DoubtfulReset| event.wrong_answers.is_some() && reset.sender_ttl.is_none();
         let of_it = |reset: &&DoubtfulReset| reset.sender == sender;
-        let mut resets = event.resets_ignored.iter().filter(of_it).filter(|reset| !told(reset));
+        let mut resets = event.resets_ignored.iter().filter(of_it).filter(|reset| !in_wrong_answers(reset));
         let Some(first) = resets.next() else { continue };
         let name = role(sender);
         let after = first.ts.since(event.start);
@@ -37,7 +38,7 @@ pub(super) fn doubtful(event: &Connection, details: &mut Details<'_>) -> fmt::Re
     Ok(())
 }
 
-/// The TTL of a reset beside that of the endpoint itself.
+/// The TTL of a RST, beside the TTL of the endpoint itself where that is known.
 struct Ttls<'a>(&'a DoubtfulReset);
 
 impl fmt::Display for Ttls<'_> {

@@ -1,76 +1,26 @@
-//! The right-hand part of each line: what happened, in words.
+//! The details of each line: what happened, in words.
 
 use super::{
+    details::{self, Details, NOTHING_LISTENS, role, syn_retries, synack_retries},
     handshake::{self, EcnWords},
     line::{Line, Rank},
     resets,
 };
 use crate::{
     event::{
-        Anomaly, AnomalyReason, ClosedBy, Connection, Established, HandshakeTimes, IcmpReport, Options,
-        Outcome, ResetPhase, Role, SegmentEvent, State, Stats, Transition,
+        Anomaly, AnomalyReason, ClosedBy, Connection, Established, HandshakeTimes, Options, Outcome,
+        ResetPhase, Role, SegmentEvent, State, Stats, Transition,
     },
-    sink::units::{Bytes, Count, Millis, Nanos},
+    sink::units::{ByteCount, Count, Millis, Nanos},
 };
 use std::fmt::{self, Write as _};
 
-/// Facts, separated by commas.
-pub(super) struct Details<'a> {
-    out: &'a mut Line,
-    glue: &'static str,
-    first: bool,
-}
-
-impl<'a> Details<'a> {
-    pub(super) fn new(out: &'a mut Line) -> Self {
-        Self { out, glue: "", first: true }
-    }
-
-    pub(super) fn add(&mut self, fact: fmt::Arguments<'_>) -> fmt::Result {
-        self.glue = if std::mem::take(&mut self.first) { "  " } else { ", " };
-        self.out.begin(Rank::Fact);
-        self.out.write_str(self.glue)?;
-        self.out.write_fmt(fact)
-    }
-
-    /// A shorter form of the fact before, that says the same.
-    pub(super) fn or(&mut self, short: fmt::Arguments<'_>) -> fmt::Result {
-        self.out.or(format_args!("{}{short}", self.glue))
-    }
-
-    /// Goes on with the fact before, with a space or `: ` of its own: a line may end there.
-    pub(super) fn more(&mut self, text: fmt::Arguments<'_>) -> fmt::Result {
-        self.out.part(Rank::Fact, text)
-    }
-
-    /// Explains the fact before, and may be left out.
-    pub(super) fn aside(&mut self, text: fmt::Arguments<'_>) -> fmt::Result {
-        self.out.part(Rank::Aside, text)?;
-        self.out.or(format_args!(""))
-    }
-}
-
-pub(super) const fn role(role: Role) -> &'static str {
-    match role {
-        Role::Client => "client",
-        Role::Server => "server",
-    }
-}
-
-pub(super) fn syn_retries(count: u32) -> Count<'static> {
-    Count(count.into(), "SYN retry", "SYN retries")
-}
-
-pub(super) fn synack_retries(count: u32) -> Count<'static> {
-    Count(count.into(), "SYN-ACK retry", "SYN-ACK retries")
-}
-
-/// How the time of a handshake divides, and what was sent again.
+/// Writes how the time of a handshake is divided, and what was sent again.
 pub(super) fn established(event: &Established, out: &mut Line) -> fmt::Result {
-    if let Some((syn, ack)) = sum(&event.times) {
-        whole(event, syn, ack, out)?;
+    if let Some((syn, ack)) = parts_of_sum(&event.times) {
+        write_sum(event, syn, ack, out)?;
     } else {
-        parts(event, out)?;
+        write_known_times(event, out)?;
     }
     if event.synack_retransmits > 0 {
         out.part(Rank::Fact, format_args!(", {}", synack_retries(event.synack_retransmits)))?;
@@ -78,28 +28,28 @@ pub(super) fn established(event: &Established, out: &mut Line) -> fmt::Result {
     out.part(Rank::Fact, format_args!("{}", EcnWords(event.ecn)))
 }
 
-/// `= syn 28.789 + ack 0.031`: a sum where it is one, in the order in which the time passed.
-fn whole(event: &Established, syn: u64, ack: u64, out: &mut Line) -> fmt::Result {
+/// Writes the parts of the time in the order in which they passed, as a sum: `= syn 28.789 + ack 0.031`.
+fn write_sum(event: &Established, syn: u64, ack: u64, out: &mut Line) -> fmt::Result {
     out.part(Rank::Fact, format_args!("  = "))?;
     if let Some(ns) = event.times.syn_retry_ns.filter(|ns| *ns > 0) {
         write!(out, "{} lost in {}", Nanos(ns), syn_retries(event.syn_retransmits))?;
         out.part(Rank::Fact, format_args!(" + "))?;
     }
-    // The unit stands once, where the total has the same.
+    // Where the total is printed in milliseconds too, the parts need no unit.
     if event.times.syn_to_established_ns.is_some_and(|ns| Nanos(ns).is_below_a_second()) {
         write!(out, "syn {} + ack {}", Millis(syn), Millis(ack))?;
     } else {
         write!(out, "syn {} + ack {}", Nanos(syn), Nanos(ack))?;
     }
     match (event.times.syn_retry_ns, event.syn_retransmits) {
-        // It was the first that was answered.
+        // It was the first SYN that was answered, so that the retries cost no time.
         (Some(0), 1..) => out.part(Rank::Fact, format_args!(", {}", syn_retries(event.syn_retransmits))),
         _ => Ok(()),
     }
 }
 
-/// What is known where it does not add up.
-fn parts(event: &Established, out: &mut Line) -> fmt::Result {
+/// Writes the parts of the time that are known, where they do not add up to the whole.
+fn write_known_times(event: &Established, out: &mut Line) -> fmt::Result {
     let mut details = Details::new(out);
     match event.times.syn_to_synack_ns {
         Some(ns) => details.add(format_args!("syn {}", Nanos(ns)))?,
@@ -122,8 +72,9 @@ fn parts(event: &Established, out: &mut Line) -> fmt::Result {
     Ok(())
 }
 
-/// The two parts, if with the retries they are all of the whole: a SYN-ACK sent again lies between them.
-fn sum(times: &HandshakeTimes) -> Option<(u64, u64)> {
+/// The times of SYN and ACK, if with the time of the retries they add up to the whole. They do not where a SYN-ACK was
+/// sent again between them.
+fn parts_of_sum(times: &HandshakeTimes) -> Option<(u64, u64)> {
     let (syn, ack) = (times.syn_to_synack_ns?, times.synack_to_ack_ns?);
     let total = syn.checked_add(ack)?.checked_add(times.syn_retry_ns.unwrap_or(0))?;
     (times.syn_to_established_ns == Some(total)).then_some((syn, ack))
@@ -140,7 +91,7 @@ pub(super) fn connection(event: &Connection, details: &mut Details<'_>) -> fmt::
         Outcome::Refused => handshake::refused(event, details)?,
         Outcome::RefusedIcmp => {
             if let Some(icmp) = &event.icmp_error {
-                self::icmp(icmp, details)?;
+                details::icmp(icmp, details)?;
             }
             handshake::retries(event, details)?;
         }
@@ -173,24 +124,13 @@ pub(super) fn connection(event: &Connection, details: &mut Details<'_>) -> fmt::
     }
     if event.partial {
         details.add(format_args!("partial: it began before the trace"))?;
-        details.or(format_args!("partial"))?;
+        details.or_shorter(format_args!("partial"))?;
     }
     if event.direction_inferred {
         details.add(format_args!("client and server are a guess"))?;
-        details.or(format_args!("roles are a guess"))?;
+        details.or_shorter(format_args!("roles are a guess"))?;
     }
     Ok(())
-}
-
-/// Why a RST may come of a SYN.
-pub(super) const NOTHING_LISTENS: &str = ": nothing listens there, or a firewall rejects";
-
-/// `host unreachable, says 192.0.2.1 (ICMP type 3, code 1)`
-pub(super) fn icmp(report: &IcmpReport, details: &mut Details<'_>) -> fmt::Result {
-    let IcmpReport { from, kind, code, meaning, .. } = report;
-    let version = if from.is_ipv6() { "v6" } else { "" };
-    details.add(format_args!("{meaning}, says {from}"))?;
-    details.aside(format_args!(" (ICMP{version} type {kind}, code {code})"))
 }
 
 fn closed(event: &Connection, details: &mut Details<'_>) -> fmt::Result {
@@ -202,7 +142,7 @@ fn closed(event: &Connection, details: &mut Details<'_>) -> fmt::Result {
     }
     transferred(event, details)?;
     match event.close_wait_ns {
-        // Four segments became three: the passive closer had nothing left to do.
+        // The passive closer had nothing left to send, and closed with three segments instead of four.
         Some(0) => details.add(format_args!("FIN and ACK merged"))?,
         Some(ns) => details.add(format_args!("close_wait {}", Nanos(ns)))?,
         None => {}
@@ -245,14 +185,14 @@ fn states(event: &Connection, details: &mut Details<'_>) -> fmt::Result {
     }
 }
 
-/// As the client sees it.
+/// Writes how much was sent and received, as the client sees it.
 fn transferred(event: &Connection, details: &mut Details<'_>) -> fmt::Result {
     let modulo = if event.bytes_mod_4gib { " (or 4 GiB more, or a multiple)" } else { "" };
     for (bytes, word) in [(event.client_bytes, "sent"), (event.server_bytes, "received")] {
         if let Some(bytes) = bytes {
-            details.add(format_args!("{} {word}{modulo}", Bytes(bytes)))?;
+            details.add(format_args!("{} {word}{modulo}", ByteCount(bytes)))?;
             if event.bytes_mod_4gib {
-                details.or(format_args!("{} {word} (modulo 4 GiB)", Bytes(bytes)))?;
+                details.or_shorter(format_args!("{} {word} (modulo 4 GiB)", ByteCount(bytes)))?;
             }
         }
     }
@@ -269,7 +209,7 @@ pub(super) fn transition(event: &Transition, out: &mut Line) -> fmt::Result {
     Ok(())
 }
 
-/// As tcpdump puts it, relative numbers where the ISN is known.
+/// Writes a segment as tcpdump does, with relative numbers where the ISN is known.
 pub(super) fn segment(event: &SegmentEvent, out: &mut Line) -> fmt::Result {
     out.part(Rank::Fact, format_args!("  seq {}", event.relative_seq.unwrap_or(event.seq)))?;
     if let Some(ack) = event.relative_ack.or(event.ack) {
@@ -286,7 +226,7 @@ pub(super) fn segment(event: &SegmentEvent, out: &mut Line) -> fmt::Result {
     Ok(())
 }
 
-/// tcpdump's names of the options, in the order of their kinds.
+/// The options of a segment by tcpdump's names, in the order of their kinds.
 fn option_names(options: &Options) -> String {
     let mut names = Vec::new();
     if let Some(mss) = options.mss {

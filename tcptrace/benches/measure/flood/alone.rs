@@ -15,7 +15,7 @@ use std::{
     thread,
     time::Duration,
 };
-use tcptrace::kernel::{
+use tcptrace::kernel::testing::{
     generator::{Generator, Sources},
     sink::{self, Drain},
     test_run::Harness,

@@ -1,6 +1,5 @@
 //! What each program recorded, by its own output.
 
-use super::tools::{HANDSHAKE_PACKETS, RUSTNET_LOG};
 use crate::process::Ended;
 use serde_json::Value;
 use std::{
@@ -8,6 +7,12 @@ use std::{
     io::{BufRead as _, BufReader},
     path::Path,
 };
+
+/// Segments with SYN, FIN or RST of a connection that closes in the usual way.
+pub(crate) const HANDSHAKE_PACKETS: u64 = 4;
+
+/// What rustnet logs goes to a file of its own.
+pub(crate) const RUSTNET_LOG: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/rustnet.jsonl");
 
 /// By its output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,9 +11,8 @@ use std::{path::Path, time::Duration};
 /// Ours, of the build that runs this.
 pub(crate) const OURS: &str = env!("CARGO_BIN_EXE_tcptrace");
 
-/// Segments with SYN, FIN or RST: four of a connection that closes in the usual way.
+/// Segments with SYN, FIN or RST: of a connection that closes in the usual way [`count::HANDSHAKE_PACKETS`].
 pub(crate) const HANDSHAKE: &str = "tcp[tcpflags] & (tcp-syn|tcp-fin|tcp-rst) != 0";
-pub(crate) const HANDSHAKE_PACKETS: u64 = 4;
 
 /// One row.
 pub(crate) struct Tool {
@@ -41,9 +40,6 @@ pub(crate) enum Program {
     /// It is not here, for this reason.
     Missing(&'static str),
 }
-
-/// What it logs goes to a file of its own.
-pub(crate) const RUSTNET_LOG: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/rustnet.jsonl");
 
 const OURS_READY: Ready = Ready::Says("; Ctrl-C ends");
 const BPFTRACE: &str = "\
@@ -128,7 +124,7 @@ pub(crate) const TOOLS: [Tool; 17] = [
     Tool {
         name: "rustnet", about: "rustnet, JSON to a file",
         program: Program::Theirs(&[
-            "rustnet", "-i", CLIENT_DEVICE, "--headless", "--output", "json", "--json-log", RUSTNET_LOG,
+            "rustnet", "-i", CLIENT_DEVICE, "--headless", "--output", "json", "--json-log", count::RUSTNET_LOG,
             "--no-resolve-dns", "--no-dpi", "--no-geoip", "--no-uid-drop", "--no-sandbox",
         ]),
         stdout: Stdout::Null, ready: Ready::After(Duration::from_millis(1500)), count: count::rustnet, bpf: false,

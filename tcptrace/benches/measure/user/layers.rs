@@ -11,7 +11,7 @@ use tcptrace::{
         json::JsonSink,
         pcapng::{Origin, Writer},
         summary::Summary,
-        text::{TextOptions, TextSink, Times, Width},
+        text::{TextOptions, TextSink, TimeFormat, Width},
     },
     track::{Config, Tracker},
 };
@@ -46,7 +46,7 @@ fn text() -> TextSink {
         interfaces: false,
         color: false,
         zone: jiff::tz::TimeZone::UTC,
-        times: Times::OfDay,
+        times: TimeFormat::OfDay,
         width: Width::default(),
     })
 }

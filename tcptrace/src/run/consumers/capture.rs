@@ -99,7 +99,7 @@ impl Capture {
             Ok(file) => file,
             Err(source) => return Err(RunError::Create { path, source }),
         };
-        if unread.iter().any(|unread| unread.is(&file)) {
+        if unread.iter().any(|unread| unread.is_same_file(&file)) {
             return Err(RunError::Same { path });
         }
         Ok(Self { path, file: Some(file), writing: None, missing: 0 })

@@ -51,7 +51,7 @@ impl Consumer for Reporter {
                 Some(format!("so far: {}\n", self.summary.render()))
             }
             Moment::End { dropped } => {
-                self.summary.note_dropped(dropped);
+                self.summary.record_dropped(dropped);
                 Some(self.summary.render())
             }
         }

@@ -5,7 +5,7 @@ use tcptrace_common::{
     wire::{Bytes, Link, Packet, Parsed, Unparsable, tunnel::Decap},
 };
 
-/// A FIN with `payload` octets, from port 1025 to port 80, with 12 octets of options; all that is before the payload.
+/// A TCP header of a FIN from port 1025 to port 80, with 12 octets of options.
 fn tcp() -> Vec<u8> {
     let mut header = vec![4, 1, 0, 80, 0, 0, 0, 7, 0, 0, 0, 9, 0x80, 0x11, 0x12, 0x34, 0, 0, 0, 0];
     header.extend([1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2]);
@@ -31,7 +31,7 @@ fn parsed(captured: &[u8], wire_len: usize) -> Parsed {
     parse(Bytes { captured, wire_len }, Link::Ip, &Decap::NONE).0
 }
 
-/// Sequence number, acknowledgement, control bits, window, octets of payload and of options.
+/// Sequence number, acknowledgement number, control bits, window, and the octets of payload and of options.
 fn told(parsed: Parsed) -> Option<(u32, u32, u16, u16, u32, usize)> {
     fn of<A>(packet: &Packet<A>) -> (u32, u32, u16, u16, u32, usize) {
         let Packet { seq, ack, flags, window, payload_len, options_len, .. } = packet;
@@ -49,11 +49,11 @@ const FIN_ACK: u16 = TcpFlags::FIN.0 | TcpFlags::ACK.0;
 #[test]
 fn a_sliced_packet_is_as_long_as_its_ip_header_says() {
     for packet in [v4(900), v6(900)] {
-        // The file says that this is all there was.
+        // The file says that the packet ended with its headers.
         let whole = told(parsed(&packet, packet.len()));
         assert_eq!(whole, Some((7, 9, FIN_ACK, 0x1234, 900, 12)));
     }
-    // One that is shorter than its own headers is damaged however it came about.
+    // A packet whose IP header says that it is shorter than its own headers is damaged.
     let mut damaged = v4(0);
     damaged[3] = 30;
     assert_eq!(parsed(&damaged, damaged.len()), Parsed::Unparsable(Unparsable::BadLength));
@@ -75,7 +75,7 @@ fn a_header_is_enough_from_its_control_bits_on() {
             let window = if there < 16 { 0 } else { 0x1234 };
             let expected = (there >= 14).then_some((7, 9, FIN_ACK, window, 900, 12));
             assert_eq!(told(parsed(&packet[..len], wire_len)), expected, "{header} + {there}");
-            // Sliced there, too, so that nothing says how long it was but the IP header.
+            // Here the recorded length is cut too, so that only the IP header says how long the packet was.
             assert_eq!(told(parsed(&packet[..len], len)), expected, "{header} + {there}, sliced");
             if expected.is_none() {
                 let cut = Parsed::Unparsable(Unparsable::Truncated);

@@ -1,0 +1,64 @@
+//! Which programs an interface gets on which hooks.
+
+use super::hooks::{IngressHook, Side};
+use crate::kernel::{
+    interfaces::{Interface, LinkType},
+    load::Entry,
+};
+
+/// For one interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Plan {
+    pub(super) xdp: Option<Entry>,
+    /// XDP was asked for and makes no sense: why.
+    pub(crate) not_xdp: Option<&'static str>,
+    pub(super) tc: Vec<(Entry, Side)>,
+}
+
+/// None of an interface that carries what is not traced.
+pub(super) fn plan(interface: &Interface, ingress: IngressHook) -> Option<Plan> {
+    let (inside, outside) = match interface.link {
+        LinkType::Ethernet => (Entry::Ingress, Entry::Egress),
+        LinkType::Layer3 => (Entry::IngressL3, Entry::EgressL3),
+        LinkType::Unsupported(_) => return None,
+    };
+    let no_xdp = why_no_xdp(interface);
+    let xdp = (ingress == IngressHook::Xdp && no_xdp.is_none()).then_some(Entry::Xdp);
+    let mut tc = Vec::new();
+    if xdp.is_none() {
+        tc.push((inside, Side::Ingress));
+    }
+    // On loopback every packet that goes out comes in again, and counts once.
+    if !interface.loopback {
+        tc.push((outside, Side::Egress));
+    }
+    Some(Plan { xdp, not_xdp: no_xdp.filter(|_| ingress == IngressHook::Xdp), tc })
+}
+
+/// Why XDP makes no sense on an interface.
+pub(crate) fn why_no_xdp(interface: &Interface) -> Option<&'static str> {
+    if interface.loopback {
+        Some("loopback has no driver")
+    } else if interface.link == LinkType::Layer3 {
+        Some("its packets have no Ethernet header")
+    } else {
+        None
+    }
+}
+
+impl Plan {
+    /// The XDP program, by its name.
+    pub(crate) fn xdp(&self) -> Option<&'static str> {
+        self.xdp.map(Entry::name)
+    }
+
+    /// The TC programs, by their sides and names.
+    pub(crate) fn tc(&self) -> impl Iterator<Item = (Side, &'static str)> {
+        self.tc.iter().map(|(entry, side)| (*side, entry.name()))
+    }
+
+    /// XDP is used for what comes in.
+    pub(crate) const fn has_xdp(&self) -> bool {
+        self.xdp.is_some()
+    }
+}

@@ -1,0 +1,7 @@
+//! The forms in which the kernel is asked: netlink, what of bpf(2) the library does not have, descriptors on the runtime; and
+//! its error numbers.
+
+pub mod errors;
+pub(crate) mod netlink;
+pub(crate) mod raw;
+pub(crate) mod readiness;

@@ -1,0 +1,109 @@
+//! What bpf(2) can do that the library does not let us do in this form: small programs that are written out, and the arrays
+//! of programs that they go on to.
+#![expect(unsafe_code, reason = "three commands of bpf(2)")]
+
+use std::{
+    ffi::CStr,
+    io,
+    os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
+};
+
+/// `linux/bpf.h`.
+const BPF_MAP_CREATE: libc::c_long = 0;
+const BPF_MAP_UPDATE_ELEM: libc::c_long = 2;
+const BPF_PROG_LOAD: libc::c_long = 5;
+const BPF_MAP_TYPE_PROG_ARRAY: u32 = 3;
+pub(crate) const BPF_PROG_TYPE_SCHED_CLS: u32 = 3;
+pub(crate) const BPF_PROG_TYPE_XDP: u32 = 6;
+/// What a name has room for, with the zero at its end.
+const NAME: usize = 16;
+
+/// `struct bpf_insn`, as it lies in memory.
+pub(crate) type Instruction = [u8; 8];
+
+/// `bpf_attr` of `BPF_PROG_LOAD`, as far as it is needed: the kernel takes what is behind it as zero.
+#[repr(C)]
+struct LoadAttr {
+    prog_type: u32,
+    insn_cnt: u32,
+    insns: u64,
+    license: u64,
+    log: [u64; 2],
+    zero: [u32; 2],
+    name: [u8; NAME],
+}
+
+/// `bpf_attr` of `BPF_MAP_CREATE`, likewise.
+#[repr(C)]
+struct CreateAttr {
+    map_type: u32,
+    key_size: u32,
+    value_size: u32,
+    max_entries: u32,
+}
+
+/// `bpf_attr` of `BPF_MAP_UPDATE_ELEM`.
+#[repr(C)]
+struct UpdateAttr {
+    map_fd: u32,
+    zero: u32,
+    key: u64,
+    value: u64,
+    flags: u64,
+}
+
+/// Loads a program, by a name that is cut to what the kernel has room for.
+pub(crate) fn load(prog_type: u32, instructions: &[Instruction], name: &str) -> io::Result<OwnedFd> {
+    const LICENSE: &CStr = c"GPL";
+    let mut attr = LoadAttr {
+        prog_type,
+        insn_cnt: u32::try_from(instructions.len()).map_err(io::Error::other)?,
+        insns: instructions.as_ptr() as u64,
+        license: LICENSE.as_ptr() as u64,
+        log: [0; 2],
+        zero: [0; 2],
+        name: [0; NAME],
+    };
+    for (place, letter) in attr.name[..NAME - 1].iter_mut().zip(name.bytes()) {
+        *place = letter;
+    }
+    // SAFETY: the attribute and what it points to live through the call, which only reads them.
+    descriptor(unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_LOAD, &raw const attr, size_of::<LoadAttr>()) })
+}
+
+/// Makes an array of so many programs, without any.
+pub(crate) fn program_array(len: u32) -> io::Result<OwnedFd> {
+    /// Of a place, and of a descriptor.
+    const SIZE: u32 = 4;
+    let attr =
+        CreateAttr { map_type: BPF_MAP_TYPE_PROG_ARRAY, key_size: SIZE, value_size: SIZE, max_entries: len };
+    // SAFETY: the attribute lives through the call, which only reads it, and has no pointers in it.
+    descriptor(unsafe {
+        libc::syscall(libc::SYS_bpf, BPF_MAP_CREATE, &raw const attr, size_of::<CreateAttr>())
+    })
+}
+
+/// Puts a program into such an array.
+pub(crate) fn put(array: BorrowedFd<'_>, place: u32, program: BorrowedFd<'_>) -> io::Result<()> {
+    let program = program.as_raw_fd();
+    let attr = UpdateAttr {
+        map_fd: array.as_raw_fd().cast_unsigned(),
+        zero: 0,
+        key: (&raw const place) as u64,
+        value: (&raw const program) as u64,
+        flags: 0,
+    };
+    // SAFETY: the attribute and what it points to, of the sizes that the array was made with, live through the call, which
+    // only reads them.
+    let done = unsafe {
+        libc::syscall(libc::SYS_bpf, BPF_MAP_UPDATE_ELEM, &raw const attr, size_of::<UpdateAttr>())
+    };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// What a call returned that makes one.
+fn descriptor(returned: libc::c_long) -> io::Result<OwnedFd> {
+    let fd = i32::try_from(returned).ok().filter(|&fd| fd >= 0).ok_or_else(io::Error::last_os_error)?;
+    // SAFETY: the kernel has just made this descriptor, and nobody else has it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}

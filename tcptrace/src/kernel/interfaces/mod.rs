@@ -1,0 +1,8 @@
+//! Interfaces: which there are, what they are like, and how they change.
+
+pub(crate) mod ethtool;
+mod interface;
+pub mod watch;
+
+pub(crate) use interface::{IFLA_IFNAME, IFLA_LINKINFO, LINK_FIXED, default_route_of, dump};
+pub use interface::{Interface, InterfaceError, LinkType, default_route, find, list};

@@ -1,0 +1,23 @@
+//! Loads the programs: the object, sizes and seeds, the maps, and what the kernel says where it refuses.
+
+mod entry;
+mod error;
+mod explain;
+mod gates;
+pub mod heap;
+pub mod object;
+mod options;
+pub(crate) mod pending;
+mod privileges;
+mod programs;
+pub mod ring;
+pub mod runs;
+mod version;
+
+pub(crate) use entry::{ALIVE, Entry};
+pub use error::LoadError;
+pub(crate) use explain::not_permitted;
+pub use options::LoadOptions;
+pub use programs::{CounterMap, Programs};
+pub(crate) use programs::{Role, raise_open_files};
+pub(crate) use version::{kernel_before, kernel_release};

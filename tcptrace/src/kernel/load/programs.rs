@@ -1,0 +1,338 @@
+//! One copy of the programs in the kernel: its maps, its seeds, and the programs that are needed.
+
+use super::{
+    entry::{ALIVE, Entry},
+    error::LoadError,
+    explain::{explain_load, explain_map, explain_program},
+    gates::Gates,
+    object::{self, OBJECT},
+    options::LoadOptions,
+    pending::PendingWords,
+    runs::Runs,
+    version::kernel_before,
+};
+use crate::{
+    kernel::calls::errors::{may_open_one, with_sources},
+    random,
+};
+use aya::{
+    Ebpf, EbpfLoader,
+    maps::{Array, Map, MapData, PerCpuArray, RingBuf},
+    programs::{ProgramFd, SchedClassifier, Xdp},
+    util::nr_cpus,
+};
+use aya_log::EbpfLogger;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::{
+    fs, io,
+    os::fd::{AsFd as _, AsRawFd as _, BorrowedFd},
+    path::PathBuf,
+};
+use tcptrace_common::{
+    abi::{Counters, SEED_WORDS},
+    admission::Admission,
+    filter::Program,
+};
+
+/// The object in the kernel: its maps are there, its programs come when they are first needed.
+pub struct Programs {
+    held: Held,
+    role: Role,
+    /// Where other namespaces enter by TCX.
+    gates: Option<Gates>,
+}
+
+/// Which network namespaces a copy of the programs is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// The one of this number.
+    Only(u16),
+    /// Any: each hook says the number with the packet (`gates.rs`). Not for XDP, where nothing can be said so.
+    Shared,
+}
+
+/// What of it is in this process.
+enum Held {
+    /// All that is embedded, some MiB of it: what is not in the kernel yet may come to be needed.
+    Object(Ebpf),
+    /// Descriptors, as nothing more will be loaded.
+    Descriptors { programs: Vec<ProgramFd>, maps: Vec<(String, Map)> },
+}
+
+const GONE: LoadError = LoadError::Object("what was let go of");
+
+impl Programs {
+    /// Creates the maps. Raises the limit of locked memory where that counts, as far as it may.
+    pub fn load(options: &LoadOptions) -> Result<Self, LoadError> {
+        Self::load_as(options, Role::Only(0))
+    }
+
+    /// The same, perhaps for other namespaces too.
+    pub(crate) fn load_as(options: &LoadOptions, role: Role) -> Result<Self, LoadError> {
+        Self::load_with(options, role, &[])
+    }
+
+    /// With maps that exist: each by its name, and where it is pinned.
+    pub(crate) fn load_with(
+        options: &LoadOptions,
+        role: Role,
+        maps: &[(&str, PathBuf)],
+    ) -> Result<Self, LoadError> {
+        options.check()?;
+        nr_cpus().map_err(|(file, source)| LoadError::Processors { file, source })?;
+        if kernel_before(5, 11) {
+            // Without CAP_SYS_RESOURCE this fails; then the limit may still be high enough.
+            let _ = setrlimit(Resource::Memlock, Rlimit { current: None, maximum: None });
+        }
+        let seeds = random_seeds()?;
+        let mask = options.pending_buckets - 1;
+        let kernel_log = u8::from(options.kernel_log);
+        let wake_bytes = u64::from(options.ring_bytes / LoadOptions::WAKE_PART);
+        let (netns, shared) = match role {
+            Role::Only(netns) => (netns, 0_u8),
+            Role::Shared => (0, 1),
+        };
+        let mut loader = EbpfLoader::new();
+        for (name, path) in maps {
+            loader.map_pin_path(name, path.as_path());
+        }
+        let ebpf = loader
+            .map_max_entries("EVENTS", options.ring_bytes)
+            .map_max_entries("PENDING", options.pending_buckets)
+            .map_max_entries("MARKS", options.pending_buckets.div_ceil(4))
+            .override_global("SEEDS", &seeds, true)
+            .override_global("PENDING_MASK", &mask, true)
+            .override_global("NETNS", &netns, true)
+            .override_global("SHARED", &shared, true)
+            .override_global("KERNEL_LOG", &kernel_log, false)
+            .override_global("WAKE_BYTES", &wake_bytes, true)
+            .override_global("DECAP", &options.decap.words()[..], true)
+            .load(OBJECT)
+            .map_err(|e| explain_load(e, options))?;
+        Ok(Self { held: Held::Object(ebpf), role, gates: None })
+    }
+
+    /// Has the programs follow only the connections that `admission` takes, from now on.
+    pub fn set_admission(&mut self, admission: Admission) -> Result<(), LoadError> {
+        let map = self.map("ADMISSION").ok_or(LoadError::Object("the map ADMISSION"))?;
+        Array::<_, u32>::try_from(map)
+            .and_then(|mut map| map.set(0, admission.to_map(), 0))
+            .map_err(|e| explain_map(e, "ADMISSION"))
+    }
+
+    /// Has the programs make records of what `filter` admits only, from now on. Nothing is loaded anew.
+    pub fn set_filter(&mut self, filter: &Program) -> Result<(), LoadError> {
+        let map = self.map("FILTER").ok_or(LoadError::Object("the map FILTER"))?;
+        let words: [u64; FILTER_WORDS] = zerocopy::transmute!(*filter);
+        Array::<_, [u64; FILTER_WORDS]>::try_from(map)
+            .and_then(|mut map| map.set(0, words, 0))
+            .map_err(|e| explain_map(e, "FILTER"))
+    }
+
+    /// The maps that another copy of the programs can have in common with this one: all but the constants.
+    pub(crate) fn shareable_maps(&self) -> impl Iterator<Item = (&str, &Map)> {
+        let object = match &self.held {
+            Held::Object(ebpf) => Some(ebpf.maps()),
+            Held::Descriptors { .. } => None,
+        };
+        object.into_iter().flatten().filter(|(name, _)| !name.starts_with('.'))
+    }
+
+    /// Nothing more is to be loaded: lets go of all but descriptors.
+    pub fn settle(&mut self) -> Result<(), LoadError> {
+        let Held::Object(ebpf) = &mut self.held else { return Ok(()) };
+        let loaded = |entry: Entry| ebpf.program(entry.name())?.fd().ok();
+        let cloned: io::Result<Vec<_>> =
+            Entry::ALL.into_iter().filter_map(loaded).map(ProgramFd::try_clone).collect();
+        let programs = cloned.map_err(|error| LoadError::Other {
+            what: "descriptors of the programs once more".into(),
+            reason: with_sources(&error),
+        })?;
+        let names: Vec<_> = ebpf.maps().map(|(name, _)| name.to_owned()).collect();
+        let maps = names.into_iter().filter_map(|name| ebpf.take_map(&name).map(|map| (name, map))).collect();
+        self.held = Held::Descriptors { programs, maps };
+        object::give_back();
+        Ok(())
+    }
+
+    fn map(&mut self, wanted: &str) -> Option<&mut Map> {
+        match &mut self.held {
+            Held::Object(ebpf) => ebpf.map_mut(wanted),
+            Held::Descriptors { maps, .. } => {
+                maps.iter_mut().find(|(name, _)| name == wanted).map(|(_, map)| map)
+            }
+        }
+    }
+
+    /// What is embedded, if it was not let go of.
+    fn object(&mut self) -> Result<&mut Ebpf, LoadError> {
+        match &mut self.held {
+            Held::Object(ebpf) => Ok(ebpf),
+            Held::Descriptors { .. } => Err(GONE),
+        }
+    }
+
+    /// The TC program of this entry point, loaded.
+    pub(crate) fn classifier(&mut self, entry: Entry) -> Result<&mut SchedClassifier, LoadError> {
+        self.classifier_called(entry.name())
+    }
+
+    fn classifier_called(&mut self, name: &'static str) -> Result<&mut SchedClassifier, LoadError> {
+        let program: &mut SchedClassifier =
+            self.program(name)?.try_into().map_err(|_| LoadError::Object(name))?;
+        if program.fd().is_err() {
+            has_room_for(name)?;
+            program.load().map_err(|e| explain_program(e, name))?;
+        }
+        Ok(program)
+    }
+
+    /// What a TCX link in the namespace of this number holds: the TC program of this entry, or the way to it.
+    pub(crate) fn for_link(&mut self, entry: Entry, netns: u16) -> Result<BorrowedFd<'_>, LoadError> {
+        self.classifier(entry)?;
+        let failed = |error: io::Error| LoadError::Other {
+            what: format!("the way to {} from another namespace", entry.name()),
+            reason: with_sources(&error),
+        };
+        let Self { held: Held::Object(ebpf), role, gates } = self else { return Err(GONE) };
+        let (program, _) = loaded(ebpf, entry)?;
+        if *role != Role::Shared {
+            return Ok(program);
+        }
+        let gates = match gates {
+            Some(gates) => gates,
+            none => none.insert(Gates::new().map_err(failed)?),
+        };
+        gates.gate(netns, entry, program).map_err(failed)
+    }
+
+    /// The namespace of this number is gone, and may have been traced with this copy.
+    pub(crate) fn forget_netns(&mut self, netns: u16) {
+        if let Some(gates) = &mut self.gates {
+            gates.remove(netns);
+        }
+    }
+
+    /// Which namespaces they are for.
+    pub(crate) const fn role(&self) -> Role {
+        self.role
+    }
+
+    /// Of a TC program that is loaded: its descriptor, and the kernel's number for it.
+    pub(crate) fn loaded(&self, entry: Entry) -> Result<(BorrowedFd<'_>, u32), LoadError> {
+        let Held::Object(ebpf) = &self.held else { return Err(GONE) };
+        loaded(ebpf, entry)
+    }
+
+    /// The number of a program that is loaded for as long as these are, and by nothing else.
+    pub(crate) fn alive(&mut self) -> Result<u32, LoadError> {
+        let program = self.classifier_called(ALIVE)?;
+        program.info().map(|info| info.id()).map_err(|e| explain_program(e, ALIVE))
+    }
+
+    /// The XDP program, loaded.
+    pub(crate) fn xdp(&mut self) -> Result<&mut Xdp, LoadError> {
+        let program: &mut Xdp =
+            self.program(Entry::Xdp.name())?.try_into().map_err(|_| LoadError::Object(Entry::Xdp.name()))?;
+        if program.fd().is_err() {
+            has_room_for(Entry::Xdp.name())?;
+            program.load().map_err(|e| explain_program(e, Entry::Xdp.name()))?;
+        }
+        Ok(program)
+    }
+
+    fn program(&mut self, name: &'static str) -> Result<&mut aya::programs::Program, LoadError> {
+        self.object()?.program_mut(name).ok_or(LoadError::Object(name))
+    }
+
+    /// How often the programs that are loaded ran, and how long, while the kernel kept statistics.
+    #[must_use]
+    pub fn runs(&self) -> Runs {
+        let loaded: Vec<&ProgramFd> = match &self.held {
+            Held::Object(ebpf) => {
+                Entry::ALL.into_iter().filter_map(|entry| ebpf.program(entry.name())?.fd().ok()).collect()
+            }
+            Held::Descriptors { programs, .. } => programs.iter().collect(),
+        };
+        // A run that begins at a gate counts there, with all that it goes on with.
+        let gates = self.gates.iter().flat_map(Gates::all);
+        loaded.into_iter().map(|fd| fd.as_fd()).chain(gates).fold(Runs::default(), |sum, fd| {
+            // Of one that cannot be read nothing is known, and the trace goes on.
+            let said = fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_raw_fd()));
+            sum.and(Runs::of(&said.unwrap_or_default()))
+        })
+    }
+
+    /// The pending-ACK table, which these programs share with all copies of them, mapped.
+    pub(crate) fn pending(&mut self, options: &LoadOptions) -> Result<PendingWords, LoadError> {
+        let Some(Map::Array(map)) = self.map("PENDING") else {
+            return Err(LoadError::Object("the map PENDING"));
+        };
+        PendingWords::map(map.fd().as_fd(), options.pending_buckets).map_err(|error| LoadError::Other {
+            what: "the map PENDING into memory".into(),
+            reason: error.to_string(),
+        })
+    }
+
+    /// The ring of records; once.
+    pub fn take_ring(&mut self) -> Result<RingBuf<MapData>, LoadError> {
+        let map = self.object()?.take_map("EVENTS").ok_or(LoadError::Object("the map EVENTS"))?;
+        RingBuf::try_from(map).map_err(|e| explain_map(e, "EVENTS"))
+    }
+
+    /// The counters; once.
+    pub fn take_counters(&mut self) -> Result<CounterMap, LoadError> {
+        let map = self.object()?.take_map("COUNTERS").ok_or(LoadError::Object("the map COUNTERS"))?;
+        PerCpuArray::try_from(map).map(CounterMap).map_err(|e| explain_map(e, "COUNTERS"))
+    }
+
+    /// The programs' own log, going to the `log` crate; None where the object has none.
+    pub fn take_log(&mut self) -> Option<EbpfLogger<&'static dyn log::Log>> {
+        EbpfLogger::init(self.object().ok()?).ok()
+    }
+}
+
+/// Of a TC program that is loaded: its descriptor, and the kernel's number for it.
+fn loaded(ebpf: &Ebpf, entry: Entry) -> Result<(BorrowedFd<'_>, u32), LoadError> {
+    let name = entry.name();
+    let program = ebpf.program(name).ok_or(LoadError::Object(name))?;
+    let program: &SchedClassifier = program.try_into().map_err(|_| LoadError::Object(name))?;
+    let id = program.info().map_err(|e| explain_program(e, name))?.id();
+    Ok((program.fd().map_err(|e| explain_program(e, name))?.as_fd(), id))
+}
+
+const FILTER_WORDS: usize = size_of::<Program>() / size_of::<u64>();
+const COUNTER_WORDS: usize = size_of::<Counters>() / size_of::<u64>();
+
+/// The counters of every CPU, as the programs keep them.
+pub struct CounterMap(PerCpuArray<MapData, [u64; COUNTER_WORDS]>);
+
+impl CounterMap {
+    /// As they are now, one for each possible CPU. The programs write meanwhile: no two fields need agree.
+    pub fn read(&self) -> Result<Vec<Counters>, LoadError> {
+        let values = self.0.get(&0, 0).map_err(|e| explain_map(e, "COUNTERS"))?;
+        Ok(values.iter().map(|words| zerocopy::transmute!(*words)).collect())
+    }
+}
+
+fn random_seeds() -> Result<[u64; SEED_WORDS], LoadError> {
+    let mut bytes = [0_u8; SEED_WORDS * 8];
+    random::fill(&mut bytes)
+        .map_err(|e| LoadError::Other { what: "random seeds".into(), reason: e.to_string() })?;
+    Ok(zerocopy::transmute!(bytes))
+}
+
+/// Lets this process have as many descriptors open as it may: each network namespace takes two, or with a copy of the programs
+/// about ten, and each interface two.
+pub(crate) fn raise_open_files() {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    // Where this fails, loading says what it lacks.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+}
+
+/// The kernel verifies a program before it looks for a descriptor, and the library tries again for the verifier's log: some
+/// seconds, to say that no more files may be open.
+fn has_room_for(program: &str) -> Result<(), LoadError> {
+    may_open_one()
+        .map_err(|error| LoadError::Other { what: program.to_owned(), reason: with_sources(&error) })
+}

@@ -1,0 +1,235 @@
+//! Which interfaces are traced, in which network namespaces, kept current. One namespace is a set of one.
+
+mod common;
+mod news;
+mod scope;
+mod search;
+mod set;
+mod space;
+
+use super::{
+    config::{LiveConfig, Selection},
+    error::LiveError,
+};
+use crate::{
+    event::TracedInterface,
+    kernel::{
+        attach::Notice,
+        interfaces::{self, Interface, InterfaceError, watch::InterfaceNames},
+        load::{LoadOptions, Programs, Role},
+        namespaces::{Namespaces, Netns},
+    },
+};
+use common::Common;
+use news::News;
+use scope::Scope;
+use search::Search;
+use set::Set;
+use space::{OWN, Space, Spot};
+use std::{future, sync::Arc, time::Instant};
+
+/// Interfaces of all namespaces that are listed by name.
+const LISTED: usize = 8;
+
+/// The interfaces that are traced.
+pub(super) struct Spaces {
+    set: Set,
+    /// Looks for other namespaces, where all are traced.
+    search: Option<Box<Search>>,
+}
+
+impl Spaces {
+    /// Finds out what there is. Nothing is loaded or attached yet.
+    pub(super) fn choose(config: &LiveConfig) -> Result<Self, LiveError> {
+        match &config.namespaces {
+            Namespaces::Own => Self::one(&Netns::default(), config),
+            Namespaces::Named(name) => Self::one(&Netns::open(Some(name))?, config),
+            Namespaces::All => Self::all(config),
+        }
+    }
+
+    fn one(netns: &Netns, config: &LiveConfig) -> Result<Self, LiveError> {
+        let set = || {
+            let scope = if config.interfaces == Selection::Any { Scope::Any } else { Scope::Chosen };
+            let mut set = Set::new(News::of_one(netns)?, Common::new(config, scope));
+            let space = Space::new(OWN, None, netns.clone(), None, &set.common);
+            set.introduce(space)?.choose(|all| choose(&config.interfaces, all))?;
+            Ok(set)
+        };
+        let set = set().map_err(|error: LiveError| error.within(netns))?;
+        Ok(Self { set, search: None })
+    }
+
+    fn all(config: &LiveConfig) -> Result<Self, LiveError> {
+        let mut search = Search::new()?;
+        let news = News::of_all(search.home())?;
+        search.watch_mounts();
+        let names = match &config.interfaces {
+            Selection::Named(names) => Some(names.clone()),
+            Selection::Any | Selection::DefaultRoute => None,
+        };
+        let set = Set::new(news, Common::new(config, Scope::Everywhere(names)));
+        Ok(Self { set, search: Some(Box::new(search)) })
+    }
+
+    /// Which namespaces the programs are for that are loaded first.
+    pub(super) fn role(&self) -> Role {
+        let Common { ingress, mode, .. } = self.set.common;
+        if self.search.is_some() { Role::of_first(ingress, mode) } else { Role::Only(OWN) }
+    }
+
+    /// The programs are loaded, and none of their maps was taken.
+    pub(super) fn loaded(&mut self, programs: &Programs, options: &LoadOptions) -> Result<(), LiveError> {
+        if self.search.is_some() {
+            self.set.common.share(programs, options)?;
+        }
+        Ok(())
+    }
+
+    /// Attaches to what is there.
+    pub(super) fn begin(
+        &mut self,
+        programs: &mut Programs,
+        notices: &mut Vec<Notice>,
+    ) -> Result<(), LiveError> {
+        if let Some(search) = &mut self.search {
+            search.begin(&mut self.set, notices)?;
+        }
+        self.set.begin_all(programs, notices)
+    }
+
+    /// Waits until [`Self::follow`] has something to do. Cancel-safe.
+    pub(super) async fn ready(&mut self) -> Result<(), LiveError> {
+        tokio::select! {
+            ready = self.set.news.ready() => ready,
+            () = searched(self.search.as_deref_mut()) => Ok(()),
+        }
+    }
+
+    /// When [`Self::follow`] has something to do in any case.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.search.as_ref().and_then(|search| search.due())
+    }
+
+    /// Takes up what came and lets go of what went; of much, some.
+    pub(super) fn follow(
+        &mut self,
+        programs: &mut Programs,
+        notices: &mut Vec<Notice>,
+    ) -> Result<(), LiveError> {
+        let now = Instant::now();
+        self.hear(now, programs, notices)?;
+        if let Some(search) = &mut self.search {
+            search.follow(now, &mut self.set, programs, notices)?;
+        }
+        self.set.forget(now);
+        Ok(())
+    }
+
+    /// Looks whether the programs are where they were put, and lets go of the interfaces that somebody has taken some off; what
+    /// these are called.
+    pub(super) fn look(
+        &mut self,
+        programs: &mut Programs,
+        notices: &mut Vec<Notice>,
+    ) -> Result<Vec<Arc<str>>, LiveError> {
+        let lacking = self.set.lacking();
+        if lacking.is_empty() {
+            return Ok(Vec::new());
+        }
+        // Links end with their interface, and that it is gone is told before they can be asked (net/core/dev.c,
+        // unregister_netdevice_many: all under one lock).
+        self.hear(Instant::now(), programs, notices)?;
+        Ok(self.set.give_up(lacking))
+    }
+
+    fn hear(
+        &mut self,
+        now: Instant,
+        programs: &mut Programs,
+        notices: &mut Vec<Notice>,
+    ) -> Result<(), LiveError> {
+        let is_new = self.set.hear(now, programs, notices)?;
+        if is_new && let Some(search) = &mut self.search {
+            search.survey_soon();
+        }
+        Ok(())
+    }
+
+    /// Each of the interfaces was asked for by its name, so that none may be missing.
+    pub(super) const fn needs_each(&self) -> bool {
+        self.set.common.scope.needs_each()
+    }
+
+    /// All that was to be traced is gone for good.
+    pub(super) fn is_over(&self) -> bool {
+        self.needs_each() && self.set.live().all(|space| space.attached().is_empty())
+    }
+
+    /// Nothing will be attached any more, and closing descriptors takes all programs off.
+    pub(super) fn is_settled(&self) -> bool {
+        self.needs_each() && self.set.live().all(|space| space.attached().by_links())
+    }
+
+    /// The interface of this index in the namespace of this number; None of a namespace that was never heard of.
+    #[inline]
+    pub(super) fn spot(&self, netns: u16, index: u32) -> Option<Spot<'_>> {
+        self.set.spaces.get(&netns)?.spot(index)
+    }
+
+    /// By the number of [`Spot::interface`].
+    pub(super) fn names(&self) -> InterfaceNames {
+        self.set.common.names.clone()
+    }
+
+    /// Where the programs are, for a person: of all namespaces by name where they are few.
+    pub(super) fn describe(&self) -> String {
+        let attached: Vec<_> = self.set.live().map(Space::attached).filter(|it| !it.is_empty()).collect();
+        match attached.iter().map(|it| it.len()).sum() {
+            0 => "no interface yet".to_owned(),
+            interfaces if interfaces > LISTED && self.search.is_some() => {
+                format!("{interfaces} interfaces in {} network namespaces", attached.len())
+            }
+            _ => attached.iter().map(|it| it.describe()).collect::<Vec<_>>().join(", "),
+        }
+    }
+
+    /// Where the programs are.
+    pub(super) fn traced(&self) -> Vec<TracedInterface> {
+        self.set.live().flat_map(Space::traced).collect()
+    }
+
+    /// Takes the programs off everywhere.
+    pub(super) fn detach_all(&mut self) {
+        self.set.spaces.values_mut().for_each(Space::detach_all);
+    }
+
+    /// All copies of the programs, `first` included.
+    pub(super) fn programs<'a>(&'a self, first: &'a Programs) -> Vec<&'a Programs> {
+        let others = self.set.spaces.values().filter_map(Space::programs).chain(self.set.common.for_others());
+        std::iter::once(first).chain(others).collect()
+    }
+}
+
+async fn searched(search: Option<&mut Search>) {
+    match search {
+        Some(search) => search.ready().await,
+        None => future::pending().await,
+    }
+}
+
+/// The interfaces of one namespace that are asked for.
+fn choose(selection: &Selection, all: &[Interface]) -> Result<Vec<Interface>, InterfaceError> {
+    match selection {
+        Selection::Any => {
+            let up: Vec<_> = all.iter().filter(|i| i.traceable()).cloned().collect();
+            if up.is_empty() { Err(InterfaceError::NoneUp) } else { Ok(up) }
+        }
+        Selection::Named(names) => names.iter().map(|name| interfaces::find(all, name).cloned()).collect(),
+        Selection::DefaultRoute => {
+            let index = interfaces::default_route()?;
+            let found = all.iter().find(|i| i.index == index).ok_or(InterfaceError::NoDefaultRoute)?;
+            Ok(vec![interfaces::find(all, &found.name)?.clone()])
+        }
+    }
+}
