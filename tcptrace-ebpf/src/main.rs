@@ -1,5 +1,4 @@
-//! The kernel programs: entry points and nothing else. They look, and let every packet pass; but for one, which is for
-//! measurements and which `tcptrace` never loads.
+//! The kernel programs: entry points and nothing else. They look, and let every packet pass.
 #![no_std]
 #![no_main]
 #![expect(unsafe_code, reason = "kernel memory, helpers, and symbols that the loader finds by name")]
@@ -12,10 +11,7 @@ mod pending;
 mod trace;
 
 use aya_ebpf::{
-    bindings::{
-        __sk_buff, TC_ACT_UNSPEC,
-        xdp_action::{XDP_DROP, XDP_PASS},
-    },
+    bindings::{__sk_buff, TC_ACT_UNSPEC, xdp_action::XDP_PASS},
     macros::{classifier, xdp},
     programs::{TcContext, XdpContext},
 };
@@ -56,14 +52,6 @@ fn tcptrace_xdp(context: XdpContext) -> u32 {
 #[classifier]
 fn tcptrace_alive(_context: TcContext) -> i32 {
     TC_ACT_UNSPEC
-}
-
-/// [`tcptrace_xdp`] with every packet dropped after the look: behind it a flood costs nothing but what our own look costs.
-/// Only `cargo xtask bench flood` loads it (`kernel/testing/sink.rs`).
-#[xdp]
-fn tcptrace_bench_sink(context: XdpContext) -> u32 {
-    trace::packet(Xdp::<false>(context.ctx));
-    XDP_DROP
 }
 
 /// `TC_ACT_UNSPEC` is `TCX_NEXT`: the next program decides, as if we were not there.

@@ -4,11 +4,17 @@
 pub mod audit;
 mod filters;
 mod printed;
+#[cfg(feature = "program")]
+mod program;
 #[cfg(test)]
 mod tests;
 
 pub use filters::filter;
 pub use printed::{capture, lines};
+#[cfg(feature = "program")]
+pub use program::arguments;
+#[cfg(feature = "program")]
+pub use tcptrace::kernel::fuzzing::{netlink, tables};
 
 use audit::Audit;
 use std::io::{self, Cursor, Read};

@@ -3,8 +3,6 @@
 pub mod check;
 pub mod cli;
 pub mod confine;
-#[doc(hidden)]
-pub mod fuzzing;
 pub mod kernel;
 pub mod names;
 mod near;

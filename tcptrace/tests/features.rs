@@ -1,22 +1,16 @@
 //! What is used of the kernel that runs: newer ways where it is new enough for them, the older ones where not. Says what it
 //! finds in lines such as `feature TC: TCX links`, for `cargo xtask test --kernels`. Needs root; fails without.
 
-#[expect(dead_code, reason = "shared with the other tests on the real kernel")]
-mod common;
-#[path = "common/hooks.rs"]
-mod hooks;
-
 use aya::programs::{TcAttachType, links::LinkType, loaded_links};
-use common::netns::{Netns, has_tcx, kernel_is};
+use netns::{Netns, has_tcx, kernel_is};
 use std::io::Write as _;
 use tcptrace::{
-    kernel::{
-        attach::{IngressHook, Notice},
-        testing::test_run::{Harness, Program},
-    },
+    kernel::attach::{IngressHook, Notice},
     source::live::{LiveConfig, LiveSource, Selection},
 };
 use tcptrace_common::abi::SEED_WORDS;
+use tcptrace_testing::kernel::test_run::{Harness, Program};
+use tcptrace_testing::{hooks, netns};
 
 /// Past the harness, which would keep it to itself.
 fn say(name: &str, value: &str) {

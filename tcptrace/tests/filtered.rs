@@ -2,24 +2,17 @@
 //! packet, and a filter is changed without loading anything. Needs root and BPF: without them these tests fail.
 #![expect(clippy::cast_possible_truncation, reason = "small numbers of generated packets")]
 
-#[expect(dead_code, reason = "shared with test_run.rs, which needs more of it")]
-mod packets;
-
 use aya::util::KernelVersion;
 use packets::{Frame, Rng};
-use tcptrace::{
-    decode,
-    filter::Filter,
-    kernel::testing::test_run::{Harness, Program},
-    names::SystemNames,
-    parse::Parser,
-};
+use tcptrace::{decode, filter::Filter, names::SystemNames, parse::Parser};
 use tcptrace_common::{
     abi::SEED_WORDS,
     filter::{MAX_STEPS, Program as FilterProgram},
     record::Sighting,
     wire::{Bytes, Link, tunnel::Decap},
 };
+use tcptrace_testing::kernel::test_run::{Harness, Program};
+use tcptrace_testing::packets;
 
 const SEEDS: [u64; SEED_WORDS] = [0x5eed; SEED_WORDS];
 

@@ -1,10 +1,7 @@
 //! ICMP errors of the real kernel, seen by the live source where they arrive, where they are sent and on the way. Needs
 //! root and the commands `ip` and `nft`; fails without them.
 
-#[expect(dead_code, reason = "shared with the other tests on the real kernel")]
-mod common;
-
-use common::netns::Netns;
+use netns::Netns;
 use std::{
     net::{IpAddr, Ipv6Addr, SocketAddr, TcpStream},
     thread,
@@ -16,6 +13,7 @@ use tcptrace::{
     source::live::{LiveConfig, LiveSource, Selection},
 };
 use tcptrace_common::tcp::TcpFlags;
+use tcptrace_testing::netns;
 
 /// Long enough for a busy machine; nothing waits for it unless something is broken.
 const DEADLINE: Duration = Duration::from_mins(1);

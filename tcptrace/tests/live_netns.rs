@@ -1,9 +1,6 @@
 //! The live source with interfaces in a network namespace that is not its own. Needs root; fails without.
 
-#[expect(dead_code, reason = "shared with the other tests on the real kernel")]
-mod common;
-
-use common::netns::Netns;
+use netns::Netns;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use tcptrace::{
     kernel::{
@@ -12,6 +9,7 @@ use tcptrace::{
     },
     source::live::{LiveConfig, LiveError, LiveSource, Selection},
 };
+use tcptrace_testing::netns;
 
 fn config(netns: &Netns, interface: &str) -> LiveConfig {
     LiveConfig {

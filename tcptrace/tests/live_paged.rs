@@ -5,16 +5,7 @@
 //! `tcptrace-ebpf/src/trace.rs` that takes the long way for them, all of these frames but those that are rare by their
 //! Ethernet type are missed.
 
-#[expect(dead_code, reason = "shared with the other tests on the real kernel")]
-mod common;
-#[expect(
-    dead_code,
-    clippy::cast_possible_truncation,
-    reason = "shared with the tests of the kernel programs"
-)]
-mod packets;
-
-use common::netns::Netns;
+use netns::Netns;
 use nix::{
     ifaddrs::getifaddrs,
     sys::socket::{AddressFamily, SockFlag, SockType, bind, socket},
@@ -33,6 +24,7 @@ use tcptrace_common::{
     record::Sighting,
     wire::{Bytes, Link, tunnel::Decap},
 };
+use tcptrace_testing::{netns, packets};
 
 /// Long enough for a busy machine; nothing waits for it unless something is broken.
 const DEADLINE: Duration = Duration::from_mins(1);

@@ -1,7 +1,7 @@
 //! Calling cargo with what the kernel programs need in its environment.
 
 use crate::{
-    shell::{capture, is_root, root, sudo_works, which},
+    shell::{capture, is_root, root, sudo_works, typed, which},
     toolchain::{Compiler, LINKED, Origin, is_linked, path_with},
 };
 use anyhow::{Context as _, Result, bail};
@@ -81,19 +81,64 @@ impl BuildEnv {
         Ok(command)
     }
 
+    /// A program as root, in this environment.
+    pub(crate) fn as_root(&self, program: &Path) -> Result<Command> {
+        let mut command = if is_root() {
+            Command::new(program)
+        } else if sudo_works() {
+            let mut command = Command::new("sudo");
+            command.args(["--non-interactive", "--preserve-env"]).arg(program);
+            command
+        } else {
+            bail!("attaching kernel programs takes root: run this as root, or where `sudo -n` works");
+        };
+        self.prepare(&mut command);
+        Ok(command)
+    }
+
+    /// Builds all tests, and the program that they start.
+    pub(crate) fn build_tests(&self) -> Command {
+        self.cargo(["test", "--no-run", "--workspace", "--exclude", "tcptrace-ebpf"])
+    }
+
+    /// Likewise, and says where they are; what cargo says goes there.
+    pub(crate) fn tests(&self, stderr: Stdio) -> Result<Vec<Executable>> {
+        built(&mut self.build_tests(), stderr)
+    }
+
     /// Builds the `tcptrace` binary and says where it is.
     pub(crate) fn build_tcptrace(&self, release: bool) -> Result<PathBuf> {
         let mut command = self.cargo(["build", "--package", "tcptrace", "--bin", "tcptrace"]);
-        command.arg("--message-format=json-render-diagnostics").stdin(Stdio::null()).stderr(Stdio::inherit());
         if release {
             command.arg("--release");
         }
-        let output = command.output().context("cannot run cargo")?;
-        if !output.status.success() {
-            bail!("tcptrace did not build");
-        }
-        executable(&String::from_utf8_lossy(&output.stdout)).context("cargo did not say where tcptrace is")
+        let last =
+            built(&mut command, Stdio::inherit())?.pop().context("cargo did not say where tcptrace is")?;
+        Ok(last.path)
     }
+}
+
+/// A program that cargo built.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Executable {
+    /// What cargo calls it.
+    pub(crate) name: String,
+    /// `bin`, `test` and the like; of unit tests, what they are tests of.
+    pub(crate) kind: String,
+    pub(crate) is_test: bool,
+    /// The folder of its package, in which its tests run.
+    pub(crate) package: PathBuf,
+    pub(crate) path: PathBuf,
+}
+
+/// Builds, and says what; what cargo has to say to a person goes to `stderr`.
+pub(crate) fn built(command: &mut Command, stderr: Stdio) -> Result<Vec<Executable>> {
+    command.arg("--message-format=json-render-diagnostics").stdin(Stdio::null()).stderr(stderr);
+    let output = command.output().context("cannot run cargo")?;
+    if !output.status.success() {
+        bail!("`{}` failed", typed(command));
+    }
+    Ok(executables(&String::from_utf8_lossy(&output.stdout)))
 }
 
 /// The cargo that runs this task.
@@ -101,12 +146,20 @@ pub(crate) fn command() -> Command {
     Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
 }
 
-/// The path of the one binary in cargo's JSON messages.
-fn executable(messages: &str) -> Option<PathBuf> {
-    messages.lines().rev().find_map(|line| {
+/// The programs in cargo's JSON messages, in their order.
+fn executables(messages: &str) -> Vec<Executable> {
+    let of_line = |line: &str| {
         let message: serde_json::Value = serde_json::from_str(line).ok()?;
-        message.get("executable")?.as_str().map(PathBuf::from)
-    })
+        let target = message.get("target")?;
+        Some(Executable {
+            name: target.get("name")?.as_str()?.to_owned(),
+            kind: target.get("kind")?.get(0)?.as_str()?.to_owned(),
+            is_test: message.get("profile")?.get("test")?.as_bool()?,
+            package: Path::new(message.get("manifest_path")?.as_str()?).parent()?.to_owned(),
+            path: message.get("executable")?.as_str()?.into(),
+        })
+    };
+    messages.lines().filter_map(of_line).collect()
 }
 
 /// `CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER` and the like.
@@ -128,15 +181,26 @@ impl Compiler {
 
 #[cfg(test)]
 mod tests {
-    use super::executable;
-    use std::path::Path;
+    use super::executables;
 
     #[test]
-    fn the_binary_is_found_in_the_messages_of_cargo() {
-        let messages = "{\"reason\":\"compiler-artifact\",\"executable\":null}\n\
-             {\"reason\":\"compiler-artifact\",\"executable\":\"/w/target/debug/tcptrace\"}\n\
-             {\"reason\":\"build-finished\",\"success\":true}\n";
-        assert_eq!(executable(messages).as_deref(), Some(Path::new("/w/target/debug/tcptrace")));
-        assert_eq!(executable("{\"reason\":\"build-finished\",\"success\":true}\n"), None);
+    fn programs_are_found_in_the_messages_of_cargo() {
+        let line = |name: &str, kind: &str, test: bool, path: &str| {
+            format!(
+                "{{\"reason\":\"compiler-artifact\",\"manifest_path\":\"/w/{name}/Cargo.toml\",\
+                 \"target\":{{\"name\":\"{name}\",\"kind\":[\"{kind}\"]}},\"profile\":{{\"test\":{test}}},\
+                 \"executable\":{path}}}\n"
+            )
+        };
+        let messages = line("aya", "lib", false, "null")
+            + &line("tcptrace", "bin", false, "\"/t/tcptrace\"")
+            + &line("live", "test", true, "\"/t/live-1\"")
+            + "{\"reason\":\"build-finished\",\"success\":true}\n";
+        let found = executables(&messages);
+        let short = |it: &super::Executable| {
+            format!("{} {} {} {} {}", it.name, it.kind, it.is_test, it.package.display(), it.path.display())
+        };
+        let found: Vec<_> = found.iter().map(short).collect();
+        assert_eq!(found, ["tcptrace bin false /w/tcptrace /t/tcptrace", "live test true /w/live /t/live-1"]);
     }
 }

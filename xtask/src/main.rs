@@ -25,6 +25,7 @@ mod test;
 mod toolchain;
 
 use clap::{Parser, Subcommand};
+use kernels::Choice;
 use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
 #[derive(Debug, Parser)]
@@ -53,6 +54,9 @@ enum Task {
         /// Only the tests that meet the kernel, in each of several kernels of Debian's, or in these (`--kernels=5.10,6.1`); names that follow choose test binaries
         #[arg(long, value_name = "LIST", num_args = 0..=1, require_equals = true, value_delimiter = ',')]
         kernels: Option<Vec<String>>,
+        /// Only the few tests in the oldest kernel that are part of every run
+        #[arg(long, conflicts_with = "kernels")]
+        oldest_kernel: bool,
         /// Passed to the test binaries
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
@@ -113,8 +117,9 @@ fn main() -> ExitCode {
     let result = match Cli::parse().task {
         Task::Setup => setup::ensure().map(|_| ExitCode::SUCCESS),
         Task::Run { release, args } => run::run(release, &args).map(|never| match never {}),
-        Task::Test { kernels: Some(kernels), args } => test::kernels(kernels, &args),
-        Task::Test { kernels: None, args } => test::run(&args),
+        Task::Test { oldest_kernel: true, .. } => test::kernels(&Choice::Short),
+        Task::Test { kernels: Some(kernels), args, .. } => test::kernels(&Choice::full(kernels, &args)),
+        Task::Test { kernels: None, args, .. } => test::run(&args),
         Task::Soak { minutes, rate } => endure::soak(minutes, rate),
         Task::Chaos { minutes, seed } => endure::chaos(minutes, seed),
         Task::Lifecycle { write, files } => lifecycle::run(write, &files),
@@ -191,7 +196,7 @@ mod tests {
         let parsed = |line: &[&str]| {
             let words = ["xtask", "test"].iter().chain(line);
             match Cli::try_parse_from(words).map(|cli| cli.task) {
-                Ok(Task::Test { kernels, args }) => Some((kernels, args.len())),
+                Ok(Task::Test { kernels, oldest_kernel: false, args }) => Some((kernels, args.len())),
                 _ => None,
             }
         };

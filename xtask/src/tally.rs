@@ -16,13 +16,26 @@ impl Tally {
         let line = without_colour(line);
         let line = line.trim();
         if (line.starts_with("Running ") && line.ends_with(')')) || line.starts_with("Doc-tests ") {
-            self.unfinished += 1;
+            self.began();
         } else if let Some((passed, failed, ignored)) = result(line) {
             self.passed += passed;
             self.failed += failed;
             self.skipped += ignored;
             self.unfinished = self.unfinished.saturating_sub(1);
         }
+    }
+
+    /// A test binary was started that is to print one result.
+    pub(crate) fn began(&mut self) {
+        self.unfinished += 1;
+    }
+
+    /// Adds what other binaries counted.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.skipped += other.skipped;
+        self.unfinished += other.unfinished;
     }
 
     /// A binary that died without a result counts as one failed test, and so does a build that failed before any
@@ -48,6 +61,22 @@ impl Tally {
             0 => format!("{passed} passed, {failed} failed"),
             _ => format!("{passed} passed, {failed} failed, {skipped} skipped"),
         }
+    }
+
+    /// Reads such a line.
+    pub(crate) fn parse(line: &str) -> Option<Self> {
+        let mut sum = Self::default();
+        for (place, item) in line.split(", ").enumerate() {
+            let (count, what) = item.split_once(' ')?;
+            let count = count.parse().ok()?;
+            match (place, what) {
+                (0, "passed") => sum.passed = count,
+                (1, "failed") => sum.failed = count,
+                (2, "skipped") => sum.skipped = count,
+                _ => return None,
+            }
+        }
+        (sum.line() == line).then_some(sum)
     }
 }
 
@@ -131,6 +160,17 @@ mod tests {
         let mut sum = Tally { passed: 4, ..Tally::default() };
         sum.skip(1);
         assert_eq!(sum.line(), "3 passed, 0 failed, 1 skipped");
+    }
+
+    #[test]
+    fn the_closing_line_is_read_back() {
+        for (passed, failed, skipped) in [(0, 1, 0), (7, 0, 2)] {
+            let sum = Tally { passed, failed, skipped, unfinished: 0 };
+            assert_eq!(Tally::parse(&sum.line()), Some(sum));
+        }
+        for other in ["", "7 passed", "1 failed, 7 passed", "5.10: 7 passed, 0 failed, 30 s"] {
+            assert_eq!(Tally::parse(other), None, "{other}");
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::{
 };
 use serde_json::{Value, json};
 use std::error::Error;
-use tcptrace::kernel::testing::test_run::{Empty, Harness, Program, empty};
+use tcptrace_testing::kernel::test_run::{Empty, Harness, Program, empty};
 
 const FLOWS: u32 = 100_000;
 /// Single runs of a round; those of a few rounds together pass all flows.

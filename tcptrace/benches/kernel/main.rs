@@ -7,9 +7,6 @@
 #![expect(clippy::print_stdout, reason = "the table is what this program is for")]
 
 mod cold;
-#[expect(dead_code, clippy::cast_possible_truncation, reason = "shared with the tests")]
-#[path = "../../tests/packets/mod.rs"]
-mod packets;
 mod producers;
 #[path = "../measure/report.rs"]
 mod report;
@@ -17,16 +14,14 @@ mod report;
 use packets::{Frame, Rng, tunnel::Wrap};
 use serde_json::{Value, json};
 use std::{env, error::Error, path::Path};
-use tcptrace::{
-    filter::Filter,
-    kernel::testing::test_run::{Empty, Harness, Outcome, Program, empty},
-    names::SystemNames,
-};
+use tcptrace::{filter::Filter, names::SystemNames};
 use tcptrace_common::{
     abi::{BUCKET_WORDS, SEED_WORDS},
     filter::{MAX_STEPS, Program as FilterProgram},
     wire::tunnel::Decap,
 };
+use tcptrace_testing::kernel::test_run::{Empty, Harness, Outcome, Program, empty};
+use tcptrace_testing::packets;
 
 const ROUNDS: usize = 101;
 /// Repetitions of packets that make no record.

@@ -7,8 +7,8 @@ use crate::{
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use serde_json::{Value, json};
 use std::{array, error::Error, sync::Barrier, thread};
-use tcptrace::kernel::testing::test_run::{Harness, Program};
 use tcptrace_common::abi::SEED_WORDS;
+use tcptrace_testing::kernel::test_run::{Harness, Program};
 
 const ROUNDS: usize = 51;
 /// Records of one producer in a round, some milliseconds of them.

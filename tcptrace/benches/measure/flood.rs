@@ -21,7 +21,7 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use tcptrace::kernel::testing::generator::{Generator, Sources, Target};
+use tcptrace_testing::kernel::generator::{Generator, Sources, Target};
 
 /// Real connections a second.
 const RATE: f64 = 1000.0;

@@ -13,10 +13,6 @@ mod report;
 mod user;
 mod world;
 
-#[expect(dead_code, clippy::cast_possible_truncation, reason = "shared with the tests")]
-#[path = "../../tests/packets/mod.rs"]
-mod packets;
-
 use clap::Parser;
 use std::{
     env,
@@ -24,6 +20,7 @@ use std::{
     io::{self, Write as _},
     process::ExitCode,
 };
+use tcptrace_testing::packets;
 
 #[derive(Debug, Parser)]
 #[command(name = "measure", disable_help_subcommand = true)]

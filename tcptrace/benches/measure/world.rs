@@ -1,9 +1,5 @@
 //! Two network namespaces, a client's and a server's, with a pair of veth between them.
 
-#[expect(dead_code, reason = "shared with the tests")]
-#[path = "../../tests/common/netns.rs"]
-mod netns;
-
 pub(crate) use netns::{Netns, enter_path};
 
 use std::{
@@ -12,6 +8,7 @@ use std::{
     io::Write as _,
     process::{Command, Stdio},
 };
+use tcptrace_testing::netns;
 
 /// The client's end, which is what is traced.
 pub(crate) const CLIENT_DEVICE: &str = "c0";

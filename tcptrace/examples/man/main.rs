@@ -5,9 +5,6 @@ mod commands;
 mod events;
 mod page;
 #[cfg(test)]
-#[path = "../../tests/common/skips.rs"]
-mod skips;
-#[cfg(test)]
 mod tests;
 
 use anyhow::{Context as _, Result, bail};

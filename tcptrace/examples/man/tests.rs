@@ -1,6 +1,6 @@
 //! The pages have all that they are about, and a program that reads man pages has nothing to say against them.
 
-use super::{command, completions, events, pages, skips::skip};
+use super::{command, completions, events, pages};
 use clap::Command;
 use serde_json::{Value, json};
 use std::{
@@ -8,6 +8,7 @@ use std::{
     process::{self, Stdio},
 };
 use tcptrace::event;
+use tcptrace_testing::skips::skip;
 
 const DATE: &str = "2026-01-02";
 

@@ -7,11 +7,11 @@
 //! | [`interfaces`] | which interfaces there are, and to be told of changes |
 //! | [`namespaces`] | which network namespaces there are, to go there, and to be told of changes in them |
 //! | [`calls`] | nothing itself: the forms in which the others ask |
-//! | [`testing`] | to run the programs over packets that tests and benchmarks make |
 
 pub mod attach;
 pub mod calls;
+#[cfg(feature = "testing")]
+pub mod fuzzing;
 pub mod interfaces;
 pub mod load;
 pub mod namespaces;
-pub mod testing;

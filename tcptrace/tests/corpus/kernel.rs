@@ -12,7 +12,6 @@ use std::{
 };
 use tcptrace::{
     decode,
-    kernel::testing::test_run::{Harness, Program},
     parse::{Parser, Tunnels},
     source::pcap::{LinkType, Packet, Reader},
 };
@@ -21,6 +20,7 @@ use tcptrace_common::{
     record::Sighting,
     wire::{Bytes, Link, tunnel::Decap},
 };
+use tcptrace_testing::kernel::test_run::{Harness, Program};
 
 const BUCKETS: u32 = 1 << 8;
 const RING_BYTES: u32 = 1 << 20;

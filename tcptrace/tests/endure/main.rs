@@ -3,36 +3,13 @@
 //! Needs root and the commands `ip`, `nft`, `tc` and `bpftool`; fails without them.
 
 mod chaos;
-#[path = "../common/lab.rs"]
-#[expect(dead_code, reason = "shared with the tests of the built program")]
-mod lab;
-#[path = "../common/loss.rs"]
-#[expect(dead_code, reason = "shared with the tests of the built program")]
-mod loss;
 mod mix;
-#[path = "../common/netns.rs"]
-#[expect(dead_code, reason = "shared with other tests")]
-mod netns;
-#[path = "../packets/mod.rs"]
-#[expect(
-    dead_code,
-    clippy::cast_possible_truncation,
-    reason = "shared with the tests of the kernel programs"
-)]
-mod packets;
 mod process;
-#[path = "../common/schema.rs"]
-mod schema;
 mod soak;
-#[path = "../common/trace.rs"]
-#[expect(dead_code, reason = "shared with the tests of the built program")]
-mod trace;
-#[path = "../common/traffic.rs"]
-#[expect(dead_code, reason = "shared with the tests of the built program")]
-mod traffic;
 mod way;
 
 use std::{env, str::FromStr};
+use tcptrace_testing::{lab, loss, netns, packets, schema, trace, traffic};
 
 /// A number that the environment may give for a longer run.
 fn asked<T: FromStr>(variable: &str) -> Option<T> {

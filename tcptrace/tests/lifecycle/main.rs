@@ -8,10 +8,10 @@ use std::{
 };
 use tcptrace::{
     decode,
-    kernel::testing::test_run::{Harness, Program},
     segment::{Direction, Input, Observation},
 };
 use tcptrace_common::flow::known_seeds;
+use tcptrace_testing::kernel::test_run::{Harness, Program};
 use tcptrace_testing::{
     packet::{self, BUCKETS, check_recorded},
     script::Level,

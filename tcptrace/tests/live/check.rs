@@ -4,7 +4,7 @@ use crate::{
     lab::{Host, Lab},
     netns::{has_tcx, kernel_is},
     stranger::Stranger,
-    trace::{BINARY, Report, Trace, command, command_of},
+    trace::{Report, Trace, binary, command, command_of},
 };
 use aya::programs::{
     TcAttachType::{Egress, Ingress},
@@ -351,7 +351,7 @@ fn an_interface_whose_name_would_act_on_a_terminal_is_named_with_numbers() {
 fn what_a_user_namespace_may_not_ask_is_not_told_as_a_fact() {
     let host = Host::alone();
     let check = |args: &[&str]| {
-        let args = [&["-Urn", BINARY, "check", "-i", "lo"], args].concat();
+        let args = [&["-Urn", binary(), "check", "-i", "lo"], args].concat();
         said(&Trace::spawn(&host, &mut command_of("unshare", &args)).end(), 1)
     };
     let report: Value = serde_json::from_str(&check(&["--json"])).expect("JSON");
@@ -378,7 +378,7 @@ fn too_many_open_files_are_called_that_wherever_they_are_met() {
     let host = Host::alone();
     let with = |limit: u32, args: &[&str]| {
         let limit = format!("--nofile={limit}:{limit}");
-        Trace::spawn(&host, &mut command_of("prlimit", &[&[&limit, BINARY], args].concat()))
+        Trace::spawn(&host, &mut command_of("prlimit", &[&[&limit, binary()], args].concat()))
     };
     let assert_said = |said: &str| {
         assert!(said.contains("Too many open files") && said.contains("(ulimit -n 1024)"), "{said}");
@@ -440,7 +440,7 @@ fn what_makes_looking_pointless_is_one_line_on_stderr() {
     // Where the build is, others may not be let in.
     fs::create_dir(&directory).expect("a directory can be made");
     let copy = directory.join("tcptrace");
-    fs::copy(BINARY, &copy).expect("it can be copied");
+    fs::copy(binary(), &copy).expect("it can be copied");
     let mut nobody = Command::new(&copy);
     nobody.args(["check", "-i", lab.a.dev]).uid(65534).gid(65534);
     nobody.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());

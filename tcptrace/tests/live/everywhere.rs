@@ -8,7 +8,7 @@ use crate::{
     lab::{Family, Host, assert_no_link_is_left, eventually, programs_on},
     netns::{Netns, has_tcx, kernel_is},
     stranger::Stranger,
-    trace::{BINARY, Report, Trace, command, command_of, flow_of, last_stats, of_kind},
+    trace::{Report, Trace, binary, command, command_of, flow_of, last_stats, of_kind},
     traffic::{Flow, Kind, drive},
 };
 use aya::programs::XdpMode;
@@ -340,7 +340,7 @@ fn a_check_leaves_out_what_a_trace_of_all_leaves_out() {
         stranger.link_xdp(&lab.client.ns, "eth0", XdpMode::Driver);
         let args = ["--all-netns", "--ingress", "xdp"];
         let run = |args: &[&str]| {
-            Trace::spawn(&outside, &mut command_of("setpriv", &[&[WITHOUT, BINARY], args].concat()))
+            Trace::spawn(&outside, &mut command_of("setpriv", &[&[WITHOUT, binary()], args].concat()))
         };
         let mut trace = run(&args);
         trace.wait_until_attached();
@@ -363,7 +363,7 @@ fn a_check_leaves_out_what_a_trace_of_all_leaves_out() {
 fn what_a_trace_of_all_lacks_a_check_says_too() {
     let outside = Host::alone();
     let said = |args: &[&str]| {
-        let args = [&["--bounding-set=-net_broadcast", BINARY], args, &["--all-netns"]].concat();
+        let args = [&["--bounding-set=-net_broadcast", binary()], args, &["--all-netns"]].concat();
         let report = Trace::spawn(&outside, &mut command_of("setpriv", &args)).end();
         assert_eq!((report.status.code(), report.lines.len()), (Some(1), 0), "{}", report.stderr);
         report.stderr

@@ -16,7 +16,7 @@ use std::{
     thread,
     time::Duration,
 };
-use tcptrace::kernel::testing::generator::{Generator, Sources, Target};
+use tcptrace_testing::kernel::generator::{Generator, Sources, Target};
 
 /// Packets at a time, and between them: what a tracer that was built for debugging cannot follow, but not so many that
 /// nothing else has a processor.

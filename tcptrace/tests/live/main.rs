@@ -15,41 +15,19 @@ mod handmade;
 mod icmp;
 mod interfaces;
 mod kinds;
-#[path = "../common/lab.rs"]
-mod lab;
 mod latency;
 mod lifecycles;
 mod load;
-#[path = "../common/loss.rs"]
-mod loss;
 mod namespaces;
-#[path = "../common/netns.rs"]
-mod netns;
 mod once;
 mod oracle;
-#[path = "../packets/mod.rs"]
-#[expect(
-    dead_code,
-    clippy::cast_possible_truncation,
-    reason = "shared with the tests of the kernel programs"
-)]
-mod packets;
 mod privileges;
 mod robust;
 mod routed;
 mod scenes;
-#[path = "../common/schema.rs"]
-mod schema;
 mod shedding;
-#[path = "../common/skips.rs"]
-mod skips;
 mod start;
-#[path = "../common/stranger.rs"]
-#[expect(dead_code, reason = "shared with the tests of the source alone")]
-mod stranger;
 mod surroundings;
 mod textbook;
-#[path = "../common/trace.rs"]
-mod trace;
-#[path = "../common/traffic.rs"]
-mod traffic;
+
+use tcptrace_testing::{lab, loss, netns, packets, schema, skips, stranger, trace, traffic};

@@ -4,7 +4,7 @@ use crate::{
     lab::{Family, Host, Lab},
     netns::{has_tcx, kernel_is},
     stranger::Stranger,
-    trace::{BINARY, Report, Trace, command_of, flow_of, last_stats, of_kind},
+    trace::{Report, Trace, binary, command_of, flow_of, last_stats, of_kind},
     traffic::{Flow, Kind, drive},
 };
 use aya::programs::{TcAttachType, XdpMode};
@@ -33,7 +33,7 @@ impl Installed {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let folder = env::temp_dir().join(format!("tcptrace-privileges-{}-{number}", process::id()));
         fs::create_dir(&folder).expect("a folder can be made");
-        fs::copy(BINARY, folder.join("tcptrace")).expect("it can be copied");
+        fs::copy(binary(), folder.join("tcptrace")).expect("it can be copied");
         Self { folder }
     }
 
@@ -241,7 +241,7 @@ fn another_namespace_takes_one_capability_more() {
 fn a_trace_has_no_socket_but_those_to_the_kernel() {
     let (lab, host) = (Lab::new(), Host::alone());
     for args in [&["-i", "tt0"][..], &["-i", "any"], &["--netns", &host.ns.path(), "-i", "lo"]] {
-        let trace = start(&lab.a, &mut command_of(BINARY, args));
+        let trace = start(&lab.a, &mut command_of(binary(), args));
         let process = format!("/proc/{}", trace.id());
         let targets = fs::read_dir(format!("{process}/fd")).expect("it runs").map(|fd| {
             // One that was closed meanwhile is nowhere.

@@ -5,7 +5,7 @@ use crate::{
     lab::{Family, Host, Lab, assert_no_link_is_left, eventually},
     load::Load,
     loss::{Loss, lose_segments},
-    trace::{BINARY, Report, Trace, command, flow_of, last_stats, of_kind},
+    trace::{Report, Trace, binary, command, flow_of, last_stats, of_kind},
     traffic::{Kind, bound, connect, drive, listener},
 };
 use rustix::{io::Errno, process::Signal};
@@ -51,7 +51,7 @@ fn without_root_the_capabilities_are_named() {
     let directory = Directory(std::env::temp_dir().join(format!("tcptrace-test-{}", process::id())));
     fs::create_dir(&directory.0).expect("a directory can be made");
     let copy = directory.0.join("tcptrace");
-    fs::copy(BINARY, &copy).expect("it can be copied");
+    fs::copy(binary(), &copy).expect("it can be copied");
     let mut nobody = Command::new(copy);
     nobody.args(["-i", lab.a.dev]).uid(65534).gid(65534);
     nobody.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -2,7 +2,7 @@
 
 use crate::{
     lab::{Family, Host},
-    trace::{BINARY, Report, Trace, command, command_of, of_kind},
+    trace::{Report, Trace, binary, command, command_of, of_kind},
     traffic::{Kind, drive},
 };
 use jiff::{SignedDuration, Timestamp};
@@ -82,7 +82,7 @@ fn the_first_line_tells_of_run_host_and_clock() {
 #[test]
 fn a_boot_that_cannot_be_read_is_null() {
     let host = Host::alone();
-    let hide = format!("mount -t tmpfs none /proc/sys/kernel/random && exec {BINARY} -i lo --json");
+    let hide = format!("mount -t tmpfs none /proc/sys/kernel/random && exec {} -i lo --json", binary());
     let mut trace = Trace::spawn(&host, &mut command_of("unshare", &["--mount", "sh", "-c", &hide]));
     trace.wait_until_attached();
     let told = start(&trace.stop());

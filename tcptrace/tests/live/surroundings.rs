@@ -2,7 +2,7 @@
 
 use crate::{
     lab::{Family, Host, Lab, eventually},
-    trace::{BINARY, Trace, command, command_of, of_kind},
+    trace::{Trace, binary, command, command_of, of_kind},
     traffic::{Kind, drive},
 };
 use jiff::{Timestamp, ToSpan as _};
@@ -34,7 +34,7 @@ fn more_changes_than_can_be_heard_of_in_another_namespace_are_got_over() {
 fn in_another_time_namespace_times_are_the_host_s() {
     let lab = Lab::new();
     let before = Timestamp::now();
-    let args = ["--time", "--monotonic", "1000", BINARY, "-i", lab.a.dev, "--json"];
+    let args = ["--time", "--monotonic", "1000", binary(), "-i", lab.a.dev, "--json"];
     let mut trace = Trace::spawn(&lab.a, &mut command_of("unshare", &args));
     trace.wait_until_attached();
     drive(Kind::ClientCloses, &lab.a, &lab.b, Family::V4);
@@ -55,7 +55,7 @@ fn a_hangup_ends_a_trace_but_not_under_nohup() {
     let trace = Trace::start(&lab.a, &["--json"]);
     trace.signal(Signal::HUP);
     assert!(trace.end().status.success());
-    let mut trace = Trace::spawn(&lab.a, &mut command_of("nohup", &[&[BINARY], &args[..]].concat()));
+    let mut trace = Trace::spawn(&lab.a, &mut command_of("nohup", &[&[binary()], &args[..]].concat()));
     trace.wait_until_attached();
     trace.signal(Signal::HUP);
     drive(Kind::ClientCloses, &lab.a, &lab.b, Family::V4);
@@ -93,7 +93,7 @@ fn a_limit_of_a_file_s_length_is_an_error_like_a_full_disk() {
     let lab = Lab::new();
     let path = env::temp_dir().join(format!("tcptrace-limited-{}", process::id()));
     let output = File::create(&path).expect("a folder for all");
-    let args = ["--fsize=1000", BINARY, "-q", "-i", lab.a.dev, "--json"];
+    let args = ["--fsize=1000", binary(), "-q", "-i", lab.a.dev, "--json"];
     let mut trace = Trace::spawn(&lab.a, command_of("prlimit", &args).stdout(output));
     eventually("it ends", || {
         drive(Kind::ClientCloses, &lab.a, &lab.b, Family::V4);
@@ -109,7 +109,7 @@ fn a_limit_of_a_file_s_length_is_an_error_like_a_full_disk() {
 #[test]
 fn without_sysfs_nothing_is_announced() {
     let lab = Lab::new();
-    let hide = format!("umount --lazy /sys && exec {BINARY} -i {}", lab.a.dev);
+    let hide = format!("umount --lazy /sys && exec {} -i {}", binary(), lab.a.dev);
     let report = Trace::spawn(&lab.a, &mut command_of("unshare", &["--mount", "sh", "-c", &hide])).end();
     assert_eq!(report.status.code(), Some(1), "{}", report.stderr);
     assert_eq!(report.stderr.lines().count(), 1, "{}", report.stderr);

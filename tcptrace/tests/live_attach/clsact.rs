@@ -1,7 +1,7 @@
 //! Filters on clsact, as on kernels before 6.6: beside those of others, and after a tracer that was killed.
 
 use crate::{
-    Child, closed, clsact, common::netns::Netns, hold_if_told, hooks, open, open_error, pair, programs_on,
+    Child, closed, clsact, hold_if_told, hooks, netns::Netns, open, open_error, pair, programs_on,
     read_until, serve_one, stranger::Stranger, talk_to_from, within,
 };
 use aya::{

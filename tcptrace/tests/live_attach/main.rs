@@ -1,21 +1,12 @@
 //! The live source against the real kernel, in network namespaces of its own. Needs root; fails without.
 
 mod clsact;
-#[path = "../common/mod.rs"]
-mod common;
-#[path = "../common/hooks.rs"]
-mod hooks;
 mod pending;
-#[path = "../common/skips.rs"]
-mod skips;
-#[path = "../common/stranger.rs"]
-#[expect(dead_code, reason = "shared with the tests of the built program")]
-mod stranger;
 mod taken_off;
 mod vlans;
 
 use aya::programs::TcAttachType;
-use common::netns::{self, Netns, has_tcx};
+use netns::{Netns, has_tcx};
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
@@ -30,6 +21,7 @@ use tcptrace::{
     source::live::{Flow, LiveConfig, LiveError, LiveSource, Selection},
 };
 use tcptrace_common::tcp::TcpFlags;
+use tcptrace_testing::{hooks, netns, skips, stranger};
 
 /// Long enough for a busy machine; nothing waits for it unless something is broken.
 const DEADLINE: Duration = Duration::from_mins(1);

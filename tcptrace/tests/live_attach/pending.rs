@@ -2,7 +2,7 @@
 //! is complete from then on.
 
 use super::{config, open, pair, skips::skip, within};
-use crate::common::netns::{Netns, kernel_is};
+use crate::netns::{Netns, kernel_is};
 use std::{
     fs,
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
@@ -10,7 +10,6 @@ use std::{
 };
 use tcptrace::{
     event::{Connection, Event},
-    kernel::testing::generator::{Generator, Sources, Target},
     segment::Input,
     source::{
         clock::monotonic_now,
@@ -18,6 +17,7 @@ use tcptrace::{
     },
     track::{Config, Tracker},
 };
+use tcptrace_testing::kernel::generator::{Generator, Sources, Target};
 
 const SYN_ACK: u8 = 0x12;
 /// 128 words, so that few packets fill them.

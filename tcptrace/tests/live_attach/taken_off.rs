@@ -2,9 +2,9 @@
 //! passed.
 
 use crate::{
-    DEADLINE, clsact,
-    common::netns::{Netns, has_tcx},
-    config, hooks, open, pair, programs_on, serve_one,
+    DEADLINE, clsact, config, hooks,
+    netns::{Netns, has_tcx},
+    open, pair, programs_on, serve_one,
     stranger::detach,
     talk_to_from, within, xdp,
 };

@@ -4,7 +4,7 @@ use super::{
     closed, config, open, pair, pending, read_until, segments, serve_one, skips::skip, stranger::Stranger,
     talk_to_from, within, xdp,
 };
-use crate::common::netns::has_tcx;
+use crate::netns::has_tcx;
 use aya::programs::TcAttachType::{Egress, Ingress};
 use std::thread;
 use tcptrace::{

@@ -11,15 +11,6 @@ mod icmp;
 mod json;
 mod once;
 mod output;
-#[expect(
-    dead_code,
-    clippy::cast_possible_truncation,
-    reason = "shared with the tests of the kernel programs"
-)]
-#[path = "../packets/mod.rs"]
-mod packets;
-#[path = "../common/schema.rs"]
-mod schema;
 mod several;
 mod start;
 mod summary;
@@ -28,3 +19,5 @@ mod text;
 mod textbook;
 mod tunnels;
 mod width;
+
+use tcptrace_testing::{packets, schema};

@@ -2,8 +2,6 @@
 //! code in user space. Needs root and BPF: without them these tests fail.
 #![expect(clippy::cast_possible_truncation, reason = "small numbers of generated packets")]
 
-#[path = "../packets/mod.rs"]
-mod packets;
 mod pair;
 mod racing;
 mod shapes;
@@ -15,13 +13,14 @@ use pair::Pair;
 use std::collections::HashMap;
 use tcptrace::{
     decode,
-    kernel::testing::test_run::{Harness, Program},
     segment::{IcmpError, Observation},
 };
 use tcptrace_common::{
     abi::{Kind, SEED_WORDS, UNPARSABLE_REASONS},
     wire::Link,
 };
+use tcptrace_testing::kernel::test_run::{Harness, Program};
+use tcptrace_testing::packets;
 
 const ETHERNET: [Program; 3] = [Program::TcIngress, Program::TcEgress, Program::Xdp];
 const L3: [Program; 2] = [Program::TcIngressL3, Program::TcEgressL3];

@@ -1,9 +1,9 @@
 //! The kernel programs beside the same code in user space.
 
 use crate::packets::Rng;
+use std::sync::{Mutex, PoisonError};
 use tcptrace::{
     decode,
-    kernel::testing::test_run::{Harness, Program},
     parse::{Parser, Tunnels},
 };
 use tcptrace_common::{
@@ -11,12 +11,24 @@ use tcptrace_common::{
     record::Sighting,
     wire::{Bytes, Link, tunnel::Decap},
 };
+use tcptrace_testing::kernel::test_run::{Harness, Program};
+
+/// The ring holds one record at most. Each look into it maps all of it anew, which for a large one takes longer than the run.
+const RING_BYTES: u32 = 1 << 12;
+
+/// What programs are loaded for: the size of their table, and the tunnels that they look into.
+type Purpose = (u32, Decap);
+
+/// Loaded programs that wait for the next pair: the verifier takes longer than most tests do. A test that failed does not
+/// give its programs back.
+static SPARE: Mutex<Vec<(Purpose, Harness)>> = Mutex::new(Vec::new());
 
 /// Both sides, to be fed the same packets.
 pub(crate) struct Pair {
     pub(crate) harness: Harness,
     pub(crate) parser: Parser,
     program: Program,
+    purpose: Purpose,
     sighting: Sighting,
     runs: u64,
 }
@@ -30,14 +42,17 @@ impl Pair {
     pub(crate) fn with_decap(program: Program, buckets: u32, decap: &Decap) -> Self {
         let mut rng = Rng(0x5eed);
         let seeds: [u64; SEED_WORDS] = std::array::from_fn(|_| rng.next());
-        let harness = Harness::load_with_decap(&seeds, buckets, 1 << 20, decap)
-            .unwrap_or_else(|error| panic!("these tests need root and BPF: {error}"));
+        let purpose = (buckets, *decap);
+        let harness = spare(&purpose).unwrap_or_else(|| {
+            Harness::load_with_decap(&seeds, buckets, RING_BYTES, decap)
+                .unwrap_or_else(|error| panic!("these tests need root and BPF: {error}"))
+        });
         let egress = matches!(program, Program::TcEgress | Program::TcEgressL3);
         // BPF_PROG_TEST_RUN gives a packet the namespace's loopback device, which is number 1.
         let sighting = Sighting { ifindex: 1, egress, forwarded: false };
         let mut parser = Parser::new(buckets as usize, seeds);
         parser.set_tunnels(Tunnels { decap: *decap, levels: 1 });
-        Self { harness, parser, program, sighting, runs: 0 }
+        Self { harness, parser, program, purpose, sighting, runs: 0 }
     }
 
     pub(crate) fn link(&self) -> Link {
@@ -94,5 +109,16 @@ impl Pair {
         let kernel = self.harness.counters().unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(kernel.packets, self.runs);
         assert_eq!(&kernel, self.parser.counters());
+        SPARE.lock().unwrap_or_else(PoisonError::into_inner).push((self.purpose, self.harness));
     }
+}
+
+/// Programs that were loaded for the same, with nothing left in their tables and counters.
+fn spare(purpose: &Purpose) -> Option<Harness> {
+    let mut spare = SPARE.lock().unwrap_or_else(PoisonError::into_inner);
+    let place = spare.iter().position(|(loaded, _)| loaded == purpose)?;
+    let (_, mut harness) = spare.swap_remove(place);
+    drop(spare);
+    harness.clear().unwrap_or_else(|error| panic!("cannot clear the tables: {error}"));
+    Some(harness)
 }

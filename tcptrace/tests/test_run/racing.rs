@@ -2,8 +2,8 @@
 
 use crate::packets::{Frame, Rng};
 use std::{sync::Barrier, thread};
-use tcptrace::kernel::testing::test_run::{Harness, Program};
 use tcptrace_common::abi::{Kind, SEED_WORDS};
+use tcptrace_testing::kernel::test_run::{Harness, Program};
 
 /// Handshakes of each CPU.
 const ROUNDS: u64 = 20_000;

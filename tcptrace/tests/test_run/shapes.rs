@@ -6,11 +6,11 @@ use crate::{
     pair::Pair,
     show_error,
 };
-use tcptrace::kernel::testing::test_run::Program;
 use tcptrace_common::{
     abi::Kind,
     wire::{Link, Unparsable},
 };
+use tcptrace_testing::kernel::test_run::Program;
 
 /// Each shape, and whether it is looked into.
 fn shapes() -> Vec<(Shape, bool)> {

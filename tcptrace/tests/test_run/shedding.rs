@@ -1,14 +1,12 @@
 //! Admission in the kernel programs: whole connections are left out, counted, and leave no trace in the table.
 
 use crate::packets::{Frame, Rng};
-use tcptrace::{
-    decode,
-    kernel::testing::test_run::{Harness, Program},
-};
+use tcptrace::decode;
 use tcptrace_common::{
     abi::{Kind, SEED_WORDS},
     admission::Admission,
 };
+use tcptrace_testing::kernel::test_run::{Harness, Program};
 
 fn load() -> Harness {
     let mut rng = Rng(0x5eed);

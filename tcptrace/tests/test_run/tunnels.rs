@@ -5,7 +5,7 @@ use crate::{
     packets::{Frame, Rng, tunnel::Wrap},
     pair::Pair,
 };
-use tcptrace::{kernel::testing::test_run::Program, segment::Observation};
+use tcptrace::segment::Observation;
 use tcptrace_common::{
     abi::Kind as RecordKind,
     wire::{
@@ -13,6 +13,7 @@ use tcptrace_common::{
         tunnel::{Decap, Kind},
     },
 };
+use tcptrace_testing::kernel::test_run::Program;
 
 fn outer(ipv6: bool) -> Frame {
     Frame { ipv6, src: 0xc0a8_0001, dst: 0xc0a8_0002, vlans: vec![5], ..Frame::default() }

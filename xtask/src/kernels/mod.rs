@@ -24,7 +24,7 @@ use arch::Arch;
 use guest::Report;
 use initramfs::Contents;
 use plan::{FULL, KERNELS, Kernel, SHORT, Suite};
-use std::{fmt::Write as _, fs, path::Path, process::Command, time::Instant};
+use std::{ffi::OsString, fmt::Write as _, fs, path::Path, process::Command, time::Instant};
 use transcript::Verdict;
 
 /// What it takes beside what the tests here take, and the emulator.
@@ -40,6 +40,12 @@ pub(crate) enum Choice {
 }
 
 impl Choice {
+    /// From the names on the command line.
+    pub(crate) fn full(kernels: Vec<String>, binaries: &[OsString]) -> Self {
+        let binaries = binaries.iter().map(|it| it.to_string_lossy().into_owned()).collect();
+        Self::Full { kernels, binaries }
+    }
+
     fn kernels(&self) -> Result<Vec<&'static Kernel>> {
         match self {
             Self::Short => Ok(KERNELS.iter().take(1).collect()),

@@ -6,10 +6,10 @@ use super::{
     plan::{LIB, Suite},
 };
 use crate::{
-    cargo::BuildEnv,
-    shell::{capture, typed, which},
+    cargo::{self, BuildEnv, Executable},
+    shell::{capture, which},
 };
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use std::{
     collections::{BTreeMap, BTreeSet, btree_map::Entry},
     fs,
@@ -36,12 +36,11 @@ impl Programs {
 
     /// Builds the tests. The binaries by their names: the tests, and the program that they start.
     pub(super) fn build(&self, env: &BuildEnv, suites: &[&Suite]) -> Result<BTreeMap<String, PathBuf>> {
-        let mut command = env.cargo(["test", "--no-run", "--message-format=json-render-diagnostics"]);
-        match self {
+        let built = match self {
             // All that `cargo test` builds, so that neither makes the other build again.
-            Self::Own => _ = command.args(["--workspace", "--exclude", "tcptrace-ebpf"]),
+            Self::Own => env.tests(Stdio::inherit())?,
             Self::Foreign(tools) => {
-                command.args(["--package", PROGRAM]);
+                let mut command = env.cargo(["test", "--no-run", "--package", PROGRAM]);
                 // With the tests comes the program.
                 for suite in suites {
                     match suite.binary {
@@ -50,14 +49,10 @@ impl Programs {
                     };
                 }
                 tools.prepare(&mut command);
+                cargo::built(&mut command, Stdio::inherit())?
             }
-        }
-        let output =
-            command.stdin(Stdio::null()).stderr(Stdio::inherit()).output().context("cannot run cargo")?;
-        if !output.status.success() {
-            bail!("`{}` failed", typed(&command));
-        }
-        Ok(executables(&String::from_utf8_lossy(&output.stdout)))
+        };
+        Ok(by_name(built))
     }
 
     /// A binary without what only a debugger reads, which is most of it.
@@ -116,24 +111,21 @@ impl Programs {
     }
 }
 
-/// Of cargo's messages the binaries that are tests of ours or the program.
-fn executables(messages: &str) -> BTreeMap<String, PathBuf> {
-    let of_line = |line: &str| {
-        let message: serde_json::Value = serde_json::from_str(line).ok()?;
-        let path = PathBuf::from(message.get("executable")?.as_str()?);
-        let target = message.get("target")?;
-        let kind = target.get("kind")?.get(0)?.as_str()?;
-        let is_test = message.get("profile")?.get("test")?.as_bool()?;
-        let name = target.get("name")?.as_str()?;
+/// Of what cargo built, the tests of the program's package and the program.
+fn by_name(built: Vec<Executable>) -> BTreeMap<String, PathBuf> {
+    let name = |it: &Executable| {
+        // Of another package there may be tests of the same name.
+        if !it.package.ends_with(PROGRAM) {
+            return None;
+        }
         // The unit tests of the program have its name too.
-        let name = match (kind, is_test, name) {
-            ("test", ..) | ("bin", false, PROGRAM) => name,
-            ("lib", true, PROGRAM) => LIB,
-            _ => return None,
-        };
-        Some((name.to_owned(), path))
+        match (it.kind.as_str(), it.is_test, it.name.as_str()) {
+            ("test", ..) | ("bin", false, PROGRAM) => Some(it.name.clone()),
+            ("lib", true, PROGRAM) => Some(LIB.to_owned()),
+            _ => None,
+        }
     };
-    messages.lines().filter_map(of_line).collect()
+    built.into_iter().filter_map(|it| Some((name(&it)?, it.path))).collect()
 }
 
 /// `libc.so.6 => /lib/libc.so.6 (0x1)`, and `/lib64/ld.so (0x2)` without an arrow.
@@ -152,8 +144,9 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
-    use super::{executables, libraries};
-    use std::path::PathBuf;
+    use super::{by_name, libraries};
+    use crate::cargo::Executable;
+    use std::path::{Path, PathBuf};
 
     #[test]
     fn libraries_are_paths() {
@@ -165,20 +158,23 @@ mod tests {
     }
 
     #[test]
-    fn tests_and_the_program_are_found_in_the_messages_of_cargo() {
-        let line = |name: &str, kind: &str, test: bool, path: &str| {
-            format!(
-                "{{\"target\":{{\"name\":\"{name}\",\"kind\":[\"{kind}\"]}},\"profile\":{{\"test\":{test}}},\
-                 \"executable\":{path}}}\n"
-            )
+    fn of_what_was_built_the_programs_tests_and_itself_are_taken() {
+        let built = |package: &str, name: &str, kind: &str, is_test: bool, path: &str| Executable {
+            name: name.to_owned(),
+            kind: kind.to_owned(),
+            is_test,
+            package: Path::new("/w").join(package),
+            path: path.into(),
         };
-        let messages = line("live", "test", true, "\"/t/live-1\"")
-            + &line("tcptrace", "bin", true, "\"/t/unit-2\"")
-            + &line("tcptrace", "bin", false, "\"/t/tcptrace\"")
-            + &line("tcptrace", "lib", true, "\"/t/lib-3\"")
-            + &line("tcptrace_common", "lib", true, "\"/t/lib-4\"")
-            + &line("aya", "lib", false, "null");
-        let found: Vec<_> = executables(&messages).into_iter().collect();
+        let all = vec![
+            built("tcptrace", "live", "test", true, "/t/live-1"),
+            built("tcptrace", "tcptrace", "bin", true, "/t/unit-2"),
+            built("tcptrace", "tcptrace", "bin", false, "/t/tcptrace"),
+            built("tcptrace", "tcptrace", "lib", true, "/t/lib-3"),
+            built("tcptrace-common", "tcptrace_common", "lib", true, "/t/lib-4"),
+            built("tcptrace-core", "live", "test", true, "/t/live-5"),
+        ];
+        let found: Vec<_> = by_name(all).into_iter().collect();
         let expected = [("lib", "/t/lib-3"), ("live", "/t/live-1"), ("tcptrace", "/t/tcptrace")];
         assert_eq!(found, expected.map(|(name, path)| (name.to_owned(), path.into())));
     }

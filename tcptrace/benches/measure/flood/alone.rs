@@ -15,12 +15,12 @@ use std::{
     thread,
     time::Duration,
 };
-use tcptrace::kernel::testing::{
+use tcptrace_common::{abi::SEED_WORDS, admission::Admission};
+use tcptrace_testing::kernel::{
+    drain::{self, Drain},
     generator::{Generator, Sources},
-    sink::{self, Drain},
     test_run::Harness,
 };
-use tcptrace_common::{abi::SEED_WORDS, admission::Admission};
 
 /// Packets of one system call, see [`super::CHUNK`].
 const CHUNK: u32 = 5_000_000;
@@ -165,7 +165,7 @@ fn round(row: &Row, seconds: f64) -> Result<Round, Box<dyn Error>> {
         Kept::All | Kept::Least => {
             let admission = if row.kept == Kept::All { Admission::ALL } else { LEAST };
             let seeds = seeds()?;
-            let mut ours = world.server.enter(|| sink::attach(device, &seeds, RING))?;
+            let mut ours = world.server.enter(|| drain::attach(device, &seeds, RING))?;
             ours.set_admission(admission)?;
             let flood = read_meanwhile(&mut ours, flood)?;
             Round { ours: flood, admission: admission.rate(), ..counted(&ours)? }
@@ -190,7 +190,7 @@ fn with_tcptrace(
     let maps = running.bpf_objects("map_id");
     let maps: Vec<u32> = maps.iter().filter_map(|map| map.get("map_id")?.parse().ok()).collect();
     let seeds = seeds()?;
-    let ours = world.server.enter(|| sink::attach_for(device, &seeds, &maps))?;
+    let ours = world.server.enter(|| drain::attach_for(device, &seeds, &maps))?;
     let flood = flood()?;
     running.settle(Duration::ZERO);
     let counted = counted(&ours)?;

@@ -21,14 +21,16 @@ const XDP_FLAGS_DRV_MODE: u32 = 1 << 2;
 
 /// Where the program of XDP runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum XdpMode {
+pub enum XdpMode {
+    /// In the driver.
     Native,
+    /// In the stack, where the driver cannot.
     Generic,
 }
 
 /// A program on an interface, for as long as this lives.
 #[derive(Debug)]
-pub(crate) struct Link(OwnedFd);
+pub struct Link(OwnedFd);
 
 /// `bpf_attr` of `BPF_LINK_CREATE`, as far as it is needed: the kernel takes what is behind it as zero.
 #[repr(C)]
@@ -66,7 +68,7 @@ impl Link {
     }
 
     /// Of an XDP program.
-    pub(crate) fn xdp(program: BorrowedFd<'_>, interface: u32, mode: XdpMode) -> io::Result<Self> {
+    pub fn xdp(program: BorrowedFd<'_>, interface: u32, mode: XdpMode) -> io::Result<Self> {
         let flags = match mode {
             XdpMode::Native => XDP_FLAGS_DRV_MODE,
             XdpMode::Generic => XDP_FLAGS_SKB_MODE,

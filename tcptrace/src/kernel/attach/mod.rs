@@ -9,7 +9,7 @@ pub(crate) mod clsact;
 mod error;
 mod filters;
 mod hooks;
-pub(crate) mod links;
+pub mod links;
 mod notice;
 pub(crate) mod plan;
 pub mod share;

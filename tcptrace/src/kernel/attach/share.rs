@@ -79,7 +79,8 @@ impl SharedMaps {
     }
 }
 
-pub(crate) fn file_system() -> rustix::io::Result<OwnedFd> {
+/// A file system of BPF of its own, mounted nowhere, in which maps have names for as long as the descriptor is open.
+pub fn file_system() -> rustix::io::Result<OwnedFd> {
     let context = fsopen("bpf", FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_create(&context)?;
     fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())

@@ -3,5 +3,5 @@
 
 pub mod errors;
 pub(crate) mod netlink;
-pub(crate) mod raw;
+pub mod raw;
 pub(crate) mod readiness;

@@ -13,13 +13,15 @@ const BPF_MAP_CREATE: libc::c_long = 0;
 const BPF_MAP_UPDATE_ELEM: libc::c_long = 2;
 const BPF_PROG_LOAD: libc::c_long = 5;
 const BPF_MAP_TYPE_PROG_ARRAY: u32 = 3;
-pub(crate) const BPF_PROG_TYPE_SCHED_CLS: u32 = 3;
-pub(crate) const BPF_PROG_TYPE_XDP: u32 = 6;
+/// The type of programs for TC (`include/uapi/linux/bpf.h`).
+pub const BPF_PROG_TYPE_SCHED_CLS: u32 = 3;
+/// The type of programs for XDP.
+pub const BPF_PROG_TYPE_XDP: u32 = 6;
 /// What a name has room for, with the zero at its end.
 const NAME: usize = 16;
 
 /// `struct bpf_insn`, as it lies in memory.
-pub(crate) type Instruction = [u8; 8];
+pub type Instruction = [u8; 8];
 
 /// `bpf_attr` of `BPF_PROG_LOAD`, as far as it is needed: the kernel takes what is behind it as zero.
 #[repr(C)]
@@ -53,7 +55,7 @@ struct UpdateAttr {
 }
 
 /// Loads a program, by a name that is cut to what the kernel has room for.
-pub(crate) fn load(prog_type: u32, instructions: &[Instruction], name: &str) -> io::Result<OwnedFd> {
+pub fn load(prog_type: u32, instructions: &[Instruction], name: &str) -> io::Result<OwnedFd> {
     const LICENSE: &CStr = c"GPL";
     let mut attr = LoadAttr {
         prog_type,

@@ -7,8 +7,8 @@ use rustix::{
 };
 
 /// An ELF object with the programs `tcptrace_tc_ingress`, `tcptrace_tc_egress`, `tcptrace_tc_ingress_l3`,
-/// `tcptrace_tc_egress_l3` and `tcptrace_xdp` (and `tcptrace_bench_sink`, see `kernel/testing/sink.rs`), the maps `EVENTS`, `PENDING` and `COUNTERS`, and the globals
-/// `SEEDS`, `PENDING_MASK`, `NETNS`, `SHARED` and `KERNEL_LOG`. Aligned as an ELF parser wants it.
+/// `tcptrace_tc_egress_l3` and `tcptrace_xdp`, the maps `EVENTS`, `PENDING` and `COUNTERS`, and the globals `SEEDS`,
+/// `PENDING_MASK`, `NETNS`, `SHARED` and `KERNEL_LOG`. Aligned as an ELF parser wants it.
 pub const OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tcptrace"));
 
 /// Gives back the pages that it was read from: they are the program's file, where they can be read again.

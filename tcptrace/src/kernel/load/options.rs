@@ -22,7 +22,7 @@ impl LoadOptions {
     /// second in which the reader gets no CPU. The kernel allocates it whole, so bigger is not free.
     pub const DEFAULT_RING_BYTES: u32 = 8 << 20;
     /// The reader is woken, if it waits, when this part of the ring is full: time enough to come before the rest is.
-    pub(crate) const WAKE_PART: u32 = 8;
+    pub const WAKE_PART: u32 = 8;
     /// 65,536 buckets (4 MiB): half a million acknowledgements awaited at once.
     pub const DEFAULT_PENDING_BUCKETS: u32 = 1 << 16;
     /// Larger tables than 1 GiB are mistakes.

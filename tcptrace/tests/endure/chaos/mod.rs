@@ -14,7 +14,7 @@ use crate::{
     mix::{Account, Fate, Mix, Over},
     packets::Rng,
     process::running,
-    trace::BINARY,
+    trace::binary,
     traffic::Flow,
     way::Plan,
 };
@@ -111,7 +111,7 @@ fn chaos() {
     }
     assert!(faults.is_empty(), "{} faults with seed {seed}, see above", faults.len());
     assert!(tally.right > 0, "some connections were told of as they were");
-    assert_eq!(running(BINARY, &lab.a.ns.path()), [0_u32; 0], "no tracer is left");
+    assert_eq!(running(binary(), &lab.a.ns.path()), [0_u32; 0], "no tracer is left");
 }
 
 /// One tracer after the other.

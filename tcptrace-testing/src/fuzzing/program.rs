@@ -4,22 +4,9 @@
 #[cfg(test)]
 mod tests;
 
-use crate::{
-    cli::{Args, Command, Config, Input, Interfaces},
-    kernel,
-};
 use clap::Parser as _;
 use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _, time::Duration};
-
-/// What the kernel answers and announces over netlink.
-pub fn netlink(bytes: &[u8]) {
-    kernel::testing::fuzzing::netlink(bytes);
-}
-
-/// What is read from /proc about namespaces.
-pub fn tables(bytes: &[u8]) {
-    kernel::testing::fuzzing::tables(bytes);
-}
+use tcptrace::cli::{Args, Command, Config, Input, Interfaces};
 
 /// A command line, its words with zeros between them: it is refused as wrong usage, or every number in it is within its
 /// bounds.

@@ -15,28 +15,28 @@ use object::{
 use std::process::Command;
 
 /// A program that is loaded, and attached until it is dropped.
-pub(crate) struct Stranger {
+pub struct Stranger {
     ebpf: Ebpf,
     name: &'static str,
 }
 
 impl Stranger {
     /// For TC. `TC_ACT_OK` is 0, `TC_ACT_UNSPEC` -1.
-    pub(crate) fn tc(name: &'static str, verdict: i32) -> Self {
+    pub fn tc(name: &'static str, verdict: i32) -> Self {
         let mut stranger = Self::load("classifier", name, verdict);
         stranger.classifier().load().expect("the verifier likes it");
         stranger
     }
 
     /// For XDP. `XDP_PASS` is 2.
-    pub(crate) fn xdp(name: &'static str, verdict: i32) -> Self {
+    pub fn xdp(name: &'static str, verdict: i32) -> Self {
         let mut stranger = Self::load("xdp", name, verdict);
         stranger.as_xdp().load().expect("the verifier likes it");
         stranger
     }
 
     /// For TC: puts a VLAN tag beside each packet, or takes it off, and passes it on.
-    pub(crate) fn tagger(name: &'static str, tag: Option<u16>) -> Self {
+    pub fn tagger(name: &'static str, tag: Option<u16>) -> Self {
         const PUSH: i32 = 18;
         const POP: i32 = 19;
         let call = |helper| instruction(0x85, 0, helper);
@@ -70,12 +70,12 @@ impl Stranger {
     }
 
     /// By a TCX link, behind those that are there.
-    pub(crate) fn link(&mut self, ns: &Netns, device: &str, side: TcAttachType) {
+    pub fn link(&mut self, ns: &Netns, device: &str, side: TcAttachType) {
         self.link_at(LinkOrder::default(), ns, device, side);
     }
 
     /// By a TCX link, before those that are there.
-    pub(crate) fn link_first(&mut self, ns: &Netns, device: &str, side: TcAttachType) {
+    pub fn link_first(&mut self, ns: &Netns, device: &str, side: TcAttachType) {
         self.link_at(LinkOrder::first(), ns, device, side);
     }
 
@@ -85,7 +85,7 @@ impl Stranger {
     }
 
     /// As a filter on clsact, which stays. Of priority 0 the kernel chooses one.
-    pub(crate) fn filter(&mut self, ns: &Netns, device: &str, side: TcAttachType, priority: u16) {
+    pub fn filter(&mut self, ns: &Netns, device: &str, side: TcAttachType, priority: u16) {
         let options = TcAttachOptions::Netlink(NlOptions { priority, ..NlOptions::default() });
         let program = self.classifier();
         let id = ns.enter(|| program.attach_with_options(device, side, options)).expect("it attaches");
@@ -93,24 +93,24 @@ impl Stranger {
     }
 
     /// By an XDP link.
-    pub(crate) fn link_xdp(&mut self, ns: &Netns, device: &str, mode: XdpMode) {
+    pub fn link_xdp(&mut self, ns: &Netns, device: &str, mode: XdpMode) {
         ns.enter(|| self.as_xdp().attach(device, mode)).expect("it attaches");
     }
 
     /// What the kernel says of it.
-    pub(crate) fn info(&self) -> ProgramInfo {
+    pub fn info(&self) -> ProgramInfo {
         self.ebpf.program(self.name).expect("there").info().expect("it is loaded")
     }
 
     /// How many packets it has seen while the kernel kept statistics.
-    pub(crate) fn runs(&self) -> u64 {
+    pub fn runs(&self) -> u64 {
         self.info().run_count()
     }
 }
 
 /// Detaches the link of a program that is somebody else's, by the kernel's number of the program, which has one link. Its maker
 /// keeps the link, which holds nothing any more.
-pub(crate) fn detach(program: u32) {
+pub fn detach(program: u32) {
     let links: Vec<_> = loaded_links().filter_map(Result::ok).collect();
     let of_it: Vec<_> = links.iter().filter(|link| link.program_id() == program).collect();
     let [link] = of_it[..] else { panic!("program {program} has {} links", of_it.len()) };

@@ -1,11 +1,11 @@
 //! The programs on an interface's TC hooks, in the way that the kernel has: by TCX links from 6.6 on, else as filters on
 //! clsact.
 
-use crate::common::netns::{Netns, has_tcx};
+use crate::netns::{Netns, has_tcx};
 use aya::programs::{ProgramInfo, SchedClassifier, TcAttachType, loaded_programs};
 
 /// The programs on one side, in their order, by their numbers.
-pub(crate) fn ids(ns: &Netns, device: &str, side: TcAttachType) -> Vec<u32> {
+pub fn ids(ns: &Netns, device: &str, side: TcAttachType) -> Vec<u32> {
     if has_tcx() {
         let (_, programs) =
             ns.enter(|| SchedClassifier::query_tcx(device, side)).expect("from 6.6 on the kernel has TCX");
@@ -19,7 +19,7 @@ pub(crate) fn ids(ns: &Netns, device: &str, side: TcAttachType) -> Vec<u32> {
 }
 
 /// Their names, as the kernel cuts them (15 letters).
-pub(crate) fn names(ns: &Netns, device: &str, side: TcAttachType) -> Vec<String> {
+pub fn names(ns: &Netns, device: &str, side: TcAttachType) -> Vec<String> {
     let name = |id: &u32| {
         // One that goes meanwhile has no name.
         let found = loaded_programs().filter_map(Result::ok).find(|program| program.id() == *id)?;
@@ -29,6 +29,6 @@ pub(crate) fn names(ns: &Netns, device: &str, side: TcAttachType) -> Vec<String>
 }
 
 /// These programs and no others are on the two sides.
-pub(crate) fn are(ns: &Netns, device: &str, ingress: &[&str], egress: &[&str]) -> bool {
+pub fn are(ns: &Netns, device: &str, ingress: &[&str], egress: &[&str]) -> bool {
     names(ns, device, TcAttachType::Ingress) == ingress && names(ns, device, TcAttachType::Egress) == egress
 }

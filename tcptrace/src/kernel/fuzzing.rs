@@ -1,5 +1,6 @@
-//! What fuzzing runs: the parsers of what the kernel says, of which others choose a part: names, paths, how much of it there
-//! is.
+//! What fuzzing runs of the kernel side, which is for tcptrace-testing and not in the program: the parsers of what the kernel
+//! says. Others choose a part of that: names, paths, how much of it there is.
+#![expect(clippy::missing_panics_doc, reason = "a panic is a finding")]
 
 use crate::kernel::{
     attach::clsact,
@@ -9,7 +10,7 @@ use crate::kernel::{
 };
 
 /// A datagram of rtnetlink, as an answer and as notifications of any kind.
-pub(crate) fn netlink(datagram: &[u8]) {
+pub fn netlink(datagram: &[u8]) {
     let messages = netlink::messages(datagram);
     assert!(messages.iter().map(|message| message.body.len()).sum::<usize>() <= datagram.len());
     let mut links = Links::default();
@@ -28,7 +29,7 @@ pub(crate) fn netlink(datagram: &[u8]) {
 }
 
 /// A table of mounts, a list of control groups, and the target of a link in /proc.
-pub(crate) fn tables(bytes: &[u8]) {
+pub fn tables(bytes: &[u8]) {
     for (_, mount) in namespaces::mounts(bytes) {
         assert!(mount.as_os_str().len() <= bytes.len());
     }

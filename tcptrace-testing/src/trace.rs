@@ -8,17 +8,26 @@ use crate::{
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::{
-    fs,
+    env, fs,
     io::{BufRead as _, BufReader, Read},
     net::SocketAddr,
     os::unix::process::CommandExt as _,
     process::{Child, Command, ExitStatus, Stdio},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, OnceLock},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
-pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_tcptrace");
+/// The path of the built program. Cargo puts it beside the folder of the tests.
+pub fn binary() -> &'static str {
+    static PATH: OnceLock<String> = OnceLock::new();
+    PATH.get_or_init(|| {
+        let test = env::current_exe().expect("a test has a path");
+        let built = test.ancestors().nth(2).expect("a test is in a folder of a folder").join("tcptrace");
+        assert!(built.is_file(), "{} is not built: cargo builds it with the tests", built.display());
+        built.to_str().expect("a path that is text").to_owned()
+    })
+}
 
 /// The lines of one stream, as they come.
 struct Lines {
@@ -51,26 +60,26 @@ impl Lines {
 }
 
 /// A running tracer. It is killed if a test fails to stop it.
-pub(crate) struct Trace {
+pub struct Trace {
     child: Child,
     stdout: Option<Lines>,
     stderr: Lines,
 }
 
 /// What a tracer left behind.
-pub(crate) struct Report {
-    pub(crate) status: ExitStatus,
-    pub(crate) lines: Vec<String>,
-    pub(crate) stderr: String,
+pub struct Report {
+    pub status: ExitStatus,
+    pub lines: Vec<String>,
+    pub stderr: String,
 }
 
 /// `tcptrace` with these arguments, not started yet.
-pub(crate) fn command(args: &[&str]) -> Command {
-    command_of(BINARY, args)
+pub fn command(args: &[&str]) -> Command {
+    command_of(binary(), args)
 }
 
 /// The same of a program that becomes `tcptrace`.
-pub(crate) fn command_of(program: &str, args: &[&str]) -> Command {
+pub fn command_of(program: &str, args: &[&str]) -> Command {
     let mut command = Command::new(program);
     // A group of its own: a Ctrl-C on the test's terminal is not for it.
     command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
@@ -81,27 +90,28 @@ pub(crate) fn command_of(program: &str, args: &[&str]) -> Command {
 
 impl Trace {
     /// Traces the interface of a host and waits until it does.
-    pub(crate) fn start(host: &Host, args: &[&str]) -> Self {
+    pub fn start(host: &Host, args: &[&str]) -> Self {
         let mut trace = Self::spawn(host, &mut command(&[&["-i", host.dev], args].concat()));
         trace.wait_until_attached();
         trace
     }
 
     /// The same with all events as JSON.
-    pub(crate) fn all_events(host: &Host, args: &[&str]) -> Self {
+    pub fn all_events(host: &Host, args: &[&str]) -> Self {
         Self::start(host, &[&["--json", "--events", "all"], args].concat())
     }
 
     /// Starts a command in a host's namespace.
-    pub(crate) fn spawn(host: &Host, command: &mut Command) -> Self {
-        let mut child = host.ns.enter(|| command.spawn().unwrap_or_else(|error| panic!("{BINARY}: {error}")));
+    pub fn spawn(host: &Host, command: &mut Command) -> Self {
+        let mut child =
+            host.ns.enter(|| command.spawn().unwrap_or_else(|error| panic!("{}: {error}", binary())));
         let stdout = child.stdout.take().map(Lines::of);
         let stderr = Lines::of(child.stderr.take().expect("piped"));
         Self { child, stdout, stderr }
     }
 
     /// It says so on stderr, once everything is attached.
-    pub(crate) fn wait_until_attached(&mut self) {
+    pub fn wait_until_attached(&mut self) {
         let start = Instant::now();
         while !self.stderr.with(|lines| lines.iter().any(|line| line.starts_with("tcptrace: tracing "))) {
             let said = self.stderr.with(|lines| lines.join("\n"));
@@ -114,7 +124,7 @@ impl Trace {
     }
 
     /// Waits until it has printed so many lines that contain this.
-    pub(crate) fn wait_for_lines(&self, n: usize, containing: &str) {
+    pub fn wait_for_lines(&self, n: usize, containing: &str) {
         let stdout = self.stdout.as_ref().expect("piped");
         // Each line is looked at once: there can be very many.
         let (mut looked_at, mut found) = (0, 0);
@@ -129,7 +139,7 @@ impl Trace {
 
     /// Waits until so many lines were printed, or none was for some seconds: what is missing then is for the caller
     /// to judge.
-    pub(crate) fn wait_for_no_more_than(&self, n: usize) {
+    pub fn wait_for_no_more_than(&self, n: usize) {
         let stdout = self.stdout.as_ref().expect("piped");
         let (mut printed, mut since) = (0, Instant::now());
         while printed < n && since.elapsed() < Duration::from_secs(4) {
@@ -142,12 +152,12 @@ impl Trace {
     }
 
     /// Waits until so many connections were reported.
-    pub(crate) fn wait_for_connections(&self, n: usize) {
+    pub fn wait_for_connections(&self, n: usize) {
         self.wait_for_lines(n, r#""event":"connection""#);
     }
 
     /// What it printed last.
-    pub(crate) fn last_line(&self) -> String {
+    pub fn last_line(&self) -> String {
         self.stdout
             .as_ref()
             .expect("piped")
@@ -156,7 +166,7 @@ impl Trace {
     }
 
     /// Waits until it has said this on stderr.
-    pub(crate) fn wait_for_notice(&self, containing: &str) {
+    pub fn wait_for_notice(&self, containing: &str) {
         eventually(&format!("a notice with {containing}"), || {
             let said = self.stderr.with(|lines| lines.join("\n"));
             if said.contains(containing) { Ok(()) } else { Err(said) }
@@ -164,13 +174,13 @@ impl Trace {
     }
 
     /// How many of the lines printed so far are such.
-    pub(crate) fn count(&self, is_such: impl Fn(&str) -> bool) -> usize {
+    pub fn count(&self, is_such: impl Fn(&str) -> bool) -> usize {
         let stdout = self.stdout.as_ref().expect("piped");
         stdout.with(|lines| lines.iter().filter(|line| is_such(line)).count())
     }
 
     /// Waits until it has caught up: its main thread neither runs nor waits for a CPU for a good while.
-    pub(crate) fn wait_until_idle(&self) {
+    pub fn wait_until_idle(&self) {
         const WINDOW: Duration = Duration::from_millis(500);
         eventually("the tracer is idle", || {
             let before = self.busy();
@@ -189,27 +199,27 @@ impl Trace {
     }
 
     /// The process.
-    pub(crate) fn id(&self) -> u32 {
+    pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    pub(crate) fn has_ended(&mut self) -> bool {
+    pub fn has_ended(&mut self) -> bool {
         self.child.try_wait().expect("it is our child").is_some()
     }
 
-    pub(crate) fn signal(&self, signal: Signal) {
+    pub fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a process id");
         kill_process(pid, signal).expect("it is our child");
     }
 
     /// Ctrl-C.
-    pub(crate) fn stop(self) -> Report {
+    pub fn stop(self) -> Report {
         self.signal(Signal::INT);
         self.end()
     }
 
     /// Waits until it has ended by itself (or by a signal).
-    pub(crate) fn end(mut self) -> Report {
+    pub fn end(mut self) -> Report {
         let start = Instant::now();
         let status = loop {
             if let Some(status) = self.child.try_wait().expect("it is our child") {
@@ -234,14 +244,14 @@ impl Drop for Trace {
 
 impl Report {
     /// The events. Panics unless it ended well and every line is as the schema says.
-    pub(crate) fn events(&self) -> Vec<Value> {
+    pub fn events(&self) -> Vec<Value> {
         assert!(self.status.success(), "tcptrace ended with {}: {}", self.status, self.stderr);
         schema::assert_valid(&self.lines.join("\n"));
         self.unchecked_events()
     }
 
     /// The same for so many lines that the schema is checked on some thousands of them only.
-    pub(crate) fn many_events(&self) -> Vec<Value> {
+    pub fn many_events(&self) -> Vec<Value> {
         assert!(self.status.success(), "tcptrace ended with {}: {}", self.status, self.stderr);
         let step = self.lines.len() / 2000 + 1;
         let some: Vec<_> = self.lines.iter().rev().step_by(step).map(String::as_str).collect();
@@ -257,24 +267,24 @@ impl Report {
 }
 
 /// The events of this kind.
-pub(crate) fn of_kind<'a>(events: &'a [Value], kind: &'a str) -> impl Iterator<Item = &'a Value> {
+pub fn of_kind<'a>(events: &'a [Value], kind: &'a str) -> impl Iterator<Item = &'a Value> {
     events.iter().filter(move |event| event["event"] == kind)
 }
 
 /// The last statistics.
-pub(crate) fn last_stats(events: &[Value]) -> &Value {
+pub fn last_stats(events: &[Value]) -> &Value {
     let last = of_kind(events, "stats").last().expect("the trace ends with statistics");
     assert_eq!(last["last"], true);
     last
 }
 
 /// The events of one connection.
-pub(crate) fn of_flow(events: &[Value], flow: Flow) -> impl Iterator<Item = &Value> {
+pub fn of_flow(events: &[Value], flow: Flow) -> impl Iterator<Item = &Value> {
     events.iter().filter(move |event| event.get("client").is_some() && flow_of(event) == flow)
 }
 
 /// The connection that an event is of.
-pub(crate) fn flow_of(event: &Value) -> Flow {
+pub fn flow_of(event: &Value) -> Flow {
     let end = |end: &Value| {
         let ip = end["ip"].as_str().and_then(|ip| ip.parse().ok()).expect("an address");
         let port = end["port"].as_u64().and_then(|port| u16::try_from(port).ok()).expect("a port");

@@ -4,7 +4,7 @@ use super::Frame;
 
 /// What is around an inner packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Wrap {
+pub enum Wrap {
     /// IP in IP, of whichever families.
     Ip,
     /// GRE with IP in it, with a checksum, a key, a sequence number.
@@ -27,7 +27,7 @@ pub(crate) enum Wrap {
 
 impl Wrap {
     /// Each kind, and each shape of those that have several.
-    pub(crate) const ALL: [Self; 17] = [
+    pub const ALL: [Self; 17] = [
         Self::Ip,
         Self::Gre(false, None, false),
         Self::Gre(true, None, false),
@@ -48,7 +48,7 @@ impl Wrap {
     ];
 
     /// `outer` around `inner`, of which it takes the frame or the IP packet.
-    pub(crate) fn around(self, outer: &Frame, inner: &Frame) -> Frame {
+    pub fn around(self, outer: &Frame, inner: &Frame) -> Frame {
         let ip = inner.ip();
         let ethertype: u16 = if inner.ipv6 { 0x86dd } else { 0x0800 };
         let (protocol, body) = match self {

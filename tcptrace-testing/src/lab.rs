@@ -13,13 +13,13 @@ use std::{
 
 /// Nothing that a test waits for takes longer, unless something is broken; a busy machine runs a tracer that was built
 /// for debugging at a fraction of its speed.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(90);
+pub const DEADLINE: Duration = Duration::from_secs(90);
 
 /// One connection that was driven (or tried).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Flow {
-    pub(crate) client: SocketAddr,
-    pub(crate) server: SocketAddr,
+pub struct Flow {
+    pub client: SocketAddr,
+    pub server: SocketAddr,
 }
 
 impl fmt::Display for Flow {
@@ -29,25 +29,25 @@ impl fmt::Display for Flow {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Family {
+pub enum Family {
     V4,
     V6,
 }
 
 impl Family {
-    pub(crate) const BOTH: [Self; 2] = [Self::V4, Self::V6];
+    pub const BOTH: [Self; 2] = [Self::V4, Self::V6];
 }
 
 /// One namespace with one interface that matters.
-pub(crate) struct Host {
-    pub(crate) ns: Netns,
-    pub(crate) dev: &'static str,
+pub struct Host {
+    pub ns: Netns,
+    pub dev: &'static str,
     v4: Ipv4Addr,
     v6: Ipv6Addr,
 }
 
 impl Host {
-    pub(crate) fn ip(&self, family: Family) -> IpAddr {
+    pub fn ip(&self, family: Family) -> IpAddr {
         match family {
             Family::V4 => self.v4.into(),
             Family::V6 => self.v6.into(),
@@ -55,17 +55,17 @@ impl Host {
     }
 
     /// A host of one IPv4 address.
-    pub(crate) fn new(ns: Netns, dev: &'static str, v4: Ipv4Addr) -> Self {
+    pub fn new(ns: Netns, dev: &'static str, v4: Ipv4Addr) -> Self {
         Self { ns, dev, v4, v6: v4.to_ipv6_mapped() }
     }
 
     /// A host that talks to itself.
-    pub(crate) fn alone() -> Self {
+    pub fn alone() -> Self {
         Self { ns: Netns::new(), dev: "lo", v4: Ipv4Addr::LOCALHOST, v6: Ipv6Addr::LOCALHOST }
     }
 
     /// Another IPv4 address of this host, beside its own.
-    pub(crate) fn add_address(&self, nth: u8) -> IpAddr {
+    pub fn add_address(&self, nth: u8) -> IpAddr {
         let [a, b, c, _] = self.v4.octets();
         let address = Ipv4Addr::new(a, b, c, 100 + nth);
         self.ns.ip(&["addr", "add", &format!("{address}/24"), "dev", self.dev]);
@@ -73,7 +73,7 @@ impl Host {
     }
 
     /// Loads rules for `nft` here.
-    pub(crate) fn filter(&self, rules: &str) {
+    pub fn filter(&self, rules: &str) {
         self.ns.enter(|| {
             let mut nft = Command::new("nft")
                 .args(["-f", "-"])
@@ -86,17 +86,17 @@ impl Host {
     }
 
     /// The programs on the interface: see [`programs_on`].
-    pub(crate) fn programs(&self) -> Vec<String> {
+    pub fn programs(&self) -> Vec<String> {
         self.programs_on(self.dev)
     }
 
     /// The same of another interface here.
-    pub(crate) fn programs_on(&self, dev: &str) -> Vec<String> {
+    pub fn programs_on(&self, dev: &str) -> Vec<String> {
         programs_on(&self.ns, dev)
     }
 
     /// Waits until the programs are on an interface here, also the one for what goes out, which comes last.
-    pub(crate) fn wait_until_attached_to(&self, dev: &str) {
+    pub fn wait_until_attached_to(&self, dev: &str) {
         eventually(&format!("the programs are on {dev}"), || {
             let programs = self.programs_on(dev);
             if programs.iter().any(|it| it.contains("egress")) { Ok(()) } else { Err(programs.join(", ")) }
@@ -104,7 +104,7 @@ impl Host {
     }
 
     /// Fails if the kernel still holds anything of a tracer's on the interface, some time after it ended.
-    pub(crate) fn assert_nothing_attached(&self) {
+    pub fn assert_nothing_attached(&self) {
         eventually(&format!("nothing is attached to {}", self.dev), || {
             let programs = self.programs();
             if programs.is_empty() { Ok(()) } else { Err(programs.join(", ")) }
@@ -114,7 +114,7 @@ impl Host {
 
 /// Fails if a tracer that was killed left anything on the interface. Links end with it; before 6.6 there are none for TC, and
 /// what is on clsact stays.
-pub(crate) fn assert_no_link_is_left(ns: &Netns, dev: &str) {
+pub fn assert_no_link_is_left(ns: &Netns, dev: &str) {
     let all_are_links = has_tcx();
     eventually(&format!("nothing is attached to {dev}"), || {
         let mut programs = programs_on(ns, dev);
@@ -125,15 +125,15 @@ pub(crate) fn assert_no_link_is_left(ns: &Netns, dev: &str) {
 
 /// Two hosts, `a` and `b`, on networks that no other test uses: the kernel's tracepoints do not say which namespace
 /// a socket is in, so the addresses must.
-pub(crate) struct Lab {
-    pub(crate) a: Host,
-    pub(crate) b: Host,
+pub struct Lab {
+    pub a: Host,
+    pub b: Host,
     /// Told apart by it.
     net: u8,
 }
 
 impl Lab {
-    pub(crate) fn new() -> Self {
+    pub fn new() -> Self {
         static NEXT: AtomicU16 = AtomicU16::new(0);
         let n = NEXT.fetch_add(1, Ordering::Relaxed);
         let [pid_high, pid_low] = u16::try_from(process::id() & 0xffff).expect("masked").to_be_bytes();
@@ -156,7 +156,7 @@ impl Lab {
     }
 
     /// Makes the two interfaces, up and with their addresses. Not there, or not there any more.
-    pub(crate) fn lay_cable(&self) {
+    pub fn lay_cable(&self) {
         self.a.ns.veth(self.a.dev, &self.b.ns, self.b.dev, self.net);
         for host in [&self.a, &self.b] {
             host.ns.ip(&["addr", "add", &format!("{}/24", host.v4), "dev", host.dev]);
@@ -166,15 +166,15 @@ impl Lab {
 }
 
 /// Two hosts with a router between them.
-pub(crate) struct Routed {
-    pub(crate) client: Host,
-    pub(crate) server: Host,
+pub struct Routed {
+    pub client: Host,
+    pub server: Host,
     /// Its device towards the client is named here, with the address that its ICMP errors come from.
-    pub(crate) router: Host,
+    pub router: Host,
 }
 
 impl Routed {
-    pub(crate) fn new() -> Self {
+    pub fn new() -> Self {
         let v4 = |net, host| Ipv4Addr::new(10, 126, net, host);
         let v6 = |net, host| Ipv6Addr::new(0xfd76, 0, 0, net, 0, 0, 0, host);
         let host = |dev, net: u8, n: u8| Host {
@@ -222,7 +222,7 @@ impl Routed {
 
 /// The programs on an interface, with the hook of each: `driver tcptrace_xdp`, `tcx/egress ...`. Every hook is looked
 /// at, and by more than one tool where one does not know them all: not every bpftool knows TCX.
-pub(crate) fn programs_on(ns: &Netns, dev: &str) -> Vec<String> {
+pub fn programs_on(ns: &Netns, dev: &str) -> Vec<String> {
     let mut programs = Vec::new();
     ns.enter(|| {
         for (hook, attach) in [("ingress", TcAttachType::Ingress), ("egress", TcAttachType::Egress)] {
@@ -240,7 +240,7 @@ pub(crate) fn programs_on(ns: &Netns, dev: &str) -> Vec<String> {
 }
 
 /// Waits until `holds`; panics with what it last said if it does not.
-pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> Result<(), String>) {
+pub fn eventually(what: &str, mut holds: impl FnMut() -> Result<(), String>) {
     let start = Instant::now();
     while let Err(now) = holds() {
         assert!(start.elapsed() < DEADLINE, "not within {DEADLINE:?}: {what}; but: {now}");
@@ -249,7 +249,7 @@ pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> Result<(), Strin
 }
 
 /// `look` at each, a few at a time, as on a slow machine the verifier takes long; None where it panicked.
-pub(crate) fn a_few_at_a_time<T: Sync, R: Send>(
+pub fn a_few_at_a_time<T: Sync, R: Send>(
     all: &[T],
     few: usize,
     look: impl Fn(&T) -> R + Sync,

@@ -1,7 +1,7 @@
 //! Connections of every kind, driven through ordinary sockets. One thread plays both ends wherever it can, so that
 //! what happens first is known and not hoped for.
 
-pub(crate) use crate::lab::Flow;
+pub use crate::lab::Flow;
 
 use crate::{
     lab::{DEADLINE, Family, Host, eventually},
@@ -23,18 +23,18 @@ use std::{
 };
 
 /// Octets of a request and its answer.
-pub(crate) const REQUEST: usize = 100;
-pub(crate) const ANSWER: usize = 1000;
+pub const REQUEST: usize = 100;
+pub const ANSWER: usize = 1000;
 /// More than one GSO packet can carry (64 KiB), in both directions.
-pub(crate) const BULK: usize = 300_000;
+pub const BULK: usize = 300_000;
 /// What the server still sends after the client has closed its direction.
-pub(crate) const AFTERWARDS: usize = 5000;
+pub const AFTERWARDS: usize = 5000;
 /// How long a client waits that gets no answer: one retry, as the kernel's first one comes after 1 s (RFC 6298 §2).
 const PATIENCE: Duration = Duration::from_millis(1500);
 
 /// Ways to live and die.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) enum Kind {
+pub enum Kind {
     /// Request, answer, the client closes, the server acknowledges and then closes.
     ClientCloses,
     /// Request, answer, the server closes, the client acknowledges and then closes.
@@ -70,7 +70,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 16] = [
+    pub const ALL: [Self; 16] = [
         Self::ClientCloses,
         Self::ServerCloses,
         Self::ThreeSegmentClose,
@@ -89,7 +89,7 @@ impl Kind {
         Self::Bulk,
     ];
 
-    pub(crate) fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::ClientCloses => "ClientCloses",
             Self::ServerCloses => "ServerCloses",
@@ -111,7 +111,7 @@ impl Kind {
     }
 
     /// Needs a firewall that loses segments (`loss::lose_segments`).
-    pub(crate) fn needs_loss(self) -> bool {
+    pub fn needs_loss(self) -> bool {
         self.loss() != Loss::Nothing
     }
 
@@ -129,7 +129,7 @@ impl Kind {
 }
 
 /// One connection of this kind, from its first segment to its last but for retransmissions.
-pub(crate) fn drive(kind: Kind, from: &Host, to: &Host, family: Family) -> Flow {
+pub fn drive(kind: Kind, from: &Host, to: &Host, family: Family) -> Flow {
     let flow = kind.loss().flow(from, to, family);
     let client = from.ns.enter(|| bound(flow.client));
     match kind {
@@ -200,7 +200,7 @@ fn talk(kind: Kind, client: &mut TcpStream, server: &mut TcpStream) {
 }
 
 /// `n` octets from one to the other, all of them read; from a thread, for they may not fit the buffers.
-pub(crate) fn send(from: &mut TcpStream, to: &mut TcpStream, n: usize) {
+pub fn send(from: &mut TcpStream, to: &mut TcpStream, n: usize) {
     thread::scope(|scope| {
         scope.spawn(|| from.write_all(&vec![b'x'; n]).expect("the peer reads"));
         to.read_exact(&mut vec![0; n]).expect("the peer writes");
@@ -243,7 +243,7 @@ fn close(kind: Kind, client: TcpStream, server: TcpStream) {
 }
 
 /// The close of four segments.
-pub(crate) fn in_turn(first: &TcpStream, second: TcpStream) {
+pub fn in_turn(first: &TcpStream, second: TcpStream) {
     end(first);
     read_to_end(&second);
     acknowledge_now(&second);
@@ -251,11 +251,11 @@ pub(crate) fn in_turn(first: &TcpStream, second: TcpStream) {
     read_to_end(first);
 }
 
-pub(crate) fn end(stream: &TcpStream) {
+pub fn end(stream: &TcpStream) {
     stream.shutdown(Shutdown::Write).expect("it is open");
 }
 
-pub(crate) fn read_to_end(mut stream: &TcpStream) {
+pub fn read_to_end(mut stream: &TcpStream) {
     let mut rest = Vec::new();
     stream.read_to_end(&mut rest).expect("the peer closes");
     assert_eq!(rest.len(), 0, "nothing else was sent");
@@ -263,12 +263,12 @@ pub(crate) fn read_to_end(mut stream: &TcpStream) {
 
 /// The kernel may keep back the acknowledgement of a FIN, to merge it with data or with its own FIN. Asking for
 /// quick ones sends it (`net/ipv4/tcp.c`, `__tcp_sock_set_quickack`).
-pub(crate) fn acknowledge_now(stream: &TcpStream) {
+pub fn acknowledge_now(stream: &TcpStream) {
     sockopt::set_tcp_quickack(stream, true).expect("a TCP socket");
 }
 
 /// Connects; goes on where it was if the process was stopped meanwhile (signal(7): with a time-out the kernel does not).
-pub(crate) fn connect(socket: impl AsFd, to: &SocketAddr) -> system::Result<()> {
+pub fn connect(socket: impl AsFd, to: &SocketAddr) -> system::Result<()> {
     retry_on_intr(|| rustix::net::connect(&socket, to))
 }
 
@@ -288,7 +288,7 @@ fn try_in_vain(client: &OwnedFd, flow: Flow) {
 }
 
 /// Why nothing can be read.
-pub(crate) fn failure(mut stream: &TcpStream) -> ErrorKind {
+pub fn failure(mut stream: &TcpStream) -> ErrorKind {
     loop {
         match stream.read(&mut [0]) {
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -299,14 +299,14 @@ pub(crate) fn failure(mut stream: &TcpStream) -> ErrorKind {
 }
 
 /// Closing without lingering is a RST.
-pub(crate) fn reset(from: TcpStream, to: &TcpStream) {
+pub fn reset(from: TcpStream, to: &TcpStream) {
     sockopt::set_socket_linger(&from, Some(Duration::ZERO)).expect("a socket");
     drop(from);
     assert_eq!(failure(to), ErrorKind::ConnectionReset);
 }
 
 /// A socket of the calling thread's namespace, so that its port is known before the first segment.
-pub(crate) fn bound(address: SocketAddr) -> OwnedFd {
+pub fn bound(address: SocketAddr) -> OwnedFd {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None).expect("a TCP socket");
     // Ports come round while an earlier connection on them still waits out its TIME-WAIT.
@@ -323,20 +323,20 @@ pub(crate) fn bound(address: SocketAddr) -> OwnedFd {
     socket
 }
 
-pub(crate) fn local_address(socket: impl AsFd) -> SocketAddr {
+pub fn local_address(socket: impl AsFd) -> SocketAddr {
     let address = rustix::net::getsockname(socket).expect("it is bound");
     SocketAddr::try_from(address).expect("an IP address")
 }
 
 /// Listens on a host, for so many connections that nobody has accepted yet.
-pub(crate) fn listener(host: &Host, address: SocketAddr, backlog: i32) -> TcpListener {
+pub fn listener(host: &Host, address: SocketAddr, backlog: i32) -> TcpListener {
     let socket = host.ns.enter(|| bound(address));
     listen(&socket, backlog).expect("it can listen");
     socket.into()
 }
 
 /// Reads and writes that fail rather than hang.
-pub(crate) fn impatient(socket: OwnedFd) -> TcpStream {
+pub fn impatient(socket: OwnedFd) -> TcpStream {
     let stream = TcpStream::from(socket);
     stream.set_read_timeout(Some(DEADLINE)).expect("a socket");
     stream.set_write_timeout(Some(DEADLINE)).expect("a socket");

@@ -1,6 +1,7 @@
 //! The same as ordinary tests, over bytes that get far.
 
-use super::*;
+use super::arguments;
+use crate::fuzzing::{netlink, tables};
 use proptest::prelude::*;
 
 fn bytes(most: usize) -> impl Strategy<Value = Vec<u8>> {

@@ -11,12 +11,12 @@ use std::{
 };
 
 /// One namespace of a name of its own.
-pub(crate) struct Netns {
+pub struct Netns {
     name: String,
 }
 
 impl Netns {
-    pub(crate) fn new() -> Self {
+    pub fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("tcptrace-{}-{}", process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         run("ip", &["netns", "add", &name]);
@@ -26,18 +26,18 @@ impl Netns {
     }
 
     /// `ip` in here; its output.
-    pub(crate) fn ip(&self, args: &[&str]) -> String {
+    pub fn ip(&self, args: &[&str]) -> String {
         run("ip", &[&["-n", &self.name], args].concat())
     }
 
     /// `tc` in here; its output.
-    pub(crate) fn tc(&self, args: &[&str]) -> String {
+    pub fn tc(&self, args: &[&str]) -> String {
         run("tc", &[&["-n", &self.name], args].concat())
     }
 
     /// Gives a device another name. Before 6.2 the kernel refuses that while it is up (net/core/dev.c,
     /// `dev_change_name`).
-    pub(crate) fn rename(&self, device: &str, name: &str) {
+    pub fn rename(&self, device: &str, name: &str) {
         let rename = |from: &str| self.ip(&["link", "set", from, "name", name]);
         if renames_while_up() {
             rename(device);
@@ -49,12 +49,12 @@ impl Netns {
     }
 
     /// Any program in here; its output.
-    pub(crate) fn run(&self, program: &str, args: &[&str]) -> String {
+    pub fn run(&self, program: &str, args: &[&str]) -> String {
         self.enter(|| run(program, args))
     }
 
     /// Runs `f` on a thread of its own that lives in this namespace. A panic in it is a panic here.
-    pub(crate) fn enter<R: Send>(&self, f: impl FnOnce() -> R + Send) -> R {
+    pub fn enter<R: Send>(&self, f: impl FnOnce() -> R + Send) -> R {
         thread::scope(|scope| {
             let thread = scope.spawn(|| {
                 enter_path(&self.path());
@@ -65,13 +65,13 @@ impl Netns {
     }
 
     /// Where it can be entered from.
-    pub(crate) fn path(&self) -> String {
+    pub fn path(&self) -> String {
         format!("/run/netns/{}", self.name)
     }
 
     /// A pair of Ethernet devices, one end here and one there, both up, with 10.77.`net`.1/24 here and
     /// 10.77.`net`.2/24 there.
-    pub(crate) fn veth(&self, here: &str, other: &Self, there: &str, net: u8) {
+    pub fn veth(&self, here: &str, other: &Self, there: &str, net: u8) {
         self.ip(&["link", "add", here, "type", "veth", "peer", "name", there, "netns", &other.name]);
         for (ns, device, host) in [(self, here, 1), (other, there, 2)] {
             ns.ip(&["addr", "add", &format!("10.77.{net}.{host}/24"), "dev", device]);
@@ -89,22 +89,22 @@ impl Drop for Netns {
 
 /// The kernel that runs is at least this. Its features are judged by it: a kernel that is new enough for one and is found
 /// without it fails the test.
-pub(crate) fn kernel_is(major: u8, minor: u8) -> bool {
+pub fn kernel_is(major: u8, minor: u8) -> bool {
     KernelVersion::current().expect("the kernel has a version") >= KernelVersion::new(major, minor, 0)
 }
 
 /// TCX links are there.
-pub(crate) fn has_tcx() -> bool {
+pub fn has_tcx() -> bool {
     kernel_is(6, 6)
 }
 
 /// The kernel gives a device that is up another name.
-pub(crate) fn renames_while_up() -> bool {
+pub fn renames_while_up() -> bool {
     kernel_is(6, 2)
 }
 
 /// For good: sockets and children that this thread makes from now on are in the namespace of this path.
-pub(crate) fn enter_path(path: &str) {
+pub fn enter_path(path: &str) {
     let file = File::open(path).expect("the namespace is there");
     move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network)).expect("root may enter it");
 }

@@ -1,10 +1,6 @@
 //! Runs the kernel programs over given packets by `BPF_PROG_TEST_RUN`, for tests and benchmarks. Needs root.
 #![expect(unsafe_code, reason = "running a program whose loader the library is not, is a bare system call")]
 
-use crate::kernel::{
-    calls::raw::{self, BPF_PROG_TYPE_SCHED_CLS, BPF_PROG_TYPE_XDP, Instruction},
-    load::object::OBJECT,
-};
 use aya::{
     Ebpf, EbpfLoader,
     maps::{Array, MapError, PerCpuArray, PerCpuValues, RingBuf},
@@ -13,6 +9,10 @@ use aya::{
 use std::{
     io,
     os::fd::{AsRawFd as _, OwnedFd},
+};
+use tcptrace::kernel::{
+    calls::raw::{self, BPF_PROG_TYPE_SCHED_CLS, BPF_PROG_TYPE_XDP, Instruction},
+    load::object::OBJECT,
 };
 use tcptrace_common::{
     abi::{BUCKET_WORDS, Counters, SEED_WORDS},

@@ -3,7 +3,7 @@
 use std::{env, fs::File, io::Write as _};
 
 /// Counts one.
-pub(crate) fn skip(name: &str, reason: &str) {
+pub fn skip(name: &str, reason: &str) {
     let line = format!("{name}: {reason}");
     eprintln!("not run: {line}");
     let path =

@@ -1,13 +1,13 @@
 //! Packets for tests, built byte by byte.
 
-pub(crate) mod tunnel;
+pub mod tunnel;
 
 /// `SplitMix64`: seeded, so that a failure repeats.
-pub(crate) struct Rng(pub(crate) u64);
+pub struct Rng(pub u64);
 
 impl Rng {
     /// The next number.
-    pub(crate) fn next(&mut self) -> u64 {
+    pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -15,14 +15,14 @@ impl Rng {
     }
 
     /// A number below `bound`.
-    pub(crate) fn below(&mut self, bound: usize) -> usize {
+    pub fn below(&mut self, bound: usize) -> usize {
         (self.next() % bound as u64) as usize
     }
 }
 
 /// What a frame is made of.
 #[derive(Clone, Debug)]
-pub(crate) struct Frame {
+pub struct Frame {
     pub ipv6: bool,
     /// The last four bytes of the address.
     pub src: u32,
@@ -57,7 +57,7 @@ pub(crate) struct Frame {
 
 /// What is between an Ethernet type and IP.
 #[derive(Clone, Debug, Default)]
-pub(crate) enum Shape {
+pub enum Shape {
     #[default]
     Plain,
     /// MPLS labels, this many.
@@ -71,7 +71,7 @@ pub(crate) enum Shape {
 
 /// An ICMP or ICMPv6 message.
 #[derive(Clone, Debug)]
-pub(crate) struct Icmp {
+pub struct Icmp {
     pub kind: u8,
     pub code: u8,
     /// The beginning of an IP packet.
@@ -106,7 +106,7 @@ impl Default for Frame {
 
 impl Frame {
     /// The other direction.
-    pub(crate) fn reversed(&self) -> Self {
+    pub fn reversed(&self) -> Self {
         Self {
             src: self.dst,
             dst: self.src,
@@ -117,7 +117,7 @@ impl Frame {
     }
 
     /// An error about this packet, with `octets` of it, to its source.
-    pub(crate) fn error(&self, kind: u8, code: u8, octets: usize) -> Self {
+    pub fn error(&self, kind: u8, code: u8, octets: usize) -> Self {
         let mut quote = self.ip();
         quote.truncate(octets);
         Self {
@@ -130,7 +130,7 @@ impl Frame {
     }
 
     /// With an Ethernet header.
-    pub(crate) fn bytes(&self) -> Vec<u8> {
+    pub fn bytes(&self) -> Vec<u8> {
         let mut bytes = vec![2; 12];
         for (place, tci) in self.vlans.iter().enumerate() {
             let kind: u16 = if place == 0 && self.vlans.len() > 1 { 0x88a8 } else { 0x8100 };
@@ -171,7 +171,7 @@ impl Frame {
     }
 
     /// From the IP header on, without padding.
-    pub(crate) fn ip(&self) -> Vec<u8> {
+    pub fn ip(&self) -> Vec<u8> {
         let body = match (&self.body, &self.icmp) {
             (Some((_, body)), _) => body.clone(),
             (None, Some(icmp)) => icmp.bytes(),

@@ -10,7 +10,7 @@ use std::{
 
 /// What is lost of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Loss {
+pub enum Loss {
     Nothing,
     EverySyn,
     FirstSyn,
@@ -39,20 +39,20 @@ pub(crate) enum Loss {
 const EACH: u16 = 1500;
 
 /// Ports of servers, above those of the clients in a lab.
-pub(crate) const PORTS: RangeInclusive<u16> = 20_000..=20_000 + 13 * EACH - 1;
+pub const PORTS: RangeInclusive<u16> = 20_000..=20_000 + 13 * EACH - 1;
 
 /// Ports of clients.
-pub(crate) const CLIENT_PORTS: RangeInclusive<u16> = 1024..=19_999;
+pub const CLIENT_PORTS: RangeInclusive<u16> = 1024..=19_999;
 
 impl Loss {
-    pub(crate) fn ports(self) -> RangeInclusive<u16> {
+    pub fn ports(self) -> RangeInclusive<u16> {
         let first = PORTS.start() + EACH * self as u16;
         first..=first + EACH - 1
     }
 
     /// The ends of a connection that no other of this run has: the two ports go round at different lengths, so that
     /// a pair comes again after hundreds of thousands only.
-    pub(crate) fn flow(self, from: &Host, to: &Host, family: Family) -> Flow {
+    pub fn flow(self, from: &Host, to: &Host, family: Family) -> Flow {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         const CLIENTS: u32 = 1 + *CLIENT_PORTS.end() as u32 - *CLIENT_PORTS.start() as u32;
         let n = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -65,7 +65,7 @@ impl Loss {
 }
 
 /// Loads the rules.
-pub(crate) fn lose_segments(host: &Host) {
+pub fn lose_segments(host: &Host) {
     let to = |loss: Loss| format!("tcp dport {}-{}", loss.ports().start(), loss.ports().end());
     let from = |loss: Loss| format!("tcp sport {}-{}", loss.ports().start(), loss.ports().end());
     // A connection in these sets is what its client's segments have: protocol, source and destination port.
@@ -138,7 +138,7 @@ pub(crate) fn lose_segments(host: &Host) {
 }
 
 /// From now on this host neither hears nor says anything of the connection, as if its power had gone.
-pub(crate) fn vanish(host: &Host, flow: Flow) {
+pub fn vanish(host: &Host, flow: Flow) {
     let family = if flow.client.is_ipv4() { "ipv4" } else { "ipv6" };
     let element = format!("{{ {family} . {} . {} }}", flow.client.port(), flow.server.port());
     host.ns.run("nft", &["add", "element", "inet", "losses", "gone", &element]);
@@ -146,12 +146,12 @@ pub(crate) fn vanish(host: &Host, flow: Flow) {
 
 /// Waits until a segment of this connection came there and was dropped. Even on a cable between namespaces that takes
 /// its time, when the CPU has other packets to take care of.
-pub(crate) fn wait_for_loss(host: &Host, flow: Flow) {
+pub fn wait_for_loss(host: &Host, flow: Flow) {
     wait_for_set(host, "lost", flow);
 }
 
 /// Waits until the third segment, once lost, came again.
-pub(crate) fn wait_for_second_try(host: &Host, flow: Flow) {
+pub fn wait_for_second_try(host: &Host, flow: Flow) {
     wait_for_set(host, "again", flow);
 }
 

@@ -1,2 +1,0 @@
-//! What the integration tests share.
-pub(crate) mod netns;
