@@ -52,10 +52,10 @@ pub mod parse;
 pub mod reorder;
 pub mod segment;
 pub mod sink;
+pub mod source_clock;
 pub mod sweep;
 pub mod track;
 pub mod tunnel;
-pub mod wall;
 
 pub use capture::{CaptureOptions, FileError, PcapSource, Reader};
 pub use event::{Connection, Established, Event, Kind, Outcome, Role, State};

@@ -1,10 +1,14 @@
 //! One report a connection, however many interfaces it passes (`--once`): a stage between the tracker, which knows a
 //! connection on one interface only, and the sinks. It has no clock and does no I/O: time comes in with the events.
 //!
-//! Every event is held for [`HOLD_NS`] of the trace's own time, for a packet can pass a better vantage a little later. When
-//! the first event of a connection goes out it is decided which of its *sightings* (connections of the tracker) is told;
-//! `group.rs` has the rules. Events go out in the order in which they came, but for resets: the tracker doubts most of them for
-//! a while, on one interface perhaps and not on the next, so all of them are held for that time too, and tell their own.
+//! What the tracker calls a connection is a *sighting* here: one connection as one interface showed it. The sightings
+//! of one connection are a *group*, of which one sighting is reported.
+//!
+//! Every event is held for [`HOLD_NS`] of the trace's own time, for a packet can pass a better vantage a little later.
+//! When the first event of a group goes out, the sighting to report is chosen; `group.rs` has the rules. Events go out
+//! in the order in which they came, but for resets: the tracker doubts most of them for a while, on one interface
+//! perhaps and not on the next, so the end of a connection by a reset is held for that time as well. The event keeps
+//! the time that it had.
 
 mod group;
 mod groups;
@@ -14,43 +18,43 @@ use crate::{
     segment::Timestamp,
     track::DOUBT_NS,
 };
-use groups::{Groups, Place};
+use groups::{Assignment, Groups};
 use std::collections::VecDeque;
 
 /// Nanoseconds that an event is held. A packet passes the interfaces of a host within some microseconds; behind a busy
 /// CPU's softirq, a queueing discipline or a user-space relay it takes milliseconds.
 pub const HOLD_NS: u64 = 100_000_000;
-/// Events held at once, some 64 MiB of them.
+/// The most events that are held at once, some 64 MiB of them.
 pub const MAX_HELD: usize = 1 << 16;
 
-/// Nanoseconds that the end of a connection by a reset is held.
+/// Nanoseconds that the end of a connection by a reset is held: also for as long as the tracker may doubt the reset.
 const RESET_NS: u64 = DOUBT_NS + HOLD_NS;
 
 fn is_reset(event: &Event) -> bool {
     matches!(event, Event::Connection(connection) if connection.outcome == Outcome::Reset)
 }
 
-/// What is told, and how much is kept.
+/// Which events `--once` reports, and how many connections it remembers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Config {
     /// Kinds of events that somebody reads. The tracker has to make transitions, established and connection events
     /// in any case: sightings are known by them.
     pub keep: Kinds,
-    /// As [`crate::track::Config::time_wait_ns`].
+    /// Nanoseconds of TIME-WAIT, the value of [`crate::track::Config::time_wait_ns`].
     pub time_wait_ns: u64,
-    /// Sightings that are remembered at once: as many as the tracker follows ([`crate::track::Config::max_connections`]), and
-    /// [`MAX_HELD`] of which it told already.
+    /// The most sightings that are remembered at once: as many as the tracker follows
+    /// ([`crate::track::Config::max_connections`]), and [`MAX_HELD`] that it has reported already.
     pub max_sightings: usize,
 }
 
-/// See the module.
+/// The stage between the tracker and the sinks that reports each connection once, however many interfaces it passes.
 #[derive(Debug)]
 pub struct Once {
     keep: Kinds,
     groups: Groups,
-    held: VecDeque<Held>,
-    /// Ends of connections by a reset.
-    resets: VecDeque<Held>,
+    held: VecDeque<HeldEvent>,
+    /// The ends of connections by a reset, which are held for longer.
+    resets: VecDeque<HeldEvent>,
     now: Timestamp,
     counts: OutcomeCounts,
     early: u64,
@@ -58,19 +62,19 @@ pub struct Once {
 }
 
 #[derive(Debug)]
-struct Held {
+struct HeldEvent {
     event: Event,
-    /// None for what is told in any case.
+    /// The slot of its group; `None` for what is reported in any case.
     group: Option<u32>,
 }
 
 impl Once {
-    /// Nothing seen yet.
+    /// A stage that has seen no event yet.
     #[must_use]
     pub fn new(config: Config) -> Self {
         let late = [Kind::Segment, Kind::Transition, Kind::Anomaly, Kind::IcmpError];
         let lasts = late.into_iter().any(|kind| config.keep.contains(kind));
-        // What is late belongs to a connection that the tracker remembers for so long.
+        // Events of these kinds can come for as long as the tracker remembers a connection that is over.
         let remember_ns = if lasts { config.time_wait_ns.saturating_add(HOLD_NS) } else { HOLD_NS };
         Self {
             keep: config.keep.with(Kind::Established).with(Kind::Connection).with(Kind::Stats),
@@ -84,20 +88,20 @@ impl Once {
         }
     }
 
-    /// Takes one event of the tracker, in the tracker's order; `sink` gets those whose time has come.
+    /// Takes the next event of the tracker; `sink` gets the held events whose time has come.
     pub fn event(&mut self, event: Event, sink: &mut dyn FnMut(Event)) {
         let group = if event.common().is_some() {
             self.advance(event.ts(), sink);
-            match self.groups.place(&event, self.keep.contains(event.kind())) {
-                Place::Group(slot) if self.groups[slot].hold(&event) => Some(slot),
-                Place::Group(_) | Place::Nowhere => return,
-                Place::Apart => None,
+            match self.groups.assign(&event, self.keep.contains(event.kind())) {
+                Assignment::Group(slot) if self.groups[slot].hold(&event) => Some(slot),
+                Assignment::Group(_) | Assignment::Unwanted => return,
+                Assignment::Apart => None,
             }
         } else {
             None
         };
         let queue = if group.is_some() && is_reset(&event) { &mut self.resets } else { &mut self.held };
-        queue.push_back(Held { event, group });
+        queue.push_back(HeldEvent { event, group });
         if self.held.len() + self.resets.len() > MAX_HELD
             && let Some(oldest) = self.held.pop_front().or_else(|| self.resets.pop_front())
         {
@@ -105,7 +109,7 @@ impl Once {
         }
     }
 
-    /// Time has come to `now`, and no earlier event will follow.
+    /// Lets time come to `now`, before which no event will follow; `sink` gets the held events whose time has come.
     pub fn advance(&mut self, now: Timestamp, sink: &mut dyn FnMut(Event)) {
         self.now = self.now.max(now);
         let now = self.now;
@@ -118,60 +122,66 @@ impl Once {
         self.groups.expire(self.now);
     }
 
-    /// The trace is over: lets go of everything.
+    /// Ends the trace: `sink` gets all events that are still held.
     pub fn flush(&mut self, sink: &mut dyn FnMut(Event)) {
-        let rest: Vec<Held> = self.held.drain(..).chain(self.resets.drain(..)).collect();
+        let rest: Vec<HeldEvent> = self.held.drain(..).chain(self.resets.drain(..)).collect();
         for held in rest {
             self.release(held, false, sink);
         }
     }
 
-    /// Events are held, for which time has to go on.
+    /// Whether any event is held, so that time has to go on for it to come out.
     #[must_use]
     pub fn is_holding(&self) -> bool {
         !self.held.is_empty() || !self.resets.is_empty()
     }
 
-    /// Connections of which no end was told.
+    /// How many connections are open, as far as was reported.
     #[must_use]
     pub fn open(&self) -> u64 {
         self.groups.open()
     }
 
-    /// Sightings that are remembered.
+    /// How many sightings are remembered.
     #[must_use]
     pub fn sightings(&self) -> usize {
         self.groups.len()
     }
 
-    /// Nothing is remembered of any connection.
+    /// Whether no connection is remembered.
     #[must_use]
     pub fn remembers_nothing(&self) -> bool {
         self.groups.is_empty()
     }
 
-    /// Connections that had to be reported before their time, as more events came within it than are held: perhaps
-    /// not at the best vantage, or without all of the path.
+    /// How many connections had to be reported before their time, because more events came than can be held: perhaps
+    /// not from the best vantage, or without all of the path.
     #[must_use]
     pub const fn early(&self) -> u64 {
         self.early
     }
 
-    /// Connections for which there was no room, and which were reported for each interface.
+    /// How many reports of connections, one for each interface, were made of connections for which there was no room.
     #[must_use]
     pub const fn apart(&self) -> u64 {
         self.apart
     }
 
-    /// Lets go of the oldest event.
-    fn release(&mut self, Held { mut event, group }: Held, early: bool, sink: &mut dyn FnMut(Event)) {
+    /// Gives an event that was held to `sink`, unless another sighting of its connection is reported; `early` where its
+    /// time has not come.
+    fn release(
+        &mut self,
+        HeldEvent { mut event, group }: HeldEvent,
+        early: bool,
+        sink: &mut dyn FnMut(Event),
+    ) {
         match (group, &mut event) {
             (Some(slot), event) => {
                 let group = &mut self.groups[slot];
                 let undecided = group.is_undecided();
-                let told = group.tell(event);
+                let passes = group.pass(event);
                 self.early += u64::from(early && undecided && !group.is_undecided());
-                if !told {
+                if !passes {
                     return;
                 }
             }

@@ -4,8 +4,8 @@
 use crate::segment::{Input, Timestamp};
 use std::collections::VecDeque;
 
-/// Input held back until nothing earlier can follow. Nearly all of it comes in order, so the place of a new
-/// one is looked for from the back.
+/// Holds input back until no earlier one can follow. Nearly all of it comes in order, so the place of a new one is
+/// searched from the back.
 #[derive(Debug, Default)]
 pub struct Reorder {
     held: VecDeque<(Timestamp, Input)>,
@@ -14,7 +14,7 @@ pub struct Reorder {
 }
 
 impl Reorder {
-    /// Takes one that happened at `ts`; of equal times the first to come goes first.
+    /// Adds an input that happened at `ts`. Inputs of equal times keep the order in which they came.
     pub fn push(&mut self, ts: Timestamp, input: Input) {
         if ts < self.released {
             self.late += 1;
@@ -23,7 +23,7 @@ impl Reorder {
         self.held.insert(self.held.len() - behind, (ts, input));
     }
 
-    /// Lets go of everything up to `until`: the caller knows that nothing earlier will come.
+    /// Moves every input up to `until` to `out`, in time order: the caller knows that no earlier one will come.
     pub fn release(&mut self, until: Timestamp, out: &mut Vec<Input>) {
         while let Some((ts, input)) = self.held.pop_front_if(|(ts, _)| *ts <= until) {
             self.released = self.released.max(ts);
@@ -32,13 +32,13 @@ impl Reorder {
         self.released = self.released.max(until);
     }
 
-    /// Nothing is held back.
+    /// Whether no input is held back.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.held.is_empty()
     }
 
-    /// How many came too late to be put in order; they are passed on all the same.
+    /// How many inputs came too late to be put in order; they are passed on all the same.
     #[must_use]
     pub const fn late(&self) -> u64 {
         self.late
@@ -50,7 +50,7 @@ mod tests {
     use super::*;
     use crate::segment::LossReport;
 
-    /// Told apart by what they carry.
+    /// An input at that time, with a mark by which the test knows it.
     fn at(ts: u64, mark: u64) -> (Timestamp, Input) {
         (Timestamp(ts), Input::Lost(LossReport { records: mark, after: Timestamp(0), until: Timestamp(ts) }))
     }

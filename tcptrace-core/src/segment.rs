@@ -1,4 +1,5 @@
-//! What a source yields and the tracker consumes. A file and the ring buffer produce the same values.
+//! The values that a source yields and the tracker consumes, the same from a capture file and from the ring buffer: a
+//! segment, an ICMP error, a loss, and the time.
 
 use crate::tunnel::Layer;
 use std::fmt;
@@ -16,7 +17,7 @@ use tcptrace_common::{
 pub struct Timestamp(pub u64);
 
 impl Timestamp {
-    /// No time that is known: what events tell where the source shows none.
+    /// Stands for a time that nobody knows: events carry it where the source shows none.
     pub const UNKNOWN: Self = Self(u64::MAX);
 
     /// Nanoseconds from `earlier` to `self`; 0 where `earlier` is the later one, so that a time is never negative.
@@ -25,13 +26,13 @@ impl Timestamp {
         self.0.saturating_sub(earlier.0)
     }
 
-    /// `ns` later, stopping at the end of the time line.
+    /// The time `ns` nanoseconds later, stopping at the end of the time line.
     #[must_use]
     pub const fn plus(self, ns: u64) -> Self {
         Self(self.0.saturating_add(ns))
     }
 
-    /// `ns` earlier, stopping at the beginning of the time line.
+    /// The time `ns` nanoseconds earlier, stopping at the beginning of the time line.
     #[must_use]
     pub const fn before(self, ns: u64) -> Self {
         Self(self.0.saturating_sub(ns))
@@ -47,16 +48,16 @@ impl fmt::Debug for Timestamp {
 /// Which way a segment crossed the capture point.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Direction {
-    /// Into the host.
+    /// The segment came into the host.
     Ingress,
-    /// Out of the host.
+    /// The segment went out of the host.
     Egress,
-    /// A capture file does not say.
+    /// The direction is not known: most capture files do not say it.
     Unknown,
 }
 
 impl Direction {
-    /// Of a segment the other way.
+    /// The direction of a segment that goes the other way.
     #[must_use]
     pub const fn reversed(self) -> Self {
         match self {
@@ -78,12 +79,12 @@ pub enum Sender {
     Unknown,
 }
 
-/// The directed four-tuple, with what else tells two connections of the same numbers apart.
+/// The directed four-tuple, and all else by which two connections with equal addresses and ports differ.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Flow {
     /// Source address; IPv4 as an IPv4-mapped address (RFC 4291 §2.5.5.2).
     pub src: [u8; 16],
-    /// Destination address, likewise.
+    /// Destination address; IPv4 as an IPv4-mapped address.
     pub dst: [u8; 16],
     /// Source port, host order.
     pub src_port: u16,
@@ -91,19 +92,19 @@ pub struct Flow {
     pub dst_port: u16,
     /// The capturing interface: its index on the host, or its place in the file.
     pub interface: u32,
-    /// VLAN identifiers (12 bits), outer first; [`Flow::NO_VLAN`] where there is none.
+    /// VLAN identifiers (12 bits), outer first; [`Flow::NO_VLAN`] where there is no tag.
     pub vlan: [u16; 2],
     /// The packet was IPv6 on the wire (an IPv4-mapped address can be either).
     pub ipv6: bool,
-    /// Which tunnels it was in ([`crate::tunnel::identity`]); 0 for none.
+    /// A number that stands for the tunnels around the packet ([`crate::tunnel::identity`]); 0 without any.
     pub tunnel: u32,
 }
 
 impl Flow {
-    /// No VLAN tag at this place.
+    /// Stands in [`Flow::vlan`] for a tag that the packet does not have.
     pub const NO_VLAN: u16 = 0xffff;
 
-    /// The other direction of the same connection.
+    /// The flow of the same connection's other direction.
     #[must_use]
     pub const fn reversed(self) -> Self {
         Self { src: self.dst, dst: self.src, src_port: self.dst_port, dst_port: self.src_port, ..self }
@@ -119,7 +120,7 @@ pub struct RawOptions {
 }
 
 impl RawOptions {
-    /// Of `bytes` what a header has room for: 40 octets, in words of four.
+    /// Keeps of `bytes` what a TCP header has room for: at most 40 octets, in whole words of four.
     #[must_use]
     pub fn new(bytes: &[u8]) -> Self {
         let len = bytes.len().min(MAX_OPTIONS) & !3;
@@ -129,26 +130,26 @@ impl RawOptions {
         Self { bytes: own, len: u8::try_from(len).unwrap_or_default(), cut: false }
     }
 
-    /// The same, of a header that had more of them: the capture ends before.
+    /// Marks the options as cut: the header had more of them, and the captured bytes end before those.
     #[must_use]
     pub const fn cut(self) -> Self {
         Self { cut: true, ..self }
     }
 
-    /// The bytes, whole words of them.
+    /// The bytes of the options, in whole words of four.
     #[must_use]
     pub fn as_slice(&self) -> &[u8] {
         &self.bytes[..usize::from(self.len)]
     }
 
-    /// What they say.
+    /// The options that the bytes encode.
     #[must_use]
     pub fn parse(&self) -> TcpOptions {
         let bytes = self.as_slice();
         TcpOptions { cut: self.cut && !options::is_ended(bytes), ..options::parse(bytes) }
     }
 
-    /// Time stamp value and echo reply, where they are among them (RFC 7323 §3.2).
+    /// The value and the echo reply of the time stamp option, where the options have one (RFC 7323 §3.2).
     #[must_use]
     pub fn timestamps(&self) -> Option<(u32, u32)> {
         options::timestamps(self.as_slice())
@@ -161,39 +162,40 @@ impl fmt::Debug for RawOptions {
     }
 }
 
-/// One lifecycle segment: SYN, SYN-ACK, FIN, RST, or an acknowledgement that one of them waited for.
+/// One lifecycle segment: a SYN, SYN-ACK, FIN or RST, or an acknowledgement that one of these announced.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Segment {
-    /// When it passed the capture point.
+    /// When the segment passed the capture point.
     pub ts: Timestamp,
-    /// From whom to whom.
+    /// The addresses and ports, from the sender to the receiver.
     pub flow: Flow,
     /// The control bits.
     pub flags: TcpFlags,
     /// Sequence number of the first octet (of the SYN, where there is one).
     pub seq: SeqNum,
-    /// Acknowledgement number; meaningless without ACK.
+    /// Acknowledgement number; meaningless where the ACK bit is not set.
     pub ack: SeqNum,
     /// Window as sent, unscaled.
     pub window: u16,
     /// Octets of TCP payload, by the IP length (never Ethernet padding). A GSO packet counts whole.
     pub payload_len: u32,
-    /// Its packet is the first fragment of a larger one, so there is more payload than [`Segment::payload_len`] says.
+    /// The packet is the first fragment of a larger one, so there is more payload than [`Segment::payload_len`] says.
     pub fragmented: bool,
     /// IPv4 TTL or IPv6 hop limit.
     pub ttl: u8,
-    /// The identification of the IPv4 header (RFC 791 §3.1); 0 for IPv6, and in much that is never fragmented (RFC 6864).
+    /// The identification of the IPv4 header (RFC 791 §3.1); 0 for IPv6, and in much that is never fragmented (RFC
+    /// 6864).
     pub id: u16,
-    /// The options, for segments with SYN.
+    /// The TCP options, which only segments with SYN carry here.
     pub options: Option<RawOptions>,
-    /// Which way it crossed the capture point.
+    /// Which way the segment crossed the capture point.
     pub direction: Direction,
-    /// Whose stack sent it.
+    /// Whose stack sent the segment.
     pub sender: Sender,
     /// The connection's lot ([`tcptrace_common::admission`]); 0, which is always admitted, in a plain acknowledgement
     /// and in a file.
     pub lot: u32,
-    /// The tunnels around its packet, outer first; `None` without any.
+    /// The tunnels around the packet, outer first; `None` without any.
     pub encapsulation: Option<Box<[Layer]>>,
 }
 
@@ -204,7 +206,7 @@ impl Segment {
         self.seq.plus(self.payload_len).plus(self.flags.syn() as u32).plus(self.flags.fin() as u32)
     }
 
-    /// Its time stamp value, where it has one (RFC 7323 §3.2).
+    /// The value of the segment's time stamp option, where it has one (RFC 7323 §3.2).
     #[must_use]
     pub fn tsval(&self) -> Option<u32> {
         self.options?.timestamps().map(|(value, _)| value)
@@ -216,28 +218,28 @@ impl Segment {
 pub struct IcmpError {
     /// The quoted segment as it was sent, from its sender to whom it was for, as far as the quote goes: the ports and
     /// the sequence number always (RFC 792; the first eight octets), the control bits where they are quoted and none
-    /// otherwise, options never. Time, direction, [`Segment::sender`] and [`Segment::encapsulation`] are those of the packet
-    /// with the error.
+    /// otherwise, options never. Time, direction, [`Segment::sender`] and [`Segment::encapsulation`] are those of the
+    /// packet with the error.
     pub quoted: Segment,
-    /// Who says so: the error's own source address; IPv4 as an IPv4-mapped address.
+    /// Who sent the error: its own source address; IPv4 as an IPv4-mapped address.
     pub from: [u8; 16],
-    /// The type: of ICMP, or where the flow is IPv6 of ICMPv6.
+    /// The type of the error, in the numbers of ICMPv6 where the flow is IPv6 and of ICMP otherwise.
     pub kind: u8,
-    /// The code.
+    /// The code of the error, which refines its type.
     pub code: u8,
 }
 
-/// What one packet says of a connection's life.
+/// The part of a connection's lifecycle that one packet shows.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Observation {
-    /// It is a lifecycle segment.
+    /// The packet is a lifecycle segment.
     Segment(Segment),
-    /// It is an ICMP error that quotes one.
+    /// The packet is an ICMP error that quotes a lifecycle segment.
     Icmp(IcmpError),
 }
 
 impl Observation {
-    /// The segment, or the quoted one: either way with the packet's time, interface and direction.
+    /// The segment, or the one that the error quotes; its time, interface and direction are the packet's.
     #[must_use]
     pub const fn segment(&self) -> &Segment {
         match self {
@@ -246,7 +248,7 @@ impl Observation {
         }
     }
 
-    /// The same, to be changed.
+    /// The segment, or the one that the error quotes, for changing it.
     #[must_use]
     pub const fn segment_mut(&mut self) -> &mut Segment {
         match self {
@@ -259,29 +261,30 @@ impl Observation {
 /// Records that the source knows it did not get.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct LossReport {
-    /// How many; 0 where that cannot be known.
+    /// How many records are missing; 0 where that cannot be known.
     pub records: u64,
-    /// They are later than this ...
+    /// The records that are missing are later than this.
     pub after: Timestamp,
-    /// ... and not later than this.
+    /// The records that are missing are not later than this.
     pub until: Timestamp,
 }
 
-/// The kernel programs follow other connections than before.
+/// A change of which connections the kernel programs record ([`tcptrace_common::admission`]).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct AdmissionChange {
-    /// From then on.
+    /// The time from which the change holds.
     pub ts: Timestamp,
-    /// These.
+    /// Which connections are recorded from then on.
     pub admission: Admission,
 }
 
-/// From a moment of the trace's own time on, the source's clock shows something else than before.
+/// A moment at which the source's clock stopped going on as the trace's own time does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ClockChange {
-    /// From then on.
+    /// The moment of the change, in the trace's own time.
     pub ts: Timestamp,
-    /// So far ahead of the trace's own time, modulo 2^64 nanoseconds; `None` where nothing shows the time.
+    /// How far the source's clock is ahead of the trace's own time from then on, in nanoseconds modulo 2^64; `None`
+    /// where nothing shows the time.
     pub ahead: Option<u64>,
 }
 
@@ -290,24 +293,24 @@ pub struct ClockChange {
 pub enum Input {
     /// A lifecycle segment, in time order within the source's bounded window.
     Segment(Segment),
-    /// An ICMP error that quotes the beginning of a connection, in the same order.
+    /// An ICMP error that quotes a SYN or SYN-ACK, in time order as segments are.
     Icmp(IcmpError),
-    /// Some are missing.
+    /// Records that are missing from the input.
     Lost(LossReport),
-    /// The table of expected acknowledgements was too full up to this time: some acknowledgements are missing.
+    /// The pending-ACK table was too full at some time up to this one, so acknowledgements can be missing.
     Overwritten(Timestamp),
-    /// Some will be.
+    /// A change of which connections are recorded: segments of the others will be missing.
     Admission(AdmissionChange),
-    /// What follows is not of the same time as what came before.
+    /// A change of the source's clock: its times before and after cannot be compared.
     Clock(ClockChange),
-    /// So many octets have passed on the wire, all packets together: no connection can have sent more.
+    /// How many octets have passed on the wire so far in all packets together: no connection can have sent more.
     Passed(u64),
-    /// Time has come this far, and nothing earlier will follow.
+    /// The time that has come: no earlier input will follow.
     Tick(Timestamp),
 }
 
 impl Input {
-    /// What it says of a connection, if it comes from a packet.
+    /// The observation that the input is, if it comes from a packet.
     #[must_use]
     pub fn observation(&self) -> Option<Observation> {
         let segment = self.segment()?;
@@ -317,7 +320,7 @@ impl Input {
         })
     }
 
-    /// Its segment, or the quoted one, if it comes from a packet.
+    /// The input's segment, or the one that its ICMP error quotes; `None` if it does not come from a packet.
     #[must_use]
     pub const fn segment(&self) -> Option<&Segment> {
         match self {
@@ -332,7 +335,7 @@ impl Input {
         }
     }
 
-    /// The time that has come with it; a loss is told of when it is noticed.
+    /// The time that has come with this input; `None` for what is reported only when it is noticed, such as a loss.
     #[must_use]
     pub const fn ts(&self) -> Option<Timestamp> {
         match self {

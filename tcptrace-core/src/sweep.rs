@@ -1,48 +1,50 @@
-//! Frees the places in the pending-ACK table that nobody will come for.
+//! Frees the words in the pending-ACK table whose acknowledgement will not come.
 //!
-//! A word goes when its acknowledgement comes. Where none ever does (a SYN-ACK that nobody answers, a FIN to a host that is
-//! gone) it would stay to the end of the trace: some hundred thousand of them fill every bucket, and from then on each new
-//! word costs another connection its own. So each word is looked at again and again, and freed if it is the one that was
-//! there a period before. That costs packets nothing: whoever frees them only reads the table, and compares with a copy.
+//! A word stands for one expected acknowledgement and is freed when that comes. Where none ever does (a SYN-ACK that
+//! nobody answers, a FIN to a host that is gone) the word would stay to the end of the trace: some hundred thousand of
+//! them fill every bucket, and from then on each new word costs another connection its own. So the sweep visits each
+//! word again and again, and frees it if the same word was there a period before. That costs packets nothing: the sweep
+//! only reads the table and compares it with a copy of its own.
 //!
-//! The period is longer than anybody waits in earnest. A stack sends its SYN-ACK for the last time 63 s after the first at the
-//! most, and waits as long again (`net/ipv4/inet_connection_sock.c`, `reqsk_timer_handler`, with its `tcp_synack_retries`); a
-//! FIN is sent again no later than after two minutes (RFC 6298 §2.4 allows such a bound, and `TCP_RTO_MAX` is that). What is
-//! sent again after its word was freed arms it anew. So an acknowledgement goes unrecorded only where none of what it
-//! acknowledges passed for longer than a period; the tracker is told how far back that is possible.
+//! The period is longer than anybody waits in earnest. A stack sends its SYN-ACK for the last time 63 s after the first
+//! at the most, and waits as long again (`net/ipv4/inet_connection_sock.c`, `reqsk_timer_handler`, with its
+//! `tcp_synack_retries`); a FIN is sent again no later than after two minutes (RFC 6298 §2.4 allows such a bound, and
+//! `TCP_RTO_MAX` is that). What is sent again after its word was freed arms it anew. So an acknowledgement goes
+//! unrecorded only where none of what it acknowledges passed for longer than a period; the tracker is told how far back
+//! that is possible.
 
 use crate::segment::Timestamp;
 use std::{ops::Range, time::Duration};
 
-/// How old a word is at least when it is freed; at most it is twice as old.
+/// The age that a word has at least when it is freed; it has twice that age at most.
 pub const PERIOD: Duration = Duration::from_secs(150);
-/// The table is looked at in so many parts, one after the other, so that no look takes long.
+/// The number of parts in which the table is visited, one after the other, so that no step takes long.
 const PARTS: usize = 64;
 
-/// The words of a pending table.
+/// The words of a pending-ACK table, as the sweep reads and frees them.
 pub trait Words {
-    /// The word at this place, 0 where nobody waits.
+    /// The word at this place of the table; 0 where no acknowledgement is expected.
     fn get(&self, place: usize) -> u64;
 
-    /// Frees the place, unless there is another word by now; whether it did.
+    /// Frees this place of the table, unless another word is there by now. Returns whether it was freed.
     fn free(&mut self, place: usize, word: u64) -> bool;
 }
 
-/// What was in the table, and when it was looked at.
+/// The sweep over one pending-ACK table: a copy of it as it was visited last, and when each part is due again.
 #[derive(Debug)]
 pub struct Sweep {
     period_ns: u64,
-    /// As each part was when it was looked at last. Only what differs is written, so that of a table that is mostly empty
-    /// the copy is mostly memory that was never touched.
+    /// The table, each part as it was when it was visited last. Only words that differ are written, so the copy of a
+    /// table that is mostly empty is mostly memory that was never touched.
     copy: Box<[u64]>,
-    /// When each part is due.
+    /// When each part is to be visited next.
     due: [Timestamp; PARTS],
     next: usize,
     freed: u64,
 }
 
 impl Sweep {
-    /// For a table of so many words, from `now` on.
+    /// The sweep of a table of `words` words that visits each part once in `period`, from `now` on.
     #[must_use]
     pub fn new(words: usize, period: Duration, now: Timestamp) -> Self {
         let period_ns = u64::try_from(period.as_nanos()).unwrap_or(u64::MAX);
@@ -54,15 +56,15 @@ impl Sweep {
         Self { period_ns, copy: vec![0; words].into_boxed_slice(), due, next: 0, freed: 0 }
     }
 
-    /// Looks at the parts that are due. If it freed any word, the acknowledgements of what passed longer ago than it returns,
-    /// in nanoseconds, may no longer be waited for.
+    /// Visits the parts of the table that are due. If any word was freed, returns a time in nanoseconds:
+    /// acknowledgements of segments that passed longer ago than that may go unrecorded.
     #[inline]
     pub fn step(&mut self, now: Timestamp, words: &mut impl Words) -> Option<u64> {
-        if now < self.due[self.next] { None } else { self.look(now, words) }
+        if now < self.due[self.next] { None } else { self.sweep_due_parts(now, words) }
     }
 
     #[cold]
-    fn look(&mut self, now: Timestamp, words: &mut impl Words) -> Option<u64> {
+    fn sweep_due_parts(&mut self, now: Timestamp, words: &mut impl Words) -> Option<u64> {
         let before = self.freed;
         while self.due[self.next] <= now {
             for place in self.part(self.next) {
@@ -74,7 +76,7 @@ impl Sweep {
         (self.freed > before).then_some(self.period_ns)
     }
 
-    /// How many words were freed.
+    /// How many words this sweep has freed so far.
     #[must_use]
     pub const fn freed(&self) -> u64 {
         self.freed
@@ -86,7 +88,8 @@ impl Sweep {
     }
 }
 
-/// Frees the place if the word in it is the one that was there before, and remembers what is there now.
+/// Frees `place` if its word is `known`, the one that was there before, and keeps in `known` what is there now. Returns
+/// whether it was freed.
 fn visit(known: &mut u64, place: usize, words: &mut impl Words) -> bool {
     let mut word = words.get(place);
     let freed = word != 0 && word == *known && words.free(place, word);
@@ -99,19 +102,20 @@ fn visit(known: &mut u64, place: usize, words: &mut impl Words) -> bool {
     freed
 }
 
-/// How far the time of a file's packets has come, by steps that can be believed: no clock that was set, no packet with a
-/// time of its own, and no order in which several captures were put together frees a word before its time.
+/// The time that has passed in a capture file, counted only by steps between packets that can be believed. A clock that
+/// was set, a packet with a time that fits nothing, or several captures put together in any order must not free a word
+/// early.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Pace {
+pub struct PacketClock {
     latest: Timestamp,
     passed: Timestamp,
 }
 
-impl Pace {
-    /// More than this between two packets, in whichever direction, is not taken for time that passed.
+impl PacketClock {
+    /// A longer step than this between two packets, forward or back, is not taken for time that passed.
     const MOST_NS: u64 = 60_000_000_000;
 
-    /// The time passed before a packet with this time of its own, since the first one.
+    /// The time that has passed from the first packet to this one, which has the time stamp `ts`.
     #[inline]
     pub fn at(&mut self, ts: Timestamp) -> Timestamp {
         let ahead = ts.0.saturating_sub(self.latest.0);
@@ -149,7 +153,7 @@ mod tests {
         Timestamp(n * SECOND)
     }
 
-    /// A table of 1,000 words that is looked at each second.
+    /// A table of 1,000 words, swept once a second.
     struct Table {
         words: Vec<u64>,
         sweep: Sweep,
@@ -161,7 +165,7 @@ mod tests {
             Self { words: vec![0; 1000], sweep: Sweep::new(1000, PERIOD, seconds(0)), now: 0 }
         }
 
-        /// How often any was freed.
+        /// Sweeps until that second, and returns how many of the steps freed a word.
         fn wait(&mut self, until: u64) -> usize {
             let mut times = 0;
             while self.now < until {
@@ -183,7 +187,7 @@ mod tests {
             table.words.fill(5);
             assert_eq!(table.wait(begun + period), 0);
             assert!(table.words.iter().all(|word| *word == 5), "none is freed before, from {begun}");
-            // A look comes up to a second late here.
+            // A step comes up to a second late here.
             assert!(table.wait(begun + 2 * period + 2) > 1);
             assert!(table.words.iter().all(|word| *word == 0), "all are freed by then, from {begun}");
             assert_eq!(table.sweep.freed(), 1000);
@@ -196,13 +200,13 @@ mod tests {
         table.words.fill(5);
         table.wait(200);
         table.words.fill(6);
-        assert_eq!(table.wait(350), 0, "by the first look at each it had changed");
+        assert_eq!(table.wait(350), 0, "when each was visited first it had changed");
         table.wait(502);
         assert!(table.words.iter().all(|word| *word == 0));
     }
 
     #[test]
-    fn a_look_that_comes_late_frees_nothing_before_its_time() {
+    fn a_step_that_comes_late_frees_nothing_before_its_time() {
         let mut table = Table::new();
         assert_eq!(table.sweep.step(seconds(400), &mut table.words), None);
         table.words.fill(5);
@@ -215,7 +219,7 @@ mod tests {
 
     #[test]
     fn a_word_that_comes_while_its_place_is_freed_stays() {
-        /// Somebody else puts a word in after each look.
+        /// A table in which another word can have replaced the one that was read.
         struct Racing(u64);
         impl Words for Racing {
             fn get(&self, _: usize) -> u64 {
@@ -234,7 +238,7 @@ mod tests {
     #[test]
     fn no_leap_of_a_files_clock_counts_as_time_that_passed() {
         let pass = |times: &[u64]| {
-            let mut pace = Pace::default();
+            let mut pace = PacketClock::default();
             times.iter().map(|&ts| pace.at(seconds(ts)).0 / SECOND).collect::<Vec<_>>()
         };
         assert_eq!(pass(&[1000, 1001, 1060, 1060]), [0, 1, 60, 60]);

@@ -14,7 +14,7 @@ use crate::{
     filter::Filter,
     parse::{Found, LifecycleTest, Tunnels, UnansweredSyns},
     segment::{Direction, Input, LossReport, Observation, Timestamp},
-    sweep::{PERIOD, Pace, Sweep},
+    sweep::{PERIOD, PacketClock, Sweep},
 };
 use hashbrown::HashMap;
 use std::sync::Arc;
@@ -294,7 +294,7 @@ impl PcapSource {
 struct SegmentFinder {
     table: Pending,
     sweep: Sweep,
-    pace: Pace,
+    packet_clock: PacketClock,
     seeds: [u64; SEED_WORDS],
     filter: Filter,
     counters: Counters,
@@ -315,7 +315,7 @@ impl SegmentFinder {
         let table = Pending::new(options.buckets);
         Self {
             sweep: Sweep::new(table.words(), PERIOD, Timestamp::default()),
-            pace: Pace::default(),
+            packet_clock: PacketClock::default(),
             table,
             seeds: options.seeds,
             filter: options.filter.clone(),
@@ -369,7 +369,7 @@ impl SegmentFinder {
         }
         let before = self.times.latest();
         let placed = self.times.place(packet.interface, packet.ts);
-        if let Some(ns) = self.sweep.step(self.pace.at(self.times.latest()), &mut self.table) {
+        if let Some(ns) = self.sweep.step(self.packet_clock.at(self.times.latest()), &mut self.table) {
             out.push(Input::Overwritten(self.times.latest().before(ns)));
         }
         self.passed = self.passed.saturating_add(packet.original_len.into());

@@ -1,4 +1,4 @@
-//! The sightings of one connection: which belong together, which is told, and the path.
+//! The sightings of one connection: which belong together, which of them is reported, and the path that they make.
 
 use super::HOLD_NS;
 use crate::{
@@ -7,17 +7,18 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// Ports that a Linux bridge can have (`BR_MAX_PORTS`): it sends a SYN to all of them while it does not know the way.
+/// The most sightings of one connection: as many as a Linux bridge can have ports (`BR_MAX_PORTS`), as it sends a SYN
+/// to all of them while it does not know the way.
 const MAX_SIGHTINGS: usize = 1024;
 
 /// The four-tuple without a direction, as two sightings of the middle of a connection can differ in who is client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Tuple {
+pub(super) struct FourTuple {
     low: Address,
     high: Address,
 }
 
-impl Tuple {
+impl FourTuple {
     pub(super) fn of(common: &Common) -> Self {
         let (client, server) = (common.client, common.server);
         let (low, high) = if client_is_low(common) { (client, server) } else { (server, client) };
@@ -30,7 +31,7 @@ fn client_is_low(common: &Common) -> bool {
     key(common.client) <= key(common.server)
 }
 
-/// Initial sequence numbers, of the low end and of the high one.
+/// The initial sequence numbers of the low end and of the high end, where they are known.
 type Isns = [Option<u32>; 2];
 
 fn isns(common: &Common) -> Isns {
@@ -38,7 +39,7 @@ fn isns(common: &Common) -> Isns {
     if client_is_low(common) { [client_isn, server_isn] } else { [server_isn, client_isn] }
 }
 
-/// A connection of the tracker.
+/// One connection of the tracker: what one interface showed of a connection.
 #[derive(Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a separate fact")]
 struct Sighting {
@@ -49,14 +50,14 @@ struct Sighting {
     start: Timestamp,
     name: Arc<str>,
     vantage: Vantage,
-    /// Its `established` came.
+    /// The tracker's `established` event of it has come.
     established: bool,
-    /// Its `connection` is held or was told.
+    /// The tracker's `connection` event of it is held, or was reported.
     reported: bool,
     ended: bool,
-    /// Its end said little, so that what follows there can still be of the same connection.
+    /// Its end said little ([`says_little`]), so a later sighting at the same place can be of the same connection.
     vague: bool,
-    /// It is what followed: the path has its place already.
+    /// It follows a sighting at the same place, which the path has already.
     again: bool,
 }
 
@@ -78,7 +79,8 @@ impl Sighting {
         }
     }
 
-    /// It is where this is: the tracker has only one connection at a time of a four-tuple there.
+    /// Whether it is at the place of the event with `common`. The tracker has only one open connection of a four-tuple
+    /// at one place.
     fn is_where(&self, common: &Common) -> bool {
         self.interface == common.origin.interface
             && self.tunnel == common.origin.tunnel
@@ -86,37 +88,38 @@ impl Sighting {
     }
 }
 
-/// The sightings of one connection.
+/// The sightings of one connection, and what was reported of it.
 #[derive(Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a separate fact")]
 pub(super) struct Group {
-    pub(super) tuple: Tuple,
+    pub(super) four_tuple: FourTuple,
     isns: Isns,
     client_is_low: bool,
-    /// In the order in which the opening passed.
+    /// The sightings, in the order in which the connection's opening passed them.
     sightings: Vec<Sighting>,
-    /// Sightings that are not over.
+    /// How many of the sightings are not over.
     pub(super) open: usize,
-    /// Events of it that are held.
+    /// How many events of the group are held.
     pub(super) held: usize,
-    /// When the last of the sightings that are over ended.
+    /// When the last of those sightings ended that are over.
     pub(super) end: Timestamp,
-    /// It waits for being forgotten.
+    /// It is in the queue of the groups that will be forgotten.
     pub(super) leaving: bool,
-    /// The sighting that is told.
-    told: Option<u64>,
-    /// What the connection is called: the first one that was told.
+    /// The sighting that is reported, by the tracker's number of it.
+    chosen: Option<u64>,
+    /// The connection's number in reports: that of the sighting that was reported first.
     number: Option<u64>,
     path: Path,
-    /// Its `established` was told, and its `connection`.
+    /// The `established` event was reported.
     established: bool,
+    /// The `connection` event was reported.
     connection: bool,
 }
 
 impl Group {
     pub(super) fn new(first: &Common) -> Self {
         Self {
-            tuple: Tuple::of(first),
+            four_tuple: FourTuple::of(first),
             isns: [None; 2],
             client_is_low: client_is_low(first),
             sightings: Vec::new(),
@@ -124,7 +127,7 @@ impl Group {
             held: 0,
             end: Timestamp::default(),
             leaving: false,
-            told: None,
+            chosen: None,
             number: None,
             path: Path::default(),
             established: false,
@@ -132,12 +135,14 @@ impl Group {
         }
     }
 
-    /// `other` can be a sighting of the same connection. If so, the less the better it fits.
+    /// How well a sighting with `other` fits this connection: the less the better; `None` if it cannot be of it. A
+    /// sighting with a known ISN of this connection fits best, then one that starts at nearly the same time.
     pub(super) fn fit(&self, other: &Common) -> Option<(bool, u64)> {
         let start = other.origin.start;
-        // Behind its end, a copy of the last packets can still be on its way to the next interface.
+        // Soon after the end, copies of the last packets can still be on their way to the next interface.
         let in_time = self.open > 0 || start <= self.end.plus(HOLD_NS);
-        // Where only one direction passes, the tracker gives up what is alive, and meets it again at its end.
+        // Where only one direction passes, the tracker gives up a connection that is alive, and meets it again at its
+        // end.
         let midstream = other.origin.client_isn.is_none() && other.origin.server_isn.is_none();
         let mut there = self.sightings.iter().filter(|sighting| sighting.is_where(other));
         let taken = there.any(|sighting| !midstream || !sighting.vague);
@@ -148,7 +153,8 @@ impl Group {
         Some((same.is_none(), self.start().0.abs_diff(start.0)))
     }
 
-    /// The client's number decides; where one of the two has not seen it, the server's.
+    /// Whether the connection has the ISN of the sighting with `other`; `None` if that is not known. The client's ISN
+    /// decides, or the server's where one of the two has not seen the client's.
     fn has_isns_of(&self, other: &Common) -> Option<bool> {
         let theirs = isns(other);
         let client = usize::from(!self.client_is_low);
@@ -163,6 +169,7 @@ impl Group {
         self.sightings.iter().map(|sighting| sighting.id)
     }
 
+    /// Adds a new sighting, which is not over.
     pub(super) fn join(&mut self, common: &Common) {
         let again = self.sightings.iter().any(|sighting| sighting.is_where(common));
         self.sightings.push(Sighting { again, ..Sighting::new(common) });
@@ -175,8 +182,8 @@ impl Group {
         self.sightings.sort_by_key(|sighting| (sighting.start, sighting.id));
     }
 
-    /// Takes note of what an event says of the sighting that it is of.
-    pub(super) fn note(&mut self, event: &Event, common: &Common) {
+    /// Updates the sighting of an event by what the event says.
+    pub(super) fn update(&mut self, event: &Event, common: &Common) {
         for (known, now) in self.isns.iter_mut().zip(isns(common)) {
             *known = known.or(now);
         }
@@ -192,7 +199,7 @@ impl Group {
             self.open -= 1;
             self.end = self.end.max(common.ts);
         }
-        // An interface is renamed; a SYN comes that its answer overtook.
+        // An interface can be renamed, and a SYN can come after the answer that overtook it, which moves the start.
         let moved = sighting.start != common.origin.start;
         if moved || sighting.name != common.interface {
             sighting.start = common.origin.start;
@@ -204,14 +211,14 @@ impl Group {
         }
     }
 
-    /// Whether an event that was noted may be told, so that it has to be held.
+    /// Whether an event may be reported, so that it has to be held. It is counted as held if so.
     pub(super) fn hold(&mut self, event: &Event) -> bool {
         let id = event.common().map(|common| common.id);
         let kind = event.kind();
         let wanted = match kind {
             Kind::Established => !self.established,
             Kind::Connection => !self.connection,
-            _ => self.told.is_none() || self.told == id,
+            _ => self.chosen.is_none() || self.chosen == id,
         };
         if wanted {
             self.held += 1;
@@ -224,19 +231,19 @@ impl Group {
     }
 
     pub(super) const fn is_undecided(&self) -> bool {
-        self.told.is_none()
+        self.chosen.is_none()
     }
 
-    /// It is not over, as far as was told.
+    /// Whether the connection is open, as far as was reported.
     pub(super) const fn is_open(&self) -> bool {
         self.open > 0 && !self.connection
     }
 
-    /// An event was held for its time: whether it is told. If so it gets the path, and the connection's number.
-    pub(super) fn tell(&mut self, event: &mut Event) -> bool {
+    /// Whether an event that was held is reported. If so it gets the path and the connection's number.
+    pub(super) fn pass(&mut self, event: &mut Event) -> bool {
         self.held -= 1;
         let Some(id) = event.common().map(|common| common.id) else { return false };
-        if !self.is_told(event, id) {
+        if !self.may_pass(event, id) {
             let own = self.sightings.iter_mut().find(|sighting| sighting.id == id);
             if let Some(sighting) = own.filter(|_| event.kind() == Kind::Connection) {
                 sighting.reported = false;
@@ -260,27 +267,28 @@ impl Group {
         true
     }
 
-    /// Of an establishment and of an end there is one each. If the sighting that is told has none by now, and another
-    /// has, that is told from here on: records of the first may be lost, or the answers take another way.
-    fn is_told(&mut self, event: &Event, id: u64) -> bool {
-        let told = self.sightings.iter().find(|sighting| Some(sighting.id) == self.told);
+    /// Whether an event of the sighting `id` is reported. One establishment and one end are reported of a connection.
+    /// If the chosen sighting has none by now and another has, that one is chosen from here on: records of the first
+    /// may be lost, or the answers take another way.
+    fn may_pass(&mut self, event: &Event, id: u64) -> bool {
+        let chosen = self.sightings.iter().find(|sighting| Some(sighting.id) == self.chosen);
         let lacks = match event.kind() {
             Kind::Established if self.established => return false,
             Kind::Connection if self.connection => return false,
-            Kind::Established => told.is_none_or(|sighting| !sighting.established),
+            Kind::Established => chosen.is_none_or(|sighting| !sighting.established),
             // An end that says little waits while there can be one that says more.
             Kind::Connection if says_little(event) && self.open > 0 => false,
-            Kind::Connection => told.is_none_or(|sighting| !sighting.reported),
-            _ => told.is_none(),
+            Kind::Connection => chosen.is_none_or(|sighting| !sighting.reported),
+            _ => chosen.is_none(),
         };
         if lacks {
-            self.told = self.nearest(event);
+            self.chosen = self.nearest(event);
         }
-        self.told == Some(id)
+        self.chosen == Some(id)
     }
 
-    /// The sighting nearest to an endpoint, of those that have what is to be told: the client's own host, where the
-    /// opening begins; else the server's, where it ends; else the one nearest to the client.
+    /// The sighting nearest to an endpoint, of those that have what `event` reports: one on the client's own host,
+    /// where the opening begins; else one on the server's, where it ends; else the one nearest to the client.
     fn nearest(&self, event: &Event) -> Option<u64> {
         let little = says_little(event);
         let has = |sighting: &&Sighting| match event.kind() {
@@ -304,7 +312,8 @@ impl Group {
     }
 }
 
-/// An end that no segment shows, or one that only says what was not seen: another interface may have seen more.
+/// Whether `event` is the end of a connection that no segment shows, or one that only says what was not seen: another
+/// interface may have seen more.
 fn says_little(event: &Event) -> bool {
     let Event::Connection(connection) = event else { return false };
     !matches!(connection.outcome, Outcome::Closed | Outcome::Reset | Outcome::Refused | Outcome::RefusedIcmp)

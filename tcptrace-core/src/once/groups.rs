@@ -1,8 +1,9 @@
-//! All groups: found by the tracker's number of a sighting and by four-tuple, and forgotten after their end.
+//! The table of all groups, which finds them by the tracker's number of a sighting and by four-tuple, and forgets them
+//! a while after their end.
 
 use super::{
     HOLD_NS,
-    group::{Group, Tuple},
+    group::{FourTuple, Group},
 };
 use crate::{
     event::{Common, Event, Kind},
@@ -15,112 +16,114 @@ use std::{
     ops::{Index, IndexMut},
 };
 
-/// Groups of one four-tuple that are looked through, the latest first: ports that are used again at once are not to cost
-/// more and more.
-const LOOKED_AT: usize = 16;
-/// Groups that are looked at to make room for one.
-const TRIES: usize = 16;
+/// The most groups of one four-tuple that a new sighting is compared with, the latest first: ports that are reused
+/// again and again must not cost more and more.
+const MOST_COMPARED: usize = 16;
+/// The most groups that are tried to make room for a new sighting.
+const MOST_TRIES: usize = 16;
 
-/// Where an event belongs.
+/// The group of an event, or why it has none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
-    /// To this group.
+pub(super) enum Assignment {
+    /// The event is of the group in this slot.
     Group(u32),
-    /// There is no room for its group.
+    /// There is no room for the event's group: it is reported on its own.
     Apart,
-    /// Nobody reads it.
-    Nowhere,
+    /// Nobody reads the event.
+    Unwanted,
 }
 
 #[derive(Debug)]
 struct Entry {
     group: Group,
-    /// Of the same four-tuple: the next older and the next newer one.
+    /// The slot of the next older group of the same four-tuple.
     older: Option<u32>,
+    /// The slot of the next newer group of the same four-tuple.
     newer: Option<u32>,
 }
 
-/// See the module.
+/// The table of all groups.
 #[derive(Debug)]
 pub(super) struct Groups {
     entries: Vec<Option<Entry>>,
     free: Vec<u32>,
     ids: HashMap<u64, u32>,
-    /// The newest group of each.
-    tuples: HashMap<Tuple, u32>,
-    /// Those that ended, each once, and when it is time to look at them.
+    /// The newest group of each four-tuple.
+    four_tuples: HashMap<FourTuple, u32>,
+    /// The groups whose sightings are all over, each once, with the time at which they may be forgotten.
     leaving: VecDeque<(Timestamp, u32)>,
     remember_ns: u64,
     most: usize,
 }
 
 impl Groups {
-    /// Keeps a group for `remember_ns` after its end, and at most so many sightings.
+    /// An empty table, which keeps a group for `remember_ns` nanoseconds after its end, and at most `most` sightings.
     pub(super) fn new(remember_ns: u64, most: usize) -> Self {
         Self {
             entries: Vec::new(),
             free: Vec::new(),
             ids: HashMap::new(),
-            tuples: HashMap::new(),
+            four_tuples: HashMap::new(),
             leaving: VecDeque::new(),
             remember_ns,
             most: most.min(u32::MAX as usize),
         }
     }
 
-    /// Groups of which no end was told.
+    /// How many groups are open, as far as was reported.
     pub(super) fn open(&self) -> u64 {
         let open = self.entries.iter().flatten().filter(|entry| entry.group.is_open()).count();
         open.try_into().unwrap_or(u64::MAX)
     }
 
-    /// Sightings in memory.
+    /// How many sightings are remembered.
     pub(super) fn len(&self) -> usize {
         self.ids.len()
     }
 
-    /// Nothing is remembered, by any way to find it.
+    /// Whether nothing is remembered in any of the parts.
     pub(super) fn is_empty(&self) -> bool {
         self.ids.is_empty()
-            && self.tuples.is_empty()
+            && self.four_tuples.is_empty()
             && self.leaving.is_empty()
             && self.entries.iter().all(Option::is_none)
     }
 
-    /// Finds the group of an event, and notes what it says.
-    pub(super) fn place(&mut self, event: &Event, kept: bool) -> Place {
-        let Some(common) = event.common() else { return Place::Apart };
+    /// Finds the group of an event, and updates it by what the event says; `kept` if somebody reads events of this
+    /// kind.
+    pub(super) fn assign(&mut self, event: &Event, kept: bool) -> Assignment {
+        let Some(common) = event.common() else { return Assignment::Apart };
         let slot = match self.ids.get(&common.id) {
             Some(&slot) => slot,
-            // Such as the end of TIME-WAIT, which would be all of a new group.
+            // Such an event is the end of TIME-WAIT: it would be the only one of a new group.
             None if !kept && common.origin.ended && event.kind() != Kind::Connection => {
-                return Place::Nowhere;
+                return Assignment::Unwanted;
             }
-            None => match self.take_up(common) {
+            None => match self.add_sighting(common) {
                 Some(slot) => slot,
-                None if kept => return Place::Apart,
-                None => return Place::Nowhere,
+                None if kept => return Assignment::Apart,
+                None => return Assignment::Unwanted,
             },
         };
         let group = &mut self[slot];
-        group.note(event, common);
+        group.update(event, common);
         if group.open == 0 && !group.leaving {
             group.leaving = true;
             let due = group.end.plus(self.remember_ns);
             self.leaving.push_back((due, slot));
         }
-        if kept { Place::Group(slot) } else { Place::Nowhere }
+        if kept { Assignment::Group(slot) } else { Assignment::Unwanted }
     }
 
-    /// A sighting that is new; `None` if there is no room.
-    fn take_up(&mut self, common: &Common) -> Option<u32> {
+    /// Adds a new sighting to the group that it fits best, or to a new one; `None` if there is no room.
+    fn add_sighting(&mut self, common: &Common) -> Option<u32> {
         if self.ids.len() >= self.most && !self.make_room() {
             return None;
         }
-        let tuple = Tuple::of(common);
-        let newest = self.tuples.get(&tuple).copied();
+        let four_tuple = FourTuple::of(common);
+        let newest = self.four_tuples.get(&four_tuple).copied();
         let older = |slot: &u32| self.entry(*slot).older;
-        let known = iter::successors(newest, older).take(LOOKED_AT);
+        let known = iter::successors(newest, older).take(MOST_COMPARED);
         let best = known.filter_map(|slot| Some((self[slot].fit(common)?, slot))).min();
         let slot = match best {
             Some((_, slot)) => slot,
@@ -132,7 +135,7 @@ impl Groups {
     }
 
     fn insert(&mut self, group: Group, older: Option<u32>) -> u32 {
-        let tuple = group.tuple;
+        let four_tuple = group.four_tuple;
         let entry = Some(Entry { group, older, newer: None });
         let slot = if let Some(slot) = self.free.pop() {
             self.entries[slot as usize] = entry;
@@ -144,11 +147,11 @@ impl Groups {
         if let Some(older) = older {
             self.entry_mut(older).newer = Some(slot);
         }
-        self.tuples.insert(tuple, slot);
+        self.four_tuples.insert(four_tuple, slot);
         slot
     }
 
-    /// Time has come to `now`: forgets what is over for long enough.
+    /// Forgets at `now` the groups that have been over for long enough.
     pub(super) fn expire(&mut self, now: Timestamp) {
         while let Some((_, slot)) = self.leaving.pop_front_if(|(due, _)| *due < now) {
             let remember_ns = self.remember_ns;
@@ -164,9 +167,9 @@ impl Groups {
         }
     }
 
-    /// Forgets one that is over before its time.
+    /// Forgets one group that is over before its time; false if none could be found soon.
     fn make_room(&mut self) -> bool {
-        for _ in 0..TRIES {
+        for _ in 0..MOST_TRIES {
             let Some((due, slot)) = self.leaving.pop_front() else { return false };
             let group = &mut self[slot];
             if group.open > 0 {
@@ -181,7 +184,7 @@ impl Groups {
         false
     }
 
-    /// It is not in `leaving` any more.
+    /// Forgets the group in `slot`, which is no longer in `leaving`.
     fn forget(&mut self, slot: u32) {
         let Entry { group, older, newer } = self.entries[slot as usize].take().expect("a slot in use");
         self.free.push(slot);
@@ -194,10 +197,10 @@ impl Groups {
         match (newer, older) {
             (Some(newer), _) => self.entry_mut(newer).older = older,
             (None, Some(older)) => {
-                self.tuples.insert(group.tuple, older);
+                self.four_tuples.insert(group.four_tuple, older);
             }
             (None, None) => {
-                self.tuples.remove(&group.tuple);
+                self.four_tuples.remove(&group.four_tuple);
             }
         }
     }

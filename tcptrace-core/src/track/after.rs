@@ -1,16 +1,16 @@
-//! What a segment leads to.
+//! What is to be done with a connection after a segment.
 
 use crate::event::{Outcome, ResetPhase};
 
-/// What the connection is after a segment.
+/// What is to be done with a connection after a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum After {
-    /// It goes on.
-    Goes,
-    /// A reset that is doubted for a while.
-    Holds,
-    /// It ended so.
+    /// The connection goes on.
+    GoesOn,
+    /// The segment is a reset that is held for a while.
+    HoldsReset,
+    /// The segment ended the connection with this outcome; by a reset of an open connection, in this phase.
     Ends(Outcome, Option<ResetPhase>),
-    /// The segment opens the four-tuple anew: this connection ended so, and another begins.
+    /// The segment opens the four-tuple anew: the connection ended before with this outcome, and another begins.
     Restarts(Outcome),
 }

@@ -1,18 +1,19 @@
-//! Which SYN a SYN-ACK answers, where several were sent: the time stamp that it echoes tells (RFC 7323 §3.2, §4.1), and
-//! without one it is taken for the answer to the last (RFC 6298 §3, Karn's algorithm: nobody can know).
+//! Which SYN a SYN-ACK answers, where several were sent. The time stamp that the SYN-ACK echoes shows it (RFC 7323
+//! §3.2, §4.1); without one the SYN-ACK is taken for the answer to the last SYN (nobody can know: RFC 6298 §3, Karn's
+//! algorithm).
 
 use super::conn::{
     Conn,
-    clocks::{Moment, When},
+    times::{Moment, When},
 };
 use crate::{
     event::Role,
     segment::{Segment, Timestamp},
 };
 
-/// A SYN-ACK of `role`. That it answers a SYN which came again after an earlier SYN-ACK shows that the client had not got
-/// that one: the handshake's parts are counted anew from there.
-pub(crate) fn note_synack(conn: &mut Conn, role: Role, seg: &Segment) {
+/// Records when a SYN-ACK of `role` passed. If it answers a SYN that was sent again after an earlier SYN-ACK, the
+/// client had not got that one: the parts of the handshake's time are counted anew from that SYN.
+pub(crate) fn record_synack(conn: &mut Conn, role: Role, seg: &Segment) {
     let first = conn.at(Moment::FirstSynack) == When::NEVER;
     if first {
         conn.set_at(Moment::FirstSynack, seg.ts);
@@ -32,7 +33,7 @@ pub(crate) fn note_synack(conn: &mut Conn, role: Role, seg: &Segment) {
     }
 }
 
-/// When the SYN passed whose time stamp `synack` echoes; the last of them where the client's clock stood still.
+/// When the SYN passed whose time stamp `synack` echoes; the last such SYN where the client's clock stood still.
 fn by_time_stamp(conn: &Conn, synack: &Segment) -> Option<Timestamp> {
     let (_, echo) = synack.options?.timestamps()?;
     let first = conn.first_syn().get()?;

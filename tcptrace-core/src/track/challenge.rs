@@ -1,6 +1,8 @@
-//! A SYN on a four-tuple whose connection is open, or was answered by a SYN-ACK. Somebody may have forgotten that connection and open a new one, or
-//! somebody may only guess at numbers. The receiver cannot tell either, and asks by a challenge ACK (RFC 5961 §4); so
-//! the new connection is kept beside the old one until a segment shows which of the two is alive.
+//! A SYN on a four-tuple whose connection is open, or was answered by a SYN-ACK. Its sender may have forgotten that
+//! connection and open a new one, or somebody may only guess at numbers. The receiver does not know either, and asks by
+//! a challenge ACK (RFC 5961 §4). So the SYN's connection, the *challenger*, is kept beside the older one until a
+//! segment shows which of the two is alive. Segments that go on from the challenger's SYN are *deferred*: they wait for
+//! what the other end says.
 
 use super::{
     Tracker,
@@ -8,7 +10,7 @@ use super::{
     conn::{Conn, List},
     key::Key,
     numbers,
-    report::Sight,
+    report::Originality,
     rules,
 };
 use crate::{
@@ -16,35 +18,37 @@ use crate::{
     segment::{IcmpError, Segment, Timestamp},
 };
 
-/// What goes on from a SYN, and waits for an answer of the other end, at most.
-const MOST_WAITING: usize = 32;
+/// The most segments of a challenger that are deferred.
+const MOST_DEFERRED: usize = 32;
 
 impl Conn {
-    /// What waits for a word of the other end, in the order in which it came.
-    pub(super) fn waiting(&self) -> &[Segment] {
-        self.teardown().doubts.as_deref().map_or(&[], |doubts| &doubts.goes_on)
+    /// The segments that are deferred with this challenger, in the order in which they came.
+    pub(super) fn deferred(&self) -> &[Segment] {
+        self.teardown().doubts.as_deref().map_or(&[], |doubts| &doubts.deferred)
     }
 
-    fn take_waiting(&mut self) -> Vec<Segment> {
-        if self.waiting().is_empty() { Vec::new() } else { std::mem::take(&mut self.doubts_mut().goes_on) }
+    fn take_deferred(&mut self) -> Vec<Segment> {
+        if self.deferred().is_empty() { Vec::new() } else { std::mem::take(&mut self.doubts_mut().deferred) }
     }
 }
 
 impl Tracker {
-    /// `seg`, a SYN, is one that the connection in `slot` does not know. If only one side of that was ever heard, nothing more
-    /// can be expected to decide, and it counts.
+    /// Whether `seg`, a SYN, begins a challenger of the connection in `slot`: it is not that connection's own SYN.
+    /// Where only one side of that connection was ever heard, it does not: no segment that decides can be expected, so
+    /// the SYN counts at once.
     pub(super) fn is_challenge(&self, slot: u32, src_is_low: bool, seg: &Segment) -> bool {
         let conn = &self.table[slot];
         let role = conn.role_of(src_is_low);
         let open = conn.is_open() && conn.sides.iter().all(|side| side.acked().is_some());
-        // A server in SYN-RECEIVED answers it by an acknowledgement, too (net/ipv4/tcp_minisocks.c, tcp_check_req).
+        // A server in SYN-RECEIVED, too, answers such a SYN by an acknowledgement (net/ipv4/tcp_minisocks.c,
+        // tcp_check_req).
         let answered = role == Role::Client && conn.side(Role::Server).state == State::SynReceived;
         (open || (answered && !conn.flags.partial))
             && conn.side(role).isn() != Some(seg.seq)
             && !conn.is_answered_by_now(role, seg)
     }
 
-    /// Takes such a SYN.
+    /// Takes `seg`, a SYN that begins a challenger of the connection in `slot`.
     pub(super) fn challenge(
         &mut self,
         slot: u32,
@@ -54,13 +58,14 @@ impl Tracker {
     ) {
         let incumbent = &self.table[slot];
         let role = incumbent.role_of(src_is_low);
-        self.telling.to(sink).anomaly(incumbent, role, seg, (AnomalyReason::SynInConnection, None));
+        self.context.out(sink).anomaly(incumbent, role, seg, (AnomalyReason::SynInConnection, None));
         let key = incumbent.key;
-        self.opens_beside(key, src_is_low, seg, sink);
+        self.open_beside(key, src_is_low, seg, sink);
     }
 
-    /// A SYN that may open a connection anew, whose four-tuple another one still has.
-    pub(super) fn opens_beside(
+    /// Takes a SYN that may open a connection on a four-tuple that an older one still has: as the next segment of the
+    /// challenger, or as the first one of a new challenger.
+    pub(super) fn open_beside(
         &mut self,
         key: Key,
         src_is_low: bool,
@@ -68,24 +73,25 @@ impl Tracker {
         sink: &mut dyn FnMut(Event),
     ) {
         if let Some(slot) = self.challengers.find(&key) {
-            self.step(slot, src_is_low, seg, sink);
+            self.continue_challenger(slot, src_is_low, seg, sink);
         } else {
             self.open_challenger(key, src_is_low, seg, sink);
         }
     }
 
     fn open_challenger(&mut self, key: Key, src_is_low: bool, seg: &Segment, sink: &mut dyn FnMut(Event)) {
-        let mut conn = self.fresh(key, src_is_low, Role::Client, seg);
-        conn.note_sight(Role::Client, seg);
-        let mut out = self.telling.to(sink);
-        out.segment(&conn, Role::Client, seg, Sight::First);
+        let mut conn = self.new_connection(key, src_is_low, Role::Client, seg);
+        conn.record_where_seen(Role::Client, seg);
+        let mut out = self.context.out(sink);
+        out.segment(&conn, Role::Client, seg, Originality::Original);
         rules::first_syn(&mut conn, seg, &mut out);
         self.challengers.insert(conn, List::Handshake);
     }
 
-    /// A segment on a four-tuple with two connections: true if it was the newer one's, which takes the older one's
-    /// place if it is alive.
-    pub(super) fn is_challengers(
+    /// Takes a segment on the four-tuple of the connection in `slot`, if that has a challenger and the segment may be
+    /// its own: it shows that the challenger is alive, which then takes the older connection's place, or is deferred.
+    /// False if the segment is still to be taken as the older connection's.
+    pub(super) fn try_challenger(
         &mut self,
         slot: u32,
         src_is_low: bool,
@@ -101,47 +107,50 @@ impl Tracker {
         let (flags, answers) = (seg.flags, numbers::acknowledges_syn(conn, role, seg));
         let goes_on = role == Role::Client && !answers && numbers::follows_own_syn(conn, role, seg);
         if goes_on && flags.rst() {
-            // Of the older one only its own rules can tell.
-            self.step(newer, src_is_low, seg, sink);
+            // The RST has the challenger's numbers, so it gives up the challenger and does not concern the older
+            // connection.
+            self.continue_challenger(newer, src_is_low, seg, sink);
             return true;
         }
-        // Of what is lost, the answer can have been a part.
+        // Where records are lost, the server's answer can be one of them.
         let goes_on = goes_on && !flags.syn();
         if answers
-            || (goes_on && !self.telling.losses.spare(conn))
-            || self.answers_what_waits(slot, conn, src_is_low, seg)
+            || (goes_on && !self.context.losses.cannot_touch(conn))
+            || self.answers_deferred(slot, conn, src_is_low, seg)
         {
-            self.takes_over(slot, seg, sink);
+            self.replace_by_challenger(slot, seg, sink);
             return true;
         }
         if goes_on {
-            return self.waits(newer, seg);
+            return self.defer(newer, seg);
         }
-        if role == Role::Server && !conn.waiting().is_empty() {
-            let waiting = self.challengers[newer].take_waiting();
-            self.are_of_the_older(&waiting, sink);
-            // By what waited, another one can have the four-tuple now.
+        if role == Role::Server && !conn.deferred().is_empty() {
+            let waiting = self.challengers[newer].take_deferred();
+            self.give_to_older(&waiting, sink);
+            // By the segments that were deferred, another connection can have the four-tuple now.
             self.original(seg, sink);
             return true;
         }
         false
     }
 
-    /// `seg` acknowledges what waits in `newer`, and has no number that the older connection, in `slot`, is known to come near.
-    /// That alone can be chance, once in 65536 times: both are told as incomplete.
-    fn answers_what_waits(&self, slot: u32, newer: &Conn, src_is_low: bool, seg: &Segment) -> bool {
+    /// Whether `seg` acknowledges a segment that is deferred with the challenger `newer`, and has no number near those
+    /// of the older connection, in `slot`. That can be chance, once in 65536 times, so both connections are reported as
+    /// incomplete.
+    fn answers_deferred(&self, slot: u32, newer: &Conn, src_is_low: bool, seg: &Segment) -> bool {
         let older = &self.table[slot];
         let role = older.role_of(src_is_low);
         let near = [older.bound(role), older.side(role).first_data()];
-        newer.waiting().iter().any(|waits| seg.flow == waits.flow.reversed() && seg.ack == waits.end())
+        newer.deferred().iter().any(|waits| seg.flow == waits.flow.reversed() && seg.ack == waits.end())
             && !near.into_iter().flatten().any(|from| seg.seq.at_or_soon_after(from))
     }
 
-    /// `seg` shows that the newer one is alive, and so that the older one, in `slot`, is not.
-    fn takes_over(&mut self, slot: u32, seg: &Segment, sink: &mut dyn FnMut(Event)) {
+    /// `seg` shows that the challenger is alive: the connection in `slot` is reported as not, and the challenger takes
+    /// its place.
+    fn replace_by_challenger(&mut self, slot: u32, seg: &Segment, sink: &mut dyn FnMut(Event)) {
         let mut older = self.table.remove(slot);
         if let Some(newer) = self.challengers.find(&older.key) {
-            older.flags.missed |= !self.challengers[newer].waiting().is_empty();
+            older.flags.missed |= !self.challengers[newer].deferred().is_empty();
         }
         let outcome = if older.is_open() { Outcome::Reused } else { Outcome::Aborted };
         self.report(&older, seg.ts, outcome, sink);
@@ -149,34 +158,35 @@ impl Tracker {
         self.original(seg, sink);
     }
 
-    /// `seg` goes on from the SYN that opened the connection in `newer`. Whoever made up that SYN can have made up this too, so
-    /// it waits for what the other end says; false if too many wait already.
-    fn waits(&mut self, newer: u32, seg: &Segment) -> bool {
+    /// Defers `seg`, which goes on from the SYN of the challenger in `newer`: whoever made up that SYN can have made up
+    /// this segment too. False if too many are deferred already.
+    fn defer(&mut self, newer: u32, seg: &Segment) -> bool {
         let conn = &mut self.challengers[newer];
-        if conn.waiting().len() >= MOST_WAITING {
+        if conn.deferred().len() >= MOST_DEFERRED {
             return false;
         }
-        conn.doubts_mut().goes_on.push(seg.clone());
-        // Whether it is alive is not known, though its client went on.
+        conn.doubts_mut().deferred.push(seg.clone());
+        // Whether the challenger is alive is not known, though its client went on.
         conn.flags.missed = true;
         true
     }
 
-    /// What waited goes on with the older connection, as the other end does, or as nothing shows that the newer one is alive.
-    fn are_of_the_older(&mut self, waiting: &[Segment], sink: &mut dyn FnMut(Event)) {
+    /// Takes the segments `waiting`, which were deferred, as the older connection's: the other end went on with that,
+    /// or nothing shows that the challenger is alive.
+    fn give_to_older(&mut self, waiting: &[Segment], sink: &mut dyn FnMut(Event)) {
         for seg in waiting {
             let (key, src_is_low) = self.key_of(&seg.flow);
             match self.table.find(&key) {
                 Some(slot) if !self.table[slot].is_held() && !self.table[slot].flags.ended => {
-                    self.continues(slot, src_is_low, seg, sink);
+                    self.continue_connection(slot, src_is_low, seg, sink);
                 }
                 _ => self.original(seg, sink),
             }
         }
     }
 
-    /// The older connection in `slot` ended by a segment of its own: the newer one, if there is one, takes its place.
-    pub(super) fn succeed(&mut self, slot: u32, seg: &Segment, sink: &mut dyn FnMut(Event)) {
+    /// Puts the challenger, if there is one, in the place of the connection in `slot`, which `seg` has ended.
+    pub(super) fn inherit_at_end(&mut self, slot: u32, seg: &Segment, sink: &mut dyn FnMut(Event)) {
         let key = self.table[slot].key;
         if self.challengers.find(&key).is_none() {
             return;
@@ -186,7 +196,7 @@ impl Tracker {
         if let Some(newer) = self.challengers.find(&key)
             && seg.flags.rst()
             && self.challengers[newer].role_of(src_is_low) == Role::Client
-            // One that came after the reset was not what that was for.
+            // A SYN that came after the reset is not why that was sent.
             && self.challengers[newer].start < seg.ts
         {
             self.challengers[newer].extra_mut().challenged = true;
@@ -194,7 +204,8 @@ impl Tracker {
         self.inherit(&key, sink);
     }
 
-    /// The older connection has left the table: the newer one, if there is one, takes its place, and has what waited.
+    /// Puts the challenger, if there is one, in the place of the older connection, which has left the table, and takes
+    /// the segments that were deferred.
     pub(super) fn inherit(&mut self, key: &Key, sink: &mut dyn FnMut(Event)) {
         let Some(newer) = self.challengers.find(key) else { return };
         let (newer, waiting) = self.remove_challenger(newer);
@@ -204,15 +215,15 @@ impl Tracker {
         }
     }
 
-    /// The newer connection in `slot` no longer waits beside an older one; with it comes what waited.
+    /// Removes the challenger in `slot`. Returns it and the segments that were deferred with it.
     fn remove_challenger(&mut self, slot: u32) -> (Conn, Vec<Segment>) {
         let mut conn = self.challengers.remove(slot);
-        let waiting = conn.take_waiting();
+        let waiting = conn.take_deferred();
         (conn, waiting)
     }
 
-    /// An ICMP error that quotes the newer connection's SYN; false if there is no such.
-    pub(super) fn is_challengers_icmp(
+    /// Takes an ICMP error, if it quotes the SYN of the challenger with `key`; false if it does not.
+    pub(super) fn try_challenger_icmp(
         &mut self,
         key: &Key,
         src_is_low: bool,
@@ -227,37 +238,43 @@ impl Tracker {
         if conn.side(sender).isn() != Some(error.quoted.seq) {
             return false;
         }
-        let mut out = self.telling.to(sink);
+        let mut out = self.context.out(sink);
         let after = super::icmp::error(conn, sender, error, &mut out);
-        self.settle_challenger(slot, after, src_is_low, &error.quoted, sink);
+        self.carry_out_for_challenger(slot, after, src_is_low, &error.quoted, sink);
         true
     }
 
-    /// Nothing came back to a SYN on an open connection.
+    /// Gives up the challenger in `slot`: nothing came back to its SYN by `ts`.
     pub(super) fn give_up_challenger(&mut self, slot: u32, ts: Timestamp, sink: &mut dyn FnMut(Event)) {
         let (mut conn, waiting) = self.remove_challenger(slot);
         self.time_out(&mut conn, ts, sink);
-        self.are_of_the_older(&waiting, sink);
+        self.give_to_older(&waiting, sink);
     }
 
-    /// The trace ends: what waits is the older ones'.
-    pub(super) fn nothing_waits(&mut self, sink: &mut dyn FnMut(Event)) {
+    /// Takes all deferred segments as those of the older connections, when the trace ends.
+    pub(super) fn return_all_deferred(&mut self, sink: &mut dyn FnMut(Event)) {
         let mut slots: Vec<u32> =
-            self.challengers.slots().filter(|&slot| !self.challengers[slot].waiting().is_empty()).collect();
+            self.challengers.slots().filter(|&slot| !self.challengers[slot].deferred().is_empty()).collect();
         slots.sort_unstable_by_key(|&slot| self.challengers[slot].id);
         for slot in slots {
-            let waiting = self.challengers[slot].take_waiting();
-            self.are_of_the_older(&waiting, sink);
+            let waiting = self.challengers[slot].take_deferred();
+            self.give_to_older(&waiting, sink);
         }
     }
 
-    fn step(&mut self, slot: u32, src_is_low: bool, seg: &Segment, sink: &mut dyn FnMut(Event)) {
+    fn continue_challenger(
+        &mut self,
+        slot: u32,
+        src_is_low: bool,
+        seg: &Segment,
+        sink: &mut dyn FnMut(Event),
+    ) {
         let conn = &mut self.challengers[slot];
-        let after = super::judge(conn, src_is_low, seg, &mut self.telling.to(sink));
-        self.settle_challenger(slot, after, src_is_low, seg, sink);
+        let after = super::apply_segment(conn, src_is_low, seg, &mut self.context.out(sink));
+        self.carry_out_for_challenger(slot, after, src_is_low, seg, sink);
     }
 
-    fn settle_challenger(
+    fn carry_out_for_challenger(
         &mut self,
         slot: u32,
         after: After,
@@ -266,18 +283,18 @@ impl Tracker {
         sink: &mut dyn FnMut(Event),
     ) {
         match after {
-            // Only an open connection's reset is doubted.
-            After::Goes | After::Holds => self.challengers.touch(slot, List::Handshake),
+            // A challenger is not open, and only an open connection's reset is held, so there is none here.
+            After::GoesOn | After::HoldsReset => self.challengers.touch(slot, List::Handshake),
             After::Ends(outcome, phase) => {
                 let (conn, waiting) = self.remove_challenger(slot);
-                super::count(&mut self.counts, &conn, outcome);
-                self.telling.to(sink).connection(&conn, conn.last, outcome, phase);
-                self.are_of_the_older(&waiting, sink);
+                super::count_outcome(&mut self.counts, &conn, outcome);
+                self.context.out(sink).connection(&conn, conn.last, outcome, phase);
+                self.give_to_older(&waiting, sink);
             }
             After::Restarts(outcome) => {
                 let (conn, waiting) = self.remove_challenger(slot);
                 self.report(&conn, seg.ts, outcome, sink);
-                self.are_of_the_older(&waiting, sink);
+                self.give_to_older(&waiting, sink);
                 self.open_challenger(conn.key, src_is_low, seg, sink);
             }
         }

@@ -1,8 +1,8 @@
-//! Which segments were captured twice. Mirror ports that copy both ways, both legs of a router, taps before and behind it,
-//! and some drivers show each packet more than once, and a copy says nothing that its original did not say: it is neither
-//! a retransmission nor part of any time.
+//! Which segments were captured more than once. Mirror ports that copy both ways, both legs of a router, taps before
+//! and behind it, and some drivers show each packet more than once. A copy says nothing that its original did not say:
+//! it is no retransmission, and no time is measured by it.
 
-use super::{Tracker, key::Key, report::Sight, views};
+use super::{Tracker, key::Key, report::Originality, views};
 use crate::{
     event::{Copies, Event},
     segment::{Flow, Segment, Timestamp},
@@ -14,36 +14,38 @@ use tcptrace_common::{
     tcp::{TcpFlags, TcpOptions},
 };
 
-/// How much later than the first a copy comes that passed one router more. RFC 6298 §2.4 lets nobody send again sooner than
-/// after 1 s, and SYNs are not sent again sooner than half a second later (Windows' `TcpInitialRtt`).
+/// How much later than its original a copy can come that passed one router more. RFC 6298 §2.4 lets nobody send again
+/// sooner than after 1 s, and SYNs are not sent again sooner than half a second later (Windows' `TcpInitialRtt`).
 const ROUTED_NS: u64 = 500_000_000;
-/// The same for a FIN whose header has no identification of its own: Linux sends it again after 200 ms (`TCP_RTO_MIN` in
-/// `include/net/tcp.h`), over IPv6 perhaps on another path and so with another hop limit
-/// (`tcp_write_timeout` in `net/ipv4/tcp_timer.c`, `sk_rethink_txhash`).
+/// How much later a copy of a FIN can come that passed one router more and whose header has no identification of its
+/// own: Linux sends a FIN again after 200 ms (`TCP_RTO_MIN` in `include/net/tcp.h`), over IPv6 perhaps on another path
+/// and so with another hop limit (`tcp_write_timeout` in `net/ipv4/tcp_timer.c`, `sk_rethink_txhash`).
 const ROUTED_FIN_NS: u64 = 150_000_000;
-/// How much later a copy comes whose TTL is the same. Nobody waits as short as that for an answer to a SYN.
+/// How much later a copy can come whose TTL is the same. No stack waits for an answer to its SYN for so short a time.
 const MIRRORED_NS: u64 = 10_000_000;
-/// The same for a FIN without an identification of its own: a tail loss probe comes no sooner (`TCP_TIMEOUT_MIN` in
-/// `include/net/tcp.h` is two ticks).
+/// How much later a copy of a FIN can come whose TTL is the same and whose header has no identification of its own: a
+/// tail loss probe comes no sooner (`TCP_TIMEOUT_MIN` in `include/net/tcp.h` is two ticks).
 const MIRRORED_FIN_NS: u64 = 2_000_000;
 
-/// How long the answer to a probe may take.
+/// The longest time in which the answer to a probe is expected.
 const ANSWER_NS: u64 = 3_000_000_000;
 
-/// What was seen of late: as many prints as there were segments within [`ROUTED_NS`], and [`Self::MOST`] buckets. Where
-/// there were more, the oldest give way, and a copy of theirs counts as sent again.
+/// The prints of recent segments, by which a copy is found: as many as there were segments within [`ROUTED_NS`], in at
+/// most [`Self::MOST`] buckets. Where there were more segments the oldest give way, and their copies count as sent
+/// again.
 #[derive(Debug)]
-pub(super) struct Seen {
+pub(super) struct Prints {
     buckets: Vec<Bucket>,
     /// Seeded at random, so that nobody can aim at one bucket.
     hasher: DefaultHashBuilder,
     counts: Copies,
 }
 
-/// As much as a cache line.
+/// Four prints, which fill a cache line.
 type Bucket = [Print; 4];
 
-/// One segment: when it passed, and 56 bits of a hash of all that a copy has in common with it, over its TTL.
+/// The print of one segment: when it passed, its TTL in the low 8 bits, and above that 56 bits of a hash of all that
+/// its copies have in common with it.
 #[derive(Clone, Copy, Debug, Default)]
 struct Print {
     ts: Timestamp,
@@ -63,13 +65,13 @@ impl Print {
         self.tag_and_ttl.to_le_bytes()[0]
     }
 
-    /// A place without a segment. One segment in 2^56 looks like that, and its copies are not known.
+    /// Whether no segment is here. One segment in 2^56 looks like that, and its copies are not found.
     const fn is_free(self) -> bool {
         self.tag() == 0
     }
 }
 
-impl Default for Seen {
+impl Default for Prints {
     fn default() -> Self {
         Self {
             buckets: vec![Bucket::default(); Self::FEWEST],
@@ -79,12 +81,12 @@ impl Default for Seen {
     }
 }
 
-impl Seen {
+impl Prints {
     const FEWEST: usize = 16;
     const MOST: usize = 1 << 14;
 
-    /// `segment` is a SYN like one before it but for its number, too soon for another try: the same SYN on the other side of
-    /// a device that rewrites numbers. It is remembered if it is not.
+    /// Whether `segment` is a SYN like one before it but for its sequence number, and comes too soon for another try:
+    /// the same SYN on the other side of a device that rewrites numbers. A SYN that is not is remembered.
     fn resembles(&mut self, segment: &Segment) -> bool {
         if !segment.flags.syn() || segment.flags.ack() {
             return false;
@@ -97,18 +99,19 @@ impl Seen {
         };
         let known = *first;
         *first = print;
-        // With the TTL of the other it may be a scanner's next try, which some number alike.
+        // With an equal TTL it may be the next try of a scanner: some give equal identifications to all of their SYNs.
         known.ttl() != segment.ttl && is_copy_of(segment, known)
     }
 
-    /// `probe` has control bits that no stack sends together. A host that has no connection for it answers one without ACK by a
-    /// RST at sequence number 0 that acknowledges all of it (RFC 9293 §3.10.7.1).
+    /// Remembers `probe`, which has control bits that no stack sends together, so that its answer is known. A host that
+    /// has no such connection answers a segment without ACK by a RST at sequence number 0 that acknowledges all of it
+    /// (RFC 9293 §3.10.7.1).
     pub(super) fn expect_answer(&mut self, probe: &Segment) {
         let tag = self.tag_of_answer(&probe.flow.reversed(), probe.end());
         self.remember(Print::new(tag, probe));
     }
 
-    /// `rst` is that answer.
+    /// Whether `rst` is the answer to a probe that is remembered.
     pub(super) fn answers_probe(&mut self, rst: &Segment) -> bool {
         let tag = self.tag_of_answer(&rst.flow, rst.ack);
         self.find(tag).is_some_and(|probe| rst.ts.since(probe.ts) <= ANSWER_NS)
@@ -118,7 +121,8 @@ impl Seen {
         self.hasher.hash_one((flow, "answer", ack)) >> 8
     }
 
-    /// `segment` was seen before; it is remembered if it was not. `asked` is when the SYN passed that it may answer.
+    /// Whether `segment` is a copy of one before it; a segment that is not is remembered. `asked` is when the last SYN
+    /// passed that it may answer, where that matters.
     fn is_copy(&mut self, segment: &Segment, asked: Option<Timestamp>) -> bool {
         let tag = self.tag(segment);
         let print = Print::new(tag, segment);
@@ -141,7 +145,8 @@ impl Seen {
         self.counts.ttl.get_or_insert(ttl);
     }
 
-    /// All that stays as it is on the way, but for the maximum segment size, which routers lower.
+    /// A hash of all of a segment that does not change on the way. The maximum segment size is not in it, as routers
+    /// lower it.
     fn tag(&self, segment: &Segment) -> u64 {
         let Segment { flow, flags, seq, ack, window, payload_len, fragmented, id, options, .. } = segment;
         let options = options.map(|raw| (TcpOptions { mss: None, ..raw.parse() }, raw.timestamps()));
@@ -149,21 +154,22 @@ impl Seen {
         self.hasher.hash_one((flow, numbers)) >> 8
     }
 
-    fn place(&self, tag: u64) -> usize {
-        // Fewer than 2^32 buckets.
+    /// The index of the bucket for a tag.
+    fn index_of(&self, tag: u64) -> usize {
+        // There are fewer than 2^32 buckets.
         usize::try_from(tag & u64::from(u32::MAX)).unwrap_or_default() & (self.buckets.len() - 1)
     }
 
     fn find(&mut self, tag: u64) -> Option<&mut Print> {
-        let place = self.place(tag);
-        self.buckets[place].iter_mut().find(|print| print.tag() == tag)
+        let index = self.index_of(tag);
+        self.buckets[index].iter_mut().find(|print| print.tag() == tag)
     }
 
     fn remember(&mut self, print: Print) {
         loop {
             let may_grow = self.buckets.len() < Self::MOST;
-            let place = self.place(print.tag());
-            let bucket = &mut self.buckets[place];
+            let index = self.index_of(print.tag());
+            let bucket = &mut self.buckets[index];
             let Some(oldest) = bucket.iter_mut().min_by_key(|old| (!old.is_free(), old.ts)) else { return };
             let is_over = oldest.is_free() || print.ts.since(oldest.ts) > ROUTED_NS;
             if is_over || !may_grow {
@@ -174,45 +180,47 @@ impl Seen {
         }
     }
 
-    /// Twice the buckets: what was in one goes into two.
+    /// Doubles the number of buckets: the prints of one bucket go into two.
     fn grow(&mut self) {
         let twice = vec![Bucket::default(); self.buckets.len() * 2];
         let old = std::mem::replace(&mut self.buckets, twice);
         for print in old.into_iter().flatten().filter(|print| !print.is_free()) {
-            let place = self.place(print.tag());
-            if let Some(free) = self.buckets[place].iter_mut().find(|place| place.is_free()) {
+            let index = self.index_of(print.tag());
+            if let Some(free) = self.buckets[index].iter_mut().find(|print| print.is_free()) {
                 *free = print;
             }
         }
     }
 }
 
-/// `segment` is `first` once more: nobody would have sent it again by then.
+/// Whether `segment` is a copy of `first`, which has the same tag: no stack would have sent it again so soon.
 fn is_copy_of(segment: &Segment, first: Print) -> bool {
     let flags = segment.flags;
-    // Many stacks number no packet that may not be fragmented (RFC 6864 §4.1), and IPv6 has no place for it.
+    // Many stacks give no identification to a packet that may not be fragmented (RFC 6864 §4.1), and IPv6 has none.
     let numbered = segment.id > 1;
     let most = match (segment.ttl == first.ttl(), numbered || flags.syn()) {
-        // The one behind the router may be captured first: two taps have two clocks.
+        // Either of the two may have the lower TTL: two taps have two clocks, so the copy behind the router can come
+        // first.
         (false, false) if flags.fin() => ROUTED_FIN_NS,
         (false, _) => ROUTED_NS,
         (true, true) => MIRRORED_NS,
         (true, false) if flags.fin() => MIRRORED_FIN_NS,
-        // Each of several segments can be answered by the same RST, or acknowledgement.
+        // Several segments can each be answered by an equal RST or acknowledgement, none of which is a copy.
         (true, false) => return false,
     };
     segment.ts.0.abs_diff(first.ts.0) <= most
 }
 
 impl Tracker {
-    /// Segments that were captured more than once.
+    /// How many copies of segments were captured, and the TTLs of the first one and its original.
     #[must_use]
     pub fn copies(&self) -> Copies {
-        self.seen.counts
+        self.prints.counts
     }
 
-    /// When the last SYN passed to which `seg` may be an answer of its own: a server sends its SYN-ACK again by its timer and for
-    /// each SYN that comes again, and many stacks give all of them the same identification.
+    /// When the last SYN passed to which `seg`, a SYN-ACK without an identification of its own, may be an answer. A
+    /// server sends its SYN-ACK again by its timer and for each SYN that comes again, and many stacks give all of them
+    /// the same identification. `None` for every other segment.
     fn asked(&self, key: &Key, seg: &Segment) -> Option<Timestamp> {
         let unnumbered = seg.flags.syn() && seg.flags.ack() && seg.id <= 1;
         if !unnumbered {
@@ -221,7 +229,8 @@ impl Tracker {
         self.table[self.table.find(key)?].latest_syn()
     }
 
-    /// `seg` was captured before: it is counted with its connection, and nothing else comes of it.
+    /// Whether `seg` is a copy, or is of the view of its connection that is not followed (`views.rs`). If so it is
+    /// counted with its connection, and nothing else follows from it.
     pub(super) fn is_copy(
         &mut self,
         key: &Key,
@@ -230,8 +239,8 @@ impl Tracker {
         sink: &mut dyn FnMut(Event),
     ) -> bool {
         let asked = self.asked(key, seg);
-        let copy = self.seen.is_copy(seg, asked);
-        let resembles = !copy && self.seen.resembles(seg);
+        let copy = self.prints.is_copy(seg, asked);
+        let resembles = !copy && self.prints.resembles(seg);
         self.rewritten |= resembles;
         if !copy && !self.rewritten {
             return false;
@@ -243,10 +252,10 @@ impl Tracker {
                 return false;
             }
             if !copy {
-                self.seen.counts.segments += 1;
+                self.prints.counts.segments += 1;
             }
             conn.copies = conn.copies.saturating_add(1);
-            self.telling.to(sink).segment(conn, role, seg, Sight::Again);
+            self.context.out(sink).segment(conn, role, seg, Originality::Copy);
             return true;
         }
         copy
@@ -255,7 +264,7 @@ impl Tracker {
 
 #[cfg(test)]
 mod tests {
-    use super::{Bucket, Seen};
+    use super::{Bucket, Prints};
     use crate::segment::{Direction, Flow, RawOptions, Segment, Sender, Timestamp};
     use tcptrace_common::{seq::SeqNum, tcp::TcpFlags};
 
@@ -263,7 +272,7 @@ mod tests {
     const FIN_ACK: u16 = 0x11;
     const RST: u16 = 0x04;
 
-    /// The client's segment so many microseconds after the trace began.
+    /// A segment of the client, `us` microseconds after the trace began.
     fn segment(us: u64, flags: u16, id: u16, ttl: u8) -> Segment {
         Segment {
             ts: Timestamp(1_000_000_000 + us * 1_000),
@@ -293,16 +302,16 @@ mod tests {
         }
     }
 
-    /// A maximum segment size, and a time stamp.
+    /// The bytes of a maximum segment size and a time stamp.
     fn options(mss: u16, tsval: u32) -> RawOptions {
         let ([high, low], [a, b, c, d]) = (mss.to_be_bytes(), tsval.to_be_bytes());
         RawOptions::new(&[2, 4, high, low, 1, 1, 8, 10, a, b, c, d, 0, 0, 0, 0])
     }
 
     fn is_copy(first: &Segment, second: &Segment) -> bool {
-        let mut seen = Seen::default();
-        assert!(!seen.is_copy(first, None), "{first:?}");
-        seen.is_copy(second, None)
+        let mut prints = Prints::default();
+        assert!(!prints.is_copy(first, None), "{first:?}");
+        prints.is_copy(second, None)
     }
 
     #[test]
@@ -351,34 +360,34 @@ mod tests {
 
     #[test]
     fn a_third_one_is_compared_with_the_first() {
-        let mut seen = Seen::default();
+        let mut prints = Prints::default();
         let mut copies = [0, 1, 2, 9, 12, 13].into_iter();
-        let copies = copies.by_ref().map(|ms| seen.is_copy(&segment(ms * 1_000, SYN, 7, 64), None));
+        let copies = copies.by_ref().map(|ms| prints.is_copy(&segment(ms * 1_000, SYN, 7, 64), None));
         assert_eq!(copies.collect::<Vec<_>>(), [false, true, true, true, false, true]);
-        assert_eq!((seen.counts.segments, seen.counts.ttl), (4, Some([64, 64])));
+        assert_eq!((prints.counts.segments, prints.counts.ttl), (4, Some([64, 64])));
     }
 
     #[test]
     fn what_is_remembered_is_bounded() {
-        let mut seen = Seen::default();
+        let mut prints = Prints::default();
         assert_eq!(size_of::<Bucket>(), 64);
         let mut one = segment(0, SYN, 7, 64);
         let mut missed = 0_u32;
         for n in 0..40_000_u32 {
             one.ts = Timestamp(1_000_000_000 + u64::from(n) * 20_000);
             one.seq.0 = n * 7;
-            assert!(!seen.is_copy(&one, None));
-            missed += u32::from(!seen.is_copy(&one, None));
+            assert!(!prints.is_copy(&one, None));
+            missed += u32::from(!prints.is_copy(&one, None));
         }
         assert_eq!(missed, 0);
-        assert!((4096..=Seen::MOST).contains(&seen.buckets.len()), "{}", seen.buckets.len());
-        // Slow ones need no more.
-        let mut seen = Seen::default();
+        assert!((4096..=Prints::MOST).contains(&prints.buckets.len()), "{}", prints.buckets.len());
+        // Segments that come slowly need no more buckets than the fewest.
+        let mut prints = Prints::default();
         for n in 0..1000_u32 {
             one.ts = Timestamp(1_000_000_000 * u64::from(n));
             one.seq.0 = n * 7;
-            assert!(!seen.is_copy(&one, None));
+            assert!(!prints.is_copy(&one, None));
         }
-        assert_eq!(seen.buckets.len(), Seen::FEWEST);
+        assert_eq!(prints.buckets.len(), Prints::FEWEST);
     }
 }

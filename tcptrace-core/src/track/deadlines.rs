@@ -1,4 +1,5 @@
-//! What happens because time passes: a try is given up, TIME-WAIT runs out, a reset is no longer doubted.
+//! The deadlines of connections, and what happens when one is reached: a handshake is given up, a connection that is
+//! over is forgotten as its TIME-WAIT runs out, or a reset is no longer doubted.
 
 use super::{
     Config, Tracker,
@@ -7,14 +8,14 @@ use super::{
     icmp,
     state::Evidence,
     table::Table,
-    unfinished,
+    unfinished_outcome,
 };
 use crate::{
     event::{Event, Outcome, Role, State},
     segment::Timestamp,
 };
 
-/// What a deadline is for, and the place in its table.
+/// What is to be done at a deadline, with the slot of its connection.
 #[derive(Clone, Copy)]
 enum Due {
     GiveUp(u32),
@@ -24,8 +25,9 @@ enum Due {
 }
 
 impl Tracker {
-    /// Time has come to `now`: gives up on what was never answered, and lets TIME-WAIT run out, in the order
-    /// of the deadlines, so that a file and a live trace agree whatever the ticks between.
+    /// Does at `now` what is due: gives up handshakes that nothing answered, lets TIME-WAIT run out, and believes
+    /// resets. All is done in the order of the deadlines, so that a file and a live trace agree, however often time
+    /// comes in.
     pub(super) fn expire(&mut self, now: Timestamp, sink: &mut dyn FnMut(Event)) {
         if now < self.due && !self.table.has_new_heads() && !self.challengers.has_new_heads() {
             return;
@@ -47,11 +49,11 @@ impl Tracker {
                 Due::Believe(slot) => self.believe(slot, sink),
             }
         };
-        self.table.note_heads();
-        self.challengers.note_heads();
+        self.table.clear_new_heads();
+        self.challengers.clear_new_heads();
     }
 
-    /// The earliest of all.
+    /// The earliest deadline of all connections, and what is to be done at it.
     fn next_deadline(&self) -> Option<(Timestamp, Due)> {
         let first = |table: &Table, list, after: u64, due: fn(u32) -> Due| {
             let slot = table.first(list)?;
@@ -71,21 +73,21 @@ impl Tracker {
         .min_by_key(|(deadline, _)| *deadline)
     }
 
-    /// Nothing came back within the give-up time.
+    /// Ends a connection at `ts`, as nothing came back within the give-up time.
     pub(super) fn time_out(&mut self, conn: &mut Conn, ts: Timestamp, sink: &mut dyn FnMut(Event)) {
-        let outcome = unfinished(conn);
-        // Who does not try again after the network's answer has given up for that, and so then.
+        let outcome = unfinished_outcome(conn);
+        // A client that does not try again after an ICMP error gave up because of that error, and so at its time.
         let left = if outcome == Outcome::RefusedIcmp { conn.last } else { ts };
-        let mut out = self.telling.to(sink);
+        let mut out = self.context.out(sink);
         out.transition(conn, Role::Client, Evidence::TimedOut, left, true);
         out.transition(conn, Role::Server, Evidence::TimedOut, left, true);
         self.report(conn, ts, outcome, sink);
     }
 
-    /// A connection that was reported leaves the table; TIME-WAIT ends with it.
+    /// Removes the connection in `slot`, which is over, from the table; its TIME-WAIT ends with that.
     pub(super) fn forget(&mut self, slot: u32, ts: Timestamp, sink: &mut dyn FnMut(Event)) {
         let mut conn = self.table.remove(slot);
-        let mut out = self.telling.to(sink);
+        let mut out = self.context.out(sink);
         for role in [Role::Client, Role::Server] {
             if conn.side(role).state == State::TimeWait {
                 out.transition(&mut conn, role, Evidence::TimedOut, ts, true);
@@ -93,7 +95,7 @@ impl Tracker {
         }
         if let Some(syn) = self.forget_known_syn(slot, ts) {
             let (key, src_is_low) = self.key_of(&syn.flow);
-            self.begins(key, src_is_low, &syn, sink);
+            self.begin_connection(key, src_is_low, &syn, sink);
         }
     }
 }

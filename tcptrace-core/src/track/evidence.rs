@@ -1,12 +1,12 @@
-//! Facts beside the states, from which a reader can tell what a handshake or an end fits: what came instead of an answer,
-//! which SYNs asked for ECN, what a RST answers, and whether a handshake still goes on.
+//! Facts beside the states that show a reader of events why a handshake or an end went as it did: what came instead of
+//! an answer, which SYNs asked for ECN, what a RST answers, and whether a handshake still goes on.
 
 use super::{
     conn::{
         Conn,
-        clocks::{Moment, When},
-        extra::{Answers, offer},
+        extra::{WrongAnswerCounts, offer},
         peer,
+        times::{Moment, When},
     },
     numbers::follows_own_syn,
     side::Side,
@@ -17,19 +17,20 @@ use crate::{
 };
 use std::collections::VecDeque;
 
-/// How long a stack waits at most before it sends its SYN again (RFC 1122 §4.2.3.1; by RFC 6298 §2.1 it is 1 s).
+/// The longest time that a stack waits before it sends its first SYN again (RFC 1122 §4.2.3.1; by RFC 6298 §2.1 it is 1
+/// s).
 const FIRST_RETRY_NS: u64 = 3_000_000_000;
 
 /// The first time-out of a SYN-ACK (RFC 6298 §2.1), and half of it for timers that are late.
 const SYNACK_AGAIN_NS: u64 = 1_500_000_000;
 
-/// `seg` of `role` does not fit. Where it came instead of an answer to the SYN, that is worth telling.
-pub(crate) fn note_misfit(conn: &mut Conn, role: Role, seg: &Segment) {
+/// Records `seg` of `role`, which does not fit, where it came instead of an answer to the SYN.
+pub(crate) fn record_wrong_answer(conn: &mut Conn, role: Role, seg: &Segment) {
     let waits = conn.side(Role::Client).state == State::SynSent && conn.synacks == 0;
     if role != Role::Server || !waits || conn.flags.partial {
         return;
     }
-    let answers = &mut conn.extra_mut().answers;
+    let answers = &mut conn.extra_mut().wrong_answers;
     let ack = seg.flags.ack().then_some(seg.ack);
     if seg.flags.rst() {
         answers.rsts = answers.rsts.saturating_add(1);
@@ -40,20 +41,21 @@ pub(crate) fn note_misfit(conn: &mut Conn, role: Role, seg: &Segment) {
     }
 }
 
-/// The client's host answers a segment that acknowledges anything but the SYN by a RST with that number (RFC 9293
-/// §3.10.7.3, first step): a SYN-ACK that passed here, or else a challenge ACK, as a bare acknowledgement is not recorded.
-pub(crate) fn note_rejection(conn: &mut Conn, seg: &Segment) {
+/// Records which of the server's segments the client rejects by the RST `seg`. The client's host answers a segment that
+/// acknowledges anything but the SYN by a RST with that number (RFC 9293 §3.10.7.3, first step): a SYN-ACK that passed
+/// here, or else a challenge ACK, as a bare acknowledgement is not recorded.
+pub(crate) fn record_rejection(conn: &mut Conn, seg: &Segment) {
     let follows = follows_own_syn(conn, Role::Client, seg);
     let extra = conn.extra_mut();
-    if extra.answers.synack_ack == Some(seg.seq) {
-        extra.answers.synacks_reset = extra.answers.synacks_reset.saturating_add(1);
+    if extra.wrong_answers.synack_ack == Some(seg.seq) {
+        extra.wrong_answers.synacks_reset = extra.wrong_answers.synacks_reset.saturating_add(1);
     } else if !follows {
         extra.challenged = true;
     }
 }
 
-/// A RST that ends the connection.
-pub(crate) fn note_reset(conn: &mut Conn, role: Role, seg: &Segment) {
+/// Records the RST of `role` that ends the connection.
+pub(crate) fn record_reset(conn: &mut Conn, role: Role, seg: &Segment) {
     let acked = conn.side(peer(role)).acked();
     let teardown = conn.teardown_mut();
     (teardown.rst_ttl, teardown.rst_seq) = (Some(seg.ttl), Some(seg.seq));
@@ -63,9 +65,9 @@ pub(crate) fn note_reset(conn: &mut Conn, role: Role, seg: &Segment) {
     }
 }
 
-/// What came instead of an answer.
+/// What came instead of an answer to the SYN, as `connection` events report it.
 pub(crate) fn wrong_answers(conn: &Conn) -> Option<WrongAnswers> {
-    let Answers { rsts, rst_ack, synacks, synack_ack, synacks_reset } = conn.extra().answers;
+    let WrongAnswerCounts { rsts, rst_ack, synacks, synack_ack, synacks_reset } = conn.extra().wrong_answers;
     let expected = conn.side(Role::Client).first_data()?.0;
     (rsts > 0 || synacks > 0).then(|| WrongAnswers {
         rsts: rsts.into(),
@@ -77,7 +79,8 @@ pub(crate) fn wrong_answers(conn: &Conn) -> Option<WrongAnswers> {
     })
 }
 
-/// What a SYN-ACK with `bits` makes of that (RFC 3168 §6.1.1; RFC 9768 §3.1.2, table 2).
+/// The kind of ECN that a SYN-ACK with `bits` agrees to, where the SYN offered one (RFC 3168 §6.1.1; RFC 9768 §3.1.2,
+/// table 2).
 const fn negotiated(offered: EcnKind, bits: u8) -> EcnKind {
     match (offered, bits) {
         (EcnKind::Classic, 0b001) | (EcnKind::Accurate, 0b001 | 0b101) => EcnKind::Classic,
@@ -86,7 +89,7 @@ const fn negotiated(offered: EcnKind, bits: u8) -> EcnKind {
     }
 }
 
-/// What the handshake says of ECN.
+/// What the handshake says of ECN; `None` where the SYN was not seen.
 pub(crate) fn ecn(conn: &Conn) -> Option<Ecn> {
     let client: &Side = conn.side(Role::Client);
     client.isn().filter(|_| !conn.flags.partial && conn.syns > 0)?;
@@ -102,12 +105,12 @@ pub(crate) fn ecn(conn: &Conn) -> Option<Ecn> {
     })
 }
 
-/// The SYN-ACK was sent again although its acknowledgement had passed us; the two may have crossed on their way. See
-/// [`SynackAgain`] for what else it fits: a full accept queue drops the acknowledgement (`tcp_v4_syn_recv_sock` in
-/// `net/ipv4/tcp_ipv4.c`), and a server that waits for data remembers it and lets its first time-outs pass
-/// (`syn_ack_recalc` in `net/ipv4/inet_connection_sock.c`).
-pub(crate) fn note_synack_again(conn: &mut Conn, ts: Timestamp) {
-    // What the SYN needed to the server and its answer back.
+/// Records a SYN-ACK that was sent again at `ts`, after its acknowledgement had passed here; not where the two can have
+/// crossed on their way. [`SynackAgain`] has what it can mean: a full accept queue drops the acknowledgement
+/// (`tcp_v4_syn_recv_sock` in `net/ipv4/tcp_ipv4.c`), and a server that waits for data remembers it and lets its first
+/// time-outs pass (`syn_ack_recalc` in `net/ipv4/inet_connection_sock.c`).
+pub(crate) fn record_synack_again(conn: &mut Conn, ts: Timestamp) {
+    // The time that the SYN took to the server and its answer took back.
     let there_and_back = match (conn.at(Moment::LastSyn).get(), conn.at(Moment::FirstSynack).get()) {
         (Some(syn), Some(synack)) => synack.since(syn),
         _ => 0,
@@ -123,7 +126,7 @@ pub(crate) fn note_synack_again(conn: &mut Conn, ts: Timestamp) {
     extra.synacks_after_ack = extra.synacks_after_ack.saturating_add(1);
 }
 
-/// What SYN-ACKs fit that were sent again.
+/// Why SYN-ACKs were sent again after their acknowledgement, as far as what was seen can show it.
 pub(crate) fn synack_again(conn: &Conn) -> Option<SynackAgain> {
     let extra = conn.extra();
     match (extra.synacks_after_ack, extra.synack_late, conn.vantage) {
@@ -134,13 +137,13 @@ pub(crate) fn synack_again(conn: &Conn) -> Option<SynackAgain> {
     }
 }
 
-/// The state of a side, unless nothing of it was seen and only what the other one did speaks for it.
+/// The state of a side; `None` where nothing of it was seen and only what the other side did speaks for the state.
 pub(crate) fn known_state(side: &Side) -> Option<State> {
     (side.is_seen() || side.state == State::Closed).then_some(side.state)
 }
 
-/// At `now` the first SYN, or the first SYN-ACK, is so fresh that an answer may be on its way. One that was sent again
-/// was not answered in time.
+/// Whether the first SYN, or the first SYN-ACK, is so fresh at `now` that an answer may be on its way. One that was
+/// sent again was not answered in time.
 pub(crate) fn is_in_flight(conn: &Conn, now: Timestamp) -> bool {
     let (tries, last) = match conn.synacks {
         0 => (conn.syns, conn.latest_syn()),
@@ -149,15 +152,15 @@ pub(crate) fn is_in_flight(conn: &Conn, now: Timestamp) -> bool {
     tries <= 1 && conn.extra().icmp.is_none() && last.is_some_and(|last| now.since(last) < FIRST_RETRY_NS)
 }
 
-/// A FIN of a connection that was reported as closed, so that its acknowledgement has passed here, is sent again, by a timer
-/// and not by a copy on the way: no stack's waits for less (`TCP_RTO_MIN` in `include/net/tcp.h` is 200 ms).
-pub(crate) fn fin_again_after_the_end(conn: &Conn, role: Role, seg: &Segment) -> bool {
+/// Whether `seg` is the FIN of a connection that is over, sent again by a timer although its acknowledgement has passed
+/// here. A copy comes sooner than any stack's timer (`TCP_RTO_MIN` in `include/net/tcp.h` is 200 ms).
+pub(crate) fn is_late_fin_retry(conn: &Conn, role: Role, seg: &Segment) -> bool {
     const RTO_NS: u64 = 100_000_000;
     seg.flags.fin() && conn.fin_end(role) == Some(seg.end()) && seg.ts.since(conn.last) >= RTO_NS
 }
 
-/// A FIN that nothing proves, whose sender would have sent it again by `now` if it were its own: nobody can tell whether
-/// that end closed.
+/// Whether the FIN of `role` is in doubt at `now`: nothing proves it, and its sender would have sent it again by now if
+/// it were its own. Then it is not known whether that end closed.
 pub(crate) fn is_in_doubt(conn: &Conn, role: Role, now: Timestamp) -> bool {
     /// RFC 6298 §2.4: the retransmission time-out is at least a second, and in practice less.
     const AGAIN_NS: u64 = 3_000_000_000;
@@ -170,20 +173,21 @@ pub(crate) fn is_in_doubt(conn: &Conn, role: Role, now: Timestamp) -> bool {
         && conn.side(role).state != State::Closed
 }
 
-/// When the server of a connection that was reported began to wait out its TIME-WAIT.
+/// When the server of a connection that is over entered TIME-WAIT, if it is in that.
 pub(crate) fn server_waits_since(conn: &Conn) -> When {
     if conn.side(Role::Server).state == State::TimeWait { conn.entered(Role::Server) } else { When::NEVER }
 }
 
-/// Connections whose server had closed an earlier one on the same ports, while that is remembered: the last few thousand of
-/// them.
+/// The connections that began while their server was in TIME-WAIT of an earlier one on the same ports, each with the
+/// nanoseconds since that began; only the last few thousand.
 #[derive(Debug, Default)]
-pub(crate) struct Earlier(VecDeque<(u64, u64)>);
+pub(crate) struct EarlierCloses(VecDeque<(u64, u64)>);
 
-impl Earlier {
+impl EarlierCloses {
     const MOST: usize = 4096;
 
-    /// The connection `id`, the latest of all, begins `ns` after that.
+    /// Adds the connection `id`, the latest of all, which begins `ns` nanoseconds after its server's TIME-WAIT of an
+    /// earlier one began.
     pub(super) fn add(&mut self, id: u64, ns: u64) {
         if self.0.len() >= Self::MOST {
             self.0.pop_front();

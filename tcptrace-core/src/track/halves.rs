@@ -1,6 +1,7 @@
-//! VLAN tags of one direction only, or others in each: some hosts, switches and hypervisors send with a tag what they get
-//! without one. Tags tell connections apart, as networks in VLANs of their own use the same addresses, so such a connection is
-//! two halves. They are one where the other half has been silent, and this one acknowledges its numbers.
+//! Connections whose two directions have different VLAN tags, or a tag in one direction only: some hosts, switches and
+//! hypervisors send with a tag what they get without one. Tags are part of a connection's key, as networks in VLANs of
+//! their own use the same addresses, so such a connection is met as two halves, one for each direction. Two halves are
+//! one connection where each has one direction only, and the second acknowledges numbers of the first.
 
 use super::{
     Tracker,
@@ -14,14 +15,14 @@ use crate::{
 };
 use hashbrown::HashMap;
 
-/// Tags that segments had, and connections whose directions have others.
+/// The tags that segments had, and the connections whose directions have different ones.
 #[derive(Debug)]
 pub(super) struct Halves {
-    /// Tags of segments that connections began with.
+    /// The tags of segments with which connections began.
     tags: Vec<[u16; 2]>,
-    /// The keys of halves, and those that their connections have in the table.
+    /// The key of each second half that was found, and the key that its connection has in the table.
     found: HashMap<Key, Key>,
-    /// With so many of them, those whose connection is gone are thrown away.
+    /// The size of `found` at which the keys of connections that are gone are removed from it.
     limit: usize,
 }
 
@@ -32,12 +33,13 @@ impl Default for Halves {
 }
 
 impl Halves {
-    /// Where there are more, as on a trunk, tags come in both directions, or the first of these do not.
+    /// The most tags that are kept. Where there are more, as on a trunk, either both directions have tags, or the
+    /// direction without them is among the first.
     const MOST_TAGS: usize = 32;
     const FEW: usize = 4096;
 
-    /// A connection begins with a segment of this flow.
-    pub(super) fn note(&mut self, flow: &Flow) {
+    /// Remembers the tags of `flow`, with which a connection begins.
+    pub(super) fn record_tags(&mut self, flow: &Flow) {
         if self.tags.last() != Some(&flow.vlan)
             && self.tags.len() < Self::MOST_TAGS
             && !self.tags.contains(&flow.vlan)
@@ -61,7 +63,7 @@ impl Tracker {
         }
     }
 
-    /// Finds the connection of which `seg`, with a key that none has, is the other half.
+    /// Finds the connection of which `seg`, whose key no connection has, is the other half, and remembers that it is.
     pub(super) fn other_half(&mut self, key: &Key, src_is_low: bool, seg: &Segment) -> Option<u32> {
         if self.halves.tags.iter().all(|tags| *tags == seg.flow.vlan) {
             return None;
@@ -84,8 +86,8 @@ impl Tracker {
 }
 
 impl Conn {
-    /// `role` sent a segment of `flow`.
-    pub(super) fn note_tags(&mut self, role: Role, flow: &Flow) {
+    /// Records the tags of a segment of `role` with this flow, if they are not those of the key.
+    pub(super) fn record_tags(&mut self, role: Role, flow: &Flow) {
         if self.key.vlan() != flow.vlan && self.extra().other_tags.is_none() {
             self.extra_mut().other_tags = Some((role, flow.vlan));
         }
@@ -101,14 +103,15 @@ impl Conn {
     }
 }
 
-/// `role` of `conn` was not heard, and `seg` of its ports acknowledges what its peer sent.
+/// Whether `seg` is from the side `role` of `conn`, of which nothing was seen: it acknowledges numbers that the peer
+/// sent, or is the SYN that the peer's SYN-ACK answers.
 fn is_other_half(conn: &Conn, role: Role, seg: &Segment) -> bool {
     if conn.flags.ended || conn.is_held() || conn.side(role).is_seen() || conn.key.is_of_one_end() {
         return false;
     }
     let late_syn = seg.flags.syn() && !seg.flags.ack() && conn.is_answered_by_now(role, seg);
     let other = conn.side(peer(role));
-    // In the middle of a connection both numbers are to fit: what it acknowledges is what the peer's FIN has.
+    // In the middle of a connection both numbers have to fit: it must acknowledge exactly the peer's FIN.
     let fits = state::is_synchronized(other.state)
         && seg.flags.ack()
         && conn.fin_end(peer(role)) == Some(seg.ack)

@@ -2,7 +2,7 @@
 
 use super::{
     after::After,
-    conn::{Conn, extra::IcmpNote, peer},
+    conn::{Conn, extra::SeenIcmpError, peer},
     report::Out,
     state::Evidence,
 };
@@ -13,15 +13,16 @@ use crate::{
 
 pub(crate) use tcptrace_common::wire::icmp::is_refusal;
 
-/// How long after an error a client that goes on all the same tries again at the latest: most stacks wait 1 s for the
+/// The latest time after an error at which a client that does not give up tries again: most stacks wait 1 s for the
 /// first answer (RFC 6298 §2.1), older ones 3 s.
 pub(crate) const RETRY_NS: u64 = 4_000_000_000;
 
-/// How long after a SYN a stack may still be busy with it, and keep an error for later: a reject on the same host or link
+/// How long after a SYN a stack may still be busy with it, and put an error off: a reject on the same host or link
 /// takes tens of microseconds, one from further away longer than this.
 const HELD_NS: u64 = 1_000_000;
 
-/// An error came after the last SYN, and if another SYN follows then within [`RETRY_NS`]: the wait doubles each time.
+/// Whether an error came after the last SYN, and the next SYN is due within [`RETRY_NS`] if the client does not give
+/// up: the wait between two SYNs doubles each time.
 pub(crate) fn retry_is_due_soon(conn: &Conn) -> bool {
     let extra = conn.extra();
     conn.synacks == 0
@@ -29,26 +30,28 @@ pub(crate) fn retry_is_due_soon(conn: &Conn) -> bool {
         && extra.syns.gaps().last().is_none_or(|gap| gap.saturating_mul(2) < RETRY_NS)
 }
 
-/// An error for a connection in the table; `sender` sent what it quotes.
+/// Takes an ICMP error for a connection in a table, of which `sender` sent the quoted segment. Returns what is to be
+/// done with the connection.
 pub(crate) fn error(conn: &mut Conn, sender: Role, error: &IcmpError, out: &mut Out<'_>) -> After {
     out.icmp(conn, sender, error);
     // The quote must be of a segment that was sent (RFC 5927 §4.1), and only an unanswered one can be refused.
     if conn.side(sender).isn() != Some(error.quoted.seq) || conn.is_open() {
-        return After::Goes;
+        return After::GoesOn;
     }
     let extra = conn.extra_mut();
-    extra.icmp = Some(IcmpNote::new(error, sender));
+    extra.icmp = Some(SeenIcmpError::new(error, sender));
     extra.rejected = sender == Role::Client;
     if sender != Role::Client || conn.synacks > 0 {
-        return After::Goes;
+        return After::GoesOn;
     }
     let ts = error.quoted.ts;
-    // Whether its receiver gives up shows when it does not try again: some do at once, for some errors, and some never
-    // (RFC 5461 §4). Of this host's own stack it is known: in SYN-SENT it gives up on any of them, unless it is so early
-    // that connect() still holds the socket (net/ipv4/tcp_ipv4.c, tcp_v4_err; net/ipv6/tcp_ipv6.c, tcp_v6_err).
+    // Whether the error's receiver gives up shows when it does not try again: some stacks give up at once, for some
+    // errors, and some never (RFC 5461 §4). This host's own stack is known: in SYN-SENT it gives up on any of these
+    // errors, unless one is so early that connect() still holds the socket (net/ipv4/tcp_ipv4.c, tcp_v4_err;
+    // net/ipv6/tcp_ipv6.c, tcp_v6_err).
     let early = conn.latest_syn().is_some_and(|syn| ts.since(syn) < HELD_NS);
     if early || conn.vantage != Some(Vantage::Client) {
-        return After::Goes;
+        return After::GoesOn;
     }
     out.transition(conn, sender, Evidence::Unreachable, ts, false);
     out.transition(conn, peer(sender), Evidence::Unreachable, ts, false);

@@ -1,24 +1,25 @@
-//! What tells connections apart.
+//! The key of a connection in the table: all that tells it from other connections that are open.
 
 use crate::segment::Flow;
 use std::hash::{Hash, Hasher};
 
-/// An address, as two words: these are compared and hashed at once.
+/// An address as two words, which are compared and hashed faster than 16 bytes.
 type Words = [u64; 2];
 
-/// The four-tuple without a direction: `low` is the lesser of the two ends, so that both directions find it. In 48 bytes,
-/// since every connection has one.
+/// The four-tuple without a direction, and with it the interface, tunnels and VLAN tags. `low` is the lesser of the two
+/// ends, so that both directions have the same key. It takes 48 bytes, as every connection has one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Key {
     low: Words,
     high: Words,
     low_port: u16,
     high_port: u16,
-    /// [`Flow::interface`].
+    /// The capturing interface ([`Flow::interface`]).
     pub(crate) interface: u32,
-    /// [`Flow::tunnel`].
+    /// The number of the tunnels ([`Flow::tunnel`]).
     pub(crate) tunnel: u32,
-    /// [`Flow::vlan`], the inner one shortened to 15 bits, of which identifiers use 12; and [`Flow::ipv6`].
+    /// The VLAN identifiers ([`Flow::vlan`]), of which the inner one is shortened to 15 bits (identifiers use 12), and
+    /// [`Flow::ipv6`] as the highest bit.
     tags: u32,
 }
 
@@ -38,22 +39,22 @@ impl Key {
         (Self { low, high, low_port, high_port, interface, tunnel, tags }, src_is_low)
     }
 
-    /// Address and port of both ends, the lesser first.
+    /// The address and port of both ends, the lesser end first.
     pub(crate) fn ends(&self) -> [([u8; 16], u16); 2] {
         [(bytes(self.low), self.low_port), (bytes(self.high), self.high_port)]
     }
 
-    /// Both ends are the same address and port: a socket that is connected to itself.
+    /// Whether both ends are the same address and port: a socket that is connected to itself.
     pub(crate) fn is_of_one_end(&self) -> bool {
         (self.low, self.low_port) == (self.high, self.high_port)
     }
 
-    /// See [`Flow::ipv6`].
+    /// Whether the connection was IPv6 on the wire ([`Flow::ipv6`]).
     pub(crate) const fn ipv6(&self) -> bool {
         self.tags & Self::IPV6 != 0
     }
 
-    /// See [`Flow::vlan`].
+    /// The VLAN identifiers, outer first ([`Flow::vlan`]).
     pub(crate) fn vlan(&self) -> [u16; 2] {
         let half = |tags: u32| u16::try_from(tags & 0xffff).unwrap_or_default();
         let inner = self.tags >> 16 & Self::INNER;
@@ -75,7 +76,7 @@ impl Hash for Key {
 
 fn words(address: [u8; 16]) -> Words {
     let both = u128::from_be_bytes(address);
-    // Each half fits.
+    // Each half fits in 64 bits.
     [both >> 64, both & u128::from(u64::MAX)].map(|half| u64::try_from(half).unwrap_or_default())
 }
 

@@ -1,63 +1,67 @@
-//! What is known to be missing from the input, and which connections it may have been of.
+//! What is known to be missing from the input, and which connections that may concern.
 
 use super::conn::Conn;
 use crate::segment::{LossReport, Timestamp};
 
-/// How long a stack waits before its first retry of a SYN: RFC 6298 §2.1; RFC 1122 §4.2.3.1 had three seconds.
+/// How long a stack waits before it sends its SYN again for the first time: 1 s by RFC 6298 §2.1, 3 s by RFC 1122
+/// §4.2.3.1.
 const FIRST_WAITS_NS: [u64; 2] = [1_000_000_000, 3_000_000_000];
-/// The wait doubles each time (RFC 6298 §5.5), and stacks give up after so many retries or fewer (`net/ipv4/tcp_timer.c`,
-/// `tcp_syn_retries`). Those that first wait equally long some times (there, `tcp_syn_linear_timeouts`) lose nothing by that.
+/// The most retries of a SYN after which stacks give up (`net/ipv4/tcp_timer.c`, `tcp_syn_retries`); the wait doubles
+/// each time (RFC 6298 §5.5). Stacks that first wait equally long some times (`tcp_syn_linear_timeouts` in the same
+/// file) are covered by the first of these waits.
 const MOST_RETRIES: u32 = 6;
-/// Timers are late, by some ticks and by up to an eighth where they are coarse (`kernel/time/timer.c`), and seldom early.
+/// How early a retry can come, and how late beside an eighth of its wait: timers are late by some ticks, and by up to
+/// an eighth where they are coarse (`kernel/time/timer.c`), and seldom early.
 const SLACK_NS: u64 = 10_000_000;
 
-/// What is known to be missing.
+/// What is known to be missing from the input.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Losses {
-    /// Records were lost up to this time.
+    /// The latest time up to which records were lost.
     until: Option<Timestamp>,
-    /// Acknowledgements were not recorded up to this time.
+    /// The latest time up to which acknowledgements were not recorded.
     unacknowledged_until: Option<Timestamp>,
-    recent: Recent,
-    /// The first input's time: nothing is known of what was before.
+    recent: RecentLosses,
+    /// The time of the first input: of what was before nothing is known.
     began: Option<Timestamp>,
-    /// Connections were dropped: what begins in the middle may be the rest of one.
+    /// Connections were evicted, so one that begins in the middle may be the rest of such a one.
     dropped: bool,
 }
 
 impl Losses {
-    pub(super) const fn drop_one(&mut self) {
+    pub(super) const fn set_dropped(&mut self) {
         self.dropped = true;
     }
 
-    pub(super) fn begin(&mut self, ts: Option<Timestamp>) {
+    pub(super) fn set_began(&mut self, ts: Option<Timestamp>) {
         self.began = self.began.or(ts);
     }
 
-    pub(super) fn records(&mut self, report: &LossReport) {
+    pub(super) fn add_records(&mut self, report: &LossReport) {
         self.until = self.until.max(Some(report.until));
         self.recent.add(report.after, report.until);
     }
 
-    pub(super) fn acknowledgements(&mut self, until: Timestamp) {
+    pub(super) fn add_acknowledgements(&mut self, until: Timestamp) {
         self.unacknowledged_until = self.unacknowledged_until.max(Some(until));
     }
 
-    /// No lost record can have belonged to `conn`: a loss counts against every connection that lived in its
-    /// time, and against every one whose beginning was not seen after it. That of an acknowledgement counts only
-    /// where one is missing; and one of a connection that was seen with other numbers too may have been taken for the other
-    /// view's.
-    pub(super) fn spare(&self, conn: &Conn) -> bool {
-        let spares =
+    /// Whether nothing that is missing can have been of `conn`. A lost record counts against every connection that was
+    /// open at the time, and against every one whose beginning was not seen after it. A lost acknowledgement counts
+    /// only against a connection that lacks one; so does the second view of a connection (`views.rs`), as an
+    /// acknowledgement may have been taken for that view's.
+    pub(super) fn cannot_touch(&self, conn: &Conn) -> bool {
+        let began_after =
             |until: Option<Timestamp>| until.is_none_or(|until| conn.start > until && !conn.flags.partial);
-        let may_lack_one = !spares(self.unacknowledged_until) || conn.extra().other_view.is_some();
+        let may_lack_one = !began_after(self.unacknowledged_until) || conn.extra().other_view.is_some();
         let lacks_one = may_lack_one && conn.lacks_acknowledgement();
         let hides_a_try = self.hide_a_try_before(conn.start) || self.was_tried_before(conn);
-        spares(self.until) && !(lacks_one || hides_a_try) && !(self.dropped && conn.flags.partial)
+        began_after(self.until) && !(lacks_one || hides_a_try) && !(self.dropped && conn.flags.partial)
     }
 
-    /// The first SYN of `conn` was a retry, and the try before it was before the trace: the wait for the next SYN is one that
-    /// stacks come to by doubling (RFC 6298 §5.5). Of a SYN that was not sent again nobody can know.
+    /// Whether the first SYN of `conn` was a retry, and the SYN before it passed before the trace began: the wait for
+    /// the second SYN is one that stacks reach by doubling (RFC 6298 §5.5). Of a SYN that was not sent again nobody can
+    /// know that.
     fn was_tried_before(&self, conn: &Conn) -> bool {
         let (Some(began), Some(&gap)) = (self.began, conn.extra().syns.gaps().first()) else { return false };
         let near = |expected: u64| gap.abs_diff(expected) <= expected / 8;
@@ -67,8 +71,8 @@ impl Losses {
         }
     }
 
-    /// The SYN that came at `syn` may be a retry: all tries before it, at the distances at which stacks try, fall into times of
-    /// which records are missing. What was lost more than two minutes before is forgotten.
+    /// Whether the SYN that came at `syn` may be a retry: all tries before it, at the distances at which stacks try,
+    /// fall into times of which records are missing. What was lost more than two minutes before is forgotten.
     pub(super) fn hide_a_try_before(&self, syn: Timestamp) -> bool {
         let all_hidden = |first: u64, retries: u32| {
             let mut ago = 0;
@@ -84,25 +88,25 @@ impl Losses {
     }
 }
 
-/// The times of the last two minutes or so in which records were lost, in slots of 134 ms.
+/// The times in which records were lost, over the last 137 s or so, in slots of 134 ms.
 #[derive(Clone, Copy, Debug, Default)]
-struct Recent {
-    /// A bit for each slot, in turns.
+struct RecentLosses {
+    /// A bit for each slot, in a ring.
     slots: [u64; Self::WORDS],
     newest: u64,
 }
 
-impl Recent {
+impl RecentLosses {
     const WORDS: usize = 16;
     const SLOTS: u64 = Self::WORDS as u64 * 64;
-    /// Of a time in nanoseconds these bits are within a slot.
+    /// How many bits of a time in nanoseconds are within a slot.
     const SLOT_BITS: u32 = 27;
 
-    /// Records were lost between these.
+    /// Adds a loss between these times.
     fn add(&mut self, after: Timestamp, until: Timestamp) {
         let (first, last) = (after.0 >> Self::SLOT_BITS, until.0 >> Self::SLOT_BITS);
         if last > self.newest {
-            // What is older than a round gives way.
+            // Slots from one round of the ring before give way.
             for slot in (self.newest + 1).max(last.saturating_sub(Self::SLOTS - 1))..=last {
                 *self.word(slot) &= !Self::bit(slot);
             }
@@ -113,14 +117,14 @@ impl Recent {
         }
     }
 
-    /// Some records were lost between these, as far back as is known.
+    /// Whether some records were lost between these times, as far back as is known.
     fn has(&self, from: Timestamp, to: Timestamp) -> bool {
         let (first, last) = (from.0 >> Self::SLOT_BITS, to.0 >> Self::SLOT_BITS);
         let mut slots = first.max(self.oldest())..=last.min(self.newest);
-        slots.any(|slot| self.slots[Self::place(slot)] & Self::bit(slot) != 0)
+        slots.any(|slot| self.slots[Self::word_of(slot)] & Self::bit(slot) != 0)
     }
 
-    /// Something is known of the time before `ts`, and matters to it.
+    /// Whether the ring covers any time before `ts` that matters to a SYN at `ts`.
     const fn reaches(&self, ts: Timestamp) -> bool {
         let slot = ts.0 >> Self::SLOT_BITS;
         self.oldest() < slot && slot < self.newest + Self::SLOTS
@@ -131,10 +135,10 @@ impl Recent {
     }
 
     fn word(&mut self, slot: u64) -> &mut u64 {
-        &mut self.slots[Self::place(slot)]
+        &mut self.slots[Self::word_of(slot)]
     }
 
-    const fn place(slot: u64) -> usize {
+    const fn word_of(slot: u64) -> usize {
         (slot / 64 % Self::WORDS as u64) as usize
     }
 
@@ -148,14 +152,14 @@ mod tests {
     use super::*;
 
     const MS: u64 = 1_000_000;
-    /// Some time since the host began.
+    /// A time at which the host has been up for a while.
     const T: u64 = 5_000_000 * MS;
 
     fn lost(windows: &[(u64, u64)]) -> Losses {
         let mut losses = Losses::default();
         for &(after, until) in windows {
             let [after, until] = [after, until].map(|ms| Timestamp(T + ms * MS));
-            losses.records(&LossReport { records: 1, after, until });
+            losses.add_records(&LossReport { records: 1, after, until });
         }
         losses
     }

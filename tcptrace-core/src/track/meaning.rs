@@ -1,6 +1,6 @@
 //! What ICMP and ICMPv6 errors mean, in words.
 
-/// Type and code in words (RFC 792, RFC 1812 §5.2.7.1, RFC 4443 §3).
+/// The type and code of an error in words (RFC 792, RFC 1812 §5.2.7.1, RFC 4443 §3).
 pub(crate) const fn meaning(ipv6: bool, kind: u8, code: u8) -> &'static str {
     match (ipv6, kind, code) {
         (false, 3, 0) => "network unreachable",

@@ -1,6 +1,8 @@
-//! The tracker: lifecycle segments in, events out. It has no clock, no thread and does no I/O: time comes in
-//! with the input. What each rule means is in `state.rs` (the arrows), `rules.rs` (what a segment shows), `numbers.rs` (what
-//! fits), `open.rs` and `close.rs`.
+//! The tracker, which turns lifecycle segments into events. It has no clock, no thread and does no I/O: time comes in
+//! with the input. The arrows of the state machine are in `state.rs`, `rules.rs` has what a segment is evidence of,
+//! `numbers.rs` which numbers fit, and `open.rs` and `close.rs` how sides come to be open and how they close.
+//!
+//! A connection that is *over* was reported, and is remembered for a while, as late segments of it may come.
 
 mod after;
 mod answers;
@@ -10,6 +12,7 @@ mod conn;
 mod copies;
 mod deadlines;
 mod elsewhere;
+mod evict;
 mod evidence;
 mod fins;
 mod halves;
@@ -37,18 +40,18 @@ use crate::{
     event::{AnomalyReason, Event, Kinds, Outcome, OutcomeCounts, Role},
     filter::Filter,
     segment::{AdmissionChange, IcmpError, Input, Segment, Sender, Timestamp},
-    wall::WallClock,
+    source_clock::SourceClock,
 };
 use after::After;
-use conn::{Conn, List, Teardown, peer};
-use copies::Seen;
-use elsewhere::Answers;
-use evidence::Earlier;
+use conn::{Conn, List, peer, teardown::Teardown};
+use copies::Prints;
+use elsewhere::AnsweredSyns;
+use evidence::EarlierCloses;
 use halves::Halves;
 use hashbrown::{HashMap, HashSet};
 use key::Key;
 use losses::Losses;
-use report::{Out, Sight, Telling};
+use report::{EventContext, Originality, Out};
 use resumed::GivenUp;
 use shedding::Shedding;
 use side::Side;
@@ -62,7 +65,7 @@ pub struct Config {
     pub give_up_ns: u64,
     /// Nanoseconds of TIME-WAIT (2 MSL), for which a connection that ended is remembered.
     pub time_wait_ns: u64,
-    /// Connections in the table, at least 1, those that ended but are remembered included.
+    /// The most connections in the table, at least 1, including those that are over but remembered.
     pub max_connections: usize,
     /// The kinds of events that somebody reads; the others are not made.
     pub wants: Kinds,
@@ -86,21 +89,21 @@ impl Default for Config {
 pub struct Tracker {
     config: Config,
     table: Table,
-    /// Connections whose four-tuple another one in `table` still has; see `challenge.rs`.
+    /// Connections on a four-tuple that an older one in `table` still has; see `challenge.rs`.
     challengers: Table,
-    /// Nothing in a table is due before this, unless the head of a list changed meanwhile.
+    /// The earliest deadline of all connections, unless the head of a list in a table changed since.
     due: Timestamp,
-    /// For connections that close.
+    /// Teardowns that are not in use, kept so that few have to be allocated.
     #[expect(clippy::vec_box, reason = "the boxes themselves are lent")]
-    spare: Vec<Box<Teardown>>,
-    telling: Telling,
+    free_teardowns: Vec<Box<Teardown>>,
+    context: EventContext,
     filter: Option<Filter>,
     shedding: Shedding,
-    /// SYNs that have the number of a connection which is over, by its place in `table`; see `reopen.rs`.
+    /// SYNs with the ISN of a connection that is over, by its slot in `table`; see `reopen.rs`.
     known_syns: HashMap<u32, Segment>,
-    seen: Seen,
+    prints: Prints,
     halves: Halves,
-    /// Some connection may have been seen with other sequence numbers as well.
+    /// Some connection may have been captured with two sets of sequence numbers; see `views.rs`.
     rewritten: bool,
     given_up: GivenUp,
     next_id: u64,
@@ -116,20 +119,20 @@ impl Tracker {
             table: Table::default(),
             challengers: Table::default(),
             due: Timestamp::default(),
-            spare: Vec::new(),
-            telling: Telling {
+            free_teardowns: Vec::new(),
+            context: EventContext {
                 wants: config.wants,
                 names: HashMap::new(),
                 losses: Losses::default(),
-                earlier: Earlier::default(),
-                answers: Answers::default(),
-                clock: WallClock::default(),
+                earlier_closes: EarlierCloses::default(),
+                answered_syns: AnsweredSyns::default(),
+                clock: SourceClock::default(),
                 passed: None,
             },
             filter: None,
             shedding: Shedding::default(),
             known_syns: HashMap::new(),
-            seen: Seen::default(),
+            prints: Prints::default(),
             halves: Halves::default(),
             rewritten: false,
             given_up: GivenUp::default(),
@@ -138,13 +141,13 @@ impl Tracker {
         }
     }
 
-    /// What events call the interface of this number from now on.
+    /// Sets the name that events have for this interface from now on.
     pub fn name_interface(&mut self, interface: u32, name: Arc<str>) {
-        self.telling.names.insert(interface, name);
+        self.context.names.insert(interface, name);
     }
 
-    /// Lets go of the names of interfaces that are gone, but of those that a connection is still to be told of with: these
-    /// stay in `gone`.
+    /// Forgets the names of the interfaces in `gone`, but for those that events of a remembered connection may still
+    /// need: these stay in `gone`.
     pub fn forget_interfaces(&mut self, gone: &mut Vec<u32>) {
         let tables = [&self.table, &self.challengers];
         let needed: HashSet<u32> = tables
@@ -153,45 +156,45 @@ impl Tracker {
             .filter(|interface| gone.contains(interface))
             .collect();
         for interface in gone.extract_if(.., |interface| !needed.contains(interface)) {
-            self.telling.names.remove(&interface);
+            self.context.names.remove(&interface);
         }
     }
 
-    /// Only connections that `filter` takes are told of from now on.
+    /// Sets the filter: of connections that begin from now on, only those that it takes are reported.
     pub fn set_filter(&mut self, filter: Filter) {
         self.filter = Some(filter);
     }
 
-    /// Connections reported so far, by outcome.
+    /// How many connections were reported so far, by outcome.
     #[must_use]
     pub fn counts(&self) -> OutcomeCounts {
         self.counts
     }
 
-    /// Connections in the table: those that are not over, and those whose end is remembered.
+    /// How many connections are in the table: those that are open, and those that are over but remembered.
     #[must_use]
     pub fn remembered(&self) -> usize {
         self.table.len()
     }
 
-    /// Connections that are not over, of those that are told of.
+    /// How many connections are not over, without those that the filter does not take.
     #[must_use]
     pub fn open(&self) -> usize {
         if self.filter.is_some() {
-            // Asked for with statistics only.
-            let told = |conn: &Conn| !conn.flags.ended && !conn.flags.hidden;
+            // This is slow, but it is asked for with statistics only.
+            let counts = |conn: &Conn| !conn.flags.ended && !conn.flags.hidden;
             return [&self.table, &self.challengers]
                 .into_iter()
                 .flat_map(|table| table.slots().map(|slot| &table[slot]))
-                .filter(|conn| told(conn))
+                .filter(|conn| counts(conn))
                 .count();
         }
         self.table.len() - self.table.len_of(List::Ended) + self.challengers.len()
     }
 
-    /// Takes one input; `sink` gets the events in the order in which things happened.
+    /// Takes the next input; `sink` gets the events that follow from it, in the order in which things happened.
     pub fn input(&mut self, input: &Input, sink: &mut dyn FnMut(Event)) {
-        self.telling.losses.begin(input.ts());
+        self.context.losses.set_began(input.ts());
         match input {
             Input::Segment(seg) => {
                 self.expire(seg.ts, sink);
@@ -201,20 +204,21 @@ impl Tracker {
                 self.expire(error.quoted.ts, sink);
                 self.icmp(error, sink);
             }
-            Input::Lost(report) => self.telling.losses.records(report),
-            Input::Overwritten(until) => self.telling.losses.acknowledgements(*until),
+            Input::Lost(report) => self.context.losses.add_records(report),
+            Input::Overwritten(until) => self.context.losses.add_acknowledgements(*until),
             Input::Admission(AdmissionChange { ts, admission }) => self.admit(*admission, *ts),
-            Input::Passed(octets) => self.telling.passed = Some(*octets),
-            Input::Clock(change) => self.telling.clock.change(*change),
+            Input::Passed(octets) => self.context.passed = Some(*octets),
+            Input::Clock(change) => self.context.clock.change(*change),
             Input::Tick(now) => self.expire(*now, sink),
         }
     }
 
-    /// The trace ends at `ts`: reports what is still in the table, in the order in which it began. A handshake
-    /// that nothing answered is `unanswered` by then, unless an answer may be on its way; everything else is `open`.
+    /// Ends the trace at `ts`: reports the connections that are not over, in the order in which they began. A handshake
+    /// that nothing answered has failed by then, unless an answer may still be on its way; every other connection is
+    /// `open`.
     pub fn finish(&mut self, ts: Timestamp, sink: &mut dyn FnMut(Event)) {
         self.expire(ts, sink);
-        self.nothing_waits(sink);
+        self.return_all_deferred(sink);
         self.believe_all(sink);
         let slots: Vec<u32> = self.table.slots().filter(|&slot| !self.table[slot].flags.ended).collect();
         let mut left: Vec<Conn> = slots.into_iter().map(|slot| self.table.remove(slot)).collect();
@@ -223,7 +227,8 @@ impl Tracker {
         left.sort_unstable_by_key(|conn| conn.id);
         for conn in left {
             let end = ts.max(conn.last);
-            let outcome = if evidence::is_in_flight(&conn, end) { Outcome::Open } else { unfinished(&conn) };
+            let outcome =
+                if evidence::is_in_flight(&conn, end) { Outcome::Open } else { unfinished_outcome(&conn) };
             self.report(&conn, end, outcome, sink);
         }
     }
@@ -231,20 +236,21 @@ impl Tracker {
     fn segment(&mut self, seg: &Segment, sink: &mut dyn FnMut(Event)) {
         let (key, src_is_low) = self.key_of(&seg.flow);
         if !self.is_copy(&key, src_is_low, seg, sink) {
-            self.original_of(key, src_is_low, seg, sink);
+            self.original_with_key(key, src_is_low, seg, sink);
         }
     }
 
-    /// A segment that is no copy of one before it; it can have waited for its turn.
+    /// Takes a segment that is no copy of one before it. It may have been deferred, so its connection can be another by
+    /// now.
     fn original(&mut self, seg: &Segment, sink: &mut dyn FnMut(Event)) {
         let (key, src_is_low) = self.key_of(&seg.flow);
-        self.original_of(key, src_is_low, seg, sink);
+        self.original_with_key(key, src_is_low, seg, sink);
     }
 
-    /// The same, of the connection with this key.
-    fn original_of(&mut self, key: Key, src_is_low: bool, seg: &Segment, sink: &mut dyn FnMut(Event)) {
+    /// Takes a segment that is no copy of one before it, and is of the connection with `key`.
+    fn original_with_key(&mut self, key: Key, src_is_low: bool, seg: &Segment, sink: &mut dyn FnMut(Event)) {
         if numbers::are_impossible(seg.flags) {
-            self.impossible(key, src_is_low, seg, sink);
+            self.impossible_flags(key, src_is_low, seg, sink);
             return;
         }
         let opens = seg.flags.syn() && !seg.flags.ack();
@@ -256,8 +262,8 @@ impl Tracker {
             if !self.table[slot].flags.ended {
                 if opens && self.is_challenge(slot, src_is_low, seg) {
                     self.challenge(slot, src_is_low, seg, sink);
-                } else if self.challengers.len() == 0 || !self.is_challengers(slot, src_is_low, seg, sink) {
-                    self.continues(slot, src_is_low, seg, sink);
+                } else if self.challengers.len() == 0 || !self.try_challenger(slot, src_is_low, seg, sink) {
+                    self.continue_connection(slot, src_is_low, seg, sink);
                 }
                 return;
             }
@@ -269,133 +275,141 @@ impl Tracker {
                 if self.answers_known_syn(slot, src_is_low, seg) {
                     self.reopen(slot, seg, sink);
                 } else {
-                    self.after_the_end(slot, src_is_low, seg, sink);
+                    self.late_segment(slot, src_is_low, seg, sink);
                 }
                 return;
             }
             self.known_syns.remove(&slot);
-            self.note_earlier(slot, src_is_low, seg);
+            self.record_earlier_close(slot, src_is_low, seg);
             self.forget(slot, seg.ts, sink);
         } else if let Some(slot) = self.resume(&key, src_is_low, seg, sink) {
-            self.continues(slot, src_is_low, seg, sink);
+            self.continue_connection(slot, src_is_low, seg, sink);
             return;
         } else if let Some(slot) = self.other_half(&key, src_is_low, seg) {
-            self.continues(slot, src_is_low, seg, sink);
+            self.continue_connection(slot, src_is_low, seg, sink);
             return;
         }
-        self.begins(key, src_is_low, seg, sink);
+        self.begin_connection(key, src_is_low, seg, sink);
     }
 
-    /// A SYN is about to open a connection on the ports of the one in `slot`, which ended.
-    fn note_earlier(&mut self, slot: u32, src_is_low: bool, syn: &Segment) {
+    /// Remembers how long before `syn` the server of the connection in `slot`, which is over, had closed it: `syn` is
+    /// about to open another one on the same ports.
+    fn record_earlier_close(&mut self, slot: u32, src_is_low: bool, syn: &Segment) {
         let conn = &self.table[slot];
         if let (Role::Client, Some(since)) =
             (conn.role_of(src_is_low), evidence::server_waits_since(conn).get())
         {
-            self.telling.earlier.add(self.next_id, syn.ts.since(since));
+            self.context.earlier_closes.add(self.next_id, syn.ts.since(since));
         }
     }
 
-    /// A segment of a connection that is in the table.
-    fn continues(&mut self, slot: u32, src_is_low: bool, seg: &Segment, sink: &mut dyn FnMut(Event)) {
-        let conn = &mut self.table[slot];
-        if seg.flags.fin() || seg.flags.rst() {
-            conn.lend(&mut self.spare);
-        }
-        conn.note_sight(conn.role_of(src_is_low), seg);
-        conn.note_tags(conn.role_of(src_is_low), &seg.flow);
-        let after = judge(conn, src_is_low, seg, &mut self.telling.to(sink));
-        if seg.flags.syn() && seg.flags.ack() {
-            self.telling.answers.add(conn);
-        }
-        self.settle(slot, after, src_is_low, seg, sink);
-    }
-
-    /// A late segment of a connection that was reported. A valid RST ends TIME-WAIT (RFC 1337), a FIN begins it anew.
-    pub(super) fn after_the_end(
+    /// Takes a segment of the connection in `slot`, which is not over.
+    fn continue_connection(
         &mut self,
         slot: u32,
         src_is_low: bool,
         seg: &Segment,
         sink: &mut dyn FnMut(Event),
     ) {
-        let mut out = self.telling.to(sink);
+        let conn = &mut self.table[slot];
+        if seg.flags.fin() || seg.flags.rst() {
+            conn.reuse_teardown(&mut self.free_teardowns);
+        }
+        conn.record_where_seen(conn.role_of(src_is_low), seg);
+        conn.record_tags(conn.role_of(src_is_low), &seg.flow);
+        let after = apply_segment(conn, src_is_low, seg, &mut self.context.out(sink));
+        if seg.flags.syn() && seg.flags.ack() {
+            self.context.answered_syns.add(conn);
+        }
+        self.carry_out(slot, after, src_is_low, seg, sink);
+    }
+
+    /// Takes a late segment of the connection in `slot`, which is over. A valid RST ends TIME-WAIT (RFC 1337), and a
+    /// FIN begins it anew.
+    pub(super) fn late_segment(
+        &mut self,
+        slot: u32,
+        src_is_low: bool,
+        seg: &Segment,
+        sink: &mut dyn FnMut(Event),
+    ) {
+        let mut out = self.context.out(sink);
         let conn = &mut self.table[slot];
         let role = conn.role_of(src_is_low);
-        out.segment(conn, role, seg, Sight::First);
-        if evidence::fin_again_after_the_end(conn, role, seg) {
+        out.segment(conn, role, seg, Originality::Original);
+        if evidence::is_late_fin_retry(conn, role, seg) {
             out.anomaly(conn, role, seg, (AnomalyReason::FinAfterClose, None));
         }
         if seg.flags.rst() {
-            resets::rst_after_the_end(conn, role, seg, &mut out);
+            resets::late_rst(conn, role, seg, &mut out);
         } else if numbers::restarts_time_wait(conn, role, seg) {
             conn.last = conn.last.max(seg.ts);
             self.table.touch(slot, List::Ended);
         }
     }
 
-    /// The network's answer to a SYN or SYN-ACK.
+    /// Takes an ICMP error, the network's answer to a SYN or SYN-ACK.
     fn icmp(&mut self, error: &IcmpError, sink: &mut dyn FnMut(Event)) {
         let quoted = &error.quoted;
         if !icmp::is_refusal(quoted.flow.ipv6, error.kind, error.code) {
             return;
         }
         let (key, src_is_low) = self.key_of(&quoted.flow);
-        if self.is_challengers_icmp(&key, src_is_low, error, sink) {
+        if self.try_challenger_icmp(&key, src_is_low, error, sink) {
             return;
         }
         let slot = match self.table.find(&key) {
             Some(slot) if self.table[slot].flags.ended => return,
             Some(slot) => slot,
-            // Of a quote without control bits nobody can say what it quotes.
+            // A quote without control bits does not say whether it is of a SYN.
             None if quoted.flags.syn() && !quoted.flags.ack() => {
                 self.make_room(quoted.ts, sink);
-                // What is quoted went the other way than the error, which is on its way back.
+                // The quoted SYN went the other way than the error, which is on its way back.
                 let sent = Segment { direction: quoted.direction.reversed(), ..quoted.clone() };
-                let mut conn = self.fresh(key, src_is_low, Role::Client, &sent);
-                rules::quoted_syn(&mut conn, quoted, &mut self.telling.to(sink));
+                let mut conn = self.new_connection(key, src_is_low, Role::Client, &sent);
+                rules::quoted_syn(&mut conn, quoted, &mut self.context.out(sink));
                 self.table.insert(conn, List::Handshake)
             }
             None => return,
         };
-        let mut out = self.telling.to(sink);
+        let mut out = self.context.out(sink);
         let conn = &mut self.table[slot];
         let sender = conn.role_of(src_is_low);
-        // The error is on its way to the sender of what it quotes.
+        // The error is on its way to the sender of the quoted segment.
         if quoted.sender == Sender::There {
-            conn.note_vantage(sender, Sender::Here);
+            conn.record_vantage(sender, Sender::Here);
         }
-        conn.note_tunnels(peer(sender), quoted.encapsulation.as_deref());
+        conn.record_tunnels(peer(sender), quoted.encapsulation.as_deref());
         conn.last = conn.last.max(quoted.ts);
         let after = icmp::error(conn, sender, error, &mut out);
-        self.settle(slot, after, src_is_low, quoted, sink);
+        self.carry_out(slot, after, src_is_low, quoted, sink);
     }
 
-    /// The first segment that is seen of a connection.
-    fn begins(&mut self, key: Key, src_is_low: bool, seg: &Segment, sink: &mut dyn FnMut(Event)) {
-        let (sender, guessed) = first_sender(seg);
+    /// Begins a connection with the first segment that is seen of it.
+    fn begin_connection(&mut self, key: Key, src_is_low: bool, seg: &Segment, sink: &mut dyn FnMut(Event)) {
+        let (sender, guessed) = role_of_first_sender(seg);
         if !seg.flags.syn() && !seg.flags.rst() && !seg.flags.fin() {
             // An acknowledgement alone announces nothing: its connection was dropped from the table.
             return;
         }
         self.make_room(seg.ts, sink);
-        self.halves.note(&seg.flow);
-        let mut conn = self.fresh(key, src_is_low, sender, seg);
+        self.halves.record_tags(&seg.flow);
+        let mut conn = self.new_connection(key, src_is_low, sender, seg);
         conn.flags.direction_inferred = guessed;
-        conn.note_sight(sender, seg);
-        let mut out = self.telling.to(sink);
-        out.segment(&conn, sender, seg, Sight::First);
+        conn.record_where_seen(sender, seg);
+        let mut out = self.context.out(sink);
+        out.segment(&conn, sender, seg, Originality::Original);
         let after = match (seg.flags.syn(), seg.flags.ack()) {
             (true, false) => {
                 rules::first_syn(&mut conn, seg, &mut out);
                 if key.is_of_one_end() {
-                    // It reaches its own sender, in SYN-SENT.
+                    // The SYN reaches its own sender, in SYN-SENT.
                     rules::segment(&mut conn, peer(sender), seg, &mut out);
                 }
-                After::Goes
+                After::GoesOn
             }
             (synack, _) => {
-                if !synack && numbers::refuses(seg) && self.seen.answers_probe(seg) {
+                if !synack && numbers::refuses(seg) && self.prints.answers_probe(seg) {
                     conn.flags.direction_inferred = false;
                     conn.extra_mut().probe = true;
                 } else if synack || numbers::refuses(seg) {
@@ -407,11 +421,12 @@ impl Tracker {
             }
         };
         let slot = self.table.insert(conn, List::Handshake);
-        self.settle(slot, after, src_is_low, seg, sink);
+        self.carry_out(slot, after, src_is_low, seg, sink);
     }
 
-    /// Puts a connection where its time-out is looked for, or ends it.
-    fn settle(
+    /// Does with the connection in `slot` what `after` says: puts it into the list of its time-out, holds the reset
+    /// `seg`, ends it, or begins another one with `seg`.
+    fn carry_out(
         &mut self,
         slot: u32,
         after: After,
@@ -420,79 +435,80 @@ impl Tracker {
         sink: &mut dyn FnMut(Event),
     ) {
         match after {
-            After::Goes => {
-                self.table.touch(slot, waits_in(&self.table[slot]));
+            After::GoesOn => {
+                self.table.touch(slot, list_of(&self.table[slot]));
             }
-            After::Holds => {
+            After::HoldsReset => {
                 let role = self.table[slot].role_of(src_is_low);
-                self.hold(slot, role, seg);
+                self.hold_reset(slot, role, seg);
             }
             After::Ends(outcome, phase) => {
                 self.table[slot].flags.ended = true;
                 self.table.touch(slot, List::Ended);
                 let conn = &self.table[slot];
-                count(&mut self.counts, conn, outcome);
-                self.telling.to(sink).connection(conn, conn.last, outcome, phase);
-                if let Some(mut teardown) = self.table[slot].settle_down()
-                    && self.spare.len() < SPARE
+                count_outcome(&mut self.counts, conn, outcome);
+                self.context.out(sink).connection(conn, conn.last, outcome, phase);
+                if let Some(mut teardown) = self.table[slot].shrink()
+                    && self.free_teardowns.len() < MAX_FREE_TEARDOWNS
                 {
                     *teardown = Teardown::NONE;
-                    self.spare.push(teardown);
+                    self.free_teardowns.push(teardown);
                 }
                 if self.challengers.len() > 0 {
-                    self.succeed(slot, seg, sink);
+                    self.inherit_at_end(slot, seg, sink);
                 }
             }
             After::Restarts(outcome) => {
                 let conn = self.table.remove(slot);
                 self.report(&conn, seg.ts, outcome, sink);
-                self.begins(conn.key, src_is_low, seg, sink);
+                self.begin_connection(conn.key, src_is_low, seg, sink);
             }
         }
     }
 
-    /// Control bits that cannot be together say nothing about any state.
-    fn impossible(&mut self, key: Key, src_is_low: bool, seg: &Segment, sink: &mut dyn FnMut(Event)) {
+    /// Takes a segment with control bits that no stack sends together. It says nothing about any state.
+    fn impossible_flags(&mut self, key: Key, src_is_low: bool, seg: &Segment, sink: &mut dyn FnMut(Event)) {
         let misfit = (AnomalyReason::ImpossibleFlags, None);
-        self.seen.expect_answer(seg);
+        self.prints.expect_answer(seg);
         if let Some(slot) = self.table.find(&key) {
             let conn = &self.table[slot];
             let role = conn.role_of(src_is_low);
-            let mut out = self.telling.to(sink);
-            out.segment(conn, role, seg, Sight::First);
+            let mut out = self.context.out(sink);
+            out.segment(conn, role, seg, Originality::Original);
             out.anomaly(conn, role, seg, misfit);
             return;
         }
-        let mut conn = self.fresh(key, src_is_low, Role::Client, seg);
+        let mut conn = self.new_connection(key, src_is_low, Role::Client, seg);
         conn.flags.partial = true;
         // Nothing else will come of it.
         conn.flags.ended = true;
-        conn.note_sight(Role::Client, seg);
-        let mut out = self.telling.to(sink);
-        out.segment(&conn, Role::Client, seg, Sight::First);
+        conn.record_where_seen(Role::Client, seg);
+        let mut out = self.context.out(sink);
+        out.segment(&conn, Role::Client, seg, Originality::Original);
         out.anomaly(&conn, Role::Client, seg, misfit);
     }
 
-    /// Reports a connection that ends without a segment of its own to end it, so without a reset.
+    /// Reports a connection that is not ended by a segment of its own, so not by a reset either.
     fn report(&mut self, conn: &Conn, ts: Timestamp, outcome: Outcome, sink: &mut dyn FnMut(Event)) {
-        count(&mut self.counts, conn, outcome);
-        self.telling.to(sink).connection(conn, ts, outcome, None);
+        count_outcome(&mut self.counts, conn, outcome);
+        self.context.out(sink).connection(conn, ts, outcome, None);
     }
 
-    /// A connection of which `sender` sent the first segment that is seen.
-    fn fresh(&mut self, key: Key, src_is_low: bool, sender: Role, first: &Segment) -> Conn {
+    /// A new connection, of which `sender` sent the first segment that is seen.
+    fn new_connection(&mut self, key: Key, src_is_low: bool, sender: Role, first: &Segment) -> Conn {
         let mut conn = Conn::new(self.next_id, key, src_is_low, sender, first.ts);
         self.next_id += 1;
         conn.lot = first.lot;
         let opens = first.flags.syn() && !first.flags.ack();
-        // Later, that a loss long before may have hidden a try is forgotten.
+        // A loss that may have hidden an earlier SYN is forgotten after about two minutes, so this is decided now.
         conn.flags.missed = self.shedding.touches(first.lot, !opens, first.ts)
-            || self.telling.losses.hide_a_try_before(first.ts);
+            || self.context.losses.hide_a_try_before(first.ts);
         conn.flags.hidden = self.is_unwanted(sender, first);
         conn
     }
 
-    /// The filter does not take a connection of which `sender` sent this. Its client is its source, whoever sent it.
+    /// Whether the filter does not take a connection of which `sender` sent `seg`. To the filter the client is the
+    /// source, also where `seg` is the server's.
     fn is_unwanted(&self, sender: Role, seg: &Segment) -> bool {
         let Some(filter) = &self.filter else { return false };
         let opened = match sender {
@@ -501,53 +517,18 @@ impl Tracker {
         };
         !opened
     }
-
-    /// One more connection will fit.
-    fn make_room(&mut self, ts: Timestamp, sink: &mut dyn FnMut(Event)) {
-        while self.table.len() + self.challengers.len() >= self.config.max_connections.max(1) {
-            self.evict(ts, sink);
-        }
-    }
-
-    /// Makes room: first by forgetting what was reported, then the oldest half-open connection (a flood of
-    /// SYNs must not push out real ones, nor those on connections that are open first of all), then the one that was
-    /// quiet for longest.
-    fn evict(&mut self, ts: Timestamp, sink: &mut dyn FnMut(Event)) {
-        if self.table.first(List::Ended).is_none() {
-            self.believe_all(sink);
-        }
-        if let Some(slot) = self.table.first(List::Ended) {
-            self.forget(slot, ts, sink);
-            return;
-        }
-        let half_open = self.table.first(List::Handshake).or(self.table.first(List::Rejected));
-        let conn = match (self.challengers.first(List::Handshake), half_open.or(self.table.first(List::Open)))
-        {
-            (Some(slot), _) => self.challengers.remove(slot),
-            (None, Some(slot)) => self.table.remove(slot),
-            (None, None) => return,
-        };
-        // What waits with it is lost for the other one on its four-tuple.
-        if !conn.waiting().is_empty()
-            && let Some(other) = self.table.find(&conn.key)
-        {
-            self.table[other].flags.missed = true;
-        }
-        self.report(&conn, ts.max(conn.last), Outcome::Evicted, sink);
-        self.telling.losses.drop_one();
-    }
 }
 
-/// What a segment makes of a connection that is there.
-fn judge(conn: &mut Conn, src_is_low: bool, seg: &Segment, out: &mut Out<'_>) -> After {
+/// Applies the rules to a segment of a connection that is in a table, and returns what is to be done with that.
+fn apply_segment(conn: &mut Conn, src_is_low: bool, seg: &Segment, out: &mut Out<'_>) -> After {
     let role = conn.role_of(src_is_low);
-    out.segment(conn, role, seg, Sight::First);
+    out.segment(conn, role, seg, Originality::Original);
     if conn.is_synchronized() && seg.ts.since(conn.last) > side::LONG_NS {
         conn.sides.iter_mut().for_each(Side::forget_bound);
     }
     let mut after = rules::segment(conn, role, seg, out);
-    if conn.key.is_of_one_end() && after == After::Goes {
-        // It is as if each of two ends had sent it.
+    if conn.key.is_of_one_end() && after == After::GoesOn {
+        // A socket that is connected to itself is both ends, so both have sent it.
         after = rules::segment(conn, peer(role), seg, out);
     }
     if !matches!(after, After::Restarts(_)) {
@@ -556,17 +537,17 @@ fn judge(conn: &mut Conn, src_is_low: bool, seg: &Segment, out: &mut Out<'_>) ->
     after
 }
 
-fn count(counts: &mut OutcomeCounts, conn: &Conn, outcome: Outcome) {
+fn count_outcome(counts: &mut OutcomeCounts, conn: &Conn, outcome: Outcome) {
     if !conn.flags.hidden {
         counts.add(outcome);
     }
 }
 
-/// Places for what closes that are kept when they are free.
-const SPARE: usize = 1024;
+/// The most teardowns that are kept when they are not in use.
+const MAX_FREE_TEARDOWNS: usize = 1024;
 
-/// The list of a connection that goes on.
-fn waits_in(conn: &Conn) -> List {
+/// The list in which a connection that goes on waits for its time-out.
+fn list_of(conn: &Conn) -> List {
     if conn.is_open() {
         List::Open
     } else if icmp::retry_is_due_soon(conn) {
@@ -576,8 +557,8 @@ fn waits_in(conn: &Conn) -> List {
     }
 }
 
-/// What a connection is called that did not end: by how far it came.
-fn unfinished(conn: &Conn) -> Outcome {
+/// The outcome of a connection that did not end, by how far it came.
+fn unfinished_outcome(conn: &Conn) -> Outcome {
     if conn.is_open() {
         Outcome::Open
     } else if conn.synacks > 0 {
@@ -589,9 +570,9 @@ fn unfinished(conn: &Conn) -> Outcome {
     }
 }
 
-/// Who sent the first segment seen, and whether that is a guess: a SYN comes from the client, a SYN-ACK from
-/// the server, a refusal too; else the lower port is the server's.
-fn first_sender(seg: &Segment) -> (Role, bool) {
+/// Whether the client or the server sent the first segment that is seen, and whether that is a guess. A SYN comes from
+/// the client, a SYN-ACK or a refusal from the server; of other segments the lower port is taken for the server's.
+fn role_of_first_sender(seg: &Segment) -> (Role, bool) {
     if seg.flags.syn() {
         return (if seg.flags.ack() { Role::Server } else { Role::Client }, false);
     }

@@ -1,10 +1,9 @@
-//! How both sides come to be open: by acknowledgements that are seen, or by what only open sides do.
+//! How both sides come to be past the handshake: by acknowledgements that are seen, or by what only sides past it send.
 
 use super::{
     conn::{
-        Conn,
-        clocks::{Moment, When},
-        peer,
+        Conn, peer,
+        times::{Moment, When},
     },
     numbers::follows_own_syn,
     report::Out,
@@ -16,13 +15,13 @@ use crate::{
 };
 use tcptrace_common::seq::SeqNum;
 
-/// A change that happened at an unknown time before `ts`.
+/// Moves a side along an arrow that it must have gone at an unknown time before `ts`.
 pub(super) fn presume(conn: &mut Conn, role: Role, evidence: Evidence, ts: Timestamp, out: &mut Out<'_>) {
     out.transition(conn, role, evidence, ts, true);
     conn.set_entered(role, When::NEVER);
 }
 
-/// Brings both sides to ESTABLISHED as far as the acknowledgements allow, the sender of `seg` first.
+/// Moves both sides to ESTABLISHED as far as the acknowledgements allow, the sender of `seg` first.
 pub(super) fn synchronize(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) {
     if conn.is_synchronized() {
         return;
@@ -39,15 +38,15 @@ pub(super) fn synchronize(conn: &mut Conn, role: Role, seg: &Segment, out: &mut 
         }
     }
     if conn.is_synchronized() && !conn.flags.established {
-        // Where records are missing, a FIN can be the first that we got of several that proved it.
+        // Where records are missing, a FIN need not be the first segment that proves the establishment.
         let first = !seg.flags.fin() || out.is_complete(conn);
         let exact = first && establishes_exactly(conn, role, seg);
         establish(conn, seg.ts, exact, out);
     }
 }
 
-/// `seg` is the sender's first segment after its SYN, so its time is the time of the establishment. A later
-/// one proves the same, but not when.
+/// Whether `seg` is its sender's first segment after the SYN, so that its time is that of the establishment. A later
+/// segment proves that the connection is established, but not since when.
 fn establishes_exactly(conn: &Conn, role: Role, seg: &Segment) -> bool {
     let (own, other) = (conn.side(role), conn.side(peer(role)));
     let within = |n: SeqNum, first: Option<SeqNum>, end: Option<SeqNum>| {
@@ -58,14 +57,14 @@ fn establishes_exactly(conn: &Conn, role: Role, seg: &Segment) -> bool {
             && within(seg.ack, other.first_data(), other.syn_end()))
 }
 
-/// Reports the establishment, with its time where `exact`.
+/// Records and reports that the connection is established. Its time is known, and is `ts`, where `exact`.
 fn establish(conn: &mut Conn, ts: Timestamp, exact: bool, out: &mut Out<'_>) {
     conn.flags.established = true;
     conn.set_at(Moment::Established, exact.then_some(ts));
     out.established(conn, ts);
 }
 
-/// Both sides must have been open for what is seen now, though nothing showed the handshake's end.
+/// Moves `role` to ESTABLISHED if it is not past the handshake, as what is seen at `ts` can only follow that.
 pub(super) fn infer_open(conn: &mut Conn, role: Role, ts: Timestamp, out: &mut Out<'_>) {
     if state::is_synchronized(conn.side(role).state) {
         return;
@@ -76,7 +75,8 @@ pub(super) fn infer_open(conn: &mut Conn, role: Role, ts: Timestamp, out: &mut O
     }
 }
 
-/// The client goes on, whose peer is not heard here: both sides are open. If `exact`, the client's time is that of `ts`.
+/// Moves both sides to ESTABLISHED, as the client goes on, though no segment of its peer is seen here. If `exact`, `ts`
+/// is the time at which the client did so.
 fn open_unheard(conn: &mut Conn, ts: Timestamp, exact: bool, out: &mut Out<'_>) {
     if exact {
         out.transition(conn, Role::Client, Evidence::Synchronized, ts, false);
@@ -89,10 +89,9 @@ fn open_unheard(conn: &mut Conn, ts: Timestamp, exact: bool, out: &mut Out<'_>) 
     }
 }
 
-/// Nothing of the server passes here, and this segment of the client goes on behind its SYN: in SYN-SENT no stack
-/// acknowledges anything (RFC 9293 §3.10.7.3), so a SYN-ACK came to it some other way, and both ends are open for what
-/// follows.
-pub(crate) fn goes_on_unheard(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) {
+/// Opens both sides if `seg` shows that the client goes on after its SYN, though nothing of the server passes here. In
+/// SYN-SENT no stack acknowledges anything (RFC 9293 §3.10.7.3), so a SYN-ACK came to the client some other way.
+pub(crate) fn open_if_it_goes_on_unheard(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) {
     let (client, server) = (conn.side(Role::Client), conn.side(Role::Server));
     let unheard = conn.synacks == 0 && !server.is_seen() && server.state == State::Listen;
     // A FIN is behind all data; another segment may be of an earlier connection, unless it is near.

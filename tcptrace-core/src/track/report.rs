@@ -1,15 +1,15 @@
-//! From a connection to the events that tell of it.
+//! Makes events of what the rules find, and of connections.
 
 use super::{
     conn::{
         Conn, Misfit,
-        clocks::{Moment, Spent, When},
         doubts::Fin,
-        extra::IcmpNote,
+        extra::SeenIcmpError,
         peer, sight,
+        times::{Moment, Spent, When},
     },
-    elsewhere::Answers,
-    evidence::{self, Earlier},
+    elsewhere::AnsweredSyns,
+    evidence::{self, EarlierCloses},
     losses::Losses,
     meaning::meaning,
     side::Side,
@@ -23,7 +23,7 @@ use crate::{
         ZeekConnState,
     },
     segment::{Flow, IcmpError, Segment, Timestamp},
-    wall::WallClock,
+    source_clock::SourceClock,
 };
 use hashbrown::HashMap;
 use std::{
@@ -32,44 +32,46 @@ use std::{
 };
 use tcptrace_common::{seq::SeqNum, tcp::TcpOptions};
 
-/// Whether a segment passed for the first time.
+/// Whether a segment was captured for the first time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Sight {
-    /// It did.
-    First,
-    /// It was captured before ([`super::copies`]).
-    Again,
+pub(crate) enum Originality {
+    /// The segment was not captured before.
+    Original,
+    /// The segment was captured before ([`super::copies`]).
+    Copy,
 }
 
-/// What every event depends on besides its connection.
+/// The facts on which events depend besides their connection.
 #[derive(Debug)]
-pub(crate) struct Telling {
+pub(crate) struct EventContext {
     pub(crate) wants: Kinds,
     pub(crate) names: HashMap<u32, Arc<str>>,
     pub(crate) losses: Losses,
-    pub(crate) earlier: Earlier,
-    pub(crate) answers: Answers,
-    pub(crate) clock: WallClock,
-    /// Octets on the wire so far, where every packet is counted.
+    pub(crate) earlier_closes: EarlierCloses,
+    pub(crate) answered_syns: AnsweredSyns,
+    pub(crate) clock: SourceClock,
+    /// How many octets have passed on the wire so far, where the source counts every packet.
     pub(crate) passed: Option<u64>,
 }
 
-impl Telling {
-    /// Where to put what is found now.
-    pub(crate) fn to<'a>(&'a self, sink: &'a mut dyn FnMut(Event)) -> Out<'a> {
-        Out { telling: self, sink }
+impl EventContext {
+    /// Joins the facts with the sink for the events that one input causes.
+    pub(crate) fn out<'a>(&'a self, sink: &'a mut dyn FnMut(Event)) -> Out<'a> {
+        Out { context: self, sink }
     }
 }
 
-/// Where the rules put what they find.
+/// The way of the rules to the sink: each method makes an event, if somebody reads that kind and the filter takes the
+/// connection.
 pub(crate) struct Out<'a> {
-    telling: &'a Telling,
+    context: &'a EventContext,
     sink: &'a mut dyn FnMut(Event),
 }
 
 impl Out<'_> {
+    /// Whether the input is known to have all lifecycle segments of `conn`, as far as losses and shedding show.
     pub(crate) fn is_complete(&self, conn: &Conn) -> bool {
-        !conn.flags.missed && self.telling.losses.spare(conn)
+        !conn.flags.missed && self.context.losses.cannot_touch(conn)
     }
 
     fn common(&self, conn: &Conn, ts: Timestamp) -> Common {
@@ -100,10 +102,11 @@ impl Out<'_> {
     }
 
     fn interface_name(&self, interface: u32) -> Arc<str> {
-        self.telling.names.get(&interface).cloned().unwrap_or_else(|| format!("#{interface}").into())
+        self.context.names.get(&interface).cloned().unwrap_or_else(|| format!("#{interface}").into())
     }
 
-    /// Moves one side along one arrow, and says so.
+    /// Moves one side along one arrow of the state machine, if `evidence` has one, and reports the transition.
+    /// `inferred` where no segment at `ts` shows it.
     pub(crate) fn transition(
         &mut self,
         conn: &mut Conn,
@@ -112,8 +115,8 @@ impl Out<'_> {
         ts: Timestamp,
         inferred: bool,
     ) {
-        let Some((from, to, since)) = conn.apply(role, evidence, ts, &self.telling.clock) else { return };
-        if self.telling.wants.contains(Kind::Transition) && !conn.flags.hidden {
+        let Some((from, to, since)) = conn.apply(role, evidence, ts, &self.context.clock) else { return };
+        if self.context.wants.contains(Kind::Transition) && !conn.flags.hidden {
             let common = self.common(conn, ts);
             (self.sink)(Event::Transition(Transition {
                 common,
@@ -126,11 +129,12 @@ impl Out<'_> {
         }
     }
 
-    /// The FIN of `role`, which was at `fin`, was not its own: it is in the state before.
-    pub(crate) fn take_back(&mut self, conn: &mut Conn, role: Role, fin: Timestamp, before: (State, When)) {
-        let spent = before.1.get().map(|entered| Spent::of(self.telling.clock.span(entered, fin)));
-        let Some((from, to)) = conn.take_back_fin(role, before, spent) else { return };
-        if self.telling.wants.contains(Kind::Transition) && !conn.flags.hidden {
+    /// Moves `role` back to the state `before` its FIN, which passed at `fin` and was not its own, and reports the
+    /// transition.
+    pub(crate) fn retract_fin(&mut self, conn: &mut Conn, role: Role, fin: Timestamp, before: (State, When)) {
+        let spent = before.1.get().map(|entered| Spent::of(self.context.clock.span(entered, fin)));
+        let Some((from, to)) = conn.retract_fin(role, before, spent) else { return };
+        if self.context.wants.contains(Kind::Transition) && !conn.flags.hidden {
             let common = self.common(conn, conn.last.max(fin));
             let transition =
                 Transition { common, endpoint: role, from, to, inferred: true, since_previous_ns: None };
@@ -138,16 +142,16 @@ impl Out<'_> {
         }
     }
 
-    /// One lifecycle segment as it was.
-    pub(crate) fn segment(&mut self, conn: &Conn, role: Role, seg: &Segment, sight: Sight) {
-        if !self.telling.wants.contains(Kind::Segment) || conn.flags.hidden {
+    /// Reports one lifecycle segment as it was captured.
+    pub(crate) fn segment(&mut self, conn: &Conn, role: Role, seg: &Segment, originality: Originality) {
+        if !self.context.wants.contains(Kind::Segment) || conn.flags.hidden {
             return;
         }
         let relative = |n: SeqNum, isn: Option<SeqNum>| isn.map(|isn| n.0.wrapping_sub(isn.0));
         let ack = seg.flags.ack().then_some(seg.ack);
         let own_isn = conn.side(role).isn().or(seg.flags.syn().then_some(seg.seq));
         let mut common = self.common(conn, seg.ts);
-        // The rules have not seen it yet.
+        // The rules have not taken the segment yet, so its ISN may not be known to the connection.
         match role {
             Role::Client => common.origin.client_isn = own_isn.map(|isn| isn.0),
             Role::Server => common.origin.server_isn = own_isn.map(|isn| isn.0),
@@ -164,21 +168,21 @@ impl Out<'_> {
             window: seg.window,
             payload_bytes: seg.payload_len,
             ttl: seg.ttl,
-            copy: sight == Sight::Again,
+            copy: originality == Originality::Copy,
             options: seg.options.map(|raw| options(raw.parse())),
         });
         (self.sink)(event);
     }
 
-    /// A segment that cannot be.
+    /// Reports a segment that does not fit, and why.
     pub(crate) fn anomaly(&mut self, conn: &Conn, role: Role, seg: &Segment, misfit: Misfit) {
-        // What is remembered of a FIN is all that is told of any segment.
+        // An anomaly tells of any segment the same parts as are remembered of a FIN.
         self.anomaly_of_fin(conn, role, &Fin::of(seg), misfit);
     }
 
-    /// A FIN that was not its sender's own.
+    /// Reports a segment that does not fit, by the parts of it that are remembered, and why.
     pub(crate) fn anomaly_of_fin(&mut self, conn: &Conn, role: Role, fin: &Fin, (reason, expected): Misfit) {
-        if !self.telling.wants.contains(Kind::Anomaly) || conn.flags.hidden {
+        if !self.context.wants.contains(Kind::Anomaly) || conn.flags.hidden {
             return;
         }
         let event = Event::Anomaly(Anomaly {
@@ -194,29 +198,29 @@ impl Out<'_> {
         (self.sink)(event);
     }
 
-    /// An ICMP error that quotes a segment of `sender`.
+    /// Reports an ICMP error that quotes a segment of `sender`.
     pub(crate) fn icmp(&mut self, conn: &Conn, sender: Role, error: &IcmpError) {
-        if !self.telling.wants.contains(Kind::IcmpError) || conn.flags.hidden {
+        if !self.context.wants.contains(Kind::IcmpError) || conn.flags.hidden {
             return;
         }
         let event = Event::IcmpError(IcmpErrorEvent {
             common: self.common(conn, error.quoted.ts),
-            icmp: icmp_report(conn, &IcmpNote::new(error, sender)),
+            icmp: icmp_report(conn, &SeenIcmpError::new(error, sender)),
             seq: error.quoted.seq.0,
         });
         (self.sink)(event);
     }
 
-    /// The handshake is complete.
+    /// Reports that the handshake is complete.
     pub(crate) fn established(&mut self, conn: &Conn, ts: Timestamp) {
-        if !self.telling.wants.contains(Kind::Established) || conn.flags.hidden {
+        if !self.context.wants.contains(Kind::Established) || conn.flags.hidden {
             return;
         }
         let [client, server] = &conn.sides;
         let event = Event::Established(Established {
             common: self.common(conn, ts),
             path: Path::default(),
-            times: handshake_times(conn, &self.telling.clock),
+            times: handshake_times(conn, &self.context.clock),
             syn_retransmits: conn.syns.saturating_sub(1).into(),
             synack_retransmits: conn.synacks.saturating_sub(1).into(),
             client_isn: client.isn().map(|s| s.0),
@@ -228,14 +232,15 @@ impl Out<'_> {
         (self.sink)(event);
     }
 
-    /// All packets so far together have fewer octets than a count of bytes would have to leave out, and those that it has: a
-    /// capture of some packets alone does not have them.
+    /// Whether the octets of all packets so far show that the byte counts of `it` have not wrapped: they are fewer than
+    /// the 2^32 octets that a count leaves out when it wraps. In a capture that has some packets only they can be fewer
+    /// than the counts, and then show nothing.
     fn is_bounded(&self, it: &Connection) -> bool {
         let counted = it.client_bytes.unwrap_or(0).saturating_add(it.server_bytes.unwrap_or(0));
-        it.common.complete && self.telling.passed.is_some_and(|passed| counted <= passed && passed < 1 << 32)
+        it.common.complete && self.context.passed.is_some_and(|passed| counted <= passed && passed < 1 << 32)
     }
 
-    /// The connection is over, decided at `ts`.
+    /// Reports the end of a connection, which was decided at `ts`.
     pub(crate) fn connection(
         &mut self,
         conn: &Conn,
@@ -243,18 +248,18 @@ impl Out<'_> {
         outcome: Outcome,
         reset_phase: Option<ResetPhase>,
     ) {
-        if !self.telling.wants.contains(Kind::Connection) || conn.flags.hidden {
+        if !self.context.wants.contains(Kind::Connection) || conn.flags.hidden {
             return;
         }
         let mut common = self.common(conn, ts);
         common.complete &=
             ![Role::Client, Role::Server].iter().any(|&role| evidence::is_in_doubt(conn, role, ts));
-        let mut connection = describe(common, conn, outcome, reset_phase, &self.telling.clock);
+        let mut connection = describe(common, conn, outcome, reset_phase, &self.context.clock);
         connection.bytes_mod_4gib &= !self.is_bounded(&connection)
             && (connection.client_bytes.is_some() || connection.server_bytes.is_some());
-        connection.earlier_closed_ns = self.telling.earlier.of(conn.id);
+        connection.earlier_closed_ns = self.context.earlier_closes.of(conn.id);
         if matches!(outcome, Outcome::Unanswered | Outcome::Open) {
-            let elsewhere = self.telling.answers.elsewhere(conn);
+            let elsewhere = self.context.answered_syns.elsewhere(conn);
             connection.answered_elsewhere = elsewhere.map(|server| address(server, conn.key.ipv6()));
         }
         (self.sink)(Event::Connection(Box::new(connection)));
@@ -266,7 +271,7 @@ fn describe(
     conn: &Conn,
     outcome: Outcome,
     reset_phase: Option<ResetPhase>,
-    clock: &WallClock,
+    clock: &SourceClock,
 ) -> Connection {
     let intervals = syn_intervals(conn, clock);
     let [client, server] = &conn.sides;
@@ -341,25 +346,26 @@ fn describe(
         resets_ignored: teardown.doubts.as_deref().map_or_else(Vec::new, |it| it.resets_ignored.clone()),
         reset_by_another: teardown.doubts.as_deref().and_then(|it| it.reset_by_another),
         self_connection: conn.key.is_of_one_end(),
-        icmp_error: extra.icmp.map(|note| icmp_report(conn, &note)),
+        icmp_error: extra.icmp.map(|error| icmp_report(conn, &error)),
         zeek_conn_state: zeek_conn_state(conn, outcome),
         common,
     }
 }
 
-/// How long it was from one moment to the other, where both are known and the clock tells.
-fn span(clock: &WallClock, from: When, to: When) -> Option<u64> {
+/// Nanoseconds from one moment to another, where both are known and the clock of the source shows it.
+fn span(clock: &SourceClock, from: When, to: When) -> Option<u64> {
     clock.span(from.get()?, to.get()?)
 }
 
-/// How far apart the SYNs were; of none it is known where the clock was set between the first and the last.
-fn syn_intervals(conn: &Conn, clock: &WallClock) -> Vec<Option<u64>> {
+/// How far apart the SYNs were, in nanoseconds; all are unknown where the source's clock was set between the first and
+/// the last.
+fn syn_intervals(conn: &Conn, clock: &SourceClock) -> Vec<Option<u64>> {
     let known = conn.latest_syn().is_some_and(|latest| clock.span(conn.start, latest).is_some());
     conn.extra().syns.gaps().iter().map(|&ns| known.then_some(ns)).collect()
 }
 
 fn backoff(intervals: &[Option<u64>]) -> Option<Backoff> {
-    /// Timers are late by some ticks, and stacks round.
+    /// The tolerance of a wait: timers are late by some ticks, and stacks round.
     const SLACK_NS: u64 = 100_000_000;
     let gaps = intervals.iter().copied().collect::<Option<Vec<u64>>>()?;
     let first = *gaps.first()?;
@@ -370,8 +376,9 @@ fn backoff(intervals: &[Option<u64>]) -> Option<Backoff> {
     Some(if starts && gaps.windows(2).all(doubles) { Backoff::Regular } else { Backoff::Irregular })
 }
 
-/// Zeek's rules (`conn_state` in `base/protocols/conn/main.zeek`) over what we know. To Zeek an end has closed once
-/// its FIN is seen, acknowledged or not, and an end that it picked up in the middle counts as inactive.
+/// The connection state that Zeek's rules (`conn_state` in `base/protocols/conn/main.zeek`) give for what the tracker
+/// knows. To Zeek an end has closed once its FIN is seen, acknowledged or not, and an end that it picked up in the
+/// middle counts as inactive.
 fn zeek_conn_state(conn: &Conn, outcome: Outcome) -> ZeekConnState {
     use ZeekConnState as Z;
     let [client, server] = [Role::Client, Role::Server].map(|role| conn.closing(role).fin_end.is_some());
@@ -395,7 +402,7 @@ fn zeek_conn_state(conn: &Conn, outcome: Outcome) -> ZeekConnState {
             (false, true) if client_silent => Z::Shr,
             (false, true) => Z::S3,
             (false, false) if conn.synacks == 0 && conn.syns > 0 => Z::S0,
-            // A SYN-ACK is enough for that.
+            // To Zeek a SYN-ACK is enough to count as established.
             (false, false) if (conn.flags.established && !midstream) || conn.synacks.min(conn.syns) > 0 => {
                 Z::S1
             }
@@ -404,7 +411,7 @@ fn zeek_conn_state(conn: &Conn, outcome: Outcome) -> ZeekConnState {
     }
 }
 
-fn handshake_times(conn: &Conn, clock: &WallClock) -> HandshakeTimes {
+fn handshake_times(conn: &Conn, clock: &SourceClock) -> HandshakeTimes {
     let [last_syn, established] = [conn.at(Moment::LastSyn), conn.at(Moment::Established)];
     let syn_to_synack_ns = span(clock, last_syn, conn.at(Moment::FirstSynack));
     let synack_to_ack_ns = span(clock, conn.at(Moment::LastSynack), established);
@@ -427,13 +434,13 @@ fn handshake_times(conn: &Conn, clock: &WallClock) -> HandshakeTimes {
 /// window a round trip (RFC 7323 §2.2: at most 65,535 << 14), and one connection no more than 100 Gbit/s, which is
 /// above what a single stream reaches today: where even that could not bring 2^32 octets between establishment and
 /// the last FIN or RST, the counts are exact.
-fn may_have_wrapped(conn: &Conn, clock: &WallClock) -> bool {
+fn may_have_wrapped(conn: &Conn, clock: &SourceClock) -> bool {
     const WRAP: u128 = 1 << 32;
     const BYTES_PER_SECOND: u128 = 12_500_000_000;
     let teardown = conn.teardown();
     let begin = conn.at(Moment::Established).get().unwrap_or(conn.start);
     let end = [teardown.first_fin, teardown.second_fin, teardown.rst].into_iter().filter_map(When::get).max();
-    // Of a time that is not known it may have been any.
+    // In a time that is not known any number of octets can have been sent.
     let Some(ns) = clock.span(begin, end.unwrap_or(conn.last)).map(u128::from) else { return true };
     let by_link = ns * BYTES_PER_SECOND / 1_000_000_000;
     let round_trip = span(clock, conn.at(Moment::LastSyn), conn.at(Moment::Established)).map(u128::from);
@@ -445,13 +452,13 @@ fn may_have_wrapped(conn: &Conn, clock: &WallClock) -> bool {
 }
 
 fn max_scale(side: &Side) -> u8 {
-    // RFC 7323 §2.3: more than 14 counts as 14. A side whose SYN was not seen may use that.
-    // So may one of which the option may have been cut off.
+    // RFC 7323 §2.3: more than 14 counts as 14. A side whose SYN was not seen may use that, and so may one whose option
+    // may have been cut off.
     side.options().map_or(14, |o| o.window_scale.unwrap_or(if o.cut { 14 } else { 0 }).min(14))
 }
 
 fn options(o: TcpOptions) -> Options {
-    // Of a list that is cut, what was not seen may be in the rest.
+    // An option that was not seen may be in the part that is cut off.
     let known = |present: bool| (present || !o.cut).then_some(present);
     Options {
         mss: o.mss,
@@ -463,8 +470,8 @@ fn options(o: TcpOptions) -> Options {
     }
 }
 
-fn icmp_report(conn: &Conn, note: &IcmpNote) -> IcmpReport {
-    let (ipv6, IcmpNote { from, kind, code, sender }) = (conn.key.ipv6(), *note);
+fn icmp_report(conn: &Conn, error: &SeenIcmpError) -> IcmpReport {
+    let (ipv6, SeenIcmpError { from, kind, code, sender }) = (conn.key.ipv6(), *error);
     IcmpReport {
         from: ip(from, ipv6),
         kind,
@@ -484,7 +491,7 @@ fn ip(bytes: [u8; 16], ipv6: bool) -> IpAddr {
     v4.map_or(IpAddr::V6(v6), IpAddr::V4)
 }
 
-/// One tunnel of a connection.
+/// A tunnel of a connection, as events report it.
 fn tunnel(known: &sight::Tunnel) -> Tunnel {
     let sight::Tunnel { kind, ids: [to_server, to_client], ends: [client, server], vlan } = *known;
     let both_have_one = kind.is_by_id();

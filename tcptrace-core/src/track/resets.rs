@@ -1,4 +1,4 @@
-//! RSTs: which are believed, which change nothing, and which are doubted (RFC 9293 §3.10.7, RFC 5961 §3).
+//! The rules of RSTs: which are believed, which change nothing, and which are held (RFC 9293 §3.10.7, RFC 5961 §3).
 
 use super::{
     after::After,
@@ -15,31 +15,31 @@ use crate::{
 };
 use tcptrace_common::seq::SeqNum;
 
-/// A RST: valid where its receiver would believe it (RFC 9293 §3.10.7.3 before, RFC 5961 §3.2 after the
-/// handshake).
+/// Applies the RST `seg` of `role`. It is valid where its receiver would believe it (RFC 9293 §3.10.7.3 before the end
+/// of the handshake, RFC 5961 §3.2 after it).
 pub(super) fn rst(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) -> Result<After, Misfit> {
     if rejects_an_answer(conn, role, seg) {
-        evidence::note_rejection(conn, seg);
-        return Ok(After::Goes);
+        evidence::record_rejection(conn, seg);
+        return Ok(After::GoesOn);
     }
     if proves_open(conn, role, seg) {
         infer_open(conn, role, seg.ts, out);
         infer_open(conn, peer(role), seg.ts, out);
     }
-    let judged = if conn.is_open() {
+    let result = if conn.is_open() {
         rst_when_open(conn, role, seg)
     } else {
         rst_in_handshake(conn, role, seg).map(|outcome| (outcome, None))
     };
-    let (outcome, phase) = judged.inspect_err(|_| conn.note_ignored_reset(role, seg, None))?;
+    let (outcome, phase) = result.inspect_err(|_| conn.record_ignored_reset(role, seg, None))?;
     if phase.is_some() && !is_certain(conn, role, seg) {
-        return Ok(After::Holds);
+        return Ok(After::HoldsReset);
     }
     Ok(end_by_rst(conn, role, seg, (outcome, phase), out))
 }
 
-/// The RST `seg` of `role`, of an open connection, is believed at last.
-pub(crate) fn reset(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) -> After {
+/// Ends an open connection by the RST `seg` of `role`, which was held and is believed now.
+pub(crate) fn believed_rst(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) -> After {
     let phase = reset_phase(conn, role);
     end_by_rst(conn, role, seg, (Outcome::Reset, Some(phase)), out)
 }
@@ -54,7 +54,7 @@ fn end_by_rst(
     let teardown = conn.teardown_mut();
     teardown.rst.set(seg.ts);
     teardown.reset_by = Some(role);
-    evidence::note_reset(conn, role, seg);
+    evidence::record_reset(conn, role, seg);
     if phase.is_some() {
         conn.closing_mut(role).rst_seq = Some(seg.seq);
     }
@@ -63,10 +63,11 @@ fn end_by_rst(
     After::Ends(outcome, phase)
 }
 
-/// In SYN-SENT an acknowledgement of anything but the SYN is answered by a RST with its number and without ACK
-/// (RFC 9293 §3.10.7.3, first step), and the SYN is tried again. A number that has nothing to do with the SYN is of an
-/// earlier connection on these ports that the server still has: it answered the SYN by a challenge ACK (RFC 5961 §4.2) or
-/// as one does in TIME-WAIT, and the RST makes it forget that.
+/// Whether the RST `seg` only rejects a segment of the server. In SYN-SENT an acknowledgement of anything but the SYN
+/// is answered by a RST with its number and without ACK (RFC 9293 §3.10.7.3, first step), and the SYN is sent again. A
+/// number that has nothing to do with the SYN is of an earlier connection on these ports that the server still has: it
+/// answered the SYN by a challenge ACK (RFC 5961 §4.2) or by an acknowledgement in TIME-WAIT, and the RST makes it
+/// forget that connection.
 fn rejects_an_answer(conn: &Conn, role: Role, seg: &Segment) -> bool {
     let client = conn.side(Role::Client);
     role == Role::Client
@@ -77,8 +78,8 @@ fn rejects_an_answer(conn: &Conn, role: Role, seg: &Segment) -> bool {
         && ![client.isn(), client.first_data(), client.syn_end()].contains(&Some(seg.seq))
 }
 
-/// A RST in what looks like the handshake, with numbers that only a synchronized end has: it, or its peer, sent data
-/// that was not recorded.
+/// Whether a RST in what looks like the handshake has numbers that only a synchronized end has: its sender, or the
+/// peer, sent data that was not recorded.
 fn proves_open(conn: &Conn, role: Role, seg: &Segment) -> bool {
     let (own, other) = (conn.side(role), conn.side(peer(role)));
     let sent = own.syn_end().is_some_and(|end| seg.seq.after(end));
@@ -93,9 +94,9 @@ fn proves_open(conn: &Conn, role: Role, seg: &Segment) -> bool {
         && (sent || received)
 }
 
-/// A RST while one side is in TIME-WAIT, which ends that if the other would believe it (RFC 1337 §2: Linux does so unless
-/// `net.ipv4.tcp_rfc1337` is set).
-pub(crate) fn rst_after_the_end(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) {
+/// Applies a RST of a connection that is over. It ends TIME-WAIT if its receiver would believe it (RFC 1337 §2: Linux
+/// does so unless `net.ipv4.tcp_rfc1337` is set).
+pub(crate) fn late_rst(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) {
     if conn.is_open() && rst_when_open(conn, role, seg).is_ok() {
         for role in [role, peer(role)] {
             out.transition(conn, role, Evidence::Reset, seg.ts, false);
@@ -103,12 +104,13 @@ pub(crate) fn rst_after_the_end(conn: &mut Conn, role: Role, seg: &Segment, out:
     }
 }
 
-/// Refused by the server, or given up by the client.
+/// The outcome by a RST in the handshake: the server refuses, or the client gives up.
 fn rst_in_handshake(conn: &Conn, role: Role, seg: &Segment) -> Result<Outcome, Misfit> {
     let (own, other) = (conn.side(role), conn.side(peer(role)));
-    // Where nothing was answered, some stacks give up with the number of the SYN itself.
+    // Where the SYN was not answered, some stacks give up by a RST with the number of the SYN itself.
     let at_isn = conn.synacks == 0 && own.isn() == Some(seg.seq);
-    // RCV.NXT of the other end is known: what it got of the SYN is acknowledged, or is the SYN alone.
+    // The other end's RCV.NXT is known: it is what that end acknowledged, or the end of the SYN with or without its
+    // data.
     let at_next = [own.first_data(), own.syn_end(), other.acked()].contains(&Some(seg.seq));
     let follows_own_syn = at_isn || (at_next && follows_own_syn(conn, role, seg));
     let unknown = seg.flags.ack() && other.first_data().is_none();
@@ -121,13 +123,15 @@ fn rst_in_handshake(conn: &Conn, role: Role, seg: &Segment) -> Result<Outcome, M
     }
 }
 
-/// Data is not recorded, so the window's far end is unknown until a FIN is it; its near end is what the peer acknowledged,
-/// where that is known.
+/// The outcome by a RST in an open connection, if it can be in its receiver's window. Data is not recorded, so the far
+/// end of the window is unknown until a FIN shows it; its near end is what the receiver acknowledged, where that is
+/// known.
 fn rst_when_open(conn: &Conn, role: Role, seg: &Segment) -> Result<(Outcome, Option<ResetPhase>), Misfit> {
     let other = conn.side(peer(role));
     let near = conn.bound(role);
     let own_end = conn.fin_end(role);
-    // One before the end is taken after a FIN, but not in TIME-WAIT (net/ipv4/tcp_input.c, tcp_reset_check).
+    // After a FIN a RST with the FIN's own number is taken too, but not in TIME-WAIT (net/ipv4/tcp_input.c,
+    // tcp_reset_check).
     let at_fin = own_end.is_some_and(|end| seg.seq.plus(1) == end)
         && matches!(other.state, State::CloseWait | State::LastAck | State::Closing);
     if near.is_some_and(|near| near.after(seg.seq)) && !at_fin {
@@ -149,14 +153,14 @@ fn reset_phase(conn: &Conn, role: Role) -> ResetPhase {
     }
 }
 
-/// The RST `seg` of `role` has the number that its receiver is known to wait for, and so is obeyed.
+/// Whether the number of the RST `seg` of `role` is known to be its receiver's RCV.NXT, so that it is obeyed.
 pub(super) fn is_exact(conn: &Conn, role: Role, seg: &Segment) -> bool {
     conn.bound(role) == Some(seg.seq)
 }
 
-/// The RST `seg` of `role` needs no time to be believed: its number is the one that its receiver is known to wait for, and
-/// nothing says that it comes from elsewhere; or it is at the FIN, after which nothing follows. Who saw it is no matter: all
-/// sightings of a connection are to end alike.
+/// Whether the RST `seg` of `role` is believed at once: its number is known to be its receiver's RCV.NXT and no TTL
+/// shows that it comes from elsewhere, or it is at its sender's FIN, after which nothing follows, or its receiver is in
+/// TIME-WAIT. The vantage does not matter, as a connection must end alike on all interfaces that it passes.
 fn is_certain(conn: &Conn, role: Role, seg: &Segment) -> bool {
     let closing = conn.closing(role);
     let at_fin = |end: SeqNum| seg.seq == end || seg.seq.plus(1) == end;

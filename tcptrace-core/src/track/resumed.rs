@@ -1,12 +1,13 @@
-//! Tries that were given up and go on. A stack waits up to 64 s for its next SYN (`net.ipv4.tcp_syn_retries`), longer than
-//! `--syn-timeout` may be, and an answer can come late: what comes then belongs to the try that was reported, and the times
-//! of what becomes of it count from there. It is a report of its own, under a number of its own.
+//! Handshakes that were given up and go on. A stack waits up to 64 s before its next SYN (`net.ipv4.tcp_syn_retries`),
+//! longer than `--syn-timeout` may be, and an answer can come late. Such a segment belongs to the handshake that was
+//! reported, and times are counted from the beginning of that; but it begins a connection with a number and a report of
+//! its own.
 
 use super::{
     Tracker,
     conn::{
         Conn, List,
-        clocks::{Moment, When},
+        times::{Moment, When},
     },
     key::Key,
     numbers,
@@ -19,14 +20,15 @@ use crate::{
 use hashbrown::HashMap;
 use std::collections::VecDeque;
 
-/// How long after its last segment a try may go on: twice the longest wait of Linux for its next SYN.
+/// How long after its last segment a handshake may go on: twice the longest time that Linux waits before its next SYN.
 const GOES_ON_NS: u64 = 128_000_000_000;
 
-/// The last so many that were given up.
+/// The handshakes that were given up last.
 #[derive(Debug, Default)]
 pub(super) struct GivenUp {
     conns: HashMap<Key, Conn>,
-    /// In the order in which they were given up, with their numbers: a four-tuple can be given up again.
+    /// The keys of the connections in the order in which they were given up, with their numbers, as a four-tuple can be
+    /// given up more than once.
     order: VecDeque<(Key, u64)>,
 }
 
@@ -46,7 +48,7 @@ impl GivenUp {
 }
 
 impl Tracker {
-    /// Nothing answered `conn` by `deadline`, or its SYN-ACK.
+    /// Ends `conn` at `deadline`, by which its SYN or its SYN-ACK was not answered, and keeps it in case it goes on.
     pub(super) fn give_up(&mut self, mut conn: Conn, deadline: Timestamp, sink: &mut dyn FnMut(Event)) {
         let states = conn.sides.map(|side| side.state);
         self.time_out(&mut conn, deadline, sink);
@@ -58,7 +60,7 @@ impl Tracker {
         }
     }
 
-    /// `seg` goes on with a try that was given up: that is in the table again, under a new number.
+    /// Puts a handshake that was given up into the table again, under a new number, if `seg` goes on with it.
     pub(super) fn resume(
         &mut self,
         key: &Key,
@@ -77,7 +79,7 @@ impl Tracker {
         self.make_room(seg.ts, sink);
         conn.id = self.next_id;
         self.next_id += 1;
-        let mut out = self.telling.to(sink);
+        let mut out = self.context.out(sink);
         conn.forget_early();
         for role in [Role::Client, Role::Server] {
             let state = conn.side(role).state;

@@ -1,5 +1,5 @@
-//! What one segment shows about one connection: the acknowledgement numbers are checked as the textbooks do
-//! by hand, and what fits moves the states. A segment that does not fit is an anomaly and changes nothing.
+//! The rules: what one segment shows about one connection. Its sequence and acknowledgement numbers are checked against
+//! those of the connection. A segment that fits moves the states; one that does not is an anomaly and changes nothing.
 
 use super::{
     after::After,
@@ -7,17 +7,17 @@ use super::{
     close::{acknowledge_fin, fin},
     conn::{
         Conn, Misfit,
-        clocks::{Moment, When},
         doubts::Fin,
         extra::ecn_bits,
         peer,
+        times::{Moment, When},
     },
     evidence, fins,
     numbers::is_near_the_handshake,
-    open::{goes_on_unheard, presume, synchronize},
+    open::{open_if_it_goes_on_unheard, presume, synchronize},
     report::Out,
     resets,
-    side::{LONG_NS, OtherSynack},
+    side::{LONG_NS, Opening},
     state::{self, Evidence},
 };
 use crate::{
@@ -25,10 +25,10 @@ use crate::{
     segment::Segment,
 };
 
-/// Judges `seg`, sent by `role`, and moves the states.
+/// Applies `seg`, sent by `role`: moves the states if it fits, and reports an anomaly if it does not.
 pub(crate) fn segment(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) -> After {
-    conn.side_mut(role).note_seen();
-    let judged = if seg.flags.rst() {
+    conn.side_mut(role).set_seen();
+    let result = if seg.flags.rst() {
         conn.closing_mut(role).rsts += 1;
         resets::rst(conn, role, seg, out)
     } else if seg.flags.syn() {
@@ -36,18 +36,18 @@ pub(crate) fn segment(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<
     } else {
         ack_or_fin(conn, role, seg, out)
     };
-    judged.unwrap_or_else(|misfit| {
-        evidence::note_misfit(conn, role, seg);
+    result.unwrap_or_else(|misfit| {
+        evidence::record_wrong_answer(conn, role, seg);
         out.anomaly(conn, role, seg, misfit);
-        After::Goes
+        After::GoesOn
     })
 }
 
-/// A SYN without ACK (RFC 9293 §3.10.7.2, §3.10.7.3, §3.10.7.4).
+/// Applies a SYN without ACK (RFC 9293 §3.10.7.2, §3.10.7.3, §3.10.7.4).
 fn syn(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) -> After {
     if conn.is_answered_by_now(role, seg) {
         overtaken_syn(conn, seg);
-        return After::Goes;
+        return After::GoesOn;
     }
     let again = conn.side(role).isn() == Some(seg.seq);
     let crossing = role == Role::Server
@@ -56,11 +56,11 @@ fn syn(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) -> After {
         && conn.side(Role::Client).state == State::SynSent
         && !conn.flags.partial;
     if !again && !crossing {
-        return After::Restarts(restarted(conn));
+        return After::Restarts(outcome_of_restarted(conn));
     }
     if role == Role::Client {
         conn.syns = conn.syns.saturating_add(1);
-        conn.note_syn(seg);
+        conn.record_syn_retry(seg);
         if conn.at(Moment::FirstSynack) == When::NEVER {
             conn.set_at(Moment::LastSyn, seg.ts);
             conn.extra_mut().ecn.add(seg.flags);
@@ -71,12 +71,12 @@ fn syn(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) -> After {
         open_side(conn, role, seg);
         out.transition(conn, role, Evidence::SentSyn, seg.ts, false);
     }
-    After::Goes
+    After::GoesOn
 }
 
-/// What became of a connection whose client begins anew: it gave up, for the network's answer to its last try if there was
-/// one.
-fn restarted(conn: &Conn) -> Outcome {
+/// The outcome of a connection whose client begins anew on the same four-tuple. If that was still in its handshake it
+/// gave up, because of an ICMP error where one answered its last SYN.
+fn outcome_of_restarted(conn: &Conn) -> Outcome {
     if conn.is_open() {
         Outcome::Reused
     } else if conn.synacks == 0 && conn.extra().rejected {
@@ -86,11 +86,12 @@ fn restarted(conn: &Conn) -> Outcome {
     }
 }
 
-/// The SYN of a connection that we met at its SYN-ACK: the two changed places on their way to us, and nothing of the
-/// beginning is missing. If the time stamps still have them in order, so are the times; else no time is made of it.
+/// Applies the SYN of a connection whose SYN-ACK came first: the two were reordered on the way to the capture point,
+/// and nothing of the beginning is missing. If their capture times are still in order the times of the handshake are
+/// known; else they are not.
 fn overtaken_syn(conn: &mut Conn, seg: &Segment) {
     conn.syns = 1;
-    conn.side_mut(Role::Client).note_seen();
+    conn.side_mut(Role::Client).set_seen();
     conn.flags.partial = false;
     open_side(conn, Role::Client, seg);
     if conn.at(Moment::FirstSynack).get().is_none_or(|answer| seg.ts > answer) {
@@ -104,17 +105,18 @@ fn overtaken_syn(conn: &mut Conn, seg: &Segment) {
     }
 }
 
-/// The first segment of a connection is a SYN.
+/// Begins a connection whose first segment is a SYN.
 pub(crate) fn first_syn(conn: &mut Conn, seg: &Segment, out: &mut Out<'_>) {
     conn.syns = 1;
     conn.set_at(Moment::LastSyn, seg.ts);
-    conn.side_mut(Role::Client).note_seen();
+    conn.side_mut(Role::Client).set_seen();
     open_side(conn, Role::Client, seg);
     out.transition(conn, Role::Client, Evidence::SentSyn, seg.ts, false);
     out.transition(conn, Role::Server, Evidence::PresumedListening, seg.ts, true);
 }
 
-/// The first segment seen is a SYN-ACK, or refuses: there was a SYN, and its number is the acknowledgement less one.
+/// Begins a connection whose first segment is a SYN-ACK or a refusal: there was a SYN, and what is acknowledged is its
+/// end.
 pub(crate) fn first_answer(conn: &mut Conn, seg: &Segment, out: &mut Out<'_>) {
     conn.flags.partial = true;
     conn.side_mut(Role::Client).set_syn_end(seg.ack);
@@ -122,17 +124,17 @@ pub(crate) fn first_answer(conn: &mut Conn, seg: &Segment, out: &mut Out<'_>) {
     presume(conn, Role::Server, Evidence::PresumedListening, seg.ts, out);
 }
 
-/// The first thing seen is an ICMP error that quotes a SYN: there was one, at an unknown time.
+/// Begins a connection of which an ICMP error that quotes a SYN is seen first: that SYN was sent, at an unknown time.
 pub(crate) fn quoted_syn(conn: &mut Conn, quoted: &Segment, out: &mut Out<'_>) {
     conn.flags.partial = true;
-    conn.side_mut(Role::Client).note_seen();
-    // The TTL is what was left of it where it is quoted.
-    conn.side_mut(Role::Client).open(&OtherSynack { ttl: None, ..opening(quoted) });
+    conn.side_mut(Role::Client).set_seen();
+    // The TTL is not the one that was sent, but what was left of that at the quoting router.
+    conn.side_mut(Role::Client).open(&Opening { ttl: None, ..opening(quoted) });
     presume(conn, Role::Client, Evidence::SentSyn, quoted.ts, out);
     presume(conn, Role::Server, Evidence::PresumedListening, quoted.ts, out);
 }
 
-/// The first segment seen belongs to the middle of a connection.
+/// Begins a connection whose first segment is from its middle.
 pub(crate) fn first_midstream(conn: &mut Conn, seg: &Segment, out: &mut Out<'_>) {
     conn.flags.partial = true;
     conn.flags.established = true;
@@ -140,7 +142,7 @@ pub(crate) fn first_midstream(conn: &mut Conn, seg: &Segment, out: &mut Out<'_>)
     presume(conn, Role::Server, Evidence::Synchronized, seg.ts, out);
 }
 
-/// Notes the numbers and options of a SYN or SYN-ACK. Data in it (RFC 7413) counts from the SYN on.
+/// Records the numbers and options of a SYN or SYN-ACK. Data in it (RFC 7413) counts from the SYN on.
 fn open_side(conn: &mut Conn, role: Role, seg: &Segment) {
     if role == Role::Client {
         conn.first_tsval = seg.tsval().unwrap_or_default();
@@ -148,8 +150,8 @@ fn open_side(conn: &mut Conn, role: Role, seg: &Segment) {
     conn.side_mut(role).open(&opening(seg));
 }
 
-fn opening(seg: &Segment) -> OtherSynack {
-    OtherSynack {
+fn opening(seg: &Segment) -> Opening {
+    Opening {
         isn: seg.seq,
         syn_end: Some(seg.end()),
         options: seg.options.map(|raw| raw.parse()),
@@ -158,7 +160,7 @@ fn opening(seg: &Segment) -> OtherSynack {
     }
 }
 
-/// A SYN-ACK (RFC 9293 §3.10.7.3): it must acknowledge the peer's ISN+1, or data that came with its SYN.
+/// Applies a SYN-ACK (RFC 9293 §3.10.7.3): it must acknowledge the peer's ISN+1, or data that came with its SYN.
 fn synack(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) -> Result<After, Misfit> {
     let other = *conn.side(peer(role));
     if let (Some(first), Some(end)) = (other.first_data(), other.syn_end()) {
@@ -178,27 +180,27 @@ fn synack(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) -> Resu
         }
         // Before establishment the newer number counts, until the client answers the other.
         out.anomaly(conn, role, seg, misfit);
-        conn.extra_mut().other_synack = Some(OtherSynack::of(conn.side(role)));
+        conn.extra_mut().other_synack = Some(Opening::of(conn.side(role)));
     }
     if conn.flags.established && role == Role::Server && known.is_some() && !conn.flags.simultaneous_open {
-        evidence::note_synack_again(conn, seg.ts);
+        evidence::record_synack_again(conn, seg.ts);
     }
-    // One end alone sent it to itself, once.
+    // A socket that is connected to itself sends it once, though it counts as both ends.
     if role == Role::Client || !conn.key.is_of_one_end() {
         conn.synacks = conn.synacks.saturating_add(1);
     }
-    answers::note_synack(conn, role, seg);
+    answers::record_synack(conn, role, seg);
     if known.is_none() || moved {
         open_side(conn, role, seg);
     }
-    conn.side_mut(role).note_ack(seg.ack);
-    conn.side_mut(peer(role)).note_syn_acked();
+    conn.side_mut(role).record_ack(seg.ack);
+    conn.side_mut(peer(role)).set_syn_acked();
     out.transition(conn, role, Evidence::SentSynAck, seg.ts, false);
     synchronize(conn, role, seg, out);
-    Ok(After::Goes)
+    Ok(After::GoesOn)
 }
 
-/// Everything without SYN and RST: the third segment, the acknowledgement of a FIN, the FIN itself.
+/// Applies a segment without SYN and RST: the third segment of the handshake, a FIN, or the acknowledgement of one.
 fn ack_or_fin(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) -> Result<After, Misfit> {
     answer_other_synack(conn, role, seg);
     let other = *conn.side(peer(role));
@@ -212,29 +214,29 @@ fn ack_or_fin(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) -> 
         if seg.ts.since(conn.last) <= LONG_NS {
             return Err((Reason::HandshakeAckMismatch, other.first_data().map(|s| s.0)));
         }
-        // What came between was not seen, or this is made up.
+        // Either the segments between were not seen, or this one is made up.
         conn.flags.missed = true;
     }
     if seg.flags.fin() {
         conn.closing_mut(role).fins += 1;
-        match fins::misfit(conn, role, seg) {
-            // One of the two is its own, and what it acknowledges counts if it is exactly that.
+        match fins::fin_misfit(conn, role, seg) {
+            // One of the two FINs is its sender's own. An acknowledgement of exactly the peer's FIN counts in either.
             Some(misfit) if fins::is_remembered(conn, role, seg) => out.anomaly(conn, role, seg, misfit),
             Some(misfit) => return Err(misfit),
             None => {}
         }
     }
-    fins::goes_on(conn, role, seg, out);
-    fins::weigh(conn, role, seg, out)?;
-    note_ack(conn, role, seg);
+    fins::doubt_if_it_goes_on(conn, role, seg, out);
+    fins::weigh_ack(conn, role, seg, out)?;
+    record_ack(conn, role, seg);
     if conn.side(role).has_acked(other.first_data()) {
-        conn.side_mut(peer(role)).note_syn_acked();
+        conn.side_mut(peer(role)).set_syn_acked();
     }
     synchronize(conn, role, seg, out);
-    goes_on_unheard(conn, role, seg, out);
+    open_if_it_goes_on_unheard(conn, role, seg, out);
     let fresh = seg.flags.fin() && conn.closing(role).fin_end.is_none();
     let own_fin = Fin::of(seg);
-    // The peer's FIN acknowledges this one, which passes after it: the peer closed second all the same.
+    // The peer's FIN can pass first and acknowledge this one: then the peer closed second all the same.
     let overtaken = fresh && conn.closing(peer(role)).fin_ack() == Some(seg.end());
     if overtaken {
         fin(conn, role, &own_fin, overtaken, out);
@@ -243,21 +245,23 @@ fn ack_or_fin(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) -> 
     if fresh && !overtaken {
         fin(conn, role, &own_fin, overtaken, out);
     }
-    Ok(if conn.is_over() { After::Ends(Outcome::Closed, None) } else { After::Goes })
+    Ok(if conn.is_finished() { After::Ends(Outcome::Closed, None) } else { After::GoesOn })
 }
 
-/// What `seg` acknowledges; known to be right where it is the handshake's number, soon after that.
-fn note_ack(conn: &mut Conn, role: Role, seg: &Segment) {
+/// Records what `seg` acknowledges. It is known to be right where both numbers of `seg` are near those of the
+/// handshake, a short time after that.
+fn record_ack(conn: &mut Conn, role: Role, seg: &Segment) {
     let (own, other) = (conn.side(role), conn.side(peer(role)));
     let first = other.first_data().filter(|_| own.is_young());
     let right = first.is_some_and(|first| seg.ack.at_or_soon_after(first))
         && own.first_data().is_some_and(|first| seg.seq.at_or_soon_after(first))
         && own.bound().is_none();
     let side = conn.side_mut(role);
-    if right { side.prove_ack(seg.ack) } else { side.note_ack(seg.ack) }
+    if right { side.prove_ack(seg.ack) } else { side.record_ack(seg.ack) }
 }
 
-/// The server sent SYN-ACKs with two numbers, and this acknowledges the one that is not the last.
+/// Makes the other of two SYN-ACKs count, if the server sent two with different ISNs and `seg` acknowledges the one
+/// that does not count.
 fn answer_other_synack(conn: &mut Conn, role: Role, seg: &Segment) {
     let server = peer(role);
     if conn.flags.established || conn.side(server).first_data() == Some(seg.ack) {
@@ -265,7 +269,7 @@ fn answer_other_synack(conn: &mut Conn, role: Role, seg: &Segment) {
     }
     let other = conn.extra().other_synack;
     if let Some(other) = other.filter(|other| other.isn.plus(1) == seg.ack) {
-        conn.extra_mut().other_synack = Some(OtherSynack::of(conn.side(server)));
+        conn.extra_mut().other_synack = Some(Opening::of(conn.side(server)));
         conn.side_mut(server).open(&other);
     }
 }

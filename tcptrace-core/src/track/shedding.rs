@@ -1,19 +1,19 @@
-//! Connections of which segments were shed: what the kernel programs did not admit for a while never came.
+//! Which connections may miss segments because the kernel programs did not admit them for a while.
 
 use super::{Tracker, conn::Conn};
 use crate::segment::Timestamp;
 use tcptrace_common::admission::Admission;
 
-/// What was admitted, and when.
+/// What the kernel programs admit now, and what they admitted before.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Shedding {
     now: Admission,
-    /// The least that was in force within the time for which a SYN is sent again: one that comes now need not be the
+    /// The least that was admitted within the time for which a SYN is sent again: a SYN that comes now need not be the
     /// first.
     recent: Admission,
-    /// That time ends then.
+    /// When the time of `recent` ends.
     recent_until: Timestamp,
-    /// The least that ever was in force.
+    /// The least that ever was admitted.
     least: Admission,
 }
 
@@ -25,7 +25,8 @@ impl Default for Shedding {
 }
 
 impl Shedding {
-    /// Segments of a connection that begins with one at `ts` may have been shed before, or will be.
+    /// Whether segments of a connection may have been shed, or will be. It has this lot and is seen first at `ts`;
+    /// `partial` if not by its SYN.
     pub(super) fn touches(&self, lot: u32, partial: bool, ts: Timestamp) -> bool {
         if self.least == Admission::ALL {
             return false;
@@ -40,7 +41,7 @@ impl Shedding {
 }
 
 impl Tracker {
-    /// From `ts` on, `admission` is in force: what it does not take misses segments from now on.
+    /// Sets what is admitted from `ts` on. Connections that are not admitted by that miss segments from now on.
     pub(super) fn admit(&mut self, admission: Admission, ts: Timestamp) {
         let shedding = &mut self.shedding;
         if ts > shedding.recent_until {
@@ -59,7 +60,7 @@ impl Tracker {
     }
 }
 
-/// What is over has no segments to miss.
+/// Marks a connection that is not admitted as missing segments; one that is over has none to miss.
 fn mark(conn: &mut Conn, admission: Admission) {
     conn.flags.missed |= !conn.flags.ended && !admission.takes(conn.lot);
 }

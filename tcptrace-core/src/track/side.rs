@@ -1,9 +1,10 @@
-//! One end of a connection, from its opening.
+//! What is known of one end of a connection from its opening.
 
 use crate::event::State;
 use tcptrace_common::{seq::SeqNum, tcp::TcpOptions};
 
-/// What is known of one end from its opening, in 20 bytes: what may be missing has a bit that says so.
+/// What is known of one end of a connection from its opening, in 20 bytes: each value that can be unknown has a bit
+/// that says whether it is known.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Side {
     isn: SeqNum,
@@ -11,15 +12,38 @@ pub(crate) struct Side {
     acked: SeqNum,
     mss: u16,
     window_scale: u8,
-    /// Which options there are; also whether they are known at all.
+    /// A bit for each option that there is, and one for whether the options are known at all.
     options: u8,
     pub(crate) state: State,
     /// TTL or hop limit of its SYN or SYN-ACK; 0 where that is not known.
     ttl: u8,
-    /// Which of the others are known.
+    /// A bit for each value that is known, and for some facts.
     known: u8,
-    /// The control bits of its SYN or SYN-ACK for ECN, see [`Side::ecn_bits`].
+    /// The control bits for ECN of its SYN or SYN-ACK ([`Side::ecn_bits`]).
     ecn: u8,
+}
+
+/// All that a SYN or SYN-ACK says of its sender.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Opening {
+    pub(crate) isn: SeqNum,
+    pub(crate) syn_end: Option<SeqNum>,
+    pub(crate) options: Option<TcpOptions>,
+    pub(crate) ttl: Option<u8>,
+    /// The control bits for ECN, as [`Side::ecn_bits`] has them.
+    pub(crate) ecn: u8,
+}
+
+impl Opening {
+    pub(crate) fn of(side: &Side) -> Self {
+        Self {
+            isn: side.isn().unwrap_or(SeqNum(0)),
+            syn_end: side.syn_end(),
+            options: side.options(),
+            ttl: side.ttl(),
+            ecn: side.ecn_bits(),
+        }
+    }
 }
 
 const ISN: u8 = 1;
@@ -31,8 +55,8 @@ const BOUND: u8 = 1 << 5;
 const LONG_AGO: u8 = 1 << 6;
 const SEEN: u8 = 1 << 7;
 
-/// In so long a time more than 2 GiB can pass, half of the sequence numbers: at 171 Gbit/s, which is above what one connection
-/// reaches today. Numbers on both sides of such a silence cannot be compared (RFC 9293 §3.4).
+/// A silence after which sequence numbers cannot be compared with those before it (RFC 9293 §3.4): more than 2 GiB,
+/// half of the number space, takes less than this only at 171 Gbit/s, which is above what one connection reaches today.
 pub(crate) const LONG_NS: u64 = 100_000_000;
 
 const OPTIONS: u8 = 1;
@@ -62,79 +86,79 @@ impl Side {
         (self.known & bit != 0).then_some(seq)
     }
 
-    fn note(&mut self, bit: u8, known: bool) {
+    fn set_known(&mut self, bit: u8, known: bool) {
         self.known = if known { self.known | bit } else { self.known & !bit };
     }
 
-    /// The sequence number of its SYN.
+    /// The sequence number of its SYN or SYN-ACK.
     pub(crate) fn isn(&self) -> Option<SeqNum> {
         self.if_known(ISN, self.isn)
     }
 
-    /// The end of its SYN or SYN-ACK, data in it included (RFC 7413).
+    /// The sequence number after its SYN or SYN-ACK, data in it included (RFC 7413).
     pub(crate) fn syn_end(&self) -> Option<SeqNum> {
         self.if_known(SYN_END, self.syn_end)
     }
 
-    /// What it acknowledged last; of what came within [`SeqNum::NEAR`], the greatest.
+    /// What it acknowledged last; of numbers within [`SeqNum::NEAR`] of each other, the greatest.
     pub(crate) fn acked(&self) -> Option<SeqNum> {
         self.if_known(ACKED, self.acked)
     }
 
-    /// The peer acknowledged its SYN.
+    /// Whether the peer acknowledged its SYN.
     pub(crate) fn syn_acked(&self) -> bool {
         self.known & SYN_ACKED != 0
     }
 
-    pub(crate) fn note_syn_acked(&mut self) {
-        self.note(SYN_ACKED, true);
+    pub(crate) fn set_syn_acked(&mut self) {
+        self.set_known(SYN_ACKED, true);
     }
 
-    /// Of one that is settled: its FIN was seen.
+    /// Whether its FIN was seen, where its connection is shrunk.
     pub(super) fn has_fin(&self) -> bool {
         self.known & FIN_END != 0
     }
 
-    pub(super) fn note_fin(&mut self, known: bool) {
-        self.note(FIN_END, known);
+    pub(super) fn set_has_fin(&mut self, known: bool) {
+        self.set_known(FIN_END, known);
     }
 
-    /// A segment of it passed.
+    /// Whether any segment of it was seen.
     pub(crate) fn is_seen(&self) -> bool {
         self.known & SEEN != 0
     }
 
-    pub(crate) fn note_seen(&mut self) {
-        self.note(SEEN, true);
+    pub(crate) fn set_seen(&mut self) {
+        self.set_known(SEEN, true);
     }
 
-    /// Of its SYN or SYN-ACK: ECE, CWR and AE, from the lowest bit.
+    /// The control bits for ECN of its SYN or SYN-ACK: ECE, CWR and AE, from the lowest bit.
     pub(crate) fn ecn_bits(&self) -> u8 {
         self.ecn
     }
 
     pub(crate) fn set_syn_end(&mut self, seq: SeqNum) {
         self.syn_end = seq;
-        self.note(SYN_END, true);
+        self.set_known(SYN_END, true);
     }
 
-    /// All that its SYN or SYN-ACK says.
-    pub(crate) fn open(&mut self, synack: &OtherSynack) {
-        let OtherSynack { isn, syn_end, options, ttl, ecn } = *synack;
+    /// Sets all that its SYN or SYN-ACK says of it.
+    pub(crate) fn open(&mut self, opening: &Opening) {
+        let Opening { isn, syn_end, options, ttl, ecn } = *opening;
         (self.ttl, self.ecn) = (ttl.unwrap_or(0), ecn);
         self.isn = isn;
-        self.note(ISN, true);
+        self.set_known(ISN, true);
         self.syn_end = syn_end.unwrap_or(SeqNum(0));
-        self.note(SYN_END, syn_end.is_some());
+        self.set_known(SYN_END, syn_end.is_some());
         self.set_options(options);
     }
 
-    /// TTL or hop limit of its SYN or SYN-ACK.
+    /// The TTL or hop limit of its SYN or SYN-ACK.
     pub(crate) fn ttl(&self) -> Option<u8> {
         (self.ttl != 0).then_some(self.ttl)
     }
 
-    /// What it offered.
+    /// The options of its SYN or SYN-ACK.
     pub(crate) fn options(&self) -> Option<TcpOptions> {
         let has = |bit| self.options & bit != 0;
         has(OPTIONS).then(|| TcpOptions {
@@ -169,76 +193,55 @@ impl Side {
         (self.mss, self.window_scale) = (mss.unwrap_or(0), window_scale.unwrap_or(0));
     }
 
-    /// In the handshake: it sent an acknowledgement of everything before `seq`.
+    /// Whether it acknowledged everything before `seq`; meant for the handshake, where numbers are near each other.
     pub(crate) fn has_acked(&self, seq: Option<SeqNum>) -> bool {
         matches!((self.acked(), seq), (Some(acked), Some(seq)) if acked.at_or_after(seq))
     }
 
-    /// It sent this acknowledgement. It could be anybody's guess: what is known to be right it does not replace unless it is
-    /// near that.
-    pub(crate) fn note_ack(&mut self, ack: SeqNum) {
+    /// Records an acknowledgement that it sent. That can be made up, so it replaces one that is known to be right only
+    /// if it is near that.
+    pub(crate) fn record_ack(&mut self, ack: SeqNum) {
         let known = self.known & BOUND != 0;
         if !known || ack.at_or_soon_after(self.acked) {
             self.acked = ack;
-            self.note(ACKED, true);
+            self.set_known(ACKED, true);
         }
     }
 
-    /// It sent this acknowledgement, and that is right: it is of a number that its peer is known to have sent.
+    /// Records an acknowledgement that it sent and that is right: it is of a number that its peer is known to have
+    /// sent.
     pub(crate) fn prove_ack(&mut self, ack: SeqNum) {
         self.acked = ack;
-        self.note(ACKED | BOUND, true);
+        self.set_known(ACKED | BOUND, true);
     }
 
-    /// So much time went by that its peer may have sent any number of octets: what this end acknowledged before is no
-    /// bound for what comes, nor is its own ISN.
+    /// Forgets that what it acknowledged, and its own ISN, are bounds for the numbers to come: so much time went by
+    /// that any number of octets may have been sent.
     pub(crate) fn forget_bound(&mut self) {
-        self.note(BOUND, false);
-        self.note(LONG_AGO, true);
+        self.set_known(BOUND, false);
+        self.set_known(LONG_AGO, true);
     }
 
-    /// What it is known to have acknowledged, so short a time ago that its peer's numbers can be compared with it.
+    /// The number that it is known to have acknowledged, if that was so short a time ago that its peer's numbers can be
+    /// compared with it.
     pub(crate) fn bound(&self) -> Option<SeqNum> {
         self.if_known(BOUND, self.acked)
     }
 
-    /// Its ISN is so near in time that its numbers can be compared with that.
+    /// Whether its ISN is so recent that its numbers can be compared with that.
     pub(crate) fn is_young(&self) -> bool {
         self.known & LONG_AGO == 0
     }
 
-    /// The number its first octet of data has (RFC 9293 §3.4: the SYN counts one).
+    /// The sequence number of its first octet of data (RFC 9293 §3.4: the SYN counts one).
     pub(crate) fn first_data(&self) -> Option<SeqNum> {
         self.isn().map(|isn| isn.plus(1))
     }
 }
 
-/// What a SYN-ACK says of its sender.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct OtherSynack {
-    pub(crate) isn: SeqNum,
-    pub(crate) syn_end: Option<SeqNum>,
-    pub(crate) options: Option<TcpOptions>,
-    pub(crate) ttl: Option<u8>,
-    /// See [`Side::ecn_bits`].
-    pub(crate) ecn: u8,
-}
-
-impl OtherSynack {
-    pub(crate) fn of(side: &Side) -> Self {
-        Self {
-            isn: side.isn().unwrap_or(SeqNum(0)),
-            syn_end: side.syn_end(),
-            options: side.options(),
-            ttl: side.ttl(),
-            ecn: side.ecn_bits(),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{OtherSynack, Side};
+    use super::{Opening, Side};
     use proptest::prelude::*;
     use tcptrace_common::{seq::SeqNum, tcp::TcpOptions};
 
@@ -270,7 +273,7 @@ mod tests {
             let mut side = Side::NEW;
             prop_assert!(side.isn().is_none() && side.syn_end().is_none() && side.options().is_none());
             let (first, syn_end, again) = ((SeqNum(first.0), SeqNum(first.1)), syn_end.map(SeqNum), SeqNum(isn));
-            side.open(&OtherSynack {
+            side.open(&Opening {
                 isn: first.0,
                 syn_end: Some(first.1),
                 options: before,
@@ -278,7 +281,7 @@ mod tests {
                 ecn: 1,
             });
             prop_assert_eq!((side.options(), side.ttl(), side.ecn_bits()), (before, Some(1), 1));
-            side.open(&OtherSynack { isn: again, syn_end, options: after, ttl, ecn });
+            side.open(&Opening { isn: again, syn_end, options: after, ttl, ecn });
             prop_assert_eq!((side.ttl(), side.ecn_bits(), side.is_seen()), (ttl.filter(|&ttl| ttl != 0), ecn, false));
             prop_assert_eq!((side.isn(), side.syn_end()), (Some(again), syn_end));
             prop_assert_eq!(side.options(), after);

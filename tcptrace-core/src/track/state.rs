@@ -1,31 +1,32 @@
-//! The state machine: which evidence moves an endpoint from which state to which (RFC 9293 §3.3.2, figure 5),
-//! and nothing else. The evidence itself is judged in `rules.rs`.
+//! The state machine: which evidence moves an endpoint from which state to which (RFC 9293 §3.3.2, figure 5), and
+//! nothing else. What is evidence of what is decided in `rules.rs`.
 
 use crate::event::State;
 
-/// What a segment (or its absence) shows about one endpoint. An endpoint's state changes when the capture
-/// point sees the evidence, never earlier.
+/// What a segment, or its absence, shows about one endpoint. An endpoint's state changes when the evidence passes the
+/// capture point, never earlier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Evidence {
-    /// Somebody sent it a SYN, so it is presumed to listen (RFC 9293 §3.10.7.2).
+    /// A SYN was sent to the endpoint, so it is presumed to listen (RFC 9293 §3.10.7.2).
     PresumedListening,
-    /// It sent a SYN (§3.10.1).
+    /// The endpoint sent a SYN (§3.10.1).
     SentSyn,
-    /// It sent a SYN-ACK that acknowledges the peer's SYN (§3.10.7.2, §3.10.7.3).
+    /// The endpoint sent a SYN-ACK that acknowledges the peer's SYN (§3.10.7.2, §3.10.7.3).
     SentSynAck,
-    /// Its SYN is acknowledged and it acknowledged the peer's (§3.10.7.3, §3.10.7.4).
+    /// The endpoint's SYN is acknowledged, and it acknowledged the peer's (§3.10.7.3, §3.10.7.4).
     Synchronized,
-    /// It sent its FIN (§3.10.4).
+    /// The endpoint sent its FIN (§3.10.4).
     SentFin,
-    /// It acknowledged the peer's FIN (§3.10.7.4, eighth step).
+    /// The endpoint acknowledged the peer's FIN (§3.10.7.4, eighth step).
     AckedPeerFin,
-    /// Its own FIN was acknowledged (§3.10.7.4, fifth step).
+    /// The endpoint's own FIN was acknowledged (§3.10.7.4, fifth step).
     OwnFinAcked,
-    /// A valid RST passed, from it or towards it (§3.10.7.3, §3.10.7.4).
+    /// A valid RST passed, from the endpoint or towards it (§3.10.7.3, §3.10.7.4).
     Reset,
-    /// An ICMP error that quotes its SYN passed, towards it (RFC 1122 §4.2.3.9), or an error of its peer's.
+    /// An ICMP error that quotes a SYN passed, towards the endpoint that sent it (RFC 1122 §4.2.3.9): it concerns both
+    /// endpoints.
     Unreachable,
-    /// It gave up, or 2 MSL are over (§3.10.8).
+    /// The endpoint gave up, or 2 MSL are over (§3.10.8).
     TimedOut,
 }
 
@@ -57,13 +58,14 @@ pub(crate) const fn next(from: State, evidence: Evidence) -> Option<State> {
     Some(to)
 }
 
-/// Both ends know each other's ISN from here on (RFC 9293 §3.10.7.4: the synchronized states).
+/// Whether an endpoint in this state is past the handshake: it knows its peer's ISN, and the peer knows its own (RFC
+/// 9293 §3.10.7.4: the synchronized states).
 pub(crate) const fn is_synchronized(state: State) -> bool {
     !matches!(state, State::Closed | State::Listen | State::SynSent | State::SynReceived)
 }
 
-/// Nothing more is expected of this endpoint.
-pub(crate) const fn is_over(state: State) -> bool {
+/// Whether nothing more is expected of an endpoint in this state: it is in TIME-WAIT or CLOSED.
+pub(crate) const fn is_finished(state: State) -> bool {
     matches!(state, State::TimeWait | State::Closed)
 }
 

@@ -13,15 +13,16 @@ use std::{
 
 const NONE: u32 = u32::MAX;
 
-/// The neighbours of a connection in its list. They are changed with the connection between them, so they are kept apart
-/// from theirs: a cache has room for many of these.
+/// The neighbours of a connection in its list. A connection that moves changes the links of its neighbours too, so
+/// links are kept apart from the connections: a cache has room for many of them.
 #[derive(Clone, Copy, Debug)]
 struct Links {
     previous: u32,
     next: u32,
 }
 
-/// As many connections as grow the slab at once: it never moves what is there, and never has room for twice of it.
+/// The number of connections by which the slab grows at once. So it never moves a connection, and never has room for
+/// twice as many.
 const CHUNK: usize = 1024;
 
 /// The ends of one list, oldest first.
@@ -32,7 +33,7 @@ struct Ends {
     len: usize,
 }
 
-/// A vector that grows in steps.
+/// A vector that grows by chunks and never moves what is in it.
 #[derive(Debug)]
 struct Slab<T>(Vec<Vec<T>>);
 
@@ -68,7 +69,7 @@ impl<T> IndexMut<u32> for Slab<T> {
     }
 }
 
-/// See the module.
+/// The connection table: connections by slot, by key, and by age in the list of each time-out.
 #[derive(Debug)]
 pub(crate) struct Table {
     /// `None` while the slot is free.
@@ -78,7 +79,7 @@ pub(crate) struct Table {
     index: HashTable<u32>,
     hasher: DefaultHashBuilder,
     lists: [Ends; 5],
-    /// Another connection is the oldest of a list than was noted.
+    /// The oldest connection of a list with a time-out may have changed since [`Table::clear_new_heads`].
     new_heads: bool,
 }
 
@@ -106,18 +107,20 @@ impl Table {
         self.lists[list as usize].len
     }
 
-    /// The oldest of a list.
+    /// The slot of the oldest connection of a list.
     pub(crate) fn first(&self, list: List) -> Option<u32> {
         let first = self.lists[list as usize].first;
         (first != NONE).then_some(first)
     }
 
-    /// Since [`Table::note_heads`] another connection has become the oldest of a list with a time-out.
+    /// Whether the oldest connection of a list with a time-out, or its time, may have changed since
+    /// [`Table::clear_new_heads`].
     pub(crate) fn has_new_heads(&self) -> bool {
         self.new_heads
     }
 
-    pub(crate) fn note_heads(&mut self) {
+    /// Tells the table that the oldest connections of its lists, and their times, are known to the caller.
+    pub(crate) fn clear_new_heads(&mut self) {
         self.new_heads = false;
     }
 
@@ -152,11 +155,11 @@ impl Table {
         slot
     }
 
-    /// Makes a connection the youngest of `list`.
+    /// Makes the connection in `slot` the youngest of `list`.
     pub(crate) fn touch(&mut self, slot: u32, list: List) {
         if self[slot].list == list && self.lists[list as usize].last == slot {
-            // Its time may have changed, and is later.
-            self.note_head(slot, list);
+            // The time of the connection may have changed, and is later.
+            self.check_head(slot, list);
             return;
         }
         self.unlink(slot);
@@ -173,12 +176,12 @@ impl Table {
         conn
     }
 
-    /// If `slot` is the oldest of a list that is waited for, its time-out may come sooner than any known.
-    fn note_head(&mut self, slot: u32, list: List) {
+    /// Remembers that deadlines are to be looked up anew, if `slot` is the oldest of a list with a time-out.
+    fn check_head(&mut self, slot: u32, list: List) {
         self.new_heads |= list != List::Open && self.lists[list as usize].first == slot;
     }
 
-    /// Puts a connection behind the last of `list` that is not younger than it.
+    /// Puts the connection in `slot` behind the last one of `list` that is not younger.
     fn link(&mut self, slot: u32, list: List) {
         let previous = self.last_not_younger(slot, list);
         let ends = &mut self.lists[list as usize];
@@ -191,7 +194,7 @@ impl Table {
         }
         if previous == NONE {
             self.lists[list as usize].first = slot;
-            self.note_head(slot, list);
+            self.check_head(slot, list);
         } else {
             self.links[previous].next = slot;
         }
@@ -199,8 +202,9 @@ impl Table {
         self[slot].list = list;
     }
 
-    /// That is the youngest of all, but for a connection of which is known now what came a while ago: its segments waited for
-    /// a reset to be believed. In a flood it is enough to be near its place.
+    /// The slot of the last connection of `list` that is not younger than the one in `slot`. That is the last of the
+    /// list, except where the segments of the connection waited while a reset was held, and are taken only now. In a
+    /// flood it is enough that a connection is near its place, so the search is short.
     fn last_not_younger(&self, slot: u32, list: List) -> u32 {
         const MOST: usize = 64;
         let mut previous = self.lists[list as usize].last;
@@ -225,7 +229,7 @@ impl Table {
         }
         if previous == NONE {
             self.lists[list as usize].first = next;
-            self.note_head(next, list);
+            self.check_head(next, list);
         } else {
             self.links[previous].next = next;
         }

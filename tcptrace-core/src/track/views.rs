@@ -1,10 +1,11 @@
-//! One connection seen twice with other sequence numbers: before and behind a device that rewrites them, as firewalls do to
-//! hide how a stack chooses its own. Numbers of the two have nothing to do with each other, so one of them is followed: the
-//! one that the server answered first. The other is named, and nothing is made of it.
+//! Connections that are captured twice with different sequence numbers: before and behind a device that rewrites them,
+//! as firewalls do to hide how a stack chooses its own. The numbers of the two *views* have nothing to do with each
+//! other, so one view is followed: the one that the server's answer is seen in first. Events name the ISNs of the other
+//! view, and nothing else follows from its segments.
 
 use super::{
-    conn::{Conn, clocks::Moment, extra::OtherView},
-    side::OtherSynack,
+    conn::{Conn, extra::OtherView, times::Moment},
+    side::Opening,
     state,
 };
 use crate::{
@@ -13,8 +14,8 @@ use crate::{
 };
 use tcptrace_common::seq::SeqNum;
 
-/// `seg`, sent by `role`, is of the view that is not followed. `resembles`: it is a SYN like the one before in everything
-/// but its number, and comes too soon for another try.
+/// Whether `seg`, sent by `role`, is of the view that is not followed. `resembles` says that it is a SYN like the one
+/// before in everything but its number, and comes too soon for another try.
 pub(crate) fn is_of_the_other(conn: &mut Conn, role: Role, seg: &Segment, resembles: bool) -> bool {
     if seg.flags.syn() && !seg.flags.ack() {
         return is_the_other_syn(conn, role, seg, resembles);
@@ -31,11 +32,11 @@ pub(crate) fn is_of_the_other(conn: &mut Conn, role: Role, seg: &Segment, resemb
         (None, Some(own), Some(other)) => is_nearer(seg.seq, other, own),
         (None, ..) => false,
     };
-    if role == Role::Server && number.is_some() && !view.is_settled {
-        view.is_settled = true;
+    if role == Role::Server && number.is_some() && !view.is_decided {
+        view.is_decided = true;
         conn.extra_mut().other_view = Some(view);
         if is_other {
-            change(conn, view);
+            follow(conn, view);
         }
         return false;
     }
@@ -69,20 +70,20 @@ fn is_the_other_syn(conn: &mut Conn, role: Role, seg: &Segment, resembles: bool)
         && conn.side(Role::Client).isn().is_some_and(|isn| isn != seg.seq);
     if first {
         let (client_isn, ts) = (seg.seq, seg.ts);
-        let view = OtherView { client_isn, server_isn: None, first: ts, last: ts, is_settled: false };
+        let view = OtherView { client_isn, server_isn: None, first: ts, last: ts, is_decided: false };
         conn.extra_mut().other_view = Some(view);
     }
     first
 }
 
-/// The server answered the other view's SYN: that is followed from here on.
-fn change(conn: &mut Conn, view: OtherView) {
+/// Makes `view` the view that is followed, as the server answered its SYN, and the followed one the other.
+fn follow(conn: &mut Conn, view: OtherView) {
     let client = *conn.side(Role::Client);
     let Some((isn, end)) = client.isn().zip(client.syn_end()) else { return };
     let syn_end = Some(view.client_isn.plus(end.0.wrapping_sub(isn.0)));
-    // The TTL was that of the first view's SYN.
+    // The TTL that is known is that of the first view's SYN.
     let (options, ecn) = (client.options(), client.ecn_bits());
-    let syn = OtherSynack { isn: view.client_isn, syn_end, options, ttl: None, ecn };
+    let syn = Opening { isn: view.client_isn, syn_end, options, ttl: None, ecn };
     conn.side_mut(Role::Client).open(&syn);
     let (first, last) = (conn.start, conn.latest_syn().unwrap_or(conn.start));
     conn.extra_mut().other_view = Some(OtherView { client_isn: isn, first, last, ..view });

@@ -1,5 +1,5 @@
-//! The stories in user space: each straight to the tracker, and as packets through the header parser and the lifecycle test.
-//! `tcptrace/tests/lifecycle` shows the same packets to the kernel programs.
+//! The stories in user space: each straight to the tracker, and as packets through the header parser and the lifecycle
+//! test. `tcptrace/tests/lifecycle` shows the same packets to the kernel programs.
 
 use libtest_mimic::{Arguments, Trial};
 use std::{process::ExitCode, sync::Arc};

@@ -1,4 +1,5 @@
-//! Each rule, by lives that pass several interfaces: through the tracker, and then this stage.
+//! The rules of `--once`, case by case: segments that pass several interfaces go through the tracker and then through
+//! `Once`.
 
 mod properties;
 mod rooms;
@@ -18,7 +19,7 @@ struct Hop {
     vantage: Vantage,
     /// Nanoseconds from the place before.
     delay_ns: u64,
-    /// What passes here: of the client, of the server.
+    /// Whether the client's segments pass here, and the server's.
     passes: [bool; 2],
     vlan: u16,
 }
@@ -67,12 +68,12 @@ impl Hop {
     }
 }
 
-/// Time 0 of scripts, well behind zero.
+/// The time at which scripts have 0, well after the zero of the time line.
 fn at(ms: u64) -> Timestamp {
     tcptrace_testing::script::START.plus(ms * 1_000_000)
 }
 
-/// The segments of a script, of which each line says when its sender's end of the way is passed.
+/// The segments of a script, whose times are those at which they pass the sender's end of the path.
 fn segments(text: &str) -> Vec<(bool, Segment)> {
     let script = Script::parse(text).unwrap_or_else(|error| panic!("{error} of {text}"));
     let client = script.steps().find_map(|step| match step {
@@ -86,7 +87,8 @@ fn segments(text: &str) -> Vec<(bool, Segment)> {
     script.steps().map(step).collect()
 }
 
-/// What each place sees of it, in the order of time. Interfaces are numbered by `first` and their place.
+/// The segments as each place on the path sees them, in time order. Interfaces are numbered from `first` on, in the
+/// order of the path.
 fn pass(segments: &[(bool, Segment)], hops: &[Hop], first: u32) -> Vec<Segment> {
     let mut seen = Vec::new();
     for (from_client, segment) in segments {
@@ -113,7 +115,7 @@ fn in_order(mut segments: Vec<Segment>) -> Vec<Segment> {
     segments
 }
 
-/// The tracker, this stage behind it, and what came of both.
+/// The tracker, `Once` behind it, and the events that came out of both.
 struct Bench {
     tracker: Tracker,
     once: Once,
@@ -177,7 +179,7 @@ impl Bench {
             .collect()
     }
 
-    /// `closed on eth0 via eth0, veth1`, one for each connection told.
+    /// The connections that were reported, each as `closed on eth0 via eth0, veth1`.
     fn said(&self) -> Vec<String> {
         self.connections().into_iter().map(said).collect()
     }
@@ -202,7 +204,7 @@ const REFUSED: &str = "
     0    C S  1000
     5    S R. 0 1001";
 
-/// The whole life of one connection, over everything that may come behind it.
+/// Plays the whole life of one connection over a path, and then lets pass the time for which it may be remembered.
 fn live(text: &str, hops: &[Hop]) -> Bench {
     let bench = Bench::new(Kinds::NONE).name(hops).feed(&pass(&segments(text), hops, 1)).tick(at(400_000));
     assert!(bench.once.remembers_nothing(), "{:#?}", bench.once);
@@ -223,7 +225,7 @@ fn the_own_host_is_told_before_the_middle_and_the_client_before_the_server() {
         (&[Hop::client("veth0"), Hop::middle("br0"), Hop::middle("eth0")][..], "veth0"),
         (&[Hop::middle("eth0"), Hop::middle("br0"), Hop::server("veth0").after(50_000_000)], "veth0"),
         (&[Hop::client("a/eth0"), Hop::middle("br0"), Hop::server("b/eth0")], "a/eth0"),
-        // Of several on one host, the one next to the socket.
+        // Of several interfaces of one host, the one next to the socket is reported.
         (&[Hop::client("br0"), Hop::client("eth0"), Hop::middle("eth9")], "br0"),
         (&[Hop::middle("eth9"), Hop::server("eth0"), Hop::server("br0")], "br0"),
     ] {
@@ -243,7 +245,7 @@ fn all_lines_of_a_connection_are_of_one_number_and_one_interface() {
     assert!(seen.iter().all(|common| common.id == 2 && &*common.interface == "veth0"), "{seen:#?}");
     assert!(seen.is_sorted_by_key(|common| common.ts));
     let count = |name: &str| bench.told.iter().filter(|event| event.kind().name() == name).count();
-    // Seven segments, the last transition at the end of TIME-WAIT.
+    // There are seven segments, and the last transition is at the end of TIME-WAIT.
     assert_eq!(["segment", "transition", "established", "connection"].map(count), [7, 12, 1, 1]);
     assert!(bench.once.remembers_nothing(), "{:#?}", bench.once);
 }
@@ -289,7 +291,7 @@ fn a_router_on_a_stick_has_its_interface_twice_on_the_path() {
 #[test]
 fn the_same_ports_again_are_another_connection() {
     let hops = [Hop::middle("eth0"), Hop::middle("eth1")];
-    // At once with another number, and after a refusal with the same (as some stacks try again).
+    // The port is reused at once with another ISN, and after a refusal with the same one, as some stacks try again.
     for again in ["5.5 C S 7000\n 6 S R. 0 7001", "500 C S 1000\n 501 S R. 0 1001"] {
         let bench = live(&format!("{REFUSED}\n{again}"), &hops);
         assert_eq!(bench.said(), ["refused on eth0 via eth0, eth1"; 2], "{again}");
@@ -306,7 +308,7 @@ fn the_middle_of_a_connection_is_one_whoever_is_taken_for_the_client() {
     let hops = [Hop::middle("eth0"), Hop::middle("eth1")];
     let mut seen = pass(&segments(fins), &hops, 1);
     assert_eq!(live(fins, &hops).said(), ["closed on eth0 via eth0, eth1"]);
-    // A late SYN-ACK says at eth1 what the ports say the other way round.
+    // At eth1 a late SYN-ACK shows who is client, and the ports suggest the opposite.
     let synack = segments("0 C S. 1000 5001").remove(0).1;
     let mut late = synack;
     (late.flow.interface, late.ts) = (2, at(0));
@@ -343,7 +345,7 @@ fn who_sees_both_directions_tells_of_establishment_and_end() {
     let uplink = Hop::middle("eth0").passing(true, false);
     let downlink = Hop::middle("eth1").passing(false, true);
     let hops = [uplink, downlink, Hop::middle("veth0")];
-    // Long enough for the halves to be told first, if they were, and for their time-outs.
+    // This is long enough for the halves to be reported separately, if they were, and for their time-outs.
     let later = CLOSED.replace("20 ", "200000 ").replace("21 ", "200001 ").replace("30 ", "200002 ");
     for (text, end) in [(CLOSED.to_owned(), at(1000)), (later.replace("31 ", "200003 "), at(400_000))] {
         for keep in [Kinds::NONE, Kinds::ALL] {
@@ -374,7 +376,7 @@ fn an_end_that_the_told_one_missed_is_told_by_another() {
 
 #[test]
 fn an_end_that_says_little_waits_for_the_told_one() {
-    // A bridge that does not know the way sends the SYN to all ports, where nothing answers.
+    // A bridge that does not know the way sends the SYN to all of its ports, and nothing answers at the others.
     let flooded = Hop::middle("port2").passing(true, false);
     let hops = [Hop::middle("port0"), flooded, Hop::middle("port1")];
     let seen = pass(&segments("0 C S 1000\n 5 S S. 5000 1001\n 6 C . 1001 5001"), &hops, 1);

@@ -1,5 +1,5 @@
-//! Random lives over random ways: each is told once, by the best of its sightings, with the whole path, and nothing
-//! is left in memory.
+//! Random connections over random paths: each is reported once, by the best of its sightings and with the whole path,
+//! and nothing is left in memory.
 
 use super::*;
 use proptest::{collection::vec, prelude::*};
@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use tcptrace_common::tcp::TcpFlags;
 use tcptrace_core::once::MAX_HELD;
 
-/// Ways for a life to go, with times in milliseconds that are stretched.
+/// The lives that a connection can have, as scripts with times in milliseconds, which are stretched.
 const LIVES: [(&str, Outcome); 5] = [
     (CLOSED, Outcome::Closed),
     (REFUSED, Outcome::Refused),
@@ -19,7 +19,7 @@ const LIVES: [(&str, Outcome); 5] = [
 #[derive(Clone, Debug)]
 struct Plan {
     life: usize,
-    /// Of the lives of one plan some have equal ports, and then other numbers.
+    /// The port. Some connections of one test have equal ports, and then other sequence numbers.
     port: u16,
     isn: u32,
     start_us: u64,
@@ -32,7 +32,7 @@ struct Plan {
 
 fn plan() -> impl Strategy<Value = Plan> {
     let times = (0..3_000_000_u64, 1..40_u64);
-    // On the whole way less than the time for which an event is held, there and back.
+    // The whole path takes less than the time for which an event is held, there and back.
     let delays = vec(0..9_000_u64, 1..5);
     (0..LIVES.len(), 0..3_u16, 0..1_000_000_u32, times, any::<[bool; 2]>(), delays, any::<bool>()).prop_map(
         |(life, port, isn, (start_us, stretch), ends, delays_us, from_the_other_side)| Plan {
@@ -51,7 +51,7 @@ fn plan() -> impl Strategy<Value = Plan> {
 const NAMES: [&str; 4] = ["eth0", "eth1", "eth2", "eth3"];
 
 impl Plan {
-    /// Places from the client to the server; where the connection is opened from the other side, that is backwards.
+    /// The places from the client to the server, in reverse order where the connection is opened from the other side.
     fn hops(&self) -> Vec<Hop> {
         let last = self.delays_us.len() - 1;
         let vantage = |n| match n {
@@ -80,7 +80,7 @@ impl Plan {
     fn seen(&self, nth: u32) -> Vec<Segment> {
         let mut life = segments(LIVES[self.life].0);
         let (client, server) = (40_000 + self.port, 80);
-        // Far enough apart that no number fits another's connection.
+        // The numbers are so far apart that none fits another connection.
         let offset = nth * 20_000_000 + self.isn;
         // Nobody answers what has not arrived.
         let way_us: u64 = self.delays_us.iter().map(|us| us + 1).sum();
@@ -104,8 +104,8 @@ impl Plan {
     }
 }
 
-/// Those whose ports are in use by another at the time are left to the tracker's own tests: which of the two is alive
-/// is a riddle there.
+/// Moves connections with the same port apart in time: which of two on one port is alive is a matter of the tracker's
+/// own tests.
 fn apart(plans: Vec<Plan>) -> Vec<Plan> {
     let mut free = [0_u64; 3];
     plans
@@ -113,7 +113,8 @@ fn apart(plans: Vec<Plan>) -> Vec<Plan> {
         .map(|mut plan| {
             let own = &mut free[usize::from(plan.port)];
             plan.start_us += *own;
-            // The longest life, 40 ms stretched and under way seven times, or the time that an unanswered SYN is waited for.
+            // The longest life, 40 ms stretched and under way seven times, or the time that an unanswered SYN is waited
+            // for.
             let lasts = if LIVES[plan.life].1 == Outcome::Unanswered {
                 80_000_000
             } else {
@@ -125,7 +126,7 @@ fn apart(plans: Vec<Plan>) -> Vec<Plan> {
         .collect()
 }
 
-/// A segment that need not make any sense: of few ports and numbers, on few interfaces.
+/// A segment that need not fit anything, with one of few ports and numbers, on one of few interfaces.
 fn nonsense() -> impl Strategy<Value = (Segment, u64)> {
     let flags = prop_oneof![
         4 => Just(TcpFlags::SYN),
@@ -169,7 +170,8 @@ proptest! {
         }
         let bench = bench.tick(at(4_000_000));
         prop_assert!(bench.once.remembers_nothing() && !bench.once.is_holding());
-        // A reset is told when it is no longer doubted, with the time that it had, and then what came on the same ports.
+        // A reset is reported when it is no longer held, with the time that it had, and after it what came on the same
+        // ports.
         let resets: Vec<_> = bench.connections().into_iter().filter(|it| it.outcome == Outcome::Reset).collect();
         let resets = tuples(resets);
         let of_reset = |common: &tcptrace_core::event::Common| {
@@ -188,7 +190,7 @@ proptest! {
             prop_assert_eq!(it.outcome, outcome);
             prop_assert_eq!(&*it.common.interface, plan.told());
             prop_assert_eq!(it.path.names().collect::<Vec<_>>(), plan.names());
-            // All of its events are told at that place, and by that number.
+            // All events of the connection are reported from that place, and with that number.
             let ids: Vec<_> = bench.told.iter().filter_map(Event::common).filter(|it| it.id == mine[0].common.id).collect();
             prop_assert!(ids.iter().all(|common| common.interface == it.common.interface));
         }

@@ -1,9 +1,10 @@
-//! What happens where there is no room.
+//! `--once` where there are more events than can be held, or more sightings than can be remembered.
 
 use super::*;
 use tcptrace_core::once::MAX_HELD;
 
-/// Connections of the same two hosts, one after the other.
+/// The segments of `count` connections like `text` between the same two hosts, each `apart_us` microseconds after the
+/// one before.
 fn many(text: &str, hops: &[Hop], count: u16, apart_us: u64) -> Vec<Segment> {
     let template = pass(&segments(text), hops, 1);
     let copy = |n: u16, segment: &Segment| {
@@ -42,7 +43,7 @@ fn those_for_which_there_is_no_room_are_told_apart_and_counted() {
         bench.connections().into_iter().partition(|connection| connection.path.is_empty());
     assert_eq!((apart.len(), told.len()), (10, 10), "{:?}", bench.said());
     assert!(bench.once.remembers_nothing());
-    // Then there is room again.
+    // When those are over there is room again.
     let again = many("2000 C S 1000\n 2100 S R. 0 1001", &hops, 10, 1000);
     let bench = bench.feed(&again).tick(at(4000));
     assert_eq!((bench.once.apart(), bench.connections().len()), (10, 30));
@@ -84,7 +85,7 @@ fn ports_that_are_used_again_and_again_cost_no_more_and_no_less() {
     assert!(bench.once.remembers_nothing());
 }
 
-/// The tracker gives up a sighting to stay within its own limit.
+/// The tracker evicts a sighting to stay within its own limit.
 #[test]
 fn one_that_is_given_up_is_told_of_once() {
     let hops = [Hop::middle("eth0"), Hop::middle("eth1")];
@@ -92,7 +93,7 @@ fn one_that_is_given_up_is_told_of_once() {
     let seen = many("0 C S 1000\n 300 S S. 5000 1001", &hops, 20, 1000);
     let mut bench = Bench::of(Tracker::new(config), Kinds::NONE, 3 + MAX_HELD).name(&hops);
     bench = bench.feed(&seen).finish(at(1000));
-    // One half of each is evicted by the other's next, and its answer then begins another.
+    // Each of the two sightings is evicted when the other one begins, and its answer then begins a new one.
     let told = bench.connections();
     assert!(told.iter().any(|connection| connection.outcome == Outcome::Evicted));
     let syns = told.iter().filter(|connection| !connection.partial).count();

@@ -13,7 +13,7 @@ const CLOSED: &str = "
     60 S F. 9001 1102
     61 C .  1102 9002";
 
-/// Names nothing.
+/// A resolver that knows no name.
 struct NoNames;
 
 impl Names for NoNames {
@@ -43,7 +43,7 @@ fn all_of_a_connection_or_nothing() {
         ("dst host 192.0.2.1", false),
         ("dst port 80 and dst host 192.0.2.2", true),
         ("src port 80", false),
-        // Nobody says which way it went.
+        // The direction of these segments is not known.
         ("outbound", false),
     ] {
         let run = filtered(filter, &[OPEN, CLOSED].concat());
@@ -78,7 +78,7 @@ fn the_way_of_a_connection_met_by_an_icmp_error_is_that_of_what_it_quotes() {
         let script = format!("vantage {vantage}\n{error}");
         let found = |filter| filtered(filter, &script).finish("9000").connections().len();
         assert_eq!((found("outbound"), found("inbound")), (outbound, 1 - outbound), "{vantage}");
-        // The same as of one whose SYN was seen.
+        // A connection whose SYN was seen has the same direction.
         let script = format!("vantage {vantage}\n0 C S 1000\n{error}");
         let found = |filter| filtered(filter, &script).finish("9000").connections().len();
         assert_eq!((found("outbound"), found("inbound")), (outbound, 1 - outbound), "{vantage}");

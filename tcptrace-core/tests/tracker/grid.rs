@@ -1,12 +1,12 @@
-//! Every state, every sender, every combination of control bits: what the tracker makes of each, as a table for people
-//! to review (`snapshots/`). `INSTA_UPDATE=always cargo test -p tcptrace --lib grid` writes it anew.
+//! What the tracker makes of every combination of control bits from every sender in every state, as a table for people
+//! to review (`snapshots/`). `INSTA_UPDATE=always cargo test -p tcptrace-core --test tracker grid` writes it anew.
 
 use super::script::{Run, config, run};
 use std::fmt::Write as _;
 use tcptrace_core::event::{Event, Outcome, Role};
 
-/// Ways to each pair of states, and there the next sequence numbers of client and server. Both ISNs are known: 1000 and
-/// 5000.
+/// For each pair of states, a script that leads to it and the next sequence numbers of client and server after that.
+/// Their ISNs are always 1000 and 5000.
 const PLACES: [(&str, &str, u32, u32); 16] = [
     ("CLOSED/CLOSED", "", 1001, 5001),
     ("SYN-SENT/LISTEN", "0 C S 1000", 1001, 5001),
@@ -80,7 +80,7 @@ fn every_state_sender_and_flags() {
         for sender in ["C", "S"] {
             for flags in FLAGS {
                 let (own, other) = if sender == "C" { (client, server) } else { (server, client) };
-                // A SYN is sent with the ISN; what acknowledges nothing has no number to do it with.
+                // A SYN is sent with the ISN. A segment without ACK has the acknowledgement number 0.
                 let seq = if flags.contains('S') && place != "CLOSED/CLOSED" {
                     if sender == "C" { 1000 } else { 5000 }
                 } else {
@@ -98,7 +98,7 @@ fn every_state_sender_and_flags() {
     insta::assert_snapshot!("grid", table);
 }
 
-/// The states after a story.
+/// The states of both ends after a script.
 fn reached(run: &Run) -> String {
     let mut states = ["CLOSED"; 2];
     for event in &run.events {
@@ -109,7 +109,7 @@ fn reached(run: &Run) -> String {
     states.join("/")
 }
 
-/// What one segment more says.
+/// The events that one more segment causes after a script, in short.
 fn told(story: &str, line: &str) -> String {
     let before = Run::new(config()).feed(story).events.len();
     let after = Run::new(config()).feed(story).feed(line);

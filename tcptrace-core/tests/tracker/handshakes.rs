@@ -1,4 +1,4 @@
-//! Handshakes that go wrong, and four-tuples that are opened anew: what the evidence says.
+//! Handshakes that go wrong, and four-tuples that are opened anew: what events say of them.
 
 use super::{
     outcomes,
@@ -19,7 +19,7 @@ fn a_blind_syn_does_not_end_a_connection() {
     assert_eq!(r.anomalies(), [(AnomalyReason::SynInConnection, None)]);
     assert_eq!(outcomes(&r), [(1, Outcome::Closed), (2, Outcome::Unanswered)]);
     assert_eq!(r.connections()[0].client_bytes, Some(100));
-    // Every guess is one, and the connection outlives them all.
+    // Each guessed SYN is one connection, and the real one outlives them all.
     let many: Vec<_> = (0..20).map(|n| format!("{} C S {}", 40 + n, 9000 + n * 70_000)).collect();
     let r = opened(&many.join("\n")).feed("90 S F. 5001 1001").finish("100");
     assert_eq!((r.anomalies().len(), r.connections().len()), (20, 21));
@@ -37,7 +37,8 @@ fn a_blind_syn_does_not_end_a_handshake() {
         20   C R. 1001 5001")
     .tick("80000");
     assert_eq!(outcomes(&r), [(1, Outcome::Reset), (2, Outcome::Unanswered)]);
-    // The client means it: the server is asked anew once it has forgotten the first.
+    // The client really opens anew: it sends its SYN again, and the server answers when it has forgotten the first
+    // connection.
     let r = run("
         0    C S  1000
         10   S S. 5000 1001
@@ -48,10 +49,10 @@ fn a_blind_syn_does_not_end_a_handshake() {
         1022 C .  9001 7001")
     .finish("2000");
     assert_eq!(outcomes(&r), [(1, Outcome::Aborted), (2, Outcome::Open)]);
-    // Or it is answered at once.
+    // The SYN can also be answered at once.
     let r = run("0 C S 1000\n10 S S. 5000 1001\n20 C S 9000\n21 S S. 7000 9001").finish("5000");
     assert_eq!(outcomes(&r), [(1, Outcome::Aborted), (2, Outcome::SynackUnanswered)]);
-    // Nobody goes on with either: each is given up in its time, and what comes then is of the second.
+    // Where nobody goes on with either, each is given up in its time, and what comes then is of the second.
     let r = run("0 C S 1000\n10 S S. 5000 1001\n20000 C S 9000").tick("75010").feed("75020 S R. 0 9001");
     assert_eq!(outcomes(&r), [(1, Outcome::SynackUnanswered), (2, Outcome::Refused)]);
 }
@@ -72,7 +73,7 @@ fn a_forgotten_connection_is_reset_and_the_syn_tried_again() {
     assert_eq!((old.reset_by, old.reset_phase), (Some(Role::Client), Some(ResetPhase::Established)));
     assert!(new.challenge_ack && !old.challenge_ack);
     assert_eq!(new.times.syn_retry_ns, Some(1_000_000_000));
-    // The same where the old one began before the trace.
+    // An old connection that began before the trace is treated alike.
     let r = run("
         40   C S  9000
         41   C R  1001
@@ -100,7 +101,7 @@ fn a_synack_again_after_the_acknowledgement() {
         (2, Some(SynackAgain::LostOrNotAccepted)),
         "who drops them, a router or the server, does not show here"
     );
-    // A lost acknowledgement shows after the server's first time-out, 1 s, and not only after the second.
+    // An acknowledgement that was lost shows after the server's first time-out, 1 s, and not only after the second.
     assert_eq!(
         again("3010 S S. 5000 1001\n3011 C . 1001 5001\n7010 S S. 5000 1001"),
         (2, Some(SynackAgain::Deferred))
@@ -129,7 +130,7 @@ fn the_spacing_of_syns() {
     // Linux since 6.5: four times the same wait, then twice as long each (net.ipv4.tcp_syn_linear_timeouts).
     assert_eq!(spaced("0 1020 2040 3070 4090 6100 10200"), (6, Some(Backoff::Regular)));
     assert_eq!(spaced("0 3000 9000"), (2, Some(Backoff::Regular)));
-    // The second of 0, 1, 3, 7 did not pass here.
+    // Of SYNs at 0, 1, 3 and 7 s the second did not pass here.
     assert_eq!(spaced("0 3000 7000"), (2, Some(Backoff::Irregular)));
     assert_eq!(spaced("0 10 20"), (2, Some(Backoff::Irregular)));
 }

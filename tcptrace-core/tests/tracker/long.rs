@@ -1,4 +1,4 @@
-//! Lives of days, clocks that are set, and very many connections that do nothing.
+//! Connections that live for days, clocks that are set, and very many connections that do nothing.
 
 use super::script::{OPEN, Run, config, opened, segment};
 use std::time::Instant;
@@ -33,8 +33,8 @@ fn a_life_of_forty_days() {
     assert_eq!((c.client_bytes, c.server_bytes), (Some(100), Some(4000)));
 }
 
-/// Where the wall clock is set while a connection lives, times of day move and durations do not: the tracker never
-/// sees that clock (`source/clock.rs` anchors it anew).
+/// Where the wall clock is set while a connection lives, times of day move and durations do not: the tracker never sees
+/// that clock (`tcptrace/src/source/clock.rs` anchors it anew).
 #[test]
 fn a_clock_that_is_set_moves_no_duration() {
     let closing = "20 C F. 1001 5001\n30 S F. 5001 1002\n31 C . 1002 5002";
@@ -79,9 +79,9 @@ fn a_million_idle_connections_cost_no_time() {
     let (mut few, mut many) = (idle(1000), idle(MANY));
     assert_eq!(many.open(), MANY as usize);
     let (few, many_took) = (ticks(&mut few), ticks(&mut many));
-    // A walk over a million would take a thousand times as long, so a noisy machine has room.
+    // A walk over a million connections would take a thousand times as long, so the test has room for a noisy machine.
     assert!(many_took < few * 50, "10,000 ticks: {few:?} with a thousand, {many_took:?} with a million");
-    // And each is still there, in the order in which they began.
+    // Each connection is still there, in the order in which they began.
     let mut next = 1;
     many.finish(Timestamp(20_000_000_000_000), &mut |event| {
         let Event::Connection(it) = event else { panic!("{event:?}") };

@@ -1,8 +1,9 @@
-//! The tracker, case by case; `script.rs` has the language.
+//! The tracker, case by case; [`tcptrace_testing::script`] has the language of the scripts.
 
 mod filtered;
 mod grid;
 mod handshakes;
+mod limit;
 mod long;
 mod model;
 mod names;
@@ -10,11 +11,10 @@ mod properties;
 mod script;
 mod shedding;
 
-use script::{OPEN, Run, config, opened, run, segment};
+use script::{OPEN, Run, opened, run};
 use tcptrace_core::{
-    event::{AnomalyReason, ClosedBy, Kinds, Outcome, ResetPhase, Role, State, Vantage},
-    segment::{Input, Timestamp},
-    track::Config,
+    event::{AnomalyReason, ClosedBy, Outcome, ResetPhase, Role, State, Vantage},
+    segment::Timestamp,
 };
 
 #[test]
@@ -232,7 +232,7 @@ fn third_segment_lost_and_data_arrives_instead() {
         300 C P. 1001 5001 50")
     .finish("400");
     assert_eq!(r.only().times.syn_to_established_ns, Some(300_000_000));
-    // Data from the middle proves that it is open, but not since when.
+    // Data from the middle proves that the connection is open, but not since when.
     let r = run("
         0   C S  1000
         10  S S. 5000 1001
@@ -398,7 +398,7 @@ fn the_trace_begins_at_the_synack() {
 
 #[test]
 fn a_syn_that_its_synack_overtook() {
-    // Out of order on the way to us, with time stamps that tell.
+    // The two are reordered on the way to the capture point, with time stamps in order.
     let r = run("
         10 S S. 5000 1001
         0  C S  1000
@@ -416,7 +416,7 @@ fn a_syn_that_its_synack_overtook() {
     let c = r.only();
     assert_eq!((c.partial, c.client_isn), (false, Some(1000)));
     assert_eq!((c.times.syn_to_established_ns, c.times.syn_to_synack_ns), (None, None));
-    // After the end it is a late copy, not a new connection.
+    // After the end the SYN is a late copy, not a new connection.
     let r = run("
         10 S S. 5000 1001
         11 C .  1001 5001
@@ -451,7 +451,7 @@ fn port_reuse_from_time_wait_and_while_open() {
     assert_eq!(open.connections()[1].times.syn_to_established_ns, Some(2_000_000));
     let refused = opened("40 C S 9000\n41 S R. 0 9001").finish("50");
     assert_eq!(outcomes(&refused), [(1, Outcome::Reused), (2, Outcome::Refused)]);
-    // One side was never heard: the SYN is all there will be.
+    // Where one side was never heard the SYN alone decides: no other segment will.
     let deaf = run("0 C S 1000\n20 C F. 1101 5001\n40 C S 9000").finish("5000");
     assert_eq!(outcomes(&deaf), [(1, Outcome::Reused), (2, Outcome::Unanswered)]);
 }
@@ -571,31 +571,4 @@ fn a_loss_marks_the_connections_it_can_have_touched() {
     // The third segment's record was lost: the FIN proves that it was open, not since when.
     let third = run("0 C S 1000\n1 S S. 5000 1001\n2 lost 1 since 1.5\n3 C F. 1001 5001").finish("4");
     assert_eq!(third.only().times.syn_to_established_ns, None);
-}
-
-#[test]
-fn the_table_never_exceeds_its_limit() {
-    let mut r = Run::new(Config { max_connections: 3, wants: Kinds::ALL, ..config() });
-    for port in 0..10u16 {
-        let mut seg = segment("0 C S 1000");
-        seg.flow.src_port = 1000 + port;
-        r = r.input(&Input::Segment(seg));
-        assert!(r.tracker.remembered() <= 3);
-    }
-    assert_eq!(r.connections().len(), 7);
-    assert!(r.connections().iter().all(|c| c.outcome == Outcome::Evicted));
-    assert_eq!(r.tracker.counts().evicted, 7);
-}
-
-#[test]
-fn a_flood_of_syns_does_not_push_out_an_open_connection() {
-    let mut r = Run::new(Config { max_connections: 3, wants: Kinds::ALL, ..config() }).feed(OPEN);
-    for port in 0..10u16 {
-        let mut seg = segment("20 C S 1000");
-        seg.flow.src_port = 1000 + port;
-        r = r.input(&Input::Segment(seg));
-    }
-    let r = r.finish("5000");
-    let open: Vec<_> = r.connections().into_iter().filter(|c| c.outcome == Outcome::Open).collect();
-    assert_eq!(open.len(), 1);
 }

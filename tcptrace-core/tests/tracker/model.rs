@@ -1,5 +1,5 @@
-//! Two endpoints as RFC 9293 §3.10 has them, and a network between them that loses, repeats and reorders, with a capture
-//! point on the way. It knows the truth that the tracker reconstructs.
+//! A model of one connection: two endpoints as RFC 9293 §3.10 has them, and a network between them that loses, repeats
+//! and reorders segments, with a capture point on the way. It knows the states that the tracker has to reconstruct.
 
 mod endpoint;
 
@@ -13,7 +13,7 @@ use tcptrace_core::{
     segment::{Direction, Segment, Sender, Timestamp},
 };
 
-/// A segment between the two.
+/// A segment between the two endpoints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Seg {
     pub(super) flags: u16,
@@ -30,10 +30,10 @@ impl Seg {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum What {
-    /// It passes the capture point, and arrives this much later than usual, or never.
+    /// A segment passes the capture point, and arrives this much later than usual, or never.
     Passes(Seg, Option<u8>),
     Arrives(Seg),
-    /// The retransmission timer, of this setting.
+    /// The retransmission timer runs out, if it was not set anew since it had this number.
     Timer(u64),
     Acts(Act),
 }
@@ -41,23 +41,23 @@ enum What {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Happening {
     at: u64,
-    /// Of equal times the first to be planned comes first.
+    /// The order of planning: of equal times the first to be planned comes first.
     number: u64,
-    /// Whose doing: the sender, the receiver, the timer's or the application's end.
+    /// Whether it is the client's: it is the sender, the receiver, or the end of the timer or the application.
     client: bool,
     what: What,
 }
 
-/// What is done to one segment.
+/// What the network does to one segment.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Fate {
-    /// Delivered, this much later than usual (in tenths of a millisecond).
+    /// The segment is delivered, this much later than usual (in tenths of a millisecond).
     Late(u8),
-    /// Lost before the capture point.
+    /// The segment is lost before the capture point.
     LostBefore,
-    /// Lost after it.
+    /// The segment is lost after the capture point.
     LostAfter,
-    /// Delivered, and again this much later.
+    /// The segment is delivered, and again this much later.
     Twice(u8),
 }
 
@@ -66,23 +66,24 @@ pub(super) enum Fate {
 pub(super) struct Plan {
     pub(super) client_isn: u32,
     pub(super) server_isn: u32,
-    /// Nobody listens.
+    /// Nobody listens at the server.
     pub(super) closed_port: bool,
-    /// Both open, the second this many microseconds after the first.
+    /// Both ends open actively, the second this many microseconds after the first.
     pub(super) simultaneous_us: Option<u16>,
-    /// What the applications do: (microseconds, client, act).
+    /// The actions of the applications: (microseconds, whether the client's, action).
     pub(super) acts: Vec<(u32, bool, Act)>,
-    /// One segment each, in the order of sending; after that all arrive.
+    /// What the network does to each segment, in the order of sending; later ones all arrive.
     pub(super) fates: Vec<Fate>,
-    /// From the client to the capture point, and from there to the server, in microseconds.
+    /// The delay from the client to the capture point, and from there to the server, in microseconds.
     pub(super) distance_us: (u16, u16),
-    /// What somebody sends who knows addresses and ports, and guesses the numbers: (microseconds, in the client's name).
+    /// The segments of somebody who knows addresses and ports, and guesses the numbers: (microseconds, whether in the
+    /// client's name).
     pub(super) attacks: Vec<(u32, bool, Seg)>,
 }
 
-/// What came of it.
+/// What became of a connection that was played.
 pub(super) struct Played {
-    /// What the capture point saw, in order.
+    /// The segments that passed the capture point, in order.
     pub(super) seen: Vec<Segment>,
     pub(super) client: Endpoint,
     pub(super) server: Endpoint,
@@ -100,7 +101,7 @@ struct Play<'a> {
 
 /// Plays a connection until nothing more happens.
 pub(super) fn play(plan: &Plan) -> Played {
-    /// Far more than any of these lives: each loss costs a retransmission, and losses end.
+    /// Far more steps than any of these lives takes: each loss costs a retransmission, and losses end.
     const MOST: usize = 5000;
     let client = Endpoint::new(plan.client_isn, false);
     let server = Endpoint::new(plan.server_isn, !plan.closed_port && plan.simultaneous_us.is_none());
@@ -140,9 +141,10 @@ impl Play<'_> {
         self.queue.push(Reverse(Happening { at, number: self.planned, client, what }));
     }
 
-    /// Moves one direction on by many octets if nothing is on its way, and all that is to come by the time that they take.
+    /// Moves one direction on by `gib` GiB if nothing is on its way, and all that is to come by the time that they
+    /// take.
     fn skip(&mut self, client: bool, gib: u8) {
-        /// More than a link of 100 Gbit/s needs for one.
+        /// The time of one GiB, which is more than a link of 100 Gbit/s needs.
         const GIB_NS: u64 = 200_000_000;
         let moves = |next: &Reverse<Happening>| matches!(next.0.what, What::Passes(..) | What::Arrives(_));
         let [one, other] = &mut self.ends;
@@ -194,22 +196,22 @@ impl Play<'_> {
     fn sends(&mut self, client: bool, seg: Seg) {
         let (near, far) = self.plan.distance_us;
         let us = u64::from(if client { near } else { far });
-        // A RST is not sent again: where it, or the question that it is answered by, is lost, the other side stays as it
-        // was, and nobody can see that.
+        // A RST is not sent again: where it is lost, or the challenge ACK that answers it, the other side stays as it
+        // was, and the capture point does not show that.
         if seg.has(TcpFlags::RST) {
             self.fates = [].iter();
         }
         let fate = self.fates.next();
         let now = self.now + 1000 * us;
         let at = |tenths: u8| now + 100_000 * u64::from(tenths);
-        // Of a FIN that the capture point never saw, or saw after a later segment, it cannot be told in time whether it
-        // came before or after the other side's.
+        // Where a FIN never passed the capture point, or passed after a later segment, its order to the other side's
+        // FIN is not known in time.
         let fin = seg.has(TcpFlags::FIN);
         let synack = seg.has(TcpFlags::SYN) && seg.has(TcpFlags::ACK);
         match *fate.unwrap_or(&Fate::Late(0)) {
             Fate::Late(tenths) if fin => self.plan(at(0), client, What::Passes(seg, Some(tenths))),
             Fate::Late(tenths) => self.plan(at(tenths), client, What::Passes(seg, Some(0))),
-            // Only a SYN-ACK says which acknowledgement to wait for.
+            // Only a SYN-ACK shows which acknowledgement to wait for.
             Fate::LostBefore if !(fin || synack) => {}
             Fate::LostBefore | Fate::LostAfter => self.plan(at(0), client, What::Passes(seg, None)),
             Fate::Twice(tenths) => {
@@ -220,7 +222,7 @@ impl Play<'_> {
     }
 }
 
-/// As the capture point has it.
+/// The segment as the tracker gets it from the capture point.
 fn segment(client: bool, seg: Seg, now: u64) -> Segment {
     let flags = TcpFlags(seg.flags);
     Segment {
@@ -242,7 +244,7 @@ fn segment(client: bool, seg: Seg, now: u64) -> Segment {
     }
 }
 
-/// Who sent it.
+/// Whether the client sent the segment.
 pub(super) fn sender(seg: &Segment) -> Role {
     if seg.flow == script::flow(true) { Role::Client } else { Role::Server }
 }

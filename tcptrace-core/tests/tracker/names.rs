@@ -11,7 +11,7 @@ fn a_name_is_let_go_of_when_no_connection_is_to_be_told_of_with_it() {
     assert_eq!(gone, [1], "its connection is open");
     let mut run = run.feed("20 S R 5001");
     assert_eq!(&*run.only().common.interface, "eth0");
-    // Later segments of it may be told of still, and what is forgotten is not.
+    // Later segments of the connection may still be reported; one that is forgotten is not.
     run.tracker.forget_interfaces(&mut gone);
     assert_eq!(gone, [1]);
     let mut run = run.feed("20min tick");

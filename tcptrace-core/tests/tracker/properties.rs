@@ -1,7 +1,7 @@
-//! Random lives, played by a model that knows the truth (`model.rs`): the tracker must find it, through the kernel
-//! programs' lifecycle test as well as without it.
+//! Random connections, played by a model that knows their states (`model.rs`): the tracker must find these, both from
+//! all segments and from those that the kernel programs' lifecycle test lets through.
 //!
-//! `PROPTEST_CASES=1000000 cargo test --release -p tcptrace --lib properties` for a long run.
+//! `PROPTEST_CASES=1000000 cargo test --release -p tcptrace-core --test tracker properties` makes a long run.
 
 use super::{
     model::{Act, Fate, Plan, Played, Seg, play, sender},
@@ -47,7 +47,7 @@ fn act() -> impl Strategy<Value = Act> {
     ]
 }
 
-/// Near the ends of the number space half of the time.
+/// A sequence number, half of the time near the ends of the number space.
 fn isn() -> impl Strategy<Value = u32> {
     prop_oneof![any::<u32>(), (0..40_000_u32).prop_map(|back| u32::MAX - back)]
 }
@@ -65,12 +65,12 @@ fn plan(fates: impl Strategy<Value = Vec<Fate>>) -> impl Strategy<Value = Plan> 
         distance,
     )
         .prop_map(|(client_isn, server_isn, closed_port, simultaneous_us, acts, fates, distance_us)| {
-            // It is one only while the first SYN is under way.
+            // An open is simultaneous only while the first SYN is under way.
             let whole = u32::from(distance_us.0) + u32::from(distance_us.1);
             let simultaneous_us = simultaneous_us.filter(|us| u32::from(*us) < whole && !closed_port);
             let mut acts: Vec<(u32, bool, Act)> = acts;
             if simultaneous_us.is_some() {
-                // A SYN that its sender's RST overtook opens a connection, as far as anybody can see.
+                // A SYN that its sender's RST overtook opens a connection, as far as the capture point shows.
                 acts.retain(|(_, _, act)| *act != Act::Abort);
             }
             let attacks = Vec::new();
@@ -78,7 +78,7 @@ fn plan(fates: impl Strategy<Value = Vec<Fate>>) -> impl Strategy<Value = Plan> 
         })
 }
 
-/// What the kernel programs would make records of.
+/// The segments that the kernel programs would make records of.
 fn lifecycle_only(seen: &[Segment]) -> Vec<Segment> {
     let mut table = [Bucket::default(); 16];
     let at = |address: [u8; 16]| u32::from_ne_bytes(*address.last_chunk().expect("16 bytes"));
@@ -106,20 +106,21 @@ fn lifecycle_only(seen: &[Segment]) -> Vec<Segment> {
         .collect()
 }
 
-/// What the tracker makes of it.
+/// What the tracker made of the segments of a connection.
 struct Tracked {
     events: Vec<Event>,
     connection: Connection,
-    /// Of the model's client and server, when all was seen.
+    /// The states of the model's client and server, when all was seen.
     states: [State; 2],
 }
 
-/// Tracks, and checks what must hold of any input. There is one connection.
+/// Gives the segments to the tracker, checks what must hold of any input, and returns the one connection.
 fn track(seen: impl IntoIterator<Item = Input>) -> Tracked {
     track_one_of(seen, |_| true)
 }
 
-/// The same, where there can be others, such as what a forged SYN seems to open.
+/// Gives the segments to the tracker and checks what must hold of any input. There can be other connections, such as
+/// one that a forged SYN seems to open.
 fn track_one_of(seen: impl IntoIterator<Item = Input>, is_it: impl Fn(&Connection) -> bool) -> Tracked {
     let mut tracker = Tracker::new(script::config());
     let (mut audit, mut events) = (Audit::default(), Vec::new());
@@ -145,7 +146,7 @@ fn track_one_of(seen: impl IntoIterator<Item = Input>, is_it: impl Fn(&Connectio
     take(&mut tracker, None, last);
     let ended = events.iter().filter_map(|e| if let Event::Connection(c) = e { Some(&**c) } else { None });
     let ended: Vec<_> = ended.filter(|connection| is_it(connection)).collect();
-    // Who did not get the RST tries again, and is refused again.
+    // A client that did not get the RST tries again, and is refused again.
     let refused = ended.iter().all(|connection| connection.outcome == Outcome::Refused);
     let ended = if refused { ended.into_iter().take(1).collect() } else { ended };
     let [connection] = ended[..] else {
@@ -164,7 +165,7 @@ fn inputs(seen: &[Segment]) -> impl Iterator<Item = Input> {
     seen.iter().cloned().map(Input::Segment)
 }
 
-/// What was seen, as a script.
+/// The segments that were seen, as a script.
 fn story(seen: &[Segment]) -> String {
     let mut story = String::from("\n");
     for seg in seen {
@@ -177,7 +178,7 @@ fn story(seen: &[Segment]) -> String {
     story
 }
 
-/// The model's end and the tracker's are one.
+/// Checks that the model and the tracker agree on how the connection ended.
 fn check(plan: &Plan, played: &Played, tracked: &Tracked) {
     let Tracked { connection, states, .. } = tracked;
     let story = || story(&played.seen);
@@ -199,7 +200,7 @@ fn check(plan: &Plan, played: &Played, tracked: &Tracked) {
         if connection.common.client.port != CLIENT.port() {
             bytes.reverse();
         }
-        // Modulo 2^32.
+        // Byte counts are modulo 2^32.
         let written = [&played.client, &played.server]
             .map(|end| Some(u64::from(end.written.wrapping_add(end.skipped.wrapping_mul(1 << 30)))));
         assert_eq!(bytes, written, "{}", story());
@@ -216,14 +217,14 @@ fn is_syn(seg: &Segment) -> bool {
     seg.flags.syn() && !seg.flags.ack()
 }
 
-/// Both sent a SYN, and it was seen before either was answered.
+/// Whether both ends sent a SYN, and both were seen before either was answered.
 fn both_opened(seen: &[Segment]) -> bool {
     let opening = || seen.iter().take_while(|seg| is_syn(seg) || !seg.flags.syn());
     let opened = |role| opening().any(|seg| is_syn(seg) && sender(seg) == role);
     opened(Role::Client) && opened(Role::Server)
 }
 
-/// Every instant is its own, so that no order is left to chance.
+/// Makes every time stamp differ from all others, so that no order is left to chance.
 fn apart(mut played: Played) -> Played {
     for (nth, seg) in (0..).zip(&mut played.seen) {
         seg.ts = seg.ts.plus(nth);
@@ -231,7 +232,7 @@ fn apart(mut played: Played) -> Played {
     played
 }
 
-/// A segment of somebody who knows addresses and ports only.
+/// A segment of somebody who knows only the addresses and ports.
 fn attack() -> impl Strategy<Value = Seg> {
     let flags = prop_oneof![
         3 => Just(TcpFlags::RST),
@@ -241,7 +242,7 @@ fn attack() -> impl Strategy<Value = Seg> {
         1 => Just(TcpFlags::SYN.union(TcpFlags::ACK)),
         2 => Just(TcpFlags::ACK),
     ];
-    // From the ISN, so that it is no lucky guess.
+    // The numbers are relative to the ISNs and far from them, so that none is a lucky guess.
     let far = || 1_u32 << 25..u32::MAX - (1 << 25);
     (flags, far(), far(), 0..1000_u32).prop_map(|(flags, seq, ack, len)| Seg {
         flags: flags.0,
@@ -251,13 +252,13 @@ fn attack() -> impl Strategy<Value = Seg> {
     })
 }
 
-/// A connection that is attacked, and closed by both ends within the time for which a reset is doubted.
+/// A connection that is attacked, and closed by both ends within the time for which a reset is held.
 fn attacked() -> impl Strategy<Value = Plan> {
     let acts = vec((0..600_000_u32, any::<bool>(), act()), 0..4);
     let closes = (600_000..1_500_000_u32, 600_000..1_500_000_u32);
     let attacks = vec((0..1_500_000_u32, any::<bool>(), attack()), 1..6);
     (plan(Just(Vec::new())), acts, closes, attacks).prop_map(|(plan, mut acts, closes, mut attacks)| {
-        // A SYN before the handshake is over opens something, whoever sent it.
+        // A SYN before the end of the handshake opens something, whoever sent it.
         attacks.retain(|(us, _, seg)| *us > 100_000 || !seg.has(TcpFlags::SYN));
         for (_, client, seg) in &mut attacks {
             let (own, other) =
@@ -275,14 +276,14 @@ proptest! {
     #[test]
     fn who_guesses_numbers_changes_no_story(plan in attacked()) {
         let played = apart(play(&plan));
-        // By what answers somebody's segment, TIME-WAIT can end (RFC 1337).
+        // The answer to an attacker's segment can end TIME-WAIT (RFC 1337).
         let assassinated = played.client.was_reset || played.server.was_reset;
         let is_it = |it: &Connection| it.client_isn == Some(plan.client_isn) && !it.partial;
         for seen in [played.seen.clone(), lifecycle_only(&played.seen)] {
             let Tracked { connection, .. } = track_one_of(inputs(&seen), is_it);
             let states = [connection.client_state, connection.server_state];
             let story = || story(&seen);
-            // Never immortal, and never another story that is called complete.
+            // The connection must end, and no other end may be reported as complete.
             prop_assert_eq!(connection.outcome, Outcome::Closed, "{}", story());
             if connection.common.complete {
                 let ends = [played.client.state, played.server.state].map(Some);
@@ -326,7 +327,7 @@ proptest! {
     ) {
         let played = apart(play(&plan));
         let seen = lifecycle_only(&played.seen);
-        // Each arrives this much after it happened.
+        // Each segment arrives this much after its time stamp.
         let mut arriving: Vec<_> =
             seen.iter().zip(late.iter().cycle()).map(|(seg, late)| (seg.ts.plus(*late), seg.clone())).collect();
         arriving.sort_by_key(|(at, _)| *at);

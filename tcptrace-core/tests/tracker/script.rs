@@ -1,4 +1,4 @@
-//! Playing scripts ([`tcptrace_testing::script`] has the language), and asking what came of them.
+//! Plays scripts ([`tcptrace_testing::script`] has the language), and asks which events they caused.
 
 use tcptrace_core::{
     event::{AnomalyReason, Connection, Event, Role},
@@ -86,7 +86,7 @@ impl Run {
             .collect()
     }
 
-    /// `C SYN-SENT>ESTABLISHED`, with `?` where inferred.
+    /// The transitions, each as `C SYN-SENT>ESTABLISHED`, with a `?` where it was inferred.
     pub(super) fn transitions(&self) -> Vec<String> {
         self.events
             .iter()

@@ -1,4 +1,4 @@
-//! What was not followed all its life is not called complete.
+//! A connection whose segments may have been shed is not reported as complete.
 
 use super::script::{OPEN, Run, config};
 use tcptrace_common::admission::Admission;
@@ -11,7 +11,7 @@ const CLOSED: &str = "
     60 S F. 9001 1102
     61 C .  1102 9002";
 
-/// The time of a script's line.
+/// The time of a line of a script.
 fn at(ms: u64) -> Timestamp {
     tcptrace_testing::script::START.plus(ms * 1_000_000)
 }
@@ -54,13 +54,13 @@ fn a_connection_that_is_no_longer_admitted_is_incomplete() {
 fn a_connection_that_came_on_the_way_back_up_may_have_begun_before() {
     let late =
         |ms: u64| format!("{ms} C S 1000\n+10 S S. 5000 1001\n+1 C . 1001 5001\n+5 C R 1001\n+2s tick");
-    // Half, then all: a SYN soon after may be one that was sent again.
+    // Half of the connections, then all: a SYN soon after that may be one that was sent again.
     let run = fresh().admits(2, 1).admits(1, 1_000).draws_high(&late(2_000));
     assert!(!run.only().common.complete);
     // A SYN is sent again for so long, and not longer.
     let run = fresh().admits(2, 1).admits(1, 1_000).draws_high(&late(80_000));
     assert!(run.only().common.complete);
-    // But a connection that is met without its SYN can be of any age.
+    // A connection whose first segment is not its SYN can be of any age.
     let run = fresh().admits(2, 1).admits(1, 1_000).draws_high("80000 C F. 1 1\n+1 S R 1\n+2s tick");
     assert!(!run.only().common.complete);
 }
@@ -69,7 +69,7 @@ fn a_connection_that_came_on_the_way_back_up_may_have_begun_before() {
 fn while_few_are_admitted_those_are_complete() {
     let run = fresh().admits(4, 0).feed(&[OPEN, CLOSED].concat());
     assert!(run.only().common.complete);
-    // Made before the programs heard of it, read after.
+    // A record can be made before the programs hear of the change, and be read after it.
     let run = fresh().admits(2, 0).draws_high(&[OPEN, CLOSED].concat());
     assert!(!run.only().common.complete);
 }

@@ -13,9 +13,9 @@ use crate::{
     segment::{Input, Timestamp},
     sink::units::Count,
     source::live::LiveError,
+    source_clock::SourceClock,
     stderr,
     track::{self, Tracker},
-    wall::WallClock,
 };
 use std::{
     fmt::{Display, Write as _},
@@ -40,7 +40,7 @@ struct Delivery {
     reported: u64,
     limit: u64,
     /// What the source's clock shows.
-    clock: WallClock,
+    clock: SourceClock,
     /// The first error; nothing is delivered after it.
     result: Result<(), RunError>,
 }
@@ -101,7 +101,7 @@ impl<'a> Pipeline<'a> {
             consumers,
             reported: 0,
             limit: config.count.unwrap_or(u64::MAX),
-            clock: WallClock::default(),
+            clock: SourceClock::default(),
             result: Ok(()),
         };
         Ok(Self { config, id, tracker, once, delivery })
@@ -139,7 +139,7 @@ impl<'a> Pipeline<'a> {
     }
 
     /// What the source's clock shows.
-    pub(super) fn clock(&self) -> &WallClock {
+    pub(super) fn clock(&self) -> &SourceClock {
         &self.delivery.clock
     }
 

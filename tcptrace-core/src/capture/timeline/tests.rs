@@ -1,5 +1,5 @@
 use super::{Placed, Stamp, TimeFaults, TimeLine};
-use crate::{segment::Timestamp, wall::WallClock};
+use crate::{segment::Timestamp, source_clock::SourceClock};
 use proptest::prelude::*;
 
 const MS: u64 = 1_000_000;
@@ -7,9 +7,9 @@ const S: u64 = 1000 * MS;
 
 /// Runs packets with these interfaces and time stamps through a time line. Returns the times on it, the clock, and what
 /// was wrong.
-fn place(packets: &[(u32, Option<u64>)]) -> (Vec<Timestamp>, WallClock, TimeFaults) {
+fn place(packets: &[(u32, Option<u64>)]) -> (Vec<Timestamp>, SourceClock, TimeFaults) {
     let mut line = TimeLine::new();
-    let mut clock = WallClock::default();
+    let mut clock = SourceClock::default();
     let mut own = Vec::new();
     let mut tell = |line: &mut TimeLine, stamp: Stamp| {
         let (ts, change) = line.report(stamp);
@@ -59,7 +59,7 @@ fn time_that_goes_on_is_told_as_it_is() {
 fn a_file_that_begins_before_the_last_one_ended_has_another_clock() {
     for (first, back) in [(21 * S, None), (20 * S, None), (20 * S - MS, None), (19 * S, Some(S))] {
         let mut line = TimeLine::new();
-        let mut clock = WallClock::default();
+        let mut clock = SourceClock::default();
         assert_eq!(line.begin_file(Timestamp(9 * S)), None, "none came before");
         // The first packet is held for the next.
         assert_eq!(line.place(0, Timestamp(20 * S)), Placed::Held);

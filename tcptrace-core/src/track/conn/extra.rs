@@ -1,38 +1,38 @@
-//! What only few connections have: what came in the place of an answer, SYNs that were sent again, and the like.
+//! The facts that only few connections have: what came instead of an answer, SYNs that were sent again, and the like.
 
-use super::clocks::When;
+use super::times::When;
 use crate::{
     event::{EcnKind, Role},
     segment::{IcmpError, Segment, Timestamp},
-    track::side::OtherSynack,
+    track::side::Opening,
 };
 use tcptrace_common::{seq::SeqNum, tcp::TcpFlags};
 
-/// What only few connections have.
+/// The facts that only few connections have.
 #[derive(Clone, Copy, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a separate fact of the connection")]
 pub(crate) struct Extra {
     /// The last ICMP error that quoted its SYN or SYN-ACK.
-    pub(crate) icmp: Option<IcmpNote>,
-    /// That came after the last SYN.
+    pub(crate) icmp: Option<SeenIcmpError>,
+    /// The ICMP error came after the last SYN.
     pub(crate) rejected: bool,
     pub(crate) syns: SynTimes,
-    /// SYN-ACKs that came again after the acknowledgement of the first had passed.
+    /// How many SYN-ACKs came again after the acknowledgement of the first had passed.
     pub(crate) synacks_after_ack: u16,
     /// A SYN-ACK with another ISN than the one that counts.
-    pub(crate) other_synack: Option<OtherSynack>,
+    pub(crate) other_synack: Option<Opening>,
     /// The server acknowledged an earlier connection instead of the SYN, and the client reset that.
     pub(crate) challenged: bool,
-    /// The first of these SYN-ACKs came later than the server's first time-out.
+    /// The first of the SYN-ACKs in `synacks_after_ack` came later than the server's first time-out.
     pub(crate) synack_late: bool,
-    /// What came instead of an answer to the SYN.
-    pub(crate) answers: Answers,
+    /// The segments that came instead of an answer to the SYN.
+    pub(crate) wrong_answers: WrongAnswerCounts,
     pub(crate) ecn: EcnTries,
     /// There was no SYN: a RST answers a segment with control bits that no stack sends together.
     pub(crate) probe: bool,
-    /// It was seen with other sequence numbers too.
+    /// The other sequence numbers with which the connection was captured too; see `views.rs`.
     pub(crate) other_view: Option<OtherView>,
-    /// Who sends with other VLAN tags than the key has, and those; see `halves.rs`.
+    /// The side that sends with other VLAN tags than the key has, and its tags; see `halves.rs`.
     pub(crate) other_tags: Option<(Role, [u16; 2])>,
 }
 
@@ -45,7 +45,7 @@ impl Extra {
         other_synack: None,
         challenged: false,
         synack_late: false,
-        answers: Answers::NONE,
+        wrong_answers: WrongAnswerCounts::NONE,
         ecn: EcnTries::NONE,
         probe: false,
         other_view: None,
@@ -53,9 +53,9 @@ impl Extra {
     };
 }
 
-/// Segments of the server that do not answer the SYN.
+/// The server's segments that came instead of an answer to the SYN: how many, and what they acknowledged last.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Answers {
+pub(crate) struct WrongAnswerCounts {
     pub(crate) rsts: u16,
     pub(crate) rst_ack: Option<SeqNum>,
     pub(crate) synacks: u16,
@@ -63,24 +63,23 @@ pub(crate) struct Answers {
     pub(crate) synacks_reset: u16,
 }
 
-impl Answers {
-    pub(super) const NONE: Self =
-        Self { rsts: 0, rst_ack: None, synacks: 0, synack_ack: None, synacks_reset: 0 };
+impl WrongAnswerCounts {
+    const NONE: Self = Self { rsts: 0, rst_ack: None, synacks: 0, synack_ack: None, synacks_reset: 0 };
 }
 
 /// Which of the client's SYNs asked for ECN.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct EcnTries {
-    /// SYNs sent again that did.
+    /// How many SYNs that were sent again asked for it.
     pub(crate) again: u16,
-    /// What the last SYN did, where it was sent again.
+    /// The ECN bits ([`ecn_bits`]) of the last SYN, where that was sent again.
     pub(crate) last: Option<u8>,
 }
 
 impl EcnTries {
-    pub(super) const NONE: Self = Self { again: 0, last: None };
+    const NONE: Self = Self { again: 0, last: None };
 
-    /// A SYN sent again before anything answered.
+    /// Adds a SYN that was sent again before anything answered.
     pub(crate) fn add(&mut self, flags: TcpFlags) {
         let bits = ecn_bits(flags);
         self.last = Some(bits);
@@ -88,13 +87,13 @@ impl EcnTries {
     }
 }
 
-/// ECE, CWR and AE, from the lowest bit.
+/// The control bits for ECN of a segment: ECE, CWR and AE, from the lowest bit.
 pub(crate) const fn ecn_bits(flags: TcpFlags) -> u8 {
     // Bits 6 to 8 of nine.
     (flags.0 >> 6 & 0b111) as u8
 }
 
-/// What a SYN asks for (RFC 3168 §6.1.1, RFC 9768 §3.1.1).
+/// The kind of ECN that a SYN with `bits` asks for (RFC 3168 §6.1.1, RFC 9768 §3.1.1).
 pub(crate) const fn offer(bits: u8) -> EcnKind {
     match bits {
         0b011 => EcnKind::Classic,
@@ -103,7 +102,7 @@ pub(crate) const fn offer(bits: u8) -> EcnKind {
     }
 }
 
-/// How far apart the client's SYNs were.
+/// How far apart the client's SYNs were, in nanoseconds.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SynTimes {
     gaps: [u64; Self::MOST],
@@ -116,10 +115,11 @@ pub(crate) struct SynTimes {
 impl SynTimes {
     /// Linux sends seven SYNs (`net.ipv4.tcp_syn_retries` is 6), eleven with `tcp_syn_linear_timeouts`.
     const MOST: usize = 10;
-    pub(super) const NONE: Self =
+    const NONE: Self =
         Self { gaps: [0; Self::MOST], tsvals: [None; Self::MOST], len: 0, latest: When::NEVER };
 
-    /// One more SYN; the one before, if it was the first, was at `first`, or was not seen.
+    /// Adds a SYN. `first` is when the first SYN passed; it is needed where that is the one before, and `None` if it
+    /// was not seen.
     pub(crate) fn add(&mut self, first: Option<Timestamp>, syn: &Segment) {
         let before = self.latest.get().or(first);
         self.latest.set(syn.ts);
@@ -131,12 +131,12 @@ impl SynTimes {
         }
     }
 
-    /// The first SYN passed at `ts`, which is not the connection's start.
+    /// Records that the first SYN passed at `ts`, where that is not the connection's start.
     pub(crate) fn begin(&mut self, ts: Timestamp) {
         self.latest.set(ts);
     }
 
-    /// When each SYN after the first passed, which was at `first`, and its time stamp.
+    /// When each SYN passed after the one at `first`, and the value of its time stamp option.
     pub(crate) fn sent_again(&self, first: Timestamp) -> impl Iterator<Item = (Timestamp, Option<u32>)> + '_ {
         self.gaps().iter().zip(self.tsvals).scan(first, |ts, (&gap, value)| {
             *ts = ts.plus(gap);
@@ -144,7 +144,7 @@ impl SynTimes {
         })
     }
 
-    /// When the last one was sent again.
+    /// When the last SYN passed, if any was added.
     pub(crate) fn latest(&self) -> Option<Timestamp> {
         self.latest.get()
     }
@@ -158,26 +158,27 @@ impl SynTimes {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct OtherView {
     pub(crate) client_isn: SeqNum,
-    /// Of its SYN-ACK, where that was seen.
+    /// The ISN of the view's SYN-ACK, where that was seen.
     pub(crate) server_isn: Option<SeqNum>,
-    /// When its SYN passed first, and last.
+    /// When the view's SYN passed first.
     pub(crate) first: Timestamp,
+    /// When the view's SYN passed last.
     pub(crate) last: Timestamp,
-    /// The server answered, so it is known which of the two is followed.
-    pub(crate) is_settled: bool,
+    /// The server has answered, so it is decided which of the two views is followed.
+    pub(crate) is_decided: bool,
 }
 
-/// An ICMP error.
+/// An ICMP error that quoted a SYN or SYN-ACK, as far as it is kept.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct IcmpNote {
+pub(crate) struct SeenIcmpError {
     pub(crate) from: [u8; 16],
     pub(crate) kind: u8,
     pub(crate) code: u8,
-    /// Who sent the segment that it quotes.
+    /// Which side sent the quoted segment.
     pub(crate) sender: Role,
 }
 
-impl IcmpNote {
+impl SeenIcmpError {
     pub(crate) const fn new(error: &IcmpError, sender: Role) -> Self {
         Self { from: error.from, kind: error.kind, code: error.code, sender }
     }

@@ -8,17 +8,17 @@ use crate::{
 };
 use tcptrace_common::wire::tunnel::Kind;
 
-/// The tunnels of a connection, outer first.
+/// The tunnels in which a connection was captured, outer first.
 #[derive(Clone, Debug)]
 pub(crate) struct Tunnels(pub(crate) Vec<Tunnel>);
 
-/// One of them.
+/// One tunnel of a connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Tunnel {
     pub(crate) kind: Kind,
-    /// By who sends: the client, the server.
+    /// The identifiers that the client's packets have, and the server's.
     pub(crate) ids: [Option<u32>; 2],
-    /// The outer addresses on the client's and on the server's side.
+    /// The outer addresses on the client's side and on the server's side.
     pub(crate) ends: [[u8; 16]; 2],
     pub(crate) vlan: [u16; 2],
 }
@@ -33,14 +33,15 @@ impl Tunnel {
 }
 
 impl Conn {
-    /// A segment of `sender` passed.
-    pub(crate) fn note_sight(&mut self, sender: Role, seg: &Segment) {
-        self.note_vantage(sender, seg.sender);
-        self.note_tunnels(sender, seg.encapsulation.as_deref());
+    /// Records on which side of the capture point `sender` of `seg` is, and in which tunnels it came.
+    pub(crate) fn record_where_seen(&mut self, sender: Role, seg: &Segment) {
+        self.record_vantage(sender, seg.sender);
+        self.record_tunnels(sender, seg.encapsulation.as_deref());
     }
 
-    /// On an egress hook the sender is ours, on an ingress hook its peer is (docs/states-and-times.md).
-    pub(crate) fn note_vantage(&mut self, sender: Role, from: Sender) {
+    /// Sets the vantage by the first segment whose sender is known to be this host's stack or its peer
+    /// (docs/states-and-times.md).
+    pub(crate) fn record_vantage(&mut self, sender: Role, from: Sender) {
         let ours = match from {
             Sender::Here => sender,
             Sender::There => peer(sender),
@@ -52,9 +53,9 @@ impl Conn {
         });
     }
 
-    /// A packet from the side of `sender` was in these tunnels. The first of them counts, but for identifiers that the
-    /// other direction has of its own.
-    pub(crate) fn note_tunnels(&mut self, sender: Role, layers: Option<&[Layer]>) {
+    /// Records the tunnels of a packet from the side of `sender`. Those of the first packet count; of later packets
+    /// only identifiers are added that their direction has of its own.
+    pub(crate) fn record_tunnels(&mut self, sender: Role, layers: Option<&[Layer]>) {
         let Some(layers) = layers else { return };
         let known = self.teardown_mut().tunnels.get_or_insert_with(|| {
             Box::new(Tunnels(layers.iter().map(|layer| Tunnel::new(layer, sender)).collect()))

@@ -1,21 +1,21 @@
-//! One endpoint: RFC 9293 §3.10, event by event. No congestion control, no delayed acknowledgement, and what comes out
-//! of order is dropped and comes again.
+//! One TCP endpoint of the model: RFC 9293 §3.10, event by event. It has no congestion control and no delayed
+//! acknowledgement, and drops segments that come out of order, so that they are sent again.
 
 use super::Seg;
 use tcptrace_common::tcp::TcpFlags;
 use tcptrace_core::event::State;
 
-/// What an application does.
+/// An action of an application.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Act {
     Open,
-    /// Writes as many octets.
+    /// Writes this many octets.
     Send(u16),
     Close,
-    /// From now on closes as soon as the other side has, so that FIN and acknowledgement are one segment.
+    /// Closes from now on as soon as the other side has, so that the FIN and the acknowledgement are one segment.
     CloseOnEof,
     Abort,
-    /// What was written and acknowledged by now are so many GiB more, without the segments that this takes.
+    /// Makes what was written and acknowledged by now this many GiB more, without the segments that this takes.
     Skip(u8),
 }
 
@@ -23,21 +23,21 @@ pub(crate) enum Act {
 #[expect(clippy::struct_excessive_bools, reason = "each is a separate fact of the endpoint")]
 pub(crate) struct Endpoint {
     pub(crate) state: State,
-    /// It, or the other side by its RST, ended the connection without FINs.
+    /// The connection was reset, by this endpoint or by the other one.
     pub(crate) was_reset: bool,
-    /// Octets the application wrote that can be sent.
+    /// How many octets the application has written that can be sent.
     pub(crate) written: u32,
-    /// GiB that went by without segments.
+    /// How many GiB went by without segments.
     pub(crate) skipped: u32,
     iss: u32,
     una: u32,
     next: u32,
-    /// What it expects; meaningless before the other side's SYN.
+    /// RCV.NXT, the number that it expects next; meaningless before the other side's SYN.
     expects: u32,
     closing: bool,
     close_on_eof: bool,
     fin_sent: bool,
-    /// Changes whenever the retransmission timer is set or stopped.
+    /// A number that changes whenever the retransmission timer is set or stopped.
     pub(crate) timer: u64,
     armed: bool,
     tries: u32,
@@ -49,7 +49,7 @@ const FIN: u16 = TcpFlags::FIN.0;
 const RST: u16 = TcpFlags::RST.0;
 const WINDOW: u32 = 65_535;
 
-/// `n` lies in (`after`, `to`], modulo 2^32.
+/// Whether `n` lies in (`after`, `to`], modulo 2^32.
 const fn within(n: u32, after: u32, to: u32) -> bool {
     let ahead = n.wrapping_sub(after);
     ahead != 0 && ahead <= to.wrapping_sub(after)
@@ -75,12 +75,13 @@ impl Endpoint {
         }
     }
 
-    /// How long the timer that was just set runs; none if it was stopped.
+    /// How long the timer runs that was just set; `None` if it was stopped.
     pub(super) fn wait_ns(&self) -> Option<u64> {
         self.armed.then_some(200_000_000 << self.tries.min(6))
     }
 
-    /// It is open, and `other` has got all that it sent: if so, both stand so many GiB further on.
+    /// Moves both endpoints on by `gib` GiB, if this one is open and `other` has got all that it sent. Returns whether
+    /// it did.
     pub(super) fn skip(&mut self, other: &mut Self, gib: u8) -> bool {
         let open = matches!(self.state, State::Established | State::CloseWait) && !self.fin_sent;
         let receives = matches!(other.state, State::Established | State::FinWait1 | State::FinWait2);
@@ -125,7 +126,8 @@ impl Endpoint {
                 self.written += u32::from(len);
                 self.push(out);
             }
-            // Too late. An open to which the other side's SYN came first is a passive one. What is skipped is the network's.
+            // It is too late for these: an open to which the other side's SYN came first is a passive one, and the
+            // network skips GiB.
             Act::Open | Act::Send(_) | Act::Skip(_) => {}
             Act::Close => {
                 self.closing = true;
@@ -148,7 +150,7 @@ impl Endpoint {
                         | State::FinWait2
                         | State::CloseWait
                 ) {
-                    // With ACK, as all stacks do it: in SYN-SENT nobody would believe one without.
+                    // The RST has ACK, as in all stacks: in SYN-SENT it would not be believed without.
                     out.push(self.seg(RST | ACK, self.next, 0));
                     self.end();
                 }
@@ -156,7 +158,7 @@ impl Endpoint {
         }
     }
 
-    /// Sends what is new.
+    /// Sends the data and the FIN that were not sent before.
     fn push(&mut self, out: &mut Vec<Seg>) {
         if !matches!(self.state, State::Established | State::CloseWait) {
             return;
@@ -177,7 +179,7 @@ impl Endpoint {
         self.arm();
     }
 
-    /// Everything that is not acknowledged, at once.
+    /// Sends again everything that is not acknowledged.
     pub(super) fn retransmits(&mut self, out: &mut Vec<Seg>) {
         if self.una == self.next {
             return;
@@ -209,7 +211,7 @@ impl Endpoint {
         }
     }
 
-    /// §3.10.7.1.
+    /// A segment arrives in CLOSED (RFC 9293 §3.10.7.1).
     fn reject(seg: Seg, out: &mut Vec<Seg>) {
         let len = seg.len + u32::from(seg.has(TcpFlags::SYN)) + u32::from(seg.has(TcpFlags::FIN));
         if seg.has(TcpFlags::RST) {
@@ -220,7 +222,7 @@ impl Endpoint {
         }
     }
 
-    /// §3.10.7.2.
+    /// A segment arrives in LISTEN (RFC 9293 §3.10.7.2).
     fn arrives_in_listen(&mut self, seg: Seg, out: &mut Vec<Seg>) {
         if seg.has(TcpFlags::RST) {
         } else if seg.has(TcpFlags::ACK) {
@@ -234,7 +236,7 @@ impl Endpoint {
         }
     }
 
-    /// §3.10.7.3.
+    /// A segment arrives in SYN-SENT (RFC 9293 §3.10.7.3).
     fn arrives_in_syn_sent(&mut self, seg: Seg, out: &mut Vec<Seg>) {
         let acked = seg.has(TcpFlags::ACK);
         if acked && !within(seg.ack, self.iss, self.next) {
@@ -263,14 +265,14 @@ impl Endpoint {
         self.arm();
     }
 
-    /// The handshake is complete: what waited is sent.
+    /// Completes the handshake, and sends the data that waited for it.
     fn opens(&mut self, out: &mut Vec<Seg>) {
         self.state = State::Established;
         self.tries = 0;
         self.push(out);
     }
 
-    /// §3.10.7.4.
+    /// A segment arrives in any other state (RFC 9293 §3.10.7.4).
     fn arrives_otherwise(&mut self, seg: Seg, out: &mut Vec<Seg>) {
         let in_window = seg.seq.wrapping_sub(self.expects) < WINDOW;
         let end = seg.seq.wrapping_add(seg.len);
@@ -282,7 +284,7 @@ impl Endpoint {
             return;
         }
         if seg.has(TcpFlags::RST) {
-            // RFC 5961 §3.2: only the very number; others are asked for it.
+            // RFC 5961 §3.2: only a RST with exactly RCV.NXT resets; another one is answered by a challenge ACK.
             if seg.seq == self.expects {
                 self.end();
             } else {
@@ -326,7 +328,7 @@ impl Endpoint {
         }
     }
 
-    /// Its text and its FIN, if they are next.
+    /// Takes the segment's data and its FIN, if their number is the one that is expected.
     fn takes(&mut self, seg: Seg, end: u32, out: &mut Vec<Seg>) {
         let occupies = seg.len > 0 || seg.has(TcpFlags::FIN);
         if !occupies {

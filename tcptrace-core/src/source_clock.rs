@@ -1,18 +1,19 @@
-//! What a trace's source showed as the time, where that did not go on as time does.
+//! The clock of a trace's source beside the trace's own time, for sources whose clock goes back or stops.
 //!
-//! The trace's own time never goes back. Where a file's time stamps do, or a packet has none, the own time goes on all the
-//! same, and what belongs to it is another part of the source's time: no interval between two parts is known.
+//! The trace's own time never goes back. Where a file's time stamps do, or a packet has none, the trace's own time goes
+//! on all the same, and another part of the source's time begins: an interval from one such part to another is not
+//! known.
 
 use crate::segment::{ClockChange, Timestamp};
 
-/// All changes of a trace so far. Before the first one the clock shows the trace's own time.
+/// The source's clock: all its changes in the trace so far. Before the first one it shows the trace's own time.
 #[derive(Clone, Debug, Default)]
-pub struct WallClock {
+pub struct SourceClock {
     changes: Vec<ClockChange>,
 }
 
-impl WallClock {
-    /// Notes a change, which is not earlier than those before it.
+impl SourceClock {
+    /// Adds a change, which is not earlier than those before it.
     pub fn change(&mut self, change: ClockChange) {
         self.changes.push(change);
     }
@@ -26,14 +27,15 @@ impl WallClock {
         after.checked_sub(1).map_or(Some(0), |place| self.changes[place].ahead)
     }
 
-    /// What the clock showed at `ts`.
+    /// What the source's clock showed at `ts`; [`Timestamp::UNKNOWN`] where it showed nothing.
     #[inline]
     #[must_use]
     pub fn shown(&self, ts: Timestamp) -> Timestamp {
         self.ahead(ts).map_or(Timestamp::UNKNOWN, |ahead| Timestamp(ts.0.wrapping_add(ahead)))
     }
 
-    /// Nanoseconds from one moment to another, where the clock tells: not if it went back between them, or was set.
+    /// Nanoseconds from one moment to another by the source's clock; `None` where that clock showed nothing, was not
+    /// equally far ahead of the trace's own time at both, or `to` is the earlier one.
     #[inline]
     #[must_use]
     pub fn span(&self, from: Timestamp, to: Timestamp) -> Option<u64> {
@@ -48,11 +50,11 @@ impl WallClock {
 
 #[cfg(test)]
 mod tests {
-    use super::WallClock;
+    use super::SourceClock;
     use crate::segment::{ClockChange, Timestamp};
 
-    fn clock(changes: &[(u64, Option<u64>)]) -> WallClock {
-        let mut clock = WallClock::default();
+    fn clock(changes: &[(u64, Option<u64>)]) -> SourceClock {
+        let mut clock = SourceClock::default();
         for &(ts, ahead) in changes {
             clock.change(ClockChange { ts: Timestamp(ts), ahead });
         }
