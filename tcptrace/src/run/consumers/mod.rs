@@ -20,7 +20,12 @@ use std::sync::Arc;
 type Opened = Option<Result<Box<dyn Consumer>, RunError>>;
 
 /// Every consumer that there is, in the order in which they are given events.
-const OPEN: [fn(&Opening<'_>) -> Opened; 4] = [json::open, text::open, summary::open, capture::open];
+const OPEN: &[fn(&Opening<'_>) -> Opened] = &[
+    json::open,    // lines of JSON on stdout
+    text::open,    // lines of text on stdout
+    summary::open, // the summary on stderr
+    capture::open, // packets to a file
+];
 
 /// Somebody who wants the events of a trace, and does something with them. It is made before the process confines itself, and
 /// opens then what it writes to; it begins after that.
