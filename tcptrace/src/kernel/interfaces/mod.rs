@@ -4,5 +4,7 @@ pub(crate) mod ethtool;
 mod interface;
 pub mod watch;
 
-pub(crate) use interface::{IFLA_IFNAME, IFLA_LINKINFO, LINK_FIXED, default_route_of, dump};
+#[cfg(feature = "testing")]
+pub(crate) use interface::default_route_of;
+pub(crate) use interface::{IFLA_IFNAME, IFLA_LINKINFO, LINK_FIXED, dump};
 pub use interface::{Interface, InterfaceError, LinkType, default_route, find, list};

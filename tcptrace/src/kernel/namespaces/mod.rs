@@ -6,8 +6,11 @@ pub(crate) mod nsid;
 mod search;
 
 pub use found::Found;
+#[cfg(feature = "testing")]
 pub(crate) use found::container;
 pub(crate) use netns::{Home, may_trace_all};
 pub use netns::{Namespaces, Netns, NetnsError};
 pub use search::{Interfaces, Survey, interfaces, mount_changes, survey};
-pub(crate) use search::{MOST, mounts, no_more, of_link};
+pub(crate) use search::{MOST, no_more};
+#[cfg(feature = "testing")]
+pub(crate) use search::{mounts, of_link};
