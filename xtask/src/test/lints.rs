@@ -17,13 +17,15 @@ pub(super) const FORMAT: Lint = ("format", |env| Ok(env.cargo(["fmt", "--all", "
 
 /// The others, the quickest first. They wait for the build of the tests, with which some of them share a target folder, and
 /// then run beside tests that wait.
-pub(super) const LINTS: [Lint; 5] = [
+pub(super) const LINTS: [Lint; 6] = [
     ("dependencies", deny::command),
     ("clippy for the kernel programs", clippy_bpf),
     ("clippy", |env| {
         let words = "clippy --workspace --exclude tcptrace-ebpf --all-targets -- -D warnings";
         Ok(env.cargo(words.split(' ')))
     }),
+    // Without what only tests need, whose features the workspace has on.
+    ("clippy for what ships", |env| Ok(env.cargo("clippy --package tcptrace -- -D warnings".split(' ')))),
     ("documentation", |env| {
         let words = "doc --workspace --exclude tcptrace-ebpf --no-deps --document-private-items";
         let mut command = env.cargo(words.split(' '));
