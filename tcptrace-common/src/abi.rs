@@ -1,13 +1,14 @@
 //! What crosses the boundary between the kernel programs and user space: ring records and map values.
 //!
-//! Everything is `repr(C)`, holds integers only and has no padding the compiler chose, so that a record can be
-//! checked and read from bytes without a transmute. Both sides run on one host: integers are in its byte order,
+//! All types are `repr(C)`, hold only integers and have no padding that the compiler chose, so that a record can be
+//! checked and read from bytes without a transmute. Both sides run on one host: integers are in its byte order, and
 //! addresses in network order.
 
 use crate::tunnel;
 
-/// What a record is about, and which layout it has: [`SynRecord`] for [`Kind::Syn`] and [`Kind::SynAck`], [`IcmpRecord`]
-/// for [`Kind::Icmp`], [`Record`] for the others. A segment is the first of these that it fits, so a SYN+FIN is a `Syn`.
+/// What a record is about. The kind decides the record's layout: [`SynRecord`] for [`Kind::Syn`] and [`Kind::SynAck`],
+/// [`IcmpRecord`] for [`Kind::Icmp`], and [`Record`] for the others. A segment is of the first kind that fits it, so a
+/// SYN+FIN is a `Syn`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 #[repr(u8)]
 pub enum Kind {
@@ -19,21 +20,22 @@ pub enum Kind {
     Rst = 3,
     /// FIN without SYN and RST.
     Fin = 4,
-    /// None of them: an acknowledgement that the pending table waited for, or what has no ACK either.
+    /// A segment without SYN, RST and FIN: an acknowledgement that was expected, the segment after a RST, or one
+    /// without ACK.
     Ack = 5,
     /// An ICMP or ICMPv6 error that quotes a segment with SYN, or one whose control bits are not quoted.
     Icmp = 6,
 }
 
 impl Kind {
-    /// How many there are: the length of the counters by kind.
+    /// How many kinds there are, which is the length of the counters by kind.
     pub const COUNT: usize = 6;
 
-    /// All, in the order of [`Kind::index`].
+    /// All kinds, in the order of [`Kind::index`].
     pub const ALL: [Self; Self::COUNT] =
         [Self::Syn, Self::SynAck, Self::Rst, Self::Fin, Self::Ack, Self::Icmp];
 
-    /// The kind a record's code stands for.
+    /// The kind that a code stands for ([`Record::kind`]).
     #[must_use]
     pub const fn from_code(code: u8) -> Option<Self> {
         match code {
@@ -47,14 +49,14 @@ impl Kind {
         }
     }
 
-    /// Its place in the counters by kind.
+    /// The index of this kind in the counters by kind.
     #[inline(always)]
     #[must_use]
     pub const fn index(self) -> usize {
         self as usize - 1
     }
 
-    /// The record is a [`SynRecord`].
+    /// Whether records of this kind are a [`SynRecord`].
     #[inline(always)]
     #[must_use]
     pub const fn has_options(self) -> bool {
@@ -62,27 +64,29 @@ impl Kind {
     }
 }
 
-/// No VLAN tag at this place of [`Record::vlan`].
+/// The value in [`Record::vlan`] that stands for no VLAN tag.
 pub const NO_VLAN: u16 = 0xffff;
 
-/// [`Record::bits`]: an egress hook saw the packet (an ingress hook otherwise).
+/// A bit of [`Record::bits`]: an egress hook saw the packet. Without it an ingress hook did.
 pub const BIT_EGRESS: u8 = 1;
-/// [`Record::bits`]: seen on egress, but it came in through a device: forwarded, not sent by this host.
+/// A bit of [`Record::bits`]: the packet was seen on egress but had come in through a device, so this host forwarded it
+/// and did not send it.
 pub const BIT_FORWARDED: u8 = 2;
-/// [`Record::bits`]: IPv6 on the wire.
+/// A bit of [`Record::bits`]: the packet is IPv6.
 pub const BIT_IPV6: u8 = 4;
-/// [`Record::bits`]: seen in a tunnel; a [`Tunnel`] follows the record, whichever layout that has.
+/// A bit of [`Record::bits`]: the packet was in a tunnel. A [`Tunnel`] follows the record, whichever layout that has.
 pub const BIT_TUNNEL: u8 = 8;
-/// [`Record::bits`]: the first fragment of a packet (RFC 791 §3.2, RFC 8200 §4.5). There is more payload than
-/// [`Record::payload_len`] says, and nobody knows how much.
+/// A bit of [`Record::bits`]: it is the first fragment of a packet (RFC 791 §3.2, RFC 8200 §4.5). There is more payload
+/// than [`Record::payload_len`] says, and it is not known how much.
 pub const BIT_FRAGMENT: u8 = 16;
-/// [`Record::bits`]: the header has more options than were captured. Only a file's records have this bit.
+/// A bit of [`Record::bits`]: the header has more options than were captured. Only records made from a capture file
+/// have this bit.
 pub const BIT_CUT: u8 = 32;
 
 /// One lifecycle segment, as it lies in the ring: 88 bytes.
 ///
-/// Of [`Kind::Icmp`] it is two packets' in one: addresses, ports, numbers, control bits, window and payload are those of
-/// the quoted segment as far as the quote goes, and zero beyond; everything else is the ICMP packet's.
+/// A record of [`Kind::Icmp`] is about two packets. Addresses, ports, numbers, control bits, window and payload are
+/// those of the quoted segment as far as the quote goes, and zero beyond it. Everything else is the ICMP packet's.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(C)]
 #[cfg_attr(
@@ -90,13 +94,13 @@ pub const BIT_CUT: u8 = 32;
     derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
 )]
 pub struct Record {
-    /// `CLOCK_MONOTONIC`, nanoseconds (`bpf_ktime_get_ns`), when the record was made.
+    /// The time when the record was made, in nanoseconds of `CLOCK_MONOTONIC` (`bpf_ktime_get_ns`).
     pub ts: u64,
-    /// Source address, network order; IPv4 as an IPv4-mapped address (RFC 4291 §2.5.5.2).
+    /// Source address in network order; an IPv4 address as an IPv4-mapped one (RFC 4291 §2.5.5.2).
     pub src: [u8; 16],
-    /// Destination address, likewise.
+    /// Destination address in network order; an IPv4 address as an IPv4-mapped one.
     pub dst: [u8; 16],
-    /// The device's index.
+    /// The index of the device on which the packet was seen.
     pub ifindex: u32,
     /// Sequence number.
     pub seq: u32,
@@ -104,13 +108,14 @@ pub struct Record {
     pub ack: u32,
     /// Octets of TCP payload by the IP length; more than 65535 for a big GSO packet.
     pub payload_len: u32,
-    /// This CPU's running number, from 1, modulo 2^32: a gap is a record that found the ring full.
+    /// The running number of the CPU's records, from 1, modulo 2^32. A number that is missing is of a record that found
+    /// the ring full.
     pub number: u32,
-    /// The connection's lot ([`crate::admission`]); 0 in records of [`Kind::Ack`], which is not drawn for.
+    /// The connection's lot ([`crate::admission`]); 0 in records of [`Kind::Ack`], for which no lot is drawn.
     pub lot: u32,
     /// The identification of the IPv4 header (RFC 791 §3.1); 0 for IPv6, whose header has none.
     pub id: u16,
-    /// 0.
+    /// Always 0.
     pub spare: u16,
     /// Source port.
     pub src_port: u16,
@@ -120,17 +125,18 @@ pub struct Record {
     pub window: u16,
     /// Control bits as in [`crate::tcp::TcpFlags`]: nine bits.
     pub flags: u16,
-    /// VLAN identifiers (12 bits), outer first, the tag that the kernel took off included; [`NO_VLAN`] for none.
+    /// VLAN identifiers (12 bits), the outer one first, also that of a tag that the kernel took off; [`NO_VLAN`] for
+    /// none.
     pub vlan: [u16; 2],
-    /// The CPU the record was made on.
+    /// The CPU on which the record was made.
     pub cpu: u16,
     /// IPv4 TTL or IPv6 hop limit.
     pub ttl: u8,
-    /// A [`Kind`].
+    /// The code of a [`Kind`].
     pub kind: u8,
-    /// [`BIT_EGRESS`], [`BIT_FORWARDED`], [`BIT_IPV6`], [`BIT_TUNNEL`], [`BIT_FRAGMENT`], [`BIT_CUT`].
+    /// Any of [`BIT_EGRESS`], [`BIT_FORWARDED`], [`BIT_IPV6`], [`BIT_TUNNEL`], [`BIT_FRAGMENT`] and [`BIT_CUT`].
     pub bits: u8,
-    /// Octets of options in the header, a multiple of 4 up to 40; in a [`SynRecord`] those that follow.
+    /// Octets of options in the header, a multiple of 4 up to 40. In a [`SynRecord`] it is how many of them follow.
     pub options_len: u8,
     /// The network namespace that the device is in, by the number that user space gave it in this run: 0 for the only
     /// one, or the tracer's own.
@@ -138,7 +144,7 @@ pub struct Record {
 }
 
 impl Record {
-    /// All zero: to be filled in.
+    /// A record that is all zero, to be filled in.
     pub const EMPTY: Self = Self {
         ts: 0,
         src: [0; 16],
@@ -165,7 +171,8 @@ impl Record {
     };
 }
 
-/// A record of a segment with SYN: the option bytes follow, to be parsed once, in user space. 128 bytes.
+/// The record of a segment with SYN: 128 bytes. The option bytes are behind what every record has, for user space to
+/// parse.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(C)]
 #[cfg_attr(
@@ -173,13 +180,13 @@ impl Record {
     derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
 )]
 pub struct SynRecord {
-    /// What every record has.
+    /// The part that every record has.
     pub record: Record,
-    /// The option bytes as sent, [`Record::options_len`] of them; zero after that.
+    /// The option bytes as sent, [`Record::options_len`] of them, then zeros.
     pub options: [u8; MAX_OPTIONS],
 }
 
-/// A record of an ICMP error. 112 bytes.
+/// The record of an ICMP error: 112 bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(C)]
 #[cfg_attr(
@@ -187,25 +194,26 @@ pub struct SynRecord {
     derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
 )]
 pub struct IcmpRecord {
-    /// What every record has.
+    /// The part that every record has.
     pub record: Record,
-    /// The error's own source address, as [`Record::src`] has addresses. Its destination is the quoted source.
+    /// The address that the error came from, in the form of [`Record::src`]. The error went to the quoted segment's
+    /// source.
     pub from: [u8; 16],
-    /// Its type, of ICMPv6 with [`BIT_IPV6`].
+    /// The error's type: one of ICMPv6 if [`BIT_IPV6`] is set, and of ICMP otherwise.
     pub icmp_type: u8,
-    /// Its code, likewise.
+    /// The error's code: one of ICMPv6 if [`BIT_IPV6`] is set, and of ICMP otherwise.
     pub icmp_code: u8,
-    /// Zero.
+    /// Always 0.
     pub reserved: [u8; 6],
 }
 
 impl IcmpRecord {
-    /// All zero: to be filled in.
+    /// A record that is all zero, to be filled in.
     pub const EMPTY: Self =
         Self { record: Record::EMPTY, from: [0; 16], icmp_type: 0, icmp_code: 0, reserved: [0; 6] };
 }
 
-/// The tunnel that a packet was in: what follows the record of one. 48 bytes.
+/// The tunnel that a packet was in: 48 bytes, which follow the packet's record.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(C)]
 #[cfg_attr(
@@ -213,53 +221,55 @@ impl IcmpRecord {
     derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
 )]
 pub struct Tunnel {
-    /// The outer source address, as [`Record::src`] has addresses.
+    /// The outer source address, in the form of [`Record::src`].
     pub src: [u8; 16],
-    /// The outer destination address.
+    /// The outer destination address, in the form of [`Record::dst`].
     pub dst: [u8; 16],
-    /// The identifier in its header (`wire::tunnel::Step::id`); 0 without [`BIT_ID`].
+    /// The identifier in the tunnel's header (`wire::tunnel::Step::id`); 0 without [`BIT_ID`].
     pub id: u32,
-    /// VLAN identifiers before the outer IP header, as in [`Record::vlan`], which has the inner ones.
+    /// The VLAN identifiers before the outer IP header. [`Record::vlan`] has those before the inner one.
     pub vlan: [u16; 2],
-    /// A [`tunnel::Kind`].
+    /// The code of a [`tunnel::Kind`].
     pub kind: u8,
-    /// [`BIT_ID`].
+    /// [`BIT_ID`] or 0.
     pub bits: u8,
-    /// Zero.
+    /// Always 0.
     pub zero: [u8; 6],
 }
 
 impl Tunnel {
-    /// All zero: to be filled in.
+    /// A tunnel that is all zero, to be filled in.
     pub const EMPTY: Self =
         Self { src: [0; 16], dst: [0; 16], id: 0, vlan: [0; 2], kind: 0, bits: 0, zero: [0; 6] };
 }
 
-/// [`Tunnel::bits`]: its header has an identifier.
+/// A bit of [`Tunnel::bits`]: the tunnel's header has an identifier.
 pub const BIT_ID: u8 = 1;
 
-/// A record of a packet in a tunnel.
+/// The record of a packet in a tunnel.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(C)]
 pub struct Tunnelled<R> {
-    /// The record, of the inner packet.
+    /// The record of the inner packet.
     pub record: R,
-    /// The tunnel.
+    /// The tunnel that the packet was in.
     pub tunnel: Tunnel,
 }
 
-/// The most bytes of options a TCP header has: 15 words less the fixed 5 (RFC 9293 §3.1).
+/// The most octets of options that a TCP header has: those of 15 words, less the 5 words that every header has (RFC
+/// 9293 §3.1).
 pub const MAX_OPTIONS: usize = 40;
 
-/// Slots of one bucket of the pending-ACK table.
+/// How many slots a bucket of the pending-ACK table has.
 pub const BUCKET_WORDS: usize = 8;
 
-/// One cache line of the pending-ACK table. A word is a flow's tag in the upper half and the acknowledgement
-/// number that is waited for in the lower one; 0 is a free slot.
+/// One bucket of the pending-ACK table, which is a cache line. A slot's word has what identifies a flow in its upper
+/// half, and the acknowledgement number that is expected in the lower one ([`crate::lifecycle`]). The word of a free
+/// slot is 0.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[repr(C, align(64))]
 pub struct Bucket {
-    /// The slots.
+    /// The words in the slots.
     pub words: [u64; BUCKET_WORDS],
 }
 
@@ -271,32 +281,33 @@ pub struct Bucket {
     derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
 )]
 pub struct Counters {
-    /// Packets looked at.
+    /// Packets that were looked at.
     pub packets: u64,
-    /// Of them with a TCP header.
+    /// Packets with a TCP header.
     pub tcp_packets: u64,
-    /// Records put into the ring, by [`Kind::index`].
+    /// Records that were put into the ring, by [`Kind::index`].
     pub emitted: [u64; Kind::COUNT],
     /// Records that found the ring full, by [`Kind::index`].
     pub ring_full: [u64; Kind::COUNT],
-    /// Segments that the filter takes, of connections that are not admitted, by [`Kind::index`].
+    /// Segments that the filter admits, of connections that are not followed under the present load, by
+    /// [`Kind::index`].
     pub shed: [u64; Kind::COUNT],
-    /// Expected acknowledgements overwritten in a full bucket.
+    /// Expected acknowledgements that were overwritten in a full bucket.
     pub pending_overwrites: u64,
-    /// Packets that could not be parsed, by `wire::Unparsable`.
+    /// Packets that could not be parsed, by the number of the reason (`wire::Unparsable`).
     pub unparsable: [u64; UNPARSABLE_REASONS],
-    /// Fragments other than first ones: they have no TCP header.
+    /// Fragments other than first ones, which have no TCP header.
     pub fragments: u64,
-    /// Records made, the lost ones included: the last [`Record::number`] in 64 bits.
+    /// Records that were made, the lost ones included: the last [`Record::number`], in 64 bits.
     pub number: u64,
-    /// Packets in tunnels that were looked into, by [`tunnel::Kind::index`]; one in two counts twice.
+    /// Packets in tunnels that were looked into, by [`tunnel::Kind::index`]. A packet within two tunnels counts twice.
     pub tunnels: [u64; tunnel::Kind::COUNT],
 }
 
-/// How many reasons there are not to parse a packet.
+/// How many reasons there are why a packet cannot be parsed.
 pub const UNPARSABLE_REASONS: usize = 8;
 
-/// Random words that the flow hash needs.
+/// How many random words the flow hash needs (`flow.rs`).
 pub const SEED_WORDS: usize = 24 + 13;
 
 const _: () = {

@@ -1,47 +1,48 @@
-//! Which connections are recorded when not all can be: those whose lot is low enough.
+//! Decides which connections are followed when not all can be: those whose lot is low enough.
 //!
-//! Under overload, whole connections are shed and never single records. Both directions of a connection draw one lot,
-//! from the run's random keys, so what is admitted is an even sample that nobody can choose to be in or out of.
+//! Under overload whole connections are left out, and never single records. Both directions of a connection have one
+//! lot, which is drawn with the run's random keys, so that the connections that are followed are an even sample, which
+//! nobody can choose to be in.
 
-/// The greatest lot that is admitted: `u32::MAX` admits everything.
+/// The part of connections that is followed, as the greatest lot that is admitted: `u32::MAX` admits all connections.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Admission(pub u32);
 
 impl Admission {
-    /// Everything.
+    /// All connections are followed.
     pub const ALL: Self = Self(u32::MAX);
 
-    /// One connection in `n`, on average; 0 counts as 1.
+    /// One connection in `n` is followed, on average; 0 counts as 1.
     #[must_use]
     pub const fn one_in(n: u32) -> Self {
         match u32::MAX.checked_div(n) {
-            // 2^32 / n less one, which for a power of two is exact.
+            // The greatest lot is 2^32 / n less one. For a power of two that is exact.
             Some(most) if n > 1 => Self(if n.is_power_of_two() { most } else { most - 1 }),
             _ => Self::ALL,
         }
     }
 
-    /// As the kernel programs' map has it: a map begins with zeros, and then everything is admitted.
+    /// The value that the kernel programs' map has. A map begins with 0, which admits all connections.
     #[must_use]
     pub const fn to_map(self) -> u32 {
         !self.0
     }
 
-    /// What a map has.
+    /// The admission that a map's value stands for.
     #[inline(always)]
     #[must_use]
     pub const fn from_map(value: u32) -> Self {
         Self(!value)
     }
 
-    /// A connection with this lot is admitted.
+    /// Whether a connection with this lot is followed.
     #[inline(always)]
     #[must_use]
     pub const fn takes(self, lot: u32) -> bool {
         lot <= self.0
     }
 
-    /// The share of connections admitted, from 0 to 1.
+    /// The part of connections that is followed, from 0 to 1.
     #[must_use]
     pub const fn rate(self) -> f64 {
         const LOTS: f64 = 4_294_967_296.0;
@@ -51,8 +52,9 @@ impl Admission {
 
 /// The lot of a connection, from the tags ([`crate::flow::FlowHash::tag`]) of its two directions in either order.
 ///
-/// The sum of the tags alone would not do: of flows between the same two hosts the tags differ by what is nearly the
-/// same number. The mixing is the finalizer of `MurmurHash3` (fmix32): every bit of the sum reaches every bit of the lot.
+/// The sum of the tags alone would not do, as the tags of flows between the same two hosts differ by nearly the same
+/// number. The sum is mixed by the finalizer of `MurmurHash3` (fmix32), so that every bit of the sum affects every bit
+/// of the lot.
 #[inline(always)]
 #[must_use]
 pub const fn lot(own: u32, peer: u32) -> u32 {
@@ -69,7 +71,8 @@ mod tests {
     use super::{Admission, lot};
     use crate::flow::{FlowKey, V4, known_seeds};
 
-    /// How many of 65,536 connections from one host to one server are admitted, and of as many from random hosts.
+    /// How many of 65,536 connections from one host to one server are admitted, and how many of as many from random
+    /// hosts.
     fn admitted(admission: Admission, seed: u64) -> [u32; 2] {
         let seeds = known_seeds(seed);
         let count = |key: fn(u32) -> FlowKey<V4>| {

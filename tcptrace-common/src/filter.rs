@@ -1,9 +1,9 @@
-//! Which connections are wanted: a small program over the numbers of a segment, the same in the kernel programs and in
-//! user space, which makes it from a filter expression.
+//! Decides which connections are wanted, by a small program over the numbers of a segment. User space makes the program
+//! from a filter expression, and it runs in the kernel programs and in user space alike.
 //!
-//! A program is a list of steps over a stack of truth values, one bit each. A step tests one number and combines what
-//! it found with the top of the stack, or combines the two topmost. There are no jumps: each step is the same few
-//! instructions whatever it finds, so the verifier follows one way through it and not one for every outcome.
+//! A program is a list of steps over a stack of truth values, one bit each. A step tests one number and combines the
+//! outcome with the top of the stack, or it combines the two topmost values. There are no jumps: each step is the same
+//! few instructions whatever the outcome is, so the verifier follows one way through it and not one for every outcome.
 
 use crate::abi::{BIT_EGRESS, BIT_IPV6, NO_VLAN, Record};
 use core::hint::black_box;
@@ -11,30 +11,30 @@ use core::hint::black_box;
 /// The most steps of a program in the kernel. A list of fifty ports takes a hundred.
 pub const MAX_STEPS: usize = 128;
 
-/// Values that one expression may have waiting at once: bits of a word.
+/// The most values that may be on the stack at once, which is one word.
 pub const MAX_DEPTH: usize = 64;
 
-/// The numbers that a step can test, a power of two of them.
+/// How many numbers a step can choose from: a power of two, so that a mask keeps an index within it.
 pub const NUMBERS: usize = 16;
 
-/// The numbers of one segment, by [`Field`].
+/// The numbers of one segment, indexed by [`Field`].
 pub type Numbers = [u64; NUMBERS];
 
-/// What a step tests.
+/// The number that a step tests.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub enum Field {
     /// IPv4 source address with bit 32 set; 0 in IPv6.
     SourceV4 = 0,
-    /// Likewise of the destination.
+    /// IPv4 destination address with bit 32 set; 0 in IPv6.
     DestinationV4 = 1,
-    /// IPv6 source address, upper half; 0 in IPv4.
+    /// Upper half of the IPv6 source address; 0 in IPv4.
     SourceHigh = 2,
-    /// Lower half.
+    /// Lower half of the IPv6 source address; 0 in IPv4.
     SourceLow = 3,
-    /// IPv6 destination address, upper half; 0 in IPv4.
+    /// Upper half of the IPv6 destination address; 0 in IPv4.
     DestinationHigh = 4,
-    /// Lower half.
+    /// Lower half of the IPv6 destination address; 0 in IPv4.
     DestinationLow = 5,
     /// Source port.
     SourcePort = 6,
@@ -42,28 +42,28 @@ pub enum Field {
     DestinationPort = 7,
     /// The outer (or only) VLAN identifier; [`NO_VLAN`] for none.
     OuterVlan = 8,
-    /// The inner one.
+    /// The inner VLAN identifier; [`NO_VLAN`] for none.
     InnerVlan = 9,
-    /// 4 or 6.
+    /// The IP version: 4 or 6.
     Family = 10,
-    /// A [`Way`].
+    /// The way that the segment passes: a [`Way`].
     Way = 11,
 }
 
-/// Which way a segment passes.
+/// The way that a segment passes, as this host sees it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u64)]
 pub enum Way {
-    /// Nobody can say.
+    /// The way is not known.
     Unknown = 0,
-    /// Into the host.
+    /// The segment comes into the host.
     Inbound = 1,
-    /// Out of the host.
+    /// The segment goes out of the host.
     Outbound = 2,
 }
 
 impl Way {
-    /// The other direction's.
+    /// The way of the connection's other direction.
     #[must_use]
     pub const fn reversed(self) -> Self {
         match self {
@@ -79,22 +79,23 @@ impl Way {
 pub enum Op {
     /// Puts the test's outcome on the stack.
     Push,
-    /// The top becomes itself and the test's outcome.
+    /// Makes the top true if it and the test's outcome are.
     AndTest,
-    /// The top becomes itself or the test's outcome.
+    /// Makes the top true if it or the test's outcome is.
     OrTest,
-    /// The two topmost become one: both.
+    /// Replaces the two topmost values by one that is true if both are.
     And,
-    /// The two topmost become one: either.
+    /// Replaces the two topmost values by one that is true if either is.
     Or,
-    /// The top becomes its opposite.
+    /// Turns the top into its opposite.
     Not,
 }
 
-/// One step. A test is true where `(number & mask) - low`, modulo 2^64, is at most `span`.
+/// One step of a filter's program. Its test is true if `(number & mask) - low`, modulo 2^64, is at most `span`.
 ///
-/// What it does is not a code but a recipe, each part 0 or 1, so that every step takes the same way through
-/// [`Step::run`]: a branch for each of six codes, in each of 128 steps, is more than the verifier follows.
+/// What the step does with the stack is not one of six codes but a recipe, each part of which is 0 or 1, so that every
+/// step takes the same way through [`Step::run`]. A branch for each of six codes, in each of 128 steps, is more than
+/// the verifier follows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[repr(C)]
 #[cfg_attr(
@@ -102,31 +103,32 @@ pub enum Op {
     derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
 )]
 pub struct Step {
-    /// Which bits count.
+    /// The bits of the number that count.
     pub mask: u64,
-    /// The least number that passes.
+    /// The least number that passes the test.
     pub low: u64,
-    /// How many more do.
+    /// How many numbers above `low` pass, too.
     pub span: u64,
-    /// A [`Field`].
+    /// The number that is tested: a [`Field`].
     pub field: u8,
-    /// The stack grows by this.
+    /// How many values the stack grows by.
     grows: u8,
-    /// It shrinks by this.
+    /// How many values the stack shrinks by.
     shrinks: u8,
-    /// The operand is the test's outcome, not the former top.
+    /// 1 if the operand is the test's outcome, 0 if it is the former top.
     tests: u8,
-    /// The top must agree with the operand.
+    /// 1 if the top becomes false where the operand is false.
     ands: u8,
-    /// The operand is enough.
+    /// 1 if the top becomes true where the operand is true.
     ors: u8,
-    /// The top is turned over.
+    /// 1 if the top is turned into its opposite.
     turns: u8,
     reserved: u8,
 }
 
 impl Step {
-    /// One that tests, if it tests, whether the number `field` is within `span` from `low` on, of the bits in `mask`.
+    /// Makes a step. If `op` has a test, it is whether the bits in `mask` of the number `field` are a number from `low`
+    /// to `low` + `span`.
     #[must_use]
     pub const fn new(op: Op, field: Field, mask: u64, low: u64, span: u64) -> Self {
         let [grows, shrinks, tests, ands, ors, turns] = match op {
@@ -141,33 +143,35 @@ impl Step {
     }
 }
 
-/// The steps of a program, be they in a map's or in memory, where there may be more.
+/// The steps of a program in memory, where there may be more of them than a [`Program`] has room for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Steps<'a> {
-    /// None takes everything.
+    /// The steps. Without any, everything is admitted.
     pub list: &'a [Step],
-    /// The expression tells source from destination, so a segment also passes if the other direction's would.
+    /// Whether the expression tells source from destination. A segment then also passes if one of the other direction
+    /// would.
     pub either_way: bool,
 }
 
 impl Steps<'_> {
-    /// Takes everything.
+    /// The steps that admit everything.
     pub const ALL: Self = Self { list: &[], either_way: false };
 
-    /// As [`Program::admits`].
+    /// Whether a record of this segment is wanted; see [`Program::admits`].
     #[must_use]
     pub fn admits(&self, record: &Record, scratch: &mut Numbers) -> bool {
         self.list.is_empty() || admits(self.either_way, record, scratch, |numbers| self.takes(numbers))
     }
 
-    /// The verdict on these numbers, as they are.
+    /// Whether the steps pass these numbers, of one direction.
     #[must_use]
     pub fn takes(&self, numbers: &Numbers) -> bool {
         verdict(self.list, u32::try_from(self.list.len()).unwrap_or(u32::MAX), numbers)
     }
 }
 
-/// One direction's numbers are taken, or with `either_way` the other's.
+/// Whether `takes` passes the numbers of the record's own direction or, with `either_way`, those of the other
+/// direction.
 #[inline(always)]
 fn admits(
     either_way: bool,
@@ -185,10 +189,10 @@ fn admits(
     }
 }
 
-/// What the first `len` steps say of these numbers.
+/// Whether the first `len` steps pass these numbers.
 #[inline(always)]
 fn verdict(steps: &[Step], len: u32, numbers: &Numbers) -> bool {
-    // Nothing to test: everything.
+    // Without steps everything passes.
     let mut stack = u64::from(len == 0);
     for (nth, step) in (0..).zip(steps) {
         if nth >= len {
@@ -199,7 +203,7 @@ fn verdict(steps: &[Step], len: u32, numbers: &Numbers) -> bool {
     stack & 1 == 1
 }
 
-/// A whole program, as it lies in its map.
+/// A whole program, as it lies in a map of the kernel programs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(C)]
 #[cfg_attr(
@@ -207,9 +211,10 @@ fn verdict(steps: &[Step], len: u32, numbers: &Numbers) -> bool {
     derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
 )]
 pub struct Program {
-    /// How many steps; 0 takes everything.
+    /// How many steps there are. Without any, everything is admitted.
     pub len: u32,
-    /// Not 0: the expression tells source from destination, so a segment also passes if the other direction's would.
+    /// Not 0 if the expression tells source from destination. A segment then also passes if one of the other direction
+    /// would.
     pub either_way: u32,
     /// The steps, `len` of them.
     pub steps: [Step; MAX_STEPS],
@@ -222,20 +227,21 @@ impl Default for Program {
 }
 
 impl Program {
-    /// Takes everything.
+    /// The program that admits everything.
     pub const ALL: Self =
         Self { len: 0, either_way: 0, steps: [Step::new(Op::Push, Field::Family, 0, 0, 0); MAX_STEPS] };
 
-    /// A record of this segment is wanted. Which end is the client only some segments show, so where the expression
-    /// tells ends apart what either direction's verdict takes is passed on, and the tracker decides. `scratch` is the
-    /// caller's, as it is more than the kernel programs have stack for; what is left in it means nothing.
+    /// Whether a record of this segment is wanted. Only some segments show which end is the client. So where the
+    /// expression tells the ends apart, a segment is admitted if one of either direction would pass, and the tracker
+    /// decides. `scratch` is the caller's, as it is larger than the kernel programs' stack allows; what is left in it
+    /// means nothing.
     #[inline(always)]
     #[must_use]
     pub fn admits(&self, record: &Record, scratch: &mut Numbers) -> bool {
         self.len == 0 || admits(self.either_way != 0, record, scratch, |numbers| self.takes(numbers))
     }
 
-    /// The verdict on these numbers, as they are.
+    /// Whether the steps pass these numbers, of one direction.
     #[inline(never)]
     #[must_use]
     pub fn takes(&self, numbers: &Numbers) -> bool {
@@ -244,14 +250,14 @@ impl Program {
 }
 
 impl Step {
-    /// The stack after this step; the top is bit 0.
+    /// The stack after this step. Its top is bit 0.
     #[inline(always)]
     #[must_use]
     pub fn run(&self, stack: u64, numbers: &Numbers) -> u64 {
         let number = numbers[usize::from(self.field) % NUMBERS];
         let (off, span) = ((number & self.mask).wrapping_sub(self.low), self.span);
-        // 1 where `off` is more than `span`: the borrow of their difference. A comparison would be a branch, and the
-        // compiler makes it one again where it sees it.
+        // `beyond` is 1 if `off` is more than `span`: it is the borrow of their difference. A comparison would be a
+        // branch, and without `black_box` the compiler makes this one again.
         let beyond = black_box(((!span & off) | ((!span | off) & span.wrapping_sub(off))) >> 63);
         let tests = u64::from(self.tests);
         let operand = ((beyond ^ 1) & tests) | (stack & (tests ^ 1));
@@ -261,7 +267,8 @@ impl Step {
     }
 }
 
-/// The numbers of a record's segment; with `reversed` those that the other direction would have.
+/// Writes the numbers of a record's segment to `out`, or with `reversed` those that a segment of the other direction
+/// would have.
 #[inline(always)]
 pub fn numbers(record: &Record, reversed: bool, out: &mut Numbers) {
     let (src, dst) = if reversed { (&record.dst, &record.src) } else { (&record.src, &record.dst) };

@@ -1,4 +1,4 @@
-//! The seeded hash of a directed flow: which bucket of the pending-ACK table, and which tag in it.
+//! The seeded hash of a directed flow, which chooses a bucket of the pending-ACK table and the flow's tag in it.
 //!
 //! The function is multilinear with halved multiplications (MULTILINEAR-HM; Lemire and Kaser, "Strongly universal string
 //! hashing is fast", 2014): `(m + Σ (x[2i] + k[2i])·(x[2i+1] + k[2i+1]) mod 2^64) >> 32` over 32-bit words x with random
@@ -16,15 +16,16 @@ use crate::{
     vlan::Vlans,
 };
 
-/// Keys of one of the two hashes: two addends, ports and device, four pairs of address words.
+/// How many keys each of the two hashes takes: two addends, a pair for ports and device, and four pairs for address
+/// words.
 const KEYS: usize = 12;
-/// The first key of what is added for tunnels: for the addresses an addend and two pairs, and for each of the two hashes an
-/// addend, kind and identifier, and the product of both addresses.
+/// The index of the first key for tunnels. An outer address takes an addend and two pairs. Then each of the two hashes
+/// takes an addend, a pair for kind and identifier, and a key for the product of both addresses.
 const TUNNEL_KEYS: usize = 2 * KEYS;
 
 const _: () = assert!(SEED_WORDS == TUNNEL_KEYS + 5 + 2 * 4);
 
-/// Where the random keys come from: an array, or the read-only data of the kernel programs.
+/// A source of the random keys: an array, or the read-only data of the kernel programs.
 pub trait Seeds {
     /// The key at `index`, below [`SEED_WORDS`].
     fn key(&self, index: usize) -> u64;
@@ -39,36 +40,37 @@ impl Seeds for [u64; SEED_WORDS] {
 
 /// The addresses of a packet, of either family, as they lie on the wire.
 pub trait Addresses: Copy {
-    /// The family is IPv6.
+    /// Whether the family is IPv6; it is IPv4 otherwise.
     const IPV6: bool;
 
-    /// Source and destination exchanged.
+    /// The addresses with source and destination exchanged.
     #[must_use]
     fn reversed(self) -> Self;
 
-    /// Writes source and destination in 16 bytes each, IPv4 mapped (RFC 4291 §2.5.5.2). In place and by words: byte by
-    /// byte through the stack is what the kernel programs cannot afford.
+    /// Writes source and destination as 16 bytes each, IPv4 addresses as IPv4-mapped ones (RFC 4291 §2.5.5.2). It
+    /// writes in place and by words, as the kernel programs cannot afford to go byte by byte through the stack.
     fn write(self, src: &mut [u8; 16], dst: &mut [u8; 16]);
 
-    /// The addresses' part of the sum, with the keys from `first` on.
+    /// The addresses' part of a hash's sum, with the keys from `first` on.
     fn sum(self, seeds: &impl Seeds, first: usize) -> u64;
 }
 
-/// IPv4 addresses; a word is the four bytes as they lie on the wire, in whatever order the host reads them.
+/// IPv4 addresses. A word has the four bytes of an address as they lie on the wire, in whatever order the host reads
+/// them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct V4 {
-    /// Source.
+    /// The source address.
     pub src: u32,
-    /// Destination.
+    /// The destination address.
     pub dst: u32,
 }
 
-/// IPv6 addresses, in four such words each.
+/// IPv6 addresses, each as four words that have the bytes as they lie on the wire.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct V6 {
-    /// Source.
+    /// The source address.
     pub src: [u32; 4],
-    /// Destination.
+    /// The destination address.
     pub dst: [u32; 4],
 }
 
@@ -118,13 +120,13 @@ impl Addresses for V6 {
 /// The third word of an IPv4-mapped address.
 const MAPPED: u32 = u32::from_ne_bytes([0, 0, 0xff, 0xff]);
 
-/// An IPv4 address as an IPv4-mapped one, in words as they lie on the wire.
+/// An IPv4 address as an IPv4-mapped one, both in words that have the bytes as they lie on the wire.
 #[inline(always)]
 pub(crate) const fn mapped(address: u32) -> [u32; 4] {
     [0, 0, MAPPED, address]
 }
 
-/// Such words as bytes.
+/// Writes an address, given in words that have the bytes as they lie on the wire, as bytes.
 #[inline(always)]
 pub(crate) fn put_words(bytes: &mut [u8; 16], words: [u32; 4]) {
     let (chunks, _) = bytes.as_chunks_mut::<4>();
@@ -133,27 +135,27 @@ pub(crate) fn put_words(bytes: &mut [u8; 16], words: [u32; 4]) {
     }
 }
 
-/// A directed flow: what tells one direction of one connection from all others.
+/// What identifies a directed flow, which is one direction of one connection on one device.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct FlowKey<A> {
-    /// From whom to whom.
+    /// The source and destination addresses.
     pub addresses: A,
     /// Source port in the upper half, destination port in the lower one.
     pub ports: u32,
-    /// The device's index: on a router one packet passes two devices, and is two sightings.
+    /// The index of the device: a packet that passes two devices of a router is seen twice, as two flows.
     pub ifindex: u32,
-    /// [`Vlans::word`].
+    /// The VLAN identifiers ([`Vlans::word`]).
     pub vlans: u32,
 }
 
 /// The hash of a [`FlowKey`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct FlowHash {
-    /// To be masked by the table's size.
+    /// The bucket, to be masked by the table's size.
     pub bucket: u32,
-    /// Never 0.
+    /// The tag, which is never 0.
     pub tag: u32,
-    /// Eight bits of the VLAN tags.
+    /// Eight bits of the VLAN identifiers.
     pub vlans: u32,
 }
 
@@ -165,7 +167,7 @@ impl<A: Addresses> FlowKey<A> {
         Self { addresses: self.addresses.reversed(), ports: self.ports.rotate_left(16), ..self }
     }
 
-    /// Bucket and tag under `seeds`.
+    /// The hash under `seeds`.
     #[inline(always)]
     #[must_use]
     pub fn hash(self, seeds: &impl Seeds) -> FlowHash {
@@ -176,8 +178,9 @@ impl<A: Addresses> FlowKey<A> {
     #[inline(always)]
     #[must_use]
     pub fn bucket(self, seeds: &impl Seeds) -> u32 {
-        // Of flows that differ by equal steps (a port scan) the sums do so too, and where one part of the sum is nearly
-        // the same for many of them, the other is not. This is one to one, so the hash is as universal as before.
+        // The sums of flows that differ by equal steps, as in a port scan, differ by equal steps too. Where one half of
+        // the sum is nearly the same for many of them, the other is not. The mixing is one to one, so the hash stays
+        // universal.
         let half = self.half(seeds, 0);
         half ^ (half >> 16)
     }
@@ -186,14 +189,15 @@ impl<A: Addresses> FlowKey<A> {
     #[inline(always)]
     #[must_use]
     pub fn tag(self, seeds: &impl Seeds) -> u32 {
-        // 0 is a free slot. The tag 1 is thus twice as likely as any other.
+        // 0 stands for a free slot, so it becomes 1, which is thus twice as likely as any other tag.
         match self.half(seeds, KEYS) {
             0 => 1,
             tag => tag,
         }
     }
 
-    /// [`FlowHash::vlans`] alone: those of two identifiers below 256 differ, and for two tags they are a mixture of both.
+    /// [`FlowHash::vlans`] alone. The bits differ for any two identifiers below 256; for two tags they are a mixture of
+    /// both.
     #[inline(always)]
     #[must_use]
     pub const fn vlan_bits(self) -> u32 {
@@ -213,7 +217,7 @@ impl<A: Addresses> FlowKey<A> {
     }
 }
 
-/// The hashes of a record's flow and of the other direction: the same that its packet's [`FlowKey`] has.
+/// The hashes of a record's flow and of the other direction's, which are those of the packet's [`FlowKey`].
 #[inline(always)]
 pub fn hashes(record: &Record, seeds: &impl Seeds) -> (FlowHash, FlowHash) {
     let (src, dst) = (words(&record.src), words(&record.dst));
@@ -230,7 +234,7 @@ pub fn hashes(record: &Record, seeds: &impl Seeds) -> (FlowHash, FlowHash) {
 }
 
 impl FlowHash {
-    /// Of the same flow in a tunnel, whose own hash [`of_tunnel`] gives.
+    /// The hash of the same flow within a tunnel, whose own hash [`of_tunnel`] gives.
     #[inline(always)]
     #[must_use]
     pub const fn within(self, tunnel: Self) -> Self {
@@ -238,7 +242,7 @@ impl FlowHash {
         Self { bucket: self.bucket ^ tunnel.bucket, tag: if tag == 0 { 1 } else { tag }, ..self }
     }
 
-    /// Of a tunnel within another one.
+    /// The hash of this tunnel within another one, whose hash is `outer`.
     #[inline(always)]
     #[must_use]
     pub const fn inside(self, outer: Self) -> Self {
@@ -247,9 +251,10 @@ impl FlowHash {
     }
 }
 
-/// The hash of what tells a tunnel from others, the same for both directions: of the kind, of the identifier, and of the
-/// outer addresses without an order, each where the kind goes by it ([`Kind::is_by_id`], [`Kind::is_by_addresses`]). The
-/// addresses are hashed to 32 bits each, and the product of both with a key makes the order no matter.
+/// The hash of a tunnel, which is the same for both directions. It is of what tells the tunnel from others: of the kind
+/// and, if the kind goes by them, of the identifier ([`Kind::is_by_id`]) and of the outer addresses
+/// ([`Kind::is_by_addresses`]). Each address is hashed to 32 bits; the product of both, each added to a key, does not
+/// depend on their order.
 #[inline(always)]
 pub fn of_tunnel(tunnel: &Tunnel, kind: Kind, seeds: &impl Seeds) -> FlowHash {
     let (src, dst) = if kind.is_by_addresses() {
@@ -273,7 +278,7 @@ const fn upper(sum: u64) -> u32 {
     (sum >> 32) as u32
 }
 
-/// An outer address in 32 bits.
+/// An outer address, hashed to 32 bits.
 #[inline(always)]
 fn address(bytes: &[u8; 16], seeds: &impl Seeds) -> u64 {
     let words = words(bytes);
@@ -284,12 +289,14 @@ fn address(bytes: &[u8; 16], seeds: &impl Seeds) -> u64 {
     sum >> 32
 }
 
+/// The words of an address, with the bytes as they lie on the wire.
 #[inline(always)]
 fn words(bytes: &[u8; 16]) -> [u32; 4] {
     let word = |at: usize| u32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
     [word(0), word(4), word(8), word(12)]
 }
 
+/// The term of a sum for two words, with the keys at `first` and behind it.
 #[inline(always)]
 fn pair(seeds: &impl Seeds, first: usize, x: u32, y: u32) -> u64 {
     let x = seeds.key(first).wrapping_add(u64::from(x));
@@ -297,7 +304,8 @@ fn pair(seeds: &impl Seeds, first: usize, x: u32, y: u32) -> u64 {
     x.wrapping_mul(y)
 }
 
-/// Keys without a pattern that are the same for the same `seed` (`SplitMix64`), and so no secret: for files and tests.
+/// Keys that have no pattern but are always the same for a `seed` (`SplitMix64`). They are no secret, and so only for
+/// files and tests.
 #[must_use]
 pub const fn known_seeds(seed: u64) -> [u64; SEED_WORDS] {
     let (mut seeds, mut index, mut state) = ([0; SEED_WORDS], 0, seed);

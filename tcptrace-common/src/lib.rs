@@ -1,6 +1,6 @@
-//! What the kernel programs and user space share: the records between them, the header parser and the
-//! lifecycle test. Nothing here does I/O or allocates, so that the same code runs under the verifier, over a
-//! capture file, and in a unit test.
+//! What the kernel programs and user space share: the records between them, the parser of headers, the filter, and the
+//! test whether a segment is part of a connection's lifecycle. Nothing here does I/O or allocates, so that the same
+//! code runs under the verifier, over a capture file, and in a unit test.
 #![no_std]
 #![expect(
     clippy::inline_always,

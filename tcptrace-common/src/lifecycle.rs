@@ -1,26 +1,27 @@
-//! Is this segment part of a connection's lifecycle?
+//! Tests whether a segment is part of a connection's lifecycle, and keeps the pending-ACK table that the test needs.
 //!
-//! A segment with SYN, FIN or RST always is. A bare acknowledgement is one only if somebody waits for it: a
-//! SYN-ACK with sequence number s announces an acknowledgement of s+1 from the other side, a FIN one of the
-//! number after it. So no connection is kept, only *expected acknowledgements*, in a table of one-cache-line
-//! buckets: a packet is tested by one bucket's eight words, and costs nanoseconds.
+//! A segment with SYN, FIN or RST is always part of a lifecycle. A bare acknowledgement is only if it is expected: a
+//! SYN-ACK with sequence number s announces an acknowledgement of s+1 from the other side, and a FIN announces one of
+//! the number after it. So the table keeps no connections, only *expected acknowledgements*, in buckets of one cache
+//! line each. A packet is compared with the eight words of one bucket, which takes nanoseconds.
 //!
-//! A word is the tag of the flow that will acknowledge (see [`crate::flow`]), the number it must reach, and a few bits of the
-//! VLAN tags of the segment that announced it. It goes when it is reached, or when a full bucket needs its slot. The last
-//! costs one ACK record, and is counted. A word that an earlier connection on the same four-tuple left behind, or a SYN-ACK with
-//! another number, costs at most one surplus ACK record, which the tracker ignores. What nobody ever acknowledges is swept out
-//! by user space when it has grown old.
+//! A word has the tag of the flow that will acknowledge ([`crate::flow`]), the number that must be reached, and a few
+//! bits of the VLAN tags of the segment that announced it. A word is removed when its number is reached, or when a full
+//! bucket needs its slot. The latter costs one ACK record, and is counted. A word that an earlier connection on the
+//! same four-tuple left behind, or that a SYN-ACK with another number announced, costs at most one surplus ACK record,
+//! which the tracker ignores. Words that nobody ever acknowledges are removed by user space when they have grown old.
 //!
-//! What passes with several VLAN tags, as through a router with one port, is announced and acknowledged once with each. Where
-//! the two directions have different tags, the acknowledgement is taken all the same.
+//! A segment that passes with several VLAN tags, as through a router with one port, is announced and acknowledged once
+//! with each. Where the two directions have different tags, an acknowledgement counts all the same.
 //!
-//! Nobody can see from one packet whether a RST is its sender's own and will be obeyed (RFC 5961 §3.2), so a RST voids
-//! nothing. It has the table *watch* its sender instead: the next segment of that flow without RST is a record too, which
+//! One packet does not show whether a RST is its sender's own and will be obeyed (RFC 5961 §3.2), so a RST removes no
+//! word. It has the table *watch* its sender instead: the next segment of that flow without RST is recorded too, which
 //! proves that the sender goes on. A RST that is obeyed is the flow's last segment, and costs nothing more. A word that
-//! only watches never takes another word's slot, and gives way first, uncounted; so does one of a flow that is watched.
+//! only watches never takes the slot of another word, and gives way first, uncounted; so does the word of a flow that
+//! is watched.
 //!
-//! CPUs share the table without locks: a word is read and written whole, and a lost race costs a word, never an
-//! invented record. Flows look for a free slot from a place of their own, so that two CPUs rarely want the same.
+//! CPUs share the table without locks. A word is read and written whole, and a lost race costs a word, but never makes
+//! up a record. Each flow looks for a free slot from a different one on, so that two CPUs rarely want the same.
 
 use crate::{
     abi::{BUCKET_WORDS, Bucket, Record},
@@ -32,31 +33,31 @@ use crate::{
     wire::Packet,
 };
 
-/// The slots of one bucket.
+/// The slots of one bucket of the pending-ACK table.
 pub trait Slots {
-    /// The word in `slot`, below [`BUCKET_WORDS`].
+    /// The word in `slot`, which is below [`BUCKET_WORDS`].
     fn get(&self, slot: usize) -> u64;
-    /// Puts a word into `slot`.
+    /// Puts a word into `slot`, which is below [`BUCKET_WORDS`].
     fn set(&mut self, slot: usize, word: u64);
 
-    /// Nobody waits here.
+    /// Whether all slots are free.
     #[inline(always)]
     fn is_empty(&self) -> bool {
         (0..BUCKET_WORDS).fold(0, |any, slot| any | self.get(slot)) == 0
     }
 
-    /// `n`, with how it was arrived at forgotten, as [`Table::forget`] has it.
+    /// Returns `n`, and has the verifier forget how it was computed; see [`Table::forget`].
     #[inline(always)]
     fn forget(&self, n: u64) -> u64 {
         n
     }
 
-    /// Nobody waits here, though [`Table::is_surely_empty`] did not know.
+    /// Takes note that all slots are free, which [`Table::is_surely_empty`] did not know.
     #[inline(always)]
     fn note_empty(&mut self) {}
 
-    /// A flow's tag as the words here have it. Where several network namespaces share the table, a number of the packet's own
-    /// is mixed in: their flows can be equal, also in the device's index.
+    /// The tag that words in this bucket have of a flow. If several network namespaces share the table, the number of
+    /// the packet's namespace is mixed in, as flows of two namespaces can be equal, also in the index of the device.
     #[inline(always)]
     fn tag(&self, tag: u32) -> u32 {
         tag
@@ -65,7 +66,7 @@ pub trait Slots {
 
 /// The pending-ACK table.
 pub trait Table {
-    /// Access to one bucket.
+    /// The access to one bucket.
     type Slots<'a>: Slots
     where
         Self: 'a;
@@ -73,14 +74,14 @@ pub trait Table {
     /// The bucket that the hash `bucket`, masked by the table's size, selects.
     fn bucket(&mut self, bucket: u32) -> Option<Self::Slots<'_>>;
 
-    /// Nobody waits in that bucket, as far as that is known without a look at it, from less memory than the table takes.
+    /// Whether the bucket is known to be empty without a look at it, from memory that is smaller than the table.
     #[inline(always)]
     fn is_surely_empty(&self, _bucket: u32) -> bool {
         false
     }
 
-    /// `n`, with how it was arrived at forgotten, as [`crate::wire::Load::forget`] has it: a slot taken from the hash
-    /// would make the verifier tell apart every way to the hash.
+    /// Returns `n`, and has the verifier forget how it was computed, as [`crate::wire::Load::forget`] does: if a slot
+    /// depends on the hash, the verifier would follow each way to the hash separately.
     #[inline(always)]
     fn forget(&self, n: u32) -> u32 {
         n
@@ -97,7 +98,7 @@ impl Slots for &mut Bucket {
     }
 }
 
-/// A table in memory: a power of two buckets.
+/// A table in memory, of a power of two buckets.
 impl Table for [Bucket] {
     type Slots<'a> = &'a mut Bucket;
 
@@ -109,16 +110,16 @@ impl Table for [Bucket] {
 
 const SYN_FIN_RST: TcpFlags = TcpFlags::SYN.union(TcpFlags::FIN).union(TcpFlags::RST);
 
-/// The segment has SYN, FIN or RST: it is for [`announce`], the others are for [`awaited`]. So is one without ACK too,
-/// which no stack sends (RFC 9293 §3.10.7.4, fifth step): somebody scans.
+/// Whether a segment is for [`announce`]; the others are for [`awaited`]. It is if it has SYN, FIN or RST, or no ACK:
+/// no stack sends one without any of these (RFC 9293 §3.10.7.4, fifth step), but a scanner does.
 #[inline(always)]
 #[must_use]
 pub const fn announces(flags: TcpFlags) -> bool {
     flags.intersects(SYN_FIN_RST) || !flags.ack()
 }
 
-/// Tests one segment, seen at `seen`, and keeps the table: its record, and whether another flow's word had to give
-/// way; `None` for a segment within a connection's life, and for one that `filter` does not take.
+/// Tests one segment and keeps the table. Returns the segment's record, and whether another flow's word had to give
+/// way. `None` is for a segment that is no part of a lifecycle, and for one that `filter` does not admit.
 pub fn inspect<A, T>(
     packet: &Packet<A>,
     seen: Sighting,
@@ -143,7 +144,8 @@ where
     Some((record, overwritten))
 }
 
-/// The same for a segment in a tunnel whose hash ([`crate::flow::of_tunnel`]) is `tunnel`. Its record says nothing of that.
+/// Tests one segment as [`inspect`] does, if it is in a tunnel whose hash ([`crate::flow::of_tunnel`]) is `tunnel`. The
+/// record that it returns says nothing of the tunnel.
 pub fn inspect_within<A, T>(
     packet: &Packet<A>,
     tunnel: FlowHash,
@@ -170,7 +172,7 @@ where
     Some((record, overwritten))
 }
 
-/// Somebody waited for this acknowledgement; nobody does from now on.
+/// Whether this acknowledgement was expected. It no longer is afterwards.
 #[inline(always)]
 pub fn awaited<A, T>(packet: &Packet<A>, ifindex: u32, table: &mut T, seeds: &impl Seeds) -> bool
 where
@@ -192,11 +194,11 @@ where
         slots.note_empty();
         return false;
     }
-    // Not before, as most buckets are empty most of the time.
+    // The tag is hashed only here, as most buckets are empty most of the time.
     clear_reached(&mut slots, (key.tag(seeds), key.vlan_bits()), packet.ack)
 }
 
-/// The flow `own` waited for `ack`, or for a number before it; not from now on.
+/// Whether an acknowledgement of the flow `own` was expected that `ack` reaches. It no longer is afterwards.
 #[inline(always)]
 pub fn reached<T: Table + ?Sized>(own: FlowHash, ack: SeqNum, table: &mut T) -> bool {
     !table.is_surely_empty(own.bucket)
@@ -205,8 +207,9 @@ pub fn reached<T: Table + ?Sized>(own: FlowHash, ack: SeqNum, table: &mut T) -> 
             .is_some_and(|mut slots| clear_reached(&mut slots, (own.tag, own.vlans), ack))
 }
 
-/// Keeps the table for a segment with SYN, FIN or RST, which is always a record; true where another flow's word had
-/// to give way. The hashes are those of the segment's flow and of the other direction ([`hashes`]).
+/// Keeps the table for a segment with SYN, FIN or RST, or without ACK, which is always recorded. Returns whether
+/// another flow's word had to give way. The hashes are those of the segment's flow and of the other direction's
+/// ([`hashes`]).
 #[inline(always)]
 pub fn announce<T>(record: &Record, (own, peer): (FlowHash, FlowHash), table: &mut T) -> bool
 where
@@ -214,26 +217,26 @@ where
 {
     let (flags, seq) = (TcpFlags(record.flags), SeqNum(record.seq));
     let expected = match (flags.syn(), flags.fin(), flags.rst()) {
-        // RFC 9293 §3.5: the peer acknowledges s+1. Other numbers of the flow stay: a SYN-ACK can come late or twice, after
-        // a FIN, and of two with different numbers the client answers whichever it got.
+        // The peer acknowledges s+1 (RFC 9293 §3.5). Other expected numbers of the flow stay: a SYN-ACK can come late
+        // or twice, after a FIN, and of two SYN-ACKs with different numbers the client answers the one that it got.
         (true, false, false) if flags.ack() => seq.plus(1),
         (false, _, true) => {
             watch_sender(flags, seq, own, table);
             return false;
         }
-        // §3.6: FIN occupies the number after the payload. Of a first fragment that is not all there is, and the number is
-        // less than the one that will be acknowledged, which reaches it all the same.
+        // A FIN occupies the number after the payload (RFC 9293 §3.6). In a first fragment the payload is not all there
+        // is. The number is then less than the one that will be acknowledged, which reaches it all the same.
         (false, true, false) => seq.plus(record.payload_len).plus(1),
-        // A SYN announces what only the SYN-ACK knows. It voids nothing: sent again, it can pass after the SYN-ACK of
-        // the same attempt, whose acknowledgement is still to come. SYN with FIN or RST: no stack sends it, nobody
-        // acknowledges it.
+        // The number that acknowledges a SYN-ACK is known only from the SYN-ACK, so a SYN announces nothing. It removes
+        // nothing either: a SYN that is sent again can pass after the SYN-ACK of the same attempt, whose
+        // acknowledgement is still to come. No stack sends a SYN with FIN or RST, and nobody acknowledges it.
         _ => return false,
     };
     if flags.ack()
         && !table.is_surely_empty(own.bucket)
         && let Some(mut slots) = table.bucket(own.bucket)
     {
-        // A FIN or SYN-ACK that acknowledges the peer's: the three-segment close, the simultaneous open.
+        // A FIN or SYN-ACK may acknowledge the peer's, in a close of three segments or a simultaneous open.
         clear_reached(&mut slots, (own.tag, own.vlans), SeqNum(record.ack));
     }
     let start = table.forget(peer.tag) as usize;
@@ -244,8 +247,8 @@ where
     arm(&mut slots, start, wanted)
 }
 
-/// Has the flow of a RST watched. Not of one that refuses a SYN, which has the sequence number 0 (RFC 9293 §3.10.7.1):
-/// there is no connection that could go on.
+/// Has the flow of a RST watched. A RST that refuses a SYN has the sequence number 0 (RFC 9293 §3.10.7.1): its flow is
+/// not watched, as there is no connection that could go on.
 #[inline(always)]
 fn watch_sender<T>(flags: TcpFlags, seq: SeqNum, own: FlowHash, table: &mut T)
 where
@@ -259,36 +262,36 @@ where
     }
 }
 
-/// The next segment of the word's flow is a record, whatever it acknowledges.
+/// A bit of a word: the next segment of its flow is recorded, whatever it acknowledges.
 const WATCHED: u64 = 1 << 63;
-/// No acknowledgement is expected, the word only watches.
+/// A bit of a word: no acknowledgement is expected, and the word only watches its flow.
 const NOTHING_EXPECTED: u64 = 1 << 62;
-/// The bits of the VLAN tags.
+/// The bits of a word that are of the VLAN tags.
 const VLANS: u64 = 0xff << 54;
-/// The bits of the flow's tag, as many as there is room for.
+/// The bits of a word that are of the flow's tag, as many as there is room for.
 const TAG: u64 = 0x003f_ffff << 32;
 
-/// What a word has of a flow.
+/// The bits by which a word identifies a flow.
 #[inline(always)]
 const fn flow_bits(tag: u32, vlans: u32) -> u64 {
     ((tag as u64) << 32 & TAG) | ((vlans as u64) << 54 & VLANS)
 }
 
-/// The word is of that flow by the bits of `mask`. A free slot is of none.
+/// Whether a word is of that flow, by the bits of `mask`. The word of a free slot is of none.
 #[inline(always)]
 const fn is_of(word: u64, flow: u64, mask: u64) -> bool {
     (word ^ flow) & mask == 0 && word != 0
 }
 
-/// `ack` is the word's number, or not far beyond it.
+/// Whether `ack` is the number that the word expects, or not far beyond it.
 #[inline(always)]
 #[expect(clippy::cast_possible_truncation, reason = "the lower half")]
 const fn is_reached(word: u64, ack: SeqNum) -> bool {
     word & NOTHING_EXPECTED == 0 && ack.0.wrapping_sub(word as u32) < SeqNum::NEAR
 }
 
-/// Frees the slots whose number `ack` has reached, ends the watch over the flow, and says whether there was either. Words
-/// that were announced with other VLAN tags are taken where there is none with the same.
+/// Frees the slots of the flow whose number `ack` has reached, and ends the watch over the flow. Returns whether there
+/// was either. Words that were announced with other VLAN tags count if there is none with the same.
 #[inline(always)]
 fn clear_reached(slots: &mut impl Slots, (tag, vlans): (u32, u32), ack: SeqNum) -> bool {
     let flow = flow_bits(slots.tag(tag), vlans);
@@ -317,7 +320,7 @@ fn clear_reached(slots: &mut impl Slots, (tag, vlans): (u32, u32), ack: SeqNum) 
     any
 }
 
-/// Watches a flow: by a word of its own that is there, or by one in a free slot.
+/// Watches a flow, by a word of the flow that is there already, or by a new one in a free slot.
 #[inline(always)]
 fn watch(slots: &mut impl Slots, (tag, vlans): (u32, u32)) {
     let flow = flow_bits(slots.tag(tag), vlans);
@@ -337,8 +340,8 @@ fn watch(slots: &mut impl Slots, (tag, vlans): (u32, u32)) {
     }
 }
 
-/// Puts `wanted` into a free slot, from `start` on, unless it is there; true where another flow's word had to give way
-/// that somebody still waits for.
+/// Puts the word `wanted` into the first free slot from `start` on, unless it is there already. Returns whether a word
+/// with an expected acknowledgement of another flow had to give way.
 #[inline(always)]
 fn arm(slots: &mut impl Slots, start: usize, wanted: u64) -> bool {
     let (mut free, mut watching) = (None, None);

@@ -1,4 +1,4 @@
-//! From a parsed segment to the record that goes into the ring.
+//! Makes the record that goes into the ring from a parsed segment.
 
 use crate::{
     abi::{BIT_EGRESS, BIT_FORWARDED, BIT_FRAGMENT, BIT_ID, BIT_IPV6, IcmpRecord, Kind, Record, Tunnel},
@@ -10,15 +10,15 @@ use crate::{
 /// What a hook knows about a packet besides its bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Sighting {
-    /// The device's index.
+    /// The index of the device on which the packet was seen.
     pub ifindex: u32,
-    /// An egress hook saw it.
+    /// Whether an egress hook saw the packet; an ingress hook did otherwise.
     pub egress: bool,
-    /// It came in through a device and is on its way out again.
+    /// Whether the packet came in through a device and is on its way out again.
     pub forwarded: bool,
 }
 
-/// The kind of a lifecycle segment.
+/// The kind of record that a lifecycle segment has, by its control bits.
 #[inline(always)]
 #[must_use]
 pub const fn kind_of(flags: TcpFlags) -> Kind {
@@ -33,8 +33,8 @@ pub const fn kind_of(flags: TcpFlags) -> Kind {
     }
 }
 
-/// Fills in the record of a segment, but for time, CPU, running number, lot and namespace: they are 0.
-/// [`Record::options_len`] is the header's, whether the bytes follow or not.
+/// Fills in the record of a segment, except for time, CPU, running number, lot and namespace, which become 0.
+/// [`Record::options_len`] is the length in the header, whether the option bytes follow the record or not.
 #[inline(always)]
 #[expect(clippy::cast_possible_truncation, reason = "the halves of a word, and at most 40")]
 pub fn fill<A: Addresses>(record: &mut Record, packet: &Packet<A>, seen: Sighting) {
@@ -64,7 +64,8 @@ pub fn fill<A: Addresses>(record: &mut Record, packet: &Packet<A>, seen: Sightin
     record.netns = 0;
 }
 
-/// Fills in the record of an ICMP error likewise. Its sender is not part of it: see [`crate::wire::Icmp::write_from`].
+/// Fills in the record of an ICMP error, except for what [`fill`] leaves out and for the error's sender, which
+/// [`crate::wire::Icmp::write_from`] writes.
 #[inline(always)]
 pub fn fill_icmp<A: Addresses>(entry: &mut IcmpRecord, quote: &Quote<A>, seen: Sighting) {
     fill(&mut entry.record, &quote.segment, seen);
@@ -73,7 +74,7 @@ pub fn fill_icmp<A: Addresses>(entry: &mut IcmpRecord, quote: &Quote<A>, seen: S
     entry.icmp_code = quote.code;
 }
 
-/// Fills in what is known of a tunnel before its own header.
+/// Fills in what the headers before a tunnel's own header say of it.
 #[inline(always)]
 pub fn fill_outer(tunnel: &mut Tunnel, outer: &Outer) {
     put_words(&mut tunnel.src, outer.src);

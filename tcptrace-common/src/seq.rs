@@ -1,4 +1,4 @@
-//! TCP sequence numbers: positions on a circle of 2^32 (RFC 9293 §3.4).
+//! TCP sequence numbers, which are positions on a circle of 2^32 (RFC 9293 §3.4).
 
 use core::fmt;
 
@@ -13,40 +13,40 @@ use core::fmt;
 pub struct SeqNum(pub u32);
 
 impl SeqNum {
-    /// How far beyond another a number of the same direction can be that belongs together with it: 16 MiB. More is not in
-    /// flight before the first acknowledgement that passes here, and of numbers that somebody guesses only one in 256 comes
-    /// this close.
+    /// How far beyond another number of its direction a number may be and still count as the same connection's: 16 MiB.
+    /// No more than that is in flight before the first acknowledgement that passes here, and of guessed numbers only
+    /// one in 256 comes this close.
     pub const NEAR: u32 = 1 << 24;
 
-    /// How far `self` lies after `earlier`: negative when it lies before. Never panics.
+    /// How far `self` lies after `earlier`; negative if it lies before. Never panics.
     #[inline(always)]
     #[must_use]
     pub const fn distance_from(self, earlier: Self) -> i32 {
         self.0.wrapping_sub(earlier.0).cast_signed()
     }
 
-    /// The number `n` octets further on.
+    /// The number that lies `n` octets after `self`.
     #[inline(always)]
     #[must_use]
     pub const fn plus(self, n: u32) -> Self {
         Self(self.0.wrapping_add(n))
     }
 
-    /// `self` is `other` or lies after it.
+    /// Whether `self` is `other` or lies after it.
     #[inline(always)]
     #[must_use]
     pub const fn at_or_after(self, other: Self) -> bool {
         self.distance_from(other) >= 0
     }
 
-    /// `self` lies strictly after `other`.
+    /// Whether `self` lies strictly after `other`.
     #[inline(always)]
     #[must_use]
     pub const fn after(self, other: Self) -> bool {
         self.distance_from(other) > 0
     }
 
-    /// `self` is `other` or lies after it by less than [`SeqNum::NEAR`].
+    /// Whether `self` is `other` or lies after it by less than [`SeqNum::NEAR`].
     #[inline(always)]
     #[must_use]
     pub const fn at_or_soon_after(self, other: Self) -> bool {

@@ -1,4 +1,5 @@
-//! TCP header values that both sides name: the control bits and the options worth recording.
+//! Values of the TCP header that the kernel programs and user space both name: the control bits, and the options that
+//! events report.
 
 use core::fmt::{self, Write as _};
 
@@ -31,7 +32,7 @@ impl TcpFlags {
     /// Accurate ECN (RFC 9768), once NS.
     pub const AE: Self = Self(0x100);
 
-    /// tcpdump's letters in tcpdump's order (print-tcp.c, `tcp_flag_values`).
+    /// The bits with tcpdump's letters, in tcpdump's order (print-tcp.c, `tcp_flag_values`).
     const LETTERS: [(Self, char); 9] = [
         (Self::FIN, 'F'),
         (Self::SYN, 'S'),
@@ -44,55 +45,55 @@ impl TcpFlags {
         (Self::AE, 'e'),
     ];
 
-    /// The bit that is printed as this letter.
+    /// The bit that is printed as this letter; `None` if none is.
     #[must_use]
     pub fn from_letter(letter: char) -> Option<Self> {
         Self::LETTERS.into_iter().find(|(_, known)| *known == letter).map(|(bit, _)| bit)
     }
 
-    /// All bits of `other` are set in `self`.
+    /// Whether all bits of `other` are set in `self`.
     #[inline(always)]
     #[must_use]
     pub const fn contains(self, other: Self) -> bool {
         self.0 & other.0 == other.0
     }
 
-    /// Some bit of `other` is set in `self`.
+    /// Whether any bit of `other` is set in `self`.
     #[inline(always)]
     #[must_use]
     pub const fn intersects(self, other: Self) -> bool {
         self.0 & other.0 != 0
     }
 
-    /// The bits of both.
+    /// The bits that are set in `self` or `other`.
     #[inline(always)]
     #[must_use]
     pub const fn union(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
-    /// SYN is set.
+    /// Whether SYN is set.
     #[inline(always)]
     #[must_use]
     pub const fn syn(self) -> bool {
         self.contains(Self::SYN)
     }
 
-    /// ACK is set.
+    /// Whether ACK is set.
     #[inline(always)]
     #[must_use]
     pub const fn ack(self) -> bool {
         self.contains(Self::ACK)
     }
 
-    /// FIN is set.
+    /// Whether FIN is set.
     #[inline(always)]
     #[must_use]
     pub const fn fin(self) -> bool {
         self.contains(Self::FIN)
     }
 
-    /// RST is set.
+    /// Whether RST is set.
     #[inline(always)]
     #[must_use]
     pub const fn rst(self) -> bool {
@@ -100,7 +101,7 @@ impl TcpFlags {
     }
 }
 
-/// The letters of all bits that are set; `none` where no bit is.
+/// Shows the letters of all bits that are set, or `none` if no bit is.
 impl fmt::Display for TcpFlags {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0 & 0x1ff == 0 {
@@ -121,8 +122,8 @@ impl fmt::Debug for TcpFlags {
     }
 }
 
-/// The largest window that a SYN or SYN-ACK can offer, which is never scaled (RFC 7323 §2.2): how far data can reach before
-/// the handshake is complete. Signed, as distances are.
+/// The largest window that a SYN or SYN-ACK can offer, in octets: it is never scaled (RFC 7323 §2.2). Data can reach
+/// this far before the handshake is complete. The number is signed, as distances are.
 pub const UNSCALED_WINDOW: i32 = 65_535;
 
 /// The options of a SYN or SYN-ACK that the events report. An option of the wrong length counts as absent,
@@ -142,7 +143,8 @@ pub struct TcpOptions {
     pub fast_open: bool,
     /// Multipath TCP of any subtype (RFC 8684).
     pub mptcp: bool,
-    /// The list goes on beyond what was captured, so that what is not in it may have been sent all the same.
+    /// Whether the list goes on beyond what was captured, so that options that are not found here may have been sent
+    /// all the same.
     pub cut: bool,
 }
 

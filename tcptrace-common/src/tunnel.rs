@@ -25,10 +25,10 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// How many there are.
+    /// How many kinds there are.
     pub const COUNT: usize = 9;
 
-    /// All, in the order of [`Kind::index`].
+    /// All kinds, in the order of [`Kind::index`].
     pub const ALL: [Self; Self::COUNT] = [
         Self::Ipip,
         Self::SixInFour,
@@ -59,14 +59,14 @@ impl Kind {
         }
     }
 
-    /// Its place in the counters by kind.
+    /// The index of this kind in the counters by kind.
     #[inline(always)]
     #[must_use]
     pub const fn index(self) -> usize {
         self as usize - 1
     }
 
-    /// What it is called.
+    /// The name of this kind, as `--decap` and the events have it.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -82,7 +82,7 @@ impl Kind {
         }
     }
 
-    /// The UDP ports that it is looked for at without being told.
+    /// The UDP ports at which tunnels of this kind are looked for unless others are given.
     #[must_use]
     pub const fn usual_ports(self) -> &'static [u16] {
         match self {
@@ -94,22 +94,22 @@ impl Kind {
             Self::Geneve => &[6081],
             // TS 29.281 §4.4.2
             Self::GtpU => &[2152],
-            // Registered nowhere; as packet-tzsp.c of Wireshark has it, and RouterOS.
+            // The port is registered nowhere. Wireshark (packet-tzsp.c) and RouterOS use it.
             Self::Tzsp => &[37008],
             _ => &[],
         }
     }
 
-    /// The outer addresses tell tunnels of this kind apart. Those of VXLAN and Geneve do not: in a fabric the other
-    /// direction may come by another end point.
+    /// Whether the outer addresses tell tunnels of this kind apart. Those of VXLAN and Geneve do not: in a fabric the
+    /// other direction may come by another end point.
     #[inline(always)]
     #[must_use]
     pub const fn is_by_addresses(self) -> bool {
         !matches!(self, Self::Vxlan | Self::Geneve)
     }
 
-    /// The identifier in the header tells tunnels of this kind apart. That of GTP-U is chosen by the receiver, so that
-    /// each direction has its own.
+    /// Whether the identifier in the header tells tunnels of this kind apart. That of GTP-U does not: the receiver
+    /// chooses it, so that each direction has its own.
     #[inline(always)]
     #[must_use]
     pub const fn is_by_id(self) -> bool {

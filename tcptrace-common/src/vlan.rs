@@ -1,4 +1,4 @@
-//! The VLAN tags that a packet has.
+//! The VLAN tags of a packet.
 
 use crate::abi::NO_VLAN;
 
@@ -8,22 +8,24 @@ use crate::abi::NO_VLAN;
 /// as it often is there in one direction only, and both directions must have one key.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Vlans {
-    /// The outer one in the upper half, all bits inverted: no tag, which is what most packets have, is 0.
+    /// The outer identifier in the upper half and the inner one in the lower half, all bits inverted: so it is 0
+    /// without tags, as for most packets.
     inverted: u32,
 }
 
 impl Vlans {
-    /// No tag.
+    /// No tags.
     pub const NONE: Self = Self::of([NO_VLAN; 2]);
 
-    /// These identifiers, outer first.
+    /// The tags with these identifiers, the outer one first.
     #[inline(always)]
     #[must_use]
     pub const fn of([outer, inner]: [u16; 2]) -> Self {
         Self { inverted: !((outer as u32) << 16 | inner as u32) }
     }
 
-    /// Adds a tag, further in than those before. A third one is dropped: two tell networks apart.
+    /// Adds a tag, given by its tag control information, behind those that are there. A third tag is dropped, as two
+    /// tell networks apart.
     #[inline(always)]
     #[must_use]
     pub const fn with(self, tci: u16) -> Self {
@@ -40,7 +42,7 @@ impl Vlans {
         }
     }
 
-    /// Outer first.
+    /// Both identifiers, the outer one first.
     #[inline(always)]
     #[must_use]
     #[expect(clippy::cast_possible_truncation, reason = "the halves of a word")]
@@ -48,7 +50,7 @@ impl Vlans {
         [(!self.inverted >> 16) as u16, !self.inverted as u16]
     }
 
-    /// Both identifiers as one word; 0 for none.
+    /// Both identifiers as one word, which is 0 without tags.
     #[inline(always)]
     #[must_use]
     pub const fn word(self) -> u32 {

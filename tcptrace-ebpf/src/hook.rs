@@ -1,4 +1,4 @@
-//! The places in the kernel where packets are seen, each with its way to reach a packet's bytes.
+//! The hooks at which the kernel shows packets to the programs, each with its way to read a packet's bytes.
 
 use crate::maps;
 use aya_ebpf::{
@@ -13,13 +13,13 @@ use tcptrace_common::{
     wire::{Header, Link, Load, Receive, copy_words, parse_to},
 };
 
-/// One sighting of one packet.
+/// A packet at a hook.
 pub(crate) trait Hook: Copy {
-    /// The context as aya has it.
+    /// The type of the context that aya has.
     type Context: EbpfContext;
-    /// The same packet with all its bytes, and all its headers, within reach.
+    /// The type of the same packet with all its bytes within reach, and with rare headers parsed.
     type Whole: Hook;
-    /// Access to the packet's bytes.
+    /// The type of the access to the packet's bytes.
     type Bytes: Reach;
 
     fn context(self) -> Self::Context;
@@ -27,38 +27,40 @@ pub(crate) trait Hook: Copy {
     fn bytes(self) -> Self::Bytes;
     fn sighting(self) -> Sighting;
 
-    /// The number of the network namespace that it is in.
+    /// The number of the network namespace that the packet is in.
     #[inline(always)]
     fn netns(self) -> u16 {
         maps::netns()
     }
 
-    /// What `to` makes of the packet, as far as [`Hook::bytes`] reaches.
+    /// Parses the packet as far as [`Hook::bytes`] reaches, and returns what `to` makes of it.
     fn parse_to<R: Receive>(self, to: R) -> R::Made;
 }
 
-/// Bytes that may be only some of the packet's.
+/// Access to bytes of a packet, which may not reach all of them.
 pub(crate) trait Reach: Load {
-    /// Some of the packet is not within reach.
+    /// Whether some bytes of the packet are out of reach.
     fn is_partial(&self) -> bool;
 }
 
-/// TC, with the headers in the linear part, which is where they are nearly always. `L3`: the device has no link
-/// header.
+/// A packet at a TC hook, of which only the linear part is read: the headers are nearly always in it. With `L3` the
+/// device has no link header.
 #[derive(Clone, Copy)]
 pub(crate) struct Tc<const EGRESS: bool, const L3: bool>(pub(crate) *mut __sk_buff);
 
-/// TC, with headers that may lie in the packet's pages.
+/// A packet at a TC hook, whose headers may lie outside the linear part.
 #[derive(Clone, Copy)]
 pub(crate) struct TcAnywhere<const EGRESS: bool, const L3: bool>(pub(crate) *mut __sk_buff);
 
-/// XDP, of which there is ingress only, and here on Ethernet only.
+/// A packet at an XDP hook. XDP sees only packets that come in, and here only those of Ethernet devices. With `RARE`
+/// rare headers are parsed.
 #[derive(Clone, Copy)]
 pub(crate) struct Xdp<const RARE: bool>(pub(crate) *mut xdp_md);
 
 impl<const EGRESS: bool, const L3: bool> Tc<EGRESS, L3> {
-    /// Leaves nothing beside the packet that a program behind ours could take for its own: where the next TCX program passes
-    /// the packet on, the kernel makes the packet's `tc_index` of it (net/core/dev.c, `tcx_action_code`).
+    /// Takes the namespace's number away again from beside the packet. A program behind ours might read it, and if the
+    /// next TCX program passes the packet on, the kernel puts it into the packet's `tc_index` (net/core/dev.c,
+    /// `tcx_action_code`).
     #[inline(always)]
     pub(crate) fn clear_number(self) {
         if maps::is_shared() {
@@ -179,7 +181,7 @@ const fn link(l3: bool) -> Link {
     if l3 { Link::Ip } else { Link::Ethernet }
 }
 
-/// The linear part of a packet.
+/// Access to the linear part of a packet.
 #[inline(always)]
 fn linear<const RARE: bool>(context: &TcContext) -> Linear<RARE> {
     Linear { data: context.data(), data_end: context.data_end(), len: context.len() as usize }
@@ -194,8 +196,8 @@ fn sighting(skb: *mut __sk_buff, egress: bool) -> Sighting {
     Sighting { ifindex, egress, forwarded: egress && came_in != 0 }
 }
 
-/// Programs that all namespaces share find the number beside the packet, where our filter on clsact, or a gate, has put it
-/// (`kernel/load/gates.rs`).
+/// The number of the namespace that a packet is in. Programs that several namespaces share find it beside the packet,
+/// where our filter on clsact or a gate has put it (`kernel/load/gates.rs`).
 #[inline(always)]
 #[expect(clippy::cast_possible_truncation, reason = "the kernel keeps 16 bits")]
 fn netns(skb: *mut __sk_buff) -> u16 {
@@ -207,7 +209,7 @@ fn netns(skb: *mut __sk_buff) -> u16 {
     number as u16
 }
 
-/// The VLAN tag that the device or the stack took off a packet.
+/// The tag control information of the VLAN tag that the device or the stack took off a packet.
 #[inline(always)]
 fn offloaded_vlan(skb: *mut __sk_buff) -> Option<u16> {
     // SAFETY: the context is valid while the program runs.
@@ -221,12 +223,12 @@ fn offloaded_vlan(skb: *mut __sk_buff) -> Option<u16> {
     Some(tci as u16)
 }
 
-/// Direct access: what the kernel keeps in one piece.
+/// Direct access to the part of a packet that the kernel keeps in one piece.
 #[derive(Clone, Copy)]
 pub(crate) struct Linear<const RARE: bool> {
     data: usize,
     data_end: usize,
-    /// How long the packet is, the parts elsewhere included.
+    /// Octets of the whole packet, also of the parts that are elsewhere.
     len: usize,
 }
 
@@ -271,7 +273,7 @@ impl<const RARE: bool> Load for Linear<RARE> {
     }
 }
 
-/// Where `N` bytes of the packet are within direct reach. They are read where they lie.
+/// The address of `N` bytes of the packet within direct reach. They are read where they lie.
 #[derive(Clone, Copy)]
 pub(crate) struct Within<const N: usize>(usize);
 
@@ -306,7 +308,8 @@ impl<const N: usize> Header for Within<N> {
 /// made up to a whole number of words.
 const USUAL_OPTIONS: usize = 20;
 
-/// Access by the kernel's help to bytes anywhere in a packet. Slower; nothing is moved.
+/// Access to bytes anywhere in a packet, by a helper of the kernel. It is slower than direct access, and moves no bytes
+/// of the packet.
 #[derive(Clone, Copy)]
 pub(crate) struct Anywhere {
     skb: *mut __sk_buff,
@@ -336,7 +339,8 @@ impl Load for Anywhere {
         self.len
     }
 
-    /// By one call for all, which still costs more than the usual few words do where they lie.
+    /// Copies by one call of the helper for all bytes. The usual options are copied directly if they lie within direct
+    /// reach, which costs less.
     #[inline(always)]
     #[expect(
         clippy::cast_possible_truncation,
@@ -344,8 +348,8 @@ impl Load for Anywhere {
         reason = "offsets and lengths within headers"
     )]
     fn copy<const N: usize>(&self, offset: usize, len: usize, to: &mut [u8; N]) -> usize {
-        // In the form that 5.10's verifier remembers: that of a length which is not 0 it does not (kernel/bpf/verifier.c,
-        // reg_set_min_max), and refuses to copy none.
+        // The bounds are checked in a form that the verifier of 5.10 remembers. It refuses to copy no bytes, and does
+        // not remember that a length is not 0 (kernel/bpf/verifier.c, reg_set_min_max).
         if !check_bounds_signed(len as i64, 1, N as i64) {
             return 0;
         }

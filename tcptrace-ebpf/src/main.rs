@@ -1,4 +1,4 @@
-//! The kernel programs: entry points and nothing else. They look, and let every packet pass.
+//! The entry points of the kernel programs. They look at packets, and let every packet pass.
 #![no_std]
 #![no_main]
 #![expect(unsafe_code, reason = "kernel memory, helpers, and symbols that the loader finds by name")]
@@ -17,44 +17,45 @@ use aya_ebpf::{
 };
 use hook::{Tc, Xdp};
 
-/// Into the host, Ethernet.
+/// Sees packets that come into the host on an Ethernet device.
 #[classifier]
 fn tcptrace_tc_ingress(context: TcContext) -> i32 {
     tc::<false, false>(context.skb.skb)
 }
 
-/// Out of the host, Ethernet.
+/// Sees packets that go out of the host on an Ethernet device.
 #[classifier]
 fn tcptrace_tc_egress(context: TcContext) -> i32 {
     tc::<true, false>(context.skb.skb)
 }
 
-/// Into the host, a device without a link header.
+/// Sees packets that come into the host on a device without a link header.
 #[classifier]
 fn tcptrace_tc_ingress_l3(context: TcContext) -> i32 {
     tc::<false, true>(context.skb.skb)
 }
 
-/// Out of the host, a device without a link header.
+/// Sees packets that go out of the host on a device without a link header.
 #[classifier]
 fn tcptrace_tc_egress_l3(context: TcContext) -> i32 {
     tc::<true, true>(context.skb.skb)
 }
 
-/// Into the host, Ethernet, before the stack.
+/// Sees packets that come into the host on an Ethernet device, before the stack does.
 #[xdp]
 fn tcptrace_xdp(context: XdpContext) -> u32 {
     trace::packet(Xdp::<false>(context.ctx));
     XDP_PASS
 }
 
-/// Never runs: it is there for as long as the tracer that loaded it, whose filters on clsact name it (`kernel/attach/clsact.rs`).
+/// Never runs. It is loaded as long as its tracer runs, whose filters on clsact name it (`kernel/attach/clsact.rs`).
 #[classifier]
 fn tcptrace_alive(_context: TcContext) -> i32 {
     TC_ACT_UNSPEC
 }
 
-/// `TC_ACT_UNSPEC` is `TCX_NEXT`: the next program decides, as if we were not there.
+/// Looks at a packet, and leaves the decision on it to the next program, as if this one were not there: `TC_ACT_UNSPEC`
+/// is `TCX_NEXT`.
 #[inline(always)]
 fn tc<const EGRESS: bool, const L3: bool>(skb: *mut __sk_buff) -> i32 {
     let hook = Tc::<EGRESS, L3>(skb);

@@ -14,29 +14,29 @@ use tcptrace_common::{
     wire::{Icmp, Outer, tunnel::DECAP_WORDS},
 };
 
-/// The records; user space sets the size at load time.
+/// The ring of records. User space sets its size when it loads the programs.
 #[map]
 pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(8 << 20, 0);
 
-/// One set of counters per CPU.
+/// The counters of each CPU.
 #[map]
 static COUNTERS: PerCpuArray<Counters> = PerCpuArray::with_max_entries(1, 0);
 
-/// The filter; user space writes it, at any time.
+/// The filter. User space may write it at any time.
 #[map]
 static FILTER: Array<Program> = Array::with_max_entries(1, 0);
 
-/// The filter that is in force; None where everything is wanted.
+/// The filter that is in force; None if everything is wanted.
 #[inline(always)]
 pub(crate) fn filter() -> Option<&'static Program> {
     FILTER.get(0).filter(|program| program.len != 0)
 }
 
-/// What is admitted ([`Admission::from_map`]); user space writes it, at any time.
+/// The part of connections that is followed ([`Admission::from_map`]). User space may write it at any time.
 #[map]
 static ADMISSION: Array<u32> = Array::with_max_entries(1, 0);
 
-/// The admission that is in force.
+/// The part of connections that is followed now.
 #[inline(always)]
 pub(crate) fn admission() -> Admission {
     let Some(value) = ADMISSION.get_ptr(0) else {
@@ -47,28 +47,30 @@ pub(crate) fn admission() -> Admission {
     Admission::from_map(unsafe { value.read_volatile() })
 }
 
-/// One workplace per CPU.
+/// The workplace of each CPU.
 #[map]
 static WORK: PerCpuArray<Work> = PerCpuArray::with_max_entries(1, 0);
 
-/// Where a lifecycle segment is worked on: off the stack, which has 512 bytes, and unknown to the verifier, which need
-/// not tell apart the thousands of ways that lead here (kernel/bpf/verifier.c does not follow numbers through a map).
+/// The memory in which the record of a lifecycle segment is made. It is not on the stack, which has 512 bytes. The
+/// verifier does not follow numbers through a map (kernel/bpf/verifier.c), so it need not tell apart the thousands of
+/// ways that lead here.
 #[repr(C)]
 pub(crate) struct Work {
-    /// With the sender, type and code of an ICMP error, which only a record of one has.
+    /// The record. The sender, type and code of an ICMP error have a meaning only in the record of one.
     pub(crate) entry: IcmpRecord,
     pub(crate) options_at: u32,
     pub(crate) icmp: Message,
     pub(crate) own: FlowHash,
     pub(crate) peer: FlowHash,
-    /// What the filter tests.
+    /// The numbers that the filter tests.
     pub(crate) numbers: Numbers,
-    /// The tunnel that the segment is in; its record says whether there is one.
+    /// The tunnel that the segment is in. The record says whether it is in one.
     pub(crate) tunnel: Tunnel,
     pub(crate) place: Place,
 }
 
-/// Where to go on in a tunnel: [`Outer`] without what the record has of it, then what a step led to.
+/// Where a packet in a tunnel is parsed on: first [`Outer`] without what [`Work::tunnel`] has of it, then what the walk
+/// through the tunnel's headers led to.
 #[repr(C)]
 pub(crate) struct Place {
     pub(crate) ipv6: u32,
@@ -79,7 +81,7 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// Keeps where a tunnel's own header begins.
+    /// Keeps where a tunnel's own header begins, and what is before it.
     #[inline(always)]
     #[expect(clippy::cast_possible_truncation, reason = "places in a packet")]
     pub(crate) fn put(&mut self, outer: &Outer) {
@@ -90,7 +92,7 @@ impl Place {
     }
 }
 
-/// [`Icmp`] in integers alone, without the sender.
+/// What [`Icmp`] has, as integers alone and without the sender.
 #[repr(C)]
 pub(crate) struct Message {
     ipv6: u32,
@@ -101,7 +103,7 @@ pub(crate) struct Message {
 }
 
 impl Message {
-    /// Keeps it. Places are within headers, and no packet is 4 GiB long.
+    /// Keeps a message. Its numbers fit, as offsets are within headers and no packet is 4 GiB long.
     #[inline(always)]
     #[expect(clippy::cast_possible_truncation, reason = "places and lengths in a packet")]
     pub(crate) fn put(&mut self, icmp: &Icmp) {
@@ -112,7 +114,7 @@ impl Message {
         self.len = icmp.len as u32;
     }
 
-    /// What was kept.
+    /// The message that was kept, without its sender.
     #[inline(always)]
     #[expect(clippy::cast_possible_truncation, reason = "it was 8 bits")]
     pub(crate) fn get(&self) -> Icmp {
@@ -127,23 +129,23 @@ impl Message {
     }
 }
 
-/// One set of short-lived buffers per CPU.
+/// The short-lived buffers of each CPU.
 #[map]
 static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
 
-/// A map of its own, so that no reference to [`Work`] covers it.
+/// Short-lived buffers. They are in a map of their own, so that no reference to [`Work`] covers them.
 #[repr(C)]
 struct Scratch {
-    /// For [`forget`].
+    /// The number that [`forget`] passes through the map.
     number: u64,
-    /// For [`header_area`].
+    /// The bytes that [`header_area`] points to.
     header: [u8; HEADER_AREA],
 }
 
-/// Octets of the longest header that is read in one piece: IPv6.
+/// Octets of the longest header that is read in one piece, which is that of IPv6.
 pub(crate) const HEADER_AREA: usize = 40;
 
-/// Where the kernel may copy [`HEADER_AREA`] bytes of a packet to.
+/// A place to which the kernel may copy [`HEADER_AREA`] bytes of a packet.
 #[inline(always)]
 pub(crate) fn header_area() -> Option<*mut u8> {
     let scratch = SCRATCH.get_ptr_mut(0)?;
@@ -151,7 +153,7 @@ pub(crate) fn header_area() -> Option<*mut u8> {
     Some(unsafe { &raw mut (*scratch).header }.cast())
 }
 
-/// This CPU's workplace, on the terms of [`counters`].
+/// This CPU's workplace. Nothing else uses it meanwhile, for the reason that [`counters`] gives.
 #[inline(always)]
 pub(crate) fn work() -> Option<&'static mut Work> {
     let work = WORK.get_ptr_mut(0)?;
@@ -164,38 +166,39 @@ pub(crate) fn work() -> Option<&'static mut Work> {
 #[unsafe(no_mangle)]
 static SEEDS: [u64; SEED_WORDS] = [0; SEED_WORDS];
 
-/// The number of the network namespace that this copy of the programs is for, where it is for one.
+/// The number of the network namespace that this copy of the programs is for, if it is for one.
 #[unsafe(no_mangle)]
 static NETNS: u16 = 0;
 
-/// Not 0: the programs are for several network namespaces, and a number beside each packet says which one it is in. The verifier
-/// sees a constant and drops the code for that where it is 0.
+/// Not 0 if the programs are for several network namespaces, and a number beside each packet says which one it is in.
+/// The verifier sees a constant, and drops the code for that if it is 0.
 #[unsafe(no_mangle)]
 static SHARED: u8 = 0;
 
-/// The programs are for several namespaces.
+/// Whether the programs are for several namespaces.
 #[inline(always)]
 pub(crate) fn is_shared() -> bool {
     // SAFETY: a valid static; volatile because the loader writes it after the compiler is done.
     unsafe { (&raw const SHARED).read_volatile() != 0 }
 }
 
-/// [`NETNS`] as the loader set it. For records only: the flow hash tells copies of the programs apart by their [`SEEDS`].
+/// [`NETNS`] as the loader set it. Only records need it: the flow hash tells copies of the programs apart by their
+/// [`SEEDS`].
 #[inline(always)]
 pub(crate) fn netns() -> u16 {
     // SAFETY: a valid static; volatile because the loader writes it after the compiler is done.
     unsafe { (&raw const NETNS).read_volatile() }
 }
 
-/// Not 0: each record is logged too (by aya-log). The verifier sees a constant and drops the code where it is 0.
+/// Not 0 if each record is logged, too (by aya-log). The verifier sees a constant, and drops the code if it is 0.
 #[unsafe(no_mangle)]
 static KERNEL_LOG: u8 = 0;
 
-/// So many bytes waiting in the ring are reason to wake the reader, whatever it waits for.
+/// How many bytes wait in the ring when the reader is woken, whatever it waits for.
 #[unsafe(no_mangle)]
 static WAKE_BYTES: u64 = 0;
 
-/// The ring is so full that the reader should come at once.
+/// Whether the ring is so full that the reader should come at once.
 #[inline(always)]
 pub(crate) fn ring_is_filling() -> bool {
     // SAFETY: a valid static; volatile because the loader writes it after the compiler is done.
@@ -203,11 +206,12 @@ pub(crate) fn ring_is_filling() -> bool {
     EVENTS.query(BPF_RB_AVAIL_DATA.into()) >= enough
 }
 
-/// Which tunnels are looked into (`wire::tunnel::Decap`). Where the first word is 0, none, the verifier drops the code.
+/// The tunnels that are looked into (`wire::tunnel::Decap`). If the first word is 0, which is none, the verifier drops
+/// the code.
 #[unsafe(no_mangle)]
 static DECAP: [u32; DECAP_WORDS] = [0; DECAP_WORDS];
 
-/// A word of it.
+/// A word of [`DECAP`] as the loader set it.
 #[inline(always)]
 pub(crate) fn decap(place: usize) -> u32 {
     let word = &raw const DECAP[place];
@@ -215,7 +219,7 @@ pub(crate) fn decap(place: usize) -> u32 {
     unsafe { word.read_volatile() }
 }
 
-/// Records are to be logged.
+/// Whether records are logged.
 #[inline(always)]
 pub(crate) fn kernel_log() -> bool {
     // SAFETY: a valid static; volatile because the loader writes it after the compiler is done.
@@ -231,7 +235,7 @@ pub(crate) fn counters() -> Option<&'static mut Counters> {
     Some(unsafe { &mut *counters })
 }
 
-/// `n`, with how it was arrived at forgotten by the verifier. Not for the fast path.
+/// Returns `n`, and has the verifier forget how it was computed. It is not for the fast path.
 #[inline(always)]
 #[expect(clippy::cast_possible_truncation, reason = "the target has 64 bits")]
 pub(crate) fn forget(n: usize) -> usize {

@@ -10,35 +10,37 @@ use tcptrace_common::{
     lifecycle::{Slots, Table},
 };
 
-/// The pending-ACK table: `PENDING_MASK + 1` buckets. Mappable, because user space frees words in it that nobody comes for,
-/// and because the kernel puts the values of such an array on a page boundary (kernel/bpf/arraymap.c, `array_map_alloc`),
-/// which makes each bucket one cache line.
+/// The pending-ACK table, which has `PENDING_MASK + 1` buckets. It can be mapped, because user space frees old words in
+/// it, and because the kernel puts the values of such an array on a page boundary (kernel/bpf/arraymap.c,
+/// `array_map_alloc`), which makes each bucket one cache line.
 #[map]
 static PENDING: Array<Bucket> = Array::with_max_entries(1 << 16, BPF_F_MMAPABLE);
 
-/// For each bucket of `PENDING` whether anybody may wait in it. Buckets are looked at at random and lie outside the nearer
-/// caches on a host with many connections; these marks, a 32nd of that, within.
+/// The marks of the buckets of `PENDING`, which say whether a bucket may have words in it. Buckets are looked at in
+/// random order, and on a host with many connections they lie outside the nearer caches. The marks, which are a 32nd of
+/// that, lie within.
 #[map]
 static MARKS: Array<[Mark; MARKS_PER_ENTRY as usize]> =
     Array::with_max_entries((1 << 16) / MARKS_PER_ENTRY, BPF_F_MMAPABLE);
 
-/// As many as make the eight bytes that the kernel keeps at least (kernel/bpf/arraymap.c, `array_map_alloc`).
+/// How many marks are in an entry: as many as fit in eight bytes, which is the least that the kernel keeps for an entry
+/// (kernel/bpf/arraymap.c, `array_map_alloc`).
 const MARKS_PER_ENTRY: u32 = 4;
 
-/// Nobody waits in a bucket if both numbers are equal. CPUs share it without locks, and what one says cannot undo what
-/// another says meanwhile: who puts a word in changes `filled` after that, and who finds the bucket empty copies into
-/// `emptied` what `filled` was before it looked.
+/// The mark of a bucket, which is empty if both numbers are equal. CPUs share the mark without locks, and none can undo
+/// what another says meanwhile: a CPU that puts a word in changes `filled` after that, and a CPU that finds the bucket
+/// empty copies into `emptied` what `filled` was before it looked.
 #[repr(C, align(2))]
 struct Mark {
     filled: u8,
     emptied: u8,
 }
 
-/// Buckets of `PENDING` less one; a power of two less one.
+/// The number of buckets of `PENDING` less one, which is a power of two less one.
 #[unsafe(no_mangle)]
 static PENDING_MASK: u32 = (1 << 16) - 1;
 
-/// [`PENDING`] as the lifecycle test of one packet sees it.
+/// The table [`PENDING`] as the lifecycle test of one packet uses it.
 pub(crate) struct PendingTable<H>(pub(crate) H);
 
 /// One bucket that all CPUs share, and its mark.
@@ -46,7 +48,7 @@ pub(crate) struct SharedBucket<H> {
     hook: H,
     bucket: *mut Bucket,
     mark: *mut Mark,
-    /// [`Mark::filled`] before the first look at a word.
+    /// What [`Mark::filled`] was before any word was read.
     filled: u8,
 }
 
@@ -101,7 +103,8 @@ impl<H: Hook> Table for PendingTable<H> {
 }
 
 impl<H: Hook> Slots for SharedBucket<H> {
-    /// The bucket is found without the number, so that packets whose bucket is empty need not know it.
+    /// Mixes the number of the packet's namespace into the tag. The bucket does not depend on the number, so that it
+    /// need not be read for packets whose bucket is empty.
     #[inline(always)]
     fn tag(&self, tag: u32) -> u32 {
         if !is_shared() {
@@ -149,7 +152,7 @@ impl<H: Hook> Slots for SharedBucket<H> {
 }
 
 impl<H> SharedBucket<H> {
-    /// Says that a word is there, by a number that is not the other one.
+    /// Marks the bucket as one with words in it, by a number in `filled` that is not the one in `emptied`.
     #[inline(always)]
     fn fill(&mut self) {
         // SAFETY: as in `get`.

@@ -1,4 +1,4 @@
-//! What happens to a packet: parsed, counted, tested, and, rarely, recorded.
+//! Traces packets: each is parsed, counted and tested, and few are recorded.
 
 use crate::{
     hook::{Hook, Reach as _},
@@ -27,7 +27,7 @@ use tcptrace_common::{
     },
 };
 
-/// Looks at one packet.
+/// Traces one packet.
 #[inline(always)]
 pub(crate) fn packet<H: Hook>(hook: H) {
     let Some(counters) = counters() else {
@@ -47,22 +47,23 @@ pub(crate) fn packet<H: Hook>(hook: H) {
     }
 }
 
-/// The packet is dealt with.
+/// The outcome of a first look: the packet needs nothing more.
 const DONE: u32 = 0;
-/// It needs a record.
+/// The outcome of a first look: the packet is a lifecycle segment and needs a record.
 const LIFECYCLE: u32 = 1;
-/// It needs another look.
+/// The outcome of a first look: the packet has to be parsed again, with all the means there are.
 const LONG_WAY: u32 = 2;
 
-/// All there is for nearly every packet. Only the flow's hash is worked out; what a record needs beyond that would
-/// have every packet pay for its stores. Inlined, as a call costs a tenth of the whole; its few bytes of stack leave
-/// the rare paths enough of the 512 that the kernel allows for all frames together.
+/// Parses and tests a packet, which is all that nearly every packet needs. Of what a record needs only the flow's hash
+/// is computed, as every packet would pay for storing the rest. The function is inlined, as a call costs a tenth of the
+/// whole. It takes few bytes of stack, and leaves the rare paths enough of the 512 that the kernel allows for all
+/// frames together.
 #[inline(always)]
 fn first_look<H: Hook>(hook: H, counters: &mut Counters) -> u32 {
     hook.parse_to(FirstLook { hook, counters })
 }
 
-/// What is to be done about what was parsed.
+/// Decides what a parsed packet needs.
 struct FirstLook<'a, H> {
     hook: H,
     counters: &'a mut Counters,
@@ -93,6 +94,7 @@ impl<H: Hook> Receive for FirstLook<'_, H> {
     }
 }
 
+/// Whether a segment is part of a connection's lifecycle, and its connection is one that is followed.
 #[inline(always)]
 fn is_lifecycle<A: Addresses, H: Hook>(hook: H, packet: &Packet<A>, counters: &mut Counters) -> bool {
     let lifecycle = if lifecycle::announces(packet.flags) {
@@ -100,13 +102,14 @@ fn is_lifecycle<A: Addresses, H: Hook>(hook: H, packet: &Packet<A>, counters: &m
     } else {
         lifecycle::awaited(packet, hook.sighting().ifindex, &mut PendingTable(hook), &LoadedSeeds)
     };
-    // Last, as a store before would have the packet's fields read early and kept.
+    // The counter is stored last: a store before would have the packet's fields read early and kept.
     counters.tcp_packets += 1;
     lifecycle
 }
 
-/// The segment announces something, and its connection is not one of those that are followed: counted, and done with
-/// before a record is begun. A flood is dealt with here. Where there is a filter, that has the first word.
+/// Whether a segment that announces something is of a connection that is not followed under the present load. It is
+/// counted then, before any work on a record, which is what keeps a flood cheap. If there is a filter, that has to
+/// decide first, and the answer is no.
 #[inline(always)]
 fn is_shed<A: Addresses, H: Hook>(hook: H, packet: &Packet<A>, counters: &mut Counters) -> bool {
     let admission = admission();
@@ -121,8 +124,8 @@ fn is_shed<A: Addresses, H: Hook>(hook: H, packet: &Packet<A>, counters: &mut Co
     true
 }
 
-/// Not all of the headers are within direct reach, or they are many, or of ICMP: the same again with all the means
-/// there are.
+/// Traces a packet with all the means there are, if its headers are not all within direct reach, or are rare, or of
+/// ICMP.
 #[inline(never)]
 fn the_long_way<H: Hook>(hook: H, counters: &mut Counters) {
     let Some(work) = work() else {
@@ -165,18 +168,18 @@ fn the_long_way<H: Hook>(hook: H, counters: &mut Counters) {
     }
 }
 
-/// What a parsed packet is, as one number: the programs' functions return no more.
+/// What a parsed packet is, as one number, since the programs' functions cannot return more.
 const TCP: u32 = 0;
 const OTHER: u32 = 1;
 const FRAGMENT: u32 = 2;
 const ICMP: u32 = 3;
 /// What may be a tunnel.
 const TUNNEL: u32 = 4;
-/// A packet in one.
+/// A packet within a tunnel.
 const INSIDE: u32 = 5;
 const UNPARSABLE: u32 = 6;
 
-/// Counts what is neither TCP nor ICMP nor a tunnel.
+/// Counts a packet that is neither TCP nor ICMP nor a tunnel.
 #[inline(always)]
 fn count(code: u32, counters: &mut Counters) {
     if code == FRAGMENT {
@@ -186,13 +189,14 @@ fn count(code: u32, counters: &mut Counters) {
     }
 }
 
-/// Parses a packet and describes it in `work`, if it is TCP; of ICMP it keeps there where to look on.
+/// Parses a packet and describes it in `work` if it is TCP. Of an ICMP message or a tunnel it keeps there where to
+/// parse on.
 #[inline(never)]
 fn describe<H: Hook>(hook: H, work: &mut Work) -> u32 {
     hook.parse_to(Describe { hook, work })
 }
 
-/// Describes what was parsed, and says what it is.
+/// Describes a parsed packet, and says what it is.
 struct Describe<'a, H> {
     hook: H,
     work: &'a mut Work,
@@ -233,12 +237,13 @@ impl<H: Hook> Receive for Describe<'_, H> {
     }
 }
 
-/// Goes through a tunnel's headers, from where [`describe`] found them: to an inner packet, or to a code as it gives them.
+/// Walks through a tunnel's headers, from where [`describe`] found them. Returns [`INSIDE`] if there is an inner
+/// packet, and else a code as [`describe`] does.
 #[inline(never)]
 #[expect(clippy::cast_possible_truncation, reason = "offsets within headers, and a protocol's 8 bits")]
 fn enter<H: Hook>(hook: H, work: &mut Work) -> u32 {
     let (at, protocol) = (work.place.at as usize, work.place.protocol as u8);
-    // What comes out of a map has no bound that the verifier knows.
+    // The verifier knows no bound of a number that comes out of a map.
     if at >= tunnel::MAX_INSIDE {
         return OTHER;
     }
@@ -255,7 +260,7 @@ fn enter<H: Hook>(hook: H, work: &mut Work) -> u32 {
     }
 }
 
-/// Describes in `work` the packet that [`enter`] led to. One more tunnel is one too many here.
+/// Describes in `work` the packet that [`enter`] led to. Another tunnel within it is not looked into.
 #[inline(never)]
 #[expect(clippy::cast_possible_truncation, reason = "an Ethernet type has 16 bits")]
 fn describe_inside<H: Hook>(hook: H, work: &mut Work) -> u32 {
@@ -268,7 +273,7 @@ fn describe_inside<H: Hook>(hook: H, work: &mut Work) -> u32 {
     tunnel::inside_to(&hook.bytes(), ethertype, at, fragmented, to)
 }
 
-/// Describes a packet in a tunnel likewise.
+/// Describes a parsed packet within a tunnel, and says what it is.
 struct DescribeInside<'a, H>(Describe<'a, H>);
 
 impl<H: Hook> Receive for DescribeInside<'_, H> {
@@ -286,12 +291,13 @@ impl<H: Hook> Receive for DescribeInside<'_, H> {
     }
 }
 
-/// Describes in `work` what an ICMP message quotes, if that can begin a connection. A function of its own, that begins
-/// from what [`describe`] kept: the verifier then knows one way to it, not all that lead through the headers before.
+/// Describes in `work` what an ICMP message quotes, if that can begin a connection. It is a function of its own that
+/// begins with what [`describe`] kept: so the verifier follows one way to it, instead of all ways through the headers
+/// before.
 #[inline(never)]
 fn describe_quote<H: Hook>(hook: H, work: &mut Work) -> bool {
     let icmp = work.icmp.get();
-    // What comes out of a map has no bound that the verifier knows.
+    // The verifier knows no bound of a number that comes out of a map.
     if icmp.at >= MAX_OFFSET || icmp.len > MAX_MESSAGE {
         return false;
     }
@@ -304,13 +310,13 @@ fn describe_quote<H: Hook>(hook: H, work: &mut Work) -> bool {
     true
 }
 
-/// Keeps the pending table for a segment with SYN, FIN or RST and puts its record into the ring, or that of an
-/// acknowledgement. Not inlined, so that the path of all other packets is short.
+/// Puts the record of a lifecycle segment into the ring, and keeps the pending-ACK table if the segment announces
+/// something. It is not inlined, so that the path of all other packets is short.
 #[inline(never)]
 fn publish<H: Hook>(hook: H, work: &mut Work, counters: &mut Counters) {
     let flags = TcpFlags(work.entry.record.flags);
     if lifecycle::announces(flags) {
-        // An acknowledgement that is waited for was announced by a segment that passed here.
+        // The filter need not test an expected acknowledgement: the segment that announced it has passed the filter.
         if !is_wanted(work) {
             return;
         }
@@ -325,25 +331,26 @@ fn publish<H: Hook>(hook: H, work: &mut Work, counters: &mut Counters) {
     emit(hook, work, counters, record::kind_of(flags));
 }
 
-/// The filter, if there is one, takes what the record is of.
+/// Whether the filter, if there is one, admits the record's segment.
 #[inline(always)]
 fn is_wanted(work: &mut Work) -> bool {
     filter().is_none() || passes(work)
 }
 
-/// See [`tcptrace_common::filter::Program::admits`].
+/// Whether the filter admits the record's segment; see [`tcptrace_common::filter::Program::admits`].
 #[inline(never)]
 fn passes(work: &mut Work) -> bool {
     filter().is_none_or(|program| program.admits(&work.entry.record, &mut work.numbers))
 }
 
-/// The connection is one of those that are followed under the present load; counted if it is not. It has its lot now.
+/// Draws the lot of the record's connection, and returns whether it is followed under the present load. It is counted
+/// if it is not.
 #[inline(always)]
 fn is_admitted(work: &mut Work, counters: &mut Counters) -> bool {
     let record = &mut work.entry.record;
     record.lot = lot(work.own.tag, work.peer.tag);
     let admitted = admission().takes(record.lot);
-    // The kind as the record has it: told apart by the control bits, the verifier would follow each kind on its own.
+    // The kind is the record's. If it were found by the control bits, the verifier would follow each kind separately.
     if !admitted && let Some(count) = counters.shed.get_mut(usize::from(record.kind).wrapping_sub(1)) {
         *count += 1;
     }
@@ -353,7 +360,7 @@ fn is_admitted(work: &mut Work, counters: &mut Counters) -> bool {
 /// Numbers a record, puts it into the ring and counts it.
 #[inline(always)]
 fn emit<H: Hook>(hook: H, work: &mut Work, counters: &mut Counters, kind: Kind) {
-    // A record that finds the ring full has its number too: user space sees the gap.
+    // A record that finds the ring full has a number too, so that user space sees the gap.
     counters.number += 1;
     stamp(hook, &mut work.entry.record, counters.number);
     let wakeup = wakeup(counters.number);
@@ -369,7 +376,7 @@ fn emit<H: Hook>(hook: H, work: &mut Work, counters: &mut Counters, kind: Kind) 
     }
 }
 
-/// Puts a record into the ring.
+/// Puts the record of a packet that is in no tunnel into the ring. Returns false if the ring is full.
 #[inline(always)]
 fn send_plain<H: Hook>(hook: H, work: &Work, kind: Kind, wakeup: u64) -> bool {
     match kind {
@@ -379,7 +386,7 @@ fn send_plain<H: Hook>(hook: H, work: &Work, kind: Kind, wakeup: u64) -> bool {
     }
 }
 
-/// The same with the tunnel that the packet was in.
+/// Puts the record of a packet in a tunnel into the ring, with the tunnel. Returns false if the ring is full.
 #[inline(never)]
 fn send_tunnelled<H: Hook>(hook: H, work: &Work, kind: Kind, wakeup: u64) -> bool {
     match kind {
@@ -397,7 +404,8 @@ fn send_tunnelled<H: Hook>(hook: H, work: &Work, kind: Kind, wakeup: u64) -> boo
     }
 }
 
-/// Part by part from one map into the other: the stack has no room for them together.
+/// Puts a record, which `fill` writes, and its tunnel into the ring. They are copied part by part from one map into the
+/// other, as the stack has no room for both.
 #[inline(always)]
 fn send_within<T: 'static>(work: &Work, wakeup: u64, fill: impl FnOnce(*mut T)) -> bool {
     let Some(mut entry) = EVENTS.reserve::<Tunnelled<T>>(0) else {
@@ -414,11 +422,11 @@ fn send_within<T: 'static>(work: &Work, wakeup: u64, fill: impl FnOnce(*mut T)) 
     true
 }
 
-/// Hashes both directions of the flow, also of one within a tunnel.
+/// Hashes both directions of the record's flow, with the tunnel if it is in one.
 #[inline(always)]
 fn hash(work: &mut Work) {
     hash_flow(work);
-    // Not called from there: the stacks of all that are on the way count together, and have 512 bytes.
+    // It is not called from `hash_flow`, as the frames of all functions on the way share 512 bytes of stack.
     if decap(0) != 0 && work.entry.record.bits & BIT_TUNNEL != 0 {
         hash_tunnel(work);
     }
@@ -429,7 +437,7 @@ fn hash_flow(work: &mut Work) {
     (work.own, work.peer) = hashes(&work.entry.record, &LoadedSeeds);
 }
 
-/// The flow is one within a tunnel.
+/// Adds the tunnel to the hashes of the flow within it.
 #[inline(never)]
 fn hash_tunnel(work: &mut Work) {
     let Some(kind) = tunnel::Kind::from_code(work.tunnel.kind) else {
@@ -445,16 +453,16 @@ fn announce<H: Hook>(hook: H, work: &Work) -> bool {
     lifecycle::announce(&work.entry.record, (work.own, work.peer), &mut PendingTable(hook))
 }
 
-/// How the reader is woken. 0: if it had read everything, for it sleeps then; while it waits for more to collect, and
-/// while it reads, no record costs a wake-up. Unless the ring fills: then it should not wait. That is looked for with
-/// every 64th record only.
+/// The flags that say how a record wakes the reader. With 0 the kernel wakes it if it had read everything, as it sleeps
+/// then. While it waits for more records to collect, and while it reads, no record costs a wake-up. If the ring fills,
+/// the reader is woken in any case; that is tested only with every 64th record.
 #[inline(always)]
 fn wakeup(number: u64) -> u64 {
     const EVERY: u64 = 64;
     if number.is_multiple_of(EVERY) && ring_is_filling() { BPF_RB_FORCE_WAKEUP.into() } else { 0 }
 }
 
-/// Puts a record into the ring; false where it is full.
+/// Puts a record into the ring. Returns false if the ring is full.
 #[inline(always)]
 fn send<T: Copy + 'static>(record: &T, wakeup: u64) -> bool {
     let Some(mut entry) = EVENTS.reserve::<T>(0) else {
@@ -465,7 +473,8 @@ fn send<T: Copy + 'static>(record: &T, wakeup: u64) -> bool {
     true
 }
 
-/// The same with the option bytes, which go from the packet into the ring without a copy between.
+/// Puts a record with its option bytes into the ring. These go from the packet into the ring without a copy between.
+/// Returns false if the ring is full.
 #[inline(always)]
 fn send_with_options<H: Hook>(hook: H, work: &Work, wakeup: u64) -> bool {
     let Some(mut entry) = EVENTS.reserve::<SynRecord>(0) else {
@@ -476,7 +485,7 @@ fn send_with_options<H: Hook>(hook: H, work: &Work, wakeup: u64) -> bool {
     true
 }
 
-/// Writes all of what was reserved.
+/// Writes a record and its option bytes to `place`, which was reserved for them.
 #[inline(always)]
 fn write_with_options<H: Hook>(hook: H, work: &Work, place: *mut SynRecord) {
     // SAFETY: a part of what was reserved.
@@ -488,7 +497,8 @@ fn write_with_options<H: Hook>(hook: H, work: &Work, place: *mut SynRecord) {
     copy_options(hook, work, unsafe { &mut *place });
 }
 
-/// Zeroes the option bytes, in words: for bytes the compiler calls a function that goes through them one by one.
+/// Zeroes the option bytes by words. If they were zeroed as bytes, the compiler would call a function that goes through
+/// them one by one.
 #[inline(always)]
 #[expect(clippy::cast_ptr_alignment, reason = "asserted below")]
 fn clear_options(place: *mut SynRecord) {
@@ -506,18 +516,18 @@ fn clear_options(place: *mut SynRecord) {
 #[inline(always)]
 fn copy_options<H: Hook>(hook: H, work: &Work, place: &mut SynRecord) {
     let (at, len) = (work.options_at as usize, usize::from(work.entry.record.options_len));
-    // What comes out of a map has no bound that the verifier knows.
+    // The verifier knows no bound of a number that comes out of a map.
     place.record.options_len =
         if at < MAX_OFFSET { options::copy(&hook.bytes(), at, len, &mut place.options) } else { 0 };
 }
 
-/// TCP and ICMP headers begin before this: two VLAN tags, IPv6 and the longest chain of extension headers are 12 KiB, and
-/// as much again in a tunnel, which may begin at 16.
+/// The limit of offsets at which TCP options and ICMP messages begin. Two VLAN tags, IPv6 and the longest chain of
+/// extension headers are 12 KiB, and as much again follows in a tunnel, whose inner packet may begin at 16 KiB.
 const MAX_OFFSET: usize = 1 << 15;
-/// By the IP length no message is longer.
+/// The most octets of an ICMP message, by the IP length.
 const MAX_MESSAGE: usize = u16::MAX as usize;
 
-/// Time, CPU, running number and namespace.
+/// Writes the time, the CPU, the running number and the namespace into a record.
 #[inline(always)]
 #[expect(clippy::cast_possible_truncation, reason = "numbers are modulo 2^32; Linux has at most 8192 CPUs")]
 fn stamp<H: Hook>(hook: H, record: &mut Record, number: u64) {
@@ -529,7 +539,7 @@ fn stamp<H: Hook>(hook: H, record: &mut Record, number: u64) {
     record.cpu = unsafe { bpf_get_smp_processor_id() } as u16;
 }
 
-/// One line for `RUST_LOG`, off the fast path and only when asked for.
+/// Logs a record, if that was asked for. It is not on the fast path.
 #[inline(always)]
 fn log<H: Hook>(hook: H, record: &Record) {
     aya_log_ebpf::debug!(

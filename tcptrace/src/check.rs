@@ -1,8 +1,8 @@
-//! `tcptrace check`: what is there before a trace, what the trace would put where, and what stands in its way. Loads the
-//! programs to see that the kernel takes them, and attaches nothing.
+//! `tcptrace check`: what is on the interfaces before a trace, which programs the trace would attach where, and what
+//! stands in its way. It loads the programs to see that the kernel accepts them, and attaches nothing.
 
-mod places;
 mod report;
+mod surveys;
 mod text;
 
 pub use report::Report;
@@ -14,7 +14,9 @@ use crate::{
             self, AttachError, AttachMode,
             plan::{Plan, why_no_xdp},
             share::SharedMaps,
-            survey::{Attached, FILTERS, Kernel, QDISCS, Survey, Verified, XDP_FEATURES, verify},
+            survey::{
+                FILTERS, FoundProgram, InterfaceSurvey, Kernel, QDISCS, Verified, XDP_FEATURES, verify,
+            },
         },
         interfaces,
         load::{LoadError, LoadOptions, Programs, Role, not_permitted},
@@ -22,20 +24,25 @@ use crate::{
     },
     source::live::LiveError,
 };
-use places::Places;
-use report::{Hook, InterfaceReport, KernelReport, Ours, Queues};
+use report::{HookedProgram, InterfaceReport, KernelReport, PlannedProgram, Queues};
 use std::{collections::BTreeMap, sync::Arc};
+use surveys::Surveys;
 
-/// The number of a namespace that has a copy of the programs; any but the first's would do.
+/// The number of a namespace for which a copy of the programs is verified. Any number but 0, the first copy's, would
+/// do.
 const COPY: u16 = 1;
-/// What libxdp calls the program that calls others, of which it lets several share an interface.
+/// The name of libxdp's dispatcher: the program that lets several XDP programs share an interface by calling them in
+/// turn.
 const DISPATCHER: &str = "xdp_dispatcher";
-/// A packet has to fit a page, with headroom before it and the kernel's own words behind (`include/linux/skbuff.h`,
-/// `SKB_WITH_OVERHEAD`); drivers differ by some octets.
+/// The largest MTU at which a packet fits a page, as native XDP demands, in octets: before it is headroom, behind it is
+/// the kernel's own data (`include/linux/skbuff.h`, `SKB_WITH_OVERHEAD`). Drivers differ by some octets.
 const LARGEST_MTU: u32 = 3498;
-/// Offloads that matter to a trace or to XDP, by the kernel's names (`net/ethtool/common.c`).
+/// Large receive offload, which drivers do not combine with XDP. The names of offloads are the kernel's
+/// (`net/ethtool/common.c`).
 const LRO: &str = "rx-lro";
+/// Generic receive offload in hardware, which drivers do not combine with XDP.
 const GRO_HW: &str = "rx-gro-hw";
+/// The offloads that matter to a trace or to XDP.
 const OFFLOADS: [&str; 7] = [
     "rx-vlan-hw-parse",
     "tx-vlan-hw-insert",
@@ -46,7 +53,8 @@ const OFFLOADS: [&str; 7] = [
     "tx-generic-segmentation",
 ];
 
-/// Looks. What would make a trace fail is in the report; an error is what makes looking pointless.
+/// Makes the report. What would make a trace fail is in the report; an error means that there is nothing to report, as
+/// when the process lacks a capability.
 pub fn check(config: &CheckConfig) -> Result<Report, LiveError> {
     if config.netns == Namespaces::All {
         namespaces::may_trace_all()?;
@@ -54,18 +62,18 @@ pub fn check(config: &CheckConfig) -> Result<Report, LiveError> {
     if let Some(error) = not_permitted() {
         return Err(error.into());
     }
-    let places = Places::look(config)?;
+    let surveys = Surveys::make(config)?;
     let kernel = Kernel::ask();
     let options =
         LoadOptions { decap: config.decap, ring_bytes: config.ring_bytes, ..LoadOptions::default() };
-    let (programs, refusal) = load(config.ingress.into(), &options, &places);
-    let Places { surveys, all_netns, mut problems, .. } = places;
+    let (programs, refusal) = load(config.ingress.into(), &options, &surveys);
+    let Surveys { interfaces, all_netns, mut problems, .. } = surveys;
     problems.extend(refusal.map(|error| error.to_string()));
-    let tcx = surveys.iter().find_map(|it| it.tcx);
+    let tcx = interfaces.iter().find_map(|it| it.tcx);
     let any = config.may_leave_out();
-    let interfaces: Vec<_> = surveys.iter().map(|survey| describe(survey, any)).collect();
+    let interfaces: Vec<_> = interfaces.iter().map(|survey| describe(survey, any)).collect();
     Ok(Report {
-        // Of all interfaces one that cannot be attached to is left out (`source/spaces/scope.rs`).
+        // A trace of all interfaces leaves out one that it cannot attach to (`source/spaces/scope.rs`).
         ok: problems.is_empty() && (any || interfaces.iter().all(|it| it.problems.is_empty())),
         any,
         kernel: KernelReport {
@@ -87,16 +95,16 @@ pub fn check(config: &CheckConfig) -> Result<Report, LiveError> {
     })
 }
 
-/// Has the kernel take the programs as a trace would load them, until it refuses something.
+/// Has the kernel verify the programs as a trace would load them, up to the first that it refuses.
 fn load(
     ingress: attach::IngressHook,
     options: &LoadOptions,
-    places: &Places,
+    surveys: &Surveys,
 ) -> (BTreeMap<&'static str, Verified>, Option<LoadError>) {
     let mut verified = BTreeMap::new();
     let mut load = || {
-        if places.all_netns.is_none() {
-            verified = verify(&mut Programs::load(options)?, plans(&places.surveys))?;
+        if surveys.all_netns.is_none() {
+            verified = verify(&mut Programs::load(options)?, plans(&surveys.interfaces))?;
             return Ok(());
         }
         let role = Role::of_first(ingress, AttachMode::Auto);
@@ -104,9 +112,9 @@ fn load(
         let maps = SharedMaps::of(&first, options)?;
         let is_for_all = role == Role::Shared;
         let (of_first, of_others) =
-            places.surveys.split_at(if is_for_all { places.surveys.len() } else { places.of_first });
+            surveys.interfaces.split_at(if is_for_all { surveys.interfaces.len() } else { surveys.of_first });
         verified = verify(&mut first, plans(of_first))?;
-        // Where each namespace has a copy, all are alike but for their numbers.
+        // Where each namespace has a copy of the programs, the copies differ only in a number: verifying one is enough.
         if plans(of_others).next().is_some() {
             verified.extend(verify(&mut maps.load(Role::of_other(ingress, COPY))?, plans(of_others))?);
         }
@@ -116,16 +124,16 @@ fn load(
     (verified, refusal.err())
 }
 
-fn plans(surveys: &[Survey]) -> impl Iterator<Item = &Plan> {
+fn plans(surveys: &[InterfaceSurvey]) -> impl Iterator<Item = &Plan> {
     surveys.iter().filter_map(|it| it.plan.as_ref())
 }
 
-fn describe(survey: &Survey, any: bool) -> InterfaceReport {
-    let Survey { interface, plan, .. } = survey;
+fn describe(survey: &InterfaceSurvey, any: bool) -> InterfaceReport {
+    let InterfaceSurvey { interface, plan, .. } = survey;
     let problems = problems(survey);
     let plan = plan.as_ref().filter(|_| !any || problems.is_empty());
-    let theirs = |it: &Attached| Hook {
-        place: it.hook.clone(),
+    let theirs = |it: &FoundProgram| HookedProgram {
+        hook: it.hook.clone(),
         id: it.id,
         program: it.name.clone(),
         priority: it.priority,
@@ -148,13 +156,19 @@ fn describe(survey: &Survey, any: bool) -> InterfaceReport {
     }
 }
 
-fn ours(survey: &Survey, plan: &Plan) -> Vec<Ours> {
+/// The programs that a trace would attach to an interface.
+fn ours(survey: &InterfaceSurvey, plan: &Plan) -> Vec<PlannedProgram> {
     let xdp = match survey.native_xdp {
         Some(native) if native.has => "XDP native",
         Some(_) => "XDP generic",
         None => "XDP",
     };
-    let xdp = plan.xdp().map(|program| Ours { place: xdp.to_owned(), program, first: false, behind: None });
+    let xdp = plan.xdp().map(|program| PlannedProgram {
+        hook: xdp.to_owned(),
+        program,
+        first: false,
+        behind: None,
+    });
     let knows_filters = !survey.unknown.0.keys().any(|it| matches!(*it, QDISCS | FILTERS));
     let (hook, is_first) = match survey.tcx {
         Some(true) => ("TCX", true),
@@ -163,17 +177,22 @@ fn ours(survey: &Survey, plan: &Plan) -> Vec<Ours> {
     };
     let tc = plan.tc().map(|(side, program)| {
         let behind = survey.behind.get(&side).cloned();
-        Ours { place: format!("{hook} {side}"), program, first: is_first && behind.is_none(), behind }
+        PlannedProgram {
+            hook: format!("{hook} {side}"),
+            program,
+            first: is_first && behind.is_none(),
+            behind,
+        }
     });
     xdp.into_iter().chain(tc).collect()
 }
 
-/// Why a trace of this interface would fail, or one of all leave it out.
-fn problems(survey: &Survey) -> Vec<String> {
-    let Survey { interface, .. } = survey;
+/// Why a trace of this interface would fail, or why a trace of all interfaces would leave it out.
+fn problems(survey: &InterfaceSurvey) -> Vec<String> {
+    let InterfaceSurvey { interface, .. } = survey;
     let name = || Arc::clone(&interface.name);
     let mut problems = Vec::new();
-    // As a trace says it, of the one or of several.
+    // These are the words that a trace has for it.
     if let Err(error) = interfaces::find(std::slice::from_ref(interface), &interface.name) {
         problems.push(error.to_string());
     }
@@ -190,8 +209,8 @@ fn problems(survey: &Survey) -> Vec<String> {
     problems
 }
 
-/// What XDP in the driver would meet and disturb.
-fn native_xdp(survey: &Survey) -> Vec<String> {
+/// What XDP in the driver would meet on an interface, and what it would disturb.
+fn native_xdp(survey: &InterfaceSurvey) -> Vec<String> {
     if let Some(why) = why_no_xdp(&survey.interface) {
         return vec![format!("is not used here ({why}): TC is, whatever --ingress says")];
     }
@@ -210,7 +229,7 @@ fn native_xdp(survey: &Survey) -> Vec<String> {
         .map(|(_, name)| name)
         .collect();
     let aggregates = aggregates.join(" and ");
-    let mut said = how(survey, &aggregates);
+    let mut said = effects_of_xdp(survey, &aggregates);
     said.push(
         "VLAN tags are not told of and tell no connections apart: the device may take them off before XDP sees the packet"
             .to_owned(),
@@ -218,7 +237,9 @@ fn native_xdp(survey: &Survey) -> Vec<String> {
     said
 }
 
-fn how(survey: &Survey, aggregates: &str) -> Vec<String> {
+/// What XDP would disturb, in the driver or, if the driver has none, in the kernel. `aggregates` names the receive
+/// offloads that are on.
+fn effects_of_xdp(survey: &InterfaceSurvey, aggregates: &str) -> Vec<String> {
     match survey.native_xdp {
         Some(native) if !native.has => {
             let mut said =
@@ -238,13 +259,14 @@ fn how(survey: &Survey, aggregates: &str) -> Vec<String> {
                     "this kernel does not tell whether the driver has it (6.3 and newer do)".to_owned(),
                 );
             }
-            said.extend(in_the_driver(survey, aggregates));
+            said.extend(effects_in_driver(survey, aggregates));
             said
         }
     }
 }
 
-fn in_the_driver(survey: &Survey, aggregates: &str) -> Vec<String> {
+/// What XDP in the driver would disturb.
+fn effects_in_driver(survey: &InterfaceSurvey, aggregates: &str) -> Vec<String> {
     let mut said = Vec::new();
     said.push(if survey.driver.as_deref() == Some("veth") {
         // drivers/net/veth.c, veth_xdp_set.

@@ -1,8 +1,8 @@
 //! The command line: arguments, validated by clap, become a [`Command`]; nothing here has side effects. Help, man pages and
 //! completions come from this one definition.
 //!
-//! Each subcommand has a file with its arguments and what they become, a trace likewise. What several take is a group of arguments
-//! in a file of its own.
+//! Each subcommand has a file with its arguments and what they become, and so has a trace. Arguments that several of
+//! them take are a group in a file of its own.
 
 mod check;
 mod habits;
@@ -63,7 +63,7 @@ pub enum Command {
     Trace(Box<Config>),
     /// List the interfaces that can be traced.
     ListInterfaces {
-        /// Those in here.
+        /// The network namespaces whose interfaces are listed.
         netns: Namespaces,
     },
     /// Tell what is there before a trace, and whether it could begin.
@@ -73,7 +73,8 @@ pub enum Command {
 }
 
 impl Args {
-    /// What is to be done. The error is clap's own kind, to be printed as such.
+    /// Turns the arguments into what is to be done. The error is one of clap's, which prints itself and chooses the
+    /// exit code.
     pub fn command(self) -> Result<Command, clap::Error> {
         match self.subcommand {
             None => self.trace.command(),
@@ -83,7 +84,7 @@ impl Args {
     }
 }
 
-/// Each once, in the order of the first.
+/// The values without repetitions, each in the place where it came first.
 fn unique<T: PartialEq>(all: Vec<T>) -> Vec<T> {
     let mut unique = Vec::with_capacity(all.len());
     for one in all {

@@ -1,8 +1,9 @@
-//! Giving up what is not needed, before strangers' bytes are looked at: capabilities, and system calls.
+//! Gives up the capabilities and system calls that a trace does not need, before it looks at bytes that strangers sent.
 //!
-//! Over a file nothing is left but to read it and to write what is open already. A live trace keeps what following
-//! interfaces and reading the kernel's maps takes, and where more may come to be attached to, what that takes. What has to be
-//! opened for writing is opened before. All is by lists of what is allowed: a call that nobody thought of is refused.
+//! A trace of files keeps only what reading them and writing to open descriptors takes. A live trace also keeps what it
+//! takes to follow interfaces and to read the kernel's maps, and, where interfaces may come later, what it takes to
+//! attach to them. Files that are written are opened before. The lists name what is allowed: a system call that nobody
+//! thought of is refused.
 
 use rustix::{
     io,
@@ -15,26 +16,28 @@ use seccompiler::{
 use std::{collections::BTreeMap, env};
 use thiserror::Error;
 
-/// For what.
+/// What a process goes on to do, which decides what it keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// To read a file that is open.
+    /// The process reads capture files that are open.
     File,
-    /// To trace interfaces of one network namespace.
+    /// The process traces interfaces of one network namespace.
     Live {
-        /// All that will be traced is, by links: nothing is to be attached or taken off any more.
+        /// Whether every interface that will be traced has its programs, by links: nothing will be attached any more,
+        /// and closing the descriptors takes the programs off.
         settled: bool,
-        /// It is not the namespace of this process, which has to enter it to look at it.
+        /// Whether the interfaces are in another namespace than this process, which has to enter it to look at it.
         elsewhere: bool,
     },
-    /// To trace those of all: their descriptors and names are looked for everywhere and at any time.
+    /// The process traces all network namespaces, which it looks for everywhere and at any time.
     Everywhere,
 }
 
-/// Why not. None of it is the user's fault; a trace that cannot be confined is not begun.
+/// Why a process could not be confined. The user cannot be at fault, and a trace that cannot be confined does not
+/// begin.
 #[derive(Debug, Error)]
 pub enum ConfineError {
-    /// Capabilities stayed.
+    /// The capabilities could not be given up.
     #[error("cannot give up capabilities: {0}")]
     Capabilities(io::Errno),
     /// The filter of system calls was refused.
@@ -42,33 +45,34 @@ pub enum ConfineError {
     Seccomp(String),
 }
 
-/// For this thread, and those that it starts from now on.
+/// Confines this thread, and those that it starts from now on, to what `purpose` needs.
 pub fn confine(purpose: Purpose) -> Result<(), ConfineError> {
     give_up_capabilities(purpose).map_err(ConfineError::Capabilities)?;
     let seccomp = |error: &dyn std::error::Error| ConfineError::Seccomp(error.to_string());
     for filter in [without_clone3(), filter(purpose)] {
         let program: BpfProgram = filter.and_then(TryInto::try_into).map_err(|e| seccomp(&e))?;
-        // It also sets no_new_privs, as the kernel demands.
+        // This also sets no_new_privs, which the kernel demands for a filter.
         apply_filter(&program).map_err(|e| seccomp(&e))?;
     }
     Ok(())
 }
 
-/// Those that a purpose needs, of those that are there.
+/// Gives up all capabilities but those that the purpose needs.
 fn give_up_capabilities(purpose: Purpose) -> io::Result<()> {
     let needed = match purpose {
         Purpose::File => CapabilitySet::empty(),
-        // BPF to change maps, which kernels before 5.19 ask for (kernel/bpf/syscall.c, __sys_bpf). SYS_ADMIN for the kernel's
-        // run statistics (there, bpf_enable_stats), which are asked for now and then, and to go to another namespace.
+        // BPF is for changing maps, for which kernels before 5.19 ask it (kernel/bpf/syscall.c, __sys_bpf). SYS_ADMIN
+        // is for the kernel's run statistics, which are switched on now and then (bpf_enable_stats, in the same file),
+        // and for entering another namespace.
         Purpose::Live { settled: true, .. } => CapabilitySet::BPF | CapabilitySet::SYS_ADMIN,
-        // To attach to what comes, and to take filters off again.
+        // The others are for attaching to interfaces that come, and for taking filters off again.
         Purpose::Live { settled: false, .. } => {
             CapabilitySet::BPF | CapabilitySet::SYS_ADMIN | CapabilitySet::NET_ADMIN | CapabilitySet::PERFMON
         }
         Purpose::Everywhere => return Ok(()),
     };
     let CapabilitySets { effective, permitted, .. } = capabilities(None)?;
-    // Kernels before 4.3 have no ambient set, and then there is nothing in it.
+    // This fails on kernels before 4.3, which have no ambient set.
     let _ = clear_ambient_capability_set();
     set_capabilities(
         None,
@@ -82,7 +86,7 @@ fn give_up_capabilities(purpose: Purpose) -> io::Result<()> {
 
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
-/// Calls that are not in the rules fail with EPERM.
+/// The filter that allows the system calls that `purpose` needs. All others fail with EPERM.
 fn filter(purpose: Purpose) -> Result<SeccompFilter, BackendError> {
     let mut rules = allowed_always()?;
     match purpose {
@@ -110,8 +114,8 @@ fn filter(purpose: Purpose) -> Result<SeccompFilter, BackendError> {
     filter_of(rules, SeccompAction::Errno(libc::EPERM.unsigned_abs()), SeccompAction::Allow)
 }
 
-/// clone3 has its flags behind a pointer, where no filter sees them. The C library takes clone instead where there is no
-/// clone3.
+/// The filter that hides clone3 by ENOSYS. Its flags are behind a pointer, where no filter sees them. The C library
+/// uses clone where there is no clone3.
 fn without_clone3() -> Result<SeccompFilter, BackendError> {
     let rules = without_conditions(&[libc::SYS_clone3]).collect();
     filter_of(rules, SeccompAction::Allow, SeccompAction::Errno(libc::ENOSYS.unsigned_abs()))
@@ -129,7 +133,8 @@ fn without_conditions(calls: &[i64]) -> impl Iterator<Item = (i64, Vec<SeccompRu
     calls.iter().map(|&call| (call, Vec::new()))
 }
 
-/// To read and write what is open, to map memory, to start the thread that writes, to wait, to end.
+/// The system calls that every trace needs: to read and write open descriptors, to map memory, to start the thread that
+/// writes, to wait, and to end.
 const ALWAYS: &[i64] = &[
     libc::SYS_read,
     libc::SYS_readv,
@@ -147,7 +152,7 @@ const ALWAYS: &[i64] = &[
     libc::SYS_madvise,
     libc::SYS_brk,
     libc::SYS_futex,
-    // Refused by the other filter.
+    // The other filter refuses this one, with the error that the C library expects.
     libc::SYS_clone3,
     libc::SYS_set_robust_list,
     libc::SYS_rseq,
@@ -166,7 +171,7 @@ const ALWAYS: &[i64] = &[
     libc::SYS_sched_getaffinity,
     libc::SYS_getpid,
     libc::SYS_gettid,
-    // abort() on itself.
+    // abort() sends the process a signal by this.
     libc::SYS_tgkill,
     libc::SYS_exit,
     libc::SYS_exit_group,
@@ -176,18 +181,19 @@ const ALWAYS: &[i64] = &[
 
 fn allowed_always() -> Result<Rules, BackendError> {
     let mut rules: Rules = without_conditions(ALWAYS).collect();
-    // Whether it is a terminal, and how wide; the name of a thread.
+    // ioctl asks whether a descriptor is a terminal, and how wide it is; prctl names a thread.
     rules.insert(libc::SYS_ioctl, vec![argument_is(1, libc::TCGETS)?, argument_is(1, libc::TIOCGWINSZ)?]);
     rules.insert(libc::SYS_prctl, vec![argument_is(0, bits(libc::PR_SET_NAME))?]);
-    // A thread, and no process.
+    // clone may start a thread, but no process.
     rules.insert(libc::SYS_clone, vec![has(0, bits(libc::CLONE_THREAD), bits(libc::CLONE_THREAD))?]);
-    // Memory, and no code.
+    // Memory may be mapped, but not to run code in it.
     rules.insert(libc::SYS_mmap, vec![has(2, bits(libc::PROT_EXEC), 0)?]);
     rules.insert(libc::SYS_mprotect, vec![has(2, bits(libc::PROT_EXEC), 0)?]);
     Ok(rules)
 }
 
-/// To wait for the ring, to hear from the kernel of interfaces and to ask it.
+/// The system calls that a live trace needs besides: to wait for the ring, and to ask the kernel about interfaces and
+/// hear of changes.
 const LIVE: &[i64] = &[
     libc::SYS_epoll_ctl,
     libc::SYS_epoll_pwait,
@@ -196,28 +202,29 @@ const LIVE: &[i64] = &[
     libc::SYS_statx,
     libc::SYS_recvfrom,
     libc::SYS_bind,
-    // The kernel's version; what capability is missing.
+    // uname asks for the kernel's version, capget for the capabilities that are missing.
     libc::SYS_uname,
     libc::SYS_capget,
 ];
 
 fn allow_live(rules: &mut Rules) -> Result<(), BackendError> {
     rules.extend(without_conditions(LIVE));
-    // For reading, and what is there.
+    // Files may be opened for reading, but not made, written or emptied.
     let not = libc::O_ACCMODE | libc::O_CREAT | libc::O_TRUNC;
     rules.insert(libc::SYS_openat, vec![has(2, bits(not), 0)?]);
     rules.insert(libc::SYS_socket, vec![argument_is(0, bits(libc::AF_NETLINK))?]);
-    // To nobody by name, so to the kernel.
+    // Without an address, a netlink message goes to the kernel.
     rules.insert(libc::SYS_sendto, vec![condition_of(SeccompCmpArgLen::Qword, 4, SeccompCmpOp::Eq, 0)?]);
     Ok(())
 }
 
-/// To attach to what comes, and to take filters off again.
+/// Allows every command of bpf(2), to attach to interfaces that come and to take filters off again.
 fn allow_to_attach(rules: &mut Rules) {
     rules.extend(without_conditions(&[libc::SYS_bpf]));
 }
 
-/// To look for namespaces, to enter them and hear from all, and to load programs for one.
+/// The system calls that a trace of all namespaces needs besides: to look for namespaces, to enter them, to hear of
+/// changes in all of them, and to load programs for one.
 const EVERYWHERE: &[i64] = &[
     libc::SYS_setns,
     libc::SYS_getdents64,
@@ -234,13 +241,14 @@ const MAP_UPDATE_ELEM: u64 = 2;
 const OBJ_GET_INFO_BY_FD: u64 = 15;
 const ENABLE_STATS: u64 = 32;
 
+/// Allows these commands of bpf(2) alone.
 fn allow_of_bpf(rules: &mut Rules, commands: &[u64]) -> Result<(), BackendError> {
     let commands = commands.iter().map(|&command| argument_is(0, command)).collect::<Result<_, _>>()?;
     rules.insert(libc::SYS_bpf, commands);
     Ok(())
 }
 
-/// As the kernel has them.
+/// Flags as the kernel compares them: as 32 bits without a sign.
 fn bits(flags: i32) -> u64 {
     u64::from(flags.unsigned_abs())
 }
@@ -249,7 +257,7 @@ fn argument_is(argument: u8, value: u64) -> Result<SeccompRule, BackendError> {
     condition(argument, SeccompCmpOp::Eq, value)
 }
 
-/// Of these bits the argument has those of `value`.
+/// The argument, of which only `bits` count, is equal to `value`.
 fn has(argument: u8, bits: u64, value: u64) -> Result<SeccompRule, BackendError> {
     condition(argument, SeccompCmpOp::MaskedEq(bits), value)
 }

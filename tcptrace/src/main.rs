@@ -25,7 +25,7 @@ fn main() -> ExitCode {
         Err(error) if is_closed(&error) => ExitCode::SUCCESS,
         Err(error) => {
             if let Some(wrong @ RunError::Filter { .. }) = error.downcast_ref::<RunError>() {
-                // With the place under it, and the exit code of wrong usage.
+                // A filter's error has a second line that points at its place, and the exit code of wrong usage.
                 stderr::write(&format!("tcptrace: {wrong}\n"));
                 return ExitCode::from(2);
             }
@@ -47,12 +47,12 @@ fn execute(command: &Command) -> anyhow::Result<ExitCode> {
     .map(|()| ExitCode::SUCCESS)
 }
 
-/// The report is what was asked for, also where it is bad news.
+/// Prints the report of `tcptrace check`. The command fails if a trace could not begin, although the report was made.
 fn print_check(config: &CheckConfig) -> anyhow::Result<ExitCode> {
     let report = check::check(config)?;
     let text = if config.json { report.to_json().context("cannot write JSON")? } else { report.to_string() };
     match io::stdout().write_all(text.as_bytes()) {
-        // Whoever has read enough has still asked for the status.
+        // Somebody who stops reading early still gets the exit status that says whether a trace can begin.
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             return Err(error).context("cannot write the report");
         }
@@ -68,14 +68,16 @@ fn print_schema() -> anyhow::Result<()> {
     io::stdout().write_all(text.as_bytes()).context("cannot write the schema")
 }
 
-/// Nothing is logged unless asked for: by `RUST_LOG`, or all of the kernel programs' log by --kernel-log.
+/// Sets the log up, which goes to stderr. Nothing is logged unless `RUST_LOG` asks for it, or --kernel-log asks for the
+/// log of the kernel programs.
 fn log_to_stderr(command: &Command) {
     let kernel_log = matches!(command, Command::Trace(config) if config.kernel_log);
     let default = if kernel_log { "tcptrace=trace" } else { "off" };
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(default)).init();
 }
 
-/// An error with its causes on one line, whatever they contain. Some say their cause themselves.
+/// An error with its causes on one line, whatever they contain. A cause that an error before it has named already is
+/// not repeated.
 fn one_line(error: &anyhow::Error) -> String {
     let mut line = String::new();
     for cause in error.chain() {
@@ -92,8 +94,8 @@ fn one_line(error: &anyhow::Error) -> String {
     line
 }
 
-/// Whoever read our output has gone away, as `head` does when it has enough: that is success. Rust ignores SIGPIPE, so
-/// it arrives as an error.
+/// Whether the reader of our output has gone away, as `head` does when it has enough. That is success. It arrives as an
+/// error because Rust ignores SIGPIPE.
 fn is_closed(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)

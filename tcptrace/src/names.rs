@@ -1,9 +1,9 @@
-//! Names of hosts and ports, as this system has them.
+//! Looks up the names of hosts and ports that a filter mentions.
 
 use crate::filter::Names;
 use std::{fs, net::IpAddr, net::ToSocketAddrs as _};
 
-/// This system's: its resolver, and `/etc/services`.
+/// Names as this system knows them: hosts by its resolver, ports by `/etc/services`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemNames;
 
@@ -21,7 +21,8 @@ impl Names for SystemNames {
     }
 }
 
-/// services(5): the name, the port with its protocol, then aliases.
+/// The TCP port that `name` has in the text of `/etc/services`. By services(5) a line has the name, the port with its
+/// protocol, and then aliases.
 fn service(services: &str, name: &str) -> Option<u16> {
     services.lines().find_map(|line| {
         let mut words = line.split('#').next()?.split_whitespace();

@@ -1,7 +1,8 @@
-//! Names that somebody may have meant who typed another one.
+//! Suggests names that are near to a mistyped one.
 
 use std::fmt;
 
+/// The end of an error's line that asks whether one of these names was meant; empty if there are none.
 pub(crate) struct Suggestion<'a>(pub(crate) &'a [String]);
 
 impl fmt::Display for Suggestion<'_> {
@@ -12,7 +13,7 @@ impl fmt::Display for Suggestion<'_> {
 
 /// Up to three names that `name` may be a slip for, nearest first.
 pub(crate) fn near_names<'a>(name: &str, all: impl Iterator<Item = &'a str>) -> Vec<String> {
-    // A third of the letters wrong is another name, not a slip.
+    // With more than a third of the letters wrong, it is another name and not a slip.
     let limit = (name.chars().count() / 3).clamp(1, 3);
     let mut near: Vec<_> =
         all.map(|other| (edit_distance(name, other), other)).filter(|(d, _)| *d <= limit).collect();
@@ -20,8 +21,8 @@ pub(crate) fn near_names<'a>(name: &str, all: impl Iterator<Item = &'a str>) -> 
     near.into_iter().take(3).map(|(_, other)| other.to_owned()).collect()
 }
 
-/// Insertions, deletions, substitutions and swaps of neighbours that turn `a` into `b` (optimal string
-/// alignment).
+/// How many insertions, deletions, substitutions and swaps of neighbours turn `a` into `b` (optimal string alignment
+/// distance).
 fn edit_distance(a: &str, b: &str) -> usize {
     let (a, b): (Vec<_>, Vec<_>) = (a.chars().collect(), b.chars().collect());
     let mut rows = vec![vec![0; b.len() + 1]; a.len() + 1];

@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: one part per question, each with its own set-up.
+//! `cargo xtask bench`: measures one part at a time, each with a set-up of its own.
 
 use crate::{
     cargo::{self, BuildEnv},
@@ -17,11 +17,11 @@ use std::{
 /// Something that can be measured.
 struct Part {
     name: &'static str,
-    /// The question it answers, as the heading.
+    /// What the part measures, as the heading.
     about: &'static str,
-    /// What it needs besides the build.
+    /// The Debian packages that the part needs.
     packages: &'static [&'static str],
-    /// What it measures too where it can be had.
+    /// The Debian packages of programs that the part measures too if they can be installed.
     wishes: &'static [&'static str],
     bench: &'static str,
     needs_root: bool,
@@ -80,7 +80,7 @@ const PARTS: [Part; 7] = [
     },
 ];
 
-/// Measures one part with what it is given; without one, says what there is.
+/// Measures one part, which is given `args`. Without a part it lists the parts.
 pub(crate) fn run(wanted: Option<&str>, args: &[OsString]) -> Result<ExitCode> {
     let Some(name) = wanted else {
         for part in &PARTS {
@@ -135,7 +135,8 @@ fn command(part: &Part, env: &BuildEnv, tools: Option<PathBuf>, args: &[OsString
     Ok(command)
 }
 
-/// Builds rustnet, which has no Debian package, and says where it is. Without it the others are still measured.
+/// Builds rustnet, which has no Debian package, and returns the folder that it is in. If that fails, the other programs
+/// are still measured.
 fn rustnet() -> Option<PathBuf> {
     const VERSION: &str = "1.7.0";
     let directory = toolchain::own_tools();

@@ -1,4 +1,4 @@
-//! Calling cargo with what the kernel programs need in its environment.
+//! Calls cargo with what the kernel programs need in its environment.
 
 use crate::{
     shell::{capture, is_root, root, sudo_works, typed, which},
@@ -58,7 +58,8 @@ impl BuildEnv {
         }
     }
 
-    /// Likewise of rustup's nightly, by rustup itself: the cargo that runs us need not know what `+nightly` is.
+    /// A call of the nightly toolchain's cargo. rustup starts it, as the cargo that runs this task need not know what
+    /// `+nightly` is.
     pub(crate) fn nightly_cargo<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
         let mut command = Command::new("rustup");
         self.prepare(&mut command);
@@ -66,7 +67,7 @@ impl BuildEnv {
         command
     }
 
-    /// The same, for subcommands that run what they build: tests and benchmarks attach programs, as root.
+    /// A call of cargo for subcommands that run what they build as root, as tests and benchmarks attach programs.
     pub(crate) fn cargo_as_root<S: AsRef<OsStr>>(
         &self,
         args: impl IntoIterator<Item = S>,
@@ -162,7 +163,8 @@ fn executables(messages: &str) -> Vec<Executable> {
     messages.lines().filter_map(of_line).collect()
 }
 
-/// `CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER` and the like.
+/// The variable by which cargo is told how to run what it builds, such as
+/// `CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER`.
 fn runner_variable() -> Result<String> {
     let version = capture(Command::new("rustc").arg("-vV"))?;
     let host = version.lines().find_map(|line| line.strip_prefix("host: ")).context("rustc names no host")?;
@@ -170,7 +172,7 @@ fn runner_variable() -> Result<String> {
 }
 
 impl Compiler {
-    /// The rustup toolchain it is, if rustup is there to ask.
+    /// The compiler's toolchain as rustup calls it; None if there is no rustup.
     pub(crate) fn rustup_name(self) -> Option<&'static str> {
         which("rustup").map(|_| match self.origin {
             Origin::Nightly => "nightly",

@@ -16,24 +16,24 @@ use std::{
     process::Command,
 };
 
-/// How often one name may stand for another.
+/// How many `use` declarations are followed from a name before the search is given up.
 const DETOURS: u32 = 8;
 
-/// Where a path leads, within its crate.
+/// What a path leads to, within its crate.
 #[derive(Clone, Copy)]
-enum Place {
+enum Target {
     Module(usize),
-    /// Something that is written in this module.
+    /// An item that is written in this module.
     ItemOf(usize),
 }
 
-/// By importing and imported file: the paths that are written in the one and lead to the other.
+/// The paths that are written in one file and lead to another, by the importing and the imported file.
 type Imports = BTreeMap<(PathBuf, PathBuf), BTreeSet<String>>;
 
 struct Crate(Vec<Module>);
 
 impl Crate {
-    /// What lies between files that are not of one line of parents.
+    /// The imports between files of which neither is within the other's module.
     fn imports(&self) -> Imports {
         let mut imports = Imports::new();
         for (at, module) in self.0.iter().enumerate() {
@@ -51,42 +51,42 @@ impl Crate {
 
     /// Where a path leads that is written in the module `at`, and in `led_to` the modules whose files it names: the deepest
     /// one, and on the way those that only hand on what they import.
-    fn follow(&self, at: usize, path: &Names, led_to: &mut Vec<usize>, detours: u32) -> Option<Place> {
+    fn follow(&self, at: usize, path: &Names, led_to: &mut Vec<usize>, detours: u32) -> Option<Target> {
         let (first, rest) = path.split_first()?;
         let mut place = match &**first {
-            "crate" => Place::Module(0),
-            "self" => Place::Module(at),
-            "super" => Place::Module(self.0[at].parent?),
+            "crate" => Target::Module(0),
+            "self" => Target::Module(at),
+            "super" => Target::Module(self.0[at].parent?),
             name => self.named(at, name, led_to, detours)?,
         };
         for name in rest {
             place = match place {
-                Place::Module(at) if name == "super" => Place::Module(self.0[at].parent?),
-                Place::Module(at) => match self.named(at, name, led_to, detours) {
+                Target::Module(at) if name == "super" => Target::Module(self.0[at].parent?),
+                Target::Module(at) => match self.named(at, name, led_to, detours) {
                     Some(place) => place,
                     // It hands on what is of another crate.
                     None if self.0[at].imports.contains_key(name) => {
                         led_to.push(at);
                         return None;
                     }
-                    None => Place::ItemOf(at),
+                    None => Target::ItemOf(at),
                 },
-                item @ Place::ItemOf(_) => item,
+                item @ Target::ItemOf(_) => item,
             };
         }
-        let (Place::Module(at) | Place::ItemOf(at)) = place;
+        let (Target::Module(at) | Target::ItemOf(at)) = place;
         led_to.push(at);
         Some(place)
     }
 
     /// What a name is in a module.
-    fn named(&self, at: usize, name: &str, led_to: &mut Vec<usize>, detours: u32) -> Option<Place> {
+    fn named(&self, at: usize, name: &str, led_to: &mut Vec<usize>, detours: u32) -> Option<Target> {
         let module = &self.0[at];
         if let Some(&child) = module.children.get(name) {
-            return Some(Place::Module(child));
+            return Some(Target::Module(child));
         }
         if module.items.contains(name) {
-            return Some(Place::ItemOf(at));
+            return Some(Target::ItemOf(at));
         }
         let detours = detours.checked_sub(1)?;
         if let Some(path) = module.imports.get(name) {
@@ -95,7 +95,7 @@ impl Crate {
         }
         module.globs.iter().find_map(|path| {
             let (mut around, mut there) = (Vec::new(), Vec::new());
-            let Place::Module(from) = self.follow(at, path, &mut around, detours)? else { return None };
+            let Target::Module(from) = self.follow(at, path, &mut around, detours)? else { return None };
             let place = self.named(from, name, &mut there, detours)?;
             led_to.push(at);
             led_to.append(&mut there);
@@ -155,7 +155,7 @@ impl fmt::Display for Circle {
     }
 }
 
-/// The circles of the crate whose root is this file.
+/// Finds the circles of the crate whose root is this file.
 fn found(root: &Path, text: Text<'_>) -> Vec<Circle> {
     let imports = Crate(read(root, text)).imports();
     let with_imports = |files: BTreeSet<&Path>| {
@@ -189,7 +189,7 @@ fn no_files_import_each_other() {
     let roots: BTreeSet<PathBuf> = ["Cargo.toml", "fuzz/Cargo.toml"].into_iter().flat_map(roots).collect();
     assert!(roots.contains(Path::new("tcptrace/src/lib.rs")), "{roots:?}");
     let text = |path: &Path| std::fs::read_to_string(root().join(path)).ok();
-    // What several crates of tests have in common is told of once.
+    // A circle that several crates of tests share is reported once.
     let all: BTreeSet<Circle> = roots.iter().flat_map(|root| found(root, &text)).collect();
     let all: Vec<String> = all.iter().map(ToString::to_string).collect();
     assert!(all.is_empty(), "\n{}", all.join("\n"));

@@ -1,5 +1,5 @@
-//! The dependencies' licences, where they come from, which there are twice, and known vulnerabilities: cargo-deny, by
-//! deny.toml.
+//! Checks the dependencies with cargo-deny, by the rules in deny.toml: their licences, where they come from, which
+//! there are twice, and known vulnerabilities.
 
 use crate::{
     cargo::BuildEnv,
@@ -14,7 +14,7 @@ use std::{
     process::Command,
 };
 
-/// Another version may read deny.toml otherwise.
+/// The version of cargo-deny that is used, as another one may read deny.toml differently.
 const VERSION: &str = "0.20.2";
 
 /// The command, with cargo-deny installed.
@@ -31,7 +31,7 @@ pub(crate) fn command(env: &BuildEnv) -> Result<Command> {
         "licenses",
         "sources",
     ]);
-    // It is a repository on GitHub, which is not to be had everywhere; a run without it says so.
+    // The list of advisories is a repository on GitHub, which cannot be reached from everywhere.
     if has_database() {
         command.args(["advisories", "--disable-fetch"]);
     } else {
@@ -40,7 +40,7 @@ pub(crate) fn command(env: &BuildEnv) -> Result<Command> {
     Ok(command)
 }
 
-/// Finds it, or builds it.
+/// Finds cargo-deny, or builds it.
 fn ensure() -> Result<PathBuf> {
     let own = own_tools().join("bin/cargo-deny");
     let found = which("cargo-deny").into_iter().chain([own.clone()]).find(|program| is_ours(program));
@@ -77,12 +77,12 @@ fn is_ours(program: &Path) -> bool {
     version(&said) == Some(VERSION)
 }
 
-/// `cargo-deny 0.20.2`.
+/// The version in the output of `cargo-deny --version`, which is like `cargo-deny 0.20.2`.
 fn version(said: &str) -> Option<&str> {
     said.trim().strip_prefix("cargo-deny ")
 }
 
-/// Some list of advisories is where cargo-deny keeps them.
+/// Whether there is a list of advisories where cargo-deny keeps it.
 fn has_database() -> bool {
     fs::read_dir(cargo_home().join("advisory-dbs")).is_ok_and(|mut entries| entries.next().is_some())
 }

@@ -5,14 +5,14 @@ use crate::{setup, shell::say, test};
 use anyhow::{Context as _, Result};
 use std::process::ExitCode;
 
-/// Mixed traffic at a steady rate for so many minutes.
+/// Traces mixed traffic at a steady rate for so many minutes.
 pub(crate) fn soak(minutes: f64, rate: u32) -> Result<ExitCode> {
     say(format_args!("==> soak: {minutes} minutes at {rate} connections a second"));
     let settings = [("TCPTRACE_SOAK_MINUTES", minutes.to_string()), ("TCPTRACE_SOAK_RATE", rate.to_string())];
     run("soak::soak", &settings)
 }
 
-/// Random troubles for so many minutes; without a seed, others each time.
+/// Makes random troubles for tracers for so many minutes. Without a seed the troubles differ each time.
 pub(crate) fn chaos(minutes: f64, seed: Option<u64>) -> Result<ExitCode> {
     say(format_args!("==> chaos: {minutes} minutes"));
     let mut settings = vec![("TCPTRACE_CHAOS_MINUTES", minutes.to_string())];

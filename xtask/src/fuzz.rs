@@ -1,5 +1,5 @@
-//! `cargo xtask fuzz`: the long run of what the property tests do in short, coverage-guided. Needs a rustup nightly and
-//! cargo-fuzz; nothing else in the project does.
+//! `cargo xtask fuzz`: runs the fuzz targets, which do for long and guided by coverage what the property tests do in
+//! short. It needs a rustup nightly and cargo-fuzz, which nothing else in the project does.
 
 use crate::{
     cargo::BuildEnv,
@@ -60,11 +60,11 @@ pub(crate) fn run(target: Option<&str>, seconds: u32) -> Result<ExitCode> {
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Compiles the targets as far as a compiler goes that cannot fuzz, so that they do not rot unseen.
+/// A command that checks the targets with a compiler that cannot fuzz, so that changes that break them are seen.
 pub(crate) fn check(env: &BuildEnv) -> Command {
     let words = "clippy --locked --manifest-path fuzz/Cargo.toml --target-dir target -- -D warnings";
     let mut command = env.cargo(words.split(' '));
-    // There is none at this place, and nothing is linked; without it libFuzzer itself is built.
+    // No file is there, and none is needed, as nothing is linked. Without the variable libFuzzer itself is built.
     command.env("CUSTOM_LIBFUZZER_PATH", "/libfuzzer.a");
     command
 }

@@ -7,7 +7,8 @@ use std::{
     process::ExitCode,
 };
 
-/// Builds the teller and lets it tell the files' stories, or write them into the files.
+/// Runs the example that plays the scripts through the tracker and prints what it reports, or writes that into the
+/// scripts.
 pub(crate) fn run(write: bool, files: &[PathBuf]) -> Result<ExitCode> {
     let mut command = setup::ensure()?.cargo([
         "run",

@@ -1,7 +1,7 @@
 //! Project tasks: `cargo xtask setup | run | test | soak | chaos | lifecycle | bench | fuzz | schema | man`.
 //!
-//! Standard output belongs to what a task runs (and to the totals of `test`); what the tasks themselves have to
-//! say goes to standard error, one line each.
+//! Standard output is for the programs that a task runs (and for the totals of `test`). Messages of the tasks
+//! themselves go to standard error, one line each.
 
 mod bench;
 mod cargo;

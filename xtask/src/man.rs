@@ -7,7 +7,8 @@ use std::{
     process::ExitCode,
 };
 
-/// Has the example write them: it is built with tcptrace, of which this task knows nothing.
+/// Runs the example that writes the pages and completions. It is built with tcptrace's own definitions, which xtask
+/// does not depend on.
 pub(crate) fn run(folder: Option<&Path>) -> Result<ExitCode> {
     let folder = match folder {
         // Cargo starts it in the repository.

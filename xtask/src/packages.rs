@@ -1,10 +1,10 @@
-//! Debian packages: which are missing, and getting them.
+//! Finds out which Debian packages are missing, and installs them.
 
 use crate::shell::{is_root, network_hint, say, sudo_works, typed, which};
 use anyhow::{Context as _, Result, bail};
 use std::process::{Command, Stdio};
 
-/// Of the wanted packages, those that dpkg does not know as installed.
+/// The wanted packages that dpkg does not know as installed.
 fn missing<'a>(wanted: &[&'a str]) -> Result<Vec<&'a str>> {
     if which("dpkg-query").is_none() || which("apt-get").is_none() {
         bail!(
@@ -13,7 +13,7 @@ fn missing<'a>(wanted: &[&'a str]) -> Result<Vec<&'a str>> {
             wanted.join(" ")
         );
     }
-    // The exit status is not asked: it is 1 as soon as one package is unknown, and the others are listed still.
+    // The exit status is not looked at: it is 1 if any package is unknown, and the others are listed all the same.
     let output = Command::new("dpkg-query")
         .args(["--show", "--showformat=${db:Status-Abbrev} ${Package}\n"])
         .args(wanted)
@@ -23,7 +23,8 @@ fn missing<'a>(wanted: &[&'a str]) -> Result<Vec<&'a str>> {
     Ok(not_installed(wanted, &String::from_utf8_lossy(&output.stdout)))
 }
 
-/// Compares with lines such as `ii  rustc-web`; `rc` and `un` are packages that left only traces.
+/// The wanted packages that a listing does not have as installed. Its lines are like `ii  rustc-web`; `rc` and `un` are
+/// of packages that left only traces.
 fn not_installed<'a>(wanted: &[&'a str], listing: &str) -> Vec<&'a str> {
     let installed = |package: &str| {
         listing.lines().any(|line| {
@@ -33,7 +34,7 @@ fn not_installed<'a>(wanted: &[&'a str], listing: &str) -> Vec<&'a str> {
     wanted.iter().copied().filter(|package| !installed(package)).collect()
 }
 
-/// Installs what of the wanted packages is missing; does nothing when nothing is.
+/// Installs those of the wanted packages that are missing.
 pub(crate) fn ensure(wanted: &[&str], purpose: &str) -> Result<()> {
     let missing = missing(wanted)?;
     if missing.is_empty() {
@@ -44,7 +45,7 @@ pub(crate) fn ensure(wanted: &[&str], purpose: &str) -> Result<()> {
         bail!("{purpose} needs packages; run: sudo apt-get install --no-install-recommends {list}");
     }
     say(format_args!("installing {list}: {purpose}"));
-    // It succeeds without a network too, with warnings; one broken source among several is no reason to stop either.
+    // An update succeeds without a network too, with warnings. One broken source among several is no reason to stop.
     let update = apt(&["update"])?;
     let install = apt(&[&["install", "--yes", "--no-install-recommends"], &missing[..]].concat())?;
     if install.success {
@@ -54,7 +55,7 @@ pub(crate) fn ensure(wanted: &[&str], purpose: &str) -> Result<()> {
     bail!("cannot install {list}{}", reason(&update.said, &install.said))
 }
 
-/// The same where the list may be empty, which asks nothing of the system.
+/// Does what [`ensure`] does, but asks nothing of the system if the list is empty.
 pub(crate) fn ensure_any(wanted: &[&str], purpose: &str) -> Result<()> {
     if wanted.is_empty() { Ok(()) } else { ensure(wanted, purpose) }
 }

@@ -7,10 +7,10 @@ use std::{
     process::Command,
 };
 
-/// The README is read in two minutes.
+/// The most lines that the README may have, so that it is read in two minutes.
 const README_LINES: usize = 200;
 
-/// Text by path, relative to the workspace.
+/// The texts of pages by their paths, which are relative to the workspace.
 type Pages = BTreeMap<PathBuf, String>;
 
 fn tracked() -> Pages {
@@ -20,7 +20,7 @@ fn tracked() -> Pages {
     list.lines().map(|path| (path.into(), std::fs::read_to_string(root().join(path)).expect(path))).collect()
 }
 
-/// The lines that are prose: neither in a fence nor indented as code.
+/// The lines of a page that are prose: neither in a fence nor indented as code.
 fn prose(text: &str) -> impl Iterator<Item = &str> {
     let mut fenced = false;
     text.lines().filter(move |line| {
@@ -30,7 +30,7 @@ fn prose(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Targets of links, but for those to other sites.
+/// The targets of a page's links, except for those to other sites.
 fn links(text: &str) -> Vec<&str> {
     let in_line = |line| {
         let rest: Vec<&str> = str::split(line, "](").skip(1).collect();
@@ -64,7 +64,7 @@ pub(crate) fn normal(path: &Path) -> PathBuf {
     out
 }
 
-/// Links that lead nowhere.
+/// The links of the pages that lead nowhere.
 fn broken(pages: &Pages, exists: impl Fn(&Path) -> bool) -> Vec<String> {
     let mut all = Vec::new();
     for (path, text) in pages {

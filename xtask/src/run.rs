@@ -21,7 +21,7 @@ pub(crate) fn run(release: bool, args: &[OsString]) -> Result<Infallible> {
     Err(anyhow!(error).context(format!("cannot run `{}`", typed(&command))))
 }
 
-/// Files are read and questions answered without root.
+/// Whether tcptrace needs root with these arguments. Reading files and answering questions takes none.
 fn needs_root(args: &[OsString]) -> bool {
     const COMMANDS: [&str; 3] = ["schema", "report", "merge"];
     const FLAGS: [&str; 6] = ["-h", "--help", "-V", "--version", "-D", "--read"];

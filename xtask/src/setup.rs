@@ -1,4 +1,4 @@
-//! Making a machine able to build the kernel programs: finds what is there, installs what is not.
+//! Makes a machine able to build the kernel programs: finds what is there, and installs what is missing.
 
 use crate::{
     cargo::BuildEnv,
@@ -13,10 +13,10 @@ use std::{
     process::{Command, Stdio},
 };
 
-/// The oldest minor version of Rust 1 that the workspace takes (`rust-version` in Cargo.toml).
+/// The oldest minor version of Rust 1 that the workspace can be built with (`rust-version` in Cargo.toml).
 const OLDEST_MINOR: u32 = 95;
 
-/// Finds or makes everything the kernel programs are built with.
+/// Finds or installs everything that the kernel programs are built with.
 pub(crate) fn ensure() -> Result<BuildEnv> {
     if let Some(found) = present() {
         return Ok(found);
@@ -33,7 +33,7 @@ pub(crate) fn ensure() -> Result<BuildEnv> {
     Ok(BuildEnv::new(compiler, &linker))
 }
 
-/// What is there already and complete. The nightly comes first, Debian's packages second.
+/// What the kernel programs can be built with, if it is all there already. The nightly comes before Debian's packages.
 fn present() -> Option<BuildEnv> {
     let debian = || {
         let version = tools::debian_rustc().filter(|version| version.minor >= OLDEST_MINOR)?;
@@ -105,7 +105,8 @@ fn install_linker(llvm: u32) -> Result<PathBuf> {
     tools::linker_for(llvm).context("bpf-linker was built, and still none is found that reads this bitcode")
 }
 
-/// Cargo's own directory, or ours if that holds a linker that was built for another LLVM: it is not ours to replace.
+/// The directory that the linker is installed into: cargo's own, or ours if cargo's has a linker that was built for
+/// another LLVM, which is not ours to replace.
 fn install_root() -> PathBuf {
     let theirs = tools::cargo_home();
     let taken = |root: &Path| tools::linker_llvm(&root.join("bin/bpf-linker")).is_some();

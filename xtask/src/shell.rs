@@ -1,4 +1,4 @@
-//! Running other programs, and saying so.
+//! Runs other programs, and prints messages.
 
 use anyhow::{Context as _, Result, bail};
 use std::{
@@ -9,13 +9,13 @@ use std::{
     process::{Command, Stdio},
 };
 
-/// The repository, wherever the task was started from.
+/// The path of the repository, wherever the task was started from.
 pub(crate) fn root() -> &'static Path {
     let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
     xtask.parent().unwrap_or(xtask)
 }
 
-/// One line to the person at the terminal. A closed stderr is no reason to fail.
+/// Prints one line on stderr, for the person at the terminal. A closed stderr is no reason to fail.
 pub(crate) fn say(line: impl Display) {
     _ = writeln!(io::stderr(), "{line}");
 }
@@ -26,7 +26,7 @@ pub(crate) fn typed(command: &Command) -> String {
     words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
 }
 
-/// Standard output of a program that must succeed.
+/// Runs a program that must succeed, and returns its standard output.
 pub(crate) fn capture(command: &mut Command) -> Result<String> {
     let output =
         command.stdin(Stdio::null()).output().with_context(|| format!("cannot run `{}`", typed(command)))?;
@@ -47,7 +47,7 @@ pub(crate) fn which(name: &str) -> Option<PathBuf> {
         .find(|candidate| is_executable(candidate))
 }
 
-/// A file that somebody may execute.
+/// Whether the path is a file that somebody may execute.
 pub(crate) fn is_executable(path: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt as _;
     path.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
@@ -70,7 +70,7 @@ pub(crate) fn sudo_works() -> bool {
         .is_ok_and(|status| status.success())
 }
 
-/// What went wrong, in the words of somebody who wants to know whether it was the network.
+/// A hint for the end of an error if a program's output shows that the network is missing; empty otherwise.
 pub(crate) fn network_hint(output: &str) -> &'static str {
     const SIGNS: [&str; 6] = [
         "Could not resolve",

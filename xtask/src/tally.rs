@@ -1,6 +1,6 @@
-//! Counting tests from what `cargo test` prints.
+//! Counts tests by what `cargo test` prints.
 
-/// What became of the tests of all binaries together.
+/// How many tests of all binaries passed, failed or were skipped.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Tally {
     pub(crate) passed: u64,
@@ -11,7 +11,7 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    /// Takes note of one line of the merged standard output and error.
+    /// Counts what one line of the merged standard output and error says.
     pub(crate) fn read(&mut self, line: &str) {
         let line = without_colour(line);
         let line = line.trim();
@@ -38,8 +38,8 @@ impl Tally {
         self.unfinished += other.unfinished;
     }
 
-    /// A binary that died without a result counts as one failed test, and so does a build that failed before any
-    /// test could: "0 failed" beside a failure would be a lie.
+    /// Ends the count. A binary that died without a result counts as one failed test, and so does a build that failed
+    /// before any test could run: "0 failed" beside a failure would be a lie.
     pub(crate) fn finish(&mut self, success: bool) {
         self.failed += self.unfinished;
         self.unfinished = 0;
@@ -48,7 +48,7 @@ impl Tally {
         }
     }
 
-    /// Tests that ended well only because they found they could not run here.
+    /// Counts tests as skipped that ended well only because they found that they could not run here.
     pub(crate) fn skip(&mut self, tests: u64) {
         self.passed = self.passed.saturating_sub(tests);
         self.skipped += tests;
@@ -88,7 +88,8 @@ pub(crate) fn ignored(line: &str) -> Option<String> {
     Some(format!("{name}: {}", reason.strip_prefix(", ").unwrap_or("no reason given")))
 }
 
-/// `test result: ok. 5 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s`
+/// How many tests of a binary passed, failed and were ignored, by a line such as
+/// `test result: ok. 5 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s`.
 pub(crate) fn result(line: &str) -> Option<(u64, u64, u64)> {
     let (_verdict, counts) = line.strip_prefix("test result: ")?.split_once(". ")?;
     let count =

@@ -1,6 +1,6 @@
-//! What the kernel programs are built with: a compiler that has `core` for BPF, and a bpf-linker for its LLVM.
+//! Finds what the kernel programs are built with: a compiler that has `core` for BPF, and a bpf-linker for its LLVM.
 //!
-//! Two ways are known. Debian's `rustc-web` with `core` prebuilt for BPF, and a rustup nightly with `rust-src`.
+//! The compiler is Debian's `rustc-web` with `core` prebuilt for BPF, or a rustup nightly with `rust-src`.
 
 use crate::shell::{capture, is_executable, which};
 use std::{
@@ -118,7 +118,7 @@ pub(crate) fn linker_for(llvm: u32) -> Option<PathBuf> {
     linkers().into_iter().find(|linker| linker_llvm(linker).is_some_and(serves) && starts(linker))
 }
 
-/// It must be run to know: after an upgrade of the system its shared LLVM may be gone.
+/// Whether a linker starts. It is run to find out, as its shared LLVM may be gone after an upgrade of the system.
 fn starts(linker: &Path) -> bool {
     capture(Command::new(linker).arg("--version")).is_ok()
 }

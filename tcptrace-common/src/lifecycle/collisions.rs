@@ -1,4 +1,5 @@
-//! Flows made to crowd the pending-ACK table by somebody who does not know the seeds, against flows at random.
+//! A test that flows which somebody chooses to crowd the pending-ACK table, without knowing the seeds, do no more harm
+//! than random flows.
 
 extern crate std;
 
@@ -11,9 +12,9 @@ use crate::{
 use std::{eprintln, vec, vec::Vec};
 
 const BUCKETS: usize = 4096;
-/// Half of what the table holds: four words in a bucket of eight, on average.
+/// How many flows there are: half of what the table holds, so four words in a bucket of eight on average.
 const FLOWS: u32 = 16_384;
-/// Runs, each with seeds of its own.
+/// How many runs there are, each with seeds of its own.
 const RUNS: u64 = 32;
 
 type Key = FlowKey<V4>;
@@ -22,12 +23,13 @@ fn key(src: u32, ports: u32) -> Key {
     FlowKey { addresses: V4 { src, dst: 0x0200_000a }, ports, ifindex: 1, vlans: 0 }
 }
 
-/// Not the seeds of a run, but the attacker's own.
+/// The seeds that the attacker guesses, which are those of no run.
 fn attackers_seeds() -> [u64; SEED_WORDS] {
     known_seeds(0xbad)
 }
 
-/// What somebody may think of, by name; the first is what all others are compared with.
+/// Sets of flows that an attacker may think of, by name. The first is of random flows, with which the others are
+/// compared.
 fn floods() -> [(&'static str, Vec<Key>); 6] {
     let random = |n: u32| {
         let [src, ports, ..] = known_seeds(0x5eed ^ u64::from(n) << 20);
@@ -50,8 +52,8 @@ fn floods() -> [(&'static str, Vec<Key>); 6] {
     ]
 }
 
-/// Words in the fullest bucket's place (as many as were to be put there), and overwritten ones, of SYN-ACKs on all of these
-/// flows.
+/// Announces a SYN-ACK on each of these flows. Returns how many words were to be put into the fullest bucket, and how
+/// many words were overwritten.
 fn crowd(keys: &[Key], seeds: &[u64; SEED_WORDS]) -> (u32, u32) {
     let mut table = vec![Bucket::default(); BUCKETS];
     let mut wanted = vec![0; BUCKETS];
@@ -77,8 +79,8 @@ fn flows_that_are_made_to_collide_do_no_more_than_random_ones() {
             "{about}: fullest {fullest}, overwritten {overwritten} in {RUNS} runs, {worst} in the worst"
         );
         let (of_random, _) = *at_random.get_or_insert((overwritten, fullest));
-        // On average over the seeds that is what makes the family universal. Of structured flows some seeds make
-        // more collide and most fewer.
+        // A universal family promises this on average over the seeds. With some seeds more structured flows collide,
+        // and with most seeds fewer.
         assert!(overwritten <= 2 * of_random, "{about}: {overwritten} overwritten, at random {of_random}");
     }
     let known = crowd(&floods()[5].1, &attackers_seeds());

@@ -1,6 +1,6 @@
-//! What may lie between an Ethernet type and IP besides VLAN tags: MPLS labels, a PPPoE session, LLC. All of it is rare,
-//! and none of it is another network within this one: addresses and ports mean what they mean without it, so that it is
-//! looked into without being told to, and labels and sessions are not part of a connection's identity.
+//! Parses what may lie between an Ethernet type and IP besides VLAN tags: MPLS labels, a PPPoE session, LLC. All of
+//! these are rare, and none makes another network within this one: addresses and ports mean the same as without them.
+//! So they are always looked into, and labels and sessions are not part of a connection's identity.
 
 use super::{
     Header as _, Load, Unparsable,
@@ -8,7 +8,7 @@ use super::{
 };
 use crate::vlan::Vlans;
 
-/// MPLS labels walked at most. Networks use two or three, with fast reroute and entropy labels some more.
+/// The most MPLS labels that are walked. Networks use two or three, and some more with fast reroute and entropy labels.
 pub const MAX_LABELS: usize = 8;
 
 /// Octets of a label stack entry.
@@ -18,11 +18,11 @@ const SESSION: usize = 6 + 2;
 /// Octets of LLC and SNAP.
 const SNAP: usize = 8;
 
-/// The furthest that IP begins: Ethernet, LLC, twice two tags, and what is longest of the rest.
+/// The largest offset at which IP begins: behind Ethernet, LLC, twice two tags, and as many labels as are walked.
 pub(super) const FURTHEST: usize = 14 + SNAP + 4 * TAG + MAX_LABELS * LABEL;
 
-/// What was found, and where. Numbers side by side rather than a [`Located`] within a `Result`: of enumerations in each
-/// other the compiler copies pieces that lie at odd places, which the verifier refuses on the stack.
+/// What was found, and at which offset. It is a structure of numbers rather than a [`Located`] within a `Result`: of
+/// nested enumerations the compiler copies pieces that are not aligned, which the verifier refuses on the stack.
 #[derive(Clone, Copy)]
 struct Place {
     what: What,
@@ -47,7 +47,7 @@ impl Place {
     }
 }
 
-/// Finds IP from what follows an Ethernet type on, at `at`.
+/// Finds the IP header behind an Ethernet type, from `at` on.
 #[inline(always)]
 pub(super) fn locate(packet: &impl Load, ethertype: u16, at: usize, vlans: Vlans) -> Located {
     let place =
@@ -63,14 +63,15 @@ pub(super) fn locate(packet: &impl Load, ethertype: u16, at: usize, vlans: Vlans
     }
 }
 
-/// Labels or a session.
+/// Walks through MPLS labels or a PPPoE session.
 #[inline(always)]
 fn further(packet: &impl Load, ethertype: u16, at: usize, vlans: Vlans) -> Place {
     if ethertype == PPPOE { session(packet, at, vlans) } else { labels(packet, at, vlans) }
 }
 
-/// IEEE 802.2 with SNAP (RFC 1042), or with 802.1H's bridge-tunnel code; or LLC's own number for IP, which RFC 1042 names
-/// and few use. A frame may end behind a shorter LLC header: that is all of it.
+/// Walks through a header of LLC (IEEE 802.2). It leads to IP with SNAP (RFC 1042), with the bridge-tunnel code of
+/// 802.1H, or with LLC's own number for IP, which RFC 1042 names and few use. A frame with a shorter LLC header may end
+/// there, and is not cut short.
 #[inline(always)]
 fn llc(packet: &impl Load, at: usize, vlans: Vlans) -> Place {
     let Some(header) = packet.load::<3>(at) else {
@@ -93,13 +94,14 @@ fn llc(packet: &impl Load, at: usize, vlans: Vlans) -> Place {
         Untagged::Located(Located::Unparsable(Unparsable::VlanDepth)) => Place::not(What::TooManyTags),
         Untagged::Located(Located::Unparsable(_)) => Place::not(What::Truncated),
         Untagged::Located(Located::Other | Located::Rare) => Place::not(What::Other),
-        // A length here would lead in circles.
+        // A length, which means another LLC header, would lead in circles.
         Untagged::Further { ethertype, .. } if is_length(ethertype) => Place::not(What::Other),
         Untagged::Further { ethertype, at, vlans } => further(packet, ethertype, at, vlans),
     }
 }
 
-/// RFC 3032 §2.1: label, traffic class, bottom of stack, TTL. What follows the bottom has no type.
+/// Walks through the MPLS labels at `at` (RFC 3032 §2.1), each of which has a label, a traffic class, a bit for the
+/// bottom of the stack, and a TTL. Nothing says what follows the bottom.
 #[inline(always)]
 fn labels(packet: &impl Load, mut at: usize, vlans: Vlans) -> Place {
     for _ in 0..MAX_LABELS {
@@ -114,8 +116,8 @@ fn labels(packet: &impl Load, mut at: usize, vlans: Vlans) -> Place {
     Place::not(What::TooManyLabels)
 }
 
-/// By the first nibble, as routers tell (RFC 4928 §2). 0 is a pseudowire's control word (RFC 4385 §3), mostly with
-/// Ethernet behind it, which is another network: left out.
+/// Tells what is at `at` by the first nibble, as routers do (RFC 4928 §2). The nibble 0 is that of a pseudowire's
+/// control word (RFC 4385 §3), mostly with Ethernet behind it. That is another network and is not looked into.
 #[inline(always)]
 fn by_version(packet: &impl Load, at: usize, vlans: Vlans) -> Place {
     // Not one byte: see `link::bare`.
@@ -129,8 +131,9 @@ fn by_version(packet: &impl Load, at: usize, vlans: Vlans) -> Place {
     }
 }
 
-/// RFC 2516 §4: version and type, code (0 for a session's data), session, length; then PPP's protocol number, which may
-/// be compressed to one octet: its least significant bit ends it (RFC 1661 §2).
+/// Walks through the header of a PPPoE session (RFC 2516 §4): version and type, code (0 for a session's data), session,
+/// length, then PPP's protocol number. That may be compressed to one octet, as an octet whose least significant bit is
+/// set ends it (RFC 1661 §2).
 #[inline(always)]
 fn session(packet: &impl Load, at: usize, vlans: Vlans) -> Place {
     let Some(header) = packet.load::<SESSION>(at) else {

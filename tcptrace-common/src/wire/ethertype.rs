@@ -1,4 +1,4 @@
-//! What an Ethernet type says: IP, VLAN tags before it, or a header that may lead to it.
+//! Follows an Ethernet type, through VLAN tags, to IP or to a header that may lead to it.
 
 use super::{Header as _, Load, Unparsable};
 use crate::vlan::Vlans;
@@ -6,7 +6,7 @@ use crate::vlan::Vlans;
 /// Octets of a VLAN tag.
 pub(super) const TAG: usize = 4;
 
-/// Where the IP header is.
+/// Where the IP header is, or why there is none.
 #[derive(Clone, Copy)]
 pub(super) enum Located {
     V4 {
@@ -18,15 +18,15 @@ pub(super) enum Located {
         vlans: Vlans,
     },
     Other,
-    /// Further in than this [`Load`] looks.
+    /// The way there is rare, and left to another [`Load`].
     Rare,
     Unparsable(Unparsable),
 }
 
-/// Where the tags end.
+/// What is behind the VLAN tags.
 pub(super) enum Untagged {
     Located(Located),
-    /// At a header that may lead to IP, of this Ethernet type.
+    /// A header of this Ethernet type, which may lead to IP.
     Further {
         ethertype: u16,
         at: usize,
@@ -34,15 +34,16 @@ pub(super) enum Untagged {
     },
 }
 
-/// Ethernet types as they lie on the wire: constants are turned around by the compiler, packets would be each time.
+/// The Ethernet type of IPv4, as it lies on the wire. The compiler turns constants around once, while the fields of
+/// packets would be turned around each time.
 const IPV4: u16 = 0x0800_u16.to_be();
 const IPV6: u16 = 0x86dd_u16.to_be();
-/// MPLS (RFC 5332 §3 gives the second its present use).
+/// The Ethernet types of MPLS. RFC 5332 §3 gives the second its present use.
 const LABELS: [u16; 2] = [0x8847_u16.to_be(), 0x8848_u16.to_be()];
-/// The data of a PPPoE session (RFC 2516 §4).
+/// The Ethernet type of a PPPoE session's data (RFC 2516 §4).
 pub(super) const PPPOE: u16 = 0x8864_u16.to_be();
 
-/// 802.1Q, 802.1ad, and the numbers that were used for outer tags before 802.1ad.
+/// Whether a VLAN tag follows: of 802.1Q, of 802.1ad, or with a number that was used for outer tags before 802.1ad.
 #[inline(always)]
 const fn is_tag(ethertype: u16) -> bool {
     const TAGS: [u16; 5] =
@@ -60,14 +61,14 @@ const fn may_hold_ip(ethertype: u16) -> bool {
     ethertype == LABELS[0] || ethertype == LABELS[1] || ethertype == PPPOE || is_length(ethertype)
 }
 
-/// Below 0x600 the field is a length and LLC follows (IEEE 802.3 §3.2.6).
+/// Whether the field is a length, which it is below 0x600. Then LLC follows (IEEE 802.3 §3.2.6).
 #[inline(always)]
 pub(super) const fn is_length(ethertype: u16) -> bool {
-    // The first octet on the wire.
+    // This is the first octet on the wire.
     ethertype.to_ne_bytes()[0] < 6
 }
 
-/// Past the VLAN tags. No loop: two at most, and the untagged case is to be one comparison for each.
+/// Walks through at most two VLAN tags. It is no loop, so that a packet without tags costs only a few comparisons.
 #[inline(always)]
 pub(super) fn untagged(packet: &impl Load, ethertype: u16, at: usize, vlans: Vlans) -> Untagged {
     if let Some(found) = by_type(ethertype, at, vlans) {
@@ -86,7 +87,7 @@ pub(super) fn untagged(packet: &impl Load, ethertype: u16, at: usize, vlans: Vla
         .unwrap_or(Untagged::Located(Located::Unparsable(Unparsable::VlanDepth)))
 }
 
-/// What the Ethernet type says of the bytes `at`; `None` for one more tag.
+/// What the Ethernet type says of the bytes at `at`; `None` for one more tag.
 #[inline(always)]
 fn by_type(ethertype: u16, at: usize, vlans: Vlans) -> Option<Untagged> {
     if ethertype == IPV4 {
@@ -102,7 +103,7 @@ fn by_type(ethertype: u16, at: usize, vlans: Vlans) -> Option<Untagged> {
     }
 }
 
-/// The tags with the one at `at`, and the Ethernet type after it.
+/// Adds the tag at `at` to `vlans`. Returns them with the Ethernet type behind the tag.
 #[inline(always)]
 fn tag(packet: &impl Load, at: usize, vlans: Vlans) -> Option<(Vlans, u16)> {
     let tag = packet.load::<TAG>(at)?;

@@ -1,8 +1,8 @@
-//! ICMP (RFC 792) and ICMPv6 (RFC 4443) errors, down to the TCP header that they quote.
+//! Parses ICMP (RFC 792) and ICMPv6 (RFC 4443) errors, down to the TCP header that they quote.
 //!
-//! A quote is the beginning of a packet as whoever sends the error had it: its total length may be that of the whole, its
-//! checksums may have been changed on the way, and it may end after eight octets of TCP (RFC 792), though Linux and most
-//! routers quote more (RFC 1812 §4.3.2.3). What may follow it (RFC 4884) is not looked at.
+//! A quote is the beginning of a packet as the sender of the error had it. Its total length may be that of the whole
+//! packet, its checksums may have been changed on the way, and it may end after eight octets of TCP (RFC 792), though
+//! Linux and most routers quote more (RFC 1812 §4.3.2.3). What may follow the quote (RFC 4884) is not looked at.
 
 use super::{
     Header as _, Icmp, Load, Packet, Unparsable,
@@ -18,43 +18,45 @@ use crate::{
 /// The segment that an error quotes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Quote<A> {
-    /// As it was sent, but for VLANs and TTL, which are the ICMP packet's. Acknowledgement number, control bits and
-    /// window are 0 where the quote does not reach them, the payload is what the quoted lengths say if they agree, and
-    /// there are no options.
+    /// The segment as it was sent, except for VLANs and TTL, which are the ICMP packet's. Acknowledgement number,
+    /// control bits and window are 0 if the quote does not reach them, the payload is what the quoted lengths say if
+    /// they agree, and there are no options.
     pub segment: Packet<A>,
     /// The error's type.
     pub kind: u8,
-    /// Its code.
+    /// The error's code.
     pub code: u8,
 }
 
 /// What an ICMP message quotes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Quoted {
-    /// TCP over IPv4, by ICMP.
+    /// A segment over IPv4, in an ICMP error.
     V4(Quote<V4>),
-    /// TCP over IPv6, by ICMPv6.
+    /// A segment over IPv6, in an ICMPv6 error.
     V6(Quote<V6>),
-    /// Nothing that begins a connection.
+    /// Nothing that begins a connection, or the message is no refusal.
     Nothing,
-    /// Too little to tell: the message, or what was captured of it, ends too early.
+    /// Too little to tell, as the message, or what was captured of it, ends too early.
     Short,
 }
 
-/// Octets of the ICMP header, to the quote.
+/// Octets of the ICMP header, up to the quote.
 const HEADER: usize = 8;
 /// Octets of TCP that every quote has (RFC 792): ports and sequence number.
 const LEAST: usize = 8;
 
-/// An error that says the quoted packet did not get through: destination unreachable, time exceeded, parameter problem.
-/// One about its size (3, code 4; of ICMPv6 type 2) refuses nothing: it is sent again in smaller pieces.
+/// Whether an error of this type and code says that the quoted packet did not get through: destination unreachable,
+/// time exceeded, or parameter problem. An error about the packet's size (type 3, code 4; type 2 of ICMPv6) refuses
+/// nothing, as the packet is sent again in smaller pieces.
 #[inline(always)]
 #[must_use]
 pub const fn is_refusal(ipv6: bool, kind: u8, code: u8) -> bool {
     if ipv6 { matches!(kind, 1 | 3 | 4) } else { kind == 3 && code != 4 || kind == 11 || kind == 12 }
 }
 
-/// Looks for the quote of a SYN or SYN-ACK. A quote that ends before the control bits may be of one, too.
+/// Looks for the quote of a SYN or SYN-ACK in an ICMP message. A quote that ends before the control bits counts, as it
+/// may be of one.
 #[inline(always)]
 pub fn quoted<L: Load>(packet: &L, icmp: &Icmp) -> Quoted {
     let message = Message { packet, end: icmp.at + icmp.len };
@@ -79,13 +81,13 @@ pub fn quoted<L: Load>(packet: &L, icmp: &Icmp) -> Quoted {
 
 /// Why there is no quote.
 enum Miss {
-    /// It is of something else.
+    /// The message quotes something else.
     Nothing,
-    /// It ends too early.
+    /// The message ends too early to tell.
     Short,
 }
 
-/// The bytes of the message: what follows in the frame is padding.
+/// The bytes of an ICMP message. What follows the message in the frame is padding, and is left out.
 struct Message<'a, L> {
     packet: &'a L,
     end: usize,
@@ -191,7 +193,8 @@ fn tcp<A: Copy>(message: &impl Load, network: Network<A>) -> Result<Packet<A>, M
         options_at: 0,
         options_len: 0,
     };
-    // Up to the control bits. What cannot be a header's length is padding behind a short quote (zeros, RFC 4884 §4).
+    // These bytes reach up to the control bits. If they have an impossible header length, they are the padding of a
+    // short quote (zeros, RFC 4884 §4).
     let Some(rest) = message.load::<6>(at + LEAST).filter(|rest| rest.byte(4) >> 4 >= 5) else {
         return Ok(segment);
     };

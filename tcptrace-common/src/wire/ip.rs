@@ -1,4 +1,4 @@
-//! The network layer: IPv4 (RFC 791) and IPv6 (RFC 8200) down to a TCP or ICMP header.
+//! Parses the network layer: IPv4 (RFC 791) and IPv6 (RFC 8200), down to a TCP or ICMP header or to a tunnel.
 
 use super::{
     Header, Icmp, Load, Outer, Parsed, Receive, Unparsable,
@@ -10,17 +10,17 @@ use crate::{
     vlan::Vlans,
 };
 
-/// IPv6 extension headers walked at most. RFC 8200 §4.1 lists six kinds of which we read five, each meant to occur
-/// once (destination options twice); of those that came later few packets have one.
+/// The most IPv6 extension headers that are walked. RFC 8200 §4.1 lists six kinds, of which five are read here. Each is
+/// meant to occur once (destination options twice), and few packets have one of the kinds that came later.
 pub const MAX_EXTENSIONS: usize = 6;
 
 /// Octets of the longest authentication header.
 const MAX_AUTHENTICATION: usize = (255 + 2) * 4;
 /// Octets of the longest of the other extension headers.
 const MAX_EXTENSION: usize = 256 * 8;
-/// Covers the longest authentication header.
+/// A mask that covers the length of the longest authentication header.
 const AUTHENTICATION_MASK: usize = 0x7ff;
-/// Covers as many extension headers as are walked.
+/// A mask that covers the length of as many extension headers as are walked.
 const EXTENSIONS_MASK: usize = 0x3fff;
 
 /// The first byte of IPv4 without options: version 4, five words.
@@ -58,12 +58,13 @@ pub(super) fn v4<L: Load, R: Receive>(packet: &L, at: usize, vlans: Vlans, to: R
         _ => return beyond_v4(packet, header, protocol, at + usize::from(first & 0x0f) * 4, vlans, to),
     }
     if is_later_fragment(header) {
-        // Of ICMP, errors are not that long (RFC 1812 §4.3.2.3: 576 octets).
+        // A later fragment of ICMP is of no error, as errors have at most 576 octets (RFC 1812 §4.3.2.3).
         return to.receive(if protocol == ICMP { Parsed::Other } else { Parsed::Fragment });
     }
     let header_len = usize::from(first & 0x0f) * 4;
     let there = packet.wire_len().wrapping_sub(at);
-    // Linux leaves 0 in GSO packets above 64 KiB (net/ipv4/ip_output.c, iph_set_totlen): the frame tells then.
+    // Linux leaves 0 in GSO packets above 64 KiB (net/ipv4/ip_output.c, iph_set_totlen). Then the frame's length
+    // counts.
     let total = match header.be16(2) {
         0 => there,
         total => usize::from(total),
@@ -105,7 +106,7 @@ pub(super) fn v4<L: Load, R: Receive>(packet: &L, at: usize, vlans: Vlans, to: R
     }
 }
 
-/// What is neither TCP nor ICMP: nothing, or a tunnel; `at` is where it begins.
+/// Parses what is neither TCP nor ICMP, and may be a tunnel. `at` is where it begins.
 #[inline(always)]
 fn beyond_v4<L: Load, R: Receive>(
     packet: &L,
@@ -120,7 +121,7 @@ fn beyond_v4<L: Load, R: Receive>(
         return to.receive(Parsed::Other);
     }
     if is_later_fragment(header) {
-        // Of UDP nobody can say what it is of.
+        // A later fragment of UDP has no port, so it is not known whether it is of a tunnel.
         let bare = tunnel::is_bare_carrier(packet.decap(0), false, protocol);
         return to.receive(if bare { Parsed::Fragment } else { Parsed::Other });
     }
@@ -130,7 +131,7 @@ fn beyond_v4<L: Load, R: Receive>(
     if !L::RARE {
         return to.receive(Parsed::Rare);
     }
-    // The flag "more fragments" (RFC 791 §3.1).
+    // This is the flag "more fragments" (RFC 791 §3.1).
     let fragmented = header.byte(6) & 0x20 != 0;
     to.receive(Parsed::Tunnel(Outer { src, dst, vlans, ipv6: false, protocol, at, fragmented }))
 }
@@ -144,7 +145,7 @@ pub(super) fn v6<L: Load, R: Receive>(packet: &L, at: usize, vlans: Vlans, to: R
         return to.receive(Parsed::Unparsable(Unparsable::BadVersion));
     }
     let there = packet.wire_len().wrapping_sub(at + 40);
-    // 0 is a jumbogram (RFC 2675 §3), and what Linux leaves in GSO packets above 64 KiB.
+    // The length is 0 in a jumbogram (RFC 2675 §3), and in GSO packets of Linux above 64 KiB.
     let len = match header.be16(4) {
         0 => there,
         len => usize::from(len),
@@ -197,29 +198,30 @@ pub(super) fn v6<L: Load, R: Receive>(packet: &L, at: usize, vlans: Vlans, to: R
     }
 }
 
-/// What is behind the authentication header at `at`, and how far.
+/// The protocol of what is behind the authentication header at `at`, and the header's length in octets.
 #[inline(always)]
 pub(super) fn authentication(packet: &impl Load, at: usize) -> Option<(u8, usize)> {
     let header = packet.load::<4>(at)?;
     const { assert!(MAX_AUTHENTICATION <= AUTHENTICATION_MASK) };
-    // Bounded anew by a mask: the verifier of 5.10 does not carry what a comparison finds out over to a copy on the stack.
+    // A mask gives the length its bound: the verifier of 5.10 does not carry the bound that a comparison proves over to
+    // a copy on the stack.
     let len = packet.forget(authentication_len(header)) & AUTHENTICATION_MASK;
     Some((header.byte(0), len))
 }
 
-/// In words of 4 octets, less 2 (RFC 4302 §2.2).
+/// The length of an authentication header in octets. Its field has words of 4 octets, less 2 (RFC 4302 §2.2).
 #[inline(always)]
 fn authentication_len(header: impl Header) -> usize {
     (usize::from(header.byte(1)) + 2) * 4
 }
 
-/// The lower 13 bits are the fragment's offset.
+/// Whether an IPv4 packet is a fragment other than the first: its offset, the lower 13 bits of the field, is not 0.
 #[inline(always)]
 pub(super) fn is_later_fragment(header: impl Header) -> bool {
     header.raw16(6) & 0x1fff_u16.to_be() != 0
 }
 
-/// The flag "more fragments", of one that is not a later fragment.
+/// Whether an IPv4 packet, which is no later fragment, is the first of several: its flag "more fragments" is set.
 #[inline(always)]
 fn is_first_fragment(header: impl Header) -> bool {
     header.raw16(6) & 0x2000_u16.to_be() != 0
@@ -240,6 +242,7 @@ fn words(header: impl Header, at: usize) -> [u32; 4] {
     [header.raw32(at), header.raw32(at + 4), header.raw32(at + 8), header.raw32(at + 12)]
 }
 
+/// What is behind the extension headers of an IPv6 packet. `skipped` is how many octets of them there are.
 pub(super) enum Walk {
     Tcp {
         skipped: usize,
@@ -274,7 +277,8 @@ pub(super) fn extensions(packet: &impl Load, mut next: u8, start: usize) -> Walk
         let len = match next {
             FRAGMENT => {
                 if header.be16(2) & 0xfff8 != 0 {
-                    // Of a later fragment only this header is readable; what it is of may hide behind options.
+                    // A later fragment has no other header than this. If the first fragment has options, it is not
+                    // known what is behind them.
                     let next = header.byte(0);
                     return if next == TCP
                         || is_extension(next)
@@ -285,16 +289,16 @@ pub(super) fn extensions(packet: &impl Load, mut next: u8, start: usize) -> Walk
                         Walk::Other
                     };
                 }
-                // The flag "more fragments" (RFC 8200 §4.5).
+                // This is the flag "more fragments" (RFC 8200 §4.5).
                 fragmented |= header.byte(3) & 1 != 0;
                 8
             }
             AUTHENTICATION => authentication_len(header),
-            // In words of 8 octets, less 1 (RFC 8200 §4; RFC 6275 §6.1.1, RFC 7401 §5.1, RFC 5533 §5.1).
+            // The length is in words of 8 octets, less 1 (RFC 8200 §4; RFC 6275 §6.1.1, RFC 7401 §5.1, RFC 5533 §5.1).
             _ => (usize::from(header.byte(1)) + 1) * 8,
         };
         const { assert!(MAX_EXTENSIONS * MAX_EXTENSION <= EXTENSIONS_MASK) };
-        // As in `authentication`.
+        // The mask gives the length its bound, as in `authentication`.
         skipped = packet.forget(skipped + len) & EXTENSIONS_MASK;
         next = header.byte(0);
     }

@@ -1,6 +1,6 @@
-//! From the bytes of a packet to its TCP header, without copying the packet and without trusting it.
+//! Parses the bytes of a packet down to its TCP header, without copying the packet and without trusting it.
 //!
-//! One parser serves the kernel programs and capture files: it reads through [`Load`], which a byte slice and the
+//! One parser serves the kernel programs and capture files: it reads through [`Load`], which byte slices and the
 //! contexts of the kernel programs implement.
 
 mod encapsulation;
@@ -27,27 +27,28 @@ pub use tunnel::Outer;
 
 /// The bytes of one packet.
 pub trait Load {
-    /// What is rare is read too: MPLS, PPPoE, LLC, IPv4 options, extension headers, ICMP. If not, it is
-    /// [`Parsed::Rare`].
+    /// Whether what is rare is parsed too: MPLS, PPPoE, LLC, IPv4 options, extension headers, tunnels and ICMP. If not,
+    /// a packet with any of these is [`Parsed::Rare`].
     const RARE: bool = true;
 
-    /// What [`Load::load`] gives.
+    /// What [`Load::load`] returns: `N` bytes of the packet.
     type Header<const N: usize>: Header;
 
-    /// The `N` bytes at `offset`, if they were all captured.
+    /// The `N` bytes at `offset`; `None` if they were not all captured.
     fn load<const N: usize>(&self, offset: usize) -> Option<Self::Header<N>>;
 
-    /// How long the packet was on the wire, link header included: at least what was captured.
+    /// How many octets the packet had on the wire, link header included: at least as many as were captured.
     fn wire_len(&self) -> usize;
 
-    /// `n`, with how it was arrived at forgotten. The verifier follows every way to an offset on its own, and there
-    /// are thousands through a chain of extension headers; after this they are one.
+    /// Returns `n`, and has the verifier forget how it was computed. The verifier follows each way to an offset
+    /// separately, of which there are thousands through a chain of extension headers; after this they are one.
     #[inline(always)]
     fn forget(&self, n: usize) -> usize {
         n
     }
 
-    /// Copies `len` bytes at `offset` into `to`, or as many whole words of them as were captured, and says how many.
+    /// Copies `len` bytes at `offset` into `to`, or as many whole words of them as were captured. Returns how many
+    /// bytes it copied.
     #[inline(always)]
     fn copy<const N: usize>(&self, offset: usize, len: usize, to: &mut [u8; N]) -> usize
     where
@@ -56,14 +57,14 @@ pub trait Load {
         copy_words(self, offset, len, to)
     }
 
-    /// A word of the [`tunnel::Decap`] that says which tunnels are looked into.
+    /// A word of the [`tunnel::Decap`] that says which tunnels are looked into, by its index.
     #[inline(always)]
     fn decap(&self, _place: usize) -> u32 {
         0
     }
 }
 
-/// [`Load::copy`], word by word.
+/// Does what [`Load::copy`] does, word by word.
 #[inline(always)]
 pub fn copy_words<const N: usize>(packet: &impl Load, offset: usize, len: usize, to: &mut [u8; N]) -> usize {
     let mut copied = 0;
@@ -80,23 +81,23 @@ pub fn copy_words<const N: usize>(packet: &impl Load, offset: usize, len: usize,
     copied
 }
 
-/// Bytes of a packet that are there. A field is read in one piece and only when it is asked for: an array taken out
-/// of the packet first becomes, in the kernel programs, a load for each byte and more registers than there are.
+/// Bytes of a packet that were captured. A field is read in one piece, and only when it is asked for: if an array were
+/// taken out of the packet first, the kernel programs would load each byte separately and run out of registers.
 pub trait Header: Copy {
     /// The byte at `at`.
     fn byte(self, at: usize) -> u8;
-    /// Two bytes as they lie on the wire.
+    /// The two bytes at `at` as they lie on the wire.
     fn raw16(self, at: usize) -> u16;
-    /// Four bytes as they lie on the wire.
+    /// The four bytes at `at` as they lie on the wire.
     fn raw32(self, at: usize) -> u32;
 
-    /// The number at `at`, of two bytes.
+    /// The number of two bytes at `at`.
     #[inline(always)]
     fn be16(self, at: usize) -> u16 {
         u16::from_be(self.raw16(at))
     }
 
-    /// The number at `at`, of four bytes.
+    /// The number of four bytes at `at`.
     #[inline(always)]
     fn be32(self, at: usize) -> u32 {
         u32::from_be(self.raw32(at))
@@ -123,14 +124,14 @@ impl<const N: usize> Header for [u8; N] {
 /// A captured packet in memory.
 #[derive(Clone, Copy, Debug)]
 pub struct Bytes<'a> {
-    /// What was captured.
+    /// The bytes that were captured.
     pub captured: &'a [u8],
-    /// How long it was on the wire.
+    /// How many octets the packet had on the wire.
     pub wire_len: usize,
 }
 
 impl<'a> Bytes<'a> {
-    /// A packet captured whole.
+    /// A packet that was captured whole.
     #[must_use]
     pub const fn whole(captured: &'a [u8]) -> Self {
         Self { captured, wire_len: captured.len() }
@@ -145,46 +146,48 @@ impl Load for Bytes<'_> {
     }
 
     fn wire_len(&self) -> usize {
-        // A file may claim less than it holds.
+        // A capture file may claim a shorter packet than it holds.
         self.wire_len.max(self.captured.len())
     }
 }
 
-/// Where a packet begins.
+/// The kind of header that a packet's bytes begin with.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Link {
-    /// At an Ethernet header.
+    /// The bytes begin with an Ethernet header.
     Ethernet,
-    /// At the IP header; its version nibble tells which.
+    /// The bytes begin with an IP header, whose first nibble tells its version.
     Ip,
-    /// Behind this Ethernet type, or this 802.3 length (below 0x600), which another kind of header had.
+    /// The bytes are what follows this Ethernet type, or this 802.3 length (below 0x600), which another kind of header
+    /// had.
     Behind(u16),
 }
 
-/// Why a packet could not be parsed. The numbers are places in `abi::Counters::unparsable`.
+/// Why a packet could not be parsed. The numbers are indexes of `abi::Counters::unparsable`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Unparsable {
-    /// Cut short before the end of the fixed TCP header, or within an ICMP error before what a record needs.
+    /// The packet was cut short before the end of the fixed TCP header, or in an ICMP error before what a record needs.
     Truncated = 0,
-    /// A length field that contradicts another one.
+    /// A length field contradicts another one.
     BadLength = 1,
     /// The IP version is neither 4 nor 6, or contradicts the link header.
     BadVersion = 2,
-    /// More than two VLAN tags in band.
+    /// The packet has more than two VLAN tags in its bytes.
     VlanDepth = 3,
-    /// More than [`MAX_EXTENSIONS`] IPv6 extension headers, or in IPv4 more than one authentication header; or in a tunnel more
-    /// than [`tunnel::MAX_GTP_EXTENSIONS`] of GTP-U or [`tunnel::MAX_TZSP_TAGS`] of TZSP.
+    /// The packet has more than [`MAX_EXTENSIONS`] IPv6 extension headers, or in IPv4 more than one authentication
+    /// header; or a tunnel has more than [`tunnel::MAX_GTP_EXTENSIONS`] extension headers of GTP-U or
+    /// [`tunnel::MAX_TZSP_TAGS`] tags of TZSP.
     ExtensionDepth = 4,
-    /// More than [`MAX_LABELS`] MPLS labels.
+    /// The packet has more than [`MAX_LABELS`] MPLS labels.
     LabelDepth = 5,
-    /// More tunnels within each other than are looked into.
+    /// The packet is within more tunnels than are looked into.
     TunnelDepth = 6,
-    /// The first fragment of a packet ends within the TCP header (RFC 1858 §3, RFC 3128): no stack sends such, and firewalls
-    /// are got round so.
+    /// The first fragment of a packet ends within the TCP header (RFC 1858 §3, RFC 3128). No stack sends such a
+    /// fragment; attackers do, to get round firewalls.
     SplitHeader = 7,
 }
 
-/// What a packet turned out to be.
+/// What a packet is, once it is parsed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Parsed {
     /// TCP over IPv4.
@@ -195,22 +198,22 @@ pub enum Parsed {
     Icmp(Icmp),
     /// What may be a tunnel of a kind that is looked into, for [`tunnel::enter`].
     Tunnel(Outer),
-    /// Neither TCP nor ICMP, or not IP.
+    /// A packet that is neither TCP nor ICMP, or not IP.
     Other,
-    /// A fragment of TCP other than the first: its header is elsewhere.
+    /// A fragment of TCP other than the first, which has no TCP header.
     Fragment,
-    /// What [`Load::RARE`] names, which this [`Load`] leaves to another one.
+    /// A packet that is rare ([`Load::RARE`]), which this [`Load`] leaves to another one.
     Rare,
-    /// Nothing that can be made sense of.
+    /// A packet that makes no sense, for this reason.
     Unparsable(Unparsable),
 }
 
-/// A TCP segment with the addresses it travelled under.
+/// A TCP segment with what the headers before it say.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Packet<A> {
-    /// From whom to whom.
+    /// The source and destination addresses.
     pub addresses: A,
-    /// VLAN identifiers.
+    /// The VLAN identifiers.
     pub vlans: Vlans,
     /// Source port in the upper half, destination port in the lower one.
     pub ports: u32,
@@ -222,15 +225,15 @@ pub struct Packet<A> {
     pub flags: TcpFlags,
     /// Window as sent, unscaled.
     pub window: u16,
-    /// Octets of payload by the IP length. Of a first fragment: those in this fragment.
+    /// Octets of payload by the IP length. In a first fragment these are only the fragment's.
     pub payload_len: u32,
     /// TTL or hop limit.
     pub ttl: u8,
     /// The identification of the IPv4 header; 0 for IPv6.
     pub id: u16,
-    /// It is the first fragment of a packet: [`Packet::payload_len`] is not all.
+    /// Whether it is the first fragment of a packet, so that [`Packet::payload_len`] is not all of the payload.
     pub fragmented: bool,
-    /// Where the options begin.
+    /// The offset at which the options begin.
     pub options_at: usize,
     /// Octets of options, a multiple of 4 up to 40.
     pub options_len: usize,
@@ -245,44 +248,44 @@ impl<A: Addresses> Packet<A> {
     }
 }
 
-/// An ICMP or ICMPv6 message with what its packet says of it.
+/// An ICMP or ICMPv6 message with what the headers before it say.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Icmp {
-    /// ICMPv6 over IPv6; ICMP over IPv4 otherwise.
+    /// Whether it is ICMPv6 over IPv6; it is ICMP over IPv4 otherwise.
     pub ipv6: bool,
-    /// Who sent it: an address in words as they lie on the wire, IPv4 mapped.
+    /// The sender's address, in words as they lie on the wire; an IPv4 address as an IPv4-mapped one.
     pub from: [u32; 4],
-    /// VLAN identifiers.
+    /// The VLAN identifiers.
     pub vlans: Vlans,
     /// TTL or hop limit.
     pub ttl: u8,
-    /// Where the message begins.
+    /// The offset at which the message begins.
     pub at: usize,
-    /// Octets of it by the IP length.
+    /// Octets of the message by the IP length.
     pub len: usize,
 }
 
 impl Icmp {
-    /// Writes the sender's address, IPv4 mapped (RFC 4291 §2.5.5.2).
+    /// Writes the sender's address, an IPv4 address as an IPv4-mapped one (RFC 4291 §2.5.5.2).
     #[inline(always)]
     pub fn write_from(&self, to: &mut [u8; 16]) {
         put_words(to, self.from);
     }
 }
 
-/// To whom a parsed packet goes. There is one call for each way in which parsing ends, all inlined, each with only what
-/// is known there. One place for all of them would have the kernel programs carry what only some of them know: the
-/// verifier would tell all those combinations apart, and before Linux 6.3 it refuses to have read from the stack what was
-/// never put there.
+/// What receives a parsed packet. The parser calls it at each point where parsing ends. All calls are inlined, and each
+/// has only what is known at its point. If there were one point for all of them, the kernel programs would carry along
+/// what is known only at some: the verifier would follow each combination separately, and before Linux 6.3 it refuses
+/// to read from the stack what was not written there.
 pub trait Receive {
-    /// What is made of it.
+    /// What is made of a parsed packet.
     type Made;
 
-    /// Makes it.
+    /// Makes it of the packet.
     fn receive(self, parsed: Parsed) -> Self::Made;
 }
 
-/// The packet as it was parsed.
+/// Returns the packet as it was parsed.
 struct AsIs;
 
 impl Receive for AsIs {
@@ -294,14 +297,14 @@ impl Receive for AsIs {
     }
 }
 
-/// Parses a packet. `offloaded` is the tag control information of a VLAN tag that was taken off the packet and
-/// is kept beside it (`skb->vlan_tci`).
+/// Parses a packet. `offloaded` is the tag control information of a VLAN tag that was taken off the packet and is kept
+/// beside it (`skb->vlan_tci`).
 #[inline(always)]
 pub fn parse<L: Load>(packet: &L, link: Link, offloaded: Option<u16>) -> Parsed {
     parse_to(packet, link, offloaded, AsIs)
 }
 
-/// Parses a packet likewise, and gives what `to` makes of it.
+/// Parses a packet as [`parse`] does, and returns what `to` makes of it.
 #[inline(always)]
 pub fn parse_to<L: Load, R: Receive>(packet: &L, link: Link, offloaded: Option<u16>, to: R) -> R::Made {
     let vlans = match offloaded {
@@ -317,10 +320,10 @@ pub fn parse_to<L: Load, R: Receive>(packet: &L, link: Link, offloaded: Option<u
     from_network::<_, _, NEAR>(packet, located, to)
 }
 
-/// All bits of a place where IP begins.
+/// A mask for the offset at which IP begins: no such offset, outside of tunnels, is larger.
 const NEAR: usize = 0x7f;
 
-/// From where IP is on. `MASK` has all bits of that place.
+/// Parses a packet from the IP header on. `MASK` covers all bits of the offset at which that begins.
 #[inline(always)]
 fn from_network<L: Load, R: Receive, const MASK: usize>(packet: &L, located: Located, to: R) -> R::Made {
     match located {
@@ -332,8 +335,8 @@ fn from_network<L: Load, R: Receive, const MASK: usize>(packet: &L, located: Loc
     }
 }
 
-/// Where IP begins, with the way there forgotten where there are many: it would be followed from each anew. The mask
-/// changes nothing but what the verifier knows.
+/// The offset `at` at which IP begins. If there are many ways to it, the verifier is made to forget them, as it would
+/// follow the rest from each anew. The mask changes nothing but what the verifier knows.
 #[inline(always)]
 fn settled<L: Load>(packet: &L, at: usize, mask: usize) -> usize {
     if L::RARE { packet.forget(at) & mask } else { at }

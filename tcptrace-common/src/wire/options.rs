@@ -1,10 +1,10 @@
-//! TCP options (RFC 9293 §3.2): copied raw by the kernel programs, parsed here.
+//! TCP options (RFC 9293 §3.2). The kernel programs copy their bytes, and user space parses them.
 
 use super::Load;
 use crate::{abi::MAX_OPTIONS, tcp::TcpOptions};
 
-/// Copies the options of a header, `len` octets at `at`, into `to`, and says how many they are; those that were
-/// not captured are left out. A header is as long as a number of words (RFC 9293 §3.1).
+/// Copies the options of a header, `len` octets at `at`, into `to`, except for words that were not captured. Returns
+/// how many octets it copied. `len` is a multiple of 4, as a header has whole words (RFC 9293 §3.1).
 #[inline(always)]
 #[expect(clippy::cast_possible_truncation, reason = "at most 40")]
 pub fn copy(packet: &impl Load, at: usize, len: usize, to: &mut [u8; MAX_OPTIONS]) -> u8 {
@@ -14,8 +14,8 @@ pub fn copy(packet: &impl Load, at: usize, len: usize, to: &mut [u8; MAX_OPTIONS
 const END: u8 = 0;
 const NOP: u8 = 1;
 
-/// One option and what follows it; `None` at the end of the list, which a length that cannot be is as well
-/// (`net/ipv4/tcp_input.c`, `tcp_parse_options`).
+/// The kind and value of the first option, and the bytes behind it. `None` at the end of the list, which an impossible
+/// length is as well (`net/ipv4/tcp_input.c`, `tcp_parse_options`).
 fn next(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     match *bytes {
         [] | [END, ..] => None,
@@ -28,8 +28,8 @@ fn next(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     }
 }
 
-/// What the options of a SYN or SYN-ACK offer. An option of the wrong length counts as absent; of several of one
-/// kind the last one counts, as in Linux.
+/// Parses the options of a SYN or SYN-ACK. An option of the wrong length counts as absent; of several of one kind the
+/// last one counts, as in Linux.
 #[must_use]
 pub fn parse(mut bytes: &[u8]) -> TcpOptions {
     let mut options = TcpOptions::default();
@@ -56,7 +56,7 @@ pub fn parse(mut bytes: &[u8]) -> TcpOptions {
     options
 }
 
-/// Time stamp value and echo reply (RFC 7323 §3.2); the last ones where there are several.
+/// The value and the echo reply of the timestamps option (RFC 7323 §3.2); those of the last one if there are several.
 #[must_use]
 pub fn timestamps(mut bytes: &[u8]) -> Option<(u32, u32)> {
     let mut found = None;
@@ -69,7 +69,8 @@ pub fn timestamps(mut bytes: &[u8]) -> Option<(u32, u32)> {
     found
 }
 
-/// The list is over before its bytes are, so that nothing counts that follows (RFC 9293 §3.1, the end of option list).
+/// Whether an option ends the list (RFC 9293 §3.1, the end of option list), so that the bytes behind it count for
+/// nothing.
 #[must_use]
 pub fn is_ended(mut bytes: &[u8]) -> bool {
     while let Some((_, _, rest)) = next(bytes) {

@@ -1,9 +1,9 @@
-//! The transport layer: the TCP header (RFC 9293 §3.1).
+//! Parses the TCP header (RFC 9293 §3.1).
 
 use super::{Header as _, Load, Packet, Unparsable};
 use crate::{seq::SeqNum, tcp::TcpFlags, vlan::Vlans};
 
-/// Where a TCP header may be, and what the network layer knows about it.
+/// Where a TCP header may be, and what the headers before it say.
 #[derive(Clone, Copy)]
 pub(super) struct Network<A> {
     pub(super) addresses: A,
@@ -11,9 +11,9 @@ pub(super) struct Network<A> {
     pub(super) ttl: u8,
     /// The identification of IPv4; 0 for IPv6.
     pub(super) id: u16,
-    /// More fragments follow.
+    /// Whether more fragments follow.
     pub(super) fragmented: bool,
-    /// Where the TCP header begins.
+    /// The offset at which the TCP header begins.
     pub(super) at: usize,
     /// Octets of TCP header and payload.
     pub(super) len: usize,
@@ -27,7 +27,7 @@ pub(super) fn parse<A: Copy>(packet: &impl Load, network: Network<A>) -> Result<
     };
     let header_len = usize::from(header.byte(12) >> 4) * 4;
     if header_len < 20 || header_len > network.len {
-        // In a short one the octet is the frame's padding.
+        // If the fragment is shorter than a header, the octet with the data offset may be the frame's padding.
         let split = network.fragmented && (network.len < 20 || header_len >= 20);
         return Err(if split { Unparsable::SplitHeader } else { Unparsable::BadLength });
     }

@@ -1,8 +1,9 @@
-//! Tunnels: the headers between an IP header and another packet within it. That packet is of another network, whose
-//! addresses may mean something else than they do here, so that nothing is looked into without being told to.
+//! Parses tunnels, which have headers between an IP header and another packet within it. The inner packet is of another
+//! network, whose addresses may mean something else than they do here, so that tunnels are looked into only if the user
+//! asks for it.
 //!
-//! One step goes from the outer IP header ([`Outer`]) to where the inner packet begins ([`Step`]); from there on it is
-//! parsed as any other ([`inside`]), and may be a tunnel again.
+//! One step goes from the outer IP header ([`Outer`]) to where the inner packet begins ([`Step`]). From there the inner
+//! packet is parsed as any other ([`inside`]), and may be a tunnel again.
 
 mod decap;
 
@@ -20,7 +21,7 @@ const GRE: u8 = 47;
 /// Octets of a UDP header (RFC 768).
 const UDP_HEADER: usize = 8;
 
-/// Ethernet types; [`ETHERNET`] is a whole frame (RFC 1701's transparent Ethernet bridging, 0x6558).
+/// The Ethernet type of a whole Ethernet frame (RFC 1701's transparent Ethernet bridging).
 const ETHERNET: u16 = 0x6558;
 const IPV4: u16 = 0x0800;
 const IPV6: u16 = 0x86dd;
@@ -28,15 +29,16 @@ const MPLS: u16 = 0x8847;
 const ERSPAN: u16 = 0x88be;
 const ERSPAN_III: u16 = 0x22eb;
 
-/// GTP-U extension headers walked at most. TS 29.281 §5.2.1 has five; packets have one, for 5G's quality of service.
+/// The most GTP-U extension headers that are walked. TS 29.281 §5.2.1 has five kinds; packets have one header, for 5G's
+/// quality of service.
 pub const MAX_GTP_EXTENSIONS: usize = 4;
 
-/// TZSP tags walked at most before the one that ends them, padding too. Routers send none; of a wireless frame a sensor
-/// may tell a dozen things, of an Ethernet one its length, its number and the sensor.
+/// The most TZSP tags, padding included, that are walked before the one that ends them. Routers send none. A sensor may
+/// tell a dozen things about a wireless frame, but of an Ethernet frame only its length, its number and the sensor.
 pub const MAX_TZSP_TAGS: usize = 8;
 
-/// An inner packet begins before this: VLAN tags, the longest chain of IPv6 extension headers and the longest of the
-/// tunnels' headers are 14 KiB.
+/// The limit of offsets at which an inner packet begins. VLAN tags, the longest chain of IPv6 extension headers and the
+/// longest header of a tunnel together are 14 KiB.
 pub const MAX_INSIDE: usize = 1 << 14;
 
 const _: () = assert!(MAX_INSIDE + link::ETHERNET + 2 * TAG <= link::OFFSETS);
@@ -44,23 +46,23 @@ const _: () = assert!(MAX_INSIDE + link::ETHERNET + 2 * TAG <= link::OFFSETS);
 /// An IP header before what may be a tunnel.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Outer {
-    /// Source address, in words as they lie on the wire, IPv4 mapped.
+    /// The source address, in words as they lie on the wire; an IPv4 address as an IPv4-mapped one.
     pub src: [u32; 4],
-    /// Destination address, likewise.
+    /// The destination address, in words as they lie on the wire; an IPv4 address as an IPv4-mapped one.
     pub dst: [u32; 4],
-    /// VLAN identifiers before it.
+    /// The VLAN identifiers before the header.
     pub vlans: Vlans,
-    /// It is IPv6.
+    /// Whether the header is IPv6.
     pub ipv6: bool,
-    /// The IP protocol number of what follows.
+    /// The IP protocol number of what follows the header.
     pub protocol: u8,
-    /// Where that begins.
+    /// The offset at which that begins.
     pub at: usize,
-    /// There are more fragments: the inner packet does not end here.
+    /// Whether more fragments follow, so that the inner packet does not end here.
     pub fragmented: bool,
 }
 
-/// Whether what follows IP, at `at`, can be a tunnel that is looked into.
+/// Whether what follows an IP header, at `at`, can be a tunnel that is looked into.
 #[inline(always)]
 pub(super) fn is_carrier<L: Load>(packet: &L, ipv6: bool, protocol: u8, at: usize) -> bool {
     let kinds = packet.decap(0);
@@ -70,7 +72,8 @@ pub(super) fn is_carrier<L: Load>(packet: &L, ipv6: bool, protocol: u8, at: usiz
     if protocol == UDP { by_port(packet, at) != 0 } else { is_bare_carrier(kinds, ipv6, protocol) }
 }
 
-/// The same where the protocol alone tells.
+/// Whether the IP protocol alone tells that what follows can be a tunnel that is looked into. `kinds` is the first word
+/// of a [`Decap`].
 #[inline(always)]
 pub(super) const fn is_bare_carrier(kinds: u32, ipv6: bool, protocol: u8) -> bool {
     match protocol {
@@ -80,6 +83,7 @@ pub(super) const fn is_bare_carrier(kinds: u32, ipv6: bool, protocol: u8) -> boo
     }
 }
 
+/// The kind of tunnel that has an IP packet directly within another one.
 #[inline(always)]
 const fn of_ip(outer_is_ipv6: bool, protocol: u8) -> Kind {
     match (outer_is_ipv6, protocol) {
@@ -105,36 +109,38 @@ fn by_port(packet: &impl Load, at: usize) -> u32 {
     0
 }
 
-/// What one tunnel's header leads to. Numbers side by side, as in `encapsulation::Place`.
+/// What the headers of one tunnel lead to. Its numbers lie side by side, for the reason that `encapsulation::Place`
+/// gives.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Step {
-    /// Whether it leads anywhere.
+    /// How the walk through the headers ended. Without [`End::Inside`] only `kind` has a meaning besides.
     pub end: End,
-    /// The kind.
+    /// The kind of tunnel.
     pub kind: Kind,
-    /// It has an identifier.
+    /// Whether the tunnel's header has an identifier.
     pub has_id: bool,
-    /// VXLAN's and Geneve's network identifier (24 bits), GRE's key, GTP-U's tunnel endpoint identifier (32), ERSPAN's
-    /// session (10).
+    /// The identifier: the network identifier of VXLAN or Geneve (24 bits), the key of GRE (32 bits), or the tunnel's
+    /// number with `EoIP` (16 bits), the tunnel endpoint identifier of GTP-U (32 bits), or the session of ERSPAN (10
+    /// bits).
     pub id: u32,
-    /// The Ethernet type of what is inside, 0x6558 for Ethernet.
+    /// The Ethernet type of the inner packet; 0x6558 for an Ethernet frame.
     pub ethertype: u16,
-    /// Where that begins.
+    /// The offset at which the inner packet begins.
     pub at: usize,
 }
 
-/// Where a step ends.
+/// How a walk through the headers of a tunnel ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum End {
-    /// At an inner packet.
+    /// The walk has come to an inner packet.
     Inside,
-    /// It is no tunnel that is looked into, or not with a packet in it.
+    /// It is no tunnel that is looked into, or it has no packet in it.
     Other,
-    /// In a header that was not captured whole.
+    /// A header was not captured whole.
     Truncated,
-    /// In a length that cannot be.
+    /// A length in a header is impossible.
     BadLength,
-    /// In more extension headers than are walked.
+    /// There are more extension headers than are walked.
     Deep,
 }
 
@@ -154,7 +160,7 @@ impl Step {
         Self { end, kind, has_id: false, id: 0, ethertype: 0, at: 0 }
     }
 
-    /// Why it could not be parsed, if so.
+    /// Why the tunnel could not be parsed; `None` if it could, or if it is none.
     #[must_use]
     pub const fn unparsable(&self) -> Option<Unparsable> {
         match self.end {
@@ -166,7 +172,7 @@ impl Step {
     }
 }
 
-/// Goes through a tunnel's headers, from what follows the outer IP header on, at `at`.
+/// Walks through a tunnel's headers. `at` is where the outer IP header ends.
 #[inline(always)]
 pub fn enter(packet: &impl Load, ipv6: bool, protocol: u8, at: usize) -> Step {
     let step = match protocol {
@@ -186,16 +192,17 @@ pub fn enter(packet: &impl Load, ipv6: bool, protocol: u8, at: usize) -> Step {
         _ => Step::to(of_ip(ipv6, protocol), IPV4, at),
     };
     let asked = packet.decap(0) & step.kind.bit() != 0;
-    // An Ethernet type below 0x600 would be a length.
+    // An Ethernet type below 0x600 is none, but a length.
     if step.end == End::Inside && (!asked || step.ethertype < 0x600 || step.at >= MAX_INSIDE) {
         return Step::ends(step.kind, End::Other);
     }
     step
 }
 
-/// RFC 2784 §2.1 with RFC 2890 §2: flags and version, protocol type, then checksum, key and sequence number where the
-/// flags say so. What has RFC 1701's routing is left alone. Of other versions only the `EoIP` of `MikroTik` is known, which is a
-/// version 1 of its own: the frame's length and the tunnel's number, little-endian, then Ethernet.
+/// Walks through a GRE header (RFC 2784 §2.1, RFC 2890 §2): flags and version, protocol type, then checksum, key and
+/// sequence number where the flags say so. A header with RFC 1701's routing is no tunnel here. Of other versions only
+/// `EoIP` of `MikroTik` is known, which is a version 1 of its own: the frame's length, the tunnel's number in
+/// little-endian order, then an Ethernet frame.
 #[inline(always)]
 fn gre(packet: &impl Load, at: usize) -> Step {
     const CHECKSUM: u16 = 0x8000;
@@ -247,11 +254,12 @@ fn gre(packet: &impl Load, at: usize) -> Step {
     }
 }
 
-/// Offsets are below this less one: what the verifier has forgotten it is told again.
+/// A mask that covers all offsets within tunnels. It tells the verifier their bound again after it was made to forget
+/// it.
 const OFFSETS: usize = 2 * MAX_INSIDE - 1;
 
-/// draft-foschiano-erspan-03 §4: type I is GRE without a sequence number and has no header; II has 8 octets, III 12 and,
-/// by its last bit, 8 more.
+/// Walks through an ERSPAN header (draft-foschiano-erspan-03 §4). Type I is GRE without a sequence number and has no
+/// header. That of type II has 8 octets, and that of type III has 12, and 8 more if its last bit is set.
 #[inline(always)]
 fn erspan(packet: &impl Load, ethertype: u16, sequence: bool, at: usize) -> Step {
     if ethertype == ERSPAN && !sequence {
@@ -268,7 +276,7 @@ fn erspan(packet: &impl Load, ethertype: u16, sequence: bool, at: usize) -> Step
     let Some(more) = packet.load::<4>(at + 8) else {
         return Step::ends(Kind::Erspan, End::Truncated);
     };
-    // The frame's type: 0 is Ethernet, 2 is IP.
+    // The frame's type is 0 for Ethernet and 2 for IP.
     if more.byte(2) >> 2 & 0x1f != 0 {
         return Step::ends(Kind::Erspan, End::Other);
     }
@@ -276,8 +284,8 @@ fn erspan(packet: &impl Load, ethertype: u16, sequence: bool, at: usize) -> Step
     Step::to(Kind::Erspan, ETHERNET, at + len).with_id(session)
 }
 
-/// RFC 7348 §5: a flag says that the identifier is one. With the flag for it (VXLAN-GPE) the fourth octet says what is
-/// inside.
+/// Walks through a VXLAN header (RFC 7348 §5), in which a flag says that the identifier is valid. With another flag
+/// (VXLAN-GPE) the fourth octet says what is inside.
 #[inline(always)]
 fn vxlan(packet: &impl Load, at: usize) -> Step {
     let Some(header) = packet.load::<8>(at) else {
@@ -297,7 +305,8 @@ fn vxlan(packet: &impl Load, at: usize) -> Step {
     Step::to(Kind::Vxlan, ethertype, at + 8).with_id(header.be32(4) >> 8)
 }
 
-/// RFC 8926 §3.4: version 0, the options' length in words, then flags, what is inside, and the identifier.
+/// Walks through a Geneve header (RFC 8926 §3.4): version 0, the options' length in words, then flags, what is inside,
+/// and the identifier.
 #[inline(always)]
 fn geneve(packet: &impl Load, at: usize) -> Step {
     let Some(header) = packet.load::<8>(at) else {
@@ -314,8 +323,9 @@ fn geneve(packet: &impl Load, at: usize) -> Step {
     Step::to(Kind::Geneve, header.be16(2), at).with_id(header.be32(4) >> 8)
 }
 
-/// TS 29.281 §5.1: flags, type, length, identifier; with any of the flags E, S and PN four octets more, and with E a chain
-/// of extension headers. A G-PDU has a user's packet, an IP one by its version here.
+/// Walks through a GTP-U header (TS 29.281 §5.1): flags, type, length, identifier; with any of the flags E, S and PN
+/// four octets more, and with E a chain of extension headers. A G-PDU has a user's packet in it, which is IP if its
+/// first nibble is 4 or 6.
 #[inline(always)]
 fn gtp(packet: &impl Load, at: usize) -> Step {
     const G_PDU: u8 = 255;
@@ -353,7 +363,9 @@ fn gtp(packet: &impl Load, at: usize) -> Step {
     Step::to(Kind::GtpU, ethertype, at).with_id(header.be32(4))
 }
 
-/// TS 29.281 §5.2.1: each has its length in words of four octets first and the next one's type last; 0 ends the chain.
+/// Walks through the extension headers of GTP-U (TS 29.281 §5.2.1). Each has its length, in words of four octets, first
+/// and the type of the next one last; the type 0 ends the chain. Returns how the walk ended, and the offset behind the
+/// chain.
 #[inline(always)]
 fn gtp_extensions(packet: &impl Load, mut next: u8, start: usize) -> (End, usize) {
     let mut at = start;
@@ -369,7 +381,7 @@ fn gtp_extensions(packet: &impl Load, mut next: u8, start: usize) -> (End, usize
             return (End::BadLength, 0);
         }
         at = packet.forget(at + len) & OFFSETS;
-        // The last octet; as two, see `link::bare`.
+        // The last octet has the next type. Two octets are loaded, for the reason that `link::bare` gives.
         let Some(last) = packet.load::<2>(at.wrapping_sub(2) & OFFSETS) else {
             return (End::Truncated, 0);
         };
@@ -378,9 +390,9 @@ fn gtp_extensions(packet: &impl Load, mut next: u8, start: usize) -> (End, usize
     if next == 0 { (End::Inside, at) } else { (End::Deep, 0) }
 }
 
-/// Network Chemistry's application note 001, as packet-tzsp.c of Wireshark reads it: version 1, type, what kind of frame it is,
-/// then tags. Type 0 is a frame that was received. With type 1 the receiver is asked to send one, which it then does or not;
-/// the others are between a sensor and its server.
+/// Walks through a TZSP header (Network Chemistry's application note 001, as packet-tzsp.c of Wireshark reads it):
+/// version 1, type, the kind of frame, then tags. Type 0 is a frame that was received. Type 1 asks the receiver to send
+/// a frame, which need not happen; the other types are between a sensor and its server.
 #[inline(always)]
 fn tzsp(packet: &impl Load, at: usize) -> Step {
     const RECEIVED: [u8; 2] = [1, 0];
@@ -397,15 +409,16 @@ fn tzsp(packet: &impl Load, at: usize) -> Step {
     }
 }
 
-/// The same note: each is its type, its length and as many octets, but for padding and the end of all, which are a type alone.
-/// The frame begins behind the end.
+/// Walks through the tags of TZSP (the same application note). A tag has its type, its length and as many octets;
+/// padding and the end are a type alone. The frame begins behind the end. Returns how the walk ended, and the offset of
+/// the frame.
 #[inline(always)]
 fn tzsp_tags(packet: &impl Load, start: usize) -> (End, usize) {
     const PADDING: u8 = 0;
     const END: u8 = 1;
     let mut at = start;
     for _ in 0..=MAX_TZSP_TAGS {
-        // Behind the end's one octet there is the frame.
+        // Two octets can be loaded also at the end, which is one octet, as the frame is behind it.
         let Some(tag) = packet.load::<2>(at) else {
             return (End::Truncated, 0);
         };
@@ -418,13 +431,13 @@ fn tzsp_tags(packet: &impl Load, start: usize) -> (End, usize) {
     (End::Deep, 0)
 }
 
-/// Parses the inner packet, from where a [`Step`] led to.
+/// Parses the inner packet, from where a [`Step`] has led to.
 #[inline(always)]
 pub fn inside<L: Load>(packet: &L, ethertype: u16, at: usize, fragmented: bool) -> Parsed {
     inside_to(packet, ethertype, at, fragmented, AsIs)
 }
 
-/// Parses the inner packet likewise, and gives what `to` makes of it.
+/// Parses the inner packet as [`inside`] does, and returns what `to` makes of it.
 #[inline(always)]
 pub fn inside_to<L: Load, R: Receive>(
     packet: &L,
@@ -442,7 +455,7 @@ pub fn inside_to<L: Load, R: Receive>(
     super::from_network::<_, _, OFFSETS>(packet, located, to)
 }
 
-/// An inner packet, of which the rest may be in other fragments.
+/// The bytes of an inner packet, the rest of which may be in other fragments of the outer one.
 struct Inner<'a, L> {
     packet: &'a L,
     fragmented: bool,
@@ -461,7 +474,7 @@ impl<L: Load> Load for Inner<'_, L> {
     #[inline(always)]
     fn wire_len(&self) -> usize {
         let len = self.packet.wire_len();
-        // No IP packet lacks more than that.
+        // The other fragments have no more than that, as no IP packet is longer.
         if self.fragmented { len + u16::MAX as usize } else { len }
     }
 

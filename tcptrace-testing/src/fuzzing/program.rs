@@ -1,5 +1,6 @@
-//! What fuzzing runs of the program alone, over bytes that nobody chose; `tcptrace-testing` has what it runs of the core. The
-//! targets in `fuzz/` call these functions, and so do ordinary property tests, always. A finding is a panic.
+//! The bodies of the fuzz targets that need this crate; `tcptrace-testing` has those that need only the core. The
+//! targets in `fuzz/` call these functions with arbitrary bytes, and so do property tests of every test run. A finding
+//! is a panic.
 
 #[cfg(test)]
 mod tests;
@@ -8,8 +9,8 @@ use clap::Parser as _;
 use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _, time::Duration};
 use tcptrace::cli::{Args, Command, Config, Input, Interfaces};
 
-/// A command line, its words with zeros between them: it is refused as wrong usage, or every number in it is within its
-/// bounds.
+/// Parses bytes as a command line, its words separated by zeros: it is refused as wrong usage, or every number in it is
+/// within its bounds.
 pub fn arguments(bytes: &[u8]) {
     let words = bytes.split(|byte| *byte == 0).map(OsStr::from_bytes);
     let parsed =
@@ -17,14 +18,14 @@ pub fn arguments(bytes: &[u8]) {
     match parsed {
         // 0 is for --help and --version.
         Err(error) => assert!(matches!(error.exit_code(), 0 | 2) && !error.render().to_string().is_empty()),
-        Ok(Command::Trace(config)) => sound(&config),
-        Ok(Command::Check(config)) => named(&config.interfaces),
-        // Those that nobody chose have nothing to be within.
+        Ok(Command::Trace(config)) => assert_within_bounds(&config),
+        Ok(Command::Check(config)) => assert_names_fit(&config.interfaces),
+        // The other commands have no numbers.
         Ok(_) => {}
     }
 }
 
-fn sound(config: &Config) {
+fn assert_within_bounds(config: &Config) {
     assert!(config.ring_bytes.is_power_of_two() && (1 << 16..=1 << 30).contains(&config.ring_bytes));
     assert!((1..=1 << 24).contains(&config.limits.max_connections));
     assert!(config.latency <= Duration::from_secs(10));
@@ -35,11 +36,11 @@ fn sound(config: &Config) {
     assert!(config.stats_interval.is_none_or(|it| (Duration::from_millis(100)..=24 * hour).contains(&it)));
     assert!(config.count != Some(0));
     if let Input::Live(interfaces) = &config.input {
-        named(interfaces);
+        assert_names_fit(interfaces);
     }
 }
 
-fn named(interfaces: &Interfaces) {
+fn assert_names_fit(interfaces: &Interfaces) {
     if let Interfaces::Named(names) = interfaces {
         assert!(!names.is_empty() && names.iter().all(|name| (1..=127).contains(&name.len())));
     }

@@ -1,33 +1,34 @@
-//! What `tcptrace check` found, as it is in JSON.
+//! What `tcptrace check` finds, in the form that its JSON has.
 
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// All of it.
+/// All that `tcptrace check` finds.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
-    /// A trace could begin.
+    /// Whether a trace could begin.
     pub ok: bool,
-    /// Not each of the interfaces was asked for by its name: one that cannot be attached to is left out and fails nothing.
+    /// Whether an interface that cannot be attached to is left out, instead of making the trace fail
+    /// ([`CheckConfig::may_leave_out`](crate::cli::CheckConfig::may_leave_out)).
     #[serde(skip)]
     pub(super) any: bool,
     pub(super) kernel: KernelReport,
     pub(super) netns: Option<String>,
-    /// With all network namespaces.
+    /// What is found about namespaces, if all of them would be traced.
     pub(super) all_netns: Option<AllNetns>,
-    /// Those of ours that the kernel's verifier took, and how many instructions it walked.
+    /// The programs of ours that the kernel's verifier accepted, and how many instructions it walked, where it tells.
     pub(super) programs: BTreeMap<&'static str, Option<u32>>,
     pub(super) interfaces: Vec<InterfaceReport>,
-    /// What is wrong with no interface in particular.
+    /// Problems that are of no interface in particular.
     pub(super) problems: Vec<String>,
 }
 
-/// What a trace of all network namespaces would take. It takes up later ones, too.
+/// Which of the network namespaces a trace of all would trace now. It takes up those that come later, too.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct AllNetns {
-    /// So many.
+    /// How many namespaces would be traced.
     pub(super) traced: usize,
-    /// Processes that may not be looked at: what only they are in is not found.
+    /// How many processes may not be looked at. A namespace that no other process is in is not found.
     pub(super) hidden_processes: u64,
     pub(super) left_out: Vec<LeftOut>,
 }
@@ -39,7 +40,7 @@ pub(super) struct LeftOut {
     pub(super) reason: String,
 }
 
-/// What the kernel has; None where it does not let us ask.
+/// What the running kernel has. A field is None where the kernel does not let us ask.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct KernelReport {
     pub(super) release: String,
@@ -47,11 +48,11 @@ pub(super) struct KernelReport {
     pub(super) tcx_links: Option<bool>,
     pub(super) xdp_links: bool,
     pub(super) btf: Option<bool>,
-    /// None also where no program was taken.
+    /// Whether programs are compiled to machine code; None also where no program was accepted.
     pub(super) jit: Option<bool>,
 }
 
-/// An interface.
+/// What is on one interface, and what a trace would attach to it.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct InterfaceReport {
     #[serde(rename = "interface")]
@@ -64,54 +65,52 @@ pub(super) struct InterfaceReport {
     pub(super) queues: Option<Queues>,
     pub(super) offloads: BTreeMap<&'static str, bool>,
     pub(super) qdiscs: Vec<String>,
-    /// Programs of others, in the order of their hooks.
-    pub(super) programs: Vec<Hook>,
-    pub(super) would_attach: Vec<Ours>,
-    /// What XDP in the driver would meet and disturb.
+    /// The programs of others, in the order of their hooks.
+    pub(super) programs: Vec<HookedProgram>,
+    pub(super) would_attach: Vec<PlannedProgram>,
+    /// What XDP in the driver would meet, and what it would disturb.
     pub(super) native_xdp: Vec<String>,
-    /// Why a trace of it would fail, or one of all interfaces leave it out.
+    /// Why a trace of this interface would fail, or why a trace of all interfaces would leave it out.
     pub(super) problems: Vec<String>,
     /// What could not be found out, and why.
     pub(super) unknown: BTreeMap<&'static str, String>,
 }
 
-/// How many for what comes in and for what goes out.
+/// How many queues an interface has for packets that come in, and for those that go out.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(super) struct Queues {
     pub(super) rx: u32,
     pub(super) tx: u32,
 }
 
-/// A program on a hook.
+/// A program of somebody else's on a hook.
 #[derive(Clone, Debug, Serialize)]
-pub(super) struct Hook {
-    #[serde(rename = "hook")]
-    pub(super) place: String,
+pub(super) struct HookedProgram {
+    pub(super) hook: String,
     pub(super) program: String,
-    /// The kernel's number for it.
+    /// The kernel's number for the program.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) id: Option<u32>,
-    /// Of a filter on clsact.
+    /// The priority, if it is a filter on clsact.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) priority: Option<u16>,
 }
 
-/// A program of ours, where it would be.
+/// A program of ours on the hook that a trace would attach it to.
 #[derive(Clone, Debug, Serialize)]
-pub(super) struct Ours {
-    #[serde(rename = "hook")]
-    pub(super) place: String,
+pub(super) struct PlannedProgram {
+    pub(super) hook: String,
     pub(super) program: &'static str,
-    /// It is certain that it would be before all others.
+    /// Whether it is certain that the program would be before all others.
     #[serde(skip)]
     pub(super) first: bool,
-    /// A filter of this kind has the first priority and is before it.
+    /// The kind of a filter that has the first priority, so that our program would be behind it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) behind: Option<String>,
 }
 
 impl Report {
-    /// One line.
+    /// The report as one line of JSON, with its line feed.
     pub fn to_json(&self) -> serde_json::Result<String> {
         serde_json::to_string(self).map(|line| line + "\n")
     }

@@ -1,6 +1,8 @@
-//! What `tcptrace check` found, for people.
+//! What `tcptrace check` finds, as text for people.
 
-use super::report::{AllNetns, Hook, InterfaceReport, KernelReport, LeftOut, Ours, Report};
+use super::report::{
+    AllNetns, HookedProgram, InterfaceReport, KernelReport, LeftOut, PlannedProgram, Report,
+};
 use crate::{
     kernel::attach::{
         Notice,
@@ -10,7 +12,7 @@ use crate::{
 };
 use std::fmt;
 
-/// Short names of offloads; the others are called what the kernel calls them.
+/// The offloads that are shown, by the kernel's names, each with the name that it is shown by.
 const SHORT: [(&str, &str); 7] = [
     ("rx-vlan-hw-parse", "VLAN in"),
     ("tx-vlan-hw-insert", "VLAN out"),
@@ -52,7 +54,7 @@ impl fmt::Display for Report {
         let is_left_out = |it: &InterfaceReport| !it.problems.is_empty();
         f.write_str(match self.ok {
             false => "not ok: a trace would fail\n",
-            // It waits for one.
+            // A trace begins without an interface and waits for one that it can attach to.
             true if self.interfaces.iter().all(is_left_out) => "ok: a trace can begin, on no interface yet\n",
             true => "ok: a trace can begin\n",
         })
@@ -84,7 +86,7 @@ impl fmt::Display for KernelReport {
 }
 
 impl AllNetns {
-    /// As a trace says it.
+    /// The notices that a trace would give about namespaces.
     fn notices(&self) -> impl Iterator<Item = Notice> {
         let left_out = self.left_out.iter().cloned();
         let left_out = left_out.map(|LeftOut { netns, reason }| Notice::NamespaceLeftOut { netns, reason });
@@ -94,7 +96,7 @@ impl AllNetns {
 }
 
 impl Report {
-    /// As a trace says it.
+    /// A line about an interface's problem: a trace's notice that the interface is left out, or the problem itself.
     fn of_interface(&self, interface: &InterfaceReport, problem: &str) -> String {
         if self.any {
             let (interface, reason) = (interface.name.as_str().into(), problem.to_owned());
@@ -112,14 +114,14 @@ impl fmt::Display for InterfaceReport {
         row(f, QDISCS, [self.unknown(QDISCS).unwrap_or_else(|| self.qdiscs.join(", "))])?;
         let unknown =
             [TCX, FILTERS].into_iter().filter_map(|it| Some(format!("{it}: {}", self.unknown(it)?)));
-        row(f, "is there", self.programs.iter().map(Hook::to_string).chain(unknown))?;
+        row(f, "is there", self.programs.iter().map(HookedProgram::to_string).chain(unknown))?;
         row(f, "a trace adds", self.would_attach.iter().map(ToString::to_string))?;
         row(f, "native XDP", self.native_xdp.iter().cloned())
     }
 }
 
 impl InterfaceReport {
-    /// What to say in the place of something that could not be found out.
+    /// What is shown in the place of something that could not be found out; None if it could be.
     fn unknown(&self, what: &str) -> Option<String> {
         self.unknown.get(what).map(|why| format!("unknown ({why})"))
     }
@@ -146,9 +148,9 @@ impl InterfaceReport {
     }
 }
 
-impl fmt::Display for Hook {
+impl fmt::Display for HookedProgram {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.place, self.program)?;
+        write!(f, "{}: {}", self.hook, self.program)?;
         if let Some(id) = self.id {
             write!(f, " (program {id})")?;
         }
@@ -159,9 +161,9 @@ impl fmt::Display for Hook {
     }
 }
 
-impl fmt::Display for Ours {
+impl fmt::Display for PlannedProgram {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.place, self.program)?;
+        write!(f, "{}: {}", self.hook, self.program)?;
         match &self.behind {
             Some(kind) => write!(f, ", behind a filter ({kind}) that has the first priority"),
             None if self.first => f.write_str(", before all others"),
@@ -170,7 +172,8 @@ impl fmt::Display for Ours {
     }
 }
 
-/// A line for each, the first one with the title; without any, `nothing`.
+/// Writes a line for each of `lines` that is not empty, the first with the title before it. Without any, it writes
+/// `nothing`.
 fn row(f: &mut fmt::Formatter<'_>, title: &str, lines: impl IntoIterator<Item = String>) -> fmt::Result {
     let mut title = title;
     for text in lines.into_iter().filter(|text| !text.is_empty()) {
@@ -180,7 +183,8 @@ fn row(f: &mut fmt::Formatter<'_>, title: &str, lines: impl IntoIterator<Item = 
     if title.is_empty() { Ok(()) } else { line(f, &format!("  {title:<14}nothing")) }
 }
 
-/// One line, whatever the names in it: interfaces and filters are called what others like.
+/// Writes one line. What would break the line or move a terminal's cursor is escaped, as others choose the names of
+/// interfaces and filters.
 fn line(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
     writeln!(f, "{}", plain(text))
 }
@@ -193,12 +197,16 @@ mod tests {
     const ACTS: &str = "a\u{1b}[2J\n\u{202e}b";
     const PLAIN: &str = r"a\u{1b}[2J\u{a}\u{202e}b";
 
-    /// Of one interface, where everything is called so that others have a name for.
+    /// A report of one interface, in which everything that others name has this name.
     fn report(name: &str) -> Report {
-        let hook =
-            Hook { place: "clsact egress".into(), program: name.into(), id: Some(7), priority: Some(1) };
-        let ours = Ours {
-            place: "clsact egress".into(),
+        let hook = HookedProgram {
+            hook: "clsact egress".into(),
+            program: name.into(),
+            id: Some(7),
+            priority: Some(1),
+        };
+        let ours = PlannedProgram {
+            hook: "clsact egress".into(),
             program: "tcptrace_tc_egress",
             first: false,
             behind: Some(name.into()),
@@ -272,7 +280,7 @@ mod tests {
     #[test]
     fn names_of_others_move_no_cursor_and_break_no_line() {
         assert_eq!(report(ACTS).to_string(), report("NAME").to_string().replace("NAME", PLAIN));
-        // JSON has its own way.
+        // JSON has an escape of its own.
         let back: serde_json::Value =
             serde_json::from_str(&report(ACTS).to_json().expect("it is written")).expect("JSON");
         assert_eq!(back["interfaces"][0]["programs"][0]["program"], ACTS);

@@ -1,4 +1,4 @@
-//! `tcptrace check`: its arguments.
+//! The arguments of `tcptrace check`.
 
 use super::{Command, IngressHook, Interfaces, interfaces::InterfaceArgs, kernel::KernelArgs};
 use crate::kernel::namespaces::Namespaces;
@@ -33,25 +33,26 @@ impl CheckArgs {
     }
 }
 
-/// What to look at before a trace.
+/// What `tcptrace check` is to look at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CheckConfig {
-    /// Those that would be traced.
+    /// The interfaces that would be traced.
     pub interfaces: Interfaces,
     /// The network namespaces that they are in.
     pub netns: Namespaces,
     /// The hook for packets that come in.
     pub ingress: IngressHook,
-    /// Tunnels that would be looked into.
+    /// The tunnels that would be looked into.
     pub decap: Decap,
-    /// Bytes of the ring that would be made.
+    /// The size of the ring buffer that would be made, in bytes.
     pub ring_bytes: u32,
-    /// One JSON object instead of lines for people.
+    /// Whether the report is one JSON object instead of lines for people.
     pub json: bool,
 }
 
 impl CheckConfig {
-    /// Not each of the interfaces was asked for by its name: a trace leaves out those that it cannot attach to.
+    /// Whether a trace would leave out an interface that it cannot attach to, instead of failing. It does so in a trace of
+    /// all interfaces or of all namespaces.
     #[must_use]
     pub fn may_leave_out(&self) -> bool {
         self.netns == Namespaces::All || self.interfaces == Interfaces::Any

@@ -1,5 +1,5 @@
-//! What hands that know tcpdump type: what changes nothing here, what is something else here, and what a first word in the
-//! place of a filter was meant to be.
+//! What users of tcpdump type by habit: options that change nothing here, options that are refused with what to do
+//! instead, and the name of a file or an interface in the place of the filter.
 
 use crate::sink::text::TimeFormat;
 use clap::{ArgAction, error::ErrorKind};
@@ -55,7 +55,7 @@ struct Refused {
 const ROTATE: &str = "files are not rotated: end a trace by --for, or pipe lines into a program that rotates, such as rotatelogs";
 
 impl HabitArgs {
-    /// What cannot be had is an error that says what can.
+    /// Refuses options of tcpdump that tcptrace cannot obey, with an error that says what to do instead.
     pub(super) fn check(&self) -> Result<(), clap::Error> {
         let Refused { link_headers, buffer_size, user, rotate_seconds, rotate_size, rotate_count } =
             &self.refused;
@@ -89,7 +89,7 @@ impl HabitArgs {
     }
 }
 
-/// How lines say when, by the number of `-t`; `None` where that is too many.
+/// How lines say when something was, by how often `-t` was given; `None` if that is too often.
 pub(super) fn times(count: u8) -> Option<TimeFormat> {
     let all = [
         TimeFormat::OfDay,
@@ -102,7 +102,8 @@ pub(super) fn times(count: u8) -> Option<TimeFormat> {
     all.get(usize::from(count)).copied()
 }
 
-/// What the first word of a filter that makes no sense was meant to be, if it names a file or an interface.
+/// Explains a filter that does not compile: if its first word names a file or an interface, it says which option takes
+/// that.
 #[must_use]
 pub fn meant(
     filter: &str,

@@ -1,8 +1,8 @@
 //! What the help says besides the options. `-h` is for a glance and fits two screens, `--help` has everything.
 //!
-//! The man pages are made of the long texts, by their form: a blank line is before each heading, which ends in a colon; what is
-//! indented by two is a term, which goes on where more is indented by ten, and what is indented by six explains it. All is within
-//! 80 columns by hand, as what clap wraps it does not indent.
+//! The man pages are made of the long texts, by their form. A heading has a blank line before it and ends in a colon. A
+//! line that is indented by two is a term, and lines indented by ten continue it. Lines indented by six explain it. The
+//! lines are wrapped at 80 columns by hand, because clap does not indent what it wraps.
 
 /// What tcptrace is, in a line.
 pub(super) const ABOUT: &str =

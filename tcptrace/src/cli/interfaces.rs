@@ -1,4 +1,4 @@
-//! Which interfaces, in which network namespaces.
+//! Arguments that say which interfaces are meant, in which network namespaces.
 
 use super::{parse, unique};
 use crate::kernel::namespaces::Namespaces;
@@ -30,7 +30,7 @@ pub(super) struct InterfaceArgs {
 impl InterfaceArgs {
     pub(super) fn config(self) -> Result<(Interfaces, Namespaces), clap::Error> {
         let interfaces = match Interfaces::named(self.interfaces)? {
-            // Namespaces need not have a default route, and what leaves by it would say little about them.
+            // Many namespaces have no default route, and where there is one, other interfaces matter as much.
             Interfaces::Default if self.all_netns => Interfaces::Any,
             interfaces => interfaces,
         };
@@ -43,14 +43,14 @@ impl InterfaceArgs {
     }
 }
 
-/// Where to look.
+/// Which interfaces the user asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Interfaces {
-    /// The one with the default route.
+    /// The interface of the default route.
     Default,
-    /// All that there are, and those that come later.
+    /// All interfaces, and those that come later.
     Any,
-    /// These; never empty, each once.
+    /// The interfaces with these names: at least one, and each name once.
     Named(Vec<String>),
 }
 
@@ -69,7 +69,7 @@ impl Interfaces {
         }
     }
 
-    /// More than one can occur, so that the output has to say which.
+    /// Whether more than one interface can occur, so that the output has to say which.
     #[must_use]
     pub fn are_many(&self) -> bool {
         match self {

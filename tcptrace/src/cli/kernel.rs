@@ -1,10 +1,10 @@
-//! How the kernel programs are loaded and attached.
+//! Arguments that say how the kernel programs are loaded and attached.
 
 use super::parse;
 use crate::kernel::attach;
 use tcptrace_common::wire::tunnel::Decap;
 
-/// Arguments that the kernel programs are loaded and attached by.
+/// Arguments that say how the kernel programs are loaded and attached, as typed.
 #[derive(Clone, Copy, Debug, clap::Args)]
 #[command(next_help_heading = "Packets")]
 pub(super) struct KernelArgs {
@@ -36,7 +36,7 @@ impl KernelArgs {
     }
 }
 
-/// What the kernel programs are loaded and attached by.
+/// How the kernel programs are to be loaded and attached.
 pub(super) struct KernelConfig {
     pub(super) ingress: IngressHook,
     pub(super) decap: Decap,

@@ -1,10 +1,10 @@
-//! Bounds: of memory, of load, and of time.
+//! Arguments that bound memory, load and time.
 
 use super::parse;
 use std::time::Duration;
 use tcptrace_common::admission::Admission;
 
-/// Arguments that are bounds.
+/// Arguments that bound memory, load and time, as typed.
 #[derive(Clone, Copy, Debug, clap::Args)]
 #[command(next_help_heading = "Limits")]
 pub(super) struct LimitArgs {
@@ -55,9 +55,9 @@ impl LimitArgs {
 /// Bounds of the tracker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Connections in the table; beyond this the oldest is evicted, and said to be.
+    /// How many connections the table holds; beyond this the oldest is evicted and reported as such.
     pub max_connections: usize,
-    /// No answer for this long after the last SYN (or SYN-ACK) means unanswered.
+    /// How long after its last SYN (or SYN-ACK) a handshake counts as unanswered.
     pub syn_timeout: Duration,
     /// How long TIME-WAIT lasts.
     pub time_wait: Duration,

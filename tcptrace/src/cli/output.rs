@@ -1,4 +1,4 @@
-//! What is printed, and how.
+//! Arguments that say what is printed, and how.
 
 use super::{Only, habits, parse};
 use crate::{
@@ -8,7 +8,7 @@ use crate::{
 use clap::ArgAction;
 use std::time::Duration;
 
-/// Arguments about what is printed, and how.
+/// Arguments that say what is printed, and how, as typed.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Output")]
 pub(super) struct OutputArgs {
@@ -96,9 +96,9 @@ impl OutputArgs {
 pub struct OutputConfig {
     /// Lines for people or for programs.
     pub format: Format,
-    /// Which kinds of events.
+    /// The kinds of events that are printed.
     pub events: Kinds,
-    /// Which of those.
+    /// Which of the connections are printed.
     pub only: Only,
     /// How text says when something was.
     pub times: TimeFormat,
@@ -106,16 +106,16 @@ pub struct OutputConfig {
     pub color: Color,
     /// How wide text is.
     pub width: LineWidth,
-    /// No notices and no summary on stderr.
+    /// Whether notices and the summary are left out on stderr.
     pub quiet: bool,
-    /// Each connection once, however many interfaces it passes.
+    /// Whether each connection is reported once, however many interfaces it passes.
     pub once: bool,
 }
 
 /// Lines for people or for programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// For people.
+    /// Text for people.
     Text,
     /// One JSON object a line.
     Json,
@@ -133,8 +133,8 @@ pub enum Color {
 }
 
 impl Color {
-    /// Decides, for a stdout that is or is not a terminal and the value of `NO_COLOR` (<https://no-color.org>: any
-    /// value but the empty one means no).
+    /// Whether text is coloured, given whether stdout is a terminal and the value of `NO_COLOR`
+    /// (<https://no-color.org>: any value but the empty one means no).
     #[must_use]
     pub fn enabled(self, is_terminal: bool, no_color: Option<&std::ffi::OsStr>) -> bool {
         match self {
@@ -148,19 +148,19 @@ impl Color {
 /// How wide text is at most.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LineWidth {
-    /// As the terminal is that it goes to; anywhere else without end.
+    /// As wide as the terminal that the text goes to; without a limit where it goes anywhere else.
     #[default]
     Terminal,
-    /// So many columns.
+    /// At most so many columns.
     Columns(u16),
-    /// As long as it is.
+    /// Without a limit.
     Endless,
 }
 
 impl LineWidth {
-    /// The value of `--width`.
+    /// Parses the value of `--width`.
     fn parse(text: &str) -> Result<Self, String> {
-        /// A time, an outcome and the shortest addresses.
+        /// A time, an outcome and the shortest addresses fit into so many columns.
         const LEAST: u16 = 40;
         match (text, text.parse()) {
             ("none", _) => Ok(Self::Endless),
@@ -173,7 +173,8 @@ impl LineWidth {
     }
 }
 
-/// What `-v` adds to the default: none, once, twice.
+/// The kinds of events that are printed where `--events` does not name them: the default, and what `-v` and `-vv` add
+/// to it.
 fn kinds(verbosity: u8, format: Format, stats_interval: bool) -> Kinds {
     let mut kinds = Kinds::NONE.with(Kind::Established).with(Kind::Connection);
     // Text has the summary for what the last stats say.

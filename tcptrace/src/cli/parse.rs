@@ -1,4 +1,4 @@
-//! Values of arguments. Each error says in one line what would have been right.
+//! Parsers for the values of arguments. Each error says in one line what would have been right.
 
 use crate::{
     event::{Kind, Kinds},
@@ -11,13 +11,14 @@ use tcptrace_common::{
     wire::tunnel::{self, Decap, MAX_PORTS},
 };
 
-/// The kernel's limit on names of interfaces, of which one may have several: ALTIFNAMSIZ less the terminating zero
-/// (include/uapi/linux/if.h).
+/// The longest name of an interface in octets: ALTIFNAMSIZ less the terminating zero (include/uapi/linux/if.h), which
+/// bounds the alternative names that an interface may have.
 const INTERFACE_NAME: usize = 127;
-/// A page at least, as the kernel demands of a ring buffer (kernel/bpf/ringbuf.c, `ringbuf_map_alloc`).
+/// The sizes of a ring buffer, in bytes. The kernel demands whole pages (kernel/bpf/ringbuf.c, `ringbuf_map_alloc`),
+/// and the smallest size is one page where pages are largest.
 const RING_BYTES: RangeInclusive<u64> = 64 * 1024..=1024 * 1024 * 1024;
 
-/// The name of an interface.
+/// Parses the name of an interface.
 pub(super) fn interface(name: &str) -> Result<String, String> {
     let fits = (1..=INTERFACE_NAME).contains(&name.len());
     // What dev_valid_name (net/core/dev.c) refuses cannot be the name of an interface.
@@ -34,7 +35,7 @@ pub(super) fn interface(name: &str) -> Result<String, String> {
     }
 }
 
-/// A list of kinds of events.
+/// Parses a list of kinds of events.
 pub(super) fn kinds(list: &str) -> Result<Kinds, String> {
     list.split(',').try_fold(Kinds::NONE, |kinds, name| match name.trim() {
         "all" => Ok(Kinds::ALL),
@@ -46,7 +47,7 @@ pub(super) fn kinds(list: &str) -> Result<Kinds, String> {
     })
 }
 
-/// Kinds of tunnels, each perhaps with a UDP port.
+/// Parses a list of kinds of tunnels, each perhaps with a UDP port.
 pub(super) fn decap(list: &str) -> Result<Decap, String> {
     list.split(',').map(str::trim).try_fold(Decap::NONE, |decap, item| {
         let (name, port) = item.split_once(':').map_or((item, None), |(name, port)| (name, Some(port)));
@@ -71,7 +72,8 @@ pub(super) fn decap(list: &str) -> Result<Decap, String> {
     })
 }
 
-/// A size in bytes, with K, M or G for the powers of 1024: a power of two within the ring's range.
+/// Parses the size of the ring buffer in bytes, with K, M or G for the powers of 1024: a power of two within
+/// [`RING_BYTES`].
 pub(super) fn ring_bytes(text: &str) -> Result<u32, String> {
     let range = || "a power of two from 64K to 1G is needed, such as 16M".to_owned();
     let (digits, shift) = match text.as_bytes().last() {
@@ -89,7 +91,7 @@ pub(super) fn ring_bytes(text: &str) -> Result<u32, String> {
     }
 }
 
-/// A part of all connections, as a fraction.
+/// Parses the part of connections that is followed, as `1/N`.
 pub(super) fn sample(text: &str) -> Result<Admission, String> {
     match text.strip_prefix("1/").map(str::parse) {
         Some(Ok(n @ 1..)) => Ok(Admission::one_in(n)),
@@ -97,54 +99,54 @@ pub(super) fn sample(text: &str) -> Result<Admission, String> {
     }
 }
 
-/// How many connections.
+/// Parses the number of connections after which a trace ends.
 pub(super) fn count(text: &str) -> Result<u64, String> {
     let count = text.parse().ok().filter(|&count: &u64| count > 0);
     count.ok_or_else(|| "a number of connections from 1 on is needed, such as 10".to_owned())
 }
 
-/// How long a trace is.
+/// Parses how long a trace lasts.
 pub(super) fn span(text: &str) -> Result<Duration, String> {
     duration(text, "1s", "8760h")
 }
 
-/// How often the summary comes.
+/// Parses how often the summary so far is printed.
 pub(super) fn summary_interval(text: &str) -> Result<Duration, String> {
     duration(text, "1s", "24h")
 }
 
-/// What the summary is by.
+/// Parses what the summary sums connections up by.
 pub(super) fn summary_by(name: &str) -> Result<GroupBy, String> {
     let by = GroupBy::ALL.into_iter().find(|by| by.names().0 == name.trim());
     by.ok_or_else(|| "client, server (an address) or service (an address and port) is needed".to_owned())
 }
 
-/// What is slow.
+/// Parses how long a handshake takes at least to be printed with `--slower`.
 pub(super) fn slower(text: &str) -> Result<Duration, String> {
     duration(text, "1us", "1h")
 }
 
-/// How late is soon enough.
+/// Parses how late after it happened something may be reported.
 pub(super) fn latency(text: &str) -> Result<Duration, String> {
     duration(text, "0ms", "10s")
 }
 
-/// How often `stats` come.
+/// Parses how often a `stats` event comes.
 pub(super) fn stats_interval(text: &str) -> Result<Duration, String> {
     duration(text, "100ms", "24h")
 }
 
-/// When a SYN counts as unanswered.
+/// Parses how long after its last SYN a handshake counts as unanswered.
 pub(super) fn syn_timeout(text: &str) -> Result<Duration, String> {
     duration(text, "1s", "1h")
 }
 
-/// How long TIME-WAIT lasts.
+/// Parses how long TIME-WAIT lasts.
 pub(super) fn time_wait(text: &str) -> Result<Duration, String> {
     duration(text, "1s", "1h")
 }
 
-/// A duration within two others, written as they are.
+/// Parses a duration from `least` to `most`, which are written as the user writes them.
 fn duration(text: &str, least: &str, most: &str) -> Result<Duration, String> {
     let parse =
         |text: &str| text.parse::<SignedDuration>().ok().and_then(|value| Duration::try_from(value).ok());

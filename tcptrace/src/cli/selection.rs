@@ -1,4 +1,4 @@
-//! Which connections are traced, and which of those are printed.
+//! Arguments that say which connections are traced, and which of those are printed.
 
 use super::parse;
 use crate::event::Event;
@@ -50,19 +50,20 @@ pub enum FilterText {
     File(PathBuf),
 }
 
-/// Which connections are printed; all are counted and summed up. With neither, all.
+/// Which connections are printed, while all are counted and summed up. A connection is printed if it is one of either
+/// kind, or if neither is asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Only {
-    /// Those whose handshake failed.
+    /// Connections whose handshake failed are printed.
     pub failed: bool,
-    /// Those whose handshake took at least so long.
+    /// Connections whose handshake took at least so long are printed.
     pub slower: Option<Duration>,
 }
 
 impl Only {
-    /// The event is printed.
+    /// Whether the event is printed. Events that are about no single connection's opening or end always are.
     #[must_use]
-    pub fn takes(&self, event: &Event) -> bool {
+    pub fn prints(&self, event: &Event) -> bool {
         if *self == Self::default() {
             return true;
         }

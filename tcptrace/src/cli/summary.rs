@@ -1,10 +1,10 @@
-//! What the summary says besides, and when.
+//! Arguments that say what else the summary has, and when it is printed.
 
 use super::{parse, unique};
 use crate::sink::summary::GroupBy;
 use std::time::Duration;
 
-/// Arguments about the summary.
+/// Arguments about the summary, as typed.
 #[expect(clippy::struct_field_names, reason = "named as the options are")]
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Output")]
@@ -39,7 +39,7 @@ impl SummaryArgs {
     }
 }
 
-/// What the summary says besides, and when.
+/// What else the summary has, and when it is printed.
 pub(super) struct SummaryConfig {
     pub(super) by: Vec<GroupBy>,
     pub(super) top: usize,

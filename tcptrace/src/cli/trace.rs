@@ -1,4 +1,4 @@
-//! A trace, which is what tcptrace does without a subcommand: its arguments.
+//! The arguments of a trace, which is what tcptrace does without a subcommand.
 
 use super::{
     Command, FilterText, IngressHook, Interfaces, Limits, OutputConfig, habits::HabitArgs,
@@ -19,7 +19,7 @@ pub(super) struct TraceArgs {
     interfaces: InterfaceArgs,
 
     /// List the interfaces and exit
-    // All but --netns and --all-netns would do nothing.
+    // No other option than --netns and --all-netns has an effect on the list.
     #[arg(short = 'D', long, help_heading = "Interfaces", conflicts_with_all = ["interfaces", "read", "write", "decap", "ingress", "ring_size", "filter", "filter_file", "failed", "slower", "count", "duration", "OutputArgs", "SummaryArgs", "LimitArgs", "kernel_log"])]
     list_interfaces: bool,
 
@@ -121,42 +121,42 @@ pub struct Config {
     pub input: Input,
     /// The network namespaces that the interfaces are in.
     pub netns: Namespaces,
-    /// Which connections.
+    /// The expression that chooses connections.
     pub filter: FilterText,
-    /// Write the lifecycle segments to this pcapng file; `-` is the standard output, which then has no events.
+    /// The pcapng file that lifecycle segments are written to; `-` is the standard output, which then has no events.
     pub write: Option<PathBuf>,
     /// The hook for packets that come in.
     pub ingress: IngressHook,
     /// What to print.
     pub output: OutputConfig,
-    /// End after this many connections were reported.
+    /// The trace ends after this many connections were reported.
     pub count: Option<u64>,
-    /// End after so long.
+    /// The trace ends after so long.
     pub duration: Option<Duration>,
-    /// Print the summary so far this often.
+    /// How often the summary so far is printed.
     pub summary_interval: Option<Duration>,
     /// What the summary sums connections up by, each once.
     pub summary_by: Vec<GroupBy>,
-    /// Of these, rows for so many of the busiest.
+    /// How many of the busiest clients, servers or services have a row of their own in the summary.
     pub summary_top: usize,
-    /// A `stats` event this often, besides the one at the end.
+    /// How often a `stats` event comes, besides the one at the end.
     pub stats_interval: Option<Duration>,
     /// Bounds of the tracker.
     pub limits: Limits,
     /// Bytes of the ring buffer between the kernel and this process: a power of two.
     pub ring_bytes: u32,
-    /// The part of connections that is followed at most.
+    /// The largest part of connections that is followed.
     pub sample: Admission,
-    /// How late after it happened something may be told of.
+    /// How late after it happened something may be reported.
     pub latency: Duration,
-    /// Which tunnels are looked into.
+    /// The tunnels that are looked into.
     pub decap: Decap,
-    /// Log what the kernel programs log.
+    /// Whether the log of the kernel programs is written to stderr.
     pub kernel_log: bool,
 }
 
 impl Config {
-    /// More than one interface can occur, so that the output has to say which.
+    /// Whether more than one interface can occur, so that the output has to say which.
     #[must_use]
     pub fn has_many_interfaces(&self) -> bool {
         self.netns == Namespaces::All || self.input.has_many_interfaces()
@@ -166,14 +166,14 @@ impl Config {
 /// Where the packets come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Input {
-    /// From interfaces, as they pass.
+    /// Packets come from interfaces, as they pass.
     Live(Interfaces),
-    /// From capture files, at least one; `-` is the standard input.
+    /// Packets come from capture files, at least one; `-` is the standard input.
     Files(Vec<PathBuf>),
 }
 
 impl Input {
-    /// The standard input can be read once.
+    /// The capture files, refused if the standard input is among them twice: it can be read once.
     fn files(paths: Vec<PathBuf>) -> Result<Self, clap::Error> {
         if paths.iter().filter(|path| path.as_os_str() == "-").count() > 1 {
             return Err(clap::Error::raw(
@@ -184,12 +184,13 @@ impl Input {
         Ok(Self::Files(paths))
     }
 
-    /// More than one interface can occur, so that the output has to say which.
+    /// Whether more than one interface can occur, so that the output has to say which. Of capture files that is known
+    /// only once they are open.
     #[must_use]
     pub fn has_many_interfaces(&self) -> bool {
         match self {
             Self::Live(interfaces) => interfaces.are_many(),
-            // The files tell.
+            // The files say it themselves (`PcapSource::has_many_interfaces`).
             Self::Files(_) => false,
         }
     }

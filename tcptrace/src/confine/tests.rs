@@ -1,4 +1,4 @@
-//! A filter is of one thread: each of these confines one of its own, and tries.
+//! Tests of what a confined thread may do. A filter is for one thread, so each test confines a thread of its own.
 
 use super::{Purpose, confine};
 use libc::{O_CREAT, O_TRUNC};
@@ -39,7 +39,7 @@ impl Drop for Folder {
     }
 }
 
-/// What `f` says on a thread that was confined.
+/// What `f` returns on a thread that was confined.
 fn confined<R: Send>(purpose: Purpose, f: impl FnOnce() -> R + Send) -> R {
     thread::scope(|scope| {
         let thread = scope.spawn(|| {
@@ -52,7 +52,7 @@ fn confined<R: Send>(purpose: Purpose, f: impl FnOnce() -> R + Send) -> R {
 
 type Attempt = (&'static str, io::Result<()>);
 
-/// What no trace may, after the beginning.
+/// Tries what no trace may do after its beginning.
 fn attempts(folder: &Path) -> Vec<Attempt> {
     let file = folder.join("file");
     vec![

@@ -1,4 +1,4 @@
-//! Everything that asks something of the kernel, by what is asked:
+//! All that asks the kernel for something, by what it asks:
 //!
 //! | room | what it asks |
 //! |---|---|
@@ -6,7 +6,7 @@
 //! | [`attach`] | to put the programs on an interface and take them off, and what else is there |
 //! | [`interfaces`] | which interfaces there are, and to be told of changes |
 //! | [`namespaces`] | which network namespaces there are, to go there, and to be told of changes in them |
-//! | [`calls`] | nothing itself: the forms in which the others ask |
+//! | [`calls`] | nothing by itself: it has the forms in which the others ask |
 
 pub mod attach;
 pub mod calls;

@@ -1,4 +1,5 @@
-//! Files that a trace writes, opened before it confines itself: afterwards it opens nothing for writing.
+//! Opens the file that a trace writes. That happens before the process confines itself: afterwards nothing can be
+//! opened for writing.
 
 use rustix::{
     fs::{OFlags, fcntl_getfl, fcntl_setfl},
@@ -15,19 +16,20 @@ use std::{
     path::Path,
 };
 
-/// Opens a file to be written, made readable by its owner alone if it is new; the standard output for `-`. In a folder
-/// that everybody can write to, somebody else may have put something there: nothing of that kind is written to.
+/// Opens a file to be written, or the standard output for `-`. A new file is readable by its owner alone. In a folder
+/// that everybody can write to, somebody else may have put a link or a file in the place: it is an error, and nothing
+/// is written to it.
 pub(super) fn create(path: &Path) -> io::Result<File> {
     if path == Path::new("-") {
         return io::stdout().as_fd().try_clone_to_owned().map(File::from);
     }
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    // Where there is no such folder, opening says so.
+    // If the folder does not exist, opening the file says so below.
     let shared = fs::metadata(folder).is_ok_and(|folder| folder.mode() & 0o002 != 0);
     if shared && fs::symlink_metadata(path).is_ok_and(|file| file.is_symlink()) {
         return Err(io::Error::other("it is a link in a folder that everybody can write to"));
     }
-    // Not followed if it has become one since; and not waited for, should it be a pipe that nobody reads.
+    // NOFOLLOW, as the path may have become a link since. NONBLOCK, so that a pipe that nobody reads is not waited for.
     let no_follow = if shared { OFlags::NOFOLLOW } else { OFlags::empty() };
     let flags = i32::try_from((OFlags::NONBLOCK | no_follow).bits()).unwrap_or_default();
     let mut options = OpenOptions::new();

@@ -15,21 +15,21 @@ pub enum RunError {
     /// The live source failed.
     #[error(transparent)]
     Live(#[from] LiveError),
-    /// What is not needed could not be given up.
+    /// The process could not give up the rights that it does not need.
     #[error(transparent)]
     Confine(#[from] ConfineError),
-    /// The file could not be read to its end.
+    /// A capture file could not be read to its end.
     #[error(transparent)]
     File(#[from] FileError),
     /// The filter makes no sense.
     #[error("{error}{}", meant.as_deref().map(|meant| format!("\n{meant}")).unwrap_or_default())]
     Filter {
-        /// Why.
+        /// Why the filter does not compile.
         error: FilterError,
-        /// What its first word was meant to be, where that is known.
+        /// What the filter's first word was meant to be, where that is known.
         meant: Option<String>,
     },
-    /// Not all VLAN tags are seen there.
+    /// A filter asks for VLANs where not all VLAN tags are seen.
     #[error(
         "a filter with 'vlan' needs --ingress tc: a device may take the tag off before XDP sees the packet, and half of each \
          connection would be left out"
@@ -38,42 +38,42 @@ pub enum RunError {
     /// The file with the filter could not be read.
     #[error("cannot read the filter in {}: {source}", path.display())]
     FilterFile {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// Why.
+        /// Why it could not be read.
         source: io::Error,
     },
-    /// The output ended.
+    /// The output ended before the trace did.
     #[error(transparent)]
     Output(#[from] OutputError),
-    /// The capture could not be created.
+    /// The capture that is to be written could not be created.
     #[error("cannot create {}: {source}", path.display())]
     Create {
-        /// Which.
+        /// The capture.
         path: PathBuf,
-        /// Why.
+        /// Why it could not be created.
         source: io::Error,
     },
-    /// The capture would take the place of one that is read.
+    /// The capture that is to be written would take the place of one that is read.
     #[error("{} is a capture that is read: write to another", path.display())]
     Same {
-        /// Which.
+        /// The capture.
         path: PathBuf,
     },
     /// The capture could not be written.
     #[error("{}: {error}", path.display())]
     Write {
-        /// Which.
+        /// The capture.
         path: PathBuf,
-        /// Why.
+        /// Why it could not be written.
         error: OutputError,
     },
     /// The system refused something that every trace needs.
     #[error("cannot {what}: {source}")]
     System {
-        /// What failed.
+        /// What could not be done, as a verb with its object.
         what: &'static str,
-        /// Why.
+        /// Why it failed.
         source: io::Error,
     },
 }

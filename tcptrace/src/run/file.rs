@@ -1,4 +1,4 @@
-//! A trace of capture files: the same tracker and sinks, with the files' own time.
+//! A trace of capture files. It has the tracker and the consumers of a live trace, and the files' own time.
 
 use super::{
     RunError,
@@ -33,17 +33,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How often a terminal is told how far the file is read; nothing is said about files that take less.
+/// How often a terminal shows how far the files are read; nothing is shown about files that take less time than that.
 const PROGRESS: Duration = Duration::from_secs(1);
 
-/// Reads `paths` to their end, or until a signal, the count or the reader's going away. What comes before damage is
-/// reported before the damage is.
+/// Reads `paths` to their end, or until a signal comes, `--count` is reached or the reader of the output goes away.
+/// Where a file is damaged, connections that come before the damage are reported, and then the damage is.
 pub(super) fn trace(config: &Config, paths: &[PathBuf], filter: Filter) -> Result<(), RunError> {
     let stop = Stop::new()?;
     let mut options =
         CaptureOptions { filter: filter.clone(), decap: config.decap, ..CaptureOptions::default() };
     if config.count.is_some() {
-        // What comes after the last that is wanted is neither counted nor captured.
+        // Packets behind the last connection that is wanted are neither counted nor captured.
         options.batch = 1;
     }
     let unread = paths.iter().map(|path| Reader::open_unread(path)).collect::<Result<Vec<_>, _>>()?;
@@ -54,11 +54,11 @@ pub(super) fn trace(config: &Config, paths: &[PathBuf], filter: Filter) -> Resul
     let unread: Vec<Unread> =
         unread.into_iter().map(|unread| unread.interrupted_by(Arc::clone(&until))).collect();
     let mut source = match Files::open(unread) {
-        // Before anything came.
+        // A signal ended the trace before anything came.
         Err(_) if stop.is_set() => return Ok(()),
         files => PcapSource::new(files?, &options),
     };
-    // Looks ahead, so that the interfaces that a file begins with have names.
+    // This reads ahead, so that the interfaces that a file begins with have names.
     let many_interfaces = source.has_many_interfaces();
     let start = identity.start(config, &filter, source.named(), None);
     let beginning = Beginning { pressure: Pressure::Wait, many_interfaces, end: Arc::new(stop.setter()?) };
@@ -88,15 +88,17 @@ pub(super) fn trace(config: &Config, paths: &[PathBuf], filter: Filter) -> Resul
     file.pipeline.end(result)
 }
 
+/// A trace of capture files that has begun.
 struct File<'a> {
     pipeline: Pipeline<'a>,
     source: PcapSource,
     names: HashMap<u32, Arc<str>>,
     packets: Packets,
-    /// The earliest and the latest time of a lifecycle segment or ICMP error.
+    /// The earliest time of a lifecycle segment or ICMP error.
     first: Option<Timestamp>,
+    /// The latest time of a lifecycle segment or ICMP error.
     last: Timestamp,
-    /// The time of the last packet that went into a capture.
+    /// The time of the last packet that was written to a capture.
     written: Timestamp,
 }
 
@@ -115,24 +117,24 @@ impl File<'_> {
                 self.names.insert(interface, Arc::clone(&name));
                 self.pipeline.name_interface(interface, name);
             }
-            self.tell_overlap();
-            self.hand_over()?;
-            self.note_times(&inputs);
+            self.report_overlap();
+            self.hand_over_packets()?;
+            self.record_times(&inputs);
             self.pipeline.track(&mut inputs, 0)?;
             progress.step(|| self.source.position());
             if stop.was_asked() {
                 let stats = self.counters(false);
                 self.pipeline.report(stats);
             }
-            // What cannot be read for a signal is no error.
+            // A read that a signal broke off is no error.
             if stop.is_set() || !more? || self.pipeline.has_counted() {
                 return Ok(());
             }
         }
     }
 
-    /// Files that cannot be put into an order, once.
-    fn tell_overlap(&mut self) {
+    /// Says, once, that files overlap in time and cannot be put into an order.
+    fn report_overlap(&mut self) {
         if let Some(Overlap { before, name, ns }) = self.source.take_overlap() {
             let ns = Nanos(ns);
             self.pipeline.say(format_args!(
@@ -142,11 +144,11 @@ impl File<'_> {
         }
     }
 
-    /// Hands over a batch's packets, now that the names of their interfaces are known.
-    fn hand_over(&mut self) -> Result<(), RunError> {
+    /// Hands a batch's packets over to the consumers, now that the names of their interfaces are known.
+    fn hand_over_packets(&mut self) -> Result<(), RunError> {
         for (what, packet) in self.packets.iter() {
             let interface = self.names.get(&what.segment().flow.interface).map(|name| &**name);
-            // The format that they are written in has no way to say that a time is unknown.
+            // A capture's format has no way to say that a time is unknown: the time of the packet before stands for it.
             let ts = if packet.ts == Timestamp::UNKNOWN { self.written } else { packet.ts };
             self.written = ts;
             let packet = Packet { what, unix_ns: ts.0, interface, origin: Origin::Captured(packet) };
@@ -156,7 +158,7 @@ impl File<'_> {
         Ok(())
     }
 
-    fn note_times(&mut self, inputs: &[Input]) {
+    fn record_times(&mut self, inputs: &[Input]) {
         for input in inputs {
             if let Some(segment) = input.segment() {
                 let ts = segment.ts;
@@ -166,27 +168,29 @@ impl File<'_> {
         }
     }
 
-    /// What is left at the file's end is open, or was never answered.
+    /// Reports connections that are still open, or were never answered, when the files end, and then what was wrong
+    /// with the files.
     fn report_rest(&mut self) -> Result<(), RunError> {
         self.pipeline.finish(self.end(), 0)?;
         for (link, packets) in self.source.unknown_links() {
             let link = link.name().map_or_else(|| link.0.to_string(), str::to_owned);
             self.pipeline.say(format_args!("{packets} packets of link type {link} were not looked into"));
         }
-        self.tell_times();
+        self.report_wrong_times();
         let stats = self.counters(true);
         self.pipeline.stats(stats, 0)
     }
 
-    /// The latest of all packets: those that are no records show how long an answer was waited for.
+    /// The time of the latest packet of any kind. Packets that are no lifecycle segments count as well: they show how
+    /// long an answer was waited for.
     fn end(&self) -> Timestamp {
         self.last.max(self.source.last_packet())
     }
 
-    /// What was counted so far.
+    /// The counters as they are now, `last` at the end of the trace.
     fn counters(&self, last: bool) -> Stats {
         let mut stats = Stats {
-            // Without a segment there was no time.
+            // Without a segment no time is known.
             ts: self.first.map_or(Timestamp::UNKNOWN, |_| self.end()),
             elapsed_ns: self.first.and_then(|first| self.pipeline.clock().span(first, self.last)),
             last,
@@ -199,8 +203,8 @@ impl File<'_> {
         stats
     }
 
-    /// What is wrong with a file's times.
-    fn tell_times(&self) {
+    /// Says what is wrong with the times in the files.
+    fn report_wrong_times(&self) {
         let CaptureStats { time_went_back, time_went_back_most_ns, without_time, .. } = self.source.capture();
         if time_went_back > self.source.overlaps() {
             self.pipeline.say(format_args!(
@@ -216,7 +220,7 @@ impl File<'_> {
     }
 }
 
-/// The packets behind a batch: their bytes belong to the reader, which has gone on.
+/// Copies of the packets behind a batch, as the reader reuses their bytes when it goes on.
 #[derive(Default)]
 struct Packets {
     packets: Vec<(Observation, Timestamp, LinkType, u32, Range<usize>)>,
@@ -244,10 +248,10 @@ impl Packets {
     }
 }
 
-/// How far a long file is read, on a terminal.
+/// Shows on a terminal how far files that take long are read.
 struct Progress {
     start: Instant,
-    /// `None` where nobody looks.
+    /// When the line is next written; `None` if stderr is no terminal or `--quiet` was given.
     next: Option<Instant>,
     shown: bool,
 }
@@ -264,8 +268,8 @@ impl Progress {
         if self.next.is_some_and(|next| next <= now) {
             self.next = Some(now + PROGRESS);
             self.shown = true;
-            let line = line(&position(), now - self.start);
-            // Over the line before it; what is left of that is blanked.
+            let line = progress_line(&position(), now - self.start);
+            // The line is written over the one before it, and the rest of that is blanked.
             stderr::write(&format!("\r{line}\x1b[K"));
         }
     }
@@ -280,7 +284,7 @@ impl Drop for Progress {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "for a person to read")]
-fn line(position: &Position, elapsed: Duration) -> String {
+fn progress_line(position: &Position, elapsed: Duration) -> String {
     let seconds = elapsed.as_secs_f64();
     let megabytes = position.bytes as f64 / 1e6;
     let rate = position.packets as f64 / seconds / 1e6;

@@ -1,4 +1,4 @@
-//! The filter, from the command line or a file.
+//! Compiles the filter, which is on the command line or in a file.
 
 use super::RunError;
 use crate::{
@@ -22,17 +22,17 @@ pub(super) fn compile(text: &FilterText) -> Result<Filter, RunError> {
         }
     };
     Filter::compile(text.trim_end(), &SystemNames).map_err(|error| {
-        // Their names are asked for only where there is an error to explain.
+        // The interfaces are listed only if there is an error to explain.
         let is_interface =
             |word: &str| interfaces::list().is_ok_and(|all| all.iter().any(|it| it.is_called(word)));
-        // In a file a word is not in the place of an option's value.
+        // Only on the command line can a word be in the place of an option's value.
         let meant = if typed { meant(&text, |word| Path::new(word).is_file(), is_interface) } else { None };
         RunError::Filter { error, meant }
     })
 }
 
 fn filter_file(path: &Path) -> io::Result<String> {
-    /// Beyond what compiles.
+    /// How many bytes are read of the file: more than any filter has that compiles.
     const MOST: u64 = 4 << 20;
     let mut text = String::new();
     let len = File::open(path)?.take(MOST + 1).read_to_string(&mut text)?;

@@ -1,10 +1,10 @@
-//! The interfaces that `-D` lists.
+//! The list of interfaces that `-D` prints.
 
 use super::RunError;
 use crate::{
     kernel::{
         interfaces::{self, Interface},
-        namespaces::{self, Interfaces, Namespaces, Netns},
+        namespaces::{self, AllInterfaces, Namespaces, Netns},
     },
     sink::units::plain,
     source::live::LiveError,
@@ -12,12 +12,12 @@ use crate::{
 };
 use std::fmt::Write as _;
 
-/// The interfaces of a network namespace, of this one or of all, as `-D` lists them, a line each.
+/// Lists the interfaces of one or of all network namespaces as `-D` prints them, a line for each.
 pub fn list(netns: &Namespaces) -> Result<String, RunError> {
     let mut out = String::new();
     for it in listed(netns)? {
         let state = if it.up { "up" } else { "down" };
-        // One that is down can be, once it is up.
+        // An interface that is down is not marked: it can be traced once it is up.
         let note = if it.is_of_a_traced_kind() { "" } else { ", cannot be traced" };
         let also = it.other_names.iter().flat_map(|name| [", also ", name]).collect::<String>();
         let (name, also) = (plain(&it.name), plain(&also));
@@ -33,7 +33,7 @@ fn listed(netns: &Namespaces) -> Result<Vec<Interface>, LiveError> {
         Namespaces::Own => Ok(of_one(None)??),
         Namespaces::Named(name) => Ok(of_one(Some(name))??),
         Namespaces::All => {
-            let Interfaces { interfaces, left_out } = namespaces::interfaces()?;
+            let AllInterfaces { interfaces, left_out } = namespaces::interfaces()?;
             for (netns, why) in left_out {
                 stderr::say(format_args!("network namespace {netns} is not listed: {why}"));
             }

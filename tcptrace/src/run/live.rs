@@ -1,4 +1,5 @@
-//! A live trace: the ring's source on a runtime, with signals, time and interface names.
+//! A live trace: the loop that reads the kernel's records, and reacts to signals, the time and changes of interface
+//! names.
 
 use super::{
     RunError,
@@ -23,7 +24,7 @@ use crate::{
     sink::{pcapng::Origin, pipe::Pressure},
     source::{
         clock::monotonic_now,
-        live::{Flow, LiveConfig, LiveSource, Selection},
+        live::{AfterBatch, LiveConfig, LiveSource, Selection},
     },
     stderr,
 };
@@ -46,22 +47,24 @@ use tokio::{
     time::{Instant, Interval, MissedTickBehavior, interval_at},
 };
 
-/// How often time goes on where nothing else happens while events are held.
+/// How often the tracker is told the time while `--once` holds events back and nothing else happens.
 const HOLDING_TICK: Duration = Duration::from_nanos(HOLD_NS / 4);
 
-/// Descriptors that the runtime begins with, or more: the programs take many more later.
+/// How many descriptors must be free for the runtime to start. It takes fewer, and the kernel programs take many more
+/// later.
 const RUNTIME_FILES: usize = 8;
 
-/// Traces interfaces until a signal, the count, the last interface's end or the reader's going away.
+/// Traces interfaces until a signal comes, `--count` is reached, the last interface is gone or the reader of the output
+/// goes away.
 pub(super) fn trace(config: &Config, interfaces: &Interfaces, filter: Filter) -> Result<(), RunError> {
     if config.ingress == IngressHook::Xdp && filter.asks_for_vlans() {
         return Err(RunError::XdpVlans);
     }
-    // Of these the runtime needs some for signals, and panics where it does not get them.
+    // The runtime needs descriptors for signals, and panics if it does not get them.
     errors::may_open(RUNTIME_FILES).map_err(RunError::system("start the runtime"))?;
-    // Before 6.4 the library reads this from a file, once, and panics where no more files may be open.
+    // On kernels before 6.4 rustix reads the size of a page from a file, once, and panics if no more files may be open.
     let _ = page_size();
-    // Before anything is loaded, as the filter's other errors come.
+    // The filter's errors come before anything is loaded.
     let program = filter.program().map_err(|error| RunError::Filter { error, meant: None })?;
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -106,7 +109,7 @@ async fn run(
         start: monotonic_now(),
         cpu_start: cpu_time(),
     };
-    live.tell(&notices);
+    live.print_notices(&notices);
     let place = match &config.netns {
         Namespaces::Named(netns) => format!(" in network namespace {netns}"),
         Namespaces::Own | Namespaces::All => String::new(),
@@ -143,12 +146,13 @@ fn live_config(config: &Config, interfaces: &Interfaces, filter: Box<Program>) -
     }
 }
 
+/// A live trace that has begun.
 struct Live<'a> {
     pipeline: Pipeline<'a>,
     source: LiveSource,
-    /// Interfaces whose names the tracker knows.
+    /// The names of interfaces as the tracker knows them.
     named: HashMap<u32, Arc<str>>,
-    /// As of so many changes of names.
+    /// How many changes of names there had been when `named` was last compared with the source's names.
     name_changes: u64,
     announced: Announced,
     start: Timestamp,
@@ -156,7 +160,7 @@ struct Live<'a> {
 }
 
 impl Live<'_> {
-    /// The loop, until something ends it.
+    /// Runs the loop of the trace until something ends it.
     async fn watch(
         &mut self,
         mut signals: Signals,
@@ -174,19 +178,19 @@ impl Live<'_> {
                 biased;
                 signal = signals.any() => {
                     over = true;
-                    note_end(signal);
+                    end_line_of_ctrl_c(signal);
                 }
                 () = ended.notified() => {}
                 () = tick(end.as_mut()) => over = true,
                 () = tick(stats.as_mut()) => self.stats(false)?,
                 () = tick(summary.as_mut()) => self.report_so_far()?,
                 _ = asks.recv() => self.report_so_far()?,
-                flow = self.source.next_batch(&mut inputs) => over = flow? == Flow::End,
+                after = self.source.next_batch(&mut inputs) => over = after? == AfterBatch::End,
             }
             let notices = self.source.take_notices();
-            self.tell(&notices);
-            self.take(&mut inputs)?;
-            self.source.note_backlog(self.pipeline.backlog());
+            self.print_notices(&notices);
+            self.track(&mut inputs)?;
+            self.source.set_backlog(self.pipeline.backlog());
             self.announce_admission()?;
             if self.pipeline.is_holding() {
                 self.source.tick_within(HOLDING_TICK);
@@ -197,7 +201,7 @@ impl Live<'_> {
         }
     }
 
-    fn tell(&self, notices: &[Notice]) {
+    fn print_notices(&self, notices: &[Notice]) {
         for notice in notices {
             self.pipeline.say(notice);
         }
@@ -207,7 +211,9 @@ impl Live<'_> {
         self.source.wall_clock().offset_ns()
     }
 
-    fn take(&mut self, inputs: &mut Vec<Input>) -> Result<(), RunError> {
+    /// Gives a batch to the pipeline: names of interfaces first, then packets where consumers want them, then the
+    /// segments.
+    fn track(&mut self, inputs: &mut Vec<Input>) -> Result<(), RunError> {
         self.name_interfaces(inputs);
         let offset = self.offset_ns();
         if self.pipeline.wants_packets() {
@@ -222,7 +228,7 @@ impl Live<'_> {
         self.pipeline.track(inputs, offset)
     }
 
-    /// Tells the tracker what the interfaces in a batch are called, and what those are called now that it knows.
+    /// Tells the tracker the names of interfaces that are new in this batch, and the new names of those that it knows.
     fn name_interfaces(&mut self, inputs: &[Input]) {
         let names = self.source.names();
         let changes = names.changes();
@@ -253,7 +259,8 @@ impl Live<'_> {
         }
     }
 
-    /// Those that a connection still needs are asked about again when the next one goes.
+    /// Has the tracker forget interfaces that are gone. Those that a connection still needs stay named, and are tried
+    /// again when names change next.
     fn forget_interfaces(&mut self, mut gone: Vec<u32>) {
         if gone.is_empty() {
             return;
@@ -265,7 +272,7 @@ impl Live<'_> {
         }
     }
 
-    /// Says that more or fewer connections are followed than was said last.
+    /// Says that more or fewer connections are followed than was said before.
     fn announce_admission(&mut self) -> Result<(), RunError> {
         let admission = self.source.admission();
         if let Some(change) = self.announced.next(admission, Instant::now()) {
@@ -275,20 +282,20 @@ impl Live<'_> {
         Ok(())
     }
 
-    /// Has the consumers report what there was so far.
+    /// Has the consumers report the summary so far.
     fn report_so_far(&mut self) -> Result<(), RunError> {
         let stats = self.counters(false)?;
         self.pipeline.report(stats);
         Ok(())
     }
 
-    /// Reports the counters.
+    /// Delivers a `stats` event.
     fn stats(&mut self, last: bool) -> Result<(), RunError> {
         let stats = self.counters(last)?;
         self.pipeline.stats(stats, self.offset_ns())
     }
 
-    /// What was counted so far.
+    /// The counters as they are now, `last` at the end of the trace.
     fn counters(&mut self, last: bool) -> Result<Stats, RunError> {
         let now = monotonic_now();
         let elapsed_ns = now.since(self.start);
@@ -299,7 +306,7 @@ impl Live<'_> {
             elapsed_ns: Some(elapsed_ns),
             last,
             admission_rate: self.source.admission().rate(),
-            // One that makes no sense is lost as well.
+            // A record that makes no sense is lost as well.
             records_lost: self.source.records_lost() + self.source.records_undecodable(),
             pending_expired: self.source.pending_expired(),
             interfaces_taken_off: Some(self.source.taken_off() as u64).filter(|&count| count > 0),
@@ -314,46 +321,49 @@ impl Live<'_> {
             ..Stats::default()
         };
         self.source.counters()?.fill(&mut stats);
-        stats.cost.kernel_cpu_percent = in_kernel(&stats);
+        stats.cost.kernel_cpu_percent = kernel_cpu_percent(&stats);
         Ok(stats)
     }
 
-    /// Takes the programs off, and reports what is left.
+    /// Takes the programs off, and reports connections that are still open.
     fn report_rest(&mut self) -> Result<(), RunError> {
         let mut inputs = Vec::new();
         self.source.finish(&mut inputs)?;
         let notices = self.source.take_notices();
-        self.tell(&notices);
-        self.take(&mut inputs)?;
+        self.print_notices(&notices);
+        self.track(&mut inputs)?;
         self.pipeline.finish(monotonic_now(), self.source.wall_clock().offset_ns())?;
         self.stats(true)
     }
 }
 
-/// This signal ends the trace. A terminal has written `^C` for it, and the summary begins on a line of its own.
-fn note_end(signal: i32) {
+/// Ends the line on a terminal that shows `^C` if it was Ctrl-C that ended the trace, so that the summary begins on a
+/// line of its own.
+fn end_line_of_ctrl_c(signal: i32) {
     if signal == signals::OF_CTRL_C && io::stderr().is_terminal() {
         stderr::write("\n");
     }
 }
 
-/// What was said of the admission.
+/// What the user was last told about the part of connections that is followed.
 struct Announced {
     admission: Admission,
-    /// The most that there will be.
+    /// The largest part that will be followed.
     limit: Admission,
+    /// When it was said; `None` before the first time.
     at: Option<Instant>,
 }
 
 impl Announced {
-    /// Changes come in bursts: the first is said at once, and where that leads a second later.
+    /// The least time between two lines. Changes come in bursts: the first is said at once, and where the burst has led
+    /// to is said a second later.
     const PAUSE: Duration = Duration::from_secs(1);
 
     const fn new(limit: Admission) -> Self {
         Self { admission: limit, limit, at: None }
     }
 
-    /// What to say now.
+    /// The line to say now, if the admission has changed since the last line and that was long enough ago.
     fn next(&mut self, admission: Admission, now: Instant) -> Option<String> {
         let soon = self.at.is_some_and(|at| now < at + Self::PAUSE);
         if admission == self.admission || soon {
@@ -370,12 +380,14 @@ impl Announced {
     }
 }
 
+/// An interval whose first tick is a period from now.
 fn every(period: Duration) -> Interval {
     let mut interval = interval_at(Instant::now() + period, period);
     interval.set_missed_tick_behavior(MissedTickBehavior::Skip);
     interval
 }
 
+/// Waits for the interval's next tick, or for ever without an interval.
 async fn tick(interval: Option<&mut Interval>) {
     match interval {
         Some(interval) => {
@@ -385,15 +397,15 @@ async fn tick(interval: Option<&mut Interval>) {
     }
 }
 
-/// CPU time of this process, user and system, all threads.
+/// The CPU time that all threads of this process have taken, in user space and in the kernel.
 fn cpu_time() -> Duration {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     Duration::new(time.tv_sec.try_into().unwrap_or(0), time.tv_nsec.try_into().unwrap_or(0))
 }
 
-/// The part of one CPU that our programs take in the kernel.
+/// The part of one CPU that our kernel programs take, in percent; `None` where their runs are not timed.
 #[expect(clippy::cast_precision_loss, reason = "a percentage needs no 53 bits")]
-fn in_kernel(stats: &Stats) -> Option<f64> {
+fn kernel_cpu_percent(stats: &Stats) -> Option<f64> {
     percent(stats.cost.kernel_ns_per_packet? * stats.packets as f64 / 1e9, stats.elapsed_ns?)
 }
 
@@ -414,7 +426,7 @@ impl Signals {
         signals::that_end().map(|number| Ok((number, listen(number)?))).collect::<Result<_, _>>().map(Self)
     }
 
-    /// Whichever comes first.
+    /// Waits for any of the signals, and returns its number. Cancel-safe.
     fn any(&mut self) -> impl Future<Output = i32> + '_ {
         poll_fn(|context| {
             let mut ready = self

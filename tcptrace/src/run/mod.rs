@@ -18,12 +18,12 @@ pub use interfaces::list as interfaces;
 use crate::cli::{Config, Input};
 use std::time::Duration;
 
-/// How long the end waits for a reader that does not read.
+/// How long the end of a trace waits for a reader of its output that does not read.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Traces until the source ends, or until a signal, the count or the reader's going away ends it.
+/// Traces until the source ends, a signal comes, `--count` is reached or the reader of the output goes away.
 pub fn trace(config: &Config) -> Result<(), RunError> {
-    signals::outlive_a_limit_of_files()?;
+    signals::catch_file_size_limit()?;
     let filter = filter::compile(&config.filter)?;
     match &config.input {
         Input::Live(interfaces) => live::trace(config, interfaces, filter),
@@ -31,7 +31,7 @@ pub fn trace(config: &Config) -> Result<(), RunError> {
     }
 }
 
-/// A duration as events and the tracker have it.
+/// A duration in nanoseconds, as events and the tracker have it.
 fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

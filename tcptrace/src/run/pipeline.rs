@@ -1,4 +1,5 @@
-//! What is between a source and the consumers: the tracker, `--once`, the count, and the wall clock's time.
+//! What is between a source and the consumers: the tracker, `--once`, `--count`, and the conversion of times to the
+//! wall clock's.
 
 use super::{
     RunError,
@@ -22,31 +23,33 @@ use std::{
     sync::Arc,
 };
 
-/// What a trace has besides its source.
+/// A trace without its source: the tracker, and the way from it to the consumers.
 pub(super) struct Pipeline<'a> {
     pub(super) config: &'a Config,
-    /// As `start` and `stats` tell it.
+    /// The identifier of this run, which is in `start` and `stats` events.
     id: RunId,
     tracker: Tracker,
-    /// With `--once`.
+    /// What makes one report of several with `--once`; `None` without that option.
     once: Option<Once>,
     delivery: Delivery,
 }
 
-/// What becomes of an event that is told: it is counted, and goes to the consumers.
+/// Counts events and gives them to the consumers.
 struct Delivery {
     consumers: Consumers,
-    /// Connections told, and how many are to be.
+    /// How many connections were reported.
     reported: u64,
+    /// How many connections are to be reported, by `--count`.
     limit: u64,
-    /// What the source's clock shows.
+    /// Converts the source's times to those that its clock showed.
     clock: SourceClock,
-    /// The first error; nothing is delivered after it.
+    /// The first error, after which nothing is delivered.
     result: Result<(), RunError>,
 }
 
 impl Delivery {
-    /// Gives an event the wall clock's time on its way out.
+    /// Gives an event to the consumers, with the wall clock's time in it, unless an error has come or the count is
+    /// reached.
     fn deliver(&mut self, mut event: Event, offset_ns: i64) {
         let counted = event.common().is_some();
         if self.result.is_err() || (counted && self.reported >= self.limit) {
@@ -60,14 +63,14 @@ impl Delivery {
         self.result = self.consumers.event(&event);
     }
 
-    /// The first error since this was asked last.
+    /// Takes the first error since the last call.
     fn result(&mut self) -> Result<(), RunError> {
         std::mem::replace(&mut self.result, Ok(()))
     }
 }
 
 impl<'a> Pipeline<'a> {
-    /// Begins: the consumers write from now on.
+    /// Begins the trace: starts the consumers, and gives them the `start` event.
     pub(super) fn begin(
         config: &'a Config,
         filter: Filter,
@@ -94,7 +97,7 @@ impl<'a> Pipeline<'a> {
         });
         let id = start.run;
         consumers.begin(beginning)?;
-        // The first event, before any other is there. Its time is that of this host already.
+        // `start` comes before any other event. It is not retimed, as its time is the wall clock's already.
         consumers.event(&Event::Start(Box::new(start)))?;
         consumers.end_of_batch()?;
         let delivery = Delivery {
@@ -107,14 +110,14 @@ impl<'a> Pipeline<'a> {
         Ok(Self { config, id, tracker, once, delivery })
     }
 
-    /// A line on stderr, unless it was asked to be quiet.
+    /// Prints a line on stderr, unless `--quiet` was given.
     pub(super) fn say(&self, line: impl Display) {
         if !self.config.output.quiet {
             stderr::say(line);
         }
     }
 
-    /// What the consumers have to report so far, on stderr in one piece.
+    /// Prints on stderr what the consumers have to report so far, in one piece.
     pub(super) fn report(&mut self, mut stats: Stats) {
         self.complete(&mut stats);
         let said = self.delivery.consumers.report(Moment::SoFar(&stats));
@@ -123,22 +126,22 @@ impl<'a> Pipeline<'a> {
         }
     }
 
-    /// As many connections were told as were asked for.
+    /// Whether as many connections were reported as `--count` asked for.
     pub(super) fn has_counted(&self) -> bool {
         self.delivery.reported >= self.delivery.limit
     }
 
-    /// Events wait for time to go on.
+    /// Whether `--once` holds back events until time has gone on.
     pub(super) fn is_holding(&self) -> bool {
         self.once.as_ref().is_some_and(Once::is_holding)
     }
 
-    /// How full what is kept for slow readers is, from 0 to 1.
+    /// How full the fullest queue for a slow reader is, from 0 to 1.
     pub(super) fn backlog(&self) -> f64 {
         self.delivery.consumers.backlog()
     }
 
-    /// What the source's clock shows.
+    /// The conversion of the source's times to those that its clock showed.
     pub(super) fn clock(&self) -> &SourceClock {
         &self.delivery.clock
     }
@@ -155,12 +158,12 @@ impl<'a> Pipeline<'a> {
         self.delivery.consumers.want_packets()
     }
 
-    /// Hands over a packet, before what is found in it is tracked.
+    /// Gives a packet to the consumers, before the segment in it is tracked.
     pub(super) fn packet(&mut self, packet: &Packet<'_>) -> Result<(), RunError> {
         self.delivery.consumers.packet(packet)
     }
 
-    /// Tracks a batch, and delivers what comes of it.
+    /// Tracks a batch, and delivers the events that come of it.
     pub(super) fn track(&mut self, inputs: &mut Vec<Input>, offset_ns: i64) -> Result<(), RunError> {
         for input in inputs.drain(..) {
             if let Input::Clock(change) = input {
@@ -178,7 +181,7 @@ impl<'a> Pipeline<'a> {
         self.delivery.consumers.end_of_batch()
     }
 
-    /// Reports what is still in the table at `ts`. With a count, that was not asked for.
+    /// Reports connections that are still in the tracker's table at `ts`, unless `--count` was given.
     pub(super) fn finish(&mut self, ts: Timestamp, offset_ns: i64) -> Result<(), RunError> {
         if self.config.count.is_none() {
             self.step(offset_ns, |tracker, sink| tracker.finish(ts, sink))?;
@@ -189,7 +192,7 @@ impl<'a> Pipeline<'a> {
         self.delivery.result()
     }
 
-    /// Runs the tracker, and delivers what it says.
+    /// Runs `step` on the tracker, and delivers the events that it makes.
     fn step(
         &mut self,
         offset_ns: i64,
@@ -204,7 +207,7 @@ impl<'a> Pipeline<'a> {
         delivery.result()
     }
 
-    /// Completes counters of a source with those of the rest.
+    /// Adds the counters of the tracker and the consumers to those of a source.
     fn complete(&self, stats: &mut Stats) {
         stats.run = self.id;
         stats.connections_open = self.tracker.open().try_into().unwrap_or(u64::MAX);
@@ -214,7 +217,7 @@ impl<'a> Pipeline<'a> {
         self.delivery.consumers.complete(stats);
     }
 
-    /// Completes counters of a source with those of the rest, and delivers them.
+    /// Delivers a `stats` event with the counters of the source, the tracker and the consumers.
     pub(super) fn stats(&mut self, mut stats: Stats, offset_ns: i64) -> Result<(), RunError> {
         let last = stats.last;
         self.complete(&mut stats);
@@ -233,14 +236,15 @@ impl<'a> Pipeline<'a> {
         self.delivery.consumers.end_of_batch()
     }
 
-    /// Has the consumers write what is left, and says their reports where the trace went well (or its input's end did not).
+    /// Has the consumers write what is left, and prints their reports. They are printed where the trace went well, and
+    /// where a damaged file or programs that were taken off ended it.
     pub(super) fn end(self, ended: Result<(), RunError>) -> Result<(), RunError> {
         let Self { config, once, delivery: Delivery { mut consumers, .. }, .. } = self;
         // The writers' own errors say more than what came of them.
         let dropped = consumers.end()?;
-        let is_told =
+        let has_reports =
             matches!(ended, Ok(()) | Err(RunError::File(_) | RunError::Live(LiveError::TakenOff { .. })));
-        if is_told && !config.output.quiet {
+        if has_reports && !config.output.quiet {
             let shortfall = once.as_ref().map(shortfall).unwrap_or_default();
             screen::say(config.output.width, &(consumers.report(Moment::End { dropped }) + &shortfall));
         }
@@ -248,7 +252,8 @@ impl<'a> Pipeline<'a> {
     }
 }
 
-/// The tracker makes what somebody wants, or what is counted, or needed to tell things once, and nothing else.
+/// The kinds of events that the tracker is to make: those that a consumer wants, that are counted, or that `--once`
+/// needs.
 fn wants(config: &Config, consumers: &Consumers) -> Kinds {
     let mut kinds = consumers.wants();
     if config.count.is_some() {
@@ -260,7 +265,7 @@ fn wants(config: &Config, consumers: &Consumers) -> Kinds {
     kinds
 }
 
-/// Where `--once` could not do what it is for.
+/// Lines about connections that `--once` had to report early, or on each interface; empty if there are none.
 fn shortfall(once: &Once) -> String {
     let mut said = String::new();
     for (count, what) in [

@@ -1,4 +1,5 @@
-//! How wide text may be: as it was asked for, or as the terminal is. What goes anywhere else is as long as it is.
+//! How wide text may be: as wide as `--width` asks for, or as the terminal is. Text that goes to no terminal has no
+//! limit.
 
 use crate::{cli::LineWidth, sink::text::Width, sink::wrap::wrap, stderr};
 use rustix::termios::tcgetwinsize;
@@ -7,12 +8,12 @@ use std::{
     os::fd::AsFd,
 };
 
-/// The terminal that lines go to, if they do.
+/// The width of the lines on stdout, which may be a terminal.
 pub(super) struct Screen {
     asked: LineWidth,
-    /// What the lines' writer goes by.
+    /// The width that the writer of the lines shares.
     width: Width,
-    /// A terminal may become another size.
+    /// Whether the width is that of a terminal, which can be resized.
     follows: bool,
 }
 
@@ -27,7 +28,7 @@ impl Screen {
         self.width.clone()
     }
 
-    /// Asks how wide the terminal is now.
+    /// Asks how wide the terminal is now, where the width is a terminal's.
     pub(super) fn follow(&self) {
         if self.follows {
             self.width.set(columns(self.asked, io::stdout()));
@@ -35,7 +36,7 @@ impl Screen {
     }
 }
 
-/// Text on stderr, which may be another place than where lines go.
+/// Writes text to stderr, as wide as that is: it may be a terminal where stdout is none.
 pub(super) fn say(asked: LineWidth, text: &str) {
     match columns(asked, io::stderr()) {
         Some(width) => stderr::write(&wrap(text, width)),
@@ -43,7 +44,8 @@ pub(super) fn say(asked: LineWidth, text: &str) {
     }
 }
 
-/// What of it is no terminal has no width, and some terminals say that theirs is 0.
+/// How many columns a line may have; `None` for no limit. A file or pipe has no width, and some terminals say that
+/// theirs is 0.
 fn columns(asked: LineWidth, at: impl AsFd) -> Option<usize> {
     match asked {
         LineWidth::Terminal => {

@@ -1,4 +1,5 @@
-//! Signals: those that end a trace, one that asks how it goes, and one that would end it without a word.
+//! Signals: those that end a trace, one that asks for the summary so far, and one that would kill the process without a
+//! word.
 
 use super::RunError;
 use signal_hook::{
@@ -15,20 +16,20 @@ use std::{
     },
 };
 
-/// The one that asks for the summary so far.
+/// The signal that asks for the summary so far.
 pub(super) const THAT_ASKS: i32 = SIGUSR1;
 
-/// The one that Ctrl-C sends.
+/// The signal that Ctrl-C sends.
 pub(super) const OF_CTRL_C: i32 = SIGINT;
 
-/// Those that end a trace as Ctrl-C does: all that end a program, and let it have a last word. A hangup that is ignored
-/// already stays so: that is what nohup(1) is for.
+/// The signals that end a trace as Ctrl-C does: those that are sent to end a program and that it can catch. SIGHUP
+/// stays ignored if it is ignored already, as under nohup(1).
 pub(super) fn that_end() -> impl Iterator<Item = i32> {
     let hangs_up = !is_ignored(SIGHUP);
     [SIGINT, SIGTERM, SIGALRM, SIGUSR2].into_iter().chain(hangs_up.then_some(SIGHUP))
 }
 
-/// As `proc_pid_status(5)` has it; where that cannot be read, none is.
+/// Whether this process ignores a signal, by `proc_pid_status(5)`. If that cannot be read, no signal counts as ignored.
 fn is_ignored(signal: i32) -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
@@ -36,12 +37,13 @@ fn is_ignored(signal: i32) -> bool {
         .is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
 }
 
-/// A file that becomes larger than `ulimit -f` allows is then an error to write to, and is told like a full disk.
-pub(super) fn outlive_a_limit_of_files() -> Result<(), RunError> {
+/// Catches SIGXFSZ, which would kill the process when a file grows beyond `ulimit -f`. The write then fails instead,
+/// and is reported as a full disk is.
+pub(super) fn catch_file_size_limit() -> Result<(), RunError> {
     flag::register(SIGXFSZ, Arc::default()).map(drop).map_err(RunError::system("listen for signals"))
 }
 
-/// Whether to end: asked between batches, and a pipe for whoever waits for more.
+/// The signals of a trace of files. It is asked between batches, and has a pipe for a reader that waits for input.
 pub(super) struct Stop {
     flag: Arc<AtomicBool>,
     asked: Arc<AtomicBool>,
@@ -50,13 +52,13 @@ pub(super) struct Stop {
 }
 
 impl Stop {
-    /// Set by the signals that end a trace.
+    /// Begins to catch the signals that end a trace, and the one that asks for the summary so far.
     pub(super) fn new() -> Result<Self, RunError> {
         let failed = RunError::system("listen for signals");
         let (reader, writer) = io::pipe().map_err(&failed)?;
         let flag = Arc::new(AtomicBool::new(false));
         for signal in that_end() {
-            // In this order: whoever is woken finds the flag set.
+            // The flag comes first: whoever is woken by the pipe finds it set.
             flag::register(signal, Arc::clone(&flag)).map_err(&failed)?;
             pipe::register(signal, writer.try_clone().map_err(&failed)?).map_err(&failed)?;
         }
@@ -65,27 +67,28 @@ impl Stop {
         Ok(Self { flag, asked, reader, writer })
     }
 
-    /// The summary so far is asked for, since this was last called.
+    /// Whether the summary so far was asked for since the last call.
     pub(super) fn was_asked(&self) -> bool {
         self.asked.swap(false, Ordering::Relaxed)
     }
 
+    /// Whether the trace is to end.
     pub(super) fn is_set(&self) -> bool {
         self.flag.load(Ordering::Relaxed)
     }
 
-    /// Can be read from once it is set.
+    /// A pipe that can be read from once the trace is to end.
     pub(super) fn pipe(&self) -> Result<PipeReader, RunError> {
         self.reader.try_clone().map_err(RunError::system("listen for signals"))
     }
 
-    /// Sets it.
+    /// A function that ends the trace as a signal does, for other threads.
     pub(super) fn setter(&self) -> Result<impl Fn() + Clone + Send + use<>, RunError> {
         let writer = self.writer.try_clone().map_err(RunError::system("listen for signals"))?;
         let (flag, writer) = (Arc::clone(&self.flag), Arc::new(writer));
         Ok(move || {
             flag.store(true, Ordering::Relaxed);
-            // It holds thousands, and one is enough.
+            // If the pipe is full, it has bytes enough in it to wake whoever waits.
             let _ = (&*writer).write(&[0]);
         })
     }

@@ -1,4 +1,4 @@
-//! The `start` event: what the system tells of the host, and what the user asked for.
+//! The `start` event, which describes the host and what the user asked for.
 
 use super::{RunError, nanoseconds};
 use crate::{
@@ -12,7 +12,7 @@ use rustix::system::uname;
 use std::{fs, io, path::Path};
 use tcptrace_common::wire::tunnel::{Decap, Kind};
 
-/// What tells this run and its host from others. It is read before the process confines itself.
+/// What distinguishes this run and its host from others. It is read before the process confines itself.
 #[derive(Debug)]
 pub(super) struct Identity {
     run: RunId,
@@ -37,7 +37,8 @@ impl Identity {
         })
     }
 
-    /// The event, of a live trace if there is a clock between the kernel's time and the time of day.
+    /// Makes the event. It is that of a live trace if `wall` is there, which converts the kernel's times to the time of
+    /// day.
     pub(super) fn start(
         &self,
         config: &Config,
@@ -67,8 +68,8 @@ impl Identity {
     }
 }
 
-/// The kernel writes a UUID there. Where something else stands, as in a sandbox that shows files of its own, nobody knows the
-/// boot.
+/// The identifier of this boot, which is a UUID if the kernel wrote the file. A sandbox may show another file there, of
+/// which nothing is believed.
 fn boot_id(path: &Path) -> Option<String> {
     let text = fs::read_to_string(path).ok()?;
     let is_uuid = |text: &str| {
@@ -109,7 +110,7 @@ fn settings(config: &Config, live: bool) -> Settings {
     }
 }
 
-/// As `--decap` would take them.
+/// The tunnels that are looked into, each as `--decap` accepts it.
 fn tunnels(decap: &Decap) -> Vec<String> {
     let mut list = Vec::new();
     for kind in Kind::ALL.into_iter().filter(|kind| decap.contains(*kind)) {

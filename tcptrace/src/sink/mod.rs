@@ -1,4 +1,4 @@
-//! Where events go to: what the core makes lines of them, and what writes these.
+//! Where events go to. The core's sinks make lines of events, and an [`output::Output`] writes these to a descriptor.
 
 pub mod output;
 pub mod pipe;

@@ -1,4 +1,4 @@
-//! Events to a file descriptor: a sink in front of a [`Pipe`].
+//! Writes events to a file descriptor, by a sink in front of a [`Pipe`].
 
 use super::{Sink, pipe::Pipe};
 use crate::event::Event;
@@ -15,7 +15,7 @@ pub struct OutputOptions {
     pub queue_bytes: usize,
 }
 
-/// Events in, bytes out.
+/// A sink that makes lines of events, and the pipe that they are written by.
 pub struct Output {
     sink: Box<dyn Sink>,
     pipe: Pipe,
@@ -33,31 +33,31 @@ impl Output {
         Ok(Self { sink, pipe })
     }
 
-    /// Takes one event; see [`Pipe::append`].
+    /// Appends the lines of one event; see [`Pipe::append`].
     pub fn event(&mut self, event: &Event) -> Result<(), OutputError> {
         let Self { sink, pipe } = self;
         pipe.append(|out| sink.event(event, out))
     }
 
-    /// See [`Pipe::flush`].
+    /// Hands over the lines of a batch at its end; see [`Pipe::flush`].
     pub fn flush(&mut self) -> Result<(), OutputError> {
         self.sink.end_of_batch();
         self.pipe.flush()
     }
 
-    /// See [`Pipe::backlog`].
+    /// How full the queue is, from 0 to 1; see [`Pipe::backlog`].
     #[must_use]
     pub fn backlog(&self) -> f64 {
         self.pipe.backlog()
     }
 
-    /// See [`Pipe::dropped`].
+    /// Events dropped so far; see [`Pipe::dropped`].
     #[must_use]
     pub fn dropped(&self) -> u64 {
         self.pipe.dropped()
     }
 
-    /// See [`Pipe::finish`].
+    /// Writes what is left, for at most `patience`; see [`Pipe::finish`].
     #[must_use]
     pub fn finish(self, patience: Duration) -> Finished {
         self.pipe.finish(patience)

@@ -1,4 +1,4 @@
-//! Bytes to a file descriptor, without ever making the tracer wait for whoever reads.
+//! Writes bytes to a file descriptor, without ever making a live trace wait for the reader.
 //!
 //! Lines collect in a buffer, [`Pipe::flush`] hands the buffer to a thread of its own, and that thread makes one
 //! write(2) of it. What may wait there is bounded. When a live trace meets the bound, whole batches of lines are
@@ -19,33 +19,33 @@ use std::{
 };
 use thiserror::Error;
 
-/// A batch is handed over when it has grown to this, even if nobody said flush.
+/// How many bytes a batch has when it is handed over without a call of [`Pipe::flush`].
 const BATCH_BYTES: usize = 256 * 1024;
 
 /// What to do when the reader is slower than the trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pressure {
-    /// Drop whole events and count them: a live trace must not stall.
+    /// Drop whole events and count them, as a live trace must not stall.
     Drop,
-    /// Wait: a file's packets do not run away.
+    /// Wait for the reader, as the packets of a file do not run away.
     Wait,
 }
 
-/// A live trace's queue: some seconds of what a busy host's reader falls behind.
+/// How many bytes may wait for the reader. They are the events of some seconds on a busy host.
 pub const QUEUE_BYTES: usize = 64 * 1024 * 1024;
 
 /// Why the output ended before the trace did.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum OutputError {
-    /// Whoever read has gone away, as `head` does: no failure.
+    /// The reader has gone away, as `head` does. That is no failure.
     #[error("the reader has closed the output")]
     Closed,
-    /// A write failed: disk full, or I/O error.
+    /// A write failed, for instance because the disk is full.
     #[error("cannot write the output: {error} (after {written} bytes)")]
     Write {
-        /// The system's word for it.
+        /// The error that the system returned.
         error: WriteError,
-        /// Bytes that were written before.
+        /// How many bytes were written before.
         written: u64,
     },
     /// The thread that writes could not be started.
@@ -74,32 +74,35 @@ pub struct Finished {
     pub result: Result<(), OutputError>,
 }
 
-/// Lines that travel together.
+/// Lines that are written together.
 #[derive(Default)]
 struct Batch {
     bytes: Bytes,
     events: u64,
 }
 
+/// What the tracer and the thread that writes share under a lock.
 #[derive(Default)]
 struct Queue {
     batches: VecDeque<Batch>,
-    /// Bytes in `batches` and in the thread's hands.
+    /// Bytes in `batches` and in the batch that the thread is writing.
     waiting: usize,
-    /// No more will come: the thread ends when it has written what is there.
+    /// No more batches will come: the thread ends when it has written those that are there.
     finishing: bool,
-    /// The thread has ended, and why.
+    /// How the thread has ended; None while it runs.
     ended: Option<Result<(), OutputError>>,
     written: u64,
     /// Events that the thread could not write.
     unwritten: u64,
 }
 
+/// What the tracer and the thread that writes share.
 struct Shared {
     queue: Mutex<Queue>,
-    /// Signalled by the thread: there is room, or it has ended.
+    /// The thread signals by this that there is room, or that it has ended.
     progress: Condvar,
-    /// Signalled to the thread. An eventfd, so that it can wait for this and for the reader's going away at once.
+    /// The tracer wakes the thread by this. It is an eventfd, so that the thread can wait for it and for the reader's
+    /// going away at once.
     wake: OwnedFd,
 }
 
@@ -110,18 +113,19 @@ impl Shared {
     }
 
     fn wake(&self) {
-        // It fails only when the counter is full, and then the thread is awake anyway.
+        // The write fails only if the counter is full, and then the thread is awake anyway.
         let _ = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
     }
 }
 
-/// Bytes of events in, the same bytes out, or none of an event's.
+/// A queue of bytes and the thread that writes them. The bytes of an event are written whole or not at all.
 pub struct Pipe {
     pressure: Pressure,
     /// How many bytes may wait for the reader.
     queue_bytes: usize,
-    /// Lines that were not handed over yet, and the events in them. What was is reclaimed once it is written.
+    /// Lines that were not handed over yet. The memory of lines that were is used again once they are written.
     lines: BytesMut,
+    /// How many events `lines` has.
     events: u64,
     shared: Arc<Shared>,
     dropped: u64,
@@ -134,8 +138,8 @@ impl fmt::Debug for Pipe {
 }
 
 impl Pipe {
-    /// Starts writing to `fd`, with at most `queue_bytes` waiting for whoever reads. `on_end` is called once, from the writing thread, when
-    /// writing has ended before [`Pipe::finish`]: a way to wake up a trace that waits for packets.
+    /// Starts writing to `fd`, with at most `queue_bytes` waiting for the reader. `on_end` is called once, from the
+    /// writing thread, if writing ends before [`Pipe::finish`]: it can wake a trace that waits for packets.
     pub fn start(
         fd: OwnedFd,
         pressure: Pressure,
@@ -153,7 +157,7 @@ impl Pipe {
         Ok(Self { pressure, queue_bytes, lines: BytesMut::new(), events: 0, shared, dropped: 0 })
     }
 
-    /// Takes what `write` appends, as one event. Nothing is written before [`Pipe::flush`], unless a batch has grown
+    /// Appends the bytes of one event, which `write` writes. They wait for [`Pipe::flush`], unless the batch has grown
     /// large.
     pub fn append(&mut self, write: impl FnOnce(&mut BytesMut)) -> Result<(), OutputError> {
         write(&mut self.lines);
@@ -161,8 +165,8 @@ impl Pipe {
         if self.lines.len() >= BATCH_BYTES { self.flush() } else { Ok(()) }
     }
 
-    /// Hands over what has collected; to be called at the end of each batch of input, so that no line waits. Says
-    /// whether writing has ended, also when there is nothing to hand over.
+    /// Hands over the lines that have collected. It is to be called at the end of each batch of input, so that no line
+    /// waits. The error says that writing has ended, also if there was nothing to hand over.
     pub fn flush(&mut self) -> Result<(), OutputError> {
         let limit = self.queue_bytes;
         let mut queue = self.shared.lock();
@@ -202,9 +206,9 @@ impl Pipe {
         self.dropped
     }
 
-    /// Hands over the rest, bound or no bound, and waits until all is written; for at most `patience`, since a reader
-    /// that never reads must not keep Ctrl-C from working. What it did not take by then counts as dropped, and the
-    /// thread is left behind in its write(2), for the end of the process to end.
+    /// Hands over the rest, even beyond the bound, and waits until all is written, but for at most `patience`: a reader
+    /// that never reads must not keep Ctrl-C from working. What the reader did not take by then counts as dropped, and
+    /// the thread is left in its write(2), which ends with the process.
     #[must_use]
     pub fn finish(mut self, patience: Duration) -> Finished {
         let deadline = Instant::now() + patience;
@@ -229,7 +233,7 @@ impl Pipe {
 }
 
 impl Drop for Pipe {
-    /// An output that is not finished but dropped lets its thread end too.
+    /// Lets the thread end, also if the pipe was never finished.
     fn drop(&mut self) {
         self.shared.lock().finishing = true;
         self.shared.wake();
@@ -243,7 +247,7 @@ fn hand_over(queue: &mut Queue, lines: &mut BytesMut, events: &mut u64) {
     }
 }
 
-/// The thread's side.
+/// The thread that writes.
 struct Writer {
     shared: Arc<Shared>,
     fd: OwnedFd,
@@ -280,8 +284,8 @@ impl Writer {
         Ok(())
     }
 
-    /// The next batch; none when no more will come. Until it is written its events count as unwritten, for a
-    /// [`Pipe::finish`] that gives up.
+    /// Waits for the next batch; None when no more will come. Until the batch is written its events count as unwritten,
+    /// in case [`Pipe::finish`] gives up meanwhile.
     fn next(&self) -> Result<Option<Batch>, OutputError> {
         loop {
             {
@@ -303,7 +307,7 @@ impl Writer {
     fn wait(&self) -> Result<(), OutputError> {
         let mut fds = [
             PollFd::new(&self.shared.wake, PollFlags::IN),
-            PollFd::new(&self.fd, PollFlags::empty()), // errors are always reported
+            PollFd::new(&self.fd, PollFlags::empty()), // poll(2) always reports errors
         ];
         match poll(&mut fds, None) {
             Ok(_) => {}
@@ -311,14 +315,14 @@ impl Writer {
             Err(error) => return Err(self.failed(error)),
         }
         if fds[0].revents().contains(PollFlags::IN) {
-            let _ = rustix::io::read(&self.shared.wake, &mut [0_u8; 8]); // only to set it back to zero
+            let _ = rustix::io::read(&self.shared.wake, &mut [0_u8; 8]); // sets the counter back to zero
         } else if fds[1].revents().intersects(PollFlags::ERR | PollFlags::HUP) {
             return Err(OutputError::Closed);
         }
         Ok(())
     }
 
-    /// One write(2), and more only where the system took less.
+    /// Writes all of `bytes` by one write(2), and by more only if the system took less.
     fn write(&mut self, mut bytes: Bytes) -> Result<(), OutputError> {
         while bytes.has_remaining() {
             match rustix::io::write(&self.fd, bytes.chunk()) {
@@ -335,7 +339,8 @@ impl Writer {
         Ok(())
     }
 
-    /// Somebody who shares the terminal or the pipe with us may have made it non-blocking.
+    /// Waits until the descriptor can be written to. It does not block by itself if another process that shares the
+    /// terminal or the pipe with us has made it so.
     fn wait_for_room(&self) -> Result<(), OutputError> {
         match poll(&mut [PollFd::from_borrowed_fd(self.fd.as_fd(), PollFlags::OUT)], None) {
             Ok(_) | Err(Errno::INTR) => Ok(()),

@@ -1,17 +1,18 @@
-//! The kernel's stamps are `CLOCK_MONOTONIC`; people read the wall clock. This is the distance between the
-//! two, measured anew now and then because the wall clock is steered and set while a trace runs.
+//! The distance between `CLOCK_MONOTONIC`, which the kernel programs stamp records by, and the wall clock, which people
+//! read. It is measured anew now and then, because the wall clock is steered and set while a trace runs.
 
 use crate::segment::Timestamp;
 use rustix::time::{ClockId, Timespec, clock_gettime};
 use std::{fs, sync::OnceLock};
 
-/// Now, as the kernel programs stamp their records (`bpf_ktime_get_ns`).
+/// The time now, as the kernel programs stamp their records (`bpf_ktime_get_ns`).
 #[must_use]
 pub fn monotonic_now() -> Timestamp {
     Timestamp(u64::try_from(monotonic()).unwrap_or(0))
 }
 
-/// The clock of the host, which is the kernel's, also in a time namespace that has another (`time_namespaces(7)`).
+/// The host's monotonic clock in nanoseconds, which is the kernel's. A process in a time namespace is shown another one
+/// (`time_namespaces(7)`), so that the namespace's offset is taken off again.
 fn monotonic() -> i64 {
     static NAMESPACE: OnceLock<i64> = OnceLock::new();
     let ahead = NAMESPACE.get_or_init(|| {
@@ -21,8 +22,8 @@ fn monotonic() -> i64 {
     nanoseconds(clock_gettime(ClockId::Monotonic)).saturating_sub(*ahead)
 }
 
-/// Of the lines of `timens_offsets` (kernel/time/namespace.c, `proc_timens_show_offsets`): the clock's name, seconds and
-/// nanoseconds.
+/// How many nanoseconds the namespace's monotonic clock is ahead of the host's, by the lines of `timens_offsets`
+/// (kernel/time/namespace.c, `proc_timens_show_offsets`), which have the clock's name, seconds and nanoseconds.
 fn ahead(offsets: &str) -> Option<i64> {
     let line = offsets.lines().find_map(|line| line.strip_prefix("monotonic"))?;
     let mut words = line.split_whitespace().map(str::parse);
@@ -34,30 +35,34 @@ fn nanoseconds(time: Timespec) -> i64 {
     time.tv_sec.saturating_mul(1_000_000_000).saturating_add(time.tv_nsec)
 }
 
-/// `CLOCK_REALTIME` less `CLOCK_MONOTONIC`.
+/// The difference of `CLOCK_REALTIME` and `CLOCK_MONOTONIC`, as it was last measured.
 #[derive(Clone, Copy, Debug)]
 pub struct WallClock {
     offset: Offset,
+    /// When it was measured.
     anchored: Timestamp,
 }
 
-/// Of several the one that is known best is the least.
+/// A measurement of the difference. The most exact of several is the least in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Offset {
-    /// Between two readings of the monotonic clock, in the middle of which the other was read.
+    /// The time between two readings of the monotonic clock, between which the other clock was read.
     bracket_ns: u64,
+    /// What to add to the monotonic clock's time to get the other's.
     ns: i64,
 }
 
 impl WallClock {
-    /// A clock is steered by at most 500 ppm (adjtimex(2)), so an offset this old is wrong by 5 ms at most.
+    /// How old an offset may become. A clock is steered by at most 500 ppm (adjtimex(2)), so an offset this old is
+    /// wrong by 5 ms at most.
     const PERIOD_NS: u64 = 10_000_000_000;
+    /// How many times the offset is measured to find the most exact.
     const TRIES: usize = 8;
-    /// What is more than reading two clocks one after the other can bring was a step: the clock was set, or the host
+    /// A change of the offset beyond this is a step and no error of the measurement: the clock was set, or the host
     /// slept, which `CLOCK_MONOTONIC` does not count.
     const STEP_NS: u64 = 1_000_000;
 
-    /// Measures.
+    /// Measures the offset.
     #[must_use]
     pub fn new() -> Self {
         Self { offset: measure(Self::TRIES), anchored: monotonic_now() }
@@ -69,20 +74,21 @@ impl WallClock {
         self.offset.ns
     }
 
-    /// How far from the truth that could be when it was measured.
+    /// How wrong the offset could be when it was measured, in nanoseconds.
     #[must_use]
     pub const fn uncertainty_ns(&self) -> u64 {
         self.offset.bracket_ns.div_ceil(2)
     }
 
-    /// Now, in nanoseconds since the Unix epoch.
+    /// The time now, in nanoseconds since the Unix epoch.
     #[must_use]
     pub fn now(&self) -> Timestamp {
         Timestamp(monotonic_now().0.saturating_add_signed(self.offset.ns))
     }
 
-    /// Measures again if the last time is ten seconds ago, or at once where the clock was set. A look costs some tens of
-    /// nanoseconds. Durations are differences of monotonic stamps and do not change with it.
+    /// Measures the offset again if the last time is ten seconds ago, or the clock was set since. Finding that out
+    /// costs some tens of nanoseconds. Durations do not change with the offset, as they are differences of monotonic
+    /// stamps.
     pub fn refresh(&mut self, now: Timestamp) {
         self.refresh_by(now, measure);
     }
@@ -101,8 +107,8 @@ impl Default for WallClock {
     }
 }
 
-/// Of several tries the one whose two monotonic readings lie closest together around the real one: there the
-/// process was not interrupted between them.
+/// Measures the offset `tries` times and takes the one whose two monotonic readings lie closest together: there the
+/// process was least interrupted between them.
 fn measure(tries: usize) -> Offset {
     let once = || {
         let before = monotonic();

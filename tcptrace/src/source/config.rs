@@ -1,4 +1,4 @@
-//! What a live trace is asked for.
+//! What a live source is asked to trace.
 
 use super::sweep;
 use crate::kernel::{
@@ -9,43 +9,43 @@ use crate::kernel::{
 use std::time::Duration;
 use tcptrace_common::{admission::Admission, filter::Program};
 
-/// Which interfaces.
+/// Which interfaces are traced.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub enum Selection {
-    /// The one that the default route leaves by.
+    /// The interface that the default route leaves by.
     #[default]
     DefaultRoute,
-    /// All that are up, and those that come up later.
+    /// All interfaces that are up, and those that come up later.
     Any,
-    /// These.
+    /// The interfaces of these names.
     Named(Vec<String>),
 }
 
 /// What to trace and how.
 #[derive(Clone, Debug)]
 pub struct LiveConfig {
-    /// Which interfaces.
+    /// The interfaces that are traced.
     pub interfaces: Selection,
     /// The network namespaces that they are in.
     pub namespaces: Namespaces,
-    /// The hook for what comes in.
+    /// The hook for packets that come in.
     pub ingress: IngressHook,
     /// How TC programs are attached.
     pub attach: AttachMode,
-    /// Which segments the programs make records of.
+    /// The filter: the programs make records of the segments that it admits.
     pub filter: Box<Program>,
-    /// Sizes, and whether the programs log.
+    /// What the programs are loaded with: sizes, tunnels, and whether they log.
     pub load: LoadOptions,
-    /// The most that is admitted.
+    /// The largest part of connections that is followed.
     pub sample: Admission,
-    /// Nothing is told of later than this after it happened, as long as there is CPU time.
+    /// How long after it happened something may be reported, as long as there is CPU time.
     pub latency: Duration,
-    /// An acknowledgement that did not come for this long, or up to twice as long, is no longer expected.
+    /// How long an acknowledgement is expected at least; at most it is twice as long.
     pub pending_for: Duration,
 }
 
 impl LiveConfig {
-    /// Late enough that a busy host is woken ten times a second, early enough for a person.
+    /// The default of `latency`: a busy host is woken only ten times a second, and a person sees no delay.
     pub const DEFAULT_LATENCY: Duration = Duration::from_millis(100);
 }
 

@@ -1,8 +1,8 @@
-//! What a run of the kernel programs costs, by the kernel's own statistics. Keeping them costs tens of nanoseconds a run, so
-//! they are on for a slice of some thousand packets, then off for a moment, and so on.
+//! What a run of the kernel programs costs, by the kernel's own statistics. Keeping them costs tens of nanoseconds a
+//! run, so they are on for a slice of some thousand packets, then off for a second, and so on.
 //!
-//! A slice stands for all packets since the one before, whatever their number: so the figure is of the packets and not of the
-//! seconds, and some cold runs before the first load do not speak for it.
+//! A slice stands for all packets since the slice before, whatever their number. So the mean is one over packets and
+//! not over time, and a few cold runs at the beginning do not speak for the load that follows.
 
 use crate::kernel::load::{LoadError, Programs, runs::Runs};
 use aya::sys::{Stats, enable_stats};
@@ -11,43 +11,47 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Packets of a slice, at least.
+/// The least number of packets in a slice.
 const SLICE: u64 = 2048;
-/// So many have to be timed before anything is said.
+/// How many packets have to be timed before a cost is reported.
 const ENOUGH: u64 = 2 * SLICE;
-/// How soon to look whether a slice has them; each time twice as late as the time before.
+/// How long after a slice's beginning its packets are first counted. Each time after that waits twice as long.
 const FIRST_LOOK: Duration = Duration::from_millis(10);
+/// The longest time between two counts.
 const LAST_LOOK: Duration = Duration::from_secs(1);
-/// Between two slices.
+/// The time between two slices.
 const PAUSE: Duration = Duration::from_secs(1);
-/// How much longer than looking took not to look: a hundredth of one CPU goes into it at most.
+/// The least time between two counts, in multiples of the time that a count takes: so counting takes a hundredth of one
+/// CPU at most.
 const REST: u32 = 100;
 
+/// The runs of all copies of the programs.
 fn runs_of(programs: &[&Programs]) -> Runs {
     programs.iter().fold(Runs::default(), |sum, it| sum.and(it.runs()))
 }
 
+/// What the meter is doing.
 enum Phase {
-    /// The kernel keeps statistics while the descriptor is open.
+    /// A slice: the kernel keeps statistics while the descriptor is open. Its packets are next counted at `look`.
     Timing { _on: OwnedFd, before: Runs, look: Instant, wait: Duration },
-    /// Until then it does not.
+    /// A pause until `end`, in which the kernel keeps no statistics.
     Pausing { end: Instant },
-    /// The kernel does not let us.
+    /// The end: the trace is over, or the kernel does not let us time anything.
     Never,
 }
 
-/// Times slices in turn with pauses.
+/// Times slices of packets, with pauses between them.
 pub(super) struct CostMeter {
     phase: Phase,
     estimate: Estimate,
-    /// Packets when the last slice ended.
+    /// How many packets there had been when the last slice ended.
     packets: u64,
 }
 
 impl CostMeter {
-    /// Begins with a slice, which lasts until packets come.
+    /// Begins the first slice.
     pub(super) fn start(programs: &[&Programs], now: Instant) -> Self {
-        Self { phase: time(programs, now), estimate: Estimate::default(), packets: 0 }
+        Self { phase: begin_slice(programs, now), estimate: Estimate::default(), packets: 0 }
     }
 
     /// When [`Self::step`] has something to do.
@@ -58,7 +62,8 @@ impl CostMeter {
         }
     }
 
-    /// Ends a slice that has its packets, or a pause that is over. `packets` counts all since the beginning.
+    /// Ends a slice that has enough packets, or a pause that is over. `packets` counts all packets since the trace
+    /// began.
     pub(super) fn step(
         &mut self,
         programs: &[&Programs],
@@ -72,17 +77,17 @@ impl CostMeter {
                     *wait = (*wait * 2).min(LAST_LOOK).max(now.elapsed() * REST);
                     *look = now + *wait;
                 } else {
-                    self.end(runs, packets()?);
+                    self.end_slice(runs, packets()?);
                     self.phase = Phase::Pausing { end: now + PAUSE };
                 }
             }
-            Phase::Pausing { end } if *end <= now => self.phase = time(programs, now),
+            Phase::Pausing { end } if *end <= now => self.phase = begin_slice(programs, now),
             _ => {}
         }
         Ok(())
     }
 
-    /// Ends a slice early, for good.
+    /// Ends the slice, however few packets it has, and begins no other.
     pub(super) fn stop(
         &mut self,
         programs: &[&Programs],
@@ -90,18 +95,18 @@ impl CostMeter {
     ) -> Result<(), LoadError> {
         if let Phase::Timing { before, .. } = &self.phase {
             let runs = runs_of(programs).since(*before);
-            self.end(runs, packets()?);
+            self.end_slice(runs, packets()?);
             self.phase = Phase::Never;
         }
         Ok(())
     }
 
-    fn end(&mut self, runs: Runs, packets: u64) {
+    fn end_slice(&mut self, runs: Runs, packets: u64) {
         self.estimate.add(runs, packets.saturating_sub(self.packets));
         self.packets = packets;
     }
 
-    /// What was found out so far; None where the kernel does not let us time anything.
+    /// The estimate so far; None where the kernel does not let us time anything.
     pub(super) const fn estimate(&self) -> Option<Estimate> {
         if matches!(self.phase, Phase::Never) && self.estimate.timed == 0 {
             None
@@ -111,29 +116,30 @@ impl CostMeter {
     }
 }
 
-fn time(programs: &[&Programs], now: Instant) -> Phase {
+fn begin_slice(programs: &[&Programs], now: Instant) -> Phase {
     match enable_stats(Stats::RunTime) {
         Ok(on) => {
             Phase::Timing { _on: on, before: runs_of(programs), look: now + FIRST_LOOK, wait: FIRST_LOOK }
         }
-        // Kernels before 5.8, or no CAP_SYS_ADMIN: the trace goes on without the number.
+        // The kernel is older than 5.8, or CAP_SYS_ADMIN is missing: the trace goes on without an estimate.
         Err(_) => Phase::Never,
     }
 }
 
-/// The mean of slices, each by the number of packets that it stands for.
+/// The mean cost of a packet: that of the slices, each weighted by the number of packets that it stands for.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Estimate {
-    /// Packets that were timed.
+    /// How many packets were timed.
     pub timed: u64,
-    /// Packets that the slices stand for.
+    /// How many packets the slices stand for.
     stands_for: u64,
-    /// Nanoseconds of all these, by the means of the slices.
+    /// The nanoseconds that the packets took that the slices stand for, each as long as its slice's mean.
     ns: f64,
 }
 
 impl Estimate {
-    /// A slice that is cut short, at the end of the trace, stands for no more than what was timed.
+    /// Adds a slice that stands for `packets`. One that the end of the trace has cut short stands only for the packets
+    /// that were timed.
     #[expect(
         clippy::cast_precision_loss,
         reason = "53 bits of nanoseconds are a hundred days in the programs"
@@ -148,7 +154,7 @@ impl Estimate {
         self.ns += runs.time.as_nanos() as f64 / runs.count as f64 * packets as f64;
     }
 
-    /// Nanoseconds a packet; None where too few were timed to say.
+    /// How many nanoseconds a packet takes; None if too few were timed to tell.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "a mean needs no 53 bits")]
     pub fn ns_per_packet(&self) -> Option<f64> {
@@ -181,7 +187,7 @@ mod tests {
 
     #[test]
     fn a_slice_speaks_for_the_packets_since_the_one_before() {
-        // Cold ones that trickled in, then a load of which few were timed.
+        // Cold runs trickled in first, then came a load of which few runs were timed.
         let all = estimate(&[(runs(2100, 3000), 2100), (runs(2100, 300), 997_900)]);
         assert_eq!(all.timed, 4200);
         let mean = all.ns_per_packet().expect("enough were timed");

@@ -9,13 +9,13 @@ use crate::kernel::{
 use std::io;
 use thiserror::Error;
 
-/// Why the source could not open or go on.
+/// Why a live source could not be opened or go on.
 #[derive(Debug, Error)]
 pub enum LiveError {
     /// Loading the programs failed.
     #[error(transparent)]
     Load(#[from] LoadError),
-    /// Attaching them did.
+    /// Attaching the programs failed.
     #[error(transparent)]
     Attach(#[from] AttachError),
     /// The interface cannot be traced.
@@ -24,29 +24,29 @@ pub enum LiveError {
     /// The network namespace cannot be entered.
     #[error(transparent)]
     Netns(#[from] NetnsError),
-    /// It went wrong in another network namespace.
+    /// Something went wrong in another network namespace.
     #[error("in network namespace {netns}: {error}")]
     Within {
-        /// Which.
+        /// The namespace, as the user called it.
         netns: String,
-        /// What went wrong.
+        /// What went wrong there.
         error: Box<Self>,
     },
-    /// Somebody has taken the programs off.
+    /// Somebody has taken the programs off an interface that was to be traced.
     #[error(
         "the trace of {interfaces} ended before its time: somebody has taken the programs off, and what passed after that \
          was not seen; find out who did so, and begin it again"
     )]
     TakenOff {
-        /// What was to be traced.
+        /// The names of the interfaces, separated by commas.
         interfaces: String,
     },
     /// A descriptor or mapping failed.
     #[error("cannot {what}: {source}")]
     Io {
-        /// What failed.
+        /// What could not be done, as a verb with its object.
         what: &'static str,
-        /// Why.
+        /// Why it failed.
         source: io::Error,
     },
 }
@@ -56,7 +56,7 @@ impl LiveError {
         move |source| Self::Io { what, source }
     }
 
-    /// Says where, if it is about interfaces that are elsewhere.
+    /// Adds the namespace to an error about interfaces, if they are in another one than the tracer.
     pub(crate) fn within(self, netns: &Netns) -> Self {
         match (self, netns.name()) {
             (error @ (Self::Interface(_) | Self::Attach(_)), Some(netns)) => {

@@ -1,31 +1,35 @@
 //! Which records did not arrive, and up to when that is known. Every record carries its CPU's running number, so a gap
-//! is a fact; but the tail of a loss has no record behind it that would show it, only the kernel's counters do.
+//! in the numbers proves a loss. The last records that a CPU lost have no record behind them that would show the gap:
+//! they show in the kernel's counters alone.
 //!
-//! Nothing may be told of later than what is known: that a SYN was never answered is true only if no answer was lost.
+//! The tracker's time must not go beyond what is known here: a SYN was never answered only if no answer was lost.
 
 use crate::segment::{LossReport, Timestamp};
 use tcptrace_common::abi::Counters;
 
-/// The last number that came from one CPU.
+/// What has come from one CPU.
 #[derive(Clone, Copy, Debug)]
 struct Cpu {
+    /// The number of the last record that came, or was reported as lost.
     number: u32,
-    /// What it recorded up to then has come, or is reported as lost.
+    /// All that the CPU recorded up to this time has come, or is reported as lost.
     known: Timestamp,
+    /// How many records were reported as lost.
     lost: u64,
 }
 
-/// The kernel's counters as they were once.
+/// The kernel's counters as they were at one time.
 #[derive(Debug)]
 struct Checkpoint {
+    /// The counters of each CPU. The records that they count are the issued ones.
     issued: Vec<Counters>,
-    /// The ring's end a moment later: what of the issued records is there lies before it.
+    /// The ring's end when the counters had been read: the issued records that are in the ring lie before it.
     position: usize,
-    /// A moment earlier: a record of before has its number in `issued`.
+    /// A time before the counters were read: each record that was made before it has its number in `issued`.
     at: Timestamp,
 }
 
-/// The running numbers of every CPU, from 1 at the start of the trace, modulo 2^32.
+/// Follows the running numbers of every CPU, which begin with 1 at the start of the trace and are modulo 2^32.
 #[derive(Debug)]
 pub(super) struct Gaps {
     start: Timestamp,
@@ -33,43 +37,45 @@ pub(super) struct Gaps {
     lost: u64,
     checkpoint: Option<Checkpoint>,
     known: Timestamp,
-    /// Since when the counters have not explained what is missing.
+    /// Since when records are missing that the counters do not show as lost.
     unexplained: Option<Timestamp>,
 }
 
 impl Gaps {
-    /// A record that is just being made is missing too, and not lost. That lasts some hundred nanoseconds, or as long as
-    /// its virtual CPU is taken away: what is missing for longer than this counts as lost.
+    /// How long a record may be missing before it counts as lost without the counters saying so. A record that is just
+    /// being made is missing and not lost. That lasts some hundred nanoseconds, or as long as a virtual CPU is taken
+    /// away meanwhile.
     const PATIENCE_NS: u64 = 1_000_000_000;
 
-    /// Nothing has come yet, and nothing is older than `start`.
+    /// Begins at the start of the trace: nothing has come yet, and no record is older than `start`.
     pub(super) const fn new(start: Timestamp) -> Self {
         Self { start, cpus: Vec::new(), lost: 0, checkpoint: None, known: start, unexplained: None }
     }
 
-    /// A record came. Reports those that should have come before it.
+    /// Takes note of a record that came, and reports the records that should have come before it.
     pub(super) fn observe(&mut self, cpu: u16, number: u32, ts: Timestamp) -> Option<LossReport> {
         let last = self.cpu(cpu.into());
         let step = number.wrapping_sub(last.number);
         if step > i32::MAX.cast_unsigned() {
-            // From before the last one: one CPU's records keep their order, so it was reported as lost by a
-            // check against the counters and came after all. Too late to take that back.
+            // The record's number is not above the last one's. The records of one CPU keep their order, so this one was
+            // reported as lost by a comparison with the counters and came after all. The report cannot be taken back.
             return None;
         }
         self.advance(cpu.into(), step, step.saturating_sub(1), ts)
     }
 
-    /// The counters are to be read before more of the ring is, and given to [`Self::begin`].
+    /// Whether the counters are to be read before more of the ring is, and given to [`Self::begin`].
     pub(super) const fn needs_counters(&self) -> bool {
         self.checkpoint.is_none()
     }
 
-    /// The counters were read after `at` and before the ring ended at `position`.
+    /// Begins a comparison with the counters, which were read after the time `at` and before the ring ended at
+    /// `position`.
     pub(super) fn begin(&mut self, issued: Vec<Counters>, position: usize, at: Timestamp) {
         self.checkpoint = Some(Checkpoint { issued, position, at });
     }
 
-    /// The ring was read up to `position`: what is known to be missing by that.
+    /// Takes note that the ring was read up to `position`, and reports the records that are known to be lost by that.
     pub(super) fn read_to(&mut self, position: usize) -> Vec<LossReport> {
         let Some(checkpoint) = self.checkpoint.take() else { return Vec::new() };
         // Positions count octets and wrap.
@@ -79,7 +85,7 @@ impl Gaps {
             let since = *self.unexplained.get_or_insert(checkpoint.at);
             if self.explains(&checkpoint.issued) || checkpoint.at.since(since) >= Self::PATIENCE_NS {
                 self.unexplained = None;
-                reports = self.settle(&checkpoint.issued, checkpoint.at);
+                reports = self.report_missing(&checkpoint.issued, checkpoint.at);
             }
         }
         let mut known = checkpoint.at;
@@ -98,18 +104,18 @@ impl Gaps {
         reports
     }
 
-    /// Everything that was recorded up to then has come, or is reported as lost.
+    /// The time up to which everything that was recorded has come, or is reported as lost.
     pub(super) const fn known_until(&self) -> Timestamp {
         self.known
     }
 
-    /// More will be known soon, without anything that comes.
+    /// Whether more will be known soon, even if no record comes.
     pub(super) const fn is_waiting(&self) -> bool {
         self.checkpoint.is_some() || self.unexplained.is_some()
     }
 
-    /// What is missing of the issued records, if nothing is left in the ring, is what found it full: nothing is still
-    /// being written.
+    /// Whether the counters explain each of the issued records that is missing: it found the ring full. Nothing of them
+    /// may be left in the ring. If some are not explained, they may still be being written.
     pub(super) fn explains(&mut self, issued: &[Counters]) -> bool {
         issued.iter().enumerate().all(|(cpu, counters)| {
             let missing = self.missing(cpu, counters.number);
@@ -117,17 +123,17 @@ impl Gaps {
         })
     }
 
-    /// Every one of the issued records that is in the ring has been observed: what is missing was lost. Nothing later than
-    /// `until` is meant.
-    pub(super) fn settle(&mut self, issued: &[Counters], until: Timestamp) -> Vec<LossReport> {
-        let settle = |(cpu, counters): (usize, &Counters)| {
+    /// Reports each of the issued records that is missing as lost. All of them that were in the ring have to be
+    /// observed before. They were made before `until`.
+    pub(super) fn report_missing(&mut self, issued: &[Counters], until: Timestamp) -> Vec<LossReport> {
+        let report = |(cpu, counters): (usize, &Counters)| {
             let missing = self.missing(cpu, counters.number);
             (missing > 0).then(|| self.advance(cpu, missing, missing, until)).flatten()
         };
-        issued.iter().enumerate().filter_map(settle).collect()
+        issued.iter().enumerate().filter_map(report).collect()
     }
 
-    /// Records lost so far.
+    /// How many records were lost so far.
     pub(super) const fn lost(&self) -> u64 {
         self.lost
     }
@@ -137,7 +143,7 @@ impl Gaps {
         // Numbers are modulo 2^32.
         let low = u32::try_from(issued & u64::from(u32::MAX)).unwrap_or(0);
         let missing = low.wrapping_sub(self.cpu(cpu).number);
-        // More have come than `issued`, which was read earlier.
+        // More records may have come than `issued` says, as it was read earlier.
         if missing > i32::MAX.cast_unsigned() { 0 } else { missing }
     }
 
@@ -148,7 +154,8 @@ impl Gaps {
         &mut self.cpus[cpu]
     }
 
-    /// This CPU's number goes on by `step`, which is known at `ts`; `lost` of these records did not come.
+    /// Moves this CPU's number on by `step`, as of the time `ts`, and reports a loss if `lost` of these records did not
+    /// come.
     fn advance(&mut self, cpu: usize, step: u32, lost: u32, ts: Timestamp) -> Option<LossReport> {
         self.lost += u64::from(lost);
         let cpu = self.cpu(cpu);
@@ -170,7 +177,7 @@ mod tests {
         LossReport { records, after: Timestamp(after), until: Timestamp(until) }
     }
 
-    /// Of each CPU the records that have a number, and those of them that found the ring full.
+    /// The counters of CPUs, of each of which are given the number of its last record and how many found the ring full.
     fn counters(cpus: &[(u64, u64)]) -> Vec<Counters> {
         let of =
             |&(number, full)| Counters { number, ring_full: [0, full, 0, 0, 0, 0], ..Counters::default() };
@@ -210,7 +217,7 @@ mod tests {
         assert_eq!(gaps.observe(0, 0, Timestamp(120)), None);
         assert_eq!(gaps.observe(0, 3, Timestamp(130)), Some(report(2, 120, 130)));
         let issued = counters(&[((1 << 32) + 5, 4)]);
-        assert_eq!(gaps.settle(&issued, Timestamp(140)), [report(2, 130, 140)]);
+        assert_eq!(gaps.report_missing(&issued, Timestamp(140)), [report(2, 130, 140)]);
     }
 
     #[test]
@@ -219,11 +226,11 @@ mod tests {
         gaps.observe(0, 2, Timestamp(110));
         let issued = counters(&[(6, 5), (0, 0), (2, 2)]);
         assert!(gaps.explains(&issued));
-        assert_eq!(gaps.settle(&issued, Timestamp(200)), [report(4, 110, 200), report(2, 100, 200)]);
-        assert_eq!(gaps.settle(&issued, Timestamp(300)), []);
+        assert_eq!(gaps.report_missing(&issued, Timestamp(200)), [report(4, 110, 200), report(2, 100, 200)]);
+        assert_eq!(gaps.report_missing(&issued, Timestamp(300)), []);
         assert_eq!(gaps.observe(0, 7, Timestamp(310)), None);
         assert_eq!(
-            gaps.settle(&issued, Timestamp(320)),
+            gaps.report_missing(&issued, Timestamp(320)),
             [],
             "the counters were read before the last record came"
         );
@@ -233,7 +240,7 @@ mod tests {
     #[test]
     fn a_record_that_comes_after_it_was_given_up_changes_nothing() {
         let mut gaps = Gaps::new(START);
-        gaps.settle(&counters(&[(3, 3)]), Timestamp(200));
+        gaps.report_missing(&counters(&[(3, 3)]), Timestamp(200));
         assert_eq!(gaps.observe(0, 3, Timestamp(150)), None);
         assert_eq!(gaps.observe(0, 4, Timestamp(210)), None);
         assert_eq!(gaps.lost(), 3);
@@ -249,13 +256,13 @@ mod tests {
         assert_eq!(gaps.read_to(96), []);
         assert_eq!(gaps.known_until(), Timestamp(500));
         assert!(gaps.needs_counters() && !gaps.is_waiting());
-        // The next loss is later than that, also on a CPU that was never heard of.
+        // The next loss begins after that time, also on a CPU from which nothing has come yet.
         gaps.begin(counters(&[(2, 0), (3, 3)]), 96, Timestamp(900));
         assert_eq!(gaps.read_to(96), [report(3, 500, 900)]);
         assert_eq!(gaps.known_until(), Timestamp(900));
     }
 
-    /// Records of CPU 1 found the ring full, and CPU 0 goes on: what CPU 0 says later than that must wait.
+    /// Records of CPU 1 found the ring full while CPU 0 went on: records of CPU 0 that are later than that must wait.
     #[test]
     fn a_lost_tail_holds_time_back_until_it_is_counted() {
         let mut gaps = Gaps::new(START);

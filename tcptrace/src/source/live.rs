@@ -1,8 +1,8 @@
-//! The live source: the kernel's ring, its interfaces, and the time.
+//! The live source: reads the kernel's ring, keeps track of interfaces, and tells the time.
 //!
-//! One task does everything, in turns: a wake-up starts a short wait, the wait ends in a drain, and a drain
-//! that finds more than it may take in one turn goes on in the next. Nothing is awaited half done, so a
-//! caller can drop [`LiveSource::next_batch`] at any time (in a `select!`) and call it again.
+//! One task does everything, in turns: a wake-up starts a short wait, the wait ends in a drain, and a drain that finds
+//! more than it may take in one turn goes on in the next. Nothing is awaited half done, so a caller can drop
+//! [`LiveSource::next_batch`] at any time (in a `select!`) and call it again.
 
 pub use super::{
     config::{LiveConfig, Selection},
@@ -14,7 +14,7 @@ use super::{
     cost::{CostMeter, Estimate},
     counters::CountersTotal,
     gaps::Gaps,
-    overload::{Overload, Pressure},
+    overload::{Fill, Overload},
     pace::Pace,
     presence::Presence,
     reorder::Reorder,
@@ -44,37 +44,38 @@ use tcptrace_common::{abi::Counters, admission::Admission};
 use tokio::io::unix::AsyncFd;
 
 /// How late a record may come and still be put in order. Between its stamp and its place in the ring lie a few
-/// instructions with interrupts on; 2 ms also covers a virtual CPU that is taken away just there.
+/// instructions with interrupts on; 2 ms also cover a virtual CPU that is taken away just there.
 const WINDOW: Duration = Duration::from_nanos(WINDOW_NS);
+/// [`WINDOW`] in nanoseconds.
 const WINDOW_NS: u64 = 2_000_000;
-/// Ticks while nothing happens: time-outs are driven by them.
+/// How often the tracker is told the time while nothing else happens: its time-outs depend on it.
 const TICK: Duration = Duration::from_secs(1);
-/// Records of one turn: some tenths of a millisecond, then the caller has its turn.
+/// How many records one turn takes. It takes some tenths of a millisecond, then the caller has its turn.
 const SLICE: usize = 1024;
 
-/// Whether there will be more.
+/// Whether the source will have more input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Flow {
-    /// Call again.
+pub enum AfterBatch {
+    /// There may be more input.
     More,
-    /// Every named interface is gone, or somebody has taken the programs off; this was the last batch.
+    /// This was the last batch: every named interface is gone, or somebody has taken the programs off.
     End,
 }
 
 /// Where the reader stands with the ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    /// It was empty; a record will wake us.
+    /// The ring was empty; a record will wake the reader.
     Idle,
-    /// A record came; drain at this time.
+    /// A record has come; the ring is drained at this time.
     Waiting(Instant),
-    /// A turn ended before the ring did.
+    /// A turn ended before the ring was empty.
     Draining,
     /// The trace is over.
     Ended,
 }
 
-/// A running trace. Dropping it takes the programs off.
+/// The source of a live trace. Dropping it takes the programs off.
 pub struct LiveSource {
     spaces: Spaces,
     programs: Programs,
@@ -86,32 +87,33 @@ pub struct LiveSource {
     log: Option<AsyncFd<EbpfLogger<&'static dyn log::Log>>>,
     notices: Vec<Notice>,
     gaps: Gaps,
-    /// All hooks were in their places, for the first time.
+    /// When the programs were first on all hooks.
     attached: Timestamp,
     reorder: Reorder,
     wall: WallClock,
     cost: CostMeter,
     pace: Pace,
     overload: Overload,
-    /// How full the output's queue was.
+    /// How full the output's queue is, from 0 to 1, as the caller has said.
     backlog: f64,
     presence: Presence,
     phase: Phase,
     next_tick: Instant,
     last_drain: Instant,
     drained_bytes: u64,
-    /// Records since the load was last judged.
+    /// How many records were read since the admission was last adjusted.
     drained_records: u64,
     ring_bytes: u64,
     ring_peak_bytes: u64,
     undecodable: u64,
     tags: Tags,
-    /// Expected acknowledgements that were overwritten, as far as the tracker knows.
+    /// How many expected acknowledgements were overwritten, as the tracker was last told.
     overwrites: u64,
 }
 
 impl LiveSource {
-    /// Loads, attaches and begins. Must be called on a runtime with I/O and time. The notices are for the user.
+    /// Loads the programs, attaches them and begins. It must be called on a runtime with I/O and time. The notices are
+    /// for the user.
     pub fn open(config: &LiveConfig) -> Result<(Self, Vec<Notice>), LiveError> {
         let mut spaces = Spaces::choose(config)?;
         // A tag that the device took off is not in the packet (net/core/skbuff.c, skb_vlan_untag), which is all that XDP sees.
@@ -132,7 +134,7 @@ impl LiveSource {
         spaces.begin(&mut programs, &mut notices)?;
         let attached = monotonic_now();
         if spaces.is_settled() {
-            programs.settle()?;
+            programs.let_go_of_object()?;
         }
         let mut reorder = Reorder::default();
         if config.sample != Admission::ALL {
@@ -171,9 +173,9 @@ impl LiveSource {
         Ok((source, notices))
     }
 
-    /// Waits for input and appends it. Also returns, perhaps with nothing, when there are notices to take.
+    /// Waits for input and appends it to `out`. It also returns, perhaps without input, when there are notices to take.
     /// Cancel-safe.
-    pub async fn next_batch(&mut self, out: &mut Vec<Input>) -> Result<Flow, LiveError> {
+    pub async fn next_batch(&mut self, out: &mut Vec<Input>) -> Result<AfterBatch, LiveError> {
         let before = out.len();
         while self.phase != Phase::Ended {
             self.wait().await?;
@@ -181,26 +183,26 @@ impl LiveSource {
             if self.spaces.is_over() {
                 self.finish(out)?;
             } else if out.len() > before || !self.notices.is_empty() {
-                return Ok(Flow::More);
+                return Ok(AfterBatch::More);
             }
         }
-        Ok(Flow::End)
+        Ok(AfterBatch::End)
     }
 
-    /// The next tick comes no later than this from now.
+    /// Has the next tick come within this time from now.
     pub fn tick_within(&mut self, within: Duration) {
         self.next_tick = self.next_tick.min(Instant::now() + within);
     }
 
-    /// Takes the programs off, then reads what is left, so that nothing is lost without being counted.
-    /// Further calls add nothing.
+    /// Takes the programs off, then reads what is left in the ring, so that nothing is lost without being counted.
+    /// Further calls do nothing.
     pub fn finish(&mut self, out: &mut Vec<Input>) -> Result<(), LiveError> {
-        /// A program that was running while it was taken off is done long before this many milliseconds.
+        /// How many milliseconds are waited at most for programs that were running while they were taken off.
         const TRIES: u32 = 20;
         if self.phase == Phase::Ended {
             return Ok(());
         }
-        self.look(Instant::now(), out)?;
+        self.check_presence(Instant::now(), out)?;
         let Self { cost, spaces, programs, counters, .. } = self;
         cost.stop(&spaces.programs(programs), || Ok(packets(&counters.read()?)))?;
         self.spaces.detach_all();
@@ -215,8 +217,8 @@ impl LiveSource {
         let now = monotonic_now();
         let issued = self.counters.read()?;
         self.drain_all();
-        self.note_overwrites(&issued, now, out);
-        let losses = self.gaps.settle(&issued, now);
+        self.report_overwrites(&issued, now, out);
+        let losses = self.gaps.report_missing(&issued, now);
         self.hold_losses(losses);
         self.reorder.release(Timestamp(u64::MAX), out);
         out.push(Input::Tick(now));
@@ -224,83 +226,86 @@ impl LiveSource {
         Ok(())
     }
 
-    /// What the user should hear since the last call.
+    /// Takes the notices for the user that have collected since the last call.
     pub fn take_notices(&mut self) -> Vec<Notice> {
         mem::take(&mut self.notices)
     }
 
-    /// The kernel programs' counters.
+    /// The kernel programs' counters, summed over all CPUs.
     pub fn counters(&self) -> Result<CountersTotal, LiveError> {
         Ok(CountersTotal::sum(&self.counters.read()?))
     }
 
-    /// Records that the kernel made and that never came.
+    /// How many records the kernel programs made that never came.
     #[must_use]
     pub const fn records_lost(&self) -> u64 {
         self.gaps.lost()
     }
 
-    /// Expected acknowledgements that were given up, as none came for minutes.
+    /// How many expected acknowledgements were given up, as they did not come for minutes.
     #[must_use]
     pub const fn pending_expired(&self) -> u64 {
         self.sweep.freed()
     }
 
-    /// Records that came later than the window allows: passed on, but out of order.
+    /// How many records came too late to be put in order, and were passed on out of order.
     #[must_use]
     pub const fn records_late(&self) -> u64 {
         self.reorder.late()
     }
 
-    /// Records that made no sense: the kernel programs and this build do not belong together.
+    /// How many records made no sense. There are some only if the kernel programs and this build do not belong
+    /// together.
     #[must_use]
     pub const fn records_undecodable(&self) -> u64 {
         self.undecodable
     }
 
-    /// What is admitted at present.
+    /// The part of connections that is followed at present.
     #[must_use]
     pub const fn admission(&self) -> Admission {
         self.overload.admission()
     }
 
-    /// The output's queue is so full, from 0 to 1: to be said after each batch.
-    pub const fn note_backlog(&mut self, backlog: f64) {
+    /// Takes note of how full the output's queue is, from 0 to 1. The caller says so after each batch, and fewer
+    /// connections are followed when it fills.
+    pub const fn set_backlog(&mut self, backlog: f64) {
         self.backlog = backlog;
     }
 
-    /// How many interfaces somebody has taken the programs off.
+    /// From how many interfaces somebody has taken the programs off.
     #[must_use]
     pub const fn taken_off(&self) -> usize {
         self.presence.taken_off()
     }
 
-    /// Whether everything was traced that was asked for by name, as far as it was there.
+    /// An error if an interface that was asked for by name was not traced to its end, because somebody has taken the
+    /// programs off.
     pub fn verdict(&self) -> Result<(), LiveError> {
         if self.spaces.needs_each() { self.presence.verdict() } else { Ok(()) }
     }
 
-    /// The ring's size.
+    /// The ring's size in bytes.
     #[must_use]
     pub const fn ring_bytes(&self) -> u64 {
         self.ring_bytes
     }
 
-    /// The most that waited in the ring, read from its positions before each turn. Only the reader lowers the
-    /// level, so a peak is missed by what arrives during one turn at most.
+    /// The most bytes that waited in the ring, by its positions before each turn. Only the reader empties the ring, so
+    /// the true peak is above this by at most what arrives during one turn.
     #[must_use]
     pub const fn ring_peak_bytes(&self) -> u64 {
         self.ring_peak_bytes
     }
 
-    /// What a run of a kernel program takes, by run statistics of some; a packet is one run. None where the kernel does not
-    /// let us have them.
+    /// What a packet costs in the kernel programs, by the kernel's statistics of some of their runs. None where the
+    /// kernel keeps no statistics for us.
     #[must_use]
     pub const fn program_cost(&self) -> Option<Estimate> {
         self.cost.estimate()
     }
 
-    /// Where the programs are, for a person: `eth0 (TC)`.
+    /// The interfaces and hooks that the programs are on, for a person: `eth0 (TC)`.
     #[must_use]
     pub fn describe(&self) -> String {
         self.spaces.describe()
@@ -312,25 +317,26 @@ impl LiveSource {
         self.spaces.traced()
     }
 
-    /// Nothing will be attached any more, and closing descriptors takes all programs off.
+    /// Whether nothing will be attached any more, and closing descriptors takes all programs off.
     #[must_use]
     pub fn is_settled(&self) -> bool {
         self.spaces.is_settled()
     }
 
-    /// What the interfaces of segments are called, shared.
+    /// The names of interfaces, by the numbers that segments have. The names are shared and change as the source goes
+    /// on.
     #[must_use]
     pub fn names(&self) -> InterfaceNames {
         self.spaces.names()
     }
 
-    /// The wall clock's distance, kept current.
+    /// The difference of the wall clock and the time of records, as it was last measured.
     #[must_use]
     pub const fn wall_clock(&self) -> WallClock {
         self.wall
     }
 
-    /// Until something is due. Only the last step before a return changes anything.
+    /// Waits until something is due. Only the last step before a return changes anything, which makes it cancel-safe.
     async fn wait(&mut self) -> Result<(), LiveError> {
         let deadline = self.deadline();
         let listens = matches!(self.phase, Phase::Idle | Phase::Waiting(_));
@@ -340,8 +346,8 @@ impl LiveSource {
             () = flushed(self.log.as_mut()) => return Ok(()),
             () = std::future::ready(()), if self.phase == Phase::Draining => return Ok(()),
             ready = self.ring.readable(), if listens => {
-                // While we wait for records to collect we are woken only if the ring fills too fast for that. Cleared
-                // before draining: a record that finds the ring empty after the drain sets it again.
+                // While records are left to collect, the kernel wakes the reader only if the ring fills too fast.
+                // Readiness is cleared before the drain: a record that finds the ring empty after it sets it again.
                 ready.map_err(LiveError::io("wait for the ring"))?.clear_ready();
                 true
             }
@@ -369,7 +375,7 @@ impl LiveSource {
         self.spaces.follow(&mut self.programs, &mut self.notices)?;
         let now = Instant::now();
         if self.presence.is_due(now) {
-            self.look(now, out)?;
+            self.check_presence(now, out)?;
         }
         if self.cost.due().is_some_and(|due| due <= now) {
             let Self { cost, spaces, programs, counters, .. } = self;
@@ -388,25 +394,26 @@ impl LiveSource {
         if due { self.drain(now, out) } else { Ok(()) }
     }
 
-    fn look(&mut self, now: Instant, out: &mut Vec<Input>) -> Result<(), LiveError> {
+    /// Checks whether the programs are still on their hooks.
+    fn check_presence(&mut self, now: Instant, out: &mut Vec<Input>) -> Result<(), LiveError> {
         let Self { presence, spaces, programs, wall, notices, .. } = self;
-        out.extend(presence.look(now, spaces, programs, *wall, notices)?.map(Input::Lost));
+        out.extend(presence.check(now, spaces, programs, *wall, notices)?.map(Input::Lost));
         Ok(())
     }
 
-    /// One slice of the ring; at its end the time-ordered part of what came, and how far the time has come. It comes no
-    /// further than it is known what was lost: a silence would be told that was none.
+    /// Reads one slice of the ring, and passes on what is in order by then and, if the ring is empty, how far the time
+    /// has come. The time goes no further than losses are known: the tracker would take a loss for a silence.
     fn drain(&mut self, now: Instant, out: &mut Vec<Input>) -> Result<(), LiveError> {
         let began = monotonic_now();
         if self.gaps.needs_counters() {
             let issued = self.counters.read()?;
-            // Before the records that are to be judged by it.
-            self.note_overwrites(&issued, began, out);
+            // The tracker has to know of overwrites before it gets records that depend on them.
+            self.report_overwrites(&issued, began, out);
             self.gaps.begin(issued, self.gauge.written_to(), began);
         }
         self.wall.refresh(began);
         let (level, empty) = self.drain_slice();
-        self.judge(level, began)?;
+        self.adjust_admission(level, began)?;
         let losses = self.gaps.read_to(self.gauge.read_to());
         self.hold_losses(losses);
         if empty {
@@ -419,13 +426,13 @@ impl LiveSource {
             out.push(Input::Tick(until));
         }
         self.phase = if empty { Phase::Idle } else { Phase::Draining };
-        // What is held back comes with the next wake-up, or soon if there is none.
-        let is_all_told = self.reorder.is_empty() && !self.gaps.is_waiting();
-        self.next_tick = now + if is_all_told { TICK } else { 2 * WINDOW };
+        // Records that are held back are passed on with the next wake-up, or soon if there is none.
+        let is_all_passed_on = self.reorder.is_empty() && !self.gaps.is_waiting();
+        self.next_tick = now + if is_all_passed_on { TICK } else { 2 * WINDOW };
         Ok(())
     }
 
-    /// How many bytes there were before, and whether the ring is empty now.
+    /// Reads one slice of the ring. Returns how many bytes were in the ring before, and whether it is empty now.
     fn drain_slice(&mut self) -> (u64, bool) {
         let used = self.gauge.used_bytes() as u64;
         self.ring_peak_bytes = self.ring_peak_bytes.max(used);
@@ -447,18 +454,20 @@ impl LiveSource {
         while !self.drain_slice().1 {}
     }
 
-    /// Follows fewer connections if this is too much, or more again. What is lost by that is known before it is lost.
+    /// Has fewer connections followed if the ring, which had `level` bytes in it, or the output is too full, and more
+    /// again when they are not. The tracker is told before the kernel programs are.
     #[expect(clippy::cast_precision_loss, reason = "a ratio needs no 53 bits")]
-    fn judge(&mut self, level: u64, now: Timestamp) -> Result<(), LiveError> {
-        let pressure = Pressure { ring: level as f64 / self.ring_bytes as f64, output: self.backlog };
+    fn adjust_admission(&mut self, level: u64, now: Timestamp) -> Result<(), LiveError> {
+        let fill = Fill { ring: level as f64 / self.ring_bytes as f64, output: self.backlog };
         let records = mem::take(&mut self.drained_records);
-        if let Some(admission) = self.overload.observe(now, records, pressure) {
+        if let Some(admission) = self.overload.observe(now, records, fill) {
             self.reorder.push(now, Input::Admission(AdmissionChange { ts: now, admission }));
             self.programs.set_admission(admission)?;
         }
         Ok(())
     }
 
+    /// Completes what a record says by what is known of its interface, and puts it in order.
     fn accept(&mut self, record: Record) {
         let Record { cpu, number, netns, forwarded, mut what, .. } = record;
         let &Segment { ts, flow, direction, .. } = what.segment();
@@ -466,34 +475,36 @@ impl LiveSource {
             self.hold_losses([loss]);
         }
         if ts < self.attached {
-            // Only one direction may have been seen by then: a SYN of which the answer passed unseen would be told as
-            // unanswered.
+            // Not all hooks had their programs when this record was made. If the answer to a SYN passed a hook that had
+            // none yet, the SYN would be reported as unanswered.
             return;
         }
         let Some(spot) = self.spaces.spot(netns, flow.interface) else {
             self.undecodable += 1;
             return;
         };
-        // An ICMP error goes back to where the quoted segment came from.
+        // The packet with an ICMP error goes to the source of the segment that it quotes.
         let to = match what {
             Observation::Segment(_) => flow.dst,
             Observation::Icmp(_) => flow.src,
         };
         let segment = what.segment_mut();
         segment.flow.interface = spot.interface;
-        self.notices.extend(self.tags.note(&mut segment.flow));
+        self.notices.extend(self.tags.strip(&mut segment.flow));
         segment.sender = sender_of(direction, forwarded, spot.loopback, || spot.addresses.contains(&to));
         self.reorder.push(ts, what.into());
     }
 
-    /// A loss counts from where it may have begun: what ended before has all its segments, whatever came later has not.
+    /// Puts losses in order among the records, each at the time at which it may have begun: connections that ended
+    /// before that lack no segment, and all others may.
     fn hold_losses(&mut self, losses: impl IntoIterator<Item = LossReport>) {
         for loss in losses {
             self.reorder.push(loss.after, Input::Lost(loss));
         }
     }
 
-    fn note_overwrites(&mut self, counters: &[Counters], now: Timestamp, out: &mut Vec<Input>) {
+    /// Tells the tracker if expected acknowledgements were overwritten since the last time.
+    fn report_overwrites(&mut self, counters: &[Counters], now: Timestamp, out: &mut Vec<Input>) {
         let overwrites = counters.iter().map(|counters| counters.pending_overwrites).sum();
         if overwrites != self.overwrites {
             self.overwrites = overwrites;
@@ -502,6 +513,7 @@ impl LiveSource {
     }
 }
 
+/// How many packets the programs have seen on all CPUs.
 fn packets(counters: &[Counters]) -> u64 {
     counters.iter().map(|counters| counters.packets).sum()
 }
@@ -516,7 +528,7 @@ fn open_log(programs: &mut Programs, notices: &mut Vec<Notice>) -> Result<Option
     readable(logger).map(Some).map_err(LiveError::io("wait for the kernel programs' log"))
 }
 
-/// Passes the kernel programs' log on when there is some; without one it waits for ever.
+/// Passes lines of the kernel programs' log on when there are some. Without a log it waits for ever.
 async fn flushed(log: Option<&mut KernelLog>) {
     let Some(log) = log else { return std::future::pending().await };
     match log.readable_mut().await {

@@ -1,4 +1,4 @@
-//! Where the input comes from.
+//! The sources of the tracker's input: the kernel programs' ring, or capture files.
 
 pub mod clock;
 mod config;

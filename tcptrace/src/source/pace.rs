@@ -1,9 +1,10 @@
-//! How long to wait after a wake-up before draining the ring. Records that arrive meanwhile wake nobody: a
-//! wake-up costs microseconds, so a busy host pays for ten a second and an idle one for its first record.
+//! How long to wait after a wake-up before draining the ring. Records that arrive meanwhile wake nobody. A wake-up
+//! costs microseconds: a busy host pays for ten a second, and an idle one for its first record.
 
 use std::time::Duration;
 
-/// Waits for the latency that was asked for, or so long that the ring fills by an eighth at the rate of the last drain.
+/// Chooses the time between a wake-up and the drain: as long as the latency allows, but not so long that the ring would
+/// fill by more than an eighth at the rate of the last drain.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pace {
     longest: Duration,
@@ -12,21 +13,21 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    /// What reading, ordering and writing take of the latency.
+    /// The part of the latency that is left for reading, ordering and writing.
     const REST: Duration = Duration::from_millis(20);
 
-    /// For records to be told of within `latency`. Nothing is known about the rate yet.
+    /// Begins without knowing the rate. Records are to be reported within `latency`.
     pub(super) const fn new(ring_bytes: u64, latency: Duration) -> Self {
         Self { longest: latency.saturating_sub(Self::REST), ring_bytes, bytes_per_ms: 0 }
     }
 
-    /// `bytes` came in during `time`.
+    /// Takes note that a drain found `bytes` that had come in during `time`.
     pub(super) fn drained(&mut self, bytes: u64, time: Duration) {
         let ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX).max(1);
         self.bytes_per_ms = bytes / ms;
     }
 
-    /// From a wake-up to the drain.
+    /// The time from a wake-up to the drain.
     pub(super) fn wait(self) -> Duration {
         match (self.ring_bytes / 8).checked_div(self.bytes_per_ms) {
             None => self.longest,

@@ -1,5 +1,5 @@
-//! Whether the programs are where they were put. Somebody may take them off an interface that stays, and nothing tells of that: a
-//! trace would go on blind.
+//! Checks now and then whether the programs are still on their hooks. Somebody may take them off an interface that
+//! stays, and the kernel does not tell: the trace would go on blind.
 
 use super::{
     clock::{WallClock, monotonic_now},
@@ -16,24 +16,26 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How often to look: as often as there are ticks where nothing else happens, so that it wakes nobody.
+/// How often the check is made. There are ticks as often as this, so that the check wakes nobody.
 const EVERY: Duration = Duration::from_secs(1);
-/// How much longer than a look took not to look: many interfaces make many questions, each of which the kernel answers under
-/// the lock that all changes of interfaces take.
+/// The least time between two checks, in multiples of the time that a check takes. Many interfaces make many questions,
+/// each of which the kernel answers under the lock that all changes of interfaces take.
 const PAUSE: u32 = 1000;
+/// The longest time that [`PAUSE`] can make of it.
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 
-/// What was found out.
+/// What the checks have found.
 pub(super) struct Presence {
-    /// All were in their places.
+    /// When all programs were last on their hooks.
     seen: Timestamp,
+    /// When the next check is due.
     next: Instant,
-    /// Interfaces that somebody has taken them off.
+    /// The interfaces that somebody has taken programs off.
     taken_off: Vec<Arc<str>>,
 }
 
 impl Presence {
-    /// They were put there just now.
+    /// Begins when the programs were put on their hooks just now, at the time `seen`.
     pub(super) fn new(seen: Timestamp, now: Instant) -> Self {
         Self { seen, next: now + EVERY, taken_off: Vec::new() }
     }
@@ -42,9 +44,9 @@ impl Presence {
         self.next <= now
     }
 
-    /// Lets go of the interfaces that programs are missing on, and says so. What lives there then is not seen to end, so that its
-    /// records count as lost, however many they would have been.
-    pub(super) fn look(
+    /// Makes the check. Interfaces that lack programs are let go of, with a notice. Connections that are open there
+    /// will not be seen to end, so that a loss of an unknown number of records is reported.
+    pub(super) fn check(
         &mut self,
         now: Instant,
         spaces: &mut Spaces,
@@ -53,26 +55,26 @@ impl Presence {
         notices: &mut Vec<Notice>,
     ) -> Result<Option<LossReport>, LiveError> {
         let (began, seen) = (Instant::now(), monotonic_now());
-        let names = spaces.look(programs, notices)?;
+        let names = spaces.give_up_taken_off(programs, notices)?;
         self.next = now + (began.elapsed() * PAUSE).clamp(EVERY, LONGEST_PAUSE);
         let after = mem::replace(&mut self.seen, seen);
         if names.is_empty() {
             return Ok(None);
         }
         let unix_ns = i128::from(after.0) + i128::from(wall.offset_ns());
-        // Any time that a clock shows is one.
+        // A clock shows no time that is out of the range.
         let since = jiff::Timestamp::from_nanosecond(unix_ns).unwrap_or_default();
         notices.extend(names.iter().map(|it| Notice::TakenOff { interface: Arc::clone(it), since }));
         self.taken_off.extend(names);
         Ok(Some(LossReport { records: 0, after, until: monotonic_now() }))
     }
 
-    /// How many interfaces somebody has taken them off.
+    /// From how many interfaces somebody has taken programs off.
     pub(super) const fn taken_off(&self) -> usize {
         self.taken_off.len()
     }
 
-    /// Fails if there is one.
+    /// An error if somebody has taken programs off an interface.
     pub(super) fn verdict(&self) -> Result<(), LiveError> {
         if self.taken_off.is_empty() {
             return Ok(());

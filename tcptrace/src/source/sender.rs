@@ -1,9 +1,10 @@
-//! Whose stack sent a segment, from where it was seen.
+//! Finds out whose TCP stack sent a segment, by where the segment was seen.
 
 use crate::segment::{Direction, Sender};
 
-/// What is known about the place: the hook's direction, whether the kernel was forwarding the packet, whether
-/// the interface is loopback, and (asked only where it matters) whether the destination is this host.
+/// Whether this host sent a segment, by the hook's direction, whether the kernel was forwarding the packet, and whether
+/// the interface is loopback. `to_this_host` says whether the destination is an address of this host; it is asked only
+/// if that matters.
 pub(super) fn sender_of(
     direction: Direction,
     forwarded: bool,
@@ -11,7 +12,7 @@ pub(super) fn sender_of(
     to_this_host: impl FnOnce() -> bool,
 ) -> Sender {
     match direction {
-        // Both endpoints are here.
+        // Both ends of a connection over loopback are on this host.
         _ if loopback => Sender::Unknown,
         Direction::Egress if !forwarded => Sender::Here,
         Direction::Ingress if to_this_host() => Sender::There,

@@ -1,31 +1,32 @@
-//! VLAN tags where not all of them are seen.
+//! Leaves out VLAN tags where not all of them are seen.
 
 use crate::{kernel::attach::Notice, segment::Flow};
 
-/// What becomes of VLAN tags.
+/// Whether VLAN tags are part of a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Tags {
-    /// They tell flows apart.
-    Told,
-    /// They do not, as one direction may be without.
+    /// Tags tell flows apart.
+    Kept,
+    /// Tags are left out, because a flow's other direction may be seen without them. None has been seen yet.
     Ignored,
-    /// And there are some, which was said.
-    Said,
+    /// Tags are left out, some have been seen, and the user has been told.
+    Reported,
 }
 
 impl Tags {
     pub(super) const fn new(ignored: bool) -> Self {
-        if ignored { Self::Ignored } else { Self::Told }
+        if ignored { Self::Ignored } else { Self::Kept }
     }
 
-    /// Leaves out of a flow what is to be ignored; what to say of that, once.
-    pub(super) fn note(&mut self, flow: &mut Flow) -> Option<Notice> {
+    /// Takes the tags out of a flow where they are ignored. The first time that there are some, it returns a notice of
+    /// that.
+    pub(super) fn strip(&mut self, flow: &mut Flow) -> Option<Notice> {
         const NONE: [u16; 2] = [Flow::NO_VLAN; 2];
-        if *self == Self::Told || flow.vlan == NONE {
+        if *self == Self::Kept || flow.vlan == NONE {
             return None;
         }
         flow.vlan = NONE;
-        let said = std::mem::replace(self, Self::Said) == Self::Said;
-        (!said).then_some(Notice::TagsNotTold)
+        let is_reported = std::mem::replace(self, Self::Reported) == Self::Reported;
+        (!is_reported).then_some(Notice::TagsNotTold)
     }
 }

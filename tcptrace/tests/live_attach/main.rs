@@ -18,7 +18,7 @@ use tcptrace::{
     kernel::attach::{AttachMode, IngressHook, Notice},
     segment::{Direction, Input, Segment, Sender},
     source::clock::monotonic_now,
-    source::live::{Flow, LiveConfig, LiveError, LiveSource, Selection},
+    source::live::{AfterBatch, LiveConfig, LiveError, LiveSource, Selection},
 };
 use tcptrace_common::tcp::TcpFlags;
 use tcptrace_testing::{hooks, netns, skips, stranger};
@@ -82,7 +82,7 @@ async fn read_until(source: &mut LiveSource, enough: impl Fn(&[Input]) -> bool) 
     let reading = async {
         while !enough(&inputs) {
             let flow = source.next_batch(&mut inputs).await.unwrap_or_else(|error| panic!("{error}"));
-            assert_eq!(flow, Flow::More);
+            assert_eq!(flow, AfterBatch::More);
         }
     };
     let late = tokio::time::timeout(DEADLINE, reading).await.is_err();
@@ -190,7 +190,7 @@ fn on_a_quiet_host_a_segment_is_handed_out_within_a_tenth_of_a_second() {
             while !closed(&inputs) {
                 let before = inputs.len();
                 let next = tokio::time::timeout(DEADLINE, source.next_batch(&mut inputs)).await;
-                assert_eq!(next.expect("in time").expect("input"), Flow::More);
+                assert_eq!(next.expect("in time").expect("input"), AfterBatch::More);
                 let now = monotonic_now();
                 let ages = segments(&inputs[before..]).into_iter().map(|s| now.since(s.ts));
                 age = ages.max().unwrap_or(0).max(age);
@@ -440,7 +440,7 @@ fn any_picks_up_an_interface_that_comes_later() {
         assert_eq!(source.names().get(index).as_deref(), Some("renamed0"), "a name outlives its interface");
         let mut inputs = Vec::new();
         let flow = source.next_batch(&mut inputs).await.expect("it goes on");
-        assert_eq!((flow, source.take_notices()), (Flow::More, vec![]));
+        assert_eq!((flow, source.take_notices()), (AfterBatch::More, vec![]));
     });
 }
 
@@ -459,8 +459,9 @@ fn a_named_interface_that_vanishes_ends_the_trace() {
         let (mut source, _) = open(&config("tt0"));
         here.ip(&["link", "del", "tt0"]);
         let mut inputs = Vec::new();
-        let ending =
-            async { while source.next_batch(&mut inputs).await.expect("it ends well") == Flow::More {} };
+        let ending = async {
+            while source.next_batch(&mut inputs).await.expect("it ends well") == AfterBatch::More {}
+        };
         tokio::time::timeout(DEADLINE, ending).await.expect("it ends");
         assert_eq!(source.take_notices(), [Notice::Vanished { interface: "tt0".into() }]);
         assert!(matches!(inputs.last(), Some(Input::Tick(_))), "{inputs:?}");

@@ -64,7 +64,7 @@ async fn read(source: &mut LiveSource, inputs: &mut Vec<Input>, mut holds: impl 
     while !holds(source) {
         assert!(start.elapsed() < super::DEADLINE, "{:?}", source.counters());
         let batch = tokio::time::timeout(Duration::from_millis(200), source.next_batch(inputs)).await;
-        batch.unwrap_or(Ok(tcptrace::source::live::Flow::More)).expect("input");
+        batch.unwrap_or(Ok(tcptrace::source::live::AfterBatch::More)).expect("input");
     }
 }
 

@@ -14,7 +14,7 @@ use tcptrace::{
     segment::Input,
     source::{
         clock::monotonic_now,
-        live::{Flow, LiveConfig, LiveSource, Selection},
+        live::{AfterBatch, LiveConfig, LiveSource, Selection},
     },
 };
 
@@ -69,7 +69,7 @@ fn nothing_of_ours_is_on(ns: &Netns) -> bool {
     !tc.contains("tcptrace") && !others.contains("tcptrace") && !others.contains("driver")
 }
 
-async fn next(source: &mut LiveSource, inputs: &mut Vec<Input>) -> Flow {
+async fn next(source: &mut LiveSource, inputs: &mut Vec<Input>) -> AfterBatch {
     let next = tokio::time::timeout(DEADLINE, source.next_batch(inputs)).await;
     next.expect("there are ticks").expect("it goes well")
 }
@@ -82,10 +82,10 @@ fn programs_that_are_taken_off_end_the_trace_of_a_named_interface() {
             let (mut source, said) = open(&config);
             assert_eq!(said, []);
             let mut inputs = Vec::new();
-            assert_eq!(next(&mut source, &mut inputs).await, Flow::More, "it ticks");
+            assert_eq!(next(&mut source, &mut inputs).await, AfterBatch::More, "it ticks");
             take_off(&here);
             let off = monotonic_now();
-            while next(&mut source, &mut inputs).await == Flow::More {}
+            while next(&mut source, &mut inputs).await == AfterBatch::More {}
             assert_told(&source.take_notices(), "tt0");
             let lost =
                 inputs.iter().find_map(|it| if let Input::Lost(lost) = it { Some(lost) } else { None });
@@ -132,7 +132,7 @@ fn with_any_the_trace_goes_on_with_the_others() {
             take_off(&here);
             let mut notices = Vec::new();
             while notices.is_empty() {
-                assert_eq!(next(&mut source, &mut inputs).await, Flow::More);
+                assert_eq!(next(&mut source, &mut inputs).await, AfterBatch::More);
                 notices = source.take_notices();
             }
             assert_told(&notices, "tt0");

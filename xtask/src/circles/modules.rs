@@ -15,21 +15,21 @@ use syn::{
 /// The parts of a path, such as `crate`, `wire`, `Packet`.
 pub(super) type Names = Vec<String>;
 
-/// What the text of a file is; None where there is no such file.
+/// A function that returns the text of a file; None if there is no such file.
 pub(super) type Text<'a> = &'a dyn Fn(&Path) -> Option<String>;
 
-/// One module, of a file of its own or within one.
+/// One module, which has a file of its own or is within one.
 pub(super) struct Module {
     pub(super) file: PathBuf,
     pub(super) parent: Option<usize>,
     pub(super) children: BTreeMap<String, usize>,
-    /// Names that `use` declarations bring in, and what for.
+    /// The names that `use` declarations bring in, each with the path that it stands for.
     pub(super) imports: BTreeMap<String, Names>,
-    /// What `use` declarations take everything from.
+    /// The paths from which `use` declarations import everything.
     pub(super) globs: Vec<Names>,
-    /// Names of the items that are written here.
+    /// The names of the items that are written in the module.
     pub(super) items: BTreeSet<String>,
-    /// Every path that is written here, those of `use` declarations too.
+    /// Every path that is written in the module, also in `use` declarations.
     pub(super) mentions: BTreeSet<Names>,
 }
 
@@ -55,12 +55,12 @@ pub(super) fn read(root: &Path, text: Text<'_>) -> Vec<Module> {
     modules
 }
 
-/// Goes through one module.
+/// Reads one module.
 struct Reader<'a> {
     modules: &'a mut Vec<Module>,
-    /// Which.
+    /// The index of the module in `modules`.
     at: usize,
-    /// Where the files of its children are.
+    /// The folder that the files of the module's children are in.
     directory: PathBuf,
     text: Text<'a>,
 }
@@ -92,7 +92,7 @@ impl Reader<'_> {
         (file, own)
     }
 
-    /// Paths in what a macro or an attribute is given, which is no syntax yet.
+    /// Finds paths in the tokens that a macro or an attribute is given.
     fn scan(&mut self, mut rest: Cursor<'_>) {
         let mut names = Names::new();
         while !rest.eof() {
@@ -199,7 +199,7 @@ impl<'ast> Visit<'ast> for Reader<'_> {
     }
 }
 
-/// What follows `::`.
+/// The tokens behind `::`; None if there is no `::`.
 fn colons(at: Cursor<'_>) -> Option<Cursor<'_>> {
     let (first, next) = at.punct()?;
     let (second, next) = next.punct()?;

@@ -1,38 +1,38 @@
-//! Which tunnels are looked into.
+//! The choice of tunnels that are looked into.
 
 use crate::{tunnel::Kind, wire::Load};
 
-/// Words of a [`Decap`].
+/// How many words a [`Decap`] has.
 pub const DECAP_WORDS: usize = 1 + MAX_PORTS;
-/// UDP ports at most.
+/// The most UDP ports at which tunnels are looked for.
 pub const MAX_PORTS: usize = 12;
 
-/// Which tunnels are looked into. It is words, so that the kernel programs have it as constants.
+/// The choice of tunnels that are looked into. It is made of words, which the kernel programs have as constants.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Decap {
-    /// First the kinds, a bit for each. Then UDP ports, each as it lies on the wire in the upper half and its kind in the
-    /// lower one; 0 is none.
+    /// The first word has a bit for each kind. Each of the others has a UDP port as it lies on the wire in its upper
+    /// half, and the kind of tunnel at that port in the lower one; 0 is no port.
     words: [u32; DECAP_WORDS],
 }
 
 impl Decap {
-    /// None.
+    /// No tunnels.
     pub const NONE: Self = Self { words: [0; DECAP_WORDS] };
 
-    /// All kinds, at their usual ports.
+    /// Tunnels of all kinds, at their usual ports.
     #[must_use]
     pub fn all() -> Self {
         Kind::ALL.into_iter().fold(Self::NONE, Self::with)
     }
 
-    /// This kind too, at its usual ports.
+    /// Adds tunnels of this kind, at its usual ports.
     #[must_use]
     pub fn with(self, kind: Kind) -> Self {
         let known = Self { words: self.words }.of_kind(kind);
         kind.usual_ports().iter().fold(known, |decap, &port| decap.with_port(kind, port).unwrap_or(decap))
     }
 
-    /// This kind too, at this UDP port alone; `None` if there are too many ports, or another kind has it.
+    /// Adds tunnels of this kind at this UDP port; `None` if there are too many ports, or another kind has the port.
     #[must_use]
     pub fn with_port(self, kind: Kind, port: u16) -> Option<Self> {
         let mut decap = self.of_kind(kind);
@@ -52,37 +52,37 @@ impl Decap {
         self
     }
 
-    /// None at all.
+    /// Whether no tunnels are looked into.
     #[must_use]
     pub const fn is_none(&self) -> bool {
         self.words[0] == 0
     }
 
-    /// Tunnels of this kind are looked into.
+    /// Whether tunnels of this kind are looked into.
     #[must_use]
     pub const fn contains(&self, kind: Kind) -> bool {
         self.words[0] & kind.bit() != 0
     }
 
-    /// The UDP ports that those of this kind are looked for at, in the order in which they were given.
+    /// The UDP ports at which tunnels of this kind are looked for, in the order in which they were added.
     pub fn ports(&self, kind: Kind) -> impl Iterator<Item = u16> + '_ {
         let of_kind = move |word: &&u32| **word != 0 && **word & 0xffff == kind as u32;
         self.words[1..].iter().filter(of_kind).map(|word| u16::from_be((word >> 16) as u16))
     }
 
-    /// As the kernel programs have it.
+    /// The words that the kernel programs have as constants.
     #[must_use]
     pub const fn words(&self) -> &[u32; DECAP_WORDS] {
         &self.words
     }
 }
 
-/// Bytes that are looked into as a [`Decap`] says.
+/// The bytes of a packet, with the choice of tunnels that are looked into.
 #[derive(Clone, Copy, Debug)]
 pub struct Deep<'a, L> {
-    /// The bytes.
+    /// The bytes of the packet.
     pub packet: L,
-    /// How.
+    /// The tunnels that are looked into.
     pub decap: &'a Decap,
 }
 

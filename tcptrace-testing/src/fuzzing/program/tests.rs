@@ -1,4 +1,4 @@
-//! The same as ordinary tests, over bytes that get far.
+//! Property tests that run the bodies of the fuzz targets over bytes that are mostly well-formed, and so get far.
 
 use super::arguments;
 use crate::fuzzing::{netlink, tables};

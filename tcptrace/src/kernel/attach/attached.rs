@@ -1,4 +1,4 @@
-//! What of ours is on the interfaces of one network namespace.
+//! The programs that this process has attached to the interfaces of one network namespace.
 
 use super::{
     error::AttachError,
@@ -22,25 +22,26 @@ use std::{
     sync::Arc,
 };
 
-/// What we have on one interface.
+/// The programs that are attached to one interface.
 struct Attachment {
     name: Arc<str>,
     tc: Tc,
     xdp: Option<Link>,
 }
 
-/// How the TC programs are there.
+/// How TC programs are attached to an interface.
 enum Tc {
-    /// By links, which are descriptors: closing them does it from anywhere.
+    /// By links, which are descriptors: closing them takes the programs off, from any namespace.
     Links(Vec<Link>),
-    /// By filters, which are removed by the interface's index.
+    /// By filters, which are removed by the interface's index, and so only inside its namespace.
     Filters(Filters),
 }
 
 impl Attachment {
-    /// Not all of the programs are on the interface any more. Of filters that is known only inside of the namespace.
+    /// Whether some of the programs are no longer on the interface. Of filters that can be asked only inside the
+    /// namespace.
     fn lacks_some(&self, is_inside: bool) -> bool {
-        // What cannot be asked is as it was.
+        // A link that cannot be asked counts as attached.
         let is_off = |link: &Link| matches!(link.is_attached(), Ok(false));
         let tc = match &self.tc {
             Tc::Links(links) => links.iter().any(is_off),
@@ -49,7 +50,8 @@ impl Attachment {
         tc || self.xdp.as_ref().is_some_and(is_off)
     }
 
-    /// To an interface that is gone: the kernel has removed its filters, and a link is a descriptor to be closed.
+    /// Lets go of programs on an interface that is gone. The kernel has removed the filters with it, so nothing is
+    /// removed; links are closed.
     fn abandon(self) {
         if let Tc::Filters(filters) = self.tc {
             mem::forget(filters);
@@ -60,30 +62,32 @@ impl Attachment {
 /// The interfaces that the programs are on, all of one network namespace.
 pub struct Attached {
     netns: Netns,
-    /// What records from there have.
+    /// The namespace's number, which is in the records that are made in it.
     number: u16,
     ingress: IngressHook,
     mode: AttachMode,
+    /// What is attached to each interface, by its index.
     on: BTreeMap<u32, Attachment>,
-    /// Somebody has taken the programs off these, and will have had a reason.
+    /// The interfaces that somebody has taken programs off. There was a reason for that, so they are not attached to
+    /// again.
     taken_off: BTreeSet<u32>,
 }
 
 impl Attached {
-    /// On nothing yet.
+    /// Begins with the programs on no interface.
     #[must_use]
     pub const fn new(netns: Netns, ingress: IngressHook, mode: AttachMode) -> Self {
         Self { netns, number: 0, ingress, mode, on: BTreeMap::new(), taken_off: BTreeSet::new() }
     }
 
-    /// The same with records that have this number as their namespace's.
+    /// Gives the namespace a number, which is in the records that are made in it.
     #[must_use]
     pub fn numbered(mut self, number: u16) -> Self {
         self.number = number;
         self
     }
 
-    /// Where the programs are, for a person: `eth0 (TC), eth1 (XDP and TC)`.
+    /// The interfaces and hooks that the programs are on, for a person: `eth0 (TC), eth1 (XDP and TC)`.
     #[must_use]
     pub fn describe(&self) -> String {
         if self.on.is_empty() {
@@ -101,31 +105,31 @@ impl Attached {
         self.on.iter().map(|(index, it)| (*index, &*it.name))
     }
 
-    /// The programs are on no interface.
+    /// Whether the programs are on no interface.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.on.is_empty()
     }
 
-    /// On how many they are.
+    /// How many interfaces the programs are on.
     #[must_use]
     pub fn len(&self) -> usize {
         self.on.len()
     }
 
-    /// The programs are on the interface of this index.
+    /// Whether the programs are on the interface of this index.
     #[must_use]
     pub fn contains(&self, index: u32) -> bool {
         self.on.contains_key(&index)
     }
 
-    /// They go with their descriptors, everywhere: taking them off asks for no capability.
+    /// Whether links hold the TC programs on all interfaces, so that taking them off takes no capability.
     #[must_use]
     pub fn by_links(&self) -> bool {
         self.on.values().all(|it| matches!(it.tc, Tc::Links(_)))
     }
 
-    /// Takes the programs off; the name of the interface if they were on it.
+    /// Takes the programs off an interface. Returns its name if they were on it.
     pub fn detach(&mut self, index: u32) -> Option<Arc<str>> {
         self.taken_off.remove(&index);
         let attachment = self.on.remove(&index)?;
@@ -134,20 +138,21 @@ impl Attached {
         Some(name)
     }
 
-    /// The interfaces that not all of the programs are on any more: those that somebody has taken them off, and those that went
-    /// away, as long as nobody has told of it.
+    /// The interfaces that some of the programs are no longer on: those that somebody has taken programs off, and those
+    /// that went away and were not detached yet.
     #[must_use]
     pub fn lacking(&self) -> BTreeSet<u32> {
-        let look = |is_inside| {
+        let find = |is_inside| {
             let lacking = self.on.iter().filter(|(_, it)| it.lacks_some(is_inside));
             lacking.map(|(index, _)| *index).collect()
         };
-        // Of a namespace that there is no way into any more nothing is known but the links.
-        if self.by_links() { look(false) } else { self.netns.within(|| look(true)).unwrap_or_default() }
+        // In a namespace that can no longer be entered, no interface counts as lacking.
+        if self.by_links() { find(false) } else { self.netns.within(|| find(true)).unwrap_or_default() }
     }
 
-    /// Takes what is left off those of `suspects` that still lack some, and puts nothing on them again; their names. Whatever
-    /// is told of interfaces that went away has to be heard before.
+    /// Takes what is left off those of `suspects` that still lack programs, and never attaches to them again. Returns
+    /// their names. Announcements of interfaces that went away have to be heard before, so that none of these is among
+    /// them.
     pub fn give_up(&mut self, suspects: &BTreeSet<u32>) -> Vec<Arc<str>> {
         let mut names = Vec::new();
         for index in self.lacking().intersection(suspects) {
@@ -164,38 +169,39 @@ impl Attached {
         names
     }
 
-    /// Everything is gone with the namespace: lets go of what is left without going there.
+    /// Lets go of all interfaces without entering the namespace, which is gone.
     pub fn abandon(&mut self) {
         mem::take(&mut self.on).into_values().for_each(Attachment::abandon);
     }
 
-    /// Takes them off everywhere.
+    /// Takes the programs off all interfaces.
     pub fn detach_all(&mut self) {
         let on = mem::take(&mut self.on);
         self.let_go(on.into_values());
     }
 
-    /// Drops what takes programs off, filters inside the namespace: elsewhere the removal of one would go to an
-    /// interface of the same index there.
+    /// Drops attachments, which takes the programs off. Filters are dropped inside the namespace: elsewhere the removal
+    /// would go to another interface, which has the same index there.
     fn let_go(&self, attachments: impl IntoIterator<Item = Attachment>) {
         let (mut inside, anywhere): (Vec<_>, Vec<_>) =
             attachments.into_iter().partition(|it| matches!(it.tc, Tc::Filters(_)));
         drop(anywhere);
         if !inside.is_empty() && self.netns.within(|| inside.clear()).is_err() {
-            // There is no way in any more.
+            // The namespace can no longer be entered.
             inside.into_iter().for_each(Attachment::abandon);
         }
     }
 
-    /// Takes note of the name of an interface; the one that it had, if the programs are on it and it is another.
+    /// Takes note of an interface's name. Returns the name that it had, if the programs are on it and the name has
+    /// changed.
     pub fn rename(&mut self, interface: &Interface) -> Option<Arc<str>> {
         let attachment = self.on.get_mut(&interface.index)?;
         let before = mem::replace(&mut attachment.name, Arc::clone(&interface.name));
         (before != interface.name).then_some(before)
     }
 
-    /// Puts the programs on an interface, both ways (loopback: one way). Twice is once, also where somebody has taken them off
-    /// since.
+    /// Attaches the programs to an interface, for both directions, or for one on loopback. It does nothing if they are
+    /// attached already, or if somebody has taken them off since.
     pub fn attach(
         &mut self,
         programs: &mut Programs,
@@ -225,8 +231,8 @@ impl Attached {
         if let Some(why) = plan.not_xdp {
             notices.push(Notice::XdpNotThere { interface: Arc::clone(&interface.name), why });
         }
-        // Before any is attached: the verifier takes up to a tenth of a second, and one direction would be seen without the
-        // other meanwhile.
+        // All programs are loaded before any is attached: verifying one takes up to a tenth of a second, in which one
+        // direction would be seen without the other.
         for (entry, _) in &plan.tc {
             programs.classifier(*entry)?;
         }
@@ -296,7 +302,7 @@ fn attach_link(
     let program = programs.for_link(entry, netns).map_err(Failure::Load)?;
     Link::tc(program, interface.index, side).map_err(|error| match errno(&error) {
         Some(Errno::NODEV | Errno::NXIO) => Failure::Gone,
-        // Attach types and link types that a kernel does not know are EINVAL.
+        // A kernel that does not know this type of link says EINVAL.
         Some(Errno::INVAL | Errno::OPNOTSUPP) => Failure::NoTcx,
         // kernel/bpf/mprog.c, bpf_mprog_attach.
         Some(Errno::RANGE) => Failure::Full(side),
@@ -304,7 +310,7 @@ fn attach_link(
     })
 }
 
-/// Native, or else generic and said aloud.
+/// Attaches the XDP program in the driver, or, if that refuses, generically and with a notice.
 fn attach_xdp(
     programs: &mut Programs,
     interface: &Interface,
@@ -328,7 +334,8 @@ fn attach_xdp(
     }
 }
 
-/// The outer error ends the attempt, the inner one is this mode's refusal.
+/// Attaches the XDP program in one mode. The inner error is a refusal of this mode, and the outer one of XDP
+/// altogether.
 fn xdp_link(
     programs: &mut Programs,
     interface: &Interface,

@@ -1,7 +1,8 @@
-//! The clsact qdisc and its filters, for kernels without TCX links: what is there, and ours put before it and taken off.
+//! The clsact qdisc and its filters, for kernels without TCX links: lists those that are there, puts ours before them,
+//! and removes ours.
 //!
-//! A filter belongs to nobody: it stays when its maker goes. So ours name a program that is loaded only as long as the
-//! tracer runs, and whoever comes next can tell what a killed one left from what a running one has there.
+//! The kernel keeps a filter when the process that made it ends. So our filters name a program that is loaded only as
+//! long as the tracer runs: the next tracer can tell the filters that a killed one left from those of a running one.
 
 use super::hooks::Side;
 use crate::kernel::calls::{
@@ -14,7 +15,7 @@ use std::{
     os::fd::{AsRawFd as _, BorrowedFd},
 };
 
-/// `tcmsg` (`linux/rtnetlink.h`).
+/// Octets of `tcmsg` (`linux/rtnetlink.h`).
 const TC_FIXED: usize = 20;
 const TCA_KIND: u16 = 1;
 const TCA_OPTIONS: u16 = 2;
@@ -34,7 +35,7 @@ const HANDLE_QDISC: u32 = 0xffff_0000;
 /// What the names of all our filters begin with.
 const OURS: &str = "tcptrace_tc_";
 
-/// `TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_INGRESS)` and its egress sibling.
+/// The parent of the filters of a side: `TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_INGRESS)`, or the same with `TC_H_MIN_EGRESS`.
 const fn parent(side: Side) -> u32 {
     match side {
         Side::Ingress => 0xffff_fff2,
@@ -42,12 +43,12 @@ const fn parent(side: Side) -> u32 {
     }
 }
 
-/// What sits at the place of clsact.
+/// Which qdisc has the handle of clsact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Present {
     Nothing,
     Clsact,
-    /// The older qdisc of the same handle: it has no egress side, and clsact cannot be added beside it.
+    /// The older ingress qdisc, which has the same handle. It has no egress side, and clsact cannot be added beside it.
     Ingress,
 }
 
@@ -59,12 +60,13 @@ pub(super) fn qdiscs(index: u32) -> io::Result<Vec<String>> {
     Ok(here.filter_map(|m| m.attribute(TC_FIXED, TCA_KIND).map(text)).collect())
 }
 
+/// Which qdisc of an interface has the handle of clsact.
 pub(super) fn present(index: u32) -> io::Result<Present> {
     Ok(Present::among(&qdiscs(index)?))
 }
 
 impl Present {
-    /// Among the kinds of an interface's qdiscs: both are found nowhere but at this place.
+    /// Finds it among the kinds of an interface's qdiscs. Both kinds exist only with this handle.
     pub(super) fn among(kinds: &[String]) -> Self {
         let has = |kind: &str| kinds.iter().any(|it| it == kind);
         if has("clsact") {
@@ -77,38 +79,41 @@ impl Present {
     }
 }
 
-/// Removes it, with the filters on it, if all of them are such. True if it did.
-pub(super) fn remove_if_all(index: u32, such: impl Fn(&Filter) -> bool) -> io::Result<bool> {
+/// Removes the clsact qdisc with its filters if `is_ours` is true of all of them. Returns whether it did.
+pub(super) fn remove_if_all(index: u32, is_ours: impl Fn(&Filter) -> bool) -> io::Result<bool> {
     let socket = Socket::open()?;
     for side in Side::BOTH {
-        if !dump(&socket, index, side)?.iter().all(|it| it.is_head() || such(it)) {
+        if !dump(&socket, index, side)?.iter().all(|it| it.is_head() || is_ours(it)) {
             return Ok(false);
         }
     }
     socket.change(netlink::RTM_DELQDISC, false, &qdisc(index)).map(|()| true)
 }
 
+/// The body of a message about the clsact qdisc of an interface.
 fn qdisc(index: u32) -> Vec<u8> {
     let mut body = fixed(index, HANDLE_QDISC, HANDLE, 0).to_vec();
     push_attribute(&mut body, TCA_KIND, b"clsact\0");
     body
 }
 
-/// A filter, or the head of several filters of one priority, which has the handle 0.
+/// A filter, or the head of the filters of one priority, which has the handle 0.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Filter {
     pub(super) chain: u32,
     pub(super) priority: u16,
-    /// As in an Ethernet header.
+    /// The protocol of the packets that it sees, as an Ethernet type.
     pub(super) protocol: u16,
     pub(super) handle: u32,
     pub(super) kind: String,
-    /// Of the kind bpf: what its maker called it, and the program.
+    /// The name that its maker gave it, if it is of the kind bpf.
     pub(super) name: Option<String>,
+    /// The kernel's number for its program, if it is of the kind bpf.
     pub(super) program: Option<u32>,
 }
 
 impl Filter {
+    /// Reads a filter from a message; None if the message lacks what every filter has.
     pub(crate) fn from_message(message: &Message) -> Option<Self> {
         let fixed = message.fixed(TC_FIXED)?;
         let info = u32_at(fixed, 16)?;
@@ -117,7 +122,7 @@ impl Filter {
         Some(Self {
             chain: message.attribute(TC_FIXED, TCA_CHAIN).and_then(|chain| u32_at(chain, 0)).unwrap_or(0),
             priority: u16::try_from(info >> 16).ok()?,
-            // In network order in the lower half, wherever that is.
+            // The protocol is in network order, in the lower half of a number that is in the host's order.
             protocol: u16::from_be(u16::try_from(info & 0xffff).ok()?),
             handle: u32_at(fixed, 8)?,
             kind,
@@ -126,22 +131,23 @@ impl Filter {
         })
     }
 
-    /// The label, if a tracer made it.
+    /// The filter's label, if a tracer made the filter.
     pub(crate) fn label(&self) -> Option<Label> {
         Label::parse(self.name.as_deref()?)
     }
 
-    /// What filters of one priority hang on; there is none without them.
+    /// Whether it is the head of the filters of one priority, and no filter itself.
     fn is_head(&self) -> bool {
         self.handle == 0
     }
 
+    /// Whether a filter of ours can have the same priority: those of one priority are of one kind and protocol.
     fn is_shareable(&self) -> bool {
         self.kind == "bpf" && self.protocol == ETH_P_ALL
     }
 }
 
-/// The filters of one side, with the heads, in the order that packets meet them.
+/// The filters of one side, heads included, in the order in which packets meet them.
 pub(super) fn filters(index: u32, side: Side) -> io::Result<Vec<Filter>> {
     dump(&Socket::open()?, index, side)
 }
@@ -152,28 +158,31 @@ fn dump(socket: &Socket, index: u32, side: Side) -> io::Result<Vec<Filter>> {
     Ok(filters.filter_map(Filter::from_message).collect())
 }
 
-/// Where a filter is put so that packets meet it before all others.
+/// The place of a filter that packets meet before all others, as far as possible.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Slot {
-    /// 0 lets the kernel choose.
+    /// The filter's priority; 0 lets the kernel choose.
     priority: u16,
-    /// Those that could not be got before.
+    /// The first filter that packets meet before it all the same.
     behind: Option<Filter>,
 }
 
-/// Left to itself the kernel puts a filter before those from priority 32,768 on, where it has put the others that were left
-/// to it, and behind all whose makers chose a lower one (`net/sched/cls_api.c`, `tc_new_tfilter`). We choose the one just
-/// before all of them, so that the place of whoever asks for the first stays free.
+/// The slot before these filters.
+///
+/// If the kernel chooses a priority, it is just before the filters from priority 32,768 on, which are those whose
+/// priorities it has chosen, and so behind all filters whose makers chose a lower one (`net/sched/cls_api.c`,
+/// `tc_new_tfilter`). We choose the priority just before all filters, so that the first one stays free for a program
+/// that asks for it.
 fn slot(filters: &[Filter]) -> Slot {
-    // The others are entered from this chain alone.
+    // Packets begin in chain 0. Filters of other chains are met only if one of chain 0 goes there.
     let mut first: Vec<_> = filters.iter().filter(|it| it.chain == 0).collect();
     first.sort_by_key(|it| it.priority);
     let Some(lowest) = first.first().map(|it| it.priority) else { return Slot { priority: 0, behind: None } };
     if lowest > 1 {
         return Slot { priority: lowest - 1, behind: None };
     }
-    // Within a priority the filter that came last is met first (net/sched/cls_bpf.c, cls_bpf_change), but all have to be
-    // of one kind and protocol.
+    // Within a priority the filter that came last is met first (net/sched/cls_bpf.c, cls_bpf_change), but all have to
+    // be of one kind and protocol.
     let mut priority = 1;
     let mut behind = None;
     for filter in first {
@@ -188,19 +197,20 @@ fn slot(filters: &[Filter]) -> Slot {
     Slot { priority, behind }
 }
 
-/// The filter of a side, of all of these, that one of ours would be behind.
+/// The first of a side's filters that packets would meet before one of ours all the same.
 pub(super) fn in_front(filters: &[Filter]) -> Option<Filter> {
     slot(filters).behind
 }
 
-/// What our filters are called: by the program in it, by that which is loaded while its tracer lives, and by who made the
-/// qdisc.
+/// The name of a filter of ours: `tcptrace_tc_egress/4711`, with `/clsact` behind it if a tracer made the qdisc. It has
+/// the name of the program in the filter, and the number of the program that is loaded as long as the filter's tracer
+/// runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Label {
     entry: String,
-    /// The number of a program.
+    /// The kernel's number for the program that is loaded as long as the tracer runs.
     pub(super) alive: u32,
-    /// The qdisc was made by a tracer and goes with the last one.
+    /// Whether a tracer made the qdisc, so that the last tracer to end removes it.
     pub(super) owns_qdisc: bool,
 }
 
@@ -224,7 +234,7 @@ impl fmt::Display for Label {
     }
 }
 
-/// A filter of ours, removed when it is dropped.
+/// A filter of ours on an interface, which is removed when this is dropped.
 #[derive(Debug)]
 pub(super) struct OwnFilter {
     index: u32,
@@ -235,31 +245,34 @@ pub(super) struct OwnFilter {
 }
 
 impl OwnFilter {
+    /// Whether this is the filter that the kernel describes.
     pub(super) fn is(&self, filter: &Filter) -> bool {
         (filter.priority, filter.handle, filter.program) == (self.priority, self.handle, Some(self.program))
     }
 
-    /// Somebody has removed it, and the interface is there.
+    /// Whether somebody has removed the filter from an interface that is still there.
     pub(super) fn is_removed(&self) -> bool {
-        // From an interface that is deleted the kernel takes the index first and filters then (net/core/dev.c,
-        // unregister_netdevice_many): when asked once more, it knows none.
+        // When an interface is deleted, the kernel first forgets its index and then removes filters (net/core/dev.c,
+        // unregister_netdevice_many). Asked a second time, it then says that there is no such interface.
         self.is_missing() && self.is_missing()
     }
 
-    /// The kernel says so of this interface; where it says something else, nothing is known.
+    /// Whether the kernel says that the interface has no such filter. Any other error tells nothing.
     fn is_missing(&self) -> bool {
         let info = info(self.priority, ETH_P_ALL);
         let mut body = fixed(self.index, self.handle, parent(self.side), info).to_vec();
         push_attribute(&mut body, TCA_KIND, b"bpf\0");
         match Socket::open().and_then(|socket| socket.ask(netlink::RTM_GETTFILTER, &body)) {
             Ok(found) => !found.iter().filter_map(Filter::from_message).any(|it| self.is(&it)),
-            // No qdisc, and no such filter (net/sched/cls_api.c, tc_get_tfilter).
+            // EINVAL is that there is no qdisc, ENOENT that there is no such filter (net/sched/cls_api.c,
+            // tc_get_tfilter).
             Err(error) => matches!(errno(&error), Some(Errno::INVAL | Errno::NOENT)),
         }
     }
 }
 
-/// A program that is loaded, by its descriptor and number, and the `tc_classid` that it finds with each packet.
+/// A loaded program, by its descriptor and the kernel's number for it, with the `tc_classid` that it finds beside each
+/// packet.
 #[derive(Clone, Copy)]
 pub(super) struct Loaded<'a> {
     pub(super) program: BorrowedFd<'a>,
@@ -267,7 +280,8 @@ pub(super) struct Loaded<'a> {
     pub(super) classid: u16,
 }
 
-/// Puts a program before all filters of a side; says which one it is behind all the same.
+/// Puts a filter with a program of ours before all filters of a side. Returns also the first filter that is before it
+/// all the same.
 pub(super) fn attach(
     index: u32,
     side: Side,
@@ -280,8 +294,8 @@ pub(super) fn attach(
     Ok((made(index, side, program, &answers)?, behind))
 }
 
-/// Makes the qdisc and puts a program on it, in one step: there is no moment at which the qdisc is there and nothing tells
-/// whose it is. Fails with `EEXIST` where there is one.
+/// Makes the qdisc and a filter on it in one system call, so that the qdisc is never there without a filter that tells
+/// whose it is. Fails with `EEXIST` if there is a qdisc already.
 pub(super) fn attach_with_qdisc(
     index: u32,
     side: Side,
@@ -291,7 +305,7 @@ pub(super) fn attach_with_qdisc(
     let filter = filter(index, side, 0, program, label);
     let (qdisc, filter) = Socket::open()?
         .create_both((netlink::RTM_NEWQDISC, &qdisc(index)), (netlink::RTM_NEWTFILTER, &filter))?;
-    // Dropped, and so removed, if the qdisc was somebody else's.
+    // If the qdisc was there already, `qdisc?` drops the filter, which removes it.
     let filter = filter.and_then(|answers| made(index, side, program, &answers));
     qdisc?;
     if filter.is_err() {
@@ -300,12 +314,12 @@ pub(super) fn attach_with_qdisc(
     filter
 }
 
-/// The message that makes a filter of ours.
+/// The body of the message that makes a filter of ours.
 fn filter(index: u32, side: Side, priority: u16, loaded: Loaded<'_>, label: &Label) -> Vec<u8> {
     let mut body = fixed(index, 0, parent(side), info(priority, ETH_P_ALL)).to_vec();
     push_attribute(&mut body, TCA_KIND, b"bpf\0");
     let mut options = Vec::new();
-    // Without it the number is 0.
+    // Without the attribute the packet's tc_classid is 0.
     if loaded.classid != 0 {
         push_attribute(&mut options, TCA_BPF_CLASSID, &u32::from(loaded.classid).to_ne_bytes());
     }
@@ -316,7 +330,7 @@ fn filter(index: u32, side: Side, priority: u16, loaded: Loaded<'_>, label: &Lab
     body
 }
 
-/// What the kernel made of it.
+/// The filter that the kernel has made, by its answer.
 fn made(index: u32, side: Side, loaded: Loaded<'_>, answers: &[Message]) -> io::Result<OwnFilter> {
     let made = answers.iter().filter_map(Filter::from_message).find(|it| !it.is_head());
     let made = made.ok_or_else(|| io::Error::other("the kernel does not say where it put the filter"))?;
@@ -325,17 +339,17 @@ fn made(index: u32, side: Side, loaded: Loaded<'_>, answers: &[Message]) -> io::
 
 impl Drop for OwnFilter {
     fn drop(&mut self) {
-        // The interface may be gone, and the filter with it; there is nobody left to tell.
+        // This fails if the interface is gone, and the filter with it. There is nobody to report an error to.
         let _ = remove(self.index, self.side, |it| self.is(it));
     }
 }
 
-/// Removes the filters that are such, and no others; those that were.
-pub(super) fn remove(index: u32, side: Side, such: impl Fn(&Filter) -> bool) -> io::Result<Vec<Filter>> {
+/// Removes the filters of a side that `is_ours` is true of, and no others. Returns those that it removed.
+pub(super) fn remove(index: u32, side: Side, is_ours: impl Fn(&Filter) -> bool) -> io::Result<Vec<Filter>> {
     let socket = Socket::open()?;
     let mut found = dump(&socket, index, side)?;
-    // Without a handle all of a priority would go.
-    found.retain(|it| !it.is_head() && it.chain == 0 && such(it));
+    // Removing a head, which has no handle, would remove all filters of its priority.
+    found.retain(|it| !it.is_head() && it.chain == 0 && is_ours(it));
     for filter in &found {
         let body = fixed(index, filter.handle, parent(side), info(filter.priority, filter.protocol));
         socket.change(netlink::RTM_DELTFILTER, false, &body)?;
@@ -343,7 +357,7 @@ pub(super) fn remove(index: u32, side: Side, such: impl Fn(&Filter) -> bool) -> 
     Ok(found)
 }
 
-/// A `tcmsg`: family and padding, index, handle, parent, info.
+/// The bytes of a `tcmsg`: family and padding, index, handle, parent, info.
 fn fixed(index: u32, handle: u32, parent: u32, info: u32) -> [u8; TC_FIXED] {
     let mut fixed = [0; TC_FIXED];
     fixed[4..8].copy_from_slice(&index.to_ne_bytes());
@@ -353,7 +367,7 @@ fn fixed(index: u32, handle: u32, parent: u32, info: u32) -> [u8; TC_FIXED] {
     fixed
 }
 
-/// Of a filter: the protocol is in network order in the lower half, wherever that is.
+/// The info of a filter's `tcmsg`: the priority in the upper half, and in the lower one the protocol in network order.
 const fn info(priority: u16, protocol: u16) -> u32 {
     (priority as u32) << 16 | protocol.to_be() as u32
 }

@@ -11,25 +11,25 @@ pub enum AttachError {
     /// Loading the programs failed.
     #[error(transparent)]
     Load(#[from] LoadError),
-    /// The namespace could not be entered any more.
+    /// The interface's namespace could no longer be entered.
     #[error(transparent)]
     Netns(#[from] NetnsError),
-    /// Somebody's XDP program is there.
+    /// Another XDP program is on the interface.
     #[error(
         "an XDP program is already on {interface} (bpftool net show dev {interface}): use --ingress tc, \
          which runs beside it"
     )]
     XdpThere {
-        /// Where.
+        /// The interface.
         interface: Arc<str>,
     },
-    /// The older ingress qdisc is at the place of clsact.
+    /// The older ingress qdisc is in the place of clsact.
     #[error(
         "an ingress qdisc is on {interface}, in the place that this kernel needs for tracing what goes \
          out: remove it (tc qdisc del dev {interface} ingress), or run 6.6 or newer"
     )]
     IngressQdisc {
-        /// Where.
+        /// The interface.
         interface: Arc<str>,
     },
     /// The kernel has no room for one more program.
@@ -39,33 +39,33 @@ pub enum AttachError {
         tcx::MOST
     )]
     Full {
-        /// Where.
+        /// The interface.
         interface: Arc<str>,
-        /// Which side.
+        /// The side that is full.
         side: String,
     },
-    /// It went away meanwhile.
+    /// The interface went away while the programs were being attached.
     #[error("interface {interface} went away while the programs were being attached")]
     Gone {
-        /// Which.
+        /// The interface.
         interface: Arc<str>,
     },
-    /// Its frames are not understood.
+    /// The interface's frames are of a kind that is not traced.
     #[error("interface {interface} carries {link}, not Ethernet or IP: choose another one")]
     Unsupported {
-        /// Which.
+        /// The interface.
         interface: Arc<str>,
-        /// What it carries.
+        /// What the interface carries.
         link: LinkType,
     },
-    /// Anything else.
+    /// The kernel refused for another reason.
     #[error("cannot attach {what} to {interface}: {reason}")]
     Refused {
-        /// Which hook.
+        /// What was to be attached.
         what: &'static str,
-        /// Where.
+        /// The interface.
         interface: Arc<str>,
-        /// Why.
+        /// Why it was refused.
         reason: String,
     },
 }

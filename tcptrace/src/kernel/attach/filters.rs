@@ -1,5 +1,5 @@
-//! TC programs as filters on clsact, where the kernel has no TCX links: the qdisc and the filters of one interface, what
-//! others have there, and what killed tracers left.
+//! Attaches TC programs as filters on clsact, where the kernel has no TCX links. It makes the qdisc if there is none,
+//! leaves the filters of others alone, and removes those that killed tracers left.
 
 use super::{
     clsact::{self, Label, OwnFilter, Present},
@@ -16,19 +16,20 @@ use aya::programs::loaded_programs;
 use rustix::io::Errno;
 use std::{io, sync::Arc};
 
-/// What we have on clsact. Fields drop in order: programs first, then the qdisc under them.
+/// The filters of ours on one interface. The fields are dropped in order: first the filters, then the qdisc under them.
 #[derive(Default)]
 pub(super) struct Filters {
     programs: Vec<OwnFilter>,
     clsact: Option<OwnClsact>,
 }
 
-/// A clsact qdisc that a tracer made, removed when it is dropped unless somebody uses it by then.
+/// A clsact qdisc that a tracer made on the interface of this index. When this is dropped, the qdisc is removed unless
+/// there are filters on it.
 struct OwnClsact(u32);
 
 impl Drop for OwnClsact {
     fn drop(&mut self) {
-        // The interface may be gone, and the qdisc with it; there is nobody left to tell.
+        // This fails if the interface is gone, and the qdisc with it. There is nobody to report an error to.
         let _ = clsact::remove_if_all(self.0, |_| false);
     }
 }
@@ -36,23 +37,24 @@ impl Drop for OwnClsact {
 impl Drop for Filters {
     fn drop(&mut self) {
         if let Some(OwnClsact(index)) = self.clsact {
-            // All in one step, as it was made. Where others use it, or it is gone, each part sees to itself.
+            // The qdisc is removed with our filters in one step. If it has filters of others too, or is gone, the
+            // fields' own drops do what is left.
             let _ = clsact::remove_if_all(index, |it| self.programs.iter().any(|own| own.is(it)));
         }
     }
 }
 
-/// What our filters are put on.
+/// The qdisc that our filters are put on.
 #[derive(Clone, Copy)]
 enum Ground {
-    /// There is no qdisc.
+    /// There is no qdisc yet.
     Bare,
-    /// One that a tracer made, or somebody else.
+    /// There is a clsact qdisc; `owned` says whether a tracer made it.
     Clsact { owned: bool },
 }
 
 impl Filters {
-    /// Puts programs before all filters of their sides.
+    /// Puts the programs of the hooks before all filters of their sides.
     pub(super) fn attach(
         programs: &mut Programs,
         netns: u16,
@@ -60,10 +62,10 @@ impl Filters {
         hooks: &[(Entry, Side)],
         notices: &mut Vec<Notice>,
     ) -> Result<Self, AttachError> {
-        /// A tracer that ends takes its qdisc along, perhaps just now, and one that begins makes it.
+        /// How many times it is tried while other tracers begin and end, which make and remove the qdisc.
         const TRIES: usize = 3;
         let failed = |error: io::Error| explain(interface, &error);
-        // First of all, for it takes long: whoever is killed meanwhile leaves nothing.
+        // Loading takes long, so it comes first: a tracer that is killed meanwhile leaves nothing behind.
         let ours = load(programs, netns, hooks)?;
         let mut tries = 1;
         loop {
@@ -71,8 +73,9 @@ impl Filters {
             match attach_all(&ours, interface, ground) {
                 Ok((filters, behind)) => {
                     notices.extend(behind);
-                    // Not before: a qdisc that a tracer made has the filter of one on it at any time.
-                    clear(interface, &ours, notices).map_err(failed)?;
+                    // Leftovers are removed only now: a qdisc that a tracer made must have a tracer's filter on it at
+                    // any time.
+                    remove_leftovers(interface, &ours, notices).map_err(failed)?;
                     return Ok(filters);
                 }
                 Err(error) => {
@@ -89,18 +92,18 @@ impl Filters {
 }
 
 impl Filters {
-    /// Somebody has removed some.
+    /// Whether somebody has removed some of the filters.
     pub(super) fn lack_some(&self) -> bool {
         self.programs.iter().any(OwnFilter::is_removed)
     }
 
-    /// Somebody has removed all: with them went what tells whose the qdisc is that may be there.
+    /// Whether somebody has removed all of the filters. Nothing tells then whose the qdisc is that may be there.
     pub(super) fn are_removed(&self) -> bool {
         self.programs.iter().all(OwnFilter::is_removed)
     }
 }
 
-/// A program of ours, loaded.
+/// A loaded program of ours, and the hook that it is for.
 struct Loaded<'a> {
     program: clsact::Loaded<'a>,
     entry: Entry,
@@ -108,7 +111,8 @@ struct Loaded<'a> {
     alive: u32,
 }
 
-/// The programs of the hooks are loaded already, all before any is attached (`attached.rs`).
+/// The loaded programs of the hooks. `attached.rs` has had them all loaded before any is attached; only the program
+/// that tells that the tracer runs may still be loaded here.
 fn load<'a>(
     programs: &'a mut Programs,
     netns: u16,
@@ -124,6 +128,8 @@ fn load<'a>(
     loaded.collect()
 }
 
+/// Puts a filter for each of the programs on the qdisc, and makes the qdisc if there is none. The notice is about a
+/// filter that is before ours all the same.
 fn attach_all(
     programs: &[Loaded<'_>],
     interface: &Interface,
@@ -158,7 +164,7 @@ fn explain(interface: &Interface, error: &io::Error) -> AttachError {
     let interface = Arc::clone(&interface.name);
     match errno(error) {
         Some(Errno::NODEV) => AttachError::Gone { interface },
-        // net/sched/sch_api.c, qdisc_create, and cls_api.c, tcf_proto_lookup_ops.
+        // The kernel has no such module (net/sched/sch_api.c, qdisc_create, and cls_api.c, tcf_proto_lookup_ops).
         Some(Errno::NOENT) => {
             let reason =
                 "the kernel lacks it: modprobe sch_ingress cls_bpf, or a kernel with both".to_owned();
@@ -168,6 +174,7 @@ fn explain(interface: &Interface, error: &io::Error) -> AttachError {
     }
 }
 
+/// Finds out whether the interface has a clsact qdisc, and whether a tracer made it.
 fn ground(interface: &Interface) -> Result<Ground, AttachError> {
     let failed = |error: io::Error| explain(interface, &error);
     match clsact::present(interface.index).map_err(failed)? {
@@ -181,13 +188,13 @@ fn ground(interface: &Interface) -> Result<Ground, AttachError> {
     }
 }
 
-/// Of the filters of tracers on one side.
+/// The labels of the tracers' filters on one side.
 fn labels(interface: &Interface, side: Side) -> io::Result<Vec<Label>> {
     Ok(clsact::filters(interface.index, side)?.iter().filter_map(clsact::Filter::label).collect())
 }
 
-/// Removes what killed tracers left.
-fn clear(interface: &Interface, ours: &[Loaded<'_>], notices: &mut Vec<Notice>) -> io::Result<()> {
+/// Removes the filters that killed tracers left, and says so.
+fn remove_leftovers(interface: &Interface, ours: &[Loaded<'_>], notices: &mut Vec<Notice>) -> io::Result<()> {
     let mut theirs = Vec::new();
     for side in Side::BOTH {
         theirs.extend(labels(interface, side)?);
@@ -196,15 +203,16 @@ fn clear(interface: &Interface, ours: &[Loaded<'_>], notices: &mut Vec<Notice>) 
     if theirs.is_empty() {
         return Ok(());
     }
-    // Where it cannot be found out who is alive, all count as that.
+    // If it cannot be found out which tracers are running, all count as running.
     let Some(alive) = alive() else { return Ok(()) };
-    // Those that were there before it was asked who is: what comes meanwhile is a running tracer's.
+    // The labels were read before the programs: a filter that came after that is not among them, and is a running
+    // tracer's.
     theirs.retain(|label| !alive.contains(&label.alive));
-    let such = |it: &clsact::Filter| it.label().is_some_and(|label| theirs.contains(&label));
+    let is_left = |it: &clsact::Filter| it.label().is_some_and(|label| theirs.contains(&label));
     let mut count = 0;
     if !theirs.is_empty() {
         for side in Side::BOTH {
-            count += clsact::remove(interface.index, side, such)?.len();
+            count += clsact::remove(interface.index, side, is_left)?.len();
         }
     }
     if count > 0 {
@@ -213,15 +221,15 @@ fn clear(interface: &Interface, ours: &[Loaded<'_>], notices: &mut Vec<Notice>) 
     Ok(())
 }
 
-/// The numbers of the programs that tell of a running tracer; None where the kernel does not list programs, which it does
-/// for `CAP_SYS_ADMIN` alone.
+/// The kernel's numbers for the programs that tell that a tracer runs. None if the kernel does not list programs, which
+/// it does for `CAP_SYS_ADMIN` alone.
 fn alive() -> Option<Vec<u32>> {
     let mut numbers = Vec::new();
     for program in loaded_programs() {
         match program {
             Ok(program) if program.name_as_str() == Some(ALIVE) => numbers.push(program.id()),
             Ok(_) => {}
-            // It went meanwhile.
+            // The program was unloaded meanwhile.
             Err(error) if program_errno(&error) == Some(Errno::NOENT) => {}
             Err(_) => return None,
         }

@@ -1,14 +1,14 @@
-//! The hooks of an interface, and how programs come onto them.
+//! The hooks of an interface, and how programs are attached to them.
 
 use std::fmt;
 
-/// Which hook sees what comes in.
+/// Which hook sees the packets that come in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum IngressHook {
-    /// TC: as the stack sees it, never disturbs the link.
+    /// Traffic control, which sees packets as the stack does and never disturbs the link.
     #[default]
     Tc,
-    /// XDP: before the stack; attaching can reset queues.
+    /// XDP, which sees packets before the stack does. Attaching can reset the device's queues.
     Xdp,
 }
 
@@ -18,13 +18,13 @@ pub enum AttachMode {
     /// TCX links, or clsact where the kernel has no such links.
     #[default]
     Auto,
-    /// TCX links or nothing.
+    /// TCX links. Where the kernel has none, attaching fails.
     Tcx,
-    /// clsact, even where TCX is there.
+    /// clsact, even where the kernel has TCX links.
     Clsact,
 }
 
-/// The two sides of an interface.
+/// A side of an interface: where packets come in, or where they go out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Side {
     Ingress,

@@ -1,7 +1,8 @@
-//! BPF links: each holds a program on an interface, goes with its descriptor, and tells whether somebody has detached it.
+//! BPF links. A link holds a program on an interface until its descriptor is closed, and tells whether somebody has
+//! detached it.
 //!
-//! The library finds the interface of a TC program by its name, which can go to another one at any time, and does not tell where
-//! a link is.
+//! aya's own links do not serve: it finds the interface of a TC program by a name, which another interface can get at
+//! any time, and does not tell which interface a link is on.
 #![expect(unsafe_code, reason = "two commands of bpf(2) that the library does not have in this form")]
 
 use super::{hooks::Side, tcx};
@@ -10,16 +11,16 @@ use std::{
     os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
 };
 
-/// `linux/bpf.h`.
+/// Commands, types and flags of bpf(2) (`linux/bpf.h`).
 const BPF_OBJ_GET_INFO_BY_FD: libc::c_long = 15;
 const BPF_LINK_CREATE: libc::c_long = 28;
 const BPF_XDP: u32 = 37;
 const BPF_F_BEFORE: u32 = 1 << 3;
-/// `linux/if_link.h`.
+/// Flags of XDP (`linux/if_link.h`).
 const XDP_FLAGS_SKB_MODE: u32 = 1 << 1;
 const XDP_FLAGS_DRV_MODE: u32 = 1 << 2;
 
-/// Where the program of XDP runs.
+/// Where an XDP program runs: in the driver, or in the kernel behind it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum XdpMode {
     /// In the driver.
@@ -28,11 +29,11 @@ pub enum XdpMode {
     Generic,
 }
 
-/// A program on an interface, for as long as this lives.
+/// A link, which holds a program on an interface until it is dropped.
 #[derive(Debug)]
 pub struct Link(OwnedFd);
 
-/// `bpf_attr` of `BPF_LINK_CREATE`, as far as it is needed: the kernel takes what is behind it as zero.
+/// The first fields of `bpf_attr` for `BPF_LINK_CREATE`. The kernel takes the others as zero.
 #[repr(C)]
 struct Create {
     program: u32,
@@ -41,7 +42,7 @@ struct Create {
     flags: u32,
 }
 
-/// `bpf_attr` of `BPF_OBJ_GET_INFO_BY_FD`.
+/// The fields of `bpf_attr` for `BPF_OBJ_GET_INFO_BY_FD`.
 #[repr(C)]
 struct GetInfo {
     link: u32,
@@ -49,7 +50,7 @@ struct GetInfo {
     info: u64,
 }
 
-/// `bpf_link_info`, as far as it is needed; the interface is at the same place for TCX and XDP.
+/// The first fields of `bpf_link_info`. Links of TCX and of XDP have the interface at the same place.
 #[repr(C, align(8))]
 #[derive(Default)]
 struct Info {
@@ -62,12 +63,12 @@ struct Info {
 }
 
 impl Link {
-    /// Of a TC program, before all others of its side. Kernels before 6.6 have no such links: `EINVAL`.
+    /// Attaches a TC program before all others of its side. Kernels before 6.6 have no such links and say `EINVAL`.
     pub(super) fn tc(program: BorrowedFd<'_>, interface: u32, side: Side) -> io::Result<Self> {
         Self::create(program, interface, tcx::attach_type(side), BPF_F_BEFORE)
     }
 
-    /// Of an XDP program.
+    /// Attaches an XDP program.
     pub fn xdp(program: BorrowedFd<'_>, interface: u32, mode: XdpMode) -> io::Result<Self> {
         let flags = match mode {
             XdpMode::Native => XDP_FLAGS_DRV_MODE,
@@ -87,7 +88,7 @@ impl Link {
         Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
     }
 
-    /// Its program is on an interface. Neither so once somebody has detached it, nor once the interface is gone
+    /// Whether the program is on an interface. It is not if somebody has detached it, or if the interface is gone
     /// (`kernel/bpf/tcx.c`, `tcx_link_fill_info`; `net/core/dev.c`, `bpf_xdp_link_fill_link_info`).
     pub(super) fn is_attached(&self) -> io::Result<bool> {
         let mut info = Info::default();

@@ -1,8 +1,9 @@
-//! Puts the programs on interfaces and takes them off, without touching anything of anybody else.
+//! Attaches the kernel programs to interfaces and takes them off, without touching what others have there.
 //!
-//! TC programs go by TCX links where the kernel has them (6.6 and newer), else onto clsact; XDP goes by a link
-//! always. A link ends with the process, whatever ends that. TC programs go first of all on their side: they
-//! let every packet pass on, and a program before them that ends the chain would hide packets from them.
+//! TC programs are attached by TCX links where the kernel has them (6.6 and newer), and by filters on clsact elsewhere.
+//! XDP programs are always attached by links. A link ends with the process, whatever ends that. TC programs are put
+//! before all others of their side: they let every packet pass, and a program before them that ends the chain would
+//! hide packets from them.
 
 mod attached;
 pub(crate) mod clsact;

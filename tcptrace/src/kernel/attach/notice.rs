@@ -1,79 +1,79 @@
-//! What the user should hear of a trace's interfaces.
+//! Notices for the user about the interfaces of a trace.
 
 use std::{fmt, sync::Arc};
 
-/// Something that the user should hear and that stops nothing.
+/// Something that the user should know about a trace, and that does not end it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notice {
-    /// The driver has no native XDP.
+    /// The driver refuses native XDP, and generic XDP is used.
     XdpGeneric {
-        /// Where.
+        /// The interface.
         interface: Arc<str>,
-        /// What it said.
+        /// Why the driver refuses.
         reason: String,
     },
-    /// XDP makes no sense there.
+    /// XDP makes no sense on an interface, and TC is used.
     XdpNotThere {
-        /// Where.
+        /// The interface.
         interface: Arc<str>,
-        /// Why not.
+        /// Why XDP makes no sense there.
         why: &'static str,
     },
-    /// A VLAN tag was seen where not all are.
+    /// A VLAN tag was seen where not all tags are seen, so that tags are ignored.
     TagsNotTold,
-    /// A named interface is gone.
+    /// An interface that was asked for by name is gone.
     Vanished {
-        /// Which.
+        /// The interface.
         interface: Arc<str>,
     },
     /// Somebody has taken programs off an interface that is still there.
     TakenOff {
-        /// Which.
+        /// The interface.
         interface: Arc<str>,
-        /// They were all there then.
+        /// When all programs were last seen there.
         since: jiff::Timestamp,
     },
     /// A traced interface has another name now.
     Renamed {
-        /// What it was called.
+        /// The name that it had.
         interface: Arc<str>,
-        /// What it is called.
+        /// The name that it has now.
         name: Arc<str>,
     },
-    /// Filters that a killed tracer had left are removed.
+    /// Filters that a killed tracer had left were removed.
     Leftovers {
-        /// Where.
+        /// The interface.
         interface: Arc<str>,
-        /// So many.
+        /// How many filters were removed.
         count: usize,
     },
-    /// A filter of somebody else's is before ours and cannot be got before.
+    /// Packets meet a filter of somebody else's before ours.
     BehindFilter {
-        /// Where.
+        /// The interface.
         interface: Arc<str>,
-        /// Of this kind.
+        /// The kind of the other filter.
         kind: String,
     },
-    /// With `-i any` or in all namespaces: one could not be attached to and is left out.
+    /// An interface could not be attached to and is left out, in a trace of all interfaces or of all namespaces.
     LeftOut {
-        /// Which.
+        /// The interface.
         interface: Arc<str>,
-        /// Why.
+        /// Why it could not be attached to.
         reason: String,
     },
-    /// In all namespaces: one cannot be traced and is left out.
+    /// A namespace cannot be traced and is left out, in a trace of all namespaces.
     NamespaceLeftOut {
-        /// What it is called.
+        /// The namespace's name.
         netns: String,
-        /// Why.
+        /// Why it cannot be traced.
         reason: String,
     },
-    /// In all namespaces: some may be hidden.
+    /// Processes may not be looked at, so that a namespace that only they are in is not found.
     HiddenProcesses {
-        /// So many may not be looked at.
+        /// How many processes these are.
         count: u64,
     },
-    /// The programs cannot tell what they do.
+    /// The kernel programs were built without a log.
     NoKernelLog,
 }
 

@@ -1,4 +1,4 @@
-//! Which programs an interface gets on which hooks.
+//! Decides which programs are attached to which hooks of an interface.
 
 use super::hooks::{IngressHook, Side};
 use crate::kernel::{
@@ -6,16 +6,16 @@ use crate::kernel::{
     load::Entry,
 };
 
-/// For one interface.
+/// The programs for the hooks of one interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Plan {
     pub(super) xdp: Option<Entry>,
-    /// XDP was asked for and makes no sense: why.
+    /// Why XDP makes no sense on the interface, if it was asked for.
     pub(crate) not_xdp: Option<&'static str>,
     pub(super) tc: Vec<(Entry, Side)>,
 }
 
-/// None of an interface that carries what is not traced.
+/// The plan for an interface; None if it carries frames that are not traced.
 pub(super) fn plan(interface: &Interface, ingress: IngressHook) -> Option<Plan> {
     let (inside, outside) = match interface.link {
         LinkType::Ethernet => (Entry::Ingress, Entry::Egress),
@@ -28,14 +28,14 @@ pub(super) fn plan(interface: &Interface, ingress: IngressHook) -> Option<Plan> 
     if xdp.is_none() {
         tc.push((inside, Side::Ingress));
     }
-    // On loopback every packet that goes out comes in again, and counts once.
+    // On loopback every packet that goes out comes in again, and is to be seen once.
     if !interface.loopback {
         tc.push((outside, Side::Egress));
     }
     Some(Plan { xdp, not_xdp: no_xdp.filter(|_| ingress == IngressHook::Xdp), tc })
 }
 
-/// Why XDP makes no sense on an interface.
+/// Why XDP makes no sense on an interface; None if it does.
 pub(crate) fn why_no_xdp(interface: &Interface) -> Option<&'static str> {
     if interface.loopback {
         Some("loopback has no driver")
@@ -47,17 +47,17 @@ pub(crate) fn why_no_xdp(interface: &Interface) -> Option<&'static str> {
 }
 
 impl Plan {
-    /// The XDP program, by its name.
+    /// The name of the XDP program, if there is to be one.
     pub(crate) fn xdp(&self) -> Option<&'static str> {
         self.xdp.map(Entry::name)
     }
 
-    /// The TC programs, by their sides and names.
+    /// The sides and names of the TC programs.
     pub(crate) fn tc(&self) -> impl Iterator<Item = (Side, &'static str)> {
         self.tc.iter().map(|(entry, side)| (*side, entry.name()))
     }
 
-    /// XDP is used for what comes in.
+    /// Whether XDP is used for packets that come in.
     pub(crate) const fn has_xdp(&self) -> bool {
         self.xdp.is_some()
     }

@@ -1,10 +1,10 @@
-//! Which copies of the programs there are where several network namespaces are traced, and the maps that they have in common:
-//! one ring, one pending table, one set of counters.
+//! Decides how many copies of the programs there are when several network namespaces are traced, and has them share
+//! their maps: one ring, one pending-ACK table, one set of counters.
 //!
-//! The verifier takes long over a copy, seconds on a slow machine, so that there is one for all where the packets of several
-//! namespaces can be told apart in it (`load/gates.rs`). Each copy has flow-hash seeds of its own, as constants, and
-//! finds the maps by name in a BPF file system that is mounted nowhere: it is there through a descriptor, and so ends
-//! with the process, whatever ends that.
+//! The verifier takes long over a copy, seconds on a slow machine. So one copy serves all namespaces where it can tell
+//! their packets apart (`load/gates.rs`). Each copy has flow-hash seeds of its own, as constants. It finds the maps by
+//! name in a BPF file system that is mounted nowhere: the file system exists only through a descriptor, and ends with
+//! the process, whatever ends that.
 
 use super::{
     hooks::{AttachMode, IngressHook, Side},
@@ -21,20 +21,23 @@ use std::{
 };
 
 impl Role {
-    /// Of the copy that is loaded first when all namespaces are traced. A filter on clsact says with each packet which one it is
-    /// in, and that costs nothing: one copy is for all then. A TCX link does not, so that packets of other namespaces pass a
-    /// gate, which those of the tracer's own need not.
+    /// The role of the first copy when all namespaces are traced. A filter on clsact leaves the namespace's number
+    /// beside each packet, which costs nothing: then one copy is for all. A TCX link does not, so that packets of other
+    /// namespaces have to pass a gate, which costs time: then the first copy is for the tracer's own namespace, whose
+    /// packets need none.
     pub(crate) fn of_first(ingress: IngressHook, mode: AttachMode) -> Self {
         let by_filters = match mode {
             AttachMode::Clsact => true,
             AttachMode::Tcx => false,
-            // Every namespace has a loopback device, and that has the first index.
+            // The kernel is asked about the interface with index 1: every namespace has a loopback device, which has
+            // it.
             AttachMode::Auto => matches!(tcx::programs(1, Side::Ingress), Ok(None)),
         };
         if by_filters && ingress == IngressHook::Tc { Self::Shared } else { Self::Only(0) }
     }
 
-    /// Of the copy for the namespace of this number, where the first one is not for it. With XDP nothing can be said with a packet.
+    /// The role of the copy for the namespace of this number, if the first copy is not for it. With XDP no number can
+    /// be left beside a packet, so that each namespace has a copy of its own.
     pub(crate) const fn of_other(ingress: IngressHook, netns: u16) -> Self {
         match ingress {
             IngressHook::Tc => Self::Shared,
@@ -43,7 +46,7 @@ impl Role {
     }
 }
 
-/// The maps of the first copy, for those that follow.
+/// The maps of the first copy, which copies that are loaded later share.
 pub struct SharedMaps {
     files: OwnedFd,
     names: Vec<String>,
@@ -51,7 +54,8 @@ pub struct SharedMaps {
 }
 
 impl SharedMaps {
-    /// Those of `programs`, of which none may have been taken yet. `options` are what they were loaded with.
+    /// Shares the maps of `programs`, of which none may have been taken yet. `options` are what the programs were
+    /// loaded with.
     pub fn of(programs: &Programs, options: &LoadOptions) -> Result<Self, LoadError> {
         let files = file_system().map_err(|error| LoadError::Other {
             what: "a BPF file system to share maps in".into(),
@@ -68,7 +72,7 @@ impl SharedMaps {
         Ok(shared)
     }
 
-    /// Another copy of the programs.
+    /// Loads another copy of the programs, with the same maps.
     pub(crate) fn load(&self, role: Role) -> Result<Programs, LoadError> {
         let maps: Vec<_> = self.names.iter().map(|name| (name.as_str(), self.path(name))).collect();
         Programs::load_with(&self.options, role, &maps)
@@ -79,7 +83,7 @@ impl SharedMaps {
     }
 }
 
-/// A file system of BPF of its own, mounted nowhere, in which maps have names for as long as the descriptor is open.
+/// A new BPF file system that is mounted nowhere. Maps have names in it for as long as the descriptor is open.
 pub fn file_system() -> rustix::io::Result<OwnedFd> {
     let context = fsopen("bpf", FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_create(&context)?;

@@ -1,5 +1,5 @@
-//! What is on an interface before a trace: programs of others on every hook, qdiscs, MTU; and what the kernel has. Asks,
-//! and changes nothing.
+//! Finds out what is on an interface before a trace, such as programs of others, qdiscs and the MTU, and what the
+//! kernel has. It changes nothing.
 
 use super::{
     clsact::{self, Filter, Present},
@@ -29,15 +29,17 @@ const IFLA_NUM_TX_QUEUES: u16 = 31;
 const IFLA_NUM_RX_QUEUES: u16 = 32;
 const IFLA_XDP: u16 = 43;
 const IFLA_XDP_PROG_ID: u16 = 4;
-/// By mode (`XDP_ATTACHED_*`), where there are several; else the mode tells which the one is.
+/// How a program is attached: one of `XDP_ATTACHED_*`.
 const IFLA_XDP_ATTACHED: u16 = 2;
+/// For each mode of XDP, the attribute with its program's number where there are programs in several modes, the value
+/// of `IFLA_XDP_ATTACHED` where there is one program, and what the hook is called.
 const XDP_MODES: [(u16, u8, &str); 3] =
     [(5, 1, "XDP native"), (6, 2, "XDP generic"), (7, 3, "XDP offloaded")];
 
-/// Instead of a name.
+/// What stands in the place of a program's name if the kernel does not tell it.
 const HIDDEN: &str = "(its name is told to CAP_SYS_ADMIN alone)";
 
-/// What the kernel has of what a trace can use; None where it does not let us ask.
+/// What the kernel has that a trace can use. A field is None where the kernel does not let us ask.
 #[derive(Clone, Debug)]
 pub(crate) struct Kernel {
     pub(crate) release: String,
@@ -51,61 +53,63 @@ impl Kernel {
         Self {
             release: kernel_release(),
             ring_buffer: is_map_supported(MapType::RingBuf).ok(),
-            // Cannot be asked without attaching (kernel/bpf/syscall.c, link_create).
+            // The kernel could only be asked by attaching one (kernel/bpf/syscall.c, link_create).
             xdp_links: !kernel_before(5, 9),
             btf: has_btf(),
         }
     }
 }
 
-/// Nobody can tell where sysfs is not mounted.
+/// Whether the kernel has BTF; None if sysfs is not mounted, where that would show.
 fn has_btf() -> Option<bool> {
     let exists = |path| Path::new(path).try_exists().ok();
     let is_there = exists("/sys/kernel/btf/vmlinux")?;
     (is_there || exists("/sys/kernel")?).then_some(is_there)
 }
 
-/// A program of somebody's on a hook.
+/// A program on a hook, whoever put it there.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Attached {
-    /// Such as `TCX ingress`.
+pub(crate) struct FoundProgram {
+    /// The hook, such as `TCX ingress`.
     pub(crate) hook: String,
-    /// The kernel's number for it; filters of other kinds have none.
+    /// The kernel's number for the program; a filter of another kind than bpf has none.
     pub(crate) id: Option<u32>,
-    /// As its maker called it; what kind of filter it is otherwise.
+    /// The name that its maker gave it, or the kind of a filter without a name.
     pub(crate) name: String,
-    /// Of a filter.
+    /// The priority, if it is a filter.
     pub(crate) priority: Option<u16>,
 }
 
-/// One interface.
-pub(crate) struct Survey {
+/// What is on one interface.
+pub(crate) struct InterfaceSurvey {
     pub(crate) interface: Interface,
-    /// Of the driver, or the kind of device.
+    /// The name of the driver, or the kind of a device that has none.
     pub(crate) driver: Option<String>,
     pub(crate) mtu: Option<u32>,
-    /// For what comes in and what goes out.
+    /// How many queues there are for packets that come in, and for those that go out.
     pub(crate) queues: Option<(u32, u32)>,
     pub(crate) offloads: BTreeMap<String, bool>,
     pub(crate) qdiscs: Vec<String>,
-    pub(crate) programs: Vec<Attached>,
-    /// The kernel has TCX links; None where it does not let us ask.
+    pub(crate) programs: Vec<FoundProgram>,
+    /// Whether the kernel has TCX links; None where it does not let us ask.
     pub(crate) tcx: Option<bool>,
-    /// Where it has not: by side, the kind of a filter that ours would be behind all the same.
+    /// The kind of the filter that packets would meet before ours, by side. It is known only where the kernel has no
+    /// TCX links.
     pub(crate) behind: BTreeMap<Side, String>,
-    /// None where the kernel does not tell.
+    /// What XDP the driver says that it has; None where the kernel does not tell.
     pub(crate) native_xdp: Option<NativeXdp>,
-    /// None of a kind that is not traced.
+    /// The programs that a trace would attach; None if the interface is of a kind that is not traced.
     pub(crate) plan: Option<Plan>,
     /// What could not be found out, and why.
     pub(crate) unknown: Unknown,
 }
 
-/// What could not be found out, by what it is, and why. What stands in its place says nothing then.
+/// What could not be found out, and why. The value in the survey means nothing then.
 #[derive(Default)]
 pub(crate) struct Unknown(pub(crate) BTreeMap<&'static str, String>);
 
 impl Unknown {
+    /// The answer to a question, or a value without meaning, with a note that it is unknown.
     fn without<T: Default>(&mut self, what: &'static str, asked: io::Result<T>) -> T {
         asked.unwrap_or_else(|why| {
             self.0.insert(what, why.to_string());
@@ -114,7 +118,7 @@ impl Unknown {
     }
 }
 
-/// What may be unknown.
+/// The names of what may be unknown.
 pub(crate) const DRIVER: &str = "driver";
 pub(crate) const QUEUES: &str = "queues";
 pub(crate) const OFFLOADS: &str = "offloads";
@@ -123,8 +127,8 @@ pub(crate) const FILTERS: &str = "filters";
 pub(crate) const TCX: &str = "TCX programs";
 pub(crate) const XDP_FEATURES: &str = "XDP features";
 
-impl Survey {
-    /// In the network namespace that the interface is in; None if it has gone from there.
+impl InterfaceSurvey {
+    /// Surveys an interface; None if it is gone. The thread has to be in the interface's namespace.
     pub(crate) fn of(interface: &Interface, ingress: IngressHook) -> Result<Option<Self>, InterfaceError> {
         let Some(link) = link(interface.index)? else { return Ok(None) };
         let ethtool = Ethtool::open().map_err(|source| InterfaceError::Property {
@@ -137,7 +141,7 @@ impl Survey {
         let octets = octets.strip_suffix(b"\0").unwrap_or(octets);
         let number = |kind| link.attribute(LINK_FIXED, kind).and_then(|value| u32_at(value, 0));
         let kind = link.attribute(LINK_FIXED, IFLA_LINKINFO).and_then(|info| nested(info, IFLA_INFO_KIND));
-        // Of a driver that does not say, as many as were made for it.
+        // If the driver does not say how many queues it uses, those that were made for it count.
         let made = || Some((number(IFLA_NUM_RX_QUEUES)?, number(IFLA_NUM_TX_QUEUES)?));
         let queues = unknown.without(QUEUES, ethtool.queues(octets).map(|it| it.or_else(made)));
         let mut programs = xdp(&link);
@@ -171,27 +175,27 @@ impl Survey {
         }))
     }
 
-    /// No program can be added to the TCX hook of this side.
+    /// Whether no program can be added to the TCX hook of this side.
     pub(crate) fn is_full(&self, side: Side) -> bool {
         let hook = tcx_hook(side);
         self.programs.iter().filter(|it| it.hook == hook).count() >= tcx::MOST
     }
 
-    /// XDP programs that are there, in any mode.
-    pub(crate) fn xdp(&self) -> impl Iterator<Item = &Attached> {
+    /// The XDP programs on the interface, in any mode.
+    pub(crate) fn xdp(&self) -> impl Iterator<Item = &FoundProgram> {
         self.programs.iter().filter(|it| it.hook.starts_with("XDP"))
     }
 }
 
-/// A program of ours that the kernel has taken.
+/// What the kernel says of a program of ours that it has verified.
 pub(crate) struct Verified {
-    /// How many instructions the verifier walked, where the kernel tells.
+    /// How many instructions the verifier walked, if the kernel tells.
     pub(crate) instructions: Option<u32>,
-    /// It runs as the machine's own code.
+    /// Whether the program was compiled to machine code.
     pub(crate) is_compiled: bool,
 }
 
-/// Has the kernel verify the programs of these plans, by their names; attaches nothing.
+/// Has the kernel verify the programs of these plans, and returns what it says of each, by name. Nothing is attached.
 pub(crate) fn verify<'a>(
     programs: &mut Programs,
     plans: impl Iterator<Item = &'a Plan>,
@@ -213,7 +217,7 @@ pub(crate) fn verify<'a>(
     Ok(verified)
 }
 
-/// None of one that is gone.
+/// The kernel's message about the interface of this index; None if it is gone.
 fn link(index: u32) -> Result<Option<Message>, InterfaceError> {
     let links = dump("interfaces", netlink::RTM_GETLINK, &[0; LINK_FIXED])?;
     Ok(links.into_iter().find(|message| {
@@ -222,13 +226,14 @@ fn link(index: u32) -> Result<Option<Message>, InterfaceError> {
     }))
 }
 
-fn xdp(link: &Message) -> Vec<Attached> {
+/// The XDP programs that a message about an interface names.
+fn xdp(link: &Message) -> Vec<FoundProgram> {
     let Some(xdp) = link.attribute(LINK_FIXED, IFLA_XDP) else { return Vec::new() };
     let id = |kind| nested(xdp, kind).and_then(|value| u32_at(value, 0));
     let mode = nested(xdp, IFLA_XDP_ATTACHED).and_then(|value| value.first().copied());
     let found = XDP_MODES.into_iter().filter_map(|(kind, number, hook)| {
         let id = id(kind).or_else(|| id(IFLA_XDP_PROG_ID).filter(|_| mode == Some(number)))?;
-        Some(Attached { hook: hook.to_owned(), id: Some(id), name: String::new(), priority: None })
+        Some(FoundProgram { hook: hook.to_owned(), id: Some(id), name: String::new(), priority: None })
     });
     found.collect()
 }
@@ -237,11 +242,11 @@ fn tcx_hook(side: Side) -> String {
     format!("TCX {side}")
 }
 
-/// False where the kernel has no TCX.
-fn tcx(index: u32, programs: &mut Vec<Attached>) -> io::Result<bool> {
+/// Adds the programs on an interface's TCX hooks. Returns whether the kernel has TCX.
+fn tcx(index: u32, programs: &mut Vec<FoundProgram>) -> io::Result<bool> {
     for side in Side::BOTH {
         let Some(numbers) = tcx::programs(index, side)? else { return Ok(false) };
-        programs.extend(numbers.into_iter().map(|id| Attached {
+        programs.extend(numbers.into_iter().map(|id| FoundProgram {
             hook: tcx_hook(side),
             id: Some(id),
             name: String::new(),
@@ -251,11 +256,11 @@ fn tcx(index: u32, programs: &mut Vec<Attached>) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Heads are no filters, which have the handle 0, and neither are u32's tables, whose handles end in 20 bits of 0
-/// (`net/sched/cls_u32.c`).
-fn attached(filter: Filter, side: Side) -> Option<Attached> {
+/// A filter as a program on a hook; None if it is none. A head, which has the handle 0, is no filter, and neither is a
+/// table of u32, whose handle ends in 20 bits of 0 (`net/sched/cls_u32.c`).
+fn attached(filter: Filter, side: Side) -> Option<FoundProgram> {
     let is_table = filter.kind == "u32" && filter.handle.trailing_zeros() >= 20;
-    (filter.handle != 0 && !is_table).then(|| Attached {
+    (filter.handle != 0 && !is_table).then(|| FoundProgram {
         hook: format!("clsact {side}"),
         id: filter.program,
         name: filter.name.unwrap_or(filter.kind),
@@ -263,8 +268,8 @@ fn attached(filter: Filter, side: Side) -> Option<Attached> {
     })
 }
 
-/// Fills in what programs that have numbers are called.
-fn name(programs: &mut [Attached]) {
+/// Fills in the names of programs by their numbers.
+fn name(programs: &mut [FoundProgram]) {
     if programs.is_empty() {
         return;
     }
@@ -274,7 +279,7 @@ fn name(programs: &mut [Attached]) {
             Ok(program) => {
                 names.insert(program.id(), program.name_as_str().unwrap_or_default().to_owned());
             }
-            // Another one goes meanwhile.
+            // Other errors are of programs that were unloaded meanwhile.
             Err(error) => may_ask &= program_errno(&error) != Some(Errno::PERM),
         }
     }

@@ -1,19 +1,22 @@
-//! Which programs are on the TCX hooks of an interface: by its index, as names are not always text, and by their numbers,
-//! which are told to more than their names are.
+//! Finds out which programs are on the TCX hooks of an interface. The interface is given by its index, as names are not
+//! always text, and the programs by their numbers, which the kernel tells also without the capability that their names
+//! take.
 #![expect(unsafe_code, reason = "the library asks by name, and says nothing where it may not say all")]
 
 use super::hooks::Side;
 use rustix::io::Errno;
 use std::io;
 
+/// The command of bpf(2) (`linux/bpf.h`).
 const BPF_PROG_QUERY: libc::c_long = 16;
-/// So many programs are on one side at most, one less than `BPF_MPROG_MAX` (`include/linux/bpf_mprog.h`,
+/// The most programs on one side of an interface, one less than `BPF_MPROG_MAX` (`include/linux/bpf_mprog.h`,
 /// `bpf_mprog_max`).
 pub(super) const MOST: usize = 63;
-/// For all of them.
+/// How many numbers there is room for in an answer: enough for [`MOST`].
 const ROOM: u32 = 64;
 
-/// `BPF_TCX_INGRESS`, `BPF_TCX_EGRESS` (`linux/bpf.h`, `enum bpf_attach_type`).
+/// The type by which a program is attached to a side: `BPF_TCX_INGRESS` or `BPF_TCX_EGRESS` (`linux/bpf.h`,
+/// `enum bpf_attach_type`).
 pub(super) const fn attach_type(side: Side) -> u32 {
     match side {
         Side::Ingress => 46,
@@ -21,7 +24,7 @@ pub(super) const fn attach_type(side: Side) -> u32 {
     }
 }
 
-/// `union bpf_attr`, the part `query` (`linux/bpf.h`).
+/// The part `query` of `union bpf_attr` (`linux/bpf.h`).
 #[repr(C)]
 struct QueryAttr {
     target_ifindex: u32,
@@ -35,8 +38,8 @@ struct QueryAttr {
     revision: u64,
 }
 
-/// The numbers of the programs of one side, in their order, in the namespace that this thread is in; None where the kernel
-/// has no TCX.
+/// The kernel's numbers for the programs on one side of an interface, in their order; None if the kernel has no TCX.
+/// The thread has to be in the interface's namespace.
 pub(super) fn programs(index: u32, side: Side) -> io::Result<Option<Vec<u32>>> {
     let mut numbers = [0_u32; ROOM as usize];
     let mut attr = QueryAttr {
@@ -59,7 +62,7 @@ pub(super) fn programs(index: u32, side: Side) -> io::Result<Option<Vec<u32>>> {
     }
     let error = io::Error::last_os_error();
     match Errno::from_io_error(&error) {
-        // Before 6.6 the kernel knows no such question.
+        // Kernels before 6.6 do not know this question.
         Some(Errno::INVAL) => Ok(None),
         _ => Err(error),
     }

@@ -1,20 +1,20 @@
-//! Errors of system calls: their numbers, what caused them, and what to do where no more files may be open.
+//! Errors of system calls: their numbers, their causes, and what to do if no more files may be open.
 
 use aya::programs::ProgramError;
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use std::{error::Error, io, iter};
 
-/// The number of an error, if it has one.
+/// The error number, if the error has one.
 pub(crate) fn errno(error: &io::Error) -> Option<Errno> {
     Errno::from_io_error(error)
 }
 
-/// Of a program that the kernel was asked about.
+/// The error number of a question about a program, if the error has one.
 pub(crate) fn program_errno(error: &ProgramError) -> Option<Errno> {
     if let ProgramError::SyscallError(error) = error { errno(&error.io_error) } else { None }
 }
 
-/// An error and what caused it, in one line; and what to do, if it is that no more files may be open.
+/// An error and its causes in one line, with what to do if no more files may be open.
 pub(crate) fn with_sources(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -31,29 +31,29 @@ pub(crate) fn with_sources(error: &(dyn Error + 'static)) -> String {
     text.replace('\n', " / ")
 }
 
-/// What to do about too many open files.
+/// What to do if no more files may be open.
 pub const RAISE_OPEN_FILES: &str = "raise the limit first (ulimit -n 1024)";
 
-/// An error if no more files may be open, for those who would hear of it late or not at all.
+/// An error if no more files may be open. It is asked before calls that would say so late or not at all.
 pub(crate) fn may_open_one() -> io::Result<()> {
     may_open(1)
 }
 
-/// So many more files may be open at once.
+/// An error if not so many more files may be open at once.
 pub(crate) fn may_open(files: usize) -> io::Result<()> {
     let mut open = Vec::with_capacity(files);
     while open.len() < files {
         match fcntl_dupfd_cloexec(io::stderr(), 0) {
             Ok(one) => open.push(one),
             Err(error @ Errno::MFILE) => return Err(error.into()),
-            // Something else may be wrong with stderr, which is another's concern.
+            // Stderr may be closed, which says nothing about the limit.
             Err(_) => break,
         }
     }
     Ok(())
 }
 
-/// No more files may be open, wherever that was found out.
+/// Whether the error, or one of its causes, is that no more files may be open.
 #[must_use]
 pub fn is_open_files(error: &(dyn Error + 'static)) -> bool {
     let mut causes = iter::successors(Some(error), |&error| error.source());

@@ -1,5 +1,5 @@
-//! The forms in which the kernel is asked: netlink, what of bpf(2) the library does not have, descriptors on the runtime; and
-//! its error numbers.
+//! The forms in which the kernel is asked: netlink, commands of bpf(2) that aya does not have, and waiting for
+//! descriptors; and the error numbers of its answers.
 
 pub mod errors;
 pub(crate) mod netlink;

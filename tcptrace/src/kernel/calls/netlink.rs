@@ -1,8 +1,8 @@
-//! The few rtnetlink messages that the tracer needs, read so that it never fails on what it does not know:
-//! links, addresses, routes, and the clsact qdisc with its filters.
+//! The few rtnetlink messages that the tracer needs: links, addresses, routes, numbers of namespaces, and the clsact
+//! qdisc with its filters.
 //!
-//! A full message crate decodes (and can reject) every attribute of every kernel to come; here four messages
-//! with a handful of attributes are enough, and whatever else the kernel sends is skipped.
+//! A full message crate decodes every attribute, and can reject those of kernels to come. Here a few messages with a
+//! handful of attributes are enough, and whatever else the kernel sends is skipped.
 
 use rustix::{
     fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
@@ -40,31 +40,35 @@ const NLM_F_DUMP: u16 = 0x300;
 const NLM_F_EXCL: u16 = 0x200;
 const NLM_F_CREATE: u16 = 0x400;
 
-/// Multicast groups: links, IPv4 and IPv6 addresses.
+/// Multicast groups of links, IPv4 and IPv6 addresses (`linux/rtnetlink.h`).
 const RTMGRP_LINK: u32 = 0x1;
 const RTMGRP_IPV4_IFADDR: u32 = 0x10;
 const RTMGRP_IPV6_IFADDR: u32 = 0x100;
-/// `RTNLGRP_NSID`, 28, in the same form: numbers of network namespaces.
+/// The multicast group of numbers of network namespaces, which is `RTNLGRP_NSID` (28) as a bit.
 const RTMGRP_NSID: u32 = 1 << 27;
 
-/// What interfaces are followed by.
+/// The multicast groups by which interfaces are followed.
 const CHANGES: u32 = RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR;
 
+/// Octets of `nlmsghdr`.
 const HEADER: usize = 16;
-/// Kernel dumps are cut into pieces of at most this size (`NLMSG_GOODSIZE`, `netlink_dump`).
+/// The size of the largest datagram in bytes: the kernel cuts dumps into pieces of at most this
+/// (`net/netlink/af_netlink.c`, `netlink_dump`).
 const RECEIVE_BUFFER: usize = 32 * 1024;
 /// The top bits of an attribute type are flags (nested, byte order).
 const ATTRIBUTE_TYPE_MASK: u16 = 0x3fff;
 
-/// One message: its type, and everything after the netlink header.
+/// A netlink message.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Message {
+    /// The message's type.
     pub(crate) kind: u16,
+    /// Everything after the netlink header.
     pub(crate) body: Vec<u8>,
 }
 
 impl Message {
-    /// The fixed part, where the message is long enough to have it.
+    /// The message's fixed part of `len` bytes, if the message is long enough.
     pub(crate) fn fixed(&self, len: usize) -> Option<&[u8]> {
         self.body.get(..len)
     }
@@ -75,17 +79,17 @@ impl Message {
     }
 }
 
-/// The value of the first attribute of this type among these, such as those in the value of another.
+/// The value of the first attribute of this type among `attributes`, which may be the value of another attribute.
 pub(crate) fn nested(attributes: &[u8], kind: u16) -> Option<&[u8]> {
     Attributes(attributes).find(|(k, _)| *k == kind).map(|(_, value)| value)
 }
 
-/// The values of all attributes of this type among these.
+/// The values of all attributes of this type among `attributes`.
 pub(crate) fn all_nested(attributes: &[u8], kind: u16) -> impl Iterator<Item = &[u8]> {
     Attributes(attributes).filter(move |(k, _)| *k == kind).map(|(_, value)| value)
 }
 
-/// Walks attributes; ends at the first that does not fit.
+/// An iterator over attributes. It ends at the first whose length does not fit.
 struct Attributes<'a>(&'a [u8]);
 
 impl<'a> Iterator for Attributes<'a> {
@@ -100,41 +104,42 @@ impl<'a> Iterator for Attributes<'a> {
     }
 }
 
-/// A native-endian u16 at `at`.
+/// The native-endian u16 at `at`.
 pub(crate) fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
     bytes.get(at..at + 2)?.try_into().ok().map(u16::from_ne_bytes)
 }
 
-/// A native-endian u32 at `at`.
+/// The native-endian u32 at `at`.
 pub(crate) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     bytes.get(at..at + 4)?.try_into().ok().map(u32::from_ne_bytes)
 }
 
-/// A zero-terminated name.
+/// The text of a zero-terminated name.
 pub(crate) fn text(bytes: &[u8]) -> String {
     let end = bytes.iter().position(|b| *b == 0).unwrap_or(bytes.len());
     String::from_utf8_lossy(&bytes[..end]).into_owned()
 }
 
-/// A socket for requests and their answers.
+/// A netlink socket for requests and their answers, or for notifications.
 pub(crate) struct Socket(OwnedFd);
 
 impl Socket {
+    /// Opens a socket for requests.
     pub(crate) fn open() -> io::Result<Self> {
         Self::with_groups(0, SocketFlags::CLOEXEC)
     }
 
-    /// Does not block, and hears of every change of links and addresses.
+    /// Opens a socket that hears of every change of links and addresses. It does not block.
     pub(crate) fn subscribe() -> io::Result<Self> {
         Self::with_groups(CHANGES, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)
     }
 
-    /// Hears of numbers of network namespaces too.
+    /// Opens a socket that hears of numbers of network namespaces, too. It does not block.
     pub(crate) fn subscribe_to_numbers() -> io::Result<Self> {
         Self::with_groups(CHANGES | RTMGRP_NSID, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)
     }
 
-    /// For generic netlink.
+    /// Opens a socket for requests of generic netlink.
     pub(crate) fn generic() -> io::Result<Self> {
         let flags = SocketFlags::CLOEXEC;
         let fd = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, Some(netlink::GENERIC))?;
@@ -148,33 +153,36 @@ impl Socket {
         Ok(Self(fd))
     }
 
-    /// Everything the kernel has of a kind. `fixed` is the message's fixed part (family first).
+    /// Asks for everything of a kind that the kernel has. `fixed` is the request's fixed part, which begins with the
+    /// family.
     pub(crate) fn dump(&self, kind: u16, fixed: &[u8]) -> io::Result<Vec<Message>> {
         self.request(kind, NLM_F_DUMP, fixed)?;
         self.answers()
     }
 
-    /// A change; waits for its acknowledgement.
+    /// Asks for a change, and waits for its acknowledgement. With `create` something is to be made that is not there
+    /// yet.
     pub(crate) fn change(&self, kind: u16, create: bool, body: &[u8]) -> io::Result<()> {
         let flags = if create { NLM_F_CREATE | NLM_F_EXCL } else { 0 };
         self.request(kind, NLM_F_ACK | flags, body)?;
         self.answers().map(|_| ())
     }
 
-    /// A question about one thing.
+    /// Asks about one thing.
     pub(crate) fn ask(&self, kind: u16, body: &[u8]) -> io::Result<Vec<Message>> {
         self.request(kind, NLM_F_ACK, body)?;
         self.answers()
     }
 
-    /// Adds something; what the kernel made of it, with the numbers that it chose.
+    /// Makes something that is not there yet, and returns it as the kernel made it, with the numbers that the kernel
+    /// chose.
     pub(crate) fn create(&self, kind: u16, body: &[u8]) -> io::Result<Vec<Message>> {
         self.request(kind, NLM_F_ACK | NLM_F_ECHO | NLM_F_CREATE | NLM_F_EXCL, body)?;
         self.answers()
     }
 
-    /// Adds two things, the second on the first, in one system call: nobody is killed between them. Each has its own answer,
-    /// and the second may be there though the first failed.
+    /// Makes two things, the second on the first, in one system call, so that no process is killed between the two.
+    /// Each has its own answer, and the second may have succeeded although the first failed.
     pub(crate) fn create_both(
         &self,
         first: (u16, &[u8]),
@@ -187,7 +195,7 @@ impl Socket {
         Ok((self.answers().map(|_| ()), self.answers()))
     }
 
-    /// Everything up to the end of the answer.
+    /// Receives all messages up to the end of the answer.
     fn answers(&self) -> io::Result<Vec<Message>> {
         let mut all = Vec::new();
         loop {
@@ -199,7 +207,7 @@ impl Socket {
         }
     }
 
-    /// What is waiting on a subscribed socket; empty when nothing is.
+    /// The messages of one datagram that waits on a subscribed socket; empty if none waits.
     pub(crate) fn notifications(&self) -> io::Result<Vec<Message>> {
         match self.receive() {
             Ok((messages, _)) => Ok(messages),
@@ -217,7 +225,7 @@ impl Socket {
         Ok(())
     }
 
-    /// One datagram: its messages, and how the answer ended if it ended in it.
+    /// Receives one datagram. Returns its messages, and how the answer ended if it ended in this datagram.
     fn receive(&self) -> io::Result<(Vec<Message>, Option<io::Result<()>>)> {
         let mut buffer = vec![0_u8; RECEIVE_BUFFER];
         let (len, _) = loop {
@@ -242,7 +250,7 @@ impl AsRawFd for Socket {
     }
 }
 
-/// A message to the kernel, padded.
+/// The bytes of a message to the kernel, with padding.
 fn request(kind: u16, flags: u16, body: &[u8]) -> io::Result<Vec<u8>> {
     let len = u32::try_from(HEADER + body.len()).map_err(|_| Errno::MSGSIZE)?;
     let mut request = Vec::with_capacity(HEADER + body.len());
@@ -261,6 +269,8 @@ pub(crate) fn messages(datagram: &[u8]) -> Vec<Message> {
     parse(datagram).0
 }
 
+/// The messages in a datagram, and how the answer ended if it ended in this datagram. What is cut short at the end is
+/// left out.
 fn parse(mut datagram: &[u8]) -> (Vec<Message>, Option<io::Result<()>>) {
     let mut messages = Vec::new();
     while let (Some(len), Some(kind)) = (u32_at(datagram, 0), u16_at(datagram, 4)) {
@@ -282,9 +292,9 @@ fn parse(mut datagram: &[u8]) -> (Vec<Message>, Option<io::Result<()>>) {
     (messages, None)
 }
 
-/// One attribute, padded.
+/// Appends an attribute, with padding.
 pub(crate) fn push_attribute(body: &mut Vec<u8>, kind: u16, value: &[u8]) {
-    // The values written here are names of a few bytes.
+    // No value that is written is as long as 64 KiB.
     let len = u16::try_from(4 + value.len()).unwrap_or(u16::MAX);
     body.extend_from_slice(&len.to_ne_bytes());
     body.extend_from_slice(&kind.to_ne_bytes());

@@ -1,5 +1,5 @@
-//! What bpf(2) can do that the library does not let us do in this form: small programs that are written out, and the arrays
-//! of programs that they go on to.
+//! Commands of bpf(2) that aya does not have in this form: loading small programs that are given as instructions, and
+//! making the arrays of programs that these go on with.
 #![expect(unsafe_code, reason = "three commands of bpf(2)")]
 
 use std::{
@@ -8,7 +8,7 @@ use std::{
     os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
 };
 
-/// `linux/bpf.h`.
+/// Commands and types of bpf(2) (`linux/bpf.h`).
 const BPF_MAP_CREATE: libc::c_long = 0;
 const BPF_MAP_UPDATE_ELEM: libc::c_long = 2;
 const BPF_PROG_LOAD: libc::c_long = 5;
@@ -17,13 +17,13 @@ const BPF_MAP_TYPE_PROG_ARRAY: u32 = 3;
 pub const BPF_PROG_TYPE_SCHED_CLS: u32 = 3;
 /// The type of programs for XDP.
 pub const BPF_PROG_TYPE_XDP: u32 = 6;
-/// What a name has room for, with the zero at its end.
+/// Octets of a program's name with the zero at its end (`BPF_OBJ_NAME_LEN`).
 const NAME: usize = 16;
 
 /// `struct bpf_insn`, as it lies in memory.
 pub type Instruction = [u8; 8];
 
-/// `bpf_attr` of `BPF_PROG_LOAD`, as far as it is needed: the kernel takes what is behind it as zero.
+/// The first fields of `bpf_attr` for `BPF_PROG_LOAD`. The kernel takes the others as zero.
 #[repr(C)]
 struct LoadAttr {
     prog_type: u32,
@@ -35,7 +35,7 @@ struct LoadAttr {
     name: [u8; NAME],
 }
 
-/// `bpf_attr` of `BPF_MAP_CREATE`, likewise.
+/// The first fields of `bpf_attr` for `BPF_MAP_CREATE`. The kernel takes the others as zero.
 #[repr(C)]
 struct CreateAttr {
     map_type: u32,
@@ -44,7 +44,7 @@ struct CreateAttr {
     max_entries: u32,
 }
 
-/// `bpf_attr` of `BPF_MAP_UPDATE_ELEM`.
+/// The fields of `bpf_attr` for `BPF_MAP_UPDATE_ELEM`.
 #[repr(C)]
 struct UpdateAttr {
     map_fd: u32,
@@ -54,7 +54,7 @@ struct UpdateAttr {
     flags: u64,
 }
 
-/// Loads a program, by a name that is cut to what the kernel has room for.
+/// Loads a program. Its name is cut to the length that the kernel has room for.
 pub fn load(prog_type: u32, instructions: &[Instruction], name: &str) -> io::Result<OwnedFd> {
     const LICENSE: &CStr = c"GPL";
     let mut attr = LoadAttr {
@@ -73,9 +73,9 @@ pub fn load(prog_type: u32, instructions: &[Instruction], name: &str) -> io::Res
     descriptor(unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_LOAD, &raw const attr, size_of::<LoadAttr>()) })
 }
 
-/// Makes an array of so many programs, without any.
+/// Makes an array for so many programs, with none in it.
 pub(crate) fn program_array(len: u32) -> io::Result<OwnedFd> {
-    /// Of a place, and of a descriptor.
+    /// Octets of an index, and of a descriptor.
     const SIZE: u32 = 4;
     let attr =
         CreateAttr { map_type: BPF_MAP_TYPE_PROG_ARRAY, key_size: SIZE, value_size: SIZE, max_entries: len };
@@ -85,13 +85,13 @@ pub(crate) fn program_array(len: u32) -> io::Result<OwnedFd> {
     })
 }
 
-/// Puts a program into such an array.
-pub(crate) fn put(array: BorrowedFd<'_>, place: u32, program: BorrowedFd<'_>) -> io::Result<()> {
+/// Puts a program into an array of programs, at `index`.
+pub(crate) fn put(array: BorrowedFd<'_>, index: u32, program: BorrowedFd<'_>) -> io::Result<()> {
     let program = program.as_raw_fd();
     let attr = UpdateAttr {
         map_fd: array.as_raw_fd().cast_unsigned(),
         zero: 0,
-        key: (&raw const place) as u64,
+        key: (&raw const index) as u64,
         value: (&raw const program) as u64,
         flags: 0,
     };
@@ -103,7 +103,7 @@ pub(crate) fn put(array: BorrowedFd<'_>, place: u32, program: BorrowedFd<'_>) ->
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// What a call returned that makes one.
+/// The descriptor that a system call returned, or the error.
 fn descriptor(returned: libc::c_long) -> io::Result<OwnedFd> {
     let fd = i32::try_from(returned).ok().filter(|&fd| fd >= 0).ok_or_else(io::Error::last_os_error)?;
     // SAFETY: the kernel has just made this descriptor, and nobody else has it.

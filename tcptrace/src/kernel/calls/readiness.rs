@@ -8,7 +8,7 @@ use aya_log::EbpfLogger;
 use std::{fs::File, io, os::fd::AsRawFd};
 use tokio::io::{Interest, unix::AsyncFd};
 
-/// Owns one open descriptor for its whole life, and `as_raw_fd` returns that one always.
+/// A type that owns one open descriptor for its whole life, which `as_raw_fd` always returns.
 ///
 /// # Safety
 ///
@@ -26,12 +26,12 @@ unsafe impl OwnsDescriptor for RingBuf<MapData> {}
 // SAFETY: it wraps a RingBuf<MapData> and returns that one's descriptor.
 unsafe impl OwnsDescriptor for EbpfLogger<&'static dyn log::Log> {}
 
-/// Registers it for reading.
+/// Registers a descriptor on the runtime, to wait until it can be read from.
 pub(crate) fn readable<T: OwnsDescriptor>(inner: T) -> io::Result<AsyncFd<T>> {
     registered(inner, Interest::READABLE)
 }
 
-/// Registers a file of the kernel's that tells of changes as of priority data.
+/// Registers a file of the kernel's on the runtime, to wait for a change, which such a file signals as priority data.
 pub(crate) fn changing(file: File) -> io::Result<AsyncFd<File>> {
     registered(file, Interest::PRIORITY)
 }

@@ -1,5 +1,5 @@
-//! What an interface's driver says of itself: its name, its queues, its offloads (ethtool), and what XDP it has (the
-//! generic netlink family netdev, from 6.3 on).
+//! What an interface's driver says about itself: by ethtool its name, its queues and its offloads, and by the generic
+//! netlink family netdev, from 6.3 on, what XDP it has.
 #![expect(unsafe_code, reason = "the ioctl takes a pointer to a structure of a size that the command tells")]
 
 use crate::kernel::calls::netlink::{Message, Socket, push_attribute, text, u16_at, u32_at};
@@ -13,7 +13,7 @@ use std::{
     os::fd::{AsRawFd as _, OwnedFd},
 };
 
-/// Commands (`linux/ethtool.h`).
+/// Commands of ethtool (`linux/ethtool.h`).
 const ETHTOOL_GDRVINFO: u32 = 0x3;
 const ETHTOOL_GSTRINGS: u32 = 0x1b;
 const ETHTOOL_GSSET_INFO: u32 = 0x37;
@@ -21,10 +21,10 @@ const ETHTOOL_GFEATURES: u32 = 0x3a;
 const ETHTOOL_GCHANNELS: u32 = 0x3c;
 const ETH_SS_FEATURES: u32 = 4;
 const ETH_GSTRING_LEN: usize = 32;
-/// `SIOCETHTOOL` (`linux/sockios.h`).
+/// The ioctl that takes commands of ethtool (`linux/sockios.h`).
 const SIOCETHTOOL: libc::Ioctl = 0x8946;
 
-/// Generic netlink (`linux/genetlink.h`, `linux/netdev.h`).
+/// Generic netlink and its family netdev (`linux/genetlink.h`, `linux/netdev.h`).
 const GENERIC_HEADER: usize = 4;
 const GENL_ID_CTRL: u16 = 0x10;
 const CTRL_CMD_GETFAMILY: u8 = 3;
@@ -36,7 +36,8 @@ const NETDEV_A_DEV_XDP_FEATURES: u16 = 3;
 const NETDEV_XDP_ACT_BASIC: u32 = 1;
 const NETDEV_XDP_ACT_RX_SG: u32 = 32;
 
-/// A socket to ask through, in the network namespace of the interface. Names are not always text.
+/// A socket for questions to drivers. It is opened in the namespace of the interfaces. Their names are octets, as they
+/// are not always text.
 pub(crate) struct Ethtool(OwnedFd);
 
 impl Ethtool {
@@ -44,7 +45,7 @@ impl Ethtool {
         Ok(Self(socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?))
     }
 
-    /// The driver's name; None where there is no driver.
+    /// The driver's name; None if the interface has no driver.
     pub(crate) fn driver(&self, interface: &[u8]) -> io::Result<Option<String>> {
         // struct ethtool_drvinfo: the command, five texts, twelve octets, five numbers.
         const NAME: usize = 32;
@@ -57,7 +58,7 @@ impl Ethtool {
         Ok(Some(text(&octets[..NAME])).filter(|name| !name.is_empty()))
     }
 
-    /// How many queues there are for what comes in and for what goes out; None where the driver does not say.
+    /// How many queues there are for packets that come in, and for those that go out; None if the driver does not say.
     pub(crate) fn queues(&self, interface: &[u8]) -> io::Result<Option<(u32, u32)>> {
         // struct ethtool_channels: the command, the most of four kinds, and how many there are of them.
         let mut buffer = [0; 9];
@@ -69,12 +70,12 @@ impl Ethtool {
         Ok(Some((rx + combined, tx + combined)))
     }
 
-    /// Every offload that this kernel knows, by the kernel's name for it, and whether it is on.
+    /// Whether each offload that this kernel knows is on, by the kernel's name for it.
     pub(crate) fn features(&self, interface: &[u8]) -> io::Result<BTreeMap<String, bool>> {
         let unsupported = || io::Error::from(Errno::OPNOTSUPP);
         // struct ethtool_sset_info: the command, a reserved word, a mask of 64 bits, a count for each bit.
         let mut info = [ETHTOOL_GSSET_INFO, 0, 1 << ETH_SS_FEATURES, 0, 0];
-        // The mask is in the machine's order.
+        // The mask is one number of 64 bits in the machine's order, here as two words.
         if cfg!(target_endian = "big") {
             info.swap(2, 3);
         }
@@ -100,14 +101,14 @@ impl Ethtool {
         Ok(named.filter(|(name, _)| !name.is_empty()).collect())
     }
 
-    /// One command, whose number is the buffer's first word. False where the driver has no answer.
+    /// Runs the command whose number is the buffer's first word. Returns false if the driver does not support it.
     fn ask(&self, interface: &[u8], buffer: &mut [u32]) -> io::Result<bool> {
         let mut name = [0; libc::IFNAMSIZ];
         if interface.len() >= name.len() {
             return Err(Errno::NODEV.into());
         }
         for (to, from) in name.iter_mut().zip(interface.iter().copied()) {
-            // Signed or not, by the architecture.
+            // c_char is signed or not, depending on the architecture.
             *to = libc::c_char::from_ne_bytes([from]);
         }
         let mut request = libc::ifreq {
@@ -132,16 +133,17 @@ fn octets(words: &[u32]) -> Vec<u8> {
     words.iter().flat_map(|word| word.to_ne_bytes()).collect()
 }
 
-/// What XDP a driver says that it has.
+/// What XDP a driver has, as it says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NativeXdp {
-    /// Programs run in the driver.
+    /// Whether programs can run in the driver.
     pub(crate) has: bool,
-    /// Packets may be in several pieces, so that the MTU is no limit; but only for programs that can do with it.
+    /// Whether packets may be in several pieces, so that the MTU is no limit. Only programs that can handle pieces
+    /// profit.
     pub(crate) pieces: bool,
 }
 
-/// Asks the kernel; None before 6.3, where it does not tell.
+/// Asks the kernel what XDP an interface's driver has; None before 6.3, where the kernel does not tell.
 pub(crate) fn native_xdp(index: u32) -> io::Result<Option<NativeXdp>> {
     let socket = Socket::generic()?;
     let generic = |command: u8, kind: u16, value: &[u8]| {
@@ -159,7 +161,7 @@ pub(crate) fn native_xdp(index: u32) -> io::Result<Option<NativeXdp>> {
     };
     let request = generic(NETDEV_CMD_DEV_GET, NETDEV_A_DEV_IFINDEX, &index.to_ne_bytes());
     let device = socket.ask(family, &request)?;
-    // 64 bits, of which those of interest are in the lower half.
+    // The features are 64 bits, of which those that matter are in the lower half.
     let Some(features) = number(&device, NETDEV_A_DEV_XDP_FEATURES).and_then(low_half) else {
         return Ok(None);
     };

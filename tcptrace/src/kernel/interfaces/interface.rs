@@ -1,5 +1,5 @@
-//! The host's interfaces: what they are called, what their frames begin with, whether they are up, and which
-//! of them the default route leaves by.
+//! The interfaces of a network namespace: their names, what their frames begin with, whether they are up, and which of
+//! them the default route leaves by.
 
 use crate::{
     kernel::{
@@ -11,8 +11,9 @@ use crate::{
 use std::{fmt, io, sync::Arc};
 use thiserror::Error;
 
-/// `ifinfomsg`, `rtmsg` (`linux/rtnetlink.h`).
+/// Octets of `ifinfomsg` (`linux/rtnetlink.h`).
 pub(crate) const LINK_FIXED: usize = 16;
+/// Octets of `rtmsg` (`linux/rtnetlink.h`).
 const ROUTE_FIXED: usize = 12;
 
 pub(crate) const IFLA_IFNAME: u16 = 3;
@@ -36,27 +37,27 @@ const AF_INET6: u8 = 10;
 /// Why an interface cannot be traced.
 #[derive(Debug, Error)]
 pub enum InterfaceError {
-    /// There is none of this name.
+    /// There is no interface of this name.
     #[error("no such interface: {name}{}; tcptrace -D lists them", Suggestion(.near))]
     NotFound {
-        /// What was asked for.
+        /// The name that was asked for.
         name: String,
-        /// What may have been meant.
+        /// The names that may have been meant.
         near: Vec<String>,
     },
-    /// It is administratively down.
+    /// The interface is administratively down.
     #[error("interface {name} is down: ip link set {name} up")]
     Down {
-        /// Its name.
+        /// The interface's name.
         name: String,
     },
-    /// Its frames are neither Ethernet nor bare IP.
+    /// The interface's frames are neither Ethernet nor bare IP.
     #[error(
         "interface {name} carries {}, not Ethernet or IP: choose another one; tcptrace -D lists them",
         LinkType::Unsupported(*.arphrd)
     )]
     UnsupportedLink {
-        /// Its name.
+        /// The interface's name.
         name: String,
         /// The kernel's hardware type (`linux/if_arp.h`).
         arphrd: u16,
@@ -64,45 +65,45 @@ pub enum InterfaceError {
     /// There is no default route to choose an interface by.
     #[error("no default route to choose an interface by: name one with -i; tcptrace -D lists them")]
     NoDefaultRoute,
-    /// There is no interface at all that could be traced.
+    /// There is no interface that could be traced.
     #[error("no interface is up: bring one up with ip link set NAME up")]
     NoneUp,
-    /// The namespace cannot be entered.
+    /// The interface's namespace cannot be entered.
     #[error(transparent)]
     Netns(#[from] NetnsError),
-    /// The kernel or the driver did not tell something about it.
+    /// The kernel or the driver did not tell something about the interface.
     #[error("cannot read the {what} of {name}: {source}")]
     Property {
-        /// Its name.
+        /// The interface's name.
         name: Arc<str>,
-        /// Of what.
+        /// What was not told.
         what: &'static str,
-        /// Why.
+        /// Why it was not told.
         source: io::Error,
     },
-    /// The kernel did not answer.
+    /// A list could not be read from the kernel.
     #[error("cannot read the list of {what} from the kernel over netlink: {source}")]
     Netlink {
-        /// Of what.
+        /// What the list is of.
         what: &'static str,
-        /// Why.
+        /// Why it could not be read.
         source: io::Error,
     },
 }
 
-/// What a frame of an interface begins with.
+/// The kind of header that the frames of an interface begin with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum LinkType {
-    /// An Ethernet header; loopback has one too.
+    /// Frames begin with an Ethernet header, also on loopback.
     Ethernet,
-    /// The IP header: tun, `WireGuard`, IP tunnels, PPP.
+    /// Frames begin with an IP header, as on tun, `WireGuard`, IP tunnels and PPP.
     Layer3,
-    /// Something that is not traced, by the kernel's hardware type.
+    /// Frames begin with something that is not traced, given by the kernel's hardware type.
     Unsupported(u16),
 }
 
 impl LinkType {
-    /// From the hardware type (`ARPHRD_*`, `linux/if_arp.h`).
+    /// The link type by the kernel's hardware type (`ARPHRD_*`, `linux/if_arp.h`).
     #[must_use]
     pub const fn from_arphrd(arphrd: u16) -> Self {
         match arphrd {
@@ -137,25 +138,25 @@ impl fmt::Display for LinkType {
 /// One interface, as the kernel last described it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interface {
-    /// The kernel's index.
+    /// The index by which the kernel knows the interface in its namespace.
     pub index: u32,
-    /// Its name.
+    /// The interface's name.
     pub name: Arc<str>,
-    /// Others that it can be asked for by (`ip link property add dev NAME altname OTHER`).
+    /// The alternative names that it can be asked for by (`ip link property add dev NAME altname OTHER`).
     pub other_names: Vec<String>,
-    /// Administratively up.
+    /// Whether the interface is administratively up.
     pub up: bool,
-    /// `lo`: carries every packet twice, out and in again.
+    /// Whether it is the loopback device, which carries every packet twice, out and in again.
     pub loopback: bool,
-    /// What its frames begin with.
+    /// What the interface's frames begin with.
     pub link: LinkType,
-    /// A port of a bridge: the bridge sees the same packets.
+    /// Whether it is a port of a bridge, which sees the same packets.
     pub bridge_port: bool,
 }
 
 impl Interface {
-    /// From a link message; None for those of another family (the bridge sends its own `RTM_DELLINK` when a
-    /// port leaves it, `net/bridge/br_netlink.c`) and those that lack a name.
+    /// Reads an interface from a link message. None for a message that lacks a name, or is of another family: a bridge
+    /// sends an `RTM_DELLINK` of its own when a port leaves it (`net/bridge/br_netlink.c`).
     pub(crate) fn from_message(message: &Message) -> Option<Self> {
         let fixed = message.fixed(LINK_FIXED)?;
         if *fixed.first()? != AF_UNSPEC {
@@ -176,33 +177,33 @@ impl Interface {
         })
     }
 
-    /// The same, called as one of this namespace among others. No interface has a '/' in its own name
-    /// (`net/core/dev.c`, `dev_valid_name`).
+    /// The interface with the name `NETNS/NAME`, for a trace of several namespaces. No interface has a '/' in its own
+    /// name (`net/core/dev.c`, `dev_valid_name`).
     #[must_use]
     pub fn within(self, netns: &str) -> Self {
         Self { name: format!("{netns}/{}", self.name).into(), ..self }
     }
 
-    /// Up and of a kind that is traced.
+    /// Whether the interface is up and of a kind that is traced.
     #[must_use]
     pub fn traceable(&self) -> bool {
         self.up && self.is_of_a_traced_kind()
     }
 
-    /// It has this name, or this is another of its names.
+    /// Whether this is the interface's name, or one of its alternative names.
     #[must_use]
     pub fn is_called(&self, name: &str) -> bool {
         *self.name == *name || self.other_names.iter().any(|other| **other == *name)
     }
 
-    /// It can be traced when it is up.
+    /// Whether the interface can be traced when it is up.
     #[must_use]
     pub fn is_of_a_traced_kind(&self) -> bool {
         !matches!(self.link, LinkType::Unsupported(_))
     }
 }
 
-/// Every interface, by index.
+/// The interfaces of the namespace that the thread is in, in the order of their indexes.
 pub fn list() -> Result<Vec<Interface>, InterfaceError> {
     let messages = dump("interfaces", netlink::RTM_GETLINK, &[0; LINK_FIXED])?;
     let mut interfaces: Vec<_> = messages
@@ -214,9 +215,10 @@ pub fn list() -> Result<Vec<Interface>, InterfaceError> {
     Ok(interfaces)
 }
 
-/// The one of this name among `interfaces`, if it can be traced now.
+/// The interface of this name among `interfaces`, or an error if it cannot be traced now.
 pub fn find<'a>(interfaces: &'a [Interface], name: &str) -> Result<&'a Interface, InterfaceError> {
-    // No two of a namespace have a name in common, of either kind (net/core/dev.c, __dev_get_by_name).
+    // No two interfaces of a namespace have a name in common, be it an alternative one (net/core/dev.c,
+    // __dev_get_by_name).
     let is_called = |i: &&Interface| i.is_called(name);
     let found = interfaces.iter().find(is_called).ok_or_else(|| InterfaceError::NotFound {
         name: name.to_owned(),
@@ -231,8 +233,8 @@ pub fn find<'a>(interfaces: &'a [Interface], name: &str) -> Result<&'a Interface
     }
 }
 
-/// The index of the interface that the default route leaves by: IPv4's, or IPv6's where there is none, and
-/// of several the one with the lowest metric.
+/// The index of the interface that the default route leaves by. The IPv4 route counts before the IPv6 one, and of
+/// several routes the one with the lowest metric.
 pub fn default_route() -> Result<u32, InterfaceError> {
     for family in [AF_INET, AF_INET6] {
         let mut fixed = [0; ROUTE_FIXED];
@@ -245,7 +247,7 @@ pub fn default_route() -> Result<u32, InterfaceError> {
     Err(InterfaceError::NoDefaultRoute)
 }
 
-/// (metric, interface index) of a message that is a default route of the main table.
+/// The metric and the interface's index of a default route; None if the message is no default route of the main table.
 pub(crate) fn default_route_of(message: &Message) -> Option<(u32, u32)> {
     let fixed = message.fixed(ROUTE_FIXED)?;
     let (destination_len, table, kind) = (fixed[1], fixed[4], fixed[7]);
@@ -259,12 +261,13 @@ pub(crate) fn default_route_of(message: &Message) -> Option<(u32, u32)> {
     let metric = message.attribute(ROUTE_FIXED, RTA_PRIORITY).and_then(|m| u32_at(m, 0)).unwrap_or(0);
     let index = match message.attribute(ROUTE_FIXED, RTA_OIF) {
         Some(index) => u32_at(index, 0)?,
-        // Several next hops: the first one's interface (struct rtnexthop: 4 bytes, then the index).
+        // Of several next hops, the first one's interface counts (struct rtnexthop: 4 bytes, then the index).
         None => u32_at(message.attribute(ROUTE_FIXED, RTA_MULTIPATH)?, 4)?,
     };
     Some((metric, index))
 }
 
+/// Asks the kernel for everything of a kind. `what` names that in an error.
 pub(crate) fn dump(what: &'static str, kind: u16, fixed: &[u8]) -> Result<Vec<Message>, InterfaceError> {
     Socket::open()
         .and_then(|socket| socket.dump(kind, fixed))

@@ -1,4 +1,4 @@
-//! Interfaces: which there are, what they are like, and how they change.
+//! Interfaces: lists them, says what they are like, and follows their changes.
 
 pub(crate) mod ethtool;
 mod interface;

@@ -1,4 +1,4 @@
-//! The interfaces and addresses of a network namespace, kept current by the kernel's notifications.
+//! Keeps the interfaces and addresses of a network namespace current, by the kernel's notifications.
 
 use super::interface::{self, Interface, InterfaceError, dump};
 use crate::kernel::{
@@ -12,29 +12,30 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// `ifaddrmsg` (`linux/if_addr.h`).
+/// Octets of `ifaddrmsg` (`linux/if_addr.h`).
 const ADDRESS_FIXED: usize = 8;
 const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
 
-/// Interface index to name, shared between the source and whoever prints. A name stays for a minute after its interface
-/// is gone, for the records that come after it, and then until another interface comes or goes.
+/// The names of interfaces by their indexes or numbers, shared between the source and its readers. A name stays for a
+/// minute after its interface is gone, for the records that come after it, and then until another interface comes or
+/// goes.
 #[derive(Clone, Debug, Default)]
 pub struct InterfaceNames(Arc<RwLock<Names>>);
 
 #[derive(Debug, Default)]
 struct Names {
     by_index: HashMap<u32, Arc<str>>,
-    /// Of interfaces that are gone, in the order in which they went.
+    /// The interfaces that are gone and when they went, in that order.
     gone: VecDeque<(Instant, u32)>,
     changes: u64,
 }
 
 impl Names {
-    /// No record stays in the ring for so long.
+    /// How long the name of an interface that is gone is kept. No record stays in the ring for so long.
     const REMEMBER: Duration = Duration::from_mins(1);
 
-    /// Lets go of what went long before `now`.
+    /// Forgets the names of interfaces that went long before `now`.
     fn forget(&mut self, now: Instant) {
         while let Some((_, index)) = self.gone.pop_front_if(|(gone, _)| now >= *gone + Self::REMEMBER) {
             self.by_index.remove(&index);
@@ -44,29 +45,31 @@ impl Names {
 }
 
 impl InterfaceNames {
-    /// The name of the interface of this index, if there is one or was lately.
+    /// The name of the interface of this index, if it is there or was lately.
     #[must_use]
     pub fn get(&self, index: u32) -> Option<Arc<str>> {
         // A reader that panicked has not changed the map.
         self.0.read().unwrap_or_else(PoisonError::into_inner).by_index.get(&index).cloned()
     }
 
-    /// How often an interface has got another name, or lost its own for good. While it stays the same, so do all names.
+    /// How often an interface has got another name, or its name was forgotten. While this number stays the same, so do
+    /// all names.
     #[must_use]
     pub fn changes(&self) -> u64 {
         self.0.read().unwrap_or_else(PoisonError::into_inner).changes
     }
 
+    /// Takes note of an interface's name.
     pub(crate) fn set(&self, index: u32, name: &Arc<str>) {
         let mut names = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        // It is there, or there again.
+        // The interface may be one that was gone and has come again.
         names.gone.retain(|(_, gone)| *gone != index);
         let before = names.by_index.insert(index, Arc::clone(name));
         names.changes += u64::from(before.is_some_and(|before| before != *name));
         names.forget(Instant::now());
     }
 
-    /// The interface of this index is gone since `now`.
+    /// Takes note that the interface of this index went at the time `now`.
     pub(crate) fn retire(&self, index: u32, now: Instant) {
         let mut names = self.0.write().unwrap_or_else(PoisonError::into_inner);
         names.forget(now);
@@ -76,12 +79,13 @@ impl InterfaceNames {
     }
 }
 
-/// The host's own addresses, IPv4 as IPv4-mapped, each with the interfaces and prefix lengths it is there by.
+/// The addresses of a namespace's interfaces, IPv4 addresses as IPv4-mapped ones, each with its interface and prefix
+/// length.
 #[derive(Debug, Default)]
 pub struct OwnAddresses(BTreeSet<([u8; 16], u32, u8)>);
 
 impl OwnAddresses {
-    /// Some interface has this address.
+    /// Whether an interface has this address.
     #[must_use]
     pub fn contains(&self, address: &[u8; 16]) -> bool {
         self.0.range((*address, 0, 0)..=(*address, u32::MAX, u8::MAX)).next().is_some()
@@ -98,7 +102,7 @@ impl OwnAddresses {
     }
 }
 
-/// (address, interface, prefix length) of an address message.
+/// The address, the interface's index and the prefix length of an address message.
 fn address_of(message: &Message) -> Option<([u8; 16], u32, u8)> {
     let fixed = message.fixed(ADDRESS_FIXED)?;
     // On a point-to-point link IFA_ADDRESS is the peer's and IFA_LOCAL ours; IPv6 otherwise has no IFA_LOCAL.
@@ -112,30 +116,30 @@ fn address_of(message: &Message) -> Option<([u8; 16], u32, u8)> {
     Some((address, u32_at(fixed, 4)?, fixed[1]))
 }
 
-/// What changed.
+/// A change of an interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change {
-    /// An interface is new, or something about it is: its name, whether it is up.
+pub enum InterfaceChange {
+    /// An interface came, or something about it changed, such as its name or whether it is up.
     Interface(Interface),
     /// An interface is gone.
     Gone(Interface),
 }
 
-/// The interfaces and addresses of one namespace, as far as messages about them were applied.
+/// The interfaces and addresses of one namespace, by the messages that were applied so far.
 #[derive(Debug, Default)]
 pub(crate) struct Links {
     interfaces: BTreeMap<u32, Interface>,
     addresses: OwnAddresses,
 }
 
-/// All interfaces and addresses of a namespace.
-pub(crate) struct Listed {
+/// A list of all interfaces and addresses of a namespace, as the kernel gave it.
+pub(crate) struct InterfaceList {
     interfaces: Vec<Interface>,
     addresses: Vec<Message>,
 }
 
-impl Listed {
-    /// Asks the kernel.
+impl InterfaceList {
+    /// Asks the kernel for the list.
     pub(crate) fn of(netns: &Netns) -> Result<Self, InterfaceError> {
         netns.within(|| {
             let interfaces = interface::list()?;
@@ -151,23 +155,26 @@ impl Links {
         self.interfaces.get(&index)
     }
 
-    /// By index.
+    /// The interfaces, in the order of their indexes.
     pub(crate) fn interfaces(&self) -> impl Iterator<Item = &Interface> {
         self.interfaces.values()
     }
 
-    /// The host's own addresses.
+    /// The addresses of the interfaces.
     pub(crate) const fn addresses(&self) -> &OwnAddresses {
         &self.addresses
     }
 
-    /// Takes over what is there now; what that changes.
-    pub(crate) fn replace(&mut self, by: Listed) -> Vec<Change> {
-        let Listed { interfaces: listed, addresses } = by;
+    /// Takes over a new list, and returns the changes.
+    pub(crate) fn replace(&mut self, by: InterfaceList) -> Vec<InterfaceChange> {
+        let InterfaceList { interfaces: listed, addresses } = by;
         let gone: Vec<u32> =
             self.interfaces.keys().copied().filter(|i| !listed.iter().any(|l| l.index == *i)).collect();
-        let mut changes: Vec<_> =
-            gone.iter().filter_map(|index| self.interfaces.remove(index)).map(Change::Gone).collect();
+        let mut changes: Vec<_> = gone
+            .iter()
+            .filter_map(|index| self.interfaces.remove(index))
+            .map(InterfaceChange::Gone)
+            .collect();
         changes.extend(listed.into_iter().filter_map(|i| self.update(i)));
         self.addresses = OwnAddresses::default();
         for message in &addresses {
@@ -176,12 +183,12 @@ impl Links {
         changes
     }
 
-    /// Takes over what a notification says; what that changes.
-    pub(crate) fn apply(&mut self, message: &Message) -> Option<Change> {
+    /// Takes over what a notification says, and returns the change if it is about an interface.
+    pub(crate) fn apply(&mut self, message: &Message) -> Option<InterfaceChange> {
         match message.kind {
             netlink::RTM_NEWLINK => self.update(Interface::from_message(message)?),
             netlink::RTM_DELLINK => {
-                self.interfaces.remove(&Interface::from_message(message)?.index).map(Change::Gone)
+                self.interfaces.remove(&Interface::from_message(message)?.index).map(InterfaceChange::Gone)
             }
             netlink::RTM_NEWADDR | netlink::RTM_DELADDR => {
                 self.addresses.apply(message);
@@ -191,12 +198,12 @@ impl Links {
         }
     }
 
-    fn update(&mut self, interface: Interface) -> Option<Change> {
+    fn update(&mut self, interface: Interface) -> Option<InterfaceChange> {
         if self.interfaces.get(&interface.index) == Some(&interface) {
             return None;
         }
         self.interfaces.insert(interface.index, interface.clone());
-        Some(Change::Interface(interface))
+        Some(InterfaceChange::Interface(interface))
     }
 }
 
@@ -223,7 +230,7 @@ mod tests {
         }
         names.retire(1, now);
         names.retire(2, now);
-        // Another one of the same index.
+        // Another interface gets the same index.
         names.set(2, &"eth2".into());
         let changes = names.changes();
         names.retire(3, now + Duration::from_secs(59));

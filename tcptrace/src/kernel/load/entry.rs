@@ -1,6 +1,6 @@
-//! The programs in the object, by their names.
+//! The kernel programs in the object, by their names.
 
-/// The entry points.
+/// A kernel program that sees packets: TC's, for Ethernet devices or for those without a link header (L3), or XDP's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Entry {
     Ingress,
@@ -25,5 +25,5 @@ impl Entry {
     }
 }
 
-/// The program of [`super::Programs::alive`]. The kernel keeps all of this name: it is not longer than 15 letters.
+/// The name of the program that [`super::Programs::alive`] loads. The kernel keeps names of up to 15 letters whole.
 pub(crate) const ALIVE: &str = "tcptrace_alive";

@@ -9,45 +9,45 @@ pub enum LoadError {
     /// Capabilities are missing.
     #[error("not permitted to trace: {missing} missing; {advice}")]
     NotPermitted {
-        /// Their names, and what they are for.
+        /// The names of the capabilities, and what they are for.
         missing: String,
-        /// What to do.
+        /// What the user can do about it.
         advice: String,
     },
-    /// The capabilities are there and the kernel refuses all the same.
+    /// The kernel refuses although no capability is missing.
     #[error(
         "the kernel refuses BPF although the capabilities are there ({clues}): a lockdown, a security \
          module, a seccomp filter or a user namespace forbids it; run on the host itself"
     )]
     LockedDown {
-        /// What the system says about it.
+        /// Settings of the system that may explain the refusal.
         clues: String,
     },
-    /// A kernel without BPF.
+    /// The kernel was built without BPF.
     #[error("this kernel has no BPF (CONFIG_BPF_SYSCALL is not set): run a kernel that has, 5.10 or newer")]
     NoBpf,
-    /// A kernel without ring buffers.
+    /// The kernel is too old to have BPF ring buffers.
     #[error("this kernel ({version}) has no BPF ring buffers: run 5.10 or newer")]
     TooOld {
         /// The kernel's version.
         version: String,
     },
-    /// The verifier said no.
+    /// The kernel's verifier rejected a program.
     #[error(
         "the kernel's verifier rejected {program} ({source}): {last_lines}; please report this with the \
          kernel's version and the log (-vv)"
     )]
     Rejected {
-        /// Which program.
+        /// The program's name.
         program: &'static str,
-        /// The last lines of the log, joined.
+        /// The last lines of the verifier's log, joined.
         last_lines: String,
-        /// All of it.
+        /// The whole log.
         log: String,
-        /// The error number.
+        /// The error that the system call returned.
         source: io::Error,
     },
-    /// Kernels before 5.11 count BPF memory against `RLIMIT_MEMLOCK`.
+    /// The limit of locked memory is too low. Kernels before 5.11 count BPF memory against it (`RLIMIT_MEMLOCK`).
     #[error(
         "the limit of locked memory is too low for {what} (kernels before 5.11 count BPF memory there): \
          run ulimit -l unlimited first, or as root with CAP_SYS_RESOURCE"
@@ -56,41 +56,41 @@ pub enum LoadError {
         /// What did not fit.
         what: String,
     },
-    /// No memory.
+    /// The kernel has not enough memory.
     #[error("no memory for {what}: choose a smaller ring or pending table")]
     NoMemory {
         /// What did not fit.
         what: String,
     },
-    /// A size that cannot be.
+    /// A size is out of its range, or no power of two.
     #[error("{what} cannot be {value}: a power of two from {from} to {to}")]
     Size {
-        /// Of what.
+        /// What has the size.
         what: &'static str,
-        /// What was asked for.
+        /// The size that was asked for.
         value: u32,
-        /// The least.
+        /// The least size.
         from: u32,
-        /// The most.
+        /// The largest size.
         to: u32,
     },
-    /// The object lacks something: a build that does not belong together.
+    /// The embedded object lacks something, so that the parts of this build do not belong together.
     #[error("the embedded kernel object lacks {0}: rebuild tcptrace")]
     Object(&'static str),
-    /// Without their number counters cannot be read.
+    /// The number of processors cannot be read, without which the counters cannot be.
     #[error("cannot read the number of processors from {file}: {source}; mount sysfs on /sys")]
     Processors {
-        /// Where it is told.
+        /// The file that has the number.
         file: &'static str,
-        /// Why not.
+        /// Why it cannot be read.
         source: io::Error,
     },
-    /// Anything else.
+    /// Something else could not be loaded.
     #[error("cannot load {what}: {reason}")]
     Other {
-        /// What failed.
+        /// What could not be loaded.
         what: String,
-        /// Why.
+        /// Why it could not be.
         reason: String,
     },
 }

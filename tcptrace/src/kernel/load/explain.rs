@@ -1,5 +1,5 @@
-//! Why the kernel refused, in words: what an error number of bpf(2) means, what the verifier said last, and what the system
-//! says about who may do what.
+//! Explains why the kernel refused to load something: what an error number of bpf(2) means, what the verifier said
+//! last, and which settings of the system may forbid it.
 
 use super::{
     error::LoadError,
@@ -49,7 +49,7 @@ pub(super) fn explain_program(error: ProgramError, program: &'static str) -> Loa
             if !is_rejection(&io_error) {
                 return explain_refusal(program.into(), false, &io_error);
             }
-            // The verifier is stricter with those who have less, and says so in its own words.
+            // The verifier is stricter without some capabilities, and does not say that this is why.
             if let Some(error) = not_permitted() {
                 log::debug!("{program}: {}", last_lines(&log));
                 return error;
@@ -61,12 +61,13 @@ pub(super) fn explain_program(error: ProgramError, program: &'static str) -> Loa
     }
 }
 
-/// The verifier's, of a program that was to be loaded. It has taken the program where only a descriptor lacks.
+/// Whether an error of loading a program is the verifier's. If only a descriptor lacks (EMFILE), the verifier has
+/// accepted the program.
 fn is_rejection(error: &io::Error) -> bool {
     !matches!(errno(error), Some(Errno::PERM | Errno::NOSYS | Errno::NOMEM | Errno::MFILE))
 }
 
-/// What an error number of bpf(2) means, with what else can be found out.
+/// The error that a refusal of bpf(2) means. Only the ring can be of a type that a kernel does not know.
 fn explain_refusal(what: String, ring: bool, error: &io::Error) -> LoadError {
     match errno(error) {
         Some(Errno::NOSYS) => LoadError::NoBpf,
@@ -80,13 +81,13 @@ fn explain_refusal(what: String, ring: bool, error: &io::Error) -> LoadError {
             }
         }
         Some(Errno::NOMEM) => LoadError::NoMemory { what },
-        // An unknown map type is EINVAL.
+        // A map type that the kernel does not know is EINVAL.
         Some(Errno::INVAL) if ring && kernel_before(5, 8) => LoadError::TooOld { version: kernel_release() },
         _ => LoadError::Other { what, reason: with_sources(error) },
     }
 }
 
-/// Because a capability is missing, if one is.
+/// The error that a capability is missing; None if none is.
 pub(crate) fn not_permitted() -> Option<LoadError> {
     let missing = privileges::missing()?;
     Some(LoadError::NotPermitted { missing, advice: privileges::advice() })
@@ -104,7 +105,7 @@ fn lockdown_clues() -> String {
     if clues.is_empty() { "no further clue".to_owned() } else { clues.join(", ") }
 }
 
-/// The verifier's last words, its statistics left out, in one line.
+/// The last lines of a verifier's log, without its statistics, joined to one line.
 fn last_lines(log: &str) -> String {
     const LINES: usize = 3;
     let said: Vec<_> =

@@ -1,11 +1,11 @@
-//! One copy of the TC programs for many network namespaces.
+//! Gates, which let one copy of the TC programs serve many network namespaces.
 //!
-//! A packet's device has an index, which several namespaces can have, and nothing that a program may look at says which
-//! namespace it is in. So each hook leaves a number beside the packet, in its `tc_classid`. A filter on clsact brings one along
-//! (`net/sched/cls_bpf.c`, `cls_bpf_classify`). A TCX link does not: there a *gate* is attached, a program of some
-//! instructions for each namespace and side, which writes the number and goes on with the program that all share. As the
-//! place in the array is a constant, the kernel makes a plain jump of that where it can (kernel/bpf/arraymap.c,
-//! `prog_array_map_poke_run`).
+//! Devices of several namespaces can have the same index, and nothing that a program may look at says which namespace a
+//! packet's device is in. So the number of the namespace is left beside the packet, in its `tc_classid`. A filter on
+//! clsact puts it there by itself (`net/sched/cls_bpf.c`, `cls_bpf_classify`). A TCX link does not: it holds a *gate*
+//! instead, a program of a few instructions for each namespace and side, which writes the number and goes on with the
+//! program that all share, by a tail call. As the index in the array of programs is a constant, the kernel makes a
+//! plain jump of the tail call where it can (kernel/bpf/arraymap.c, `prog_array_map_poke_run`).
 
 use super::entry::Entry;
 use crate::kernel::calls::raw::{self, BPF_PROG_TYPE_SCHED_CLS, Instruction};
@@ -19,65 +19,67 @@ use std::{
 const TC_CLASSID: i16 = 72;
 /// `BPF_FUNC_tail_call`.
 const TAIL_CALL: i32 = 12;
-/// `TC_ACT_UNSPEC`: where there is nothing to go on with the packet passes, as if nobody were there.
+/// `TC_ACT_UNSPEC`: if the tail call fails, the packet passes as if nothing were attached.
 const PASS: i32 = -1;
 
 /// The gates to one copy of the programs.
 pub(super) struct Gates {
-    /// What they go on with, by entry.
+    /// The array of programs that the gates go on with, by entry.
     programs: OwnedFd,
-    /// Those that are there already. To put one there has the kernel patch each gate to it.
-    there: BTreeSet<Entry>,
+    /// The entries that are in the array. Putting a program there again would have the kernel patch each gate to it.
+    present: BTreeSet<Entry>,
+    /// The gates, by the number of the namespace and by entry.
     made: BTreeMap<(u16, Entry), OwnedFd>,
 }
 
 impl Gates {
-    /// None yet.
+    /// Makes the array. There are no gates yet.
     pub(super) fn new() -> io::Result<Self> {
         #[expect(clippy::cast_possible_truncation, reason = "five")]
         let programs = raw::program_array(Entry::ALL.len() as u32)?;
-        Ok(Self { programs, there: BTreeSet::new(), made: BTreeMap::new() })
+        Ok(Self { programs, present: BTreeSet::new(), made: BTreeMap::new() })
     }
 
-    /// The gate of a namespace to `program`, which is that of this entry.
+    /// The gate from a namespace to `program`, which is the program of this entry. The first call makes it.
     pub(super) fn gate(
         &mut self,
         netns: u16,
         entry: Entry,
         program: BorrowedFd<'_>,
     ) -> io::Result<BorrowedFd<'_>> {
-        let place = entry as u32;
+        let index = entry as u32;
         if !self.made.contains_key(&(netns, entry)) {
-            if !self.there.contains(&entry) {
-                raw::put(self.programs.as_fd(), place, program)?;
-                self.there.insert(entry);
+            if !self.present.contains(&entry) {
+                raw::put(self.programs.as_fd(), index, program)?;
+                self.present.insert(entry);
             }
-            let code = instructions(netns, self.programs.as_raw_fd(), place);
+            let code = instructions(netns, self.programs.as_raw_fd(), index);
             let gate = raw::load(BPF_PROG_TYPE_SCHED_CLS, &code, entry.name())?;
             self.made.insert((netns, entry), gate);
         }
         Ok(self.made[&(netns, entry)].as_fd())
     }
 
-    /// Lets go of those of a namespace that is gone.
+    /// Lets go of the gates of a namespace that is gone.
     pub(super) fn remove(&mut self, netns: u16) {
         self.made.retain(|(of, _), _| *of != netns);
     }
 
-    /// All of them.
+    /// All gates.
     pub(super) fn all(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.made.values().map(|gate| gate.as_fd())
     }
 }
 
-/// Writes the number, and goes on.
-fn instructions(netns: u16, array: i32, place: u32) -> [Instruction; 8] {
+/// The instructions of a gate: it writes the number of the namespace, and goes on with the program at `index` of the
+/// array.
+fn instructions(netns: u16, array: i32, index: u32) -> [Instruction; 8] {
     const MOV: u8 = 0xb7;
     const STORE_32: u8 = 0x63;
     const LOAD_64: u8 = 0x18;
     const CALL: u8 = 0x85;
     const EXIT: u8 = 0x95;
-    /// The other half of `LOAD_64` is what it says it is: the descriptor of a map.
+    /// `BPF_PSEUDO_MAP_FD`, the source of a `LOAD_64` whose value is the descriptor of a map.
     const MAP: u8 = 1;
     let one = |code: u8, to: u8, from: u8, offset: i16, value: i32| {
         let [low, high] = offset.to_ne_bytes();
@@ -89,7 +91,7 @@ fn instructions(netns: u16, array: i32, place: u32) -> [Instruction; 8] {
         one(STORE_32, 1, 0, TC_CLASSID, 0),
         one(LOAD_64, 2, MAP, 0, array),
         one(0, 0, 0, 0, 0),
-        one(MOV, 3, 0, 0, place.cast_signed()),
+        one(MOV, 3, 0, 0, index.cast_signed()),
         one(CALL, 0, 0, 0, TAIL_CALL),
         one(MOV, 0, 0, 0, PASS),
         one(EXIT, 0, 0, 0, 0),

@@ -1,4 +1,4 @@
-//! Loads the programs: the object, sizes and seeds, the maps, and what the kernel says where it refuses.
+//! Loads the kernel programs with their sizes, seeds and maps, and explains why the kernel refuses them.
 
 mod entry;
 mod error;

@@ -1,35 +1,38 @@
-//! What the programs are loaded with.
+//! What the kernel programs are loaded with.
 
 use super::error::LoadError;
 use tcptrace_common::wire::tunnel::Decap;
 
-/// How big, and whether the programs log.
+/// The sizes of the programs' maps, the tunnels they look into, and whether they log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LoadOptions {
-    /// Bytes of the ring: a power of two and at least a page.
+    /// The size of the ring in bytes: a power of two from 64 KiB to 1 GiB.
     pub ring_bytes: u32,
-    /// Buckets of the pending-ACK table: a power of two. A bucket is 64 bytes, a cache line.
+    /// How many buckets the pending-ACK table has: a power of two up to 2^24. A bucket is 64 bytes, a cache line.
     pub pending_buckets: u32,
-    /// The programs log each record, for finding out what they do.
+    /// Whether the programs log each record, to find out what they do.
     pub kernel_log: bool,
-    /// Which tunnels the programs look into, one level.
+    /// The tunnels that the programs look into, one level deep.
     pub decap: Decap,
 }
 
 impl LoadOptions {
-    /// 8 MiB: at 128 bytes a SYN record that is 65,536 of them, which a reader that pauses 20 ms before each
-    /// drain leaves room for 3 million records a second; at a more usual 100,000 a second it outlasts half a
-    /// second in which the reader gets no CPU. The kernel allocates it whole, so bigger is not free.
+    /// The default size of the ring: 8 MiB, which hold about 61,000 SYN records of 128 bytes with their headers. A
+    /// reader that pauses 20 ms before each drain can take 3 million records a second with it; at a more usual 100,000
+    /// a second the ring outlasts half a second in which the reader gets no CPU. The kernel allocates all of it, so a
+    /// larger one is not free.
     pub const DEFAULT_RING_BYTES: u32 = 8 << 20;
-    /// The reader is woken, if it waits, when this part of the ring is full: time enough to come before the rest is.
+    /// The reader is woken from its pause when one in so many bytes of the ring is filled. It comes before the rest is.
     pub const WAKE_PART: u32 = 8;
-    /// 65,536 buckets (4 MiB): half a million acknowledgements awaited at once.
+    /// The default size of the pending-ACK table: 65,536 buckets (4 MiB), for half a million acknowledgements that are
+    /// expected at once.
     pub const DEFAULT_PENDING_BUCKETS: u32 = 1 << 16;
-    /// Larger tables than 1 GiB are mistakes.
+    /// The largest pending-ACK table, 1 GiB: who asks for more has made a mistake.
     const MAX_PENDING_BUCKETS: u32 = 1 << 24;
     const MIN_RING_BYTES: u32 = 1 << 16;
     const MAX_RING_BYTES: u32 = 1 << 30;
 
+    /// An error if a size is out of its range, or no power of two.
     pub(super) fn check(self) -> Result<(), LoadError> {
         let Self { ring_bytes, pending_buckets, .. } = self;
         if !ring_bytes.is_power_of_two()

@@ -1,4 +1,4 @@
-//! The words of the programs' pending-ACK table, as this process shares them with the programs.
+//! The words of the pending-ACK table, which this process shares with the kernel programs.
 #![expect(unsafe_code, reason = "maps the table")]
 
 use rustix::{
@@ -17,8 +17,8 @@ use tcptrace_core::sweep::Words;
 
 const _: () = assert!(size_of::<Bucket>() == BUCKET_WORDS * size_of::<AtomicU64>());
 
-/// The map's own memory (kernel/bpf/arraymap.c, `array_map_mmap`): no copy, no call, and nothing that confinement forbids
-/// once it is there. All copies of the programs have one such table.
+/// The memory of the map `PENDING`, mapped (kernel/bpf/arraymap.c, `array_map_mmap`). Reading and writing it takes no
+/// system call, which a confined process might not be allowed. All copies of the programs share one such table.
 pub(crate) struct PendingWords {
     words: NonNull<AtomicU64>,
     len: usize,
@@ -28,7 +28,7 @@ pub(crate) struct PendingWords {
 unsafe impl Send for PendingWords {}
 
 impl PendingWords {
-    /// Of the map behind `fd`, which has so many buckets; holds on to its memory, not to its descriptor.
+    /// Maps the memory of the map behind `fd`, which has so many buckets. The descriptor may be closed afterwards.
     pub(super) fn map(fd: BorrowedFd<'_>, buckets: u32) -> io::Result<Self> {
         let len = buckets as usize * BUCKET_WORDS;
         // SAFETY: a new mapping at an address of the kernel's choice overlaps nothing.
@@ -46,7 +46,7 @@ impl PendingWords {
         Ok(Self { words, len })
     }
 
-    /// Whole pages, as the kernel maps them.
+    /// The size of the mapping in bytes: the words, made up to whole pages as the kernel maps them.
     fn bytes(len: usize) -> usize {
         (len * size_of::<AtomicU64>()).next_multiple_of(page_size())
     }
@@ -56,7 +56,7 @@ impl PendingWords {
         unsafe { slice::from_raw_parts(self.words.as_ptr(), self.len) }
     }
 
-    /// How many there are.
+    /// How many words there are.
     pub(crate) const fn len(&self) -> usize {
         self.len
     }
@@ -67,7 +67,8 @@ impl Words for PendingWords {
         self.words()[place].load(Ordering::Relaxed)
     }
 
-    /// That the bucket is empty then, the programs find out by themselves when they look at it next.
+    /// Frees a word unless a program has changed it. The mark of a bucket that is empty by that is left to the
+    /// programs, which set it when they look at the bucket next.
     fn free(&mut self, place: usize, word: u64) -> bool {
         self.words()[place].compare_exchange(word, 0, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }

@@ -1,10 +1,11 @@
-//! What the kernel asks for before it takes the programs, and what to tell somebody who does not have it.
+//! The capabilities that the kernel asks for before it accepts the programs, and advice for users who lack some.
 
 use rustix::thread::{CapabilitySet, capabilities};
 use std::{env, path::PathBuf};
 
-/// The capabilities that tracing needs, what for, and those that do for it: in bpf(2) `CAP_SYS_ADMIN` stands for each
-/// (kernel/bpf/token.c, `bpf_ns_capable`). For clsact, which is asked for by netlink, it does not.
+/// The capabilities that tracing needs: their names, what they are for, and the set any of which is enough. In bpf(2)
+/// `CAP_SYS_ADMIN` stands for each (kernel/bpf/token.c, `bpf_ns_capable`). For clsact, which is asked for by netlink,
+/// it does not.
 const NEEDED: [(&str, &str, CapabilitySet); 3] = [
     ("CAP_BPF", "to make maps and load programs", CapabilitySet::BPF.union(CapabilitySet::SYS_ADMIN)),
     (
@@ -12,8 +13,8 @@ const NEEDED: [(&str, &str, CapabilitySet); 3] = [
         "to load programs that see packets, and attach them",
         CapabilitySet::NET_ADMIN.union(CapabilitySet::SYS_ADMIN),
     ),
-    // Without it the verifier also walks what a processor may only speculate on, and lets no pointer be compared or kept
-    // (kernel/bpf/verifier.c, bpf_check: allow_ptr_leaks, bypass_spec_v1, bypass_spec_v4).
+    // Without this one the verifier also walks ways that a processor takes only by speculation, and forbids to compare
+    // or store pointers (kernel/bpf/verifier.c, bpf_check: allow_ptr_leaks, bypass_spec_v1, bypass_spec_v4).
     (
         "CAP_PERFMON",
         "for the verifier to take programs that compute with pointers",
@@ -21,15 +22,14 @@ const NEEDED: [(&str, &str, CapabilitySet); 3] = [
     ),
 ];
 
-/// Those that are needed in other network namespaces, as setcap(8) calls them.
+/// The capabilities that other network namespaces need, as setcap(8) calls them.
 const ELSEWHERE: [(&str, CapabilitySet); 3] = [
     ("cap_sys_admin", CapabilitySet::SYS_ADMIN),
     ("cap_sys_ptrace", CapabilitySet::SYS_PTRACE),
     ("cap_net_broadcast", CapabilitySet::NET_BROADCAST),
 ];
 
-/// Which of the needed capabilities this thread does not have, each with what it is for; None where nothing is
-/// missing.
+/// The needed capabilities that this thread lacks, each with what it is for; None if it lacks none.
 pub(super) fn missing() -> Option<String> {
     let effective = capabilities(None).ok()?.effective;
     let missing: Vec<_> = NEEDED
@@ -40,10 +40,10 @@ pub(super) fn missing() -> Option<String> {
     (!missing.is_empty()).then(|| missing.join(", "))
 }
 
-/// What to do about it, for this very program.
+/// How to run this very program with the capabilities.
 pub(super) fn advice() -> String {
     let effective = capabilities(None).map_or(CapabilitySet::empty(), |sets| sets.effective);
-    // What is there already was given for a reason.
+    // setcap replaces all capabilities of the file, so those for other namespaces that it has already are named too.
     let kept = ELSEWHERE.into_iter().filter(|(_, it)| effective.contains(*it)).map(|(name, _)| name);
     let wanted: Vec<_> = ["cap_bpf", "cap_net_admin", "cap_perfmon"].into_iter().chain(kept).collect();
     let program = env::current_exe().unwrap_or_else(|_| PathBuf::from("tcptrace"));

@@ -1,4 +1,5 @@
-//! One copy of the programs in the kernel: its maps, its seeds, and the programs that are needed.
+//! One copy of the kernel programs: it creates or shares the maps, sets the seeds, and loads each program when it is
+//! first needed.
 
 use super::{
     entry::{ALIVE, Entry},
@@ -34,45 +35,50 @@ use tcptrace_common::{
     filter::Program,
 };
 
-/// The object in the kernel: its maps are there, its programs come when they are first needed.
+/// A copy of the programs. Its maps are in the kernel from the beginning; each program is loaded when it is first
+/// needed.
 pub struct Programs {
     held: Held,
     role: Role,
-    /// Where other namespaces enter by TCX.
+    /// The gates by which other namespaces enter this copy through TCX links, once there is one.
     gates: Option<Gates>,
 }
 
 /// Which network namespaces a copy of the programs is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
-    /// The one of this number.
+    /// The copy is for the namespace of this number.
     Only(u16),
-    /// Any: each hook says the number with the packet (`gates.rs`). Not for XDP, where nothing can be said so.
+    /// The copy is for any namespace: each hook leaves the number beside the packet (`gates.rs`). XDP has no such
+    /// place.
     Shared,
 }
 
-/// What of it is in this process.
+/// What this process keeps of a copy.
 enum Held {
-    /// All that is embedded, some MiB of it: what is not in the kernel yet may come to be needed.
+    /// The parsed object, which takes some MiB. Programs of it may still have to be loaded.
     Object(Ebpf),
-    /// Descriptors, as nothing more will be loaded.
+    /// Only descriptors, as nothing more will be loaded.
     Descriptors { programs: Vec<ProgramFd>, maps: Vec<(String, Map)> },
 }
 
+/// The error of asking for a part of an object that was let go of.
 const GONE: LoadError = LoadError::Object("what was let go of");
 
 impl Programs {
-    /// Creates the maps. Raises the limit of locked memory where that counts, as far as it may.
+    /// Makes a copy for one network namespace, whose number is 0, and creates its maps. On kernels before 5.11 it
+    /// raises the limit of locked memory, if it may.
     pub fn load(options: &LoadOptions) -> Result<Self, LoadError> {
         Self::load_as(options, Role::Only(0))
     }
 
-    /// The same, perhaps for other namespaces too.
+    /// Makes a copy for the namespaces that `role` says, and creates its maps.
     pub(crate) fn load_as(options: &LoadOptions, role: Role) -> Result<Self, LoadError> {
         Self::load_with(options, role, &[])
     }
 
-    /// With maps that exist: each by its name, and where it is pinned.
+    /// Makes a copy for the namespaces that `role` says. It uses the maps that are given, each by its name and where it
+    /// is pinned, and creates the others.
     pub(crate) fn load_with(
         options: &LoadOptions,
         role: Role,
@@ -112,7 +118,7 @@ impl Programs {
         Ok(Self { held: Held::Object(ebpf), role, gates: None })
     }
 
-    /// Has the programs follow only the connections that `admission` takes, from now on.
+    /// Has the programs follow only the connections that `admission` admits, from now on.
     pub fn set_admission(&mut self, admission: Admission) -> Result<(), LoadError> {
         let map = self.map("ADMISSION").ok_or(LoadError::Object("the map ADMISSION"))?;
         Array::<_, u32>::try_from(map)
@@ -120,7 +126,7 @@ impl Programs {
             .map_err(|e| explain_map(e, "ADMISSION"))
     }
 
-    /// Has the programs make records of what `filter` admits only, from now on. Nothing is loaded anew.
+    /// Has the programs make records only of what `filter` admits, from now on. No program is loaded anew for that.
     pub fn set_filter(&mut self, filter: &Program) -> Result<(), LoadError> {
         let map = self.map("FILTER").ok_or(LoadError::Object("the map FILTER"))?;
         let words: [u64; FILTER_WORDS] = zerocopy::transmute!(*filter);
@@ -129,7 +135,7 @@ impl Programs {
             .map_err(|e| explain_map(e, "FILTER"))
     }
 
-    /// The maps that another copy of the programs can have in common with this one: all but the constants.
+    /// The maps that another copy of the programs can share with this one: all but those of constants.
     pub(crate) fn shareable_maps(&self) -> impl Iterator<Item = (&str, &Map)> {
         let object = match &self.held {
             Held::Object(ebpf) => Some(ebpf.maps()),
@@ -138,8 +144,8 @@ impl Programs {
         object.into_iter().flatten().filter(|(name, _)| !name.starts_with('.'))
     }
 
-    /// Nothing more is to be loaded: lets go of all but descriptors.
-    pub fn settle(&mut self) -> Result<(), LoadError> {
+    /// Lets go of the object, and keeps descriptors only. Nothing more can be loaded afterwards.
+    pub fn let_go_of_object(&mut self) -> Result<(), LoadError> {
         let Held::Object(ebpf) = &mut self.held else { return Ok(()) };
         let loaded = |entry: Entry| ebpf.program(entry.name())?.fd().ok();
         let cloned: io::Result<Vec<_>> =
@@ -164,7 +170,7 @@ impl Programs {
         }
     }
 
-    /// What is embedded, if it was not let go of.
+    /// The object, or an error if it was let go of.
     fn object(&mut self) -> Result<&mut Ebpf, LoadError> {
         match &mut self.held {
             Held::Object(ebpf) => Ok(ebpf),
@@ -187,7 +193,8 @@ impl Programs {
         Ok(program)
     }
 
-    /// What a TCX link in the namespace of this number holds: the TC program of this entry, or the way to it.
+    /// The program that a TCX link in the namespace of this number is to hold: the TC program of this entry, or a gate
+    /// to it.
     pub(crate) fn for_link(&mut self, entry: Entry, netns: u16) -> Result<BorrowedFd<'_>, LoadError> {
         self.classifier(entry)?;
         let failed = |error: io::Error| LoadError::Other {
@@ -206,25 +213,26 @@ impl Programs {
         gates.gate(netns, entry, program).map_err(failed)
     }
 
-    /// The namespace of this number is gone, and may have been traced with this copy.
+    /// Lets go of the gates of a namespace that is gone.
     pub(crate) fn forget_netns(&mut self, netns: u16) {
         if let Some(gates) = &mut self.gates {
             gates.remove(netns);
         }
     }
 
-    /// Which namespaces they are for.
+    /// Which namespaces this copy is for.
     pub(crate) const fn role(&self) -> Role {
         self.role
     }
 
-    /// Of a TC program that is loaded: its descriptor, and the kernel's number for it.
+    /// The descriptor of a TC program that is loaded, and the kernel's number for it.
     pub(crate) fn loaded(&self, entry: Entry) -> Result<(BorrowedFd<'_>, u32), LoadError> {
         let Held::Object(ebpf) = &self.held else { return Err(GONE) };
         loaded(ebpf, entry)
     }
 
-    /// The number of a program that is loaded for as long as these are, and by nothing else.
+    /// The kernel's number for a program that is loaded exactly as long as this copy is. Filters on clsact name it, so
+    /// that others can tell whether their maker is still running.
     pub(crate) fn alive(&mut self) -> Result<u32, LoadError> {
         let program = self.classifier_called(ALIVE)?;
         program.info().map(|info| info.id()).map_err(|e| explain_program(e, ALIVE))
@@ -245,7 +253,7 @@ impl Programs {
         self.object()?.program_mut(name).ok_or(LoadError::Object(name))
     }
 
-    /// How often the programs that are loaded ran, and how long, while the kernel kept statistics.
+    /// How often the loaded programs ran, and how long, while the kernel kept statistics.
     #[must_use]
     pub fn runs(&self) -> Runs {
         let loaded: Vec<&ProgramFd> = match &self.held {
@@ -254,16 +262,16 @@ impl Programs {
             }
             Held::Descriptors { programs, .. } => programs.iter().collect(),
         };
-        // A run that begins at a gate counts there, with all that it goes on with.
+        // A run that begins at a gate counts as the gate's, with the program that it goes on with.
         let gates = self.gates.iter().flat_map(Gates::all);
         loaded.into_iter().map(|fd| fd.as_fd()).chain(gates).fold(Runs::default(), |sum, fd| {
-            // Of one that cannot be read nothing is known, and the trace goes on.
+            // A program whose statistics cannot be read counts as one without runs.
             let said = fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_raw_fd()));
             sum.and(Runs::of(&said.unwrap_or_default()))
         })
     }
 
-    /// The pending-ACK table, which these programs share with all copies of them, mapped.
+    /// Maps the pending-ACK table, which all copies of the programs share, into memory.
     pub(crate) fn pending(&mut self, options: &LoadOptions) -> Result<PendingWords, LoadError> {
         let Some(Map::Array(map)) = self.map("PENDING") else {
             return Err(LoadError::Object("the map PENDING"));
@@ -274,25 +282,25 @@ impl Programs {
         })
     }
 
-    /// The ring of records; once.
+    /// Takes the ring of records, which can be done once.
     pub fn take_ring(&mut self) -> Result<RingBuf<MapData>, LoadError> {
         let map = self.object()?.take_map("EVENTS").ok_or(LoadError::Object("the map EVENTS"))?;
         RingBuf::try_from(map).map_err(|e| explain_map(e, "EVENTS"))
     }
 
-    /// The counters; once.
+    /// Takes the counters, which can be done once.
     pub fn take_counters(&mut self) -> Result<CounterMap, LoadError> {
         let map = self.object()?.take_map("COUNTERS").ok_or(LoadError::Object("the map COUNTERS"))?;
         PerCpuArray::try_from(map).map(CounterMap).map_err(|e| explain_map(e, "COUNTERS"))
     }
 
-    /// The programs' own log, going to the `log` crate; None where the object has none.
+    /// Takes the programs' log, which goes on to the `log` crate; None if the object has none.
     pub fn take_log(&mut self) -> Option<EbpfLogger<&'static dyn log::Log>> {
         EbpfLogger::init(self.object().ok()?).ok()
     }
 }
 
-/// Of a TC program that is loaded: its descriptor, and the kernel's number for it.
+/// The descriptor of a TC program that is loaded, and the kernel's number for it.
 fn loaded(ebpf: &Ebpf, entry: Entry) -> Result<(BorrowedFd<'_>, u32), LoadError> {
     let name = entry.name();
     let program = ebpf.program(name).ok_or(LoadError::Object(name))?;
@@ -308,7 +316,7 @@ const COUNTER_WORDS: usize = size_of::<Counters>() / size_of::<u64>();
 pub struct CounterMap(PerCpuArray<MapData, [u64; COUNTER_WORDS]>);
 
 impl CounterMap {
-    /// As they are now, one for each possible CPU. The programs write meanwhile: no two fields need agree.
+    /// Reads the counters of each possible CPU. The programs write meanwhile, so that no two fields need agree.
     pub fn read(&self) -> Result<Vec<Counters>, LoadError> {
         let values = self.0.get(&0, 0).map_err(|e| explain_map(e, "COUNTERS"))?;
         Ok(values.iter().map(|words| zerocopy::transmute!(*words)).collect())
@@ -322,16 +330,16 @@ fn random_seeds() -> Result<[u64; SEED_WORDS], LoadError> {
     Ok(zerocopy::transmute!(bytes))
 }
 
-/// Lets this process have as many descriptors open as it may: each network namespace takes two, or with a copy of the programs
-/// about ten, and each interface two.
+/// Raises the limit of open files as far as this process may. Each network namespace takes two descriptors, or about
+/// ten with a copy of the programs, and each interface takes two.
 pub(crate) fn raise_open_files() {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    // Where this fails, loading says what it lacks.
+    // If this fails and too few files may be open, loading says so.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
 }
 
-/// The kernel verifies a program before it looks for a descriptor, and the library tries again for the verifier's log: some
-/// seconds, to say that no more files may be open.
+/// An error if no more files may be open. The kernel would find that out only after it has verified the program, and
+/// aya would load it again for the verifier's log: that takes some seconds.
 fn has_room_for(program: &str) -> Result<(), LoadError> {
     may_open_one()
         .map_err(|error| LoadError::Other { what: program.to_owned(), reason: with_sources(&error) })

@@ -1,4 +1,5 @@
-//! How full the ring is: its two positions, read where the kernel and the reader keep them.
+//! How full the ring is, by the positions of its two ends, which the kernel and the reader keep in the ring's own
+//! pages.
 #![expect(unsafe_code, reason = "maps the ring's position pages and reads them")]
 
 use aya::maps::{MapData, RingBuf};
@@ -13,7 +14,7 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering},
 };
 
-/// The first two pages of a ring buffer map: the consumer's position, then the producer's
+/// The first two pages of a ring buffer map, which have the consumer's position and the producer's
 /// (kernel/bpf/ringbuf.c, `struct bpf_ringbuf`).
 pub struct RingGauge {
     consumer: PositionPage,
@@ -21,27 +22,28 @@ pub struct RingGauge {
 }
 
 impl RingGauge {
-    /// For this ring; holds on to its memory, not to its descriptor.
+    /// Maps the pages of this ring. Its descriptor may be closed afterwards.
     pub fn new(ring: &RingBuf<MapData>) -> io::Result<Self> {
         let fd = ring.as_fd();
         Ok(Self { consumer: PositionPage::map(fd, 0)?, producer: PositionPage::map(fd, 1)? })
     }
 
-    /// Bytes between the two positions: records with their headers, those still being written included.
+    /// How many bytes lie between the two positions: records with their headers, those still being written included.
     #[must_use]
     pub fn used_bytes(&self) -> usize {
-        // The consumer's first: read the other way round, it could have overtaken the producer's.
+        // The consumer's position is read first: read after the producer's, it could have overtaken that.
         let read = self.read_to();
         self.written_to().wrapping_sub(read)
     }
 
-    /// Where the reader is, in bytes since the ring was made; it wraps.
+    /// How far the reader has come, in bytes since the ring was made. The number wraps.
     #[must_use]
     pub fn read_to(&self) -> usize {
         self.consumer.position().load(Ordering::Acquire)
     }
 
-    /// Where the last record ends, one that is still being written included, in the same measure.
+    /// Where the last record ends, in bytes since the ring was made, also if it is still being written. The number
+    /// wraps.
     #[must_use]
     pub fn written_to(&self) -> usize {
         self.producer.position().load(Ordering::Acquire)

@@ -1,18 +1,19 @@
-//! The kernel's statistics of programs.
+//! The kernel's statistics of how often programs ran, and how long.
 
 use std::time::Duration;
 
-/// Runs of programs, and the time they took.
+/// How often programs ran, and how long.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Runs {
-    /// How many.
+    /// How many runs there were.
     pub count: u64,
-    /// All together.
+    /// The time that all runs took together.
     pub time: Duration,
 }
 
 impl Runs {
-    /// From what is said of a program's descriptor (`kernel/bpf/syscall.c`, `bpf_prog_show_fdinfo`).
+    /// Reads the runs from the file in `/proc/self/fdinfo` of a program's descriptor (`kernel/bpf/syscall.c`,
+    /// `bpf_prog_show_fdinfo`).
     pub(super) fn of(fdinfo: &str) -> Self {
         let number = |name: &str| {
             let line = fdinfo.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(":\t"));
@@ -21,13 +22,13 @@ impl Runs {
         Self { count: number("run_cnt"), time: Duration::from_nanos(number("run_time_ns")) }
     }
 
-    /// Both.
+    /// The sum of both.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         Self { count: self.count + other.count, time: self.time + other.time }
     }
 
-    /// Without those of before. Programs that ended meanwhile have taken theirs with them.
+    /// The runs since `before`. The runs of programs that ended meanwhile are missing.
     #[must_use]
     pub const fn since(self, before: Self) -> Self {
         Self { count: self.count.saturating_sub(before.count), time: self.time.saturating_sub(before.time) }

@@ -1,46 +1,48 @@
-//! A network namespace that was found: where it can be entered, and what to call it.
+//! A network namespace that a survey found: where it can be entered, and its name.
 
 use std::{
     fs,
     path::{Path, PathBuf},
 };
 
-/// Mounts in here are called by their file's name.
+/// The folders whose mounts are named by the file's name alone.
 const NAMED: [&str; 4] = ["/run/netns", "/var/run/netns", "/run/docker/netns", "/var/run/docker/netns"];
-/// Digits of a container's identifier, and how many of them people write.
+/// How many hexadecimal digits a container's identifier has.
 const CONTAINER_DIGITS: usize = 64;
+/// How many digits of it are shown, as Docker does.
 const CONTAINER_SHORT: usize = 12;
 
-/// One namespace that was found.
+/// A network namespace that a survey found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
-    /// Its inode number: there is one file system of them.
+pub struct FoundNamespace {
+    /// The namespace's inode number, which no other namespace has: all are in one file system.
     pub inode: u64,
-    /// Where it is mounted.
+    /// Where the namespace is mounted.
     pub(super) mount: Option<PathBuf>,
-    /// A process, and a thread of it, that is there.
+    /// The numbers of a process, and of a thread of it that is in the namespace.
     pub(super) task: Option<(u32, u32)>,
 }
 
-impl Found {
+impl FoundNamespace {
     pub(super) const fn new(inode: u64) -> Self {
         Self { inode, mount: None, task: None }
     }
 
-    /// Where it can be entered, the likeliest first.
+    /// The files by which the namespace can be entered, the likeliest first.
     #[must_use]
     pub fn paths(&self) -> Vec<PathBuf> {
         let task = self.task.map(|(process, task)| format!("/proc/{process}/task/{task}/ns/net").into());
         self.mount.iter().cloned().chain(task).collect()
     }
 
-    /// It has a name of its own, not one by who is in it.
+    /// Whether the namespace has a name of its own, instead of that of a container or process in it.
     #[must_use]
     pub const fn is_named(&self) -> bool {
         self.mount.is_some()
     }
 
-    /// What to call it: as `ip netns` or Docker do, by where it is mounted, by the container, by a process.
+    /// The namespace's name: the one that `ip netns` or Docker gave it, or else where it is mounted, the container in
+    /// it, or a process in it.
     #[must_use]
     pub fn name(&self) -> String {
         if let Some(mount) = &self.mount {
@@ -52,7 +54,7 @@ impl Found {
         container(&groups).map_or_else(|| format!("pid:{process}"), str::to_owned)
     }
 
-    /// Its name, or where another has that, one that no other has.
+    /// The namespace's name, with the inode number behind it if another namespace has the name.
     #[must_use]
     pub fn name_beside(&self, is_taken: impl FnOnce(&str) -> bool) -> String {
         let name = self.name();
@@ -60,13 +62,13 @@ impl Found {
     }
 }
 
-/// A mount has a name, not only a path.
+/// Whether a mount is in a folder of names, so that its file's name is the namespace's name.
 pub(super) fn is_named(mount: &Path) -> bool {
     NAMED.iter().any(|directory| mount.parent() == Some(Path::new(directory)))
 }
 
-/// A container's identifier among control groups: 64 hexadecimal digits, as Docker, containerd, CRI-O and Podman name
-/// theirs, each with something else around.
+/// The short identifier of a container, found in the control groups of a process. Docker, containerd, CRI-O and Podman
+/// put the identifier's 64 hexadecimal digits into a group's name, each with other words around it.
 pub(crate) fn container(groups: &str) -> Option<&str> {
     groups
         .split(|c: char| !c.is_ascii_hexdigit())
@@ -80,12 +82,16 @@ mod tests {
 
     #[test]
     fn a_namespace_is_called_as_whoever_made_it_calls_it() {
-        let name = |mount: &str| Found { mount: Some(mount.into()), ..Found::new(1) }.name();
+        let name =
+            |mount: &str| FoundNamespace { mount: Some(mount.into()), ..FoundNamespace::new(1) }.name();
         assert_eq!(name("/run/netns/blue"), "blue");
         assert_eq!(name("/run/docker/netns/c0ffee"), "c0ffee");
         assert_eq!(name("/srv/other"), "/srv/other");
-        assert_eq!(Found { task: Some((u32::MAX, 1)), ..Found::new(1) }.name(), "pid:4294967295");
-        assert_eq!(Found::new(7).name(), "net:[7]");
+        assert_eq!(
+            FoundNamespace { task: Some((u32::MAX, 1)), ..FoundNamespace::new(1) }.name(),
+            "pid:4294967295"
+        );
+        assert_eq!(FoundNamespace::new(7).name(), "net:[7]");
     }
 
     #[test]

@@ -1,9 +1,9 @@
-//! Network namespaces: finds the one that is meant, and does what is about interfaces inside it.
+//! A network namespace by its name, path or process, and a way to run code inside it.
 //!
-//! setns(2) moves one thread. Sockets and BPF links stay in the namespace that they were made in, so the thread
-//! goes back each time, and everything else that it does is done at home.
+//! setns(2) moves one thread. Sockets and BPF links stay in the namespace that they were made in, so the thread goes
+//! back each time, and does everything else in its own namespace.
 
-use super::found::Found;
+use super::found::FoundNamespace;
 use crate::near::{Suggestion, near_names};
 use rustix::{
     io::Errno,
@@ -21,19 +21,20 @@ use std::{
 };
 use thiserror::Error;
 
-/// Where `ip netns` keeps names; the second is mostly a link to the first.
+/// The folders where `ip netns` keeps names; the second is mostly a link to the first.
 const NAMED: [&str; 2] = ["/run/netns", "/var/run/netns"];
+/// The thread's own namespace.
 const OWN: &str = "/proc/thread-self/ns/net";
 
 /// Why a network namespace cannot be entered.
 #[derive(Debug, Error)]
 pub enum NetnsError {
-    /// There is none of this name.
+    /// There is no namespace of this name.
     #[error("no such network namespace: {name}{}; ip netns lists them", Suggestion(.near))]
     NotFound {
-        /// What was asked for.
+        /// The name or path that was asked for.
         name: String,
-        /// What may have been meant.
+        /// The names that may have been meant.
         near: Vec<String>,
     },
     /// There is no process of this number, or it has ended.
@@ -43,46 +44,46 @@ pub enum NetnsError {
         String::new()
     })]
     NoProcess {
-        /// What was asked for.
+        /// The number that was asked for.
         pid: String,
-        /// A namespace has this number as its name.
+        /// Whether a namespace has this number as its name.
         named: bool,
     },
-    /// What was found is something else, or a name whose namespace is gone.
+    /// The file that was found is no network namespace, or the namespace of the name is gone.
     #[error("{name} is not a network namespace; ip netns lists those that have a name")]
     NotNamespace {
-        /// What was asked for.
+        /// The name or path that was asked for.
         name: String,
     },
-    /// The kernel does not let us in.
+    /// The kernel does not permit to enter the namespace.
     #[error("not permitted to enter network namespace {name}: {why}")]
     NotPermitted {
-        /// What was asked for.
+        /// The namespace, as it was asked for or is named.
         name: String,
         /// What is missing.
         why: &'static str,
     },
-    /// It is not where it was any more.
+    /// The namespace is gone, or no longer where it was found.
     #[error("network namespace {name} is gone")]
     Gone {
-        /// What it was called.
+        /// The namespace's name.
         name: String,
     },
-    /// Not all can be traced.
+    /// The process lacks capabilities that tracing all namespaces needs.
     #[error(
         "not permitted to trace all network namespaces: {missing} missing; run as root, or setcap \
          cap_sys_admin,cap_sys_ptrace,cap_net_admin,cap_net_broadcast+ep on the binary"
     )]
     NotPermittedAll {
-        /// Capabilities.
+        /// The missing capabilities.
         missing: String,
     },
-    /// Anything else.
+    /// The namespace cannot be entered for another reason.
     #[error("cannot enter network namespace {name}: {source}")]
     Io {
-        /// What was asked for.
+        /// The namespace, as it was asked for or is named.
         name: String,
-        /// Why.
+        /// Why it cannot be entered.
         source: io::Error,
     },
 }
@@ -90,49 +91,54 @@ pub enum NetnsError {
 /// Which network namespaces the interfaces are in.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub enum Namespaces {
-    /// The thread's own.
+    /// The interfaces are in the thread's own namespace.
     #[default]
     Own,
-    /// One, as [`Netns::open`] takes it.
+    /// The interfaces are in one namespace, given as [`Netns::open`] takes it.
     Named(String),
-    /// All that there are, and those that come later.
+    /// The interfaces are in all namespaces, also those that come later.
     All,
 }
 
-/// The namespace whose interfaces are meant: the thread's own, unless another was opened or found. As long as one is
-/// open, the kernel keeps it; one that was found is opened for each visit.
+/// A namespace to run code in: the thread's own, or another one that was opened or found. The kernel keeps a namespace
+/// as long as it is open; one that was found is opened only for each visit.
 #[derive(Clone, Debug, Default)]
 pub struct Netns(Option<Arc<Other>>);
 
+/// A namespace that is not the thread's own.
 #[derive(Debug)]
 struct Other {
     name: String,
-    there: There,
+    way: Way,
     home: Home,
 }
 
+/// How a namespace is entered.
 #[derive(Debug)]
-enum There {
+enum Way {
+    /// By a file that stays open.
     Open(File),
+    /// By one of these files, if it has this inode number.
     Found { inode: u64, paths: Mutex<Vec<PathBuf>> },
 }
 
-/// The thread's own namespace, to come back to.
+/// The thread's own namespace, which it comes back to.
 #[derive(Clone, Debug)]
 pub(crate) struct Home(Arc<File>);
 
 impl Home {
-    /// Where the thread is.
+    /// Opens the namespace that the thread is in.
     pub(crate) fn open() -> io::Result<Self> {
         File::open(OWN).map(|file| Self(Arc::new(file)))
     }
 
-    /// Its inode number.
+    /// The namespace's inode number.
     pub(crate) fn inode(&self) -> io::Result<u64> {
         self.0.metadata().map(|file| file.ino())
     }
 
-    /// Runs `f`, which may go where it likes, and comes back.
+    /// Runs `f`, which may move the thread to another namespace, and moves the thread back. `name` is of that
+    /// namespace, for an error.
     pub(crate) fn and_back<R>(&self, name: &str, f: impl FnOnce() -> R) -> Result<R, NetnsError> {
         let away = Away { name, home: self };
         let result = f();
@@ -148,56 +154,57 @@ impl AsFd for Home {
 }
 
 impl Netns {
-    /// By a name as of `ip netns`, a path (with a '/'), or the number of a process that is in it; without any,
-    /// the thread's own.
+    /// Opens a namespace by a name of `ip netns`, by a path (which has a '/'), or by the number of a process that is in
+    /// it. Without a name it is the thread's own.
     pub fn open(name: Option<&str>) -> Result<Self, NetnsError> {
         let Some(name) = name else { return Ok(Self::default()) };
-        let there = There::Open(find(name)?);
+        let way = Way::Open(find(name)?);
         let home = Home::open().map_err(|source| NetnsError::Io { name: name.to_owned(), source })?;
-        // To go where it is moves a thread nowhere, but asks for what coming back will need.
+        // Moving the thread into its own namespace changes nothing, but fails now if coming back later would.
         move_to(name, home.as_fd())?;
-        let netns = Self(Some(Arc::new(Other { name: name.to_owned(), there, home })));
+        let netns = Self(Some(Arc::new(Other { name: name.to_owned(), way, home })));
         netns.within(|| ())?;
         Ok(netns)
     }
 
-    /// One that was found, which it does not keep. `home` is where the thread is.
-    pub(crate) fn found(found: &Found, name: &str, home: &Home) -> Self {
-        let there = There::Found { inode: found.inode, paths: Mutex::new(found.paths()) };
-        Self(Some(Arc::new(Other { name: name.to_owned(), there, home: home.clone() })))
+    /// A namespace that a survey found. It is not kept open. `home` is the thread's own namespace.
+    pub(crate) fn found(found: &FoundNamespace, name: &str, home: &Home) -> Self {
+        let way = Way::Found { inode: found.inode, paths: Mutex::new(found.paths()) };
+        Self(Some(Arc::new(Other { name: name.to_owned(), way, home: home.clone() })))
     }
 
-    /// It was found again, perhaps elsewhere.
-    pub(crate) fn found_again(&self, again: &Found) {
-        if let Some(Other { there: There::Found { paths, .. }, .. }) = self.0.as_deref() {
+    /// Takes over the files by which a later survey found that the namespace can be entered.
+    pub(crate) fn found_again(&self, again: &FoundNamespace) {
+        if let Some(Other { way: Way::Found { paths, .. }, .. }) = self.0.as_deref() {
             *paths.lock().unwrap_or_else(PoisonError::into_inner) = again.paths();
         }
     }
 
-    /// Runs `f` with a descriptor of the namespace, without going there.
+    /// Runs `f` with a descriptor of the namespace, without entering it.
     pub(crate) fn with_descriptor<R>(&self, f: impl FnOnce(BorrowedFd<'_>) -> R) -> Result<R, NetnsError> {
         if let Some(other) = &self.0 {
-            return Ok(f(other.there()?.as_fd()));
+            return Ok(f(other.open()?.as_fd()));
         }
         let own = Home::open().map_err(|source| NetnsError::Io { name: "of our own".into(), source })?;
         Ok(f(own.as_fd()))
     }
 
-    /// How the user called it; None is the thread's own.
+    /// The namespace's name, as the user gave it or a survey found it; None for the thread's own.
     #[must_use]
     pub fn name(&self) -> Option<&str> {
         self.0.as_deref().map(|other| &*other.name)
     }
 
-    /// Runs `f` with the thread inside, and comes back. Not to be nested, and for the thread that opened it.
+    /// Runs `f` with the thread inside the namespace, and comes back. It is for the thread that opened the namespace,
+    /// and must not be nested.
     pub fn within<R>(&self, f: impl FnOnce() -> R) -> Result<R, NetnsError> {
         let Some(other) = &self.0 else { return Ok(f()) };
-        move_to(&other.name, other.there()?.as_fd())?;
+        move_to(&other.name, other.open()?.as_fd())?;
         other.home.and_back(&other.name, f)
     }
 }
 
-/// An open namespace, kept or for a moment.
+/// A namespace that is open, for as long as it is known or for a moment.
 enum Opened<'a> {
     Kept(&'a File),
     Briefly(File),
@@ -213,15 +220,15 @@ impl AsFd for Opened<'_> {
 }
 
 impl Other {
-    fn there(&self) -> Result<Opened<'_>, NetnsError> {
-        let (wanted, paths) = match &self.there {
-            There::Open(file) => return Ok(Opened::Kept(file)),
-            There::Found { inode, paths } => (*inode, paths.lock().unwrap_or_else(PoisonError::into_inner)),
+    fn open(&self) -> Result<Opened<'_>, NetnsError> {
+        let (wanted, paths) = match &self.way {
+            Way::Open(file) => return Ok(Opened::Kept(file)),
+            Way::Found { inode, paths } => (*inode, paths.lock().unwrap_or_else(PoisonError::into_inner)),
         };
         let mut denied = false;
         for path in &*paths {
             match open(path) {
-                // A number of a process, or a name, may be another's by now.
+                // Another process may have the number by now, or another namespace the name: the inode number tells.
                 Ok(file) if file.metadata().is_ok_and(|it| it.ino() == wanted) => {
                     return Ok(Opened::Briefly(file));
                 }
@@ -241,11 +248,12 @@ impl Other {
     }
 }
 
+/// Moves the thread into a namespace. `name` is for an error.
 fn move_to(name: &str, namespace: BorrowedFd<'_>) -> Result<(), NetnsError> {
     let name = || name.to_owned();
     move_into_link_name_space(namespace, Some(LinkNameSpaceType::Network)).map_err(|error| {
         match error {
-            // kernel/nsproxy.c, setns: a file that is no namespace, or one of another type.
+            // The file is no namespace, or one of another type (kernel/nsproxy.c, setns).
             Errno::INVAL => NetnsError::NotNamespace { name: name() },
             Errno::PERM => NetnsError::NotPermitted { name: name(), why: why_not() },
             error => NetnsError::Io { name: name(), source: error.into() },
@@ -253,7 +261,7 @@ fn move_to(name: &str, namespace: BorrowedFd<'_>) -> Result<(), NetnsError> {
     })
 }
 
-/// The thread may not be at home. A panic brings it back, too.
+/// Moves the thread back to its own namespace when it is dropped, so that a panic does not leave it elsewhere.
 struct Away<'a> {
     name: &'a str,
     home: &'a Home,
@@ -269,13 +277,13 @@ impl Away<'_> {
 
 impl Drop for Away<'_> {
     fn drop(&mut self) {
-        // The panic says more.
+        // This runs only in a panic, which says more than an error would.
         let _ = move_to(self.name, self.home.as_fd());
     }
 }
 
-/// What tracing all namespaces needs and this thread does not have, for a person: to enter them, and to hear of them
-/// (`net/netlink/af_netlink.c`, `do_one_broadcast`).
+/// An error if this thread lacks a capability that tracing all namespaces needs: one is for entering them, and one for
+/// hearing of them (`net/netlink/af_netlink.c`, `do_one_broadcast`).
 pub(crate) fn may_trace_all() -> Result<(), NetnsError> {
     let Ok(sets) = capabilities(None) else { return Ok(()) };
     let missing: Vec<_> =
@@ -287,7 +295,8 @@ pub(crate) fn may_trace_all() -> Result<(), NetnsError> {
     if missing.is_empty() { Ok(()) } else { Err(NetnsError::NotPermittedAll { missing: missing.join(", ") }) }
 }
 
-/// What the kernel asks for to enter (`net/core/net_namespace.c`, `netns_install`).
+/// Why the kernel does not permit to enter a namespace: it asks for `CAP_SYS_ADMIN` in the user namespace that the
+/// namespace belongs to, and in the thread's own (`net/core/net_namespace.c`, `netns_install`).
 fn why_not() -> &'static str {
     if capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_ADMIN)) {
         "it belongs to another user namespace, where CAP_SYS_ADMIN is missing; run on the host itself"
@@ -296,6 +305,7 @@ fn why_not() -> &'static str {
     }
 }
 
+/// Opens the file of the namespace that the user named.
 fn find(name: &str) -> Result<File, NetnsError> {
     let owned = || name.to_owned();
     let is_pid = !name.is_empty() && name.bytes().all(|b| b.is_ascii_digit());
@@ -323,12 +333,12 @@ fn find(name: &str) -> Result<File, NetnsError> {
     })
 }
 
-/// Does not wait for whoever might open the other end of a pipe.
+/// Opens a file for reading. If it is a pipe, it does not wait for a writer.
 fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)
 }
 
-/// Those that have a name.
+/// The names that `ip netns` has.
 fn names() -> Vec<String> {
     let entries = NAMED.iter().filter_map(|directory| std::fs::read_dir(directory).ok()).flatten();
     let mut names: Vec<_> = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();

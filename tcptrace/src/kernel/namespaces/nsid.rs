@@ -1,10 +1,11 @@
-//! Hears of the interfaces and addresses of many network namespaces without holding on to any of them.
+//! Hears of the interfaces and addresses of many network namespaces without keeping any of them alive.
 //!
-//! A namespace lives as long as some thread, mount, descriptor or socket is in it or of it, so a socket in each would
-//! keep them all. One socket that asks for it (`NETLINK_LISTEN_ALL_NSID`, netlink(7)) hears of every namespace that has
-//! a number in its own one (`net/netlink/af_netlink.c`, `do_one_broadcast`), and a number holds nothing: when a namespace
-//! ends, that is announced (`net/core/net_namespace.c`, `unhash_nsid`). Such numbers stay, so that they are given in a
-//! namespace of the listener's own, in which nothing else is and which ends with it, whatever ends that.
+//! A namespace lives as long as a thread or socket is in it, or a mount or descriptor is of it, so that a socket in
+//! each would keep all of them. One socket that asks for it (`NETLINK_LISTEN_ALL_NSID`, netlink(7)) hears of every
+//! namespace that has a number in the socket's own namespace (`net/netlink/af_netlink.c`, `do_one_broadcast`). A number
+//! keeps no namespace: when one ends, that is announced (`net/core/net_namespace.c`, `unhash_nsid`). Numbers cannot be
+//! taken back, so they are given in a namespace that is made for the listener. Nothing else is in it, and it ends with
+//! the listener, whatever ends that.
 #![expect(unsafe_code, reason = "a private namespace, a socket option, and the control data of a message")]
 
 pub(crate) use crate::kernel::calls::netlink::Message;
@@ -21,20 +22,22 @@ use std::{
     ptr,
 };
 
-/// `linux/net_namespace.h`.
+/// Octets of `rtgenmsg` with its padding (`linux/rtnetlink.h`).
 const NSID_FIXED: usize = 4;
+/// Attributes of a number of a namespace (`linux/net_namespace.h`).
 const NETNSA_NSID: u16 = 1;
 const NETNSA_FD: u16 = 3;
 
-/// Some thousands of notifications, for when many namespaces start at once.
+/// The size of the socket's buffer: some thousands of notifications, as many namespaces may start at once.
 const RECEIVE_BYTES: usize = 4 << 20;
-/// A notification is one message about one interface (`NLMSG_GOODSIZE` and its attributes).
+/// The size of the largest notification, which is one message about one interface (`NLMSG_GOODSIZE` and its
+/// attributes).
 const MESSAGE_BYTES: usize = 32 << 10;
 
 /// What was heard.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Heard {
-    /// Of a namespace, by its number.
+    /// Messages about interfaces and addresses of the namespace of this number.
     Of(u16, Vec<Message>),
     /// The namespaces of these numbers are gone.
     Gone(Vec<u16>),
@@ -42,32 +45,34 @@ pub(crate) enum Heard {
     Overflow,
 }
 
-/// The socket.
+/// The sockets by which namespaces are heard of, in a namespace of their own.
 pub(crate) struct Listener {
     hears: Socket,
-    /// In the same namespace, for requests.
+    /// A socket for requests, in the same namespace.
     asks: Socket,
 }
 
 impl Listener {
-    /// In a new namespace. The thread is back in `home` afterwards.
+    /// Opens the sockets in a new namespace. The thread is back in `home` afterwards.
     pub(crate) fn open(home: &Home) -> Result<Self, NetnsError> {
         let name = "of our own";
         let failed = |source| NetnsError::Io { name: name.to_owned(), source };
         home.and_back(name, || {
-            // SAFETY: of this thread's own, only what it is in changes; descriptors stay shared.
+            // SAFETY: only the network namespace of this thread changes; its descriptors stay shared with the other
+            // threads.
             unsafe { unshare_unsafe(UnshareFlags::NEWNET) }.map_err(|e| failed(e.into()))?;
             let hears = Socket::subscribe_to_numbers().map_err(failed)?;
             listen_to_all(&hears).map_err(failed)?;
-            // Beyond the limit for all; without the capability it stays smaller, and an overflow is dealt with.
+            // This goes beyond the system's limit, which takes a capability. Without it the buffer stays smaller and
+            // may overflow, which `hear` reports.
             let _ = set_socket_recv_buffer_size_force(&hears, RECEIVE_BYTES);
             let asks = Socket::open().map_err(failed)?;
             Ok(Self { hears, asks })
         })?
     }
 
-    /// Gives a namespace a number, by which it is heard of from now on. `AlreadyExists` where it has one or the number
-    /// is taken.
+    /// Gives a namespace a number, by which it is heard of from now on. The error is `AlreadyExists` if it has a number
+    /// already or another namespace has this one.
     pub(crate) fn add(&self, namespace: BorrowedFd<'_>, number: u16) -> io::Result<()> {
         let mut body = vec![0; NSID_FIXED];
         push_attribute(&mut body, NETNSA_NSID, &u32::from(number).to_ne_bytes());
@@ -75,7 +80,7 @@ impl Listener {
         self.asks.change(netlink::RTM_NEWNSID, false, &body)
     }
 
-    /// What waits to be heard; None when nothing does.
+    /// The next notification that waits to be heard; None if none does.
     pub(crate) fn hear(&self) -> io::Result<Option<Heard>> {
         loop {
             let mut buffer = vec![0_u8; MESSAGE_BYTES];
@@ -90,7 +95,7 @@ impl Listener {
             };
             let messages = netlink::messages(&buffer[..len]);
             match number {
-                // Without a number it is of the listener's own namespace, where nothing happens but to numbers.
+                // A notification without a number is of the listener's own namespace, in which only numbers change.
                 None => {
                     let gone: Vec<_> = messages.iter().filter_map(gone).collect();
                     if !gone.is_empty() {
@@ -119,7 +124,7 @@ impl AsRawFd for Listener {
     }
 }
 
-/// The number in a message that a namespace is gone.
+/// The number of a namespace that a message says is gone; None if it says something else.
 pub(crate) fn gone(message: &Message) -> Option<u16> {
     if message.kind != netlink::RTM_DELNSID {
         return None;
@@ -138,11 +143,12 @@ fn listen_to_all(socket: &Socket) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Room for the one control message that is asked for, aligned as such are.
+/// Room for the one control message that is asked for, with the alignment of control messages.
 #[repr(C, align(8))]
 struct Control([u8; 64]);
 
-/// One datagram, and the number of the namespace that it is from; None for the socket's own.
+/// Receives one datagram. Returns its length, and the number of the namespace that it is from, which is None for the
+/// socket's own.
 fn receive(socket: &Socket, buffer: &mut [u8]) -> io::Result<(usize, Option<i32>)> {
     let mut control = Control([0; 64]);
     let mut part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
@@ -158,6 +164,7 @@ fn receive(socket: &Socket, buffer: &mut [u8]) -> io::Result<(usize, Option<i32>
     Ok((len, number(&header)))
 }
 
+/// The number of the namespace that a message is from, by its control data.
 fn number(header: &libc::msghdr) -> Option<i32> {
     // SAFETY: the kernel has filled in the header, whose control buffer is alive.
     let mut control = unsafe { libc::CMSG_FIRSTHDR(header) };

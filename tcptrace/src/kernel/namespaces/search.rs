@@ -1,11 +1,11 @@
-//! Which network namespaces there are: those that are mounted somewhere, and those that some thread is in.
+//! Finds network namespaces: those that are mounted somewhere, and those that a thread is in.
 //!
-//! The kernel has no list of them. Names are mounts (`ip netns`, Docker, CNI), so the table of mounts has them all, and
-//! says when it changes; whatever else lives in a namespace shows in /proc. One that only a descriptor or a mount
-//! elsewhere holds is not found.
+//! The kernel has no list of namespaces. Named ones are mounts (`ip netns`, Docker, CNI), so the table of mounts has
+//! them all and tells when it changes. The others have threads in them, which show in /proc. A namespace that is kept
+//! only by a descriptor, or by a mount that this thread does not see, is not found.
 
 use super::{
-    found::{Found, is_named},
+    found::{FoundNamespace, is_named},
     netns::{Home, Netns, NetnsError, may_trace_all},
 };
 use crate::kernel::interfaces::{self, Interface, InterfaceError};
@@ -19,25 +19,27 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// The mounts that the calling thread sees.
+/// The table of the mounts that the calling thread sees.
 const MOUNTS: &str = "/proc/thread-self/mountinfo";
-/// Namespaces traced at once. With XDP each takes about 1 MiB here and half of one in the kernel for its copy of the programs.
+/// The most namespaces that are traced at once. With XDP each takes about 1 MiB here and half of one in the kernel, for
+/// its copy of the programs.
 pub(crate) const MOST: usize = 1024;
-/// What [`interfaces()`] finds.
-pub struct Interfaces {
-    /// Of all namespaces, named `NETNS/NAME` but for those of the thread's own, which come first.
+
+/// The interfaces of all namespaces, as [`interfaces()`] lists them.
+pub struct AllInterfaces {
+    /// The interfaces. Those of the thread's own namespace come first; the names of the others are `NETNS/NAME`.
     pub interfaces: Vec<Interface>,
-    /// Namespaces that could not be looked into, with the reason.
+    /// The names of namespaces whose interfaces could not be listed, with the reason.
     pub left_out: Vec<(String, InterfaceError)>,
 }
 
-/// Why one is not traced beside [`MOST`] others.
+/// The reason why a namespace is not traced beside [`MOST`] others.
 pub(crate) fn no_more() -> String {
     format!("{MOST} are, the most at once; nor is any other until one ends")
 }
 
-/// The interfaces of all namespaces.
-pub fn interfaces() -> Result<Interfaces, InterfaceError> {
+/// Lists the interfaces of all namespaces.
+pub fn interfaces() -> Result<AllInterfaces, InterfaceError> {
     may_trace_all()?;
     let failed = |source| InterfaceError::Netlink { what: "network namespaces", source };
     let home = Home::open().map_err(failed)?;
@@ -52,65 +54,67 @@ pub fn interfaces() -> Result<Interfaces, InterfaceError> {
     for (netns, listed) in of_others {
         match listed {
             Ok(listed) => interfaces.extend(listed.into_iter().map(|it| it.within(&netns))),
-            // It ended meanwhile.
+            // The namespace ended meanwhile.
             Err(InterfaceError::Netns(NetnsError::Gone { .. })) => {}
             Err(error) => left_out.push((netns, error)),
         }
     }
-    Ok(Interfaces { interfaces, left_out })
+    Ok(AllInterfaces { interfaces, left_out })
 }
 
-/// All that were found, by inode number.
+/// The namespaces that there are.
 #[derive(Debug, Default)]
-pub struct Survey {
-    /// The namespaces.
-    pub found: BTreeMap<u64, Found>,
-    /// Processes that may not be looked at.
+pub struct NamespaceSurvey {
+    /// The namespaces that were found, by inode number.
+    pub found: BTreeMap<u64, FoundNamespace>,
+    /// How many processes may not be looked at.
     pub hidden: u64,
-    /// How long looking took.
+    /// How long the survey took.
     pub took: Duration,
 }
 
-/// The table of mounts. It has priority data, which needs not be read, after each change (`fs/proc_namespace.c`,
-/// `mounts_poll`).
+/// Opens the table of mounts, to wait for its changes. After each change poll(2) finds priority data in it, which need
+/// not be read (`fs/proc_namespace.c`, `mounts_poll`).
 pub fn mount_changes() -> io::Result<File> {
     File::open(MOUNTS)
 }
 
-/// Looks for namespaces. Blocks for some microseconds a thread.
+/// Looks for namespaces in the table of mounts and in /proc. It blocks for some microseconds for each thread of the
+/// system.
 #[must_use]
-pub fn survey() -> Survey {
+pub fn survey() -> NamespaceSurvey {
     let start = Instant::now();
-    let mut survey = Survey::default();
-    // Without a table of mounts or /proc there is less to be found.
+    let mut survey = NamespaceSurvey::default();
+    // If the table of mounts or /proc cannot be read, fewer namespaces are found.
     for (inode, mount) in mounts(&fs::read(MOUNTS).unwrap_or_default()) {
-        let found = survey.found.entry(inode).or_insert_with(|| Found::new(inode));
+        let found = survey.found.entry(inode).or_insert_with(|| FoundNamespace::new(inode));
         let better = found.mount.as_ref().is_none_or(|before| !is_named(before) && is_named(&mount));
         if better {
             found.mount = Some(mount);
         }
     }
     for process in numbers("/proc") {
-        survey.look_at(process);
+        survey.add_process(process);
     }
     survey.took = start.elapsed();
     survey
 }
 
-impl Survey {
-    fn look_at(&mut self, process: u32) {
+impl NamespaceSurvey {
+    /// Adds the namespaces that threads of a process are in.
+    fn add_process(&mut self, process: u32) {
         let tasks = format!("/proc/{process}/task");
         for task in numbers(&tasks) {
             match inode(format!("{tasks}/{task}/ns/net")) {
                 Ok(inode) => {
-                    let found = self.found.entry(inode).or_insert_with(|| Found::new(inode));
+                    let found = self.found.entry(inode).or_insert_with(|| FoundNamespace::new(inode));
                     found.task.get_or_insert((process, task));
                 }
                 Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                     self.hidden += 1;
                     return;
                 }
-                // It has ended.
+                // The thread has ended.
                 Err(_) => {}
             }
         }
@@ -123,20 +127,20 @@ fn inode(link: impl AsRef<Path>) -> io::Result<u64> {
     of_link(target.as_os_str().as_bytes()).ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
-/// `net:[4026531840]`.
+/// The inode number in the text of such a link, which is like `net:[4026531840]`.
 pub(crate) fn of_link(text: &[u8]) -> Option<u64> {
     let number = text.strip_prefix(b"net:[")?.strip_suffix(b"]")?;
     std::str::from_utf8(number).ok()?.parse().ok()
 }
 
-/// The entries of a directory that are numbers, in its order, which in /proc is theirs.
+/// The entries of a directory that are numbers, in the directory's order, which in /proc is ascending.
 fn numbers(directory: &str) -> Vec<u32> {
     let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
     entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect()
 }
 
-/// The mounts of network namespaces in a table of mounts (`proc_pid_mountinfo(5)`): the fourth field is the namespace, the
-/// fifth where it is.
+/// The inode numbers and paths of the network namespaces in a table of mounts (`proc_pid_mountinfo(5)`): the fourth
+/// field of a line is the namespace, and the fifth where it is mounted.
 pub(crate) fn mounts(table: &[u8]) -> impl Iterator<Item = (u64, PathBuf)> {
     table.split(|byte| *byte == b'\n').filter_map(|line| {
         let mut fields = line.split(|byte| *byte == b' ').skip(3);
@@ -145,7 +149,7 @@ pub(crate) fn mounts(table: &[u8]) -> impl Iterator<Item = (u64, PathBuf)> {
     })
 }
 
-/// Blanks and backslashes are written as three octal digits.
+/// A path from the table of mounts, in which blanks and backslashes are written as a backslash and three octal digits.
 fn unescaped(mut text: &[u8]) -> Vec<u8> {
     let mut plain = Vec::with_capacity(text.len());
     while let Some((&first, rest)) = text.split_first() {

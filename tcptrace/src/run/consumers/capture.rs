@@ -1,4 +1,4 @@
-//! `-w FILE`: the lifecycle segments, and ICMP errors that quote them, as pcapng.
+//! Writes lifecycle segments, and ICMP errors that quote them, to the pcapng file of `-w FILE`.
 
 use super::{Beginning, Consumer, Moment, Opened, Opening, Packet};
 use crate::{
@@ -24,11 +24,11 @@ pub(super) fn open(opening: &Opening<'_>) -> Opened {
 /// The capture that is written.
 struct Capture {
     path: PathBuf,
-    /// Until the trace begins. Not a byte of it is changed before.
+    /// The open file, until the trace begins. Not a byte of it is changed before.
     file: Option<File>,
-    /// From then on, until it ends.
+    /// The writer, from the beginning of the trace to its end.
     writing: Option<Writing>,
-    /// Packets that are not in it.
+    /// How many packets the capture lacks, known at its end.
     missing: u64,
 }
 
@@ -43,8 +43,8 @@ impl Consumer for Capture {
 
     fn begin(&mut self, beginning: &Beginning) -> Result<(), RunError> {
         let Some(file) = self.file.take() else { return Ok(()) };
-        // Not before now, when the input has shown to be one. What is no file has no length (EINVAL), and to the
-        // standard output what was there may belong.
+        // The file is emptied only now, when the input is known to be good. A pipe has no length (EINVAL), and what is
+        // in a file that is the standard output may be another program's.
         if self.path != Path::new("-")
             && let Err(source) = file.set_len(0)
             && source.kind() != io::ErrorKind::InvalidInput
@@ -53,7 +53,7 @@ impl Consumer for Capture {
         }
         let pipe = Pipe::start(file.into(), beginning.pressure, QUEUE_BYTES, beginning.on_end())?;
         let mut writing = Writing { pipe, writer: Writer::new(), block: Vec::with_capacity(512) };
-        // A trace without connections is a capture too.
+        // A trace without connections makes a valid capture, too.
         writing.writer.begin(&mut writing.block);
         let begun = writing.append();
         self.writing = Some(writing);
@@ -81,7 +81,7 @@ impl Consumer for Capture {
         let Finished { dropped, result, .. } = writing.pipe.finish(PATIENCE);
         result.map_err(|error| self.failed(error))?;
         self.missing = dropped;
-        // What was dropped are packets, and no events.
+        // Packets were dropped, and they do not count as events.
         Ok(0)
     }
 
@@ -107,14 +107,14 @@ impl Capture {
 
     fn failed(&self, error: OutputError) -> RunError {
         match error {
-            // Whoever read our stdout has gone away.
+            // The reader of our stdout has gone away, which is no failure to write.
             OutputError::Closed => RunError::Output(OutputError::Closed),
             error => RunError::Write { path: self.path.clone(), error },
         }
     }
 }
 
-/// The format, and the thread that writes it.
+/// The writer of the format, and the pipe to the thread that writes the file.
 struct Writing {
     pipe: Pipe,
     writer: Writer,
@@ -122,7 +122,7 @@ struct Writing {
 }
 
 impl Writing {
-    /// Hands over the block.
+    /// Hands the block over to the thread that writes.
     fn append(&mut self) -> Result<(), OutputError> {
         let block = std::mem::take(&mut self.block);
         let result = self.watch_for_gaps(|pipe| pipe.append(|out| out.extend_from_slice(&block)));
@@ -131,7 +131,8 @@ impl Writing {
         result
     }
 
-    /// What was dropped may have described interfaces: a new section describes them again.
+    /// Runs `step`, and begins a new section of the capture if blocks were dropped: they may have described interfaces,
+    /// and a new section describes them again.
     fn watch_for_gaps(
         &mut self,
         step: impl FnOnce(&mut Pipe) -> Result<(), OutputError>,

@@ -1,4 +1,4 @@
-//! JSON lines on the standard output, for programs.
+//! Writes events as JSON lines to the standard output, for programs.
 
 use super::{Opened, Opening, lines::Lines};
 use crate::{cli::Format, sink::json::JsonSink};

@@ -1,4 +1,4 @@
-//! Events as lines on the standard output, in one format or another.
+//! Writes events as lines to the standard output, in any format.
 
 use super::{Beginning, Consumer};
 use crate::{
@@ -12,17 +12,17 @@ use crate::{
 };
 use std::{io, os::fd::AsFd as _};
 
-/// Makes the format, when it is known what the trace is like.
+/// Makes the sink of a format when the trace begins, as its interfaces are known only then.
 type MakeSink = Box<dyn FnOnce(&Beginning) -> Box<dyn Sink>>;
 
-/// The lines: which events, and in which format.
+/// The consumer that writes lines.
 pub(super) struct Lines {
     kinds: Kinds,
-    /// Which of those are printed.
+    /// Which connections are printed.
     only: Only,
-    /// Until the trace begins.
+    /// What makes the sink, until the trace begins.
     sink: Option<MakeSink>,
-    /// From then on, until it ends.
+    /// The open output, from the beginning of the trace to its end.
     output: Option<Output>,
 }
 
@@ -48,7 +48,7 @@ impl Consumer for Lines {
 
     fn event(&mut self, event: &Event) -> Result<(), RunError> {
         match &mut self.output {
-            Some(output) if self.only.takes(event) => Ok(output.event(event)?),
+            Some(output) if self.only.prints(event) => Ok(output.event(event)?),
             _ => Ok(()),
         }
     }

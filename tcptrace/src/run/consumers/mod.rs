@@ -1,4 +1,4 @@
-//! Whoever wants the events of a trace: a file for each, and a line for each in [`OPEN`].
+//! The consumers of a trace's events. Each has a file, and a line in [`OPEN`].
 
 mod capture;
 mod json;
@@ -16,7 +16,7 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// A consumer that has opened what it writes to, or why it could not; none where the user did not ask for it.
+/// A consumer that has opened what it writes to, or why it could not; `None` if the user did not ask for it.
 type Opened = Option<Result<Box<dyn Consumer>, RunError>>;
 
 /// Every consumer that there is, in the order in which they are given events.
@@ -27,23 +27,23 @@ const OPEN: &[fn(&Opening<'_>) -> Opened] = &[
     capture::open, // packets to a file
 ];
 
-/// Somebody who wants the events of a trace, and does something with them. It is made before the process confines itself, and
-/// opens then what it writes to; it begins after that.
+/// A consumer is given the events of a trace and does something with them. It is made, and opens what it writes to,
+/// before the process confines itself; it begins after that.
 pub(super) trait Consumer {
-    /// The kinds of events that it is to be given. What nobody wants is not made.
+    /// The kinds of events that the consumer is to be given. Events that no consumer wants are not made.
     fn wants(&self) -> Kinds;
 
-    /// It is to be given packets too.
+    /// Whether the consumer is to be given packets too.
     fn wants_packets(&self) -> bool {
         false
     }
 
-    /// The trace begins. Threads that are started here are confined.
+    /// Begins with the trace. The process is confined by now, and so are threads that are started here.
     fn begin(&mut self, _: &Beginning) -> Result<(), RunError> {
         Ok(())
     }
 
-    /// Takes an event of a kind that it wants. Its times are those of the wall clock.
+    /// Takes an event of a kind that the consumer wants. The event's times are those of the wall clock.
     fn event(&mut self, event: &Event) -> Result<(), RunError>;
 
     /// Takes the packet behind a lifecycle segment or an ICMP error.
@@ -51,35 +51,35 @@ pub(super) trait Consumer {
         Ok(())
     }
 
-    /// All that came at once has been handed over: nothing may wait for what comes next. The error is why nothing more can be
-    /// written.
+    /// Hands over what was kept back of a batch of events: it may not wait for the next batch. The error says why
+    /// nothing more can be written.
     fn end_of_batch(&mut self) -> Result<(), RunError> {
         Ok(())
     }
 
-    /// Adds what it counted to counters that are about to be told.
+    /// Adds what the consumer counted to counters that are about to be reported.
     fn complete(&self, _: &mut Stats) {}
 
-    /// How full what it keeps for a slow reader is, from 0 to 1.
+    /// How full the consumer's queue for a slow reader is, from 0 to 1.
     fn backlog(&self) -> f64 {
         0.0
     }
 
-    /// The trace is over: writes what is left, and returns how many events were never written.
+    /// Ends with the trace: writes what is left, and returns how many events were never written.
     fn end(&mut self) -> Result<u64, RunError> {
         Ok(0)
     }
 
-    /// What it has to say on stderr.
+    /// The lines that the consumer has for stderr, each with its line feed.
     fn report(&mut self, _: Moment<'_>) -> Option<String> {
         None
     }
 }
 
-/// What a consumer can go by when it opens what it writes to.
+/// What a consumer is given when it opens what it writes to.
 pub(super) struct Opening<'a> {
     pub(super) config: &'a Config,
-    /// Captures that are read: none of them may be written over.
+    /// The captures that are read: none of them may be written over.
     pub(super) unread: &'a [Unread],
 }
 
@@ -87,26 +87,26 @@ pub(super) struct Opening<'a> {
 pub(super) struct Beginning {
     /// What to do where a reader is slower than the trace.
     pub(super) pressure: Pressure,
-    /// More than one interface can occur.
+    /// Whether more than one interface can occur.
     pub(super) many_interfaces: bool,
-    /// Ends the trace; for a thread that cannot write any more.
+    /// Ends the trace. A thread calls it that cannot write any more.
     pub(super) end: Arc<dyn Fn() + Send + Sync>,
 }
 
 impl Beginning {
-    /// Ends the trace, once.
+    /// A function that ends the trace, for a thread of a consumer's to call once.
     fn on_end(&self) -> impl FnOnce() + Send + 'static {
         let end = Arc::clone(&self.end);
         move || end()
     }
 }
 
-/// A packet, and what was found in it.
+/// A packet, and the segment or ICMP error that was found in it.
 pub(super) struct Packet<'a> {
     pub(super) what: &'a Observation,
-    /// When it passed, in nanoseconds since 1970.
+    /// When the packet passed, in nanoseconds since 1970.
     pub(super) unix_ns: u64,
-    /// The name of its interface, where that is known.
+    /// The name of the packet's interface, where that is known.
     pub(super) interface: Option<&'a str>,
     pub(super) origin: Origin<'a>,
 }
@@ -114,9 +114,9 @@ pub(super) struct Packet<'a> {
 /// When a report is asked for.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Moment<'a> {
-    /// The trace goes on, and these are its counters.
+    /// The report is asked for while the trace goes on, whose counters these are.
     SoFar(&'a Stats),
-    /// It is over, and so many events were never written.
+    /// The report is asked for at the end of the trace, when `dropped` events were never written.
     End { dropped: u64 },
 }
 
@@ -131,7 +131,7 @@ impl Consumers {
         all.collect::<Result<_, _>>().map(Self)
     }
 
-    /// What the tracker is to make for them.
+    /// The kinds of events that any of the consumers wants.
     pub(super) fn wants(&self) -> Kinds {
         self.0.iter().fold(Kinds::NONE, |all, (wants, _)| all.or(*wants))
     }
@@ -166,18 +166,18 @@ impl Consumers {
         self.each().for_each(|consumer| consumer.complete(stats));
     }
 
-    /// How full the fullest is.
+    /// How full the fullest queue of any consumer is, from 0 to 1.
     pub(super) fn backlog(&self) -> f64 {
         self.each().map(Consumer::backlog).fold(0.0, f64::max)
     }
 
-    /// Ends all of them, whatever becomes of the others; the first error is returned.
+    /// Ends each consumer, even if another fails. Returns how many events were never written, or the first error.
     pub(super) fn end(&mut self) -> Result<u64, RunError> {
         let ends: Vec<_> = self.0.iter_mut().map(|(_, consumer)| consumer.end()).collect();
         ends.into_iter().try_fold(0, |dropped, end| Ok(dropped + end?))
     }
 
-    /// What all of them have to say.
+    /// The lines that the consumers have for stderr.
     pub(super) fn report(&mut self, moment: Moment<'_>) -> String {
         self.0.iter_mut().filter_map(|(_, consumer)| consumer.report(moment)).collect()
     }

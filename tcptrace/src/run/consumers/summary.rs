@@ -1,4 +1,4 @@
-//! The summary on stderr, and how long handshakes took, which `stats` events tell too.
+//! Makes the summary on stderr, and the distribution of handshake times that `stats` events have too.
 
 use super::{Consumer, Moment, Opened, Opening};
 use crate::{
@@ -20,9 +20,10 @@ pub(super) fn open(opening: &Opening<'_>) -> Opened {
     Some(Ok(Box::new(Reporter { summary, speaks })))
 }
 
+/// The consumer that sums events up.
 struct Reporter {
     summary: Summary,
-    /// It was not asked to be quiet.
+    /// Whether the summary is printed. With `--quiet` it only completes `stats` events.
     speaks: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Text on the standard output, for people.
+//! Writes events as text to the standard output, for people.
 
 use super::{Opened, Opening, lines::Lines};
 use crate::{
@@ -19,7 +19,7 @@ pub(super) fn open(opening: &Opening<'_>) -> Opened {
     if config.output.format != Format::Text {
         return None;
     }
-    // Read from a file, which cannot be opened later.
+    // The time zone is read from a file, and some files can no longer be opened once the process is confined.
     let zone = TimeZone::system();
     let screen = Screen::new(config.output.width);
     let (color, times, once) = (color(config), config.output.times, config.output.once);
@@ -34,11 +34,12 @@ fn color(config: &Config) -> bool {
     config.output.color.enabled(io::stdout().is_terminal(), std::env::var_os("NO_COLOR").as_deref())
 }
 
-/// Text that is as wide as the terminal, which may become another size.
+/// The sink for text that is as wide as the terminal, which can be resized.
 struct Fitted {
     text: TextSink,
     screen: Screen,
-    /// It was asked for its width since the batch began: lines that come together are as wide as the first of them.
+    /// Whether the terminal was asked for its width since the batch began. Lines that come together are as wide as the
+    /// first of them.
     asked: bool,
 }
 

@@ -1,4 +1,5 @@
-//! Which interfaces are traced, in which network namespaces, kept current. One namespace is a set of one.
+//! The interfaces that are traced, in one network namespace or in all, kept current as interfaces and namespaces come
+//! and go. One namespace is a set with one member.
 
 mod common;
 mod news;
@@ -28,18 +29,18 @@ use set::Set;
 use space::{OWN, Space, Spot};
 use std::{future, sync::Arc, time::Instant};
 
-/// Interfaces of all namespaces that are listed by name.
+/// How many interfaces of several namespaces are listed by name; more are only counted.
 const LISTED: usize = 8;
 
-/// The interfaces that are traced.
+/// The interfaces that are traced, by namespace.
 pub(super) struct Spaces {
     set: Set,
-    /// Looks for other namespaces, where all are traced.
+    /// What looks for other namespaces, if all are traced.
     search: Option<Box<Search>>,
 }
 
 impl Spaces {
-    /// Finds out what there is. Nothing is loaded or attached yet.
+    /// Finds the namespaces and interfaces that are to be traced. Nothing is loaded or attached yet.
     pub(super) fn choose(config: &LiveConfig) -> Result<Self, LiveError> {
         match &config.namespaces {
             Namespaces::Own => Self::one(&Netns::default(), config),
@@ -72,13 +73,13 @@ impl Spaces {
         Ok(Self { set, search: Some(Box::new(search)) })
     }
 
-    /// Which namespaces the programs are for that are loaded first.
+    /// Which namespaces the first copy of the programs is for.
     pub(super) fn role(&self) -> Role {
         let Common { ingress, mode, .. } = self.set.common;
         if self.search.is_some() { Role::of_first(ingress, mode) } else { Role::Only(OWN) }
     }
 
-    /// The programs are loaded, and none of their maps was taken.
+    /// Takes note that the first copy of the programs is loaded. None of its maps may be taken yet.
     pub(super) fn loaded(&mut self, programs: &Programs, options: &LoadOptions) -> Result<(), LiveError> {
         if self.search.is_some() {
             self.set.common.share(programs, options)?;
@@ -86,7 +87,7 @@ impl Spaces {
         Ok(())
     }
 
-    /// Attaches to what is there.
+    /// Attaches the programs to the interfaces that are there.
     pub(super) fn begin(
         &mut self,
         programs: &mut Programs,
@@ -106,12 +107,13 @@ impl Spaces {
         }
     }
 
-    /// When [`Self::follow`] has something to do in any case.
+    /// When [`Self::follow`] has something to do even if [`Self::ready`] does not return.
     pub(super) fn due(&self) -> Option<Instant> {
         self.search.as_ref().and_then(|search| search.due())
     }
 
-    /// Takes up what came and lets go of what went; of much, some.
+    /// Takes up interfaces and namespaces that came, and lets go of those that went. If many namespaces came, only some
+    /// are taken up in one call.
     pub(super) fn follow(
         &mut self,
         programs: &mut Programs,
@@ -126,9 +128,8 @@ impl Spaces {
         Ok(())
     }
 
-    /// Looks whether the programs are where they were put, and lets go of the interfaces that somebody has taken some off; what
-    /// these are called.
-    pub(super) fn look(
+    /// Lets go of the interfaces that somebody has taken programs off, and returns their names.
+    pub(super) fn give_up_taken_off(
         &mut self,
         programs: &mut Programs,
         notices: &mut Vec<Notice>,
@@ -137,12 +138,13 @@ impl Spaces {
         if lacking.is_empty() {
             return Ok(Vec::new());
         }
-        // Links end with their interface, and that it is gone is told before they can be asked (net/core/dev.c,
-        // unregister_netdevice_many: all under one lock).
+        // A link also ends with its interface. The kernel announces that the interface is gone before the link can be
+        // asked (net/core/dev.c, unregister_netdevice_many: all under one lock), so the announcements are heard first.
         self.hear(Instant::now(), programs, notices)?;
         Ok(self.set.give_up(lacking))
     }
 
+    /// Applies all announcements that wait, and looks for namespaces soon if one may be new.
     fn hear(
         &mut self,
         now: Instant,
@@ -156,33 +158,34 @@ impl Spaces {
         Ok(())
     }
 
-    /// Each of the interfaces was asked for by its name, so that none may be missing.
+    /// Whether the interfaces were chosen at the beginning, so that none may be missing.
     pub(super) const fn needs_each(&self) -> bool {
         self.set.common.scope.needs_each()
     }
 
-    /// All that was to be traced is gone for good.
+    /// Whether every interface that was to be traced is gone for good.
     pub(super) fn is_over(&self) -> bool {
         self.needs_each() && self.set.live().all(|space| space.attached().is_empty())
     }
 
-    /// Nothing will be attached any more, and closing descriptors takes all programs off.
+    /// Whether nothing will be attached any more, and closing descriptors takes all programs off.
     pub(super) fn is_settled(&self) -> bool {
         self.needs_each() && self.set.live().all(|space| space.attached().by_links())
     }
 
-    /// The interface of this index in the namespace of this number; None of a namespace that was never heard of.
+    /// What is known of the interface of this index in the namespace of this number; None if the namespace was never
+    /// heard of.
     #[inline]
     pub(super) fn spot(&self, netns: u16, index: u32) -> Option<Spot<'_>> {
         self.set.spaces.get(&netns)?.spot(index)
     }
 
-    /// By the number of [`Spot::interface`].
+    /// The names of interfaces, by the number that [`Spot::interface`] is.
     pub(super) fn names(&self) -> InterfaceNames {
         self.set.common.names.clone()
     }
 
-    /// Where the programs are, for a person: of all namespaces by name where they are few.
+    /// The interfaces that the programs are on, for a person: their names, or how many there are if they are many.
     pub(super) fn describe(&self) -> String {
         let attached: Vec<_> = self.set.live().map(Space::attached).filter(|it| !it.is_empty()).collect();
         match attached.iter().map(|it| it.len()).sum() {
@@ -194,7 +197,7 @@ impl Spaces {
         }
     }
 
-    /// Where the programs are.
+    /// The interfaces that the programs are on.
     pub(super) fn traced(&self) -> Vec<TracedInterface> {
         self.set.live().flat_map(Space::traced).collect()
     }
@@ -211,6 +214,7 @@ impl Spaces {
     }
 }
 
+/// Waits until the search has something to do, or for ever without a search.
 async fn searched(search: Option<&mut Search>) {
     match search {
         Some(search) => search.ready().await,
@@ -218,7 +222,7 @@ async fn searched(search: Option<&mut Search>) {
     }
 }
 
-/// The interfaces of one namespace that are asked for.
+/// The interfaces of one namespace that were asked for. The thread has to be in the namespace.
 fn choose(selection: &Selection, all: &[Interface]) -> Result<Vec<Interface>, InterfaceError> {
     match selection {
         Selection::Any => {

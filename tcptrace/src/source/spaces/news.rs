@@ -1,10 +1,10 @@
-//! Who tells what happens in the namespaces: a socket in the only one, or one that hears of all.
+//! Hears from the kernel what happens in the namespaces, by a socket in the only one, or by one that hears of all.
 
 use super::space::{OWN, Space};
 use crate::{
     kernel::{
         calls::{netlink::Socket, readiness::readable},
-        interfaces::{InterfaceError, watch::Listed},
+        interfaces::{InterfaceError, watch::InterfaceList},
         namespaces::{
             Home, Netns,
             nsid::{Heard, Listener},
@@ -16,10 +16,11 @@ use rustix::io::Errno;
 use std::io;
 use tokio::io::unix::AsyncFd;
 
+/// The socket that changes of interfaces, addresses and namespaces are heard by.
 pub(super) enum News {
-    /// Of the namespace that the socket is in. It takes no capability.
+    /// A socket in the only namespace, which takes no capability.
     OfOne(AsyncFd<Socket>),
-    /// Of each namespace that was given a number.
+    /// A socket that hears of each namespace that was given a number.
     OfAll(AsyncFd<Listener>),
 }
 
@@ -50,7 +51,7 @@ impl News {
         Ok(())
     }
 
-    /// What waits to be heard; None when nothing does.
+    /// The next notification that waits to be heard; None if none does.
     pub(super) fn hear(&self) -> Result<Option<Heard>, LiveError> {
         match self {
             Self::OfOne(socket) => match socket.get_ref().notifications() {
@@ -67,21 +68,22 @@ impl News {
         }
     }
 
-    /// Listens to a namespace first and lists what is in it then, so that nothing falls between the two.
-    pub(super) fn list(&self, netns: &Netns, number: u16) -> Result<Listed, LiveError> {
+    /// Begins to listen to a namespace and then lists its interfaces and addresses. In this order nothing is missed
+    /// between the two.
+    pub(super) fn list(&self, netns: &Netns, number: u16) -> Result<InterfaceList, LiveError> {
         if let Self::OfAll(listener) = self {
             netns
                 .with_descriptor(|it| listener.get_ref().add(it, number))?
                 .map_err(LiveError::io("hear of it"))?;
         }
-        Ok(Listed::of(netns)?)
+        Ok(InterfaceList::of(netns)?)
     }
 
-    /// What is in a namespace that is listened to, now; None of one that is gone.
-    pub(super) fn list_again(&self, space: &Space) -> Result<Option<Listed>, LiveError> {
-        let listed = Listed::of(&space.netns);
+    /// Lists the interfaces and addresses of a namespace that is listened to already; None if it is gone.
+    pub(super) fn list_again(&self, space: &Space) -> Result<Option<InterfaceList>, LiveError> {
+        let listed = InterfaceList::of(&space.netns);
         let Self::OfAll(listener) = self else { return Ok(Some(listed?)) };
-        // Whoever lives where it lived has no number yet.
+        // If another namespace is in its place now, that has no number yet, and adding it succeeds.
         let again = space.netns.with_descriptor(|it| listener.get_ref().add(it, space.number));
         let is_there = matches!(again, Ok(Err(error)) if error.kind() == io::ErrorKind::AlreadyExists);
         Ok(listed.ok().filter(|_| is_there))

@@ -1,31 +1,31 @@
-//! How much a trace is of, and what may be missing from it.
+//! Which interfaces a trace is about, and which of them may be missing.
 
 use crate::kernel::{attach::AttachError, namespaces::NetnsError};
 
 /// Which interfaces are traced, in one network namespace or in all.
 #[derive(Debug)]
 pub(super) enum Scope {
-    /// Those of one namespace that were chosen at the beginning. None of them may be missing.
+    /// The interfaces of one namespace that were chosen at the beginning. None of them may be missing.
     Chosen,
-    /// All of one namespace, as they come.
+    /// All interfaces of one namespace, also those that come.
     Any,
-    /// Those of all namespaces, as they come, that have one of these names; None is any name.
+    /// The interfaces of all namespaces that have one of these names, also those that come; None stands for any name.
     Everywhere(Option<Vec<String>>),
 }
 
 /// What becomes of a trace where an interface cannot be attached to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refused {
-    /// It cannot begin, or go on.
+    /// The trace cannot begin, or go on.
     Ends,
-    /// It goes on without the interface, and says so.
+    /// The trace goes on without the interface, and says so.
     LeavesOut,
-    /// The interface was about to go.
+    /// The trace goes on without a word, as the interface was about to go.
     Forgets,
 }
 
 impl Scope {
-    /// An interface of this name is traced when it comes.
+    /// Whether an interface of this name is traced when it comes.
     pub(super) fn wants(&self, name: &str) -> bool {
         match self {
             Self::Chosen => false,
@@ -34,21 +34,22 @@ impl Scope {
         }
     }
 
-    /// None of the interfaces may be missing.
+    /// Whether none of the interfaces may be missing.
     pub(super) const fn needs_each(&self) -> bool {
         matches!(self, Self::Chosen)
     }
 
-    /// Several namespaces may be traced.
+    /// Whether all namespaces are traced.
     pub(super) const fn is_everywhere(&self) -> bool {
         matches!(self, Self::Everywhere(_))
     }
 
-    /// An interface cannot be attached to for this reason; others were, or not yet.
+    /// What becomes of the trace if `error` keeps it from attaching to an interface. `has_attached` says whether it has
+    /// attached to any other.
     pub(super) fn refused(&self, error: &AttachError, has_attached: bool) -> Refused {
         match (self, error) {
             (Self::Chosen, _) | (Self::Any, AttachError::Load(_) | AttachError::Netns(_)) => Refused::Ends,
-            // It would fail everywhere.
+            // A program that cannot be loaded for the first interface cannot be for any other.
             (Self::Everywhere(_), AttachError::Load(_)) if !has_attached => Refused::Ends,
             (_, AttachError::Gone { .. } | AttachError::Netns(NetnsError::Gone { .. })) => Refused::Forgets,
             _ => Refused::LeavesOut,

@@ -1,7 +1,7 @@
-//! Looks for network namespaces, those that come later too.
+//! Looks for network namespaces, also those that come later.
 //!
-//! None is kept alive by being traced: links and loaded programs hold no namespace, one socket hears of all of them
-//! without being in any (see `kernel/namespaces/nsid.rs`), and each is entered for a moment when there is something to attach
+//! Being traced keeps no namespace alive. Links and loaded programs hold none, one socket hears of all of them without
+//! being in any (`kernel/namespaces/nsid.rs`), and each is entered only for a moment, when there is something to attach
 //! to.
 
 use super::{
@@ -13,7 +13,7 @@ use crate::{
         attach::Notice,
         calls::readiness::changing,
         load::{self, Programs},
-        namespaces::{self, Found, Home, Netns, NetnsError, Survey},
+        namespaces::{self, FoundNamespace, Home, NamespaceSurvey, Netns, NetnsError},
     },
     source::error::LiveError,
 };
@@ -25,32 +25,40 @@ use std::{
 };
 use tokio::{io::unix::AsyncFd, sync::oneshot};
 
-/// How often to look for namespaces that nothing else told of.
+/// How often namespaces are looked for without a sign of a new one.
 const SURVEY_EVERY: Duration = Duration::from_secs(1);
-/// How much longer than looking took not to look: a hundredth of one CPU goes into it at most.
+/// The least time between two surveys, in multiples of the time that a survey takes: so they take a hundredth of one
+/// CPU at most.
 const SURVEY_PAUSE: u32 = 100;
-/// So soon after a sign of a new one: whoever makes one does more than that.
+/// How long after a sign of a new namespace the survey begins. Whoever makes a namespace goes on to make things in it.
 const SURVEY_SOON: Duration = Duration::from_millis(20);
 
+/// The search for network namespaces.
 pub(super) struct Search {
     home: Home,
-    /// None where mounts cannot be watched; then new ones are found when it is time.
+    /// The table of mounts, whose changes are signs of new namespaces. None where it cannot be watched.
     mounts: Option<AsyncFd<File>>,
-    /// By inode numbers: left out, and said so.
+    /// The inode numbers of namespaces that cannot be traced, of which the user was told.
     left_out: BTreeSet<u64>,
-    arrivals: VecDeque<Found>,
-    looking: Option<oneshot::Receiver<Survey>>,
-    surveyed: Option<Survey>,
+    /// New namespaces that are to be traced from now on.
+    arrivals: VecDeque<FoundNamespace>,
+    /// The survey that is running on another thread.
+    running: Option<oneshot::Receiver<NamespaceSurvey>>,
+    /// The survey that is done and not looked at yet.
+    surveyed: Option<NamespaceSurvey>,
     next_survey: Instant,
-    /// Not before, whatever tells of new ones.
+    /// When the next survey may begin at the earliest, whatever signs there are.
     rested: Instant,
+    /// The number that the last new namespace got.
     last_number: u16,
+    /// Whether the user was told of processes that may not be looked at.
     said_hidden: bool,
+    /// Whether the user was told that as many namespaces are traced as can be.
     said_full: bool,
 }
 
 impl Search {
-    /// Finds out whether this process may look, and look into what it finds.
+    /// Begins the search. It is an error if this process may not enter other namespaces or hear of them.
     pub(super) fn new() -> Result<Self, LiveError> {
         namespaces::may_trace_all()?;
         load::raise_open_files();
@@ -61,7 +69,7 @@ impl Search {
             mounts: None,
             left_out: BTreeSet::new(),
             arrivals: VecDeque::new(),
-            looking: None,
+            running: None,
             surveyed: None,
             next_survey: now,
             rested: now,
@@ -76,43 +84,45 @@ impl Search {
         &self.home
     }
 
-    /// Hears of new namespaces by the table of mounts from now on.
+    /// Watches the table of mounts from now on, as new namespaces show in it.
     pub(super) fn watch_mounts(&mut self) {
         self.mounts = namespaces::mount_changes().and_then(changing).ok();
     }
 
-    /// Takes up all that there are, and attaches to nothing yet, so that then all begins at once.
+    /// Adds all namespaces that there are to the set. Nothing is attached to yet, so that the trace then begins
+    /// everywhere at once.
     pub(super) fn begin(&mut self, set: &mut Set, notices: &mut Vec<Notice>) -> Result<(), LiveError> {
         let inode = self.home.inode().map_err(LiveError::io("look at the own network namespace"))?;
         set.introduce(Space::new(OWN, Some(inode), Netns::default(), None, &set.common))?;
         self.compare(namespaces::survey(), set, notices);
         while let Some(found) = self.arrivals.pop_front() {
-            self.take_up(&found, set, notices)?;
+            self.add(&found, set, notices)?;
         }
         Ok(())
     }
 
     /// Waits until [`Self::follow`] has something to do. Cancel-safe.
     pub(super) async fn ready(&mut self) {
-        let Self { mounts, arrivals, looking, surveyed, .. } = self;
+        let Self { mounts, arrivals, running, surveyed, .. } = self;
         if !arrivals.is_empty() || surveyed.is_some() {
             return;
         }
         tokio::select! {
             () = changed(mounts.as_ref()) => self.survey_soon(),
-            survey = done(looking.as_mut()) => {
-                *looking = None;
+            survey = done(running.as_mut()) => {
+                *running = None;
                 *surveyed = Some(survey);
             }
         }
     }
 
-    /// When [`Self::follow`] has something to do in any case.
+    /// When [`Self::follow`] has something to do even if [`Self::ready`] does not return.
     pub(super) const fn due(&self) -> Option<Instant> {
-        if self.looking.is_some() { None } else { Some(self.next_survey) }
+        if self.running.is_some() { None } else { Some(self.next_survey) }
     }
 
-    /// Takes up what was found, one namespace in a turn: the ring wants to be read, too.
+    /// Begins to trace a namespace that was found, at most one in a call, so that the ring is read in time. Begins a
+    /// survey if one is due.
     pub(super) fn follow(
         &mut self,
         now: Instant,
@@ -124,25 +134,26 @@ impl Search {
             self.compare(survey, set, notices);
         }
         if let Some(found) = self.arrivals.pop_front()
-            && let Some(number) = self.take_up(&found, set, notices)?
+            && let Some(number) = self.add(&found, set, notices)?
         {
             set.begin(number, own, notices)?;
         }
-        if self.looking.is_none() && self.next_survey <= now {
-            let looking = look().map_err(LiveError::io("start a thread to look for network namespaces"))?;
-            self.looking = Some(looking);
+        if self.running.is_none() && self.next_survey <= now {
+            let running =
+                start_survey().map_err(LiveError::io("start a thread to look for network namespaces"))?;
+            self.running = Some(running);
         }
         Ok(())
     }
 
-    /// Something is new, perhaps a namespace.
+    /// Has a survey begin soon, as there is a sign of a new namespace.
     pub(super) fn survey_soon(&mut self) {
         let soon = (Instant::now() + SURVEY_SOON).max(self.rested);
         self.next_survey = self.next_survey.min(soon);
     }
 
-    /// What a survey found: new ones are to be taken up, known ones may have moved.
-    fn compare(&mut self, survey: Survey, set: &mut Set, notices: &mut Vec<Notice>) {
+    /// Compares a survey with the set: new namespaces are to be added, and known ones may be mounted elsewhere now.
+    fn compare(&mut self, survey: NamespaceSurvey, set: &mut Set, notices: &mut Vec<Notice>) {
         let now = Instant::now();
         self.rested = now + survey.took * SURVEY_PAUSE;
         self.next_survey = (now + SURVEY_EVERY).max(self.rested);
@@ -163,10 +174,11 @@ impl Search {
         }
     }
 
-    /// Its number, if it is traced from now on.
-    fn take_up(
+    /// Adds a namespace to the set, without attaching to anything in it. Returns its number, or None, perhaps with a
+    /// notice, if it cannot be traced.
+    fn add(
         &mut self,
-        found: &Found,
+        found: &FoundNamespace,
         set: &mut Set,
         notices: &mut Vec<Notice>,
     ) -> Result<Option<u16>, LiveError> {
@@ -193,7 +205,8 @@ impl Search {
         }
     }
 
-    /// The next number that is free, not one that was free lately: records may still have that.
+    /// The number after the last one that is free. A number that was given back lately comes last, as records may still
+    /// have it.
     fn free_number(&mut self, set: &Set) -> Option<u16> {
         if set.live().count() >= namespaces::MOST {
             return None;
@@ -206,7 +219,8 @@ impl Search {
     }
 }
 
-fn found_again(number: u16, found: &Found, set: &mut Set) {
+/// Takes over where a known namespace is now, and its name if it had none.
+fn found_again(number: u16, found: &FoundNamespace, set: &mut Set) {
     let Some(space) = set.spaces.get(&number) else { return };
     space.netns.found_again(found);
     if space.is_named || !found.is_named() {
@@ -219,8 +233,8 @@ fn found_again(number: u16, found: &Found, set: &mut Set) {
     }
 }
 
-/// What to call it, as no other is called.
-fn unique(found: &Found, set: &Set) -> String {
+/// A name for a namespace that no other namespace of the set has.
+fn unique(found: &FoundNamespace, set: &Set) -> String {
     found.name_beside(|name| {
         set.live().any(|it| it.inode != Some(found.inode) && it.name.as_deref() == Some(name))
     })
@@ -236,21 +250,22 @@ async fn changed(mounts: Option<&AsyncFd<File>>) {
     }
 }
 
-/// Looks on a thread of its own, as it can take long. The runtime's would panic where none can be started.
-fn look() -> io::Result<oneshot::Receiver<Survey>> {
-    let (tell, told) = oneshot::channel();
-    let look = move || {
-        // Nobody waits for it once the trace has ended.
-        let _ = tell.send(namespaces::survey());
+/// Starts a survey on a thread of its own, as it can take long. The runtime's blocking threads are not used for it: the
+/// runtime panics where it cannot start one.
+fn start_survey() -> io::Result<oneshot::Receiver<NamespaceSurvey>> {
+    let (sender, receiver) = oneshot::channel();
+    let survey = move || {
+        // Nobody receives it once the trace has ended.
+        let _ = sender.send(namespaces::survey());
     };
-    thread::Builder::new().name("survey".to_owned()).spawn(look)?;
-    Ok(told)
+    thread::Builder::new().name("survey".to_owned()).spawn(survey)?;
+    Ok(receiver)
 }
 
-/// Waits until a survey is done.
-async fn done(survey: Option<&mut oneshot::Receiver<Survey>>) -> Survey {
+/// Waits until the running survey is done, or for ever if none is running.
+async fn done(survey: Option<&mut oneshot::Receiver<NamespaceSurvey>>) -> NamespaceSurvey {
     match survey {
-        // One that panicked has found nothing.
+        // A survey that panicked has found nothing.
         Some(survey) => survey.await.unwrap_or_default(),
         None => future::pending().await,
     }

@@ -1,4 +1,4 @@
-//! The namespaces that are traced, one or many, and what is told of them.
+//! The namespaces that are traced, one or many, and what is heard of them.
 
 use super::{common::Common, news::News, space::Space};
 use crate::{
@@ -11,13 +11,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// No record stays in the ring for so long, so that nothing asks for a namespace that is gone after that.
+/// How long a namespace that is gone is remembered. No record stays in the ring for so long, so that nothing asks for
+/// the namespace after that.
 const REMEMBER: Duration = Duration::from_mins(1);
 
+/// The namespaces that are traced.
 pub(super) struct Set {
     pub(super) news: News,
     pub(super) common: Common,
-    /// Those that are traced, and for some time those that were.
+    /// The namespaces by their numbers. Those that are gone stay for some time.
     pub(super) spaces: BTreeMap<u16, Space>,
 }
 
@@ -26,19 +28,20 @@ impl Set {
         Self { news, common, spaces: BTreeMap::new() }
     }
 
+    /// The namespaces that are not gone.
     pub(super) fn live(&self) -> impl Iterator<Item = &Space> {
         self.spaces.values().filter(|space| space.gone.is_none())
     }
 
-    /// Begins to listen to a namespace. Nothing in it is attached to yet.
+    /// Adds a namespace and begins to listen to it. Nothing in it is attached to yet.
     pub(super) fn introduce(&mut self, mut space: Space) -> Result<&mut Space, LiveError> {
         let listed = self.news.list(&space.netns, space.number)?;
         space.introduce(listed, &mut self.common);
-        // Its number is free.
+        // The number is free, so that nothing is replaced.
         Ok(self.spaces.entry(space.number).insert_entry(space).into_mut())
     }
 
-    /// Attaches to what was chosen in the namespace of this number.
+    /// Attaches to the chosen interfaces of the namespace of this number.
     pub(super) fn begin(
         &mut self,
         number: u16,
@@ -49,7 +52,7 @@ impl Set {
         space.map_or(Ok(()), |space| space.begin(&mut self.common, own, notices))
     }
 
-    /// Attaches to what was chosen in all of them.
+    /// Attaches to the chosen interfaces of all namespaces.
     pub(super) fn begin_all(
         &mut self,
         own: &mut Programs,
@@ -58,7 +61,7 @@ impl Set {
         self.spaces.values_mut().try_for_each(|space| space.begin(&mut self.common, own, notices))
     }
 
-    /// All that waits to be heard. True if something is new, perhaps a namespace.
+    /// Applies all notifications that wait. Returns whether one of them is a sign of a new namespace.
     pub(super) fn hear(
         &mut self,
         now: Instant,
@@ -70,7 +73,7 @@ impl Set {
             match heard {
                 Heard::Of(number, messages) => {
                     if let Some(space) = self.spaces.get_mut(&number).filter(|it| it.gone.is_none()) {
-                        // The other end of a pair may be in a namespace that is new.
+                        // If an interface came, the other end of a veth pair may be in a namespace that is new.
                         is_new |= space.apply(&messages, &mut self.common, own, notices)?;
                     }
                 }
@@ -88,7 +91,7 @@ impl Set {
         Ok(is_new)
     }
 
-    /// Notifications were lost: looks which namespaces are still there, and what is in them.
+    /// Finds out which namespaces are still there and what is in them, after notifications were lost.
     fn list_again(
         &mut self,
         now: Instant,
@@ -105,7 +108,8 @@ impl Set {
         Ok(())
     }
 
-    /// Lets go of the interfaces of which `lacking` says that somebody has taken some programs off; what these are called.
+    /// Lets go of those of the interfaces in `lacking`, by namespace, that still lack programs, and returns their
+    /// names.
     pub(super) fn give_up(&mut self, lacking: Vec<(u16, BTreeSet<u32>)>) -> Vec<Arc<str>> {
         let mut names = Vec::new();
         for (number, lacking) in lacking {
@@ -116,13 +120,13 @@ impl Set {
         names
     }
 
-    /// The interfaces that not all of the programs are on any more, by namespace.
+    /// The interfaces that some of the programs are no longer on, by namespace.
     pub(super) fn lacking(&self) -> Vec<(u16, BTreeSet<u32>)> {
         let lacking = self.live().map(|space| (space.number, space.lacking()));
         lacking.filter(|(_, lacking)| !lacking.is_empty()).collect()
     }
 
-    /// Forgets namespaces that are gone for long.
+    /// Forgets namespaces that have been gone for long.
     pub(super) fn forget(&mut self, now: Instant) {
         self.spaces.retain(|_, space| space.gone.is_none_or(|gone| now < gone + REMEMBER));
     }

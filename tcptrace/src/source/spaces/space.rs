@@ -1,4 +1,4 @@
-//! One network namespace: its interfaces, and what it is called.
+//! One network namespace that is traced: its name, its interfaces, and the programs on them.
 
 use super::{common::Common, scope::Refused};
 use crate::{
@@ -7,7 +7,7 @@ use crate::{
         attach::{Attached, Notice},
         interfaces::{
             Interface, InterfaceError,
-            watch::{Change, Links, Listed, OwnAddresses},
+            watch::{InterfaceChange, InterfaceList, Links, OwnAddresses},
         },
         load::{Programs, Role},
         namespaces::{Netns, nsid::Message},
@@ -21,38 +21,42 @@ use std::{
     time::Instant,
 };
 
-/// The number of the only namespace, or of the tracer's own among all, for which the programs are loaded first.
+/// The number of the only namespace, or among all namespaces of the tracer's own. The first copy of the programs is for
+/// it.
 pub(super) const OWN: u16 = 0;
 
 /// What is known of the interface that a record is from.
 pub(in crate::source) struct Spot<'a> {
-    /// A number that no other interface of this trace has.
+    /// The interface's number, which no other interface of this trace has.
     pub(in crate::source) interface: u32,
     pub(in crate::source) loopback: bool,
-    /// Of the namespace that it is in.
+    /// The addresses of the namespace that the interface is in.
     pub(in crate::source) addresses: &'a OwnAddresses,
 }
 
+/// A network namespace that is traced.
 pub(super) struct Space {
+    /// The namespace's number, which is in the records that are made in it.
     pub(super) number: u16,
-    /// None where no others are looked for.
+    /// The namespace's inode number; None if no others are looked for.
     pub(super) inode: Option<u64>,
     pub(super) netns: Netns,
-    /// What its interfaces are called after; None where they go by their own names alone.
+    /// What is put before the names of the namespace's interfaces; None if they go by their own names alone.
     pub(super) name: Option<String>,
-    /// That is a name, not a process's number.
+    /// Whether the namespace has a name of its own, instead of that of a container or process in it.
     pub(super) is_named: bool,
-    /// Since when it is gone. It stays for the records that are still to be read.
+    /// Since when the namespace is gone. It is kept for the records that are still to be read.
     pub(super) gone: Option<Instant>,
     links: Links,
     attached: Attached,
-    /// Its own copy of the programs, where no copy can be for several.
+    /// The namespace's own copy of the programs, if a copy cannot be for several.
     programs: Option<Programs>,
-    /// To be attached to by [`Self::begin`].
+    /// The interfaces that [`Self::begin`] attaches to.
     chosen: Vec<Interface>,
-    /// Could not be attached to, and said so once.
+    /// The indexes of interfaces that could not be attached to, of which the user was told.
     left_out: BTreeSet<u32>,
-    /// What [`Spot::interface`] is, by index. None where no index can be that of several: it is the index then.
+    /// The number of each interface ([`Spot::interface`]) by its index. None in a trace of one namespace, where the
+    /// index is the number.
     numbers: Option<HashMap<u32, u32>>,
 }
 
@@ -80,10 +84,10 @@ impl Space {
         }
     }
 
-    /// Takes over what is there at first. What is wanted of it is attached to by [`Self::begin`].
-    pub(super) fn introduce(&mut self, listed: Listed, common: &mut Common) {
+    /// Takes over the first list of interfaces and addresses. [`Self::begin`] attaches to those that are wanted.
+    pub(super) fn introduce(&mut self, listed: InterfaceList, common: &mut Common) {
         for change in self.links.replace(listed) {
-            let Change::Interface(interface) = change else { continue };
+            let InterfaceChange::Interface(interface) = change else { continue };
             let wanted = interface.traceable() && common.scope.wants(&interface.name);
             let shown = self.shown(interface);
             self.number_and_name(&shown, common);
@@ -91,10 +95,10 @@ impl Space {
         }
     }
 
-    /// Takes over what is there now.
+    /// Takes over a later list of interfaces and addresses, and attaches to interfaces that came and are wanted.
     pub(super) fn list(
         &mut self,
-        listed: Listed,
+        listed: InterfaceList,
         common: &mut Common,
         own: &mut Programs,
         notices: &mut Vec<Notice>,
@@ -105,7 +109,8 @@ impl Space {
         Ok(())
     }
 
-    /// Has those attached to that `choose` takes of the interfaces that are there.
+    /// Has [`Self::begin`] attach to the interfaces that `choose` picks of those that are there. It runs in the
+    /// namespace.
     pub(super) fn choose(
         &mut self,
         choose: impl FnOnce(&[Interface]) -> Result<Vec<Interface>, InterfaceError>,
@@ -115,7 +120,7 @@ impl Space {
         Ok(())
     }
 
-    /// Attaches to what was chosen.
+    /// Attaches to the chosen interfaces.
     pub(super) fn begin(
         &mut self,
         common: &mut Common,
@@ -124,11 +129,11 @@ impl Space {
     ) -> Result<(), LiveError> {
         let chosen = mem::take(&mut self.chosen);
         let begun = chosen.iter().try_for_each(|shown| self.attach(shown, common, own, notices));
-        // Interfaces that are called after their namespace say where they are.
+        // A name that has the namespace in it says where the interface is.
         begun.map_err(|error| if self.name.is_none() { error.within(&self.netns) } else { error })
     }
 
-    /// Takes over what notifications say. True if interfaces came or went.
+    /// Takes over what notifications say. Returns whether interfaces came, changed or went.
     pub(super) fn apply(
         &mut self,
         messages: &[Message],
@@ -148,13 +153,13 @@ impl Space {
 
     fn follow(
         &mut self,
-        change: Change,
+        change: InterfaceChange,
         common: &mut Common,
         own: &mut Programs,
         notices: &mut Vec<Notice>,
     ) -> Result<(), LiveError> {
         match change {
-            Change::Interface(interface) => {
+            InterfaceChange::Interface(interface) => {
                 let wanted = interface.traceable() && common.scope.wants(&interface.name);
                 let shown = self.shown(interface);
                 self.number_and_name(&shown, common);
@@ -163,7 +168,7 @@ impl Space {
                 }
                 if wanted { self.attach(&shown, common, own, notices) } else { Ok(()) }
             }
-            Change::Gone(interface) => {
+            InterfaceChange::Gone(interface) => {
                 if let Some(number) = self.number_of(interface.index) {
                     common.names.retire(number, Instant::now());
                 }
@@ -176,7 +181,7 @@ impl Space {
         }
     }
 
-    /// As it is called in the output, and in whatever is said about it.
+    /// The interface by the name that it has in the output and in messages.
     fn shown(&self, interface: Interface) -> Interface {
         match &self.name {
             Some(name) => interface.within(name),
@@ -184,6 +189,7 @@ impl Space {
         }
     }
 
+    /// Gives an interface a number, if it has none yet, and keeps its name by that.
     fn number_and_name(&mut self, shown: &Interface, common: &mut Common) {
         let number = match &mut self.numbers {
             Some(numbers) => *numbers.entry(shown.index).or_insert_with(|| common.next_interface()),
@@ -233,17 +239,17 @@ impl Space {
         Ok(())
     }
 
-    /// See [`Attached::lacking`].
+    /// The interfaces that some of the programs are no longer on; see [`Attached::lacking`].
     pub(super) fn lacking(&self) -> BTreeSet<u32> {
         self.attached.lacking()
     }
 
-    /// See [`Attached::give_up`].
+    /// Lets go of those of `suspects` that still lack programs; see [`Attached::give_up`].
     pub(super) fn give_up(&mut self, suspects: &BTreeSet<u32>) -> Vec<Arc<str>> {
         self.attached.give_up(suspects)
     }
 
-    /// It has a better name now.
+    /// Takes over a better name of the namespace, and names its interfaces anew.
     pub(super) fn rename(&mut self, name: String, common: &mut Common) {
         self.name = Some(name);
         let all: Vec<_> = self.links.interfaces().cloned().collect();
@@ -254,9 +260,9 @@ impl Space {
         }
     }
 
-    /// The namespace is gone, and everything that was attached there with it.
+    /// Lets go of a namespace that is gone, and all that was attached in it with it.
     pub(super) fn end(&mut self, now: Instant, common: &mut Common) {
-        // Those that went before it have been told of.
+        // The names of interfaces that went before their namespace are retired already.
         for index in self.links.interfaces().map(|it| it.index) {
             if let Some(number) = self.number_of(index) {
                 common.names.retire(number, now);
@@ -268,6 +274,7 @@ impl Space {
         common.forget(self.number);
     }
 
+    /// What is known of the interface of this index.
     #[inline]
     pub(super) fn spot(&self, index: u32) -> Option<Spot<'_>> {
         Some(Spot {
@@ -277,7 +284,7 @@ impl Space {
         })
     }
 
-    /// What programs are on.
+    /// The interfaces that the programs are on.
     pub(super) fn traced(&self) -> impl Iterator<Item = TracedInterface> {
         let netns = self.name.as_deref().or_else(|| self.netns.name());
         self.attached.interfaces().map(move |(index, name)| TracedInterface {

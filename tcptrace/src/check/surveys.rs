@@ -1,10 +1,11 @@
-//! Where a trace would look: at interfaces of one network namespace, or of all that there are; and what it would leave out.
+//! Surveys the interfaces that a trace would attach to, in one network namespace or in all, and finds what it would
+//! leave out.
 
 use super::report::{AllNetns, LeftOut};
 use crate::{
     cli::{CheckConfig, Interfaces},
     kernel::{
-        attach::survey::Survey,
+        attach::survey::InterfaceSurvey,
         interfaces::{self, Interface, InterfaceError},
         load,
         namespaces::{self, Home, MOST, Namespaces, Netns, NetnsError, nsid::Listener},
@@ -13,18 +14,20 @@ use crate::{
 };
 use std::collections::BTreeSet;
 
-/// What was found there.
-pub(super) struct Places {
-    pub(super) surveys: Vec<Survey>,
-    /// So many of them, the first ones, have the first copy of the programs: with all namespaces, those of the own one.
+/// The surveys of all interfaces that a trace would attach to.
+pub(super) struct Surveys {
+    pub(super) interfaces: Vec<InterfaceSurvey>,
+    /// How many of the interfaces, which come first, are for the first copy of the programs. In a trace of all
+    /// namespaces these are the interfaces of the tracer's own namespace.
     pub(super) of_first: usize,
+    /// What is found about namespaces, if all of them would be traced.
     pub(super) all_netns: Option<AllNetns>,
-    /// What is wrong with no interface in particular.
+    /// Problems that are of no interface in particular.
     pub(super) problems: Vec<String>,
 }
 
-impl Places {
-    pub(super) fn look(config: &CheckConfig) -> Result<Self, LiveError> {
+impl Surveys {
+    pub(super) fn make(config: &CheckConfig) -> Result<Self, LiveError> {
         match &config.netns {
             Namespaces::Own => Self::of_one(None, config),
             Namespaces::Named(name) => Self::of_one(Some(name), config),
@@ -35,12 +38,13 @@ impl Places {
     fn of_one(name: Option<&str>, config: &CheckConfig) -> Result<Self, LiveError> {
         let netns = Netns::open(name)?;
         let look = || survey(&choose(&config.interfaces, &interfaces::list()?)?, config);
-        let surveys = netns.within(look)?.map_err(|error| error.within(&netns))?;
-        let none = surveys.is_empty().then(|| InterfaceError::NoneUp.to_string());
-        Ok(Self { of_first: surveys.len(), surveys, all_netns: None, problems: none.into_iter().collect() })
+        let interfaces = netns.within(look)?.map_err(|error| error.within(&netns))?;
+        let none = interfaces.is_empty().then(|| InterfaceError::NoneUp.to_string());
+        let of_first = interfaces.len();
+        Ok(Self { interfaces, of_first, all_netns: None, problems: none.into_iter().collect() })
     }
 
-    /// Goes through them as a trace does (`source/spaces/search.rs`).
+    /// Surveys all namespaces, in the order in which a trace takes them (`source/spaces/search.rs`).
     fn of_all(config: &CheckConfig) -> Result<Self, LiveError> {
         load::raise_open_files();
         let home = Home::open().map_err(LiveError::io("open the own network namespace"))?;
@@ -49,9 +53,9 @@ impl Places {
             Ok(listener) => (Some(listener), None),
             Err(error) => (None, Some(error.to_string())),
         };
-        let mut surveys = survey_all(&Netns::default(), None, 0, listener.as_ref(), config)?;
-        let of_first = surveys.len();
-        let namespaces::Survey { found, hidden, .. } = namespaces::survey();
+        let mut interfaces = survey_all(&Netns::default(), None, 0, listener.as_ref(), config)?;
+        let of_first = interfaces.len();
+        let namespaces::NamespaceSurvey { found, hidden, .. } = namespaces::survey();
         let mut all = AllNetns { traced: 1, hidden_processes: hidden, left_out: Vec::new() };
         let mut names = BTreeSet::new();
         for (number, found) in (1..=u16::MAX).zip(found.into_values().filter(|it| it.inode != own)) {
@@ -64,26 +68,27 @@ impl Places {
             match survey_all(&netns, Some(&name), number, listener.as_ref(), config) {
                 Ok(more) => {
                     all.traced += 1;
-                    surveys.extend(more);
+                    interfaces.extend(more);
                     names.insert(name);
                 }
-                // It ended meanwhile.
+                // The namespace ended meanwhile.
                 Err(LiveError::Netns(NetnsError::Gone { .. })) => {}
                 Err(error) => all.left_out.push(LeftOut { netns: name, reason: error.to_string() }),
             }
         }
-        Ok(Self { surveys, of_first, all_netns: Some(all), problems: problem.into_iter().collect() })
+        Ok(Self { interfaces, of_first, all_netns: Some(all), problems: problem.into_iter().collect() })
     }
 }
 
-/// Those of one namespace that a trace of all would take, called as it calls them.
+/// Surveys the interfaces of one namespace that a trace of all namespaces would attach to, and names them as that trace
+/// does.
 fn survey_all(
     netns: &Netns,
     name: Option<&str>,
     number: u16,
     listener: Option<&Listener>,
     config: &CheckConfig,
-) -> Result<Vec<Survey>, LiveError> {
+) -> Result<Vec<InterfaceSurvey>, LiveError> {
     if let Some(listener) = listener {
         netns.with_descriptor(|it| listener.add(it, number))?.map_err(LiveError::io("hear of it"))?;
     }
@@ -105,13 +110,13 @@ fn is_wanted(interfaces: &Interfaces, name: &str) -> bool {
     }
 }
 
-/// Looks at these interfaces, inside the namespace.
-fn survey(chosen: &[Interface], config: &CheckConfig) -> Result<Vec<Survey>, LiveError> {
+/// Surveys these interfaces. The thread has to be in their namespace.
+fn survey(chosen: &[Interface], config: &CheckConfig) -> Result<Vec<InterfaceSurvey>, LiveError> {
     let mut surveys = Vec::new();
     for interface in chosen {
-        match Survey::of(interface, config.ingress.into())? {
+        match InterfaceSurvey::of(interface, config.ingress.into())? {
             Some(survey) => surveys.push(survey),
-            // It went away since they were listed.
+            // The interface went away since it was listed.
             None if config.may_leave_out() => {}
             None => {
                 let name = interface.name.to_string();
@@ -122,7 +127,7 @@ fn survey(chosen: &[Interface], config: &CheckConfig) -> Result<Vec<Survey>, Liv
     Ok(surveys)
 }
 
-/// Those that a trace would take, and of the named ones also those that it would refuse.
+/// The interfaces that a trace would attach to, and those that were asked for by name and that it would refuse.
 fn choose(which: &Interfaces, all: &[Interface]) -> Result<Vec<Interface>, InterfaceError> {
     match which {
         Interfaces::Any => Ok(all.iter().filter(|it| it.traceable()).cloned().collect()),
@@ -135,7 +140,7 @@ fn choose(which: &Interfaces, all: &[Interface]) -> Result<Vec<Interface>, Inter
             .iter()
             .map(|name| match all.iter().find(|it| &*it.name == name) {
                 Some(found) => Ok(found.clone()),
-                // Says which it may have been.
+                // `find` knows the other names that an interface may have, and which name may have been meant.
                 None => interfaces::find(all, name).cloned(),
             })
             .collect(),
