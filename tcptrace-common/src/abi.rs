@@ -6,12 +6,12 @@
 
 use crate::tunnel;
 
-/// What a record is about. The kind decides the record's layout: [`SynRecord`] for [`Kind::Syn`] and [`Kind::SynAck`],
-/// [`IcmpRecord`] for [`Kind::Icmp`], and [`Record`] for the others. A segment is of the first kind that fits it, so a
+/// What a record is about. The kind decides the record's layout: [`SynRecord`] for [`RecordKind::Syn`] and [`RecordKind::SynAck`],
+/// [`IcmpRecord`] for [`RecordKind::Icmp`], and [`Record`] for the others. A segment is of the first kind that fits it, so a
 /// SYN+FIN is a `Syn`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 #[repr(u8)]
-pub enum Kind {
+pub enum RecordKind {
     /// SYN without ACK.
     Syn = 1,
     /// SYN with ACK.
@@ -27,11 +27,11 @@ pub enum Kind {
     Icmp = 6,
 }
 
-impl Kind {
+impl RecordKind {
     /// How many kinds there are, which is the length of the counters by kind.
     pub const COUNT: usize = 6;
 
-    /// All kinds, in the order of [`Kind::index`].
+    /// All kinds, in the order of [`RecordKind::index`].
     pub const ALL: [Self; Self::COUNT] =
         [Self::Syn, Self::SynAck, Self::Rst, Self::Fin, Self::Ack, Self::Icmp];
 
@@ -85,7 +85,7 @@ pub const BIT_CUT: u8 = 32;
 
 /// One lifecycle segment, as it lies in the ring: 88 bytes.
 ///
-/// A record of [`Kind::Icmp`] is about two packets. Addresses, ports, numbers, control bits, window and payload are
+/// A record of [`RecordKind::Icmp`] is about two packets. Addresses, ports, numbers, control bits, window and payload are
 /// those of the quoted segment as far as the quote goes, and zero beyond it. Everything else is the ICMP packet's.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(C)]
@@ -111,7 +111,7 @@ pub struct Record {
     /// The running number of the CPU's records, from 1, modulo 2^32. A number that is missing is of a record that found
     /// the ring full.
     pub number: u32,
-    /// The connection's lot ([`crate::admission`]); 0 in records of [`Kind::Ack`], for which no lot is drawn.
+    /// The connection's lot ([`crate::admission`]); 0 in records of [`RecordKind::Ack`], for which no lot is drawn.
     pub lot: u32,
     /// The identification of the IPv4 header (RFC 791 §3.1); 0 for IPv6, whose header has none.
     pub id: u16,
@@ -132,7 +132,7 @@ pub struct Record {
     pub cpu: u16,
     /// IPv4 TTL or IPv6 hop limit.
     pub ttl: u8,
-    /// The code of a [`Kind`].
+    /// The code of a [`RecordKind`].
     pub kind: u8,
     /// Any of [`BIT_EGRESS`], [`BIT_FORWARDED`], [`BIT_IPV6`], [`BIT_TUNNEL`], [`BIT_FRAGMENT`] and [`BIT_CUT`].
     pub bits: u8,
@@ -229,7 +229,7 @@ pub struct Tunnel {
     pub id: u32,
     /// The VLAN identifiers before the outer IP header. [`Record::vlan`] has those before the inner one.
     pub vlan: [u16; 2],
-    /// The code of a [`tunnel::Kind`].
+    /// The code of a [`tunnel::TunnelProtocol`].
     pub kind: u8,
     /// [`BIT_ID`] or 0.
     pub bits: u8,
@@ -285,13 +285,13 @@ pub struct Counters {
     pub packets: u64,
     /// Packets with a TCP header.
     pub tcp_packets: u64,
-    /// Records that were put into the ring, by [`Kind::index`].
-    pub emitted: [u64; Kind::COUNT],
-    /// Records that found the ring full, by [`Kind::index`].
-    pub ring_full: [u64; Kind::COUNT],
+    /// Records that were put into the ring, by [`RecordKind::index`].
+    pub emitted: [u64; RecordKind::COUNT],
+    /// Records that found the ring full, by [`RecordKind::index`].
+    pub ring_full: [u64; RecordKind::COUNT],
     /// Segments that the filter admits, of connections that are not followed under the present load, by
-    /// [`Kind::index`].
-    pub shed: [u64; Kind::COUNT],
+    /// [`RecordKind::index`].
+    pub shed: [u64; RecordKind::COUNT],
     /// Expected acknowledgements that were overwritten in a full bucket.
     pub pending_overwrites: u64,
     /// Packets that could not be parsed, by the number of the reason (`wire::Unparsable`).
@@ -300,8 +300,8 @@ pub struct Counters {
     pub fragments: u64,
     /// Records that were made, the lost ones included: the last [`Record::number`], in 64 bits.
     pub number: u64,
-    /// Packets in tunnels that were looked into, by [`tunnel::Kind::index`]. A packet within two tunnels counts twice.
-    pub tunnels: [u64; tunnel::Kind::COUNT],
+    /// Packets in tunnels that were looked into, by [`tunnel::TunnelProtocol::index`]. A packet within two tunnels counts twice.
+    pub tunnels: [u64; tunnel::TunnelProtocol::COUNT],
 }
 
 /// How many reasons there are why a packet cannot be parsed.
@@ -338,15 +338,15 @@ const _: () = {
 
 #[cfg(test)]
 mod tests {
-    use super::Kind;
+    use super::RecordKind;
 
     #[test]
     fn a_kind_survives_its_code() {
-        for (index, kind) in Kind::ALL.into_iter().enumerate() {
-            assert_eq!(Kind::from_code(kind as u8), Some(kind));
+        for (index, kind) in RecordKind::ALL.into_iter().enumerate() {
+            assert_eq!(RecordKind::from_code(kind as u8), Some(kind));
             assert_eq!(kind.index(), index);
         }
-        assert_eq!(Kind::from_code(0), None);
-        assert_eq!(Kind::from_code(7), None);
+        assert_eq!(RecordKind::from_code(0), None);
+        assert_eq!(RecordKind::from_code(7), None);
     }
 }

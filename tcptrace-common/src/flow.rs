@@ -12,7 +12,7 @@
 
 use crate::{
     abi::{BIT_IPV6, Record, SEED_WORDS, Tunnel},
-    tunnel::Kind,
+    tunnel::TunnelProtocol,
     vlan::Vlans,
 };
 
@@ -252,11 +252,11 @@ impl FlowHash {
 }
 
 /// The hash of a tunnel, which is the same for both directions. It is of what tells the tunnel from others: of the kind
-/// and, if the kind goes by them, of the identifier ([`Kind::is_by_id`]) and of the outer addresses
-/// ([`Kind::is_by_addresses`]). Each address is hashed to 32 bits; the product of both, each added to a key, does not
+/// and, if the kind goes by them, of the identifier ([`TunnelProtocol::is_by_id`]) and of the outer addresses
+/// ([`TunnelProtocol::is_by_addresses`]). Each address is hashed to 32 bits; the product of both, each added to a key, does not
 /// depend on their order.
 #[inline(always)]
-pub fn of_tunnel(tunnel: &Tunnel, kind: Kind, seeds: &impl Seeds) -> FlowHash {
+pub fn of_tunnel(tunnel: &Tunnel, kind: TunnelProtocol, seeds: &impl Seeds) -> FlowHash {
     let (src, dst) = if kind.is_by_addresses() {
         (address(&tunnel.src, seeds), address(&tunnel.dst, seeds))
     } else {

@@ -1,7 +1,9 @@
 //! Makes the record that goes into the ring from a parsed segment.
 
 use crate::{
-    abi::{BIT_EGRESS, BIT_FORWARDED, BIT_FRAGMENT, BIT_ID, BIT_IPV6, IcmpRecord, Kind, Record, Tunnel},
+    abi::{
+        BIT_EGRESS, BIT_FORWARDED, BIT_FRAGMENT, BIT_ID, BIT_IPV6, IcmpRecord, Record, RecordKind, Tunnel,
+    },
     flow::{Addresses, put_words},
     tcp::TcpFlags,
     wire::{Outer, Packet, icmp::Quote, tunnel::Step},
@@ -21,15 +23,15 @@ pub struct Sighting {
 /// The kind of record that a lifecycle segment has, by its control bits.
 #[inline(always)]
 #[must_use]
-pub const fn kind_of(flags: TcpFlags) -> Kind {
+pub const fn kind_of(flags: TcpFlags) -> RecordKind {
     if flags.syn() {
-        if flags.ack() { Kind::SynAck } else { Kind::Syn }
+        if flags.ack() { RecordKind::SynAck } else { RecordKind::Syn }
     } else if flags.rst() {
-        Kind::Rst
+        RecordKind::Rst
     } else if flags.fin() {
-        Kind::Fin
+        RecordKind::Fin
     } else {
-        Kind::Ack
+        RecordKind::Ack
     }
 }
 
@@ -69,7 +71,7 @@ pub fn fill<A: Addresses>(record: &mut Record, packet: &Packet<A>, seen: Sightin
 #[inline(always)]
 pub fn fill_icmp<A: Addresses>(entry: &mut IcmpRecord, quote: &Quote<A>, seen: Sighting) {
     fill(&mut entry.record, &quote.segment, seen);
-    entry.record.kind = Kind::Icmp as u8;
+    entry.record.kind = RecordKind::Icmp as u8;
     entry.icmp_type = quote.kind;
     entry.icmp_code = quote.code;
 }

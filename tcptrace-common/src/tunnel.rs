@@ -3,7 +3,7 @@
 /// A kind of tunnel.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, PartialOrd, Ord)]
 #[repr(u8)]
-pub enum Kind {
+pub enum TunnelProtocol {
     /// IPv4 in IPv4 (RFC 2003), IPv6 in IPv6 (RFC 2473).
     Ipip = 1,
     /// IPv6 in IPv4 (RFC 4213 §3).
@@ -24,11 +24,11 @@ pub enum Kind {
     Tzsp = 9,
 }
 
-impl Kind {
+impl TunnelProtocol {
     /// How many kinds there are.
     pub const COUNT: usize = 9;
 
-    /// All kinds, in the order of [`Kind::index`].
+    /// All kinds, in the order of [`TunnelProtocol::index`].
     pub const ALL: [Self; Self::COUNT] = [
         Self::Ipip,
         Self::SixInFour,

@@ -1,7 +1,7 @@
 //! The counters of the kernel programs, summed over CPUs and in the words of the statistics event.
 
 use crate::event::{SegmentCounts, Stats, TunnelCounts, Unparsable};
-use tcptrace_common::abi::{Counters, Kind};
+use tcptrace_common::abi::{Counters, RecordKind};
 
 /// The counts since the kernel programs were loaded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,12 +31,12 @@ impl CountersTotal {
     #[must_use]
     pub fn sum(cpus: &[Counters]) -> Self {
         let total = |field: fn(&Counters) -> u64| cpus.iter().map(field).sum::<u64>();
-        let kind = |kind: Kind| {
+        let kind = |kind: RecordKind| {
             let at = kind.index();
             cpus.iter().map(|c| c.emitted[at] + c.ring_full[at] + c.shed[at]).sum()
         };
-        let full = |kind: Kind| cpus.iter().map(|c| c.ring_full[kind.index()]).sum();
-        let shed = |kind: Kind| cpus.iter().map(|c| c.shed[kind.index()]).sum();
+        let full = |kind: RecordKind| cpus.iter().map(|c| c.ring_full[kind.index()]).sum();
+        let shed = |kind: RecordKind| cpus.iter().map(|c| c.shed[kind.index()]).sum();
         Self {
             packets: total(|c| c.packets),
             tcp_packets: total(|c| c.tcp_packets),
@@ -74,14 +74,14 @@ impl CountersTotal {
     }
 }
 
-fn by_kind(count: impl Fn(Kind) -> u64) -> SegmentCounts {
+fn by_kind(count: impl Fn(RecordKind) -> u64) -> SegmentCounts {
     SegmentCounts {
-        syn: count(Kind::Syn),
-        synack: count(Kind::SynAck),
-        fin: count(Kind::Fin),
-        rst: count(Kind::Rst),
-        ack: count(Kind::Ack),
-        icmp: count(Kind::Icmp),
+        syn: count(RecordKind::Syn),
+        synack: count(RecordKind::SynAck),
+        fin: count(RecordKind::Fin),
+        rst: count(RecordKind::Rst),
+        ack: count(RecordKind::Ack),
+        icmp: count(RecordKind::Icmp),
     }
 }
 

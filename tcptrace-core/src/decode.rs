@@ -7,8 +7,8 @@ use crate::{
 use std::mem::offset_of;
 use tcptrace_common::{
     abi::{
-        self, BIT_CUT, BIT_EGRESS, BIT_FORWARDED, BIT_FRAGMENT, BIT_IPV6, BIT_TUNNEL, Kind, MAX_OPTIONS,
-        Tunnel,
+        self, BIT_CUT, BIT_EGRESS, BIT_FORWARDED, BIT_FRAGMENT, BIT_IPV6, BIT_TUNNEL, MAX_OPTIONS,
+        RecordKind, Tunnel,
     },
     seq::SeqNum,
     tcp::TcpFlags,
@@ -26,7 +26,7 @@ pub struct Record {
     /// of different namespaces are unrelated.
     pub netns: u16,
     /// The kind of segment that the record is about.
-    pub kind: Kind,
+    pub kind: RecordKind,
     /// Whether the packet was seen on egress, but was not sent by this host.
     pub forwarded: bool,
     /// The segment or ICMP error. Its sender is [`Sender::Unknown`] until the source fills it in; the capturing
@@ -42,7 +42,7 @@ pub enum Error {
     Length(usize),
     /// The kind is not known, or does not have this layout.
     #[error("a record of kind {0}")]
-    Kind(u8),
+    RecordKind(u8),
     /// There are more options than a header holds, or a part of a word of them.
     #[error("a record with {0} bytes of options")]
     Options(u8),
@@ -73,11 +73,11 @@ impl Trailer<'_> {
         Self::Icmp { from: of.from, kind: of.icmp_type, code: of.icmp_code }
     }
 
-    const fn belongs_to(self, kind: Kind) -> bool {
+    const fn belongs_to(self, kind: RecordKind) -> bool {
         match kind {
-            Kind::Syn | Kind::SynAck => matches!(self, Self::Options(_)),
-            Kind::Icmp => matches!(self, Self::Icmp { .. }),
-            Kind::Rst | Kind::Fin | Kind::Ack => matches!(self, Self::Nothing),
+            RecordKind::Syn | RecordKind::SynAck => matches!(self, Self::Options(_)),
+            RecordKind::Icmp => matches!(self, Self::Icmp { .. }),
+            RecordKind::Rst | RecordKind::Fin | RecordKind::Ack => matches!(self, Self::Nothing),
         }
     }
 }
@@ -120,11 +120,11 @@ pub(crate) fn decode(
     trailer: Trailer<'_>,
     tunnels: &[Tunnel],
 ) -> Result<Record, Error> {
-    let kind = Kind::from_code(record.kind)
+    let kind = RecordKind::from_code(record.kind)
         .filter(|&kind| trailer.belongs_to(kind))
-        .ok_or(Error::Kind(record.kind))?;
+        .ok_or(Error::RecordKind(record.kind))?;
     let options_len = usize::from(record.options_len);
-    let is_icmp = kind == Kind::Icmp;
+    let is_icmp = kind == RecordKind::Icmp;
     if options_len > MAX_OPTIONS || !options_len.is_multiple_of(4) || (is_icmp && options_len != 0) {
         return Err(Error::Options(record.options_len));
     }
@@ -189,21 +189,22 @@ fn segment(record: &abi::Record, options: Option<RawOptions>) -> Segment {
 mod tests {
     use super::{Error, record};
     use crate::segment::{Flow, Observation};
-    use tcptrace_common::abi::{BIT_IPV6, IcmpRecord, Kind, Record, SynRecord};
+    use tcptrace_common::abi::{BIT_IPV6, IcmpRecord, Record, RecordKind, SynRecord};
     use zerocopy::IntoBytes as _;
 
-    const PLAIN: Record = Record { kind: Kind::Fin as u8, options_len: 12, ..Record::EMPTY };
+    const PLAIN: Record = Record { kind: RecordKind::Fin as u8, options_len: 12, ..Record::EMPTY };
 
     #[test]
     fn only_a_record_decodes() {
-        let syn = SynRecord { record: Record { kind: Kind::Syn as u8, ..Record::EMPTY }, options: [0; 40] };
-        assert_eq!(record(PLAIN.as_bytes()).map(|record| record.kind), Ok(Kind::Fin));
-        assert_eq!(record(syn.as_bytes()).map(|record| record.kind), Ok(Kind::Syn));
+        let syn =
+            SynRecord { record: Record { kind: RecordKind::Syn as u8, ..Record::EMPTY }, options: [0; 40] };
+        assert_eq!(record(PLAIN.as_bytes()).map(|record| record.kind), Ok(RecordKind::Fin));
+        assert_eq!(record(syn.as_bytes()).map(|record| record.kind), Ok(RecordKind::Syn));
         for (wrong, error) in [
-            (Record { kind: 0, ..PLAIN }, Error::Kind(0)),
-            (Record { kind: 7, ..PLAIN }, Error::Kind(7)),
-            (Record { kind: Kind::Icmp as u8, ..PLAIN }, Error::Kind(6)),
-            (Record { kind: Kind::Syn as u8, ..PLAIN }, Error::Kind(1)),
+            (Record { kind: 0, ..PLAIN }, Error::RecordKind(0)),
+            (Record { kind: 7, ..PLAIN }, Error::RecordKind(7)),
+            (Record { kind: RecordKind::Icmp as u8, ..PLAIN }, Error::RecordKind(6)),
+            (Record { kind: RecordKind::Syn as u8, ..PLAIN }, Error::RecordKind(1)),
             (Record { options_len: 44, ..PLAIN }, Error::Options(44)),
             (Record { options_len: 3, ..PLAIN }, Error::Options(3)),
             (Record { bits: 64, ..PLAIN }, Error::Bits),
@@ -212,13 +213,13 @@ mod tests {
             assert_eq!(record(wrong.as_bytes()), Err(error), "{wrong:?}");
         }
         let plain_as_syn = SynRecord { record: PLAIN, options: [0; 40] };
-        assert_eq!(record(plain_as_syn.as_bytes()), Err(Error::Kind(Kind::Fin as u8)));
+        assert_eq!(record(plain_as_syn.as_bytes()), Err(Error::RecordKind(RecordKind::Fin as u8)));
     }
 
     #[test]
     fn an_icmp_error_has_two_packets_in_one() {
         let plain = Record {
-            kind: Kind::Icmp as u8,
+            kind: RecordKind::Icmp as u8,
             src: [1; 16],
             src_port: 40000,
             seq: 7,
@@ -237,8 +238,8 @@ mod tests {
         assert_eq!((src, src_port, ipv6, error.quoted.seq.0), ([1; 16], 40000, true, 7));
         assert_eq!(error.quoted.options, None);
         for (wrong, error) in [
-            (Record { kind: Kind::Syn as u8, ..plain }, Error::Kind(1)),
-            (Record { kind: Kind::Ack as u8, ..plain }, Error::Kind(5)),
+            (Record { kind: RecordKind::Syn as u8, ..plain }, Error::RecordKind(1)),
+            (Record { kind: RecordKind::Ack as u8, ..plain }, Error::RecordKind(5)),
             (Record { options_len: 4, ..plain }, Error::Options(4)),
             (Record { flags: 0x200, ..plain }, Error::Bits),
         ] {
@@ -247,7 +248,7 @@ mod tests {
         let reserved = IcmpRecord { reserved: [0, 0, 0, 0, 0, 1], ..icmp };
         assert_eq!(record(reserved.as_bytes()), Err(Error::Bits));
         let as_syn = SynRecord { record: plain, options: [0; 40] };
-        assert_eq!(record(as_syn.as_bytes()), Err(Error::Kind(6)));
+        assert_eq!(record(as_syn.as_bytes()), Err(Error::RecordKind(6)));
     }
 
     #[test]

@@ -10,7 +10,10 @@ use crate::{
     filter::Filter,
 };
 use tcptrace_common::{
-    abi::{BIT_CUT, BIT_TUNNEL, Bucket, Counters, IcmpRecord, Kind, MAX_OPTIONS, Record, SEED_WORDS, Tunnel},
+    abi::{
+        BIT_CUT, BIT_TUNNEL, Bucket, Counters, IcmpRecord, MAX_OPTIONS, Record, RecordKind, SEED_WORDS,
+        Tunnel,
+    },
     filter::{NUMBERS, Steps},
     flow::{self, Addresses, FlowHash},
     lifecycle::{self, Table},
@@ -233,14 +236,14 @@ impl<T: Table + ?Sized> LifecycleTest<'_, T> {
             return None;
         }
         icmp.write_from(&mut entry.from);
-        self.record(entry.record, Trailer::icmp(&entry), Kind::Icmp, ts, end, within)
+        self.record(entry.record, Trailer::icmp(&entry), RecordKind::Icmp, ts, end, within)
     }
 
     fn record(
         &mut self,
         mut record: Record,
         trailer: Trailer<'_>,
-        kind: Kind,
+        kind: RecordKind,
         ts: u64,
         end: usize,
         within: Option<&EnclosingTunnels>,
@@ -369,7 +372,7 @@ mod tests {
             let found = parser.packet(Link::Ip, bytes, None, 5, seen);
             let counters = parser.counters();
             assert_eq!(u64::from(found.is_some()), records, "{name}");
-            assert_eq!(counters.emitted[Kind::Icmp.index()], records, "{name}");
+            assert_eq!(counters.emitted[RecordKind::Icmp.index()], records, "{name}");
             assert_eq!(counters.unparsable[Unparsable::Truncated as usize], truncated, "{name}");
             assert_eq!((counters.packets, counters.tcp_packets, counters.number), (1, 0, records), "{name}");
         }

@@ -7,14 +7,14 @@ use std::{
 };
 use tcptrace_common::{
     abi::{self, BIT_ID},
-    wire::tunnel::Kind,
+    wire::tunnel::TunnelProtocol,
 };
 
 /// One tunnel around a packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Layer {
     /// The kind of tunnel.
-    pub kind: Kind,
+    pub kind: TunnelProtocol,
     /// The identifier in the header of the tunnel: the network of VXLAN and Geneve, the key of GRE, the session of
     /// ERSPAN, the endpoint of the receiver of GTP-U.
     pub id: Option<u32>,
@@ -34,7 +34,7 @@ impl Layer {
         if bits & !BIT_ID != 0 || zero != [0; 6] || (!has_id && id != 0) {
             return None;
         }
-        Some(Self { kind: Kind::from_code(kind)?, id: has_id.then_some(id), src, dst, vlan })
+        Some(Self { kind: TunnelProtocol::from_code(kind)?, id: has_id.then_some(id), src, dst, vlan })
     }
 }
 
@@ -44,8 +44,8 @@ impl Layer {
 /// The number is `SipHash` with a key of this process's own, so that two tunnels that somebody chose get one number
 /// only with a probability of 2^-32. Connections with equal addresses and ports in both would then be one.
 ///
-/// It depends on the kind whether the outer addresses and the identifier count: see [`Kind::is_by_addresses`] and
-/// [`Kind::is_by_id`].
+/// It depends on the kind whether the outer addresses and the identifier count: see [`TunnelProtocol::is_by_addresses`] and
+/// [`TunnelProtocol::is_by_id`].
 #[must_use]
 pub fn identity(layers: &[Layer]) -> u32 {
     static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::new);
@@ -70,22 +70,27 @@ pub fn identity(layers: &[Layer]) -> u32 {
 mod tests {
     use super::*;
 
-    fn layer(kind: Kind, id: Option<u32>, src: u8, dst: u8) -> Layer {
+    fn layer(kind: TunnelProtocol, id: Option<u32>, src: u8, dst: u8) -> Layer {
         Layer { kind, id, src: [src; 16], dst: [dst; 16], vlan: [0xffff; 2] }
     }
 
     #[test]
     fn what_counts_is_the_kinds_matter() {
         let same = |a: Layer, b: Layer| identity(&[a]) == identity(&[b]);
-        for kind in Kind::ALL {
+        for kind in TunnelProtocol::ALL {
             let there = layer(kind, Some(1), 1, 2);
             assert!(same(there, layer(kind, Some(1), 2, 1)), "{kind:?}: both directions");
-            assert_eq!(same(there, layer(kind, Some(2), 2, 1)), kind == Kind::GtpU, "{kind:?}: another id");
-            let by_addresses = !matches!(kind, Kind::Vxlan | Kind::Geneve);
+            assert_eq!(
+                same(there, layer(kind, Some(2), 2, 1)),
+                kind == TunnelProtocol::GtpU,
+                "{kind:?}: another id"
+            );
+            let by_addresses = !matches!(kind, TunnelProtocol::Vxlan | TunnelProtocol::Geneve);
             assert_eq!(!same(there, layer(kind, Some(1), 1, 3)), by_addresses, "{kind:?}: another end");
             assert!(same(there, Layer { vlan: [5, 6], ..there }), "{kind:?}: VLANs are not part of it");
         }
-        let (vxlan, gre) = (layer(Kind::Vxlan, Some(1), 1, 2), layer(Kind::Gre, Some(1), 1, 2));
+        let (vxlan, gre) =
+            (layer(TunnelProtocol::Vxlan, Some(1), 1, 2), layer(TunnelProtocol::Gre, Some(1), 1, 2));
         assert_ne!(identity(&[vxlan, gre]), identity(&[gre, vxlan]));
         assert_ne!(identity(&[gre]), identity(&[gre, gre]));
         assert!(

@@ -13,7 +13,7 @@ use aya_ebpf::{
 };
 use core::mem::offset_of;
 use tcptrace_common::{
-    abi::{BIT_TUNNEL, Counters, IcmpRecord, Kind, MAX_OPTIONS, Record, SynRecord, Tunnelled},
+    abi::{BIT_TUNNEL, Counters, IcmpRecord, MAX_OPTIONS, Record, RecordKind, SynRecord, Tunnelled},
     admission::{Admission, lot},
     flow::{Addresses, hashes, of_tunnel},
     lifecycle,
@@ -149,7 +149,7 @@ fn the_long_way<H: Hook>(hook: H, counters: &mut Counters) {
             }
             hash(work);
             if is_admitted(work, counters) {
-                emit(hook, work, counters, Kind::Icmp);
+                emit(hook, work, counters, RecordKind::Icmp);
             }
         }
         return;
@@ -359,7 +359,7 @@ fn is_admitted(work: &mut Work, counters: &mut Counters) -> bool {
 
 /// Numbers a record, puts it into the ring and counts it.
 #[inline(always)]
-fn emit<H: Hook>(hook: H, work: &mut Work, counters: &mut Counters, kind: Kind) {
+fn emit<H: Hook>(hook: H, work: &mut Work, counters: &mut Counters, kind: RecordKind) {
     // A record that finds the ring full has a number too, so that user space sees the gap.
     counters.number += 1;
     stamp(hook, &mut work.entry.record, counters.number);
@@ -378,22 +378,22 @@ fn emit<H: Hook>(hook: H, work: &mut Work, counters: &mut Counters, kind: Kind) 
 
 /// Puts the record of a packet that is in no tunnel into the ring. Returns false if the ring is full.
 #[inline(always)]
-fn send_plain<H: Hook>(hook: H, work: &Work, kind: Kind, wakeup: u64) -> bool {
+fn send_plain<H: Hook>(hook: H, work: &Work, kind: RecordKind, wakeup: u64) -> bool {
     match kind {
-        Kind::Syn | Kind::SynAck => send_with_options(hook, work, wakeup),
-        Kind::Icmp => send(&work.entry, wakeup),
+        RecordKind::Syn | RecordKind::SynAck => send_with_options(hook, work, wakeup),
+        RecordKind::Icmp => send(&work.entry, wakeup),
         _ => send(&work.entry.record, wakeup),
     }
 }
 
 /// Puts the record of a packet in a tunnel into the ring, with the tunnel. Returns false if the ring is full.
 #[inline(never)]
-fn send_tunnelled<H: Hook>(hook: H, work: &Work, kind: Kind, wakeup: u64) -> bool {
+fn send_tunnelled<H: Hook>(hook: H, work: &Work, kind: RecordKind, wakeup: u64) -> bool {
     match kind {
-        Kind::Syn | Kind::SynAck => send_within(work, wakeup, |place: *mut SynRecord| {
+        RecordKind::Syn | RecordKind::SynAck => send_within(work, wakeup, |place: *mut SynRecord| {
             write_with_options(hook, work, place);
         }),
-        Kind::Icmp => send_within(work, wakeup, |place: *mut IcmpRecord| {
+        RecordKind::Icmp => send_within(work, wakeup, |place: *mut IcmpRecord| {
             // SAFETY: what was reserved.
             unsafe { place.write(work.entry) };
         }),
@@ -440,7 +440,7 @@ fn hash_flow(work: &mut Work) {
 /// Adds the tunnel to the hashes of the flow within it.
 #[inline(never)]
 fn hash_tunnel(work: &mut Work) {
-    let Some(kind) = tunnel::Kind::from_code(work.tunnel.kind) else {
+    let Some(kind) = tunnel::TunnelProtocol::from_code(work.tunnel.kind) else {
         return;
     };
     let tunnel = of_tunnel(&work.tunnel, kind, &LoadedSeeds);

@@ -2,7 +2,7 @@ extern crate std;
 
 use super::{Slots, Table, inspect};
 use crate::{
-    abi::{BUCKET_WORDS, Bucket, Kind, SEED_WORDS},
+    abi::{BUCKET_WORDS, Bucket, RecordKind, SEED_WORDS},
     filter::Steps,
     flow::V4,
     record::Sighting,
@@ -75,7 +75,7 @@ impl Bench {
     }
 
     /// The kind of record that a step makes.
-    fn step(&mut self, (from_client, flags, seq, ack, payload_len): Step) -> Option<Kind> {
+    fn step(&mut self, (from_client, flags, seq, ack, payload_len): Step) -> Option<RecordKind> {
         let (client, server) = ((1, self.port), (2, 80));
         let (from, to) = if from_client { (client, server) } else { (server, client) };
         let packet = Packet {
@@ -95,7 +95,7 @@ impl Bench {
         };
         let table = &mut Seen(&mut *self.table, self.netns);
         let (record, _) = inspect(&packet, SEEN, Steps::ALL, table, &SEEDS)?;
-        Kind::from_code(record.kind)
+        RecordKind::from_code(record.kind)
     }
 
     fn pending(&self) -> usize {
@@ -104,7 +104,7 @@ impl Bench {
 }
 
 /// Each row: what passes, which record it makes, how many acknowledgements are expected after it.
-fn play(name: &str, rows: &[(Step, Option<Kind>, usize)]) {
+fn play(name: &str, rows: &[(Step, Option<RecordKind>, usize)]) {
     let mut bench = Bench::new(16);
     for (place, (step, kind, pending)) in rows.iter().enumerate() {
         assert_eq!(bench.step(*step), *kind, "{name}, step {place}");
@@ -112,11 +112,11 @@ fn play(name: &str, rows: &[(Step, Option<Kind>, usize)]) {
     }
 }
 
-const SYN: Option<Kind> = Some(Kind::Syn);
-const SYNACK: Option<Kind> = Some(Kind::SynAck);
-const FIN: Option<Kind> = Some(Kind::Fin);
-const RST: Option<Kind> = Some(Kind::Rst);
-const ACK: Option<Kind> = Some(Kind::Ack);
+const SYN: Option<RecordKind> = Some(RecordKind::Syn);
+const SYNACK: Option<RecordKind> = Some(RecordKind::SynAck);
+const FIN: Option<RecordKind> = Some(RecordKind::Fin);
+const RST: Option<RecordKind> = Some(RecordKind::Rst);
+const ACK: Option<RecordKind> = Some(RecordKind::Ack);
 
 #[test]
 fn open_and_four_segment_close() {
@@ -141,7 +141,7 @@ fn open_and_four_segment_close() {
 fn equal_packets_of_several_namespaces_are_told_apart_in_one_table() {
     const NAMESPACES: u32 = 5;
     let mut bench = Bench::new(16);
-    let mut in_each = |step: Step, kind: Option<Kind>| -> Vec<usize> {
+    let mut in_each = |step: Step, kind: Option<RecordKind>| -> Vec<usize> {
         let in_one = |netns| {
             bench.netns = netns;
             assert_eq!(bench.step(step), kind, "{step:?} in {netns}");
@@ -301,7 +301,7 @@ fn a_watch_takes_no_slot_and_gives_way_first() {
 }
 
 /// What passes with these VLAN tags (0 for none), and which record each makes.
-fn play_tagged(name: &str, rows: &[(u16, Step, Option<Kind>)]) {
+fn play_tagged(name: &str, rows: &[(u16, Step, Option<RecordKind>)]) {
     let mut bench = Bench::new(16);
     for (place, &(vlan, step, kind)) in rows.iter().enumerate() {
         bench.vlan = vlan;
@@ -465,7 +465,7 @@ proptest! {
         let mut bench = Bench::new(4);
         bench.step((false, S | A, s, 7, 0));
         let covers = ack.wrapping_sub(s.wrapping_add(1)) < SeqNum::NEAR;
-        prop_assert_eq!(bench.step((true, A, 7, ack, 0)), covers.then_some(Kind::Ack));
+        prop_assert_eq!(bench.step((true, A, 7, ack, 0)), covers.then_some(RecordKind::Ack));
         prop_assert_eq!(bench.pending(), usize::from(!covers));
     }
 

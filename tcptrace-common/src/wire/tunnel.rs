@@ -7,7 +7,7 @@
 
 mod decap;
 
-pub use crate::tunnel::Kind;
+pub use crate::tunnel::TunnelProtocol;
 pub use decap::{DECAP_WORDS, Decap, Deep, MAX_PORTS};
 
 use super::{AsIs, Header as _, Load, Parsed, Receive, Unparsable, ethertype::TAG, link};
@@ -77,7 +77,7 @@ pub(super) fn is_carrier<L: Load>(packet: &L, ipv6: bool, protocol: u8, at: usiz
 #[inline(always)]
 pub(super) const fn is_bare_carrier(kinds: u32, ipv6: bool, protocol: u8) -> bool {
     match protocol {
-        GRE => kinds & (Kind::Gre.bit() | Kind::Erspan.bit()) != 0,
+        GRE => kinds & (TunnelProtocol::Gre.bit() | TunnelProtocol::Erspan.bit()) != 0,
         IPV4_IN | IPV6_IN => kinds & of_ip(ipv6, protocol).bit() != 0,
         _ => false,
     }
@@ -85,11 +85,11 @@ pub(super) const fn is_bare_carrier(kinds: u32, ipv6: bool, protocol: u8) -> boo
 
 /// The kind of tunnel that has an IP packet directly within another one.
 #[inline(always)]
-const fn of_ip(outer_is_ipv6: bool, protocol: u8) -> Kind {
+const fn of_ip(outer_is_ipv6: bool, protocol: u8) -> TunnelProtocol {
     match (outer_is_ipv6, protocol) {
-        (false, IPV6_IN) => Kind::SixInFour,
-        (true, IPV4_IN) => Kind::FourInSix,
-        _ => Kind::Ipip,
+        (false, IPV6_IN) => TunnelProtocol::SixInFour,
+        (true, IPV4_IN) => TunnelProtocol::FourInSix,
+        _ => TunnelProtocol::Ipip,
     }
 }
 
@@ -116,7 +116,7 @@ pub struct Step {
     /// How the walk through the headers ended. Without [`End::Inside`] only `kind` has a meaning besides.
     pub end: End,
     /// The kind of tunnel.
-    pub kind: Kind,
+    pub kind: TunnelProtocol,
     /// Whether the tunnel's header has an identifier.
     pub has_id: bool,
     /// The identifier: the network identifier of VXLAN or Geneve (24 bits), the key of GRE (32 bits), or the tunnel's
@@ -146,7 +146,7 @@ pub enum End {
 
 impl Step {
     #[inline(always)]
-    const fn to(kind: Kind, ethertype: u16, at: usize) -> Self {
+    const fn to(kind: TunnelProtocol, ethertype: u16, at: usize) -> Self {
         Self { end: End::Inside, kind, has_id: false, id: 0, ethertype, at }
     }
 
@@ -156,7 +156,7 @@ impl Step {
     }
 
     #[inline(always)]
-    const fn ends(kind: Kind, end: End) -> Self {
+    const fn ends(kind: TunnelProtocol, end: End) -> Self {
         Self { end, kind, has_id: false, id: 0, ethertype: 0, at: 0 }
     }
 
@@ -180,12 +180,12 @@ pub fn enter(packet: &impl Load, ipv6: bool, protocol: u8, at: usize) -> Step {
         UDP => {
             let at_tunnel = at + UDP_HEADER;
             match by_port(packet, at) {
-                code if code == Kind::Vxlan as u32 => vxlan(packet, at_tunnel),
-                code if code == Kind::Geneve as u32 => geneve(packet, at_tunnel),
-                code if code == Kind::GtpU as u32 => gtp(packet, at_tunnel),
-                code if code == Kind::Tzsp as u32 => tzsp(packet, at_tunnel),
-                code if code == Kind::Gre as u32 => gre(packet, at_tunnel),
-                _ => Step::ends(Kind::Gre, End::Other),
+                code if code == TunnelProtocol::Vxlan as u32 => vxlan(packet, at_tunnel),
+                code if code == TunnelProtocol::Geneve as u32 => geneve(packet, at_tunnel),
+                code if code == TunnelProtocol::GtpU as u32 => gtp(packet, at_tunnel),
+                code if code == TunnelProtocol::Tzsp as u32 => tzsp(packet, at_tunnel),
+                code if code == TunnelProtocol::Gre as u32 => gre(packet, at_tunnel),
+                _ => Step::ends(TunnelProtocol::Gre, End::Other),
             }
         }
         IPV6_IN => Step::to(of_ip(ipv6, protocol), IPV6, at),
@@ -212,17 +212,19 @@ fn gre(packet: &impl Load, at: usize) -> Step {
     const VERSION: u16 = 7;
     const EOIP: (u16, u16) = (KEY | 1, 0x6400);
     let Some(header) = packet.load::<4>(at) else {
-        return Step::ends(Kind::Gre, End::Truncated);
+        return Step::ends(TunnelProtocol::Gre, End::Truncated);
     };
     let (flags, ethertype) = (header.be16(0), header.be16(2));
     if (flags, ethertype) == EOIP {
         return match packet.load::<2>(at + 6) {
-            Some(id) => Step::to(Kind::Gre, ETHERNET, at + 8).with_id(u32::from(id.be16(0).swap_bytes())),
-            None => Step::ends(Kind::Gre, End::Truncated),
+            Some(id) => {
+                Step::to(TunnelProtocol::Gre, ETHERNET, at + 8).with_id(u32::from(id.be16(0).swap_bytes()))
+            }
+            None => Step::ends(TunnelProtocol::Gre, End::Truncated),
         };
     }
     if flags & (ROUTING | VERSION) != 0 {
-        return Step::ends(Kind::Gre, End::Other);
+        return Step::ends(TunnelProtocol::Gre, End::Other);
     }
     let mut at = at + 4;
     if flags & CHECKSUM != 0 {
@@ -233,7 +235,7 @@ fn gre(packet: &impl Load, at: usize) -> Step {
     let mut next = at;
     if flags & KEY != 0 {
         let Some(field) = packet.load::<4>(at) else {
-            return Step::ends(Kind::Gre, End::Truncated);
+            return Step::ends(TunnelProtocol::Gre, End::Truncated);
         };
         key = Some(field.be32(0));
         next += 4;
@@ -245,7 +247,7 @@ fn gre(packet: &impl Load, at: usize) -> Step {
     match ethertype {
         ERSPAN | ERSPAN_III => erspan(packet, ethertype, sequence, next),
         _ => {
-            let step = Step::to(Kind::Gre, ethertype, next);
+            let step = Step::to(TunnelProtocol::Gre, ethertype, next);
             match key {
                 Some(key) => step.with_id(key),
                 None => step,
@@ -263,25 +265,25 @@ const OFFSETS: usize = 2 * MAX_INSIDE - 1;
 #[inline(always)]
 fn erspan(packet: &impl Load, ethertype: u16, sequence: bool, at: usize) -> Step {
     if ethertype == ERSPAN && !sequence {
-        return Step::to(Kind::Erspan, ETHERNET, at);
+        return Step::to(TunnelProtocol::Erspan, ETHERNET, at);
     }
     let at = packet.forget(at) & OFFSETS;
     let Some(header) = packet.load::<8>(at) else {
-        return Step::ends(Kind::Erspan, End::Truncated);
+        return Step::ends(TunnelProtocol::Erspan, End::Truncated);
     };
     let session = u32::from(header.be16(2) & 0x03ff);
     if ethertype == ERSPAN {
-        return Step::to(Kind::Erspan, ETHERNET, at + 8).with_id(session);
+        return Step::to(TunnelProtocol::Erspan, ETHERNET, at + 8).with_id(session);
     }
     let Some(more) = packet.load::<4>(at + 8) else {
-        return Step::ends(Kind::Erspan, End::Truncated);
+        return Step::ends(TunnelProtocol::Erspan, End::Truncated);
     };
     // The frame's type is 0 for Ethernet and 2 for IP.
     if more.byte(2) >> 2 & 0x1f != 0 {
-        return Step::ends(Kind::Erspan, End::Other);
+        return Step::ends(TunnelProtocol::Erspan, End::Other);
     }
     let len = if more.byte(3) & 1 == 0 { 12 } else { 20 };
-    Step::to(Kind::Erspan, ETHERNET, at + len).with_id(session)
+    Step::to(TunnelProtocol::Erspan, ETHERNET, at + len).with_id(session)
 }
 
 /// Walks through a VXLAN header (RFC 7348 §5), in which a flag says that the identifier is valid. With another flag
@@ -289,7 +291,7 @@ fn erspan(packet: &impl Load, ethertype: u16, sequence: bool, at: usize) -> Step
 #[inline(always)]
 fn vxlan(packet: &impl Load, at: usize) -> Step {
     let Some(header) = packet.load::<8>(at) else {
-        return Step::ends(Kind::Vxlan, End::Truncated);
+        return Step::ends(TunnelProtocol::Vxlan, End::Truncated);
     };
     let flags = header.byte(0);
     let ethertype = match (flags & 4 != 0, header.byte(3)) {
@@ -300,9 +302,9 @@ fn vxlan(packet: &impl Load, at: usize) -> Step {
         (true, _) => 0,
     };
     if flags & 8 == 0 {
-        return Step::ends(Kind::Vxlan, End::Other);
+        return Step::ends(TunnelProtocol::Vxlan, End::Other);
     }
-    Step::to(Kind::Vxlan, ethertype, at + 8).with_id(header.be32(4) >> 8)
+    Step::to(TunnelProtocol::Vxlan, ethertype, at + 8).with_id(header.be32(4) >> 8)
 }
 
 /// Walks through a Geneve header (RFC 8926 §3.4): version 0, the options' length in words, then flags, what is inside,
@@ -310,17 +312,17 @@ fn vxlan(packet: &impl Load, at: usize) -> Step {
 #[inline(always)]
 fn geneve(packet: &impl Load, at: usize) -> Step {
     let Some(header) = packet.load::<8>(at) else {
-        return Step::ends(Kind::Geneve, End::Truncated);
+        return Step::ends(TunnelProtocol::Geneve, End::Truncated);
     };
     let first = header.byte(0);
     if first >> 6 != 0 {
-        return Step::ends(Kind::Geneve, End::Other);
+        return Step::ends(TunnelProtocol::Geneve, End::Other);
     }
     let at = packet.forget(at + 8 + usize::from(first & 0x3f) * 4) & OFFSETS;
     if at > packet.wire_len() {
-        return Step::ends(Kind::Geneve, End::BadLength);
+        return Step::ends(TunnelProtocol::Geneve, End::BadLength);
     }
-    Step::to(Kind::Geneve, header.be16(2), at).with_id(header.be32(4) >> 8)
+    Step::to(TunnelProtocol::Geneve, header.be16(2), at).with_id(header.be32(4) >> 8)
 }
 
 /// Walks through a GTP-U header (TS 29.281 §5.1): flags, type, length, identifier; with any of the flags E, S and PN
@@ -330,37 +332,37 @@ fn geneve(packet: &impl Load, at: usize) -> Step {
 fn gtp(packet: &impl Load, at: usize) -> Step {
     const G_PDU: u8 = 255;
     let Some(header) = packet.load::<8>(at) else {
-        return Step::ends(Kind::GtpU, End::Truncated);
+        return Step::ends(TunnelProtocol::GtpU, End::Truncated);
     };
     let flags = header.byte(0);
     // Version 1, and the protocol type that is not GTP'.
     if flags >> 4 != 3 || header.byte(1) != G_PDU {
-        return Step::ends(Kind::GtpU, End::Other);
+        return Step::ends(TunnelProtocol::GtpU, End::Other);
     }
     let mut at = at + 8;
     if flags & 7 != 0 {
         let Some(optional) = packet.load::<4>(at) else {
-            return Step::ends(Kind::GtpU, End::Truncated);
+            return Step::ends(TunnelProtocol::GtpU, End::Truncated);
         };
         at += 4;
         if flags & 4 != 0 {
             match gtp_extensions(packet, optional.byte(3), at) {
                 (End::Inside, further) => at = further,
-                (end, _) => return Step::ends(Kind::GtpU, end),
+                (end, _) => return Step::ends(TunnelProtocol::GtpU, end),
             }
         }
     }
     let at = packet.forget(at) & OFFSETS;
     // Not one byte: see `link::bare`.
     let Some(first) = packet.load::<2>(at) else {
-        return Step::ends(Kind::GtpU, End::Truncated);
+        return Step::ends(TunnelProtocol::GtpU, End::Truncated);
     };
     let ethertype = match first.byte(0) >> 4 {
         4 => IPV4,
         6 => IPV6,
         _ => 0,
     };
-    Step::to(Kind::GtpU, ethertype, at).with_id(header.be32(4))
+    Step::to(TunnelProtocol::GtpU, ethertype, at).with_id(header.be32(4))
 }
 
 /// Walks through the extension headers of GTP-U (TS 29.281 §5.2.1). Each has its length, in words of four octets, first
@@ -398,14 +400,14 @@ fn tzsp(packet: &impl Load, at: usize) -> Step {
     const RECEIVED: [u8; 2] = [1, 0];
     const ETHERNET_FRAME: u16 = 1;
     let Some(header) = packet.load::<4>(at) else {
-        return Step::ends(Kind::Tzsp, End::Truncated);
+        return Step::ends(TunnelProtocol::Tzsp, End::Truncated);
     };
     if [header.byte(0), header.byte(1)] != RECEIVED || header.be16(2) != ETHERNET_FRAME {
-        return Step::ends(Kind::Tzsp, End::Other);
+        return Step::ends(TunnelProtocol::Tzsp, End::Other);
     }
     match tzsp_tags(packet, at + 4) {
-        (End::Inside, at) => Step::to(Kind::Tzsp, ETHERNET, at),
-        (end, _) => Step::ends(Kind::Tzsp, end),
+        (End::Inside, at) => Step::to(TunnelProtocol::Tzsp, ETHERNET, at),
+        (end, _) => Step::ends(TunnelProtocol::Tzsp, end),
     }
 }
 

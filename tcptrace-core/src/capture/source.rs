@@ -25,7 +25,7 @@ use tcptrace_common::{
     tcp::TcpFlags,
     wire::{
         Bytes, Unparsable,
-        tunnel::{Decap, Kind},
+        tunnel::{Decap, TunnelProtocol},
     },
 };
 
@@ -471,7 +471,7 @@ fn report_time(times: &mut TimeLine, stamp: Stamp, out: &mut Vec<Input>) -> Time
 struct Oddities {
     dropped: u64,
     cut: u64,
-    tunnels: [u64; Kind::COUNT],
+    tunnels: [u64; TunnelProtocol::COUNT],
     passed_over: PassedOver,
 }
 

@@ -49,7 +49,7 @@ object! {
 
 /// A kind of tunnel, as it is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TunnelKind(pub tunnel::Kind);
+pub struct TunnelKind(pub tunnel::TunnelProtocol);
 
 impl Put for TunnelKind {
     fn put(&self, out: &mut Line) {
@@ -60,7 +60,7 @@ impl Put for TunnelKind {
 impl<'de> Deserialize<'de> for TunnelKind {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let name = String::deserialize(deserializer)?;
-        let known = tunnel::Kind::ALL.into_iter().find(|kind| kind.name() == name);
+        let known = tunnel::TunnelProtocol::ALL.into_iter().find(|kind| kind.name() == name);
         known
             .map(Self)
             .ok_or_else(|| D::Error::custom(format_args!("there is no kind of tunnel called {name}")))
@@ -73,7 +73,7 @@ impl JsonSchema for TunnelKind {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "enum": tunnel::Kind::ALL.map(tunnel::Kind::name) })
+        json_schema!({ "enum": tunnel::TunnelProtocol::ALL.map(tunnel::TunnelProtocol::name) })
     }
 }
 
@@ -99,7 +99,7 @@ object! {
 impl TunnelCounts {
     /// By the place of each kind.
     #[must_use]
-    pub const fn of(counts: [u64; tunnel::Kind::COUNT]) -> Self {
+    pub const fn of(counts: [u64; tunnel::TunnelProtocol::COUNT]) -> Self {
         let [ipip, six_in_four, four_in_six, gre, erspan, vxlan, geneve, gtpu, tzsp] = counts;
         Self { ipip, six_in_four, four_in_six, gre, erspan, vxlan, geneve, gtpu, tzsp }
     }
@@ -108,6 +108,6 @@ impl TunnelCounts {
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let Self { ipip, six_in_four, four_in_six, gre, erspan, vxlan, geneve, gtpu, tzsp } = *self;
         let counts = [ipip, six_in_four, four_in_six, gre, erspan, vxlan, geneve, gtpu, tzsp];
-        tunnel::Kind::ALL.map(tunnel::Kind::name).into_iter().zip(counts)
+        tunnel::TunnelProtocol::ALL.map(tunnel::TunnelProtocol::name).into_iter().zip(counts)
     }
 }

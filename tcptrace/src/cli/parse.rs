@@ -52,12 +52,13 @@ pub(super) fn decap(list: &str) -> Result<Decap, String> {
     list.split(',').map(str::trim).try_fold(Decap::NONE, |decap, item| {
         let (name, port) = item.split_once(':').map_or((item, None), |(name, port)| (name, Some(port)));
         if item == "all" {
-            return Ok(tunnel::Kind::ALL.into_iter().fold(decap, Decap::with));
+            return Ok(tunnel::TunnelProtocol::ALL.into_iter().fold(decap, Decap::with));
         }
-        let kind = tunnel::Kind::ALL.into_iter().find(|kind| kind.name() == name).ok_or_else(|| {
-            let known = tunnel::Kind::ALL.map(tunnel::Kind::name).join(", ");
-            format!("'{name}' is not a kind of tunnel: {known}, all")
-        })?;
+        let kind =
+            tunnel::TunnelProtocol::ALL.into_iter().find(|kind| kind.name() == name).ok_or_else(|| {
+                let known = tunnel::TunnelProtocol::ALL.map(tunnel::TunnelProtocol::name).join(", ");
+                format!("'{name}' is not a kind of tunnel: {known}, all")
+            })?;
         let Some(port) = port else { return Ok(decap.with(kind)) };
         if kind.usual_ports().is_empty() {
             return Err(format!("{name} is not in UDP and has no port"));

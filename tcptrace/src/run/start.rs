@@ -10,7 +10,7 @@ use crate::{
 };
 use rustix::system::uname;
 use std::{fs, io, path::Path};
-use tcptrace_common::wire::tunnel::{Decap, Kind};
+use tcptrace_common::wire::tunnel::{Decap, TunnelProtocol};
 
 /// What distinguishes this run and its host from others. It is read before the process confines itself.
 #[derive(Debug)]
@@ -113,7 +113,7 @@ fn settings(config: &Config, live: bool) -> Settings {
 /// The tunnels that are looked into, each as `--decap` accepts it.
 fn tunnels(decap: &Decap) -> Vec<String> {
     let mut list = Vec::new();
-    for kind in Kind::ALL.into_iter().filter(|kind| decap.contains(*kind)) {
+    for kind in TunnelProtocol::ALL.into_iter().filter(|kind| decap.contains(*kind)) {
         let mut ports = decap.ports(kind).peekable();
         if ports.peek().is_none() {
             list.push(kind.name().to_owned());

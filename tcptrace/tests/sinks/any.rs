@@ -78,7 +78,7 @@ impl Dice {
 
     fn tunnel(&mut self) -> Tunnel {
         Tunnel {
-            kind: TunnelKind(self.pick(&tunnel::Kind::ALL)),
+            kind: TunnelKind(self.pick(&tunnel::TunnelProtocol::ALL)),
             id: self.maybe(Self::number_u32),
             teid: self.maybe(|dice| Teids {
                 to_server: dice.maybe(Self::number_u32),

@@ -17,7 +17,7 @@ use tcptrace::{
         units::plain,
     },
 };
-use tcptrace_common::wire::tunnel::Kind;
+use tcptrace_common::wire::tunnel::TunnelProtocol;
 
 /// A sink, and what it makes of one event.
 fn sink(width: Option<usize>, times: TimeFormat, color: bool) -> impl FnMut(&Event) -> String {
@@ -59,7 +59,7 @@ fn catalogue() -> Vec<Event> {
         ..fixtures::times()
     };
     let vxlan = Tunnel {
-        kind: TunnelKind(Kind::Vxlan),
+        kind: TunnelKind(TunnelProtocol::Vxlan),
         id: Some(42),
         teid: None,
         client_ip: [192, 0, 2, 1].into(),
@@ -67,7 +67,7 @@ fn catalogue() -> Vec<Event> {
         vlan: Vlans::default(),
     };
     let teid = Some(Teids { to_server: Some(1), to_client: Some(2) });
-    let gtpu = Tunnel { kind: TunnelKind(Kind::GtpU), id: None, teid, ..vxlan };
+    let gtpu = Tunnel { kind: TunnelKind(TunnelProtocol::GtpU), id: None, teid, ..vxlan };
     let tagged = Vlans { outer: Some(100), inner: Some(20) };
     let path: Path = ["veth01234567890", "docker0", "eth0"].into_iter().map(Into::into).collect();
     let established = |common: &Common| Established { common: common.clone(), ..fixtures::established() };

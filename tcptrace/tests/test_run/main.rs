@@ -16,7 +16,7 @@ use tcptrace::{
     segment::{IcmpError, Observation},
 };
 use tcptrace_common::{
-    abi::{Kind, SEED_WORDS, UNPARSABLE_REASONS},
+    abi::{RecordKind, SEED_WORDS, UNPARSABLE_REASONS},
     wire::Link,
 };
 use tcptrace_testing::kernel::test_run::{Harness, Program};
@@ -255,7 +255,7 @@ fn icmp_of_every_type_and_code() {
             }
         }
         let counted = pair.parser.counters();
-        assert_eq!(counted.emitted[Kind::Icmp.index()], counted.number);
+        assert_eq!(counted.emitted[RecordKind::Icmp.index()], counted.number);
         assert_eq!((counted.tcp_packets, counted.unparsable), (0, [0; UNPARSABLE_REASONS]));
         pair.finish();
     }
@@ -399,7 +399,7 @@ fn whole_connections_interleaved() {
                 (client, server, life(&mut rng, merged), 0)
             })
             .collect();
-        let mut kinds: HashMap<Kind, usize> = HashMap::new();
+        let mut kinds: HashMap<RecordKind, usize> = HashMap::new();
         while !scripts.is_empty() {
             let pick = rng.below(scripts.len());
             let (client, server, script, step) = &mut scripts[pick];
@@ -415,8 +415,12 @@ fn whole_connections_interleaved() {
             }
         }
         // Each connection: SYN, SYN-ACK, two FINs, and as acknowledgements the handshake's, and the FINs' unless merged.
-        let expected =
-            [(Kind::Syn, 120), (Kind::SynAck, 120), (Kind::Fin, 240), (Kind::Ack, 60 * 2 + 60 * 3)];
+        let expected = [
+            (RecordKind::Syn, 120),
+            (RecordKind::SynAck, 120),
+            (RecordKind::Fin, 240),
+            (RecordKind::Ack, 60 * 2 + 60 * 3),
+        ];
         for (kind, count) in expected {
             assert_eq!(kinds.get(&kind), Some(&count), "{kind:?}");
         }
@@ -452,7 +456,7 @@ fn a_full_ring_is_counted_and_leaves_a_gap() {
     let seeds: [u64; SEED_WORDS] = std::array::from_fn(|_| rng.next());
     let mut harness = Harness::load(&seeds, 64, 4096).unwrap_or_else(|error| panic!("{error}"));
     let syn = Frame { flags: 2, ..Frame::default() };
-    for (kind, packet) in [(Kind::Syn, syn.bytes()), (Kind::Icmp, syn.error(3, 3, 60).bytes())] {
+    for (kind, packet) in [(RecordKind::Syn, syn.bytes()), (RecordKind::Icmp, syn.error(3, 3, 60).bytes())] {
         harness.run(Program::TcIngress, &packet, None, 100).unwrap_or_else(|error| panic!("{error}"));
         let counters = harness.counters().unwrap_or_else(|error| panic!("{error}"));
         let (kept, lost) = (counters.emitted[kind.index()], counters.ring_full[kind.index()]);

@@ -2,7 +2,7 @@
 
 use crate::packets::{Frame, Rng};
 use std::{sync::Barrier, thread};
-use tcptrace_common::abi::{Kind, SEED_WORDS};
+use tcptrace_common::abi::{RecordKind, SEED_WORDS};
 use tcptrace_testing::kernel::test_run::{Harness, Program};
 
 /// Handshakes of each CPU.
@@ -54,7 +54,7 @@ fn two_cpus_in_one_bucket_miss_no_acknowledgement() {
     });
     let counters = harness.counters().unwrap_or_else(|error| panic!("{error}"));
     // The ring is full soon; that is not the question.
-    let made = |kind: Kind| counters.emitted[kind.index()] + counters.ring_full[kind.index()];
-    assert_eq!((made(Kind::SynAck), made(Kind::Ack)), (2 * ROUNDS, 2 * ROUNDS));
+    let made = |kind: RecordKind| counters.emitted[kind.index()] + counters.ring_full[kind.index()];
+    assert_eq!((made(RecordKind::SynAck), made(RecordKind::Ack)), (2 * ROUNDS, 2 * ROUNDS));
     assert_eq!(counters.pending_overwrites, 0);
 }

@@ -7,7 +7,7 @@ use crate::{
     show_error,
 };
 use tcptrace_common::{
-    abi::Kind,
+    abi::RecordKind,
     wire::{Link, Unparsable},
 };
 use tcptrace_testing::kernel::test_run::Program;
@@ -173,7 +173,7 @@ fn authentication_headers() {
         assert_eq!(counters.fragments, 12);
         // Two and three headers, three lengths of options; of segments and of errors.
         assert_eq!(counters.unparsable[Unparsable::ExtensionDepth as usize], 12);
-        assert_eq!(counters.emitted[Kind::Icmp.index()], 12);
+        assert_eq!(counters.emitted[RecordKind::Icmp.index()], 12);
         // Its length may be anything.
         let segment = Frame { flags: 1, authentication: 1, payload: 100, ..Frame::default() };
         let bytes = if pair.link() == Link::Ip { segment.ip() } else { segment.bytes() };

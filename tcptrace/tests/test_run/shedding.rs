@@ -3,7 +3,7 @@
 use crate::packets::{Frame, Rng};
 use tcptrace::decode;
 use tcptrace_common::{
-    abi::{Kind, SEED_WORDS},
+    abi::{RecordKind, SEED_WORDS},
     admission::Admission,
 };
 use tcptrace_testing::kernel::test_run::{Harness, Program};
@@ -19,7 +19,7 @@ const SYN: u16 = 2;
 const ACK: u16 = 0x10;
 
 /// The kinds of records that the life of a connection makes, and whether the lot is the same in all that have one.
-fn life(harness: &mut Harness, program: Program, src_port: u16) -> (Vec<Kind>, bool) {
+fn life(harness: &mut Harness, program: Program, src_port: u16) -> (Vec<RecordKind>, bool) {
     let client = Frame { src_port, seq: 1000, ack: 5001, ..Frame::default() };
     let server = Frame {
         src: client.dst,
@@ -48,7 +48,7 @@ fn life(harness: &mut Harness, program: Program, src_port: u16) -> (Vec<Kind>, b
         .collect();
     let lots: Vec<u32> = records
         .iter()
-        .filter(|record| record.kind != Kind::Ack)
+        .filter(|record| record.kind != RecordKind::Ack)
         .map(|record| record.what.segment().lot)
         .collect();
     (records.iter().map(|record| record.kind).collect(), lots.windows(2).all(|pair| pair[0] == pair[1]))
@@ -65,7 +65,14 @@ fn all_of_a_connection_or_none() {
             let (kinds, same) = life(&mut harness, program, 2000 + port);
             assert!(same, "one lot for both directions");
             if !kinds.is_empty() {
-                let whole = [Kind::Syn, Kind::SynAck, Kind::Ack, Kind::Fin, Kind::Ack, Kind::Rst];
+                let whole = [
+                    RecordKind::Syn,
+                    RecordKind::SynAck,
+                    RecordKind::Ack,
+                    RecordKind::Fin,
+                    RecordKind::Ack,
+                    RecordKind::Rst,
+                ];
                 assert_eq!(kinds, whole, "{program:?} port {port}");
                 admitted += 1;
             }
@@ -73,12 +80,12 @@ fn all_of_a_connection_or_none() {
         // 100 are expected, with a standard deviation below 9.
         assert!((50..=150).contains(&admitted), "{program:?}: {admitted} of {lives}");
         let counters = harness.counters().unwrap_or_else(|error| panic!("{error}"));
-        for kind in [Kind::Syn, Kind::SynAck, Kind::Fin, Kind::Rst] {
+        for kind in [RecordKind::Syn, RecordKind::SynAck, RecordKind::Fin, RecordKind::Rst] {
             let at = kind.index();
             assert_eq!(counters.emitted[at], admitted, "{kind:?}");
             assert_eq!(counters.emitted[at] + counters.shed[at], u64::from(lives), "{kind:?}");
         }
-        assert_eq!(counters.shed[Kind::Ack.index()], 0);
+        assert_eq!(counters.shed[RecordKind::Ack.index()], 0);
         assert_eq!(counters.pending_overwrites, 0, "what is shed takes no place in the table");
     }
 }

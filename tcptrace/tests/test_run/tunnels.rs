@@ -7,10 +7,10 @@ use crate::{
 };
 use tcptrace::segment::Observation;
 use tcptrace_common::{
-    abi::Kind as RecordKind,
+    abi::RecordKind,
     wire::{
         Link, Unparsable,
-        tunnel::{Decap, Kind},
+        tunnel::{Decap, TunnelProtocol},
     },
 };
 use tcptrace_testing::kernel::test_run::Program;
@@ -23,18 +23,18 @@ fn bytes(pair: &Pair, frame: &Frame) -> Vec<u8> {
     if pair.link() == Link::Ip { frame.ip() } else { frame.bytes() }
 }
 
-fn kind(wrap: Wrap, outer: bool, inner: bool) -> (Kind, Option<u32>) {
+fn kind(wrap: Wrap, outer: bool, inner: bool) -> (TunnelProtocol, Option<u32>) {
     match wrap {
-        Wrap::Ip if outer == inner => (Kind::Ipip, None),
-        Wrap::Ip => (if outer { Kind::FourInSix } else { Kind::SixInFour }, None),
-        Wrap::Gre(_, key, _) => (Kind::Gre, key),
-        Wrap::Bridged(key) => (Kind::Gre, Some(key)),
-        Wrap::GreInUdp => (Kind::Gre, None),
-        Wrap::Erspan(session) => (Kind::Erspan, Some(session.into())),
-        Wrap::Vxlan(_, id) => (Kind::Vxlan, Some(id)),
-        Wrap::Geneve(id, _) => (Kind::Geneve, Some(id)),
-        Wrap::GtpU(id, _) => (Kind::GtpU, Some(id)),
-        Wrap::Tzsp(_) => (Kind::Tzsp, None),
+        Wrap::Ip if outer == inner => (TunnelProtocol::Ipip, None),
+        Wrap::Ip => (if outer { TunnelProtocol::FourInSix } else { TunnelProtocol::SixInFour }, None),
+        Wrap::Gre(_, key, _) => (TunnelProtocol::Gre, key),
+        Wrap::Bridged(key) => (TunnelProtocol::Gre, Some(key)),
+        Wrap::GreInUdp => (TunnelProtocol::Gre, None),
+        Wrap::Erspan(session) => (TunnelProtocol::Erspan, Some(session.into())),
+        Wrap::Vxlan(_, id) => (TunnelProtocol::Vxlan, Some(id)),
+        Wrap::Geneve(id, _) => (TunnelProtocol::Geneve, Some(id)),
+        Wrap::GtpU(id, _) => (TunnelProtocol::GtpU, Some(id)),
+        Wrap::Tzsp(_) => (TunnelProtocol::Tzsp, None),
     }
 }
 
@@ -98,7 +98,7 @@ fn every_tunnel_with_a_whole_handshake_in_it() {
 fn nothing_is_looked_into_without_being_told_to() {
     for program in ETHERNET {
         let mut pair = Pair::new(program, 64);
-        let mut one = Pair::with_decap(program, 64, &Decap::NONE.with(Kind::Vxlan));
+        let mut one = Pair::with_decap(program, 64, &Decap::NONE.with(TunnelProtocol::Vxlan));
         for wrap in Wrap::ALL {
             for ipv6 in [false, true] {
                 let syn = Frame { flags: 2, ..Frame::default() };
@@ -170,7 +170,7 @@ fn a_tunnel_in_a_tunnel_is_one_too_many() {
         }
         let counters = *pair.parser.counters();
         assert_eq!(counters.unparsable[Unparsable::TunnelDepth as usize], Wrap::ALL.len() as u64);
-        assert_eq!(counters.tunnels[Kind::Vxlan.index()], Wrap::ALL.len() as u64);
+        assert_eq!(counters.tunnels[TunnelProtocol::Vxlan.index()], Wrap::ALL.len() as u64);
         pair.finish();
     }
 }

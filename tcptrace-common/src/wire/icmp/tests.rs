@@ -2,7 +2,7 @@ extern crate std;
 
 use super::{Quoted, quoted};
 use crate::{
-    abi::{BIT_EGRESS, BIT_IPV6, IcmpRecord, Kind, NO_VLAN},
+    abi::{BIT_EGRESS, BIT_IPV6, IcmpRecord, NO_VLAN, RecordKind},
     flow::{V4, V6},
     record::{Sighting, fill_icmp},
     seq::SeqNum,
@@ -149,7 +149,7 @@ fn the_record_of_an_error_is_of_both_packets() {
     let mut entry = IcmpRecord::EMPTY;
     fill_icmp(&mut entry, &quote, seen);
     let record = entry.record;
-    assert_eq!((record.kind, entry.icmp_type, entry.icmp_code), (Kind::Icmp as u8, 3, 3));
+    assert_eq!((record.kind, entry.icmp_type, entry.icmp_code), (RecordKind::Icmp as u8, 3, 3));
     assert_eq!((record.ifindex, record.bits, record.ttl, record.vlan), (7, BIT_EGRESS, 55, [5, NO_VLAN]));
     assert_eq!((&record.src[12..], &record.dst[12..]), (&[10, 0, 0, 1][..], &[10, 0, 0, 2][..]));
     assert_eq!((record.src_port, record.dst_port, record.seq), (40000, 443, 256));

@@ -1,6 +1,6 @@
 //! The choice of tunnels that are looked into.
 
-use crate::{tunnel::Kind, wire::Load};
+use crate::{tunnel::TunnelProtocol, wire::Load};
 
 /// How many words a [`Decap`] has.
 pub const DECAP_WORDS: usize = 1 + MAX_PORTS;
@@ -22,19 +22,19 @@ impl Decap {
     /// Tunnels of all kinds, at their usual ports.
     #[must_use]
     pub fn all() -> Self {
-        Kind::ALL.into_iter().fold(Self::NONE, Self::with)
+        TunnelProtocol::ALL.into_iter().fold(Self::NONE, Self::with)
     }
 
     /// Adds tunnels of this kind, at its usual ports.
     #[must_use]
-    pub fn with(self, kind: Kind) -> Self {
+    pub fn with(self, kind: TunnelProtocol) -> Self {
         let known = Self { words: self.words }.of_kind(kind);
         kind.usual_ports().iter().fold(known, |decap, &port| decap.with_port(kind, port).unwrap_or(decap))
     }
 
     /// Adds tunnels of this kind at this UDP port; `None` if there are too many ports, or another kind has the port.
     #[must_use]
-    pub fn with_port(self, kind: Kind, port: u16) -> Option<Self> {
+    pub fn with_port(self, kind: TunnelProtocol, port: u16) -> Option<Self> {
         let mut decap = self.of_kind(kind);
         let port = u32::from(port.to_be()) << 16;
         let word = port | u32::from(kind as u8);
@@ -47,7 +47,7 @@ impl Decap {
         Some(decap)
     }
 
-    const fn of_kind(mut self, kind: Kind) -> Self {
+    const fn of_kind(mut self, kind: TunnelProtocol) -> Self {
         self.words[0] |= kind.bit();
         self
     }
@@ -60,12 +60,12 @@ impl Decap {
 
     /// Whether tunnels of this kind are looked into.
     #[must_use]
-    pub const fn contains(&self, kind: Kind) -> bool {
+    pub const fn contains(&self, kind: TunnelProtocol) -> bool {
         self.words[0] & kind.bit() != 0
     }
 
     /// The UDP ports at which tunnels of this kind are looked for, in the order in which they were added.
-    pub fn ports(&self, kind: Kind) -> impl Iterator<Item = u16> + '_ {
+    pub fn ports(&self, kind: TunnelProtocol) -> impl Iterator<Item = u16> + '_ {
         let of_kind = move |word: &&u32| **word != 0 && **word & 0xffff == kind as u32;
         self.words[1..].iter().filter(of_kind).map(|word| u16::from_be((word >> 16) as u16))
     }

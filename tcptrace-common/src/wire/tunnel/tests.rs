@@ -3,7 +3,7 @@ extern crate std;
 use super::{
     Decap, Deep, End,
     End::{BadLength, Inside, Other, Truncated},
-    Kind, MAX_GTP_EXTENSIONS, MAX_TZSP_TAGS, Step, enter, inside,
+    MAX_GTP_EXTENSIONS, MAX_TZSP_TAGS, Step, TunnelProtocol, enter, inside,
 };
 use crate::wire::{
     Bytes, Link, Parsed, Unparsable, Vlans, parse,
@@ -49,7 +49,7 @@ fn walk(packet: &[u8], decap: &Decap) -> (Vec<Step>, Parsed) {
 
 /// A header's shape: its name, the protocol that IP says, its bytes, and what is made of it: the end, the kind, the
 /// identifier.
-type Shape = (&'static str, u8, Vec<u8>, End, Kind, Option<u32>);
+type Shape = (&'static str, u8, Vec<u8>, End, TunnelProtocol, Option<u32>);
 
 fn shapes() -> Vec<Shape> {
     [behind_ip(), vxlan_and_geneve(), gtp(), tzsp()].concat()
@@ -63,35 +63,63 @@ fn behind_ip() -> Vec<Shape> {
     let (packet, ethernet) = (inner(), frame(0x0800, &inner()));
     let gre = before;
     std::vec![
-        ("IPv4", 4, packet.clone(), Inside, Kind::Ipip, None),
-        ("IPv6", 41, inner_v6(), Inside, Kind::SixInFour, None),
-        ("GRE", 47, gre(&[0, 0, 8, 0], &packet), Inside, Kind::Gre, None),
-        ("GRE, IPv6", 47, gre(&[0, 0, 0x86, 0xdd], &inner_v6()), Inside, Kind::Gre, None),
-        ("GRE, MPLS", 47, gre(&[0, 0, 0x88, 0x47, 0, 0, 1, 64], &packet), Inside, Kind::Gre, None),
-        ("GRE, checksum", 47, gre(&[0x80, 0, 8, 0, 1, 2, 0, 0], &packet), Inside, Kind::Gre, None),
-        ("GRE, key", 47, gre(&[0x20, 0, 8, 0, 0, 0, 1, 2], &packet), Inside, Kind::Gre, Some(0x102)),
-        ("GRE, key 0", 47, gre(&[0x20, 0, 8, 0, 0, 0, 0, 0], &packet), Inside, Kind::Gre, Some(0)),
+        ("IPv4", 4, packet.clone(), Inside, TunnelProtocol::Ipip, None),
+        ("IPv6", 41, inner_v6(), Inside, TunnelProtocol::SixInFour, None),
+        ("GRE", 47, gre(&[0, 0, 8, 0], &packet), Inside, TunnelProtocol::Gre, None),
+        ("GRE, IPv6", 47, gre(&[0, 0, 0x86, 0xdd], &inner_v6()), Inside, TunnelProtocol::Gre, None),
+        ("GRE, MPLS", 47, gre(&[0, 0, 0x88, 0x47, 0, 0, 1, 64], &packet), Inside, TunnelProtocol::Gre, None),
+        ("GRE, checksum", 47, gre(&[0x80, 0, 8, 0, 1, 2, 0, 0], &packet), Inside, TunnelProtocol::Gre, None),
+        (
+            "GRE, key",
+            47,
+            gre(&[0x20, 0, 8, 0, 0, 0, 1, 2], &packet),
+            Inside,
+            TunnelProtocol::Gre,
+            Some(0x102)
+        ),
+        ("GRE, key 0", 47, gre(&[0x20, 0, 8, 0, 0, 0, 0, 0], &packet), Inside, TunnelProtocol::Gre, Some(0)),
         (
             "GRE, all three, Ethernet",
             47,
             gre(&[0xb0, 0, 0x65, 0x58, 9, 9, 0, 0, 0xff, 0, 0, 1, 0, 0, 0, 3], &ethernet),
             Inside,
-            Kind::Gre,
+            TunnelProtocol::Gre,
             Some(0xff00_0001),
         ),
-        ("GRE, routing", 47, gre(&[0x40, 0, 8, 0, 0, 0, 0, 0], &packet), Other, Kind::Gre, None),
-        ("GRE, version 1", 47, gre(&[0x20, 1, 0x88, 0x0b, 0, 0, 0, 0], &packet), Other, Kind::Gre, None),
-        ("GRE, a length for a type", 47, gre(&[0, 0, 5, 0xff], &packet), Other, Kind::Gre, None),
-        ("GRE, key cut", 47, std::vec![0xa0, 0, 8, 0, 0, 0, 0, 0, 1, 2, 3], Truncated, Kind::Gre, None),
-        ("EoIP", 47, gre(&[0x20, 1, 0x64, 0, 0, 54, 0x19, 0], &ethernet), Inside, Kind::Gre, Some(0x19),),
-        ("GRE in UDP", 17, udp(4754, &gre(&[0, 0, 8, 0], &packet)), Inside, Kind::Gre, None),
-        ("ERSPAN I", 47, gre(&[0, 0, 0x88, 0xbe], &ethernet), Inside, Kind::Erspan, None),
+        ("GRE, routing", 47, gre(&[0x40, 0, 8, 0, 0, 0, 0, 0], &packet), Other, TunnelProtocol::Gre, None),
+        (
+            "GRE, version 1",
+            47,
+            gre(&[0x20, 1, 0x88, 0x0b, 0, 0, 0, 0], &packet),
+            Other,
+            TunnelProtocol::Gre,
+            None
+        ),
+        ("GRE, a length for a type", 47, gre(&[0, 0, 5, 0xff], &packet), Other, TunnelProtocol::Gre, None),
+        (
+            "GRE, key cut",
+            47,
+            std::vec![0xa0, 0, 8, 0, 0, 0, 0, 0, 1, 2, 3],
+            Truncated,
+            TunnelProtocol::Gre,
+            None
+        ),
+        (
+            "EoIP",
+            47,
+            gre(&[0x20, 1, 0x64, 0, 0, 54, 0x19, 0], &ethernet),
+            Inside,
+            TunnelProtocol::Gre,
+            Some(0x19),
+        ),
+        ("GRE in UDP", 17, udp(4754, &gre(&[0, 0, 8, 0], &packet)), Inside, TunnelProtocol::Gre, None),
+        ("ERSPAN I", 47, gre(&[0, 0, 0x88, 0xbe], &ethernet), Inside, TunnelProtocol::Erspan, None),
         (
             "ERSPAN II",
             47,
             gre(&[0x10, 0, 0x88, 0xbe, 0, 0, 0, 1, 0x10, 5, 0xf8, 0x64, 0, 0, 0, 0], &ethernet),
             Inside,
-            Kind::Erspan,
+            TunnelProtocol::Erspan,
             Some(0x64),
         ),
         (
@@ -104,7 +132,7 @@ fn behind_ip() -> Vec<Shape> {
             ]
             .concat(),
             Inside,
-            Kind::Erspan,
+            TunnelProtocol::Erspan,
             Some(1),
         ),
         (
@@ -112,7 +140,7 @@ fn behind_ip() -> Vec<Shape> {
             47,
             gre(&[0x10, 0, 0x22, 0xeb, 0, 0, 0, 1, 0x20, 5, 4, 1, 0, 0, 0, 0, 0, 0, 0x88, 0], &packet),
             Other,
-            Kind::Erspan,
+            TunnelProtocol::Erspan,
             None,
         ),
     ]
@@ -124,19 +152,61 @@ fn vxlan_and_geneve() -> Vec<Shape> {
     let mut options = std::vec![0x3f, 0, 0x65, 0x58, 0, 0, 9, 0];
     options.extend([7; 252]);
     std::vec![
-        ("VXLAN", 17, vx(4789, [8, 0, 0, 0, 1, 2, 3, 0xff], &ethernet), Inside, Kind::Vxlan, Some(0x1_0203)),
-        ("VXLAN, Linux", 17, vx(8472, [8, 0, 0, 0, 0, 0, 5, 0], &ethernet), Inside, Kind::Vxlan, Some(5)),
-        ("VXLAN, no identifier", 17, vx(4789, [0, 0, 0, 0, 0, 0, 5, 0], &ethernet), Other, Kind::Vxlan, None),
-        ("VXLAN-GPE", 17, vx(4789, [0xc, 0, 0, 1, 0, 0, 5, 0], &packet), Inside, Kind::Vxlan, Some(5)),
-        ("VXLAN-GPE of NSH", 17, vx(4789, [0xc, 0, 0, 4, 0, 0, 5, 0], &packet), Other, Kind::Vxlan, None),
-        ("VXLAN cut", 17, udp(4789, &[8, 0, 0, 0, 0, 0, 5]), Truncated, Kind::Vxlan, None),
-        ("Geneve", 17, vx(6081, [0, 0, 0x65, 0x58, 0, 0, 9, 0], &ethernet), Inside, Kind::Geneve, Some(9),),
+        (
+            "VXLAN",
+            17,
+            vx(4789, [8, 0, 0, 0, 1, 2, 3, 0xff], &ethernet),
+            Inside,
+            TunnelProtocol::Vxlan,
+            Some(0x1_0203)
+        ),
+        (
+            "VXLAN, Linux",
+            17,
+            vx(8472, [8, 0, 0, 0, 0, 0, 5, 0], &ethernet),
+            Inside,
+            TunnelProtocol::Vxlan,
+            Some(5)
+        ),
+        (
+            "VXLAN, no identifier",
+            17,
+            vx(4789, [0, 0, 0, 0, 0, 0, 5, 0], &ethernet),
+            Other,
+            TunnelProtocol::Vxlan,
+            None
+        ),
+        (
+            "VXLAN-GPE",
+            17,
+            vx(4789, [0xc, 0, 0, 1, 0, 0, 5, 0], &packet),
+            Inside,
+            TunnelProtocol::Vxlan,
+            Some(5)
+        ),
+        (
+            "VXLAN-GPE of NSH",
+            17,
+            vx(4789, [0xc, 0, 0, 4, 0, 0, 5, 0], &packet),
+            Other,
+            TunnelProtocol::Vxlan,
+            None
+        ),
+        ("VXLAN cut", 17, udp(4789, &[8, 0, 0, 0, 0, 0, 5]), Truncated, TunnelProtocol::Vxlan, None),
+        (
+            "Geneve",
+            17,
+            vx(6081, [0, 0, 0x65, 0x58, 0, 0, 9, 0], &ethernet),
+            Inside,
+            TunnelProtocol::Geneve,
+            Some(9),
+        ),
         (
             "Geneve, 252 octets of options",
             17,
             udp(6081, &[options, ethernet.clone()].concat()),
             Inside,
-            Kind::Geneve,
+            TunnelProtocol::Geneve,
             Some(9)
         ),
         (
@@ -144,10 +214,17 @@ fn vxlan_and_geneve() -> Vec<Shape> {
             17,
             vx(6081, [0x3f, 0, 0x65, 0x58, 0, 0, 9, 0], &ethernet),
             BadLength,
-            Kind::Geneve,
+            TunnelProtocol::Geneve,
             None,
         ),
-        ("Geneve, version 1", 17, vx(6081, [0x40, 0, 8, 0, 0, 0, 9, 0], &packet), Other, Kind::Geneve, None),
+        (
+            "Geneve, version 1",
+            17,
+            vx(6081, [0x40, 0, 8, 0, 0, 0, 9, 0], &packet),
+            Other,
+            TunnelProtocol::Geneve,
+            None
+        ),
     ]
 }
 
@@ -159,14 +236,21 @@ fn gtp() -> Vec<Shape> {
         many.extend([1, 0, 0, 0x85]);
     }
     std::vec![
-        ("GTP-U", 17, gtp(&[0x30, 255, 0, 0, 0, 0, 0, 7]), Inside, Kind::GtpU, Some(7)),
-        ("GTP-U, sequence", 17, gtp(&[0x32, 255, 0, 0, 0, 0, 0, 7, 0, 1, 0, 0]), Inside, Kind::GtpU, Some(7)),
+        ("GTP-U", 17, gtp(&[0x30, 255, 0, 0, 0, 0, 0, 7]), Inside, TunnelProtocol::GtpU, Some(7)),
+        (
+            "GTP-U, sequence",
+            17,
+            gtp(&[0x32, 255, 0, 0, 0, 0, 0, 7, 0, 1, 0, 0]),
+            Inside,
+            TunnelProtocol::GtpU,
+            Some(7)
+        ),
         (
             "GTP-U, a type without its flag",
             17,
             gtp(&[0x32, 255, 0, 0, 0, 0, 0, 7, 0, 1, 0, 0x85]),
             Inside,
-            Kind::GtpU,
+            TunnelProtocol::GtpU,
             Some(7),
         ),
         (
@@ -174,7 +258,7 @@ fn gtp() -> Vec<Shape> {
             17,
             gtp(&[0x34, 255, 0, 0, 0, 0, 0, 7, 0, 0, 0, 0x85, 1, 0, 9, 0xc0, 2, 0, 0, 0, 0, 0, 0, 0]),
             Inside,
-            Kind::GtpU,
+            TunnelProtocol::GtpU,
             Some(7),
         ),
         (
@@ -182,26 +266,33 @@ fn gtp() -> Vec<Shape> {
             17,
             gtp(&[0x34, 255, 0, 0, 0, 0, 0, 7, 0, 0, 0, 0x85, 0, 0, 0, 0]),
             BadLength,
-            Kind::GtpU,
+            TunnelProtocol::GtpU,
             None,
         ),
-        ("GTP-U, one extension too many", 17, gtp(&many), End::Deep, Kind::GtpU, None),
+        ("GTP-U, one extension too many", 17, gtp(&many), End::Deep, TunnelProtocol::GtpU, None),
         (
             "GTP-U, an extension beyond the packet",
             17,
             gtp(&[0x34, 255, 0, 0, 0, 0, 0, 7, 0, 0, 0, 0x85, 255, 0, 0, 0]),
             Truncated,
-            Kind::GtpU,
+            TunnelProtocol::GtpU,
             None,
         ),
-        ("GTP-U, echo request", 17, gtp(&[0x32, 1, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0]), Other, Kind::GtpU, None),
-        ("GTP'", 17, gtp(&[0x20, 255, 0, 0, 0, 0, 0, 7]), Other, Kind::GtpU, None),
+        (
+            "GTP-U, echo request",
+            17,
+            gtp(&[0x32, 1, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0]),
+            Other,
+            TunnelProtocol::GtpU,
+            None
+        ),
+        ("GTP'", 17, gtp(&[0x20, 255, 0, 0, 0, 0, 0, 7]), Other, TunnelProtocol::GtpU, None),
         (
             "GTP-U of Ethernet",
             17,
             udp(2152, &[&[0x30, 255, 0, 0, 0, 0, 0, 7][..], &ethernet].concat()),
             Other,
-            Kind::GtpU,
+            TunnelProtocol::GtpU,
             None,
         ),
     ]
@@ -213,7 +304,7 @@ fn tzsp() -> Vec<Shape> {
     let received = |tags: &[u8]| tagged([1, 0, 0, 1], tags);
     let many = |tags: usize| [&std::vec![0; tags][..], &[1]].concat();
     let long = [&[60, 255][..], &[1; 255], &[41, 2, 1, 0, 1]].concat();
-    let is = |name, bytes, end| (name, 17, bytes, end, Kind::Tzsp, None);
+    let is = |name, bytes, end| (name, 17, bytes, end, TunnelProtocol::Tzsp, None);
     std::vec![
         is("TZSP", received(&[1]), Inside),
         is("TZSP, padding", received(&[0, 0, 1]), Inside),
@@ -259,8 +350,8 @@ fn every_header_over_both_families() {
         for ipv6 in [false, true] {
             let packet = if ipv6 { long_v6(protocol, &bytes) } else { long_v4(protocol, &bytes) };
             let kind = match (ipv6, protocol) {
-                (true, 4) => Kind::FourInSix,
-                (true, 41) => Kind::Ipip,
+                (true, 4) => TunnelProtocol::FourInSix,
+                (true, 41) => TunnelProtocol::Ipip,
                 _ => kind,
             };
             let (steps, parsed) = walk(&packet, &Decap::all());
@@ -272,7 +363,7 @@ fn every_header_over_both_families() {
             assert_eq!(read, end == Inside, "{name}, v6 {ipv6}: {parsed:?}");
             // Nothing is looked into without being told to, nor at another kind's.
             assert_eq!(walk(&packet, &Decap::NONE).1, Parsed::Other, "{name}");
-            let others = Kind::ALL.into_iter().filter(|&other| other != kind);
+            let others = TunnelProtocol::ALL.into_iter().filter(|&other| other != kind);
             let (steps, parsed) = walk(&packet, &others.fold(Decap::NONE, Decap::with));
             assert!(steps.iter().all(|step| step.end != Inside), "{name}, v6 {ipv6}");
             assert!(!matches!(parsed, Parsed::V4(_) | Parsed::V6(_)), "{name}, v6 {ipv6}");
@@ -344,32 +435,32 @@ fn fragments_of_the_outer_packet() {
 fn what_is_asked_for() {
     let at =
         |port| v4_with(17, &udp(port, &[&[8, 0, 0, 0, 0, 0, 5, 0], &frame(0x0800, &inner())[..]].concat()));
-    let asked = Decap::NONE.with_port(Kind::Vxlan, 4790).expect("a port");
+    let asked = Decap::NONE.with_port(TunnelProtocol::Vxlan, 4790).expect("a port");
     for (port, decap, found) in [
-        (4789, Decap::NONE.with(Kind::Vxlan), true),
-        (4790, Decap::NONE.with(Kind::Vxlan), false),
+        (4789, Decap::NONE.with(TunnelProtocol::Vxlan), true),
+        (4790, Decap::NONE.with(TunnelProtocol::Vxlan), false),
         (4790, asked, true),
         (4789, asked, false),
-        (4789, asked.with(Kind::Vxlan), true),
+        (4789, asked.with(TunnelProtocol::Vxlan), true),
     ] {
         assert_eq!(matches!(walk(&at(port), &decap).1, Parsed::V4(_)), found, "{port}");
     }
-    assert_eq!(asked.with_port(Kind::Vxlan, 4790), Some(asked));
-    assert_eq!(asked.with_port(Kind::Geneve, 4790), None);
+    assert_eq!(asked.with_port(TunnelProtocol::Vxlan, 4790), Some(asked));
+    assert_eq!(asked.with_port(TunnelProtocol::Geneve, 4790), None);
     let mut full = Decap::NONE;
     for port in 1..=12 {
-        full = full.with_port(Kind::Vxlan, port).expect("room");
+        full = full.with_port(TunnelProtocol::Vxlan, port).expect("room");
     }
-    assert_eq!(full.with_port(Kind::Vxlan, 13), None);
+    assert_eq!(full.with_port(TunnelProtocol::Vxlan, 13), None);
     assert!(Decap::NONE.is_none() && !asked.is_none());
 }
 
 #[test]
 fn a_kind_survives_its_code() {
-    for (index, kind) in Kind::ALL.into_iter().enumerate() {
-        assert_eq!((Kind::from_code(kind as u8), kind.index()), (Some(kind), index));
+    for (index, kind) in TunnelProtocol::ALL.into_iter().enumerate() {
+        assert_eq!((TunnelProtocol::from_code(kind as u8), kind.index()), (Some(kind), index));
     }
-    assert_eq!((Kind::from_code(0), Kind::from_code(10)), (None, None));
+    assert_eq!((TunnelProtocol::from_code(0), TunnelProtocol::from_code(10)), (None, None));
 }
 
 proptest! {

@@ -4,14 +4,14 @@
 use std::sync::LazyLock;
 use tcptrace_common::wire::{
     self, Bytes, Header as _, Link, Load, Parsed,
-    tunnel::{self, Decap, Deep, End, Kind},
+    tunnel::{self, Decap, Deep, End, TunnelProtocol},
 };
 
 /// What a packet is that may hold TCP and was not looked into.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Unseen {
     /// A tunnel of a kind that can be looked into with `--decap`.
-    Tunnel(Kind),
+    Tunnel(TunnelProtocol),
     /// Provider backbone bridging (IEEE 802.1ah).
     Pbb,
     /// IEEE 802.11 in GRE.
@@ -34,7 +34,9 @@ const AYIYA: u16 = 5072;
 /// All kinds of tunnels, and the ports of Teredo and AYIYA. These two have no kind, and are listed under GRE, which has
 /// no port.
 static ALL: LazyLock<Decap> = LazyLock::new(|| {
-    [TEREDO, AYIYA].into_iter().fold(Decap::all(), |all, port| all.with_port(Kind::Gre, port).unwrap_or(all))
+    [TEREDO, AYIYA]
+        .into_iter()
+        .fold(Decap::all(), |all, port| all.with_port(TunnelProtocol::Gre, port).unwrap_or(all))
 });
 
 /// Identifies a packet that the parser found to be none of TCP, ICMP and the tunnels that are looked into.
@@ -54,9 +56,11 @@ pub(super) fn identify(bytes: Bytes<'_>, link: Link) -> Option<Unseen> {
     }
     let step = tunnel::enter(&packet, outer.ipv6, outer.protocol, outer.at);
     match (step.end, step.kind) {
-        (End::Inside, Kind::Gre) if is_wireless(step.ethertype) => Some(Unseen::WirelessInGre),
+        (End::Inside, TunnelProtocol::Gre) if is_wireless(step.ethertype) => Some(Unseen::WirelessInGre),
         (End::Inside, kind) => Some(Unseen::Tunnel(kind)),
-        (End::Other, Kind::Tzsp) if has_wireless(&packet, outer.at + 8) => Some(Unseen::WirelessInTzsp),
+        (End::Other, TunnelProtocol::Tzsp) if has_wireless(&packet, outer.at + 8) => {
+            Some(Unseen::WirelessInTzsp)
+        }
         _ => None,
     }
 }
@@ -86,7 +90,7 @@ fn has_wireless(packet: &impl Load, at: usize) -> bool {
 #[cfg(test)]
 mod tests {
     use super::{Unseen, identify};
-    use tcptrace_common::wire::{Bytes, Link, tunnel::Kind};
+    use tcptrace_common::wire::{Bytes, Link, tunnel::TunnelProtocol};
 
     fn udp(port: u16, payload: &[u8]) -> Vec<u8> {
         let len = u16::try_from(payload.len() + 8).expect("short");
@@ -112,16 +116,20 @@ mod tests {
     fn what_is_passed_over_has_a_name() {
         let vxlan = [&[8, 0, 0, 0, 0, 0, 7, 0][..], &[2; 12], &[8, 0]].concat();
         for (name, packet, expected) in [
-            ("VXLAN", udp(4789, &vxlan), Some(Unseen::Tunnel(Kind::Vxlan))),
+            ("VXLAN", udp(4789, &vxlan), Some(Unseen::Tunnel(TunnelProtocol::Vxlan))),
             ("what is at its port and is none", udp(4789, &[0; 20]), None),
-            ("Geneve", udp(6081, &[0, 0, 0x65, 0x58, 0, 0, 7, 0]), Some(Unseen::Tunnel(Kind::Geneve))),
+            (
+                "Geneve",
+                udp(6081, &[0, 0, 0x65, 0x58, 0, 0, 7, 0]),
+                Some(Unseen::Tunnel(TunnelProtocol::Geneve)),
+            ),
             ("Teredo", udp(3544, &[0x60; 40]), Some(Unseen::Teredo)),
             ("AYIYA", udp(5072, &[0; 40]), Some(Unseen::Ayiya)),
-            ("TZSP", udp(37008, &[1, 0, 0, 1, 1, 2]), Some(Unseen::Tunnel(Kind::Tzsp))),
+            ("TZSP", udp(37008, &[1, 0, 0, 1, 1, 2]), Some(Unseen::Tunnel(TunnelProtocol::Tzsp))),
             ("802.11 in TZSP", udp(37008, &[1, 0, 0, 18, 10, 1, 200, 1, 8]), Some(Unseen::WirelessInTzsp)),
             ("a sensor that says that it is there", udp(37008, &[1, 4, 0, 0]), None),
             ("a name's look-up", udp(53, &[0; 20]), None),
-            ("IPv4 in GRE", gre(0x0800), Some(Unseen::Tunnel(Kind::Gre))),
+            ("IPv4 in GRE", gre(0x0800), Some(Unseen::Tunnel(TunnelProtocol::Gre))),
             ("802.11 in GRE", gre(0x8200), Some(Unseen::WirelessInGre)),
         ] {
             assert_eq!(identify(Bytes::whole(&packet), Link::Ip), expected, "{name}");

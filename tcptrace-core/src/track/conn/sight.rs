@@ -6,7 +6,7 @@ use crate::{
     segment::{Segment, Sender},
     tunnel::Layer,
 };
-use tcptrace_common::wire::tunnel::Kind;
+use tcptrace_common::wire::tunnel::TunnelProtocol;
 
 /// The tunnels in which a connection was captured, outer first.
 #[derive(Clone, Debug)]
@@ -15,7 +15,7 @@ pub(crate) struct Tunnels(pub(crate) Vec<Tunnel>);
 /// One tunnel of a connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Tunnel {
-    pub(crate) kind: Kind,
+    pub(crate) kind: TunnelProtocol,
     /// The identifiers that the client's packets have, and the server's.
     pub(crate) ids: [Option<u32>; 2],
     /// The outer addresses on the client's side and on the server's side.

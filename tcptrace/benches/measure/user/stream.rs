@@ -4,7 +4,7 @@
 use crate::packets::Rng;
 use tcptrace::segment::{Input, Observation};
 use tcptrace_common::{
-    abi::{BIT_EGRESS, Kind, MAX_OPTIONS, NO_VLAN, Record, SynRecord},
+    abi::{BIT_EGRESS, MAX_OPTIONS, NO_VLAN, Record, RecordKind, SynRecord},
     tcp::TcpFlags,
 };
 use zerocopy::{FromBytes as _, IntoBytes as _};
@@ -94,7 +94,7 @@ fn life(number: u32, rng: &mut Rng) -> [Record; RECORDS] {
     let server =
         Record { src: SERVER, dst: src, src_port: 443, dst_port: port, ttl: 64, bits: BIT_EGRESS, ..client };
     let syn = |record| Record { options_len: 20, ..record };
-    let at = |record: Record, ts, kind: Kind, flags: TcpFlags, seq, ack| Record {
+    let at = |record: Record, ts, kind: RecordKind, flags: TcpFlags, seq, ack| Record {
         ts: begin + ts,
         kind: kind as u8,
         flags: flags.0,
@@ -107,12 +107,12 @@ fn life(number: u32, rng: &mut Rng) -> [Record; RECORDS] {
     let after = |seq: u32| seq.wrapping_add(1);
     let (fin_ack, syn_ack, ack) = (TcpFlags(0x11), TcpFlags(0x12), TcpFlags(0x10));
     [
-        syn(at(client, 0, Kind::Syn, TcpFlags(0x02), isn, 0)),
-        syn(at(server, 20_000, Kind::SynAck, syn_ack, answer, after(isn))),
-        at(client, 20_000 + round_trip, Kind::Ack, ack, after(isn), after(answer)),
-        at(client, open + round_trip, Kind::Fin, fin_ack, sent, got),
-        at(server, open + round_trip + 50_000, Kind::Fin, fin_ack, got, after(sent)),
-        at(client, open + 2 * round_trip + 50_000, Kind::Ack, ack, after(sent), after(got)),
+        syn(at(client, 0, RecordKind::Syn, TcpFlags(0x02), isn, 0)),
+        syn(at(server, 20_000, RecordKind::SynAck, syn_ack, answer, after(isn))),
+        at(client, 20_000 + round_trip, RecordKind::Ack, ack, after(isn), after(answer)),
+        at(client, open + round_trip, RecordKind::Fin, fin_ack, sent, got),
+        at(server, open + round_trip + 50_000, RecordKind::Fin, fin_ack, got, after(sent)),
+        at(client, open + 2 * round_trip + 50_000, RecordKind::Ack, ack, after(sent), after(got)),
     ]
 }
 
