@@ -47,16 +47,8 @@ pub struct Kinds(u8);
 impl Kinds {
     /// None of them.
     pub const NONE: Self = Self(0);
-    /// All of them.
-    pub const ALL: Self = Self::NONE
-        .with(Kind::Start)
-        .with(Kind::Segment)
-        .with(Kind::Transition)
-        .with(Kind::Established)
-        .with(Kind::Connection)
-        .with(Kind::Anomaly)
-        .with(Kind::IcmpError)
-        .with(Kind::Stats);
+    /// All of them: a bit for each of [`Kind::ALL`].
+    pub const ALL: Self = Self(u8::MAX >> (u8::BITS as usize - Kind::ALL.len()));
 
     /// The set with one more.
     #[must_use]
