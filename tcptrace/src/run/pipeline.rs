@@ -117,8 +117,11 @@ impl<'a> Pipeline<'a> {
         }
     }
 
-    /// Prints on stderr what the consumers have to report so far, in one piece.
+    /// Prints on stderr what the consumers have to report so far, in one piece, unless `--quiet` was given.
     pub(super) fn report(&mut self, mut stats: Stats) {
+        if self.config.output.quiet {
+            return;
+        }
         self.complete(&mut stats);
         let said = self.delivery.consumers.report(Moment::SoFar(&stats));
         if !said.is_empty() {

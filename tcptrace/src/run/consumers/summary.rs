@@ -23,7 +23,7 @@ pub(super) fn open(opening: &Opening<'_>) -> Opened {
 /// The consumer that sums events up.
 struct Reporter {
     summary: Summary,
-    /// Whether the summary is printed. With `--quiet` it only completes `stats` events.
+    /// Whether the summary is reported. With `--quiet` it only completes `stats` events.
     speaks: bool,
 }
 
@@ -43,9 +43,6 @@ impl Consumer for Reporter {
     }
 
     fn report(&mut self, moment: Moment<'_>) -> Option<String> {
-        if !self.speaks {
-            return None;
-        }
         match moment {
             Moment::SoFar(stats) => {
                 self.summary.observe(&Event::Stats(Box::new(stats.clone())));
