@@ -82,6 +82,9 @@ pub const BIT_FRAGMENT: u8 = 16;
 /// A bit of [`Record::bits`]: the header has more options than were captured. Only records made from a capture file
 /// have this bit.
 pub const BIT_CUT: u8 = 32;
+/// A bit of [`Record::bits`]: a socket of this host sent the segment. An [`Owner`] follows the record of a segment with SYN,
+/// and a [`Socket`] that of a FIN or RST. A record with [`BIT_TUNNEL`] never has this bit.
+pub const BIT_SOCKET: u8 = 64;
 
 /// One lifecycle segment, as it lies in the ring: 88 bytes.
 ///
@@ -134,7 +137,8 @@ pub struct Record {
     pub ttl: u8,
     /// The code of a [`RecordKind`].
     pub kind: u8,
-    /// Any of [`BIT_EGRESS`], [`BIT_FORWARDED`], [`BIT_IPV6`], [`BIT_TUNNEL`], [`BIT_FRAGMENT`] and [`BIT_CUT`].
+    /// Any of [`BIT_EGRESS`], [`BIT_FORWARDED`], [`BIT_IPV6`], [`BIT_TUNNEL`], [`BIT_FRAGMENT`], [`BIT_CUT`] and
+    /// [`BIT_SOCKET`].
     pub bits: u8,
     /// Octets of options in the header, a multiple of 4 up to 40. In a [`SynRecord`] it is how many of them follow.
     pub options_len: u8,
@@ -246,14 +250,78 @@ impl Tunnel {
 /// A bit of [`Tunnel::bits`]: the tunnel's header has an identifier.
 pub const BIT_ID: u8 = 1;
 
-/// The record of a packet in a tunnel.
+/// Whose a socket is, as the kernel knows it when the socket sends a SYN or SYN-ACK: 24 bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(C)]
-pub struct Tunnelled<R> {
-    /// The record of the inner packet.
+#[cfg_attr(
+    feature = "user",
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
+)]
+pub struct Owner {
+    /// The number of the socket, which no other socket gets while the host is up (`bpf_get_socket_cookie`). An accepted
+    /// socket has the number of the SYN-ACK that it began with (net/ipv4/inet_connection_sock.c, `inet_csk_clone_lock`).
+    pub cookie: u64,
+    /// The number of the cgroup that made the socket, in the second version of the hierarchy (`bpf_skb_cgroup_id`); 0 where
+    /// the kernel does not know it.
+    pub cgroup: u64,
+    /// The user whom the socket belongs to, as the socket's network namespace numbers users (`bpf_get_socket_uid`); that of
+    /// the listener for a SYN-ACK.
+    pub uid: u32,
+    /// Always 0.
+    pub zero: u32,
+}
+
+/// What a socket knows of its connection when it sends a FIN or RST (`struct bpf_tcp_sock` in `linux/bpf.h`): 72 bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(C)]
+#[cfg_attr(
+    feature = "user",
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
+)]
+pub struct Socket {
+    /// The number of the socket, as in [`Owner::cookie`].
+    pub cookie: u64,
+    /// Octets that the peer has acknowledged.
+    pub bytes_acked: u64,
+    /// Octets that have come in order.
+    pub bytes_received: u64,
+    /// The smoothed round-trip time in eighths of a microsecond (RFC 6298 §2); 0 before the first measurement.
+    pub srtt: u32,
+    /// The least round-trip time in microseconds; [`NO_MIN_RTT`] before the first measurement.
+    pub min_rtt: u32,
+    /// Segments that were sent again.
+    pub retransmits: u32,
+    /// Segments that were sent, with those that were sent again. A packet of several segments counts as those.
+    pub segments_out: u32,
+    /// Segments that came in.
+    pub segments_in: u32,
+    /// The congestion window, in segments.
+    pub cwnd: u32,
+    /// Segments that were delivered in the time [`Socket::rate_interval`]; 0 where no rate was measured.
+    pub rate_delivered: u32,
+    /// Microseconds in which [`Socket::rate_delivered`] segments were delivered.
+    pub rate_interval: u32,
+    /// The most octets of a segment's payload at present.
+    pub mss: u32,
+    /// The first sequence number that is not acknowledged (SND.UNA, RFC 9293 §3.3.1).
+    pub snd_una: u32,
+    /// The next sequence number to be sent (SND.NXT).
+    pub snd_nxt: u32,
+    /// The next sequence number that is expected of the peer (RCV.NXT).
+    pub rcv_nxt: u32,
+}
+
+/// The value of [`Socket::min_rtt`] before the first measurement (net/ipv4/tcp.c, `tcp_init_sock`).
+pub const NO_MIN_RTT: u32 = u32::MAX;
+
+/// A record and what follows it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(C)]
+pub struct Followed<R, B> {
+    /// The record; that of the inner packet where a [`Tunnel`] follows.
     pub record: R,
-    /// The tunnel that the packet was in.
-    pub tunnel: Tunnel,
+    /// A [`Tunnel`], an [`Owner`] or a [`Socket`].
+    pub block: B,
 }
 
 /// The most octets of options that a TCP header has: those of 15 words, less the 5 words that every header has (RFC
@@ -330,9 +398,13 @@ const _: () = {
     assert!(align_of::<Bucket>() == 64);
     assert!(size_of::<Counters>() == 320);
     assert!(size_of::<Tunnel>() == 48);
-    assert!(size_of::<Tunnelled<Record>>() == 88 + 48);
-    assert!(size_of::<Tunnelled<SynRecord>>() == 128 + 48);
-    assert!(size_of::<Tunnelled<IcmpRecord>>() == size_of::<IcmpRecord>() + 48);
+    assert!(size_of::<Followed<Record, Tunnel>>() == 88 + 48);
+    assert!(size_of::<Followed<SynRecord, Tunnel>>() == 128 + 48);
+    assert!(size_of::<Followed<IcmpRecord, Tunnel>>() == size_of::<IcmpRecord>() + 48);
+    assert!(size_of::<Owner>() == 24);
+    assert!(size_of::<Socket>() == 72);
+    assert!(size_of::<Followed<SynRecord, Owner>>() == 128 + 24);
+    assert!(size_of::<Followed<Record, Socket>>() == 88 + 72);
     assert!(core::mem::offset_of!(Tunnel, id) == 32);
 };
 

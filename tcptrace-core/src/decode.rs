@@ -2,13 +2,14 @@
 
 use crate::{
     segment::{Direction, Flow, IcmpError, Observation, RawOptions, Segment, Sender, Timestamp},
+    socket::{SenderSocket, SocketOwner},
     tunnel::{self, Layer},
 };
 use std::mem::offset_of;
 use tcptrace_common::{
     abi::{
-        self, BIT_CUT, BIT_EGRESS, BIT_FORWARDED, BIT_FRAGMENT, BIT_IPV6, BIT_TUNNEL, MAX_OPTIONS,
-        RecordKind, Tunnel,
+        self, BIT_CUT, BIT_EGRESS, BIT_FORWARDED, BIT_FRAGMENT, BIT_IPV6, BIT_SOCKET, BIT_TUNNEL,
+        MAX_OPTIONS, Owner, RecordKind, Socket, Tunnel,
     },
     seq::SeqNum,
     tcp::TcpFlags,
@@ -49,6 +50,10 @@ pub enum Error {
     /// Bits are set that have no meaning.
     #[error("a record with unknown bits")]
     Bits,
+    /// The record has a socket, and its kind of segment has none or another one, or the socket's reserved bytes are not
+    /// zero.
+    #[error("a record with a socket that does not belong to it")]
+    Socket,
     /// The tunnel is of no known kind, or its reserved bytes are not zero.
     #[error("a record with an unknown tunnel")]
     Tunnel,
@@ -84,14 +89,44 @@ impl Trailer<'_> {
 
 /// Decodes one record of the ring.
 pub fn record(bytes: &[u8]) -> Result<Record, Error> {
-    let in_tunnel = bytes.get(offset_of!(abi::Record, bits)).is_some_and(|bits| bits & BIT_TUNNEL != 0);
-    if !in_tunnel {
-        return decode_parts(bytes, &[]);
+    let bits = bytes.get(offset_of!(abi::Record, bits)).copied().unwrap_or_default();
+    match bits & (BIT_TUNNEL | BIT_SOCKET) {
+        0 => decode_parts(bytes, &[]),
+        BIT_TUNNEL => {
+            let (bytes, tunnel) = split::<{ size_of::<Tunnel>() }>(bytes)?;
+            decode_parts(bytes, &[zerocopy::transmute!(*tunnel)])
+        }
+        BIT_SOCKET => with_socket(bytes),
+        _ => Err(Error::Bits),
     }
-    let Some((bytes, tunnel)) = bytes.split_last_chunk::<{ size_of::<Tunnel>() }>() else {
-        return Err(Error::Length(bytes.len()));
+}
+
+/// Splits what follows a record off it.
+fn split<const N: usize>(bytes: &[u8]) -> Result<(&[u8], &[u8; N]), Error> {
+    bytes.split_last_chunk().ok_or(Error::Length(bytes.len()))
+}
+
+/// Decodes a record that is followed by what is known of the socket.
+fn with_socket(bytes: &[u8]) -> Result<Record, Error> {
+    let kind = bytes.get(offset_of!(abi::Record, kind)).copied().and_then(RecordKind::from_code);
+    let (bytes, socket) = match kind {
+        Some(RecordKind::Syn | RecordKind::SynAck) => {
+            let (bytes, owner) = split::<{ size_of::<Owner>() }>(bytes)?;
+            let owner: Owner = zerocopy::transmute!(*owner);
+            if owner.zero != 0 {
+                return Err(Error::Socket);
+            }
+            (bytes, SenderSocket::Owner(SocketOwner::of(&owner)))
+        }
+        Some(RecordKind::Fin | RecordKind::Rst) => {
+            let (bytes, socket) = split::<{ size_of::<Socket>() }>(bytes)?;
+            (bytes, SenderSocket::Numbers(zerocopy::transmute!(*socket)))
+        }
+        _ => return Err(Error::Socket),
     };
-    decode_parts(bytes, &[zerocopy::transmute!(*tunnel)])
+    let mut record = decode_parts(bytes, &[])?;
+    record.what.segment_mut().socket = Some(Box::new(socket));
+    Ok(record)
 }
 
 /// Decodes a record whose tunnel, if it has one, was split off.
@@ -111,7 +146,8 @@ fn decode_parts(bytes: &[u8], tunnels: &[Tunnel]) -> Result<Record, Error> {
 }
 
 /// All bits that have a meaning.
-const KNOWN_BITS: u8 = BIT_EGRESS | BIT_FORWARDED | BIT_IPV6 | BIT_TUNNEL | BIT_FRAGMENT | BIT_CUT;
+const KNOWN_BITS: u8 =
+    BIT_EGRESS | BIT_FORWARDED | BIT_IPV6 | BIT_TUNNEL | BIT_FRAGMENT | BIT_CUT | BIT_SOCKET;
 
 /// Decodes the parts of a record: what all records have, what follows it, and the tunnels around the packet, the
 /// outermost first.
@@ -182,15 +218,21 @@ fn segment(record: &abi::Record, options: Option<RawOptions>) -> Segment {
         sender: Sender::Unknown,
         lot: record.lot,
         encapsulation: None,
+        socket: None,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::{Error, record};
-    use crate::segment::{Flow, Observation};
-    use tcptrace_common::abi::{BIT_IPV6, IcmpRecord, Record, RecordKind, SynRecord};
-    use zerocopy::IntoBytes as _;
+    use crate::{
+        segment::{Flow, Observation},
+        socket::{SenderSocket, SocketOwner},
+    };
+    use tcptrace_common::abi::{
+        BIT_IPV6, BIT_SOCKET, BIT_TUNNEL, IcmpRecord, Owner, Record, RecordKind, Socket, SynRecord,
+    };
+    use zerocopy::{FromBytes as _, IntoBytes as _};
 
     const PLAIN: Record = Record { kind: RecordKind::Fin as u8, options_len: 12, ..Record::EMPTY };
 
@@ -207,7 +249,8 @@ mod tests {
             (Record { kind: RecordKind::Syn as u8, ..PLAIN }, Error::RecordKind(1)),
             (Record { options_len: 44, ..PLAIN }, Error::Options(44)),
             (Record { options_len: 3, ..PLAIN }, Error::Options(3)),
-            (Record { bits: 64, ..PLAIN }, Error::Bits),
+            (Record { bits: 128, ..PLAIN }, Error::Bits),
+            (Record { bits: BIT_TUNNEL | BIT_SOCKET, ..PLAIN }, Error::Bits),
             (Record { flags: 0x200, ..PLAIN }, Error::Bits),
         ] {
             assert_eq!(record(wrong.as_bytes()), Err(error), "{wrong:?}");
@@ -249,6 +292,35 @@ mod tests {
         assert_eq!(record(reserved.as_bytes()), Err(Error::Bits));
         let as_syn = SynRecord { record: plain, options: [0; 40] };
         assert_eq!(record(as_syn.as_bytes()), Err(Error::RecordKind(6)));
+    }
+
+    #[test]
+    fn what_is_known_of_a_socket_belongs_to_its_kind_of_record() {
+        let numbers =
+            Socket { cookie: 7, srtt: 8000, ..Socket::read_from_bytes(&[0; 72]).expect("72 bytes") };
+        let with = |kind: RecordKind, block: &[u8]| {
+            let plain = Record { kind: kind as u8, bits: BIT_SOCKET, ..Record::EMPTY };
+            let syn = SynRecord { record: plain, options: [0; 40] };
+            let record = if kind.has_options() { syn.as_bytes() } else { plain.as_bytes() };
+            [record, block].concat()
+        };
+        let socket =
+            |bytes: &[u8]| record(bytes).map(|record| record.what.segment().socket.as_deref().cloned());
+        for kind in [RecordKind::Fin, RecordKind::Rst] {
+            let known = socket(&with(kind, numbers.as_bytes()));
+            assert_eq!(known, Ok(Some(SenderSocket::Numbers(numbers))));
+        }
+        let owner = Owner { cookie: 7, cgroup: 3, uid: 1000, zero: 0 };
+        for kind in [RecordKind::Syn, RecordKind::SynAck] {
+            let known = socket(&with(kind, owner.as_bytes()));
+            assert_eq!(known, Ok(Some(SenderSocket::Owner(SocketOwner::of(&owner)))));
+        }
+        assert_eq!(record(&with(RecordKind::Syn, Owner { zero: 1, ..owner }.as_bytes())), Err(Error::Socket));
+        assert_eq!(record(&with(RecordKind::Ack, numbers.as_bytes())), Err(Error::Socket));
+        // What is not there whole is an error, whatever it is taken for.
+        assert!(record(&with(RecordKind::Fin, owner.as_bytes())).is_err());
+        assert!(record(&with(RecordKind::Syn, numbers.as_bytes())).is_err());
+        assert!(record(&with(RecordKind::Fin, &[])).is_err());
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod put;
 mod run_id;
 mod schema;
 mod sighting;
+mod socket;
 mod start;
 mod state;
 mod state_times;
@@ -38,6 +39,7 @@ pub(crate) use put::{Line, Put};
 pub use run_id::RunId;
 pub use schema::schema;
 pub use sighting::{Origin, Path};
+pub use socket::{Owner, Socket, SocketMoment};
 pub use start::{ClockAnchor, Settings, Start, TracedInterface};
 pub use state::State;
 pub use state_times::StateTimes;
@@ -383,6 +385,10 @@ object! {
         pub server_options: Option<Options>,
         /// Explicit congestion notification; null where the SYN was not seen.
         pub ecn: Option<Ecn>,
+        /// Whose the client's socket is; null where it is not on this host, or not known.
+        pub client_owner: Option<Owner>,
+        /// Whose the server's socket is, likewise.
+        pub server_owner: Option<Owner>,
     }
 }
 
@@ -522,6 +528,14 @@ object! {
         /// Those of the server, likewise.
         #[serde(default, skip_serializing_if = "is_default")]
         pub server_states_untimed: Vec<State>,
+        /// Whose the client's socket is; null where it is not on this host, or not known.
+        pub client_owner: Option<Owner>,
+        /// Whose the server's socket is, likewise.
+        pub server_owner: Option<Owner>,
+        /// What the client's socket knew at the end; null where it is not on this host, or not known.
+        pub client_socket: Option<Socket>,
+        /// What the server's socket knew at the end, likewise.
+        pub server_socket: Option<Socket>,
         /// The last ICMP error that quoted its SYN or SYN-ACK.
         pub icmp_error: Option<IcmpReport>,
         /// What Zeek's conn.log calls it.

@@ -52,6 +52,7 @@ pub mod parse;
 pub mod reorder;
 pub mod segment;
 pub mod sink;
+pub mod socket;
 pub mod source_clock;
 pub mod sweep;
 pub mod track;

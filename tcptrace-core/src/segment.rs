@@ -1,7 +1,7 @@
 //! The values that a source yields and the tracker consumes, the same from a capture file and from the ring buffer: a
 //! segment, an ICMP error, a loss, and the time.
 
-use crate::tunnel::Layer;
+use crate::{socket::SenderSocket, tunnel::Layer};
 use std::fmt;
 use tcptrace_common::{
     abi::MAX_OPTIONS,
@@ -197,6 +197,9 @@ pub struct Segment {
     pub lot: u32,
     /// The tunnels around the packet, outer first; `None` without any.
     pub encapsulation: Option<Box<[Layer]>>,
+    /// What the kernel knows of the socket that sent the segment; `None` where no socket of this host did, or it is not
+    /// known.
+    pub socket: Option<Box<SenderSocket>>,
 }
 
 impl Segment {
@@ -204,6 +207,12 @@ impl Segment {
     #[must_use]
     pub const fn end(&self) -> SeqNum {
         self.seq.plus(self.payload_len).plus(self.flags.syn() as u32).plus(self.flags.fin() as u32)
+    }
+
+    /// Whether the segment is a FIN or RST that is known to come from the socket of its sender, so that nobody made it up.
+    #[must_use]
+    pub fn is_of_its_socket(&self) -> bool {
+        matches!(self.socket.as_deref(), Some(SenderSocket::Numbers(_)))
     }
 
     /// The value of the segment's time stamp option, where it has one (RFC 7323 §3.2).

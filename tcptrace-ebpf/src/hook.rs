@@ -33,6 +33,12 @@ pub(crate) trait Hook: Copy {
         maps::netns()
     }
 
+    /// The packet, if it is on its way out and so may refer to the socket that sent it.
+    #[inline(always)]
+    fn outgoing(self) -> Option<*mut __sk_buff> {
+        None
+    }
+
     /// Parses the packet as far as [`Hook::bytes`] reaches, and returns what `to` makes of it.
     fn parse_to<R: Receive>(self, to: R) -> R::Made;
 }
@@ -96,6 +102,11 @@ impl<const EGRESS: bool, const L3: bool> Hook for Tc<EGRESS, L3> {
     }
 
     #[inline(always)]
+    fn outgoing(self) -> Option<*mut __sk_buff> {
+        if EGRESS { Some(self.0) } else { None }
+    }
+
+    #[inline(always)]
     fn netns(self) -> u16 {
         netns(self.0)
     }
@@ -129,6 +140,11 @@ impl<const EGRESS: bool, const L3: bool> Hook for TcAnywhere<EGRESS, L3> {
     #[inline(always)]
     fn sighting(self) -> Sighting {
         sighting(self.0, EGRESS)
+    }
+
+    #[inline(always)]
+    fn outgoing(self) -> Option<*mut __sk_buff> {
+        if EGRESS { Some(self.0) } else { None }
     }
 
     #[inline(always)]

@@ -8,6 +8,8 @@
 mod hook;
 mod maps;
 mod pending;
+mod send;
+mod socket;
 mod trace;
 
 use aya_ebpf::{

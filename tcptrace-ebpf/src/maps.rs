@@ -194,6 +194,18 @@ pub(crate) fn netns() -> u16 {
 #[unsafe(no_mangle)]
 static KERNEL_LOG: u8 = 0;
 
+/// Not 0 if records say what is known of the socket that sent a segment. The verifier sees a constant, and drops the code
+/// if it is 0.
+#[unsafe(no_mangle)]
+static SOCKETS: u8 = 0;
+
+/// Whether the sender's socket is asked.
+#[inline(always)]
+pub(crate) fn sockets() -> bool {
+    // SAFETY: a valid static; volatile because the loader writes it after the compiler is done.
+    unsafe { (&raw const SOCKETS).read_volatile() != 0 }
+}
+
 /// How many bytes wait in the ring when the reader is woken, whatever it waits for.
 #[unsafe(no_mangle)]
 static WAKE_BYTES: u64 = 0;

@@ -2,18 +2,12 @@
 
 use crate::{
     hook::{Hook, Reach as _},
-    maps::{
-        EVENTS, LoadedSeeds, Work, admission, counters, decap, filter, kernel_log, ring_is_filling, work,
-    },
+    maps::{LoadedSeeds, Work, admission, counters, decap, filter, work},
     pending::PendingTable,
+    send::{MAX_OFFSET, emit},
 };
-use aya_ebpf::{
-    bindings::BPF_RB_FORCE_WAKEUP,
-    helpers::{bpf_get_smp_processor_id, bpf_ktime_get_ns},
-};
-use core::mem::offset_of;
 use tcptrace_common::{
-    abi::{BIT_TUNNEL, Counters, IcmpRecord, MAX_OPTIONS, Record, RecordKind, SynRecord, Tunnelled},
+    abi::{BIT_TUNNEL, Counters, RecordKind},
     admission::{Admission, lot},
     flow::{Addresses, hashes, of_tunnel},
     lifecycle,
@@ -23,7 +17,7 @@ use tcptrace_common::{
     wire::{
         Packet, Parsed, Receive, Unparsable,
         icmp::{self, Quoted},
-        options, tunnel,
+        tunnel,
     },
 };
 
@@ -291,6 +285,9 @@ impl<H: Hook> Receive for DescribeInside<'_, H> {
     }
 }
 
+/// The most octets of an ICMP message, by the IP length.
+const MAX_MESSAGE: usize = u16::MAX as usize;
+
 /// Describes in `work` what an ICMP message quotes, if that can begin a connection. It is a function of its own that
 /// begins with what [`describe`] kept: so the verifier follows one way to it, instead of all ways through the headers
 /// before.
@@ -357,71 +354,6 @@ fn is_admitted(work: &mut Work, counters: &mut Counters) -> bool {
     admitted
 }
 
-/// Numbers a record, puts it into the ring and counts it.
-#[inline(always)]
-fn emit<H: Hook>(hook: H, work: &mut Work, counters: &mut Counters, kind: RecordKind) {
-    // A record that finds the ring full has a number too, so that user space sees the gap.
-    counters.number += 1;
-    stamp(hook, &mut work.entry.record, counters.number);
-    let wakeup = wakeup(counters.number);
-    let sent = if decap(0) != 0 && work.entry.record.bits & BIT_TUNNEL != 0 {
-        send_tunnelled(hook, work, kind, wakeup)
-    } else {
-        send_plain(hook, work, kind, wakeup)
-    };
-    let by_kind = if sent { &mut counters.emitted } else { &mut counters.ring_full };
-    by_kind[kind.index()] += 1;
-    if kernel_log() {
-        log(hook, &work.entry.record);
-    }
-}
-
-/// Puts the record of a packet that is in no tunnel into the ring. Returns false if the ring is full.
-#[inline(always)]
-fn send_plain<H: Hook>(hook: H, work: &Work, kind: RecordKind, wakeup: u64) -> bool {
-    match kind {
-        RecordKind::Syn | RecordKind::SynAck => send_with_options(hook, work, wakeup),
-        RecordKind::Icmp => send(&work.entry, wakeup),
-        _ => send(&work.entry.record, wakeup),
-    }
-}
-
-/// Puts the record of a packet in a tunnel into the ring, with the tunnel. Returns false if the ring is full.
-#[inline(never)]
-fn send_tunnelled<H: Hook>(hook: H, work: &Work, kind: RecordKind, wakeup: u64) -> bool {
-    match kind {
-        RecordKind::Syn | RecordKind::SynAck => send_within(work, wakeup, |place: *mut SynRecord| {
-            write_with_options(hook, work, place);
-        }),
-        RecordKind::Icmp => send_within(work, wakeup, |place: *mut IcmpRecord| {
-            // SAFETY: what was reserved.
-            unsafe { place.write(work.entry) };
-        }),
-        _ => send_within(work, wakeup, |place: *mut Record| {
-            // SAFETY: what was reserved.
-            unsafe { place.write(work.entry.record) };
-        }),
-    }
-}
-
-/// Puts a record, which `fill` writes, and its tunnel into the ring. They are copied part by part from one map into the
-/// other, as the stack has no room for both.
-#[inline(always)]
-fn send_within<T: 'static>(work: &Work, wakeup: u64, fill: impl FnOnce(*mut T)) -> bool {
-    let Some(mut entry) = EVENTS.reserve::<Tunnelled<T>>(0) else {
-        return false;
-    };
-    let place = entry.as_mut_ptr();
-    // SAFETY: within what was reserved.
-    fill(unsafe { &raw mut (*place).record });
-    // SAFETY: likewise.
-    let tunnel = unsafe { &raw mut (*place).tunnel };
-    // SAFETY: likewise, and aligned as maps are.
-    unsafe { tunnel.write(work.tunnel) };
-    entry.submit(wakeup);
-    true
-}
-
 /// Hashes both directions of the record's flow, with the tunnel if it is in one.
 #[inline(always)]
 fn hash(work: &mut Work) {
@@ -451,104 +383,4 @@ fn hash_tunnel(work: &mut Work) {
 #[inline(always)]
 fn announce<H: Hook>(hook: H, work: &Work) -> bool {
     lifecycle::announce(&work.entry.record, (work.own, work.peer), &mut PendingTable(hook))
-}
-
-/// The flags that say how a record wakes the reader. With 0 the kernel wakes it if it had read everything, as it sleeps
-/// then. While it waits for more records to collect, and while it reads, no record costs a wake-up. If the ring fills,
-/// the reader is woken in any case; that is tested only with every 64th record.
-#[inline(always)]
-fn wakeup(number: u64) -> u64 {
-    const EVERY: u64 = 64;
-    if number.is_multiple_of(EVERY) && ring_is_filling() { BPF_RB_FORCE_WAKEUP.into() } else { 0 }
-}
-
-/// Puts a record into the ring. Returns false if the ring is full.
-#[inline(always)]
-fn send<T: Copy + 'static>(record: &T, wakeup: u64) -> bool {
-    let Some(mut entry) = EVENTS.reserve::<T>(0) else {
-        return false;
-    };
-    entry.write(*record);
-    entry.submit(wakeup);
-    true
-}
-
-/// Puts a record with its option bytes into the ring. These go from the packet into the ring without a copy between.
-/// Returns false if the ring is full.
-#[inline(always)]
-fn send_with_options<H: Hook>(hook: H, work: &Work, wakeup: u64) -> bool {
-    let Some(mut entry) = EVENTS.reserve::<SynRecord>(0) else {
-        return false;
-    };
-    write_with_options(hook, work, entry.as_mut_ptr());
-    entry.submit(wakeup);
-    true
-}
-
-/// Writes a record and its option bytes to `place`, which was reserved for them.
-#[inline(always)]
-fn write_with_options<H: Hook>(hook: H, work: &Work, place: *mut SynRecord) {
-    // SAFETY: a part of what was reserved.
-    let record = unsafe { &raw mut (*place).record };
-    // SAFETY: likewise, and aligned as maps are.
-    unsafe { record.write(work.entry.record) };
-    clear_options(place);
-    // SAFETY: all of it is written, and nobody else has it.
-    copy_options(hook, work, unsafe { &mut *place });
-}
-
-/// Zeroes the option bytes by words. If they were zeroed as bytes, the compiler would call a function that goes through
-/// them one by one.
-#[inline(always)]
-#[expect(clippy::cast_ptr_alignment, reason = "asserted below")]
-fn clear_options(place: *mut SynRecord) {
-    const {
-        assert!(offset_of!(SynRecord, options).is_multiple_of(align_of::<u64>()));
-        assert!(MAX_OPTIONS == size_of::<[u64; 5]>());
-    }
-    // SAFETY: a part of what was reserved.
-    let options = unsafe { &raw mut (*place).options };
-    // SAFETY: as many bytes, and records are aligned for such words, as the assertions say and the kernel does
-    // (kernel/bpf/ringbuf.c, `__bpf_ringbuf_reserve`).
-    unsafe { options.cast::<[u64; 5]>().write([0; 5]) };
-}
-
-#[inline(always)]
-fn copy_options<H: Hook>(hook: H, work: &Work, place: &mut SynRecord) {
-    let (at, len) = (work.options_at as usize, usize::from(work.entry.record.options_len));
-    // The verifier knows no bound of a number that comes out of a map.
-    place.record.options_len =
-        if at < MAX_OFFSET { options::copy(&hook.bytes(), at, len, &mut place.options) } else { 0 };
-}
-
-/// The limit of offsets at which TCP options and ICMP messages begin. Two VLAN tags, IPv6 and the longest chain of
-/// extension headers are 12 KiB, and as much again follows in a tunnel, whose inner packet may begin at 16 KiB.
-const MAX_OFFSET: usize = 1 << 15;
-/// The most octets of an ICMP message, by the IP length.
-const MAX_MESSAGE: usize = u16::MAX as usize;
-
-/// Writes the time, the CPU, the running number and the namespace into a record.
-#[inline(always)]
-#[expect(clippy::cast_possible_truncation, reason = "numbers are modulo 2^32; Linux has at most 8192 CPUs")]
-fn stamp<H: Hook>(hook: H, record: &mut Record, number: u64) {
-    record.number = number as u32;
-    record.netns = hook.netns();
-    // SAFETY: a helper without arguments.
-    record.ts = unsafe { bpf_ktime_get_ns() };
-    // SAFETY: a helper without arguments.
-    record.cpu = unsafe { bpf_get_smp_processor_id() } as u16;
-}
-
-/// Logs a record, if that was asked for. It is not on the fast path.
-#[inline(always)]
-fn log<H: Hook>(hook: H, record: &Record) {
-    aya_log_ebpf::debug!(
-        &hook.context(),
-        "record {} of kind {} on device {}, port {} to {}",
-        record.number,
-        record.kind,
-        record.ifindex,
-        record.src_port,
-        record.dst_port
-    );
 }

@@ -225,6 +225,7 @@ fn input(bytes: &[u8; 12], last: Timestamp) -> (Input, Timestamp) {
         sender: [Sender::Unknown, Sender::Here, Sender::There][usize::from(more >> 4) % 3],
         lot: u32::from(flow & 0x3f) << 26,
         encapsulation: None,
+        socket: None,
     };
     if (2..10).contains(&what) {
         let quoted = Segment { options: None, ..segment };

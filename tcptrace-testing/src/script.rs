@@ -30,7 +30,7 @@
 //! or, with `+`, from the line before.
 //!
 //! ```text
-//! TIME C|S FLAGS SEQ [ACK [LEN]] [win N] [ttl N] [id N] [fragment] [on eth1] [vlan 5[.7]] [<mss 1460,sackOK,TS 1/0,wscale 7,tfo,mptcp>]
+//! TIME C|S FLAGS SEQ [ACK [LEN]] [win N] [ttl N] [id N] [fragment] [on eth1] [vlan 5[.7]] [socket KNOWN] [<mss 1460,sackOK,TS 1/0,wscale 7,tfo,mptcp>]
 //! TIME R icmp TYPE/CODE from ADDRESS quotes C|S FLAGS SEQ [ACK [LEN]] [short]
 //! TIME lost N since TIME
 //! TIME overwritten
@@ -43,6 +43,9 @@
 //! the client. FLAGS are tcpdump's letters, or `-` for none. Each segment has an identification of its own unless its line
 //! says which. `fragment` makes it the first fragment of a packet, with LEN octets of the payload in it. A SYN has
 //! `<mss 1460>` unless its line says otherwise; `<>` stands for no options, and `TS` for `TS 1/0`.
+//!
+//! `socket` says what the kernel knows of the socket that sent the segment: `uid=1000` with a SYN or SYN-ACK, and any of
+//! `rtt=12ms,retransmits=3,acked=172,received=7,unacked=0` with a FIN or RST.
 //!
 //! R is a router, or whoever has ADDRESS. `short` makes its error quote only the first eight octets of the TCP header. After
 //! `clock` the clock of the source shows another time than before, or none. `end` ends the trace; without it the end of the
@@ -69,6 +72,7 @@ mod lines;
 mod number;
 mod play;
 mod scene;
+mod socket;
 #[cfg(test)]
 mod tests;
 mod words;

@@ -64,8 +64,12 @@ pub fn check(config: &CheckConfig) -> Result<Report, LiveError> {
     }
     let surveys = Surveys::make(config)?;
     let kernel = Kernel::ask();
-    let options =
-        LoadOptions { decap: config.decap, ring_bytes: config.ring_bytes, ..LoadOptions::default() };
+    let options = LoadOptions {
+        decap: config.decap,
+        ring_bytes: config.ring_bytes,
+        sockets: config.sockets,
+        ..LoadOptions::default()
+    };
     let (programs, refusal) = load(config.ingress.into(), &options, &surveys);
     let Surveys { interfaces, all_netns, mut problems, .. } = surveys;
     problems.extend(refusal.map(|error| error.to_string()));

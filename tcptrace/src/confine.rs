@@ -200,6 +200,8 @@ const LIVE: &[i64] = &[
     #[cfg(target_arch = "x86_64")]
     libc::SYS_epoll_wait,
     libc::SYS_statx,
+    // Cgroups are found by walking through their folders.
+    libc::SYS_getdents64,
     libc::SYS_recvfrom,
     libc::SYS_bind,
     // uname asks for the kernel's version, capget for the capabilities that are missing.
@@ -227,7 +229,6 @@ fn allow_to_attach(rules: &mut Rules) {
 /// changes in all of them, and to load programs for one.
 const EVERYWHERE: &[i64] = &[
     libc::SYS_setns,
-    libc::SYS_getdents64,
     #[cfg(target_arch = "x86_64")]
     libc::SYS_readlink,
     libc::SYS_readlinkat,

@@ -14,6 +14,7 @@ mod fit;
 mod handshake;
 mod line;
 mod resets;
+mod sockets;
 mod words;
 
 use super::Sink;

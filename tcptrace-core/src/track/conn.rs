@@ -3,6 +3,7 @@
 pub(crate) mod doubts;
 pub(crate) mod extra;
 pub(crate) mod sight;
+pub(crate) mod sockets;
 pub(crate) mod teardown;
 pub(crate) mod times;
 
@@ -18,6 +19,7 @@ use crate::{
 };
 use doubts::Doubts;
 use extra::Extra;
+use sockets::Sockets;
 use tcptrace_common::seq::SeqNum;
 use teardown::{Closing, Teardown};
 use times::{CompactTimes, Moment, Spent, When};
@@ -67,6 +69,8 @@ pub(crate) struct Conn {
     /// When it began, as far as was seen. [`Conn::move_start`] alone changes it, as times are kept relative to it.
     pub(crate) start: Timestamp,
     pub(crate) id: u64,
+    /// The sockets of the ends that are on this host.
+    sockets: Option<Box<Sockets>>,
 }
 
 /// The yes-or-no facts of a connection.
@@ -129,6 +133,7 @@ impl Conn {
             client_is_low: src_is_low == (sender == Role::Client),
             flags: ConnFlags::default(),
             teardown: None,
+            sockets: None,
         }
     }
 
@@ -198,6 +203,7 @@ impl Conn {
     /// Gives back what late segments of a connection that is over do not need. One in tunnels keeps all, as the events
     /// of late segments name the tunnels.
     pub(super) fn shrink(&mut self) -> Option<Box<Teardown>> {
+        self.sockets = None;
         if self.teardown().tunnels.is_some() {
             return None;
         }

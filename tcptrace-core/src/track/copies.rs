@@ -299,6 +299,7 @@ mod tests {
             sender: Sender::Unknown,
             lot: 0,
             encapsulation: None,
+            socket: None,
         }
     }
 

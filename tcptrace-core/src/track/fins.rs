@@ -45,6 +45,17 @@ pub(crate) fn fin_misfit(conn: &mut Conn, role: Role, seg: &Segment) -> Option<M
     Some((Reason::FinMoved, Some(known.0)))
 }
 
+/// Takes the FIN `seg` of `role`, which is known to come from its sender's socket. Another FIN that counts was not its
+/// sender's own then, unless its receiver acknowledged it.
+pub(crate) fn believe(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) {
+    let closing = conn.closing(role);
+    let own =
+        closing.fin.is_some_and(|fin| fin.is_at(seg.end()) || (closing.fin_is_open && fin.is_at(seg.seq)));
+    if !own && !closing.fin_acked {
+        retract_fin(conn, role, out);
+    }
+}
+
 fn remember(conn: &mut Conn, role: Role, fin: Fin) {
     let others = &mut conn.doubts_mut().other_fins;
     if others.iter().any(|other| other.role == role && other.fin.end() == fin.end()) {
@@ -91,8 +102,9 @@ pub(crate) fn weigh_ack(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Ou
     }
     match conn.closing(closer).fin_end.filter(|&end| seg.ack.after(end)) {
         Some(end) if conn.closing(closer).fin_fits => Err((Reason::AckBeyondSent, Some(end.0))),
-        // An acknowledgement of a number far beyond the FIN can be made up just as the FIN can, and proves nothing.
-        Some(end) if seg.ack.at_or_soon_after(end) => {
+        // An acknowledgement of a number far beyond the FIN can be made up just as the FIN can, and proves nothing, unless it
+        // is known to come from the receiver's socket.
+        Some(end) if seg.is_of_its_socket() || seg.ack.at_or_soon_after(end) => {
             replace_fin(conn, closer, seg.ack, out);
             Ok(())
         }

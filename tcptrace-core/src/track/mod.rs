@@ -6,6 +6,7 @@
 
 mod after;
 mod answers;
+mod bytes;
 mod challenge;
 mod close;
 mod conn;

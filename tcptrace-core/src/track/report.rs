@@ -1,18 +1,19 @@
 //! Makes events of what the rules find, and of connections.
 
 use super::{
+    bytes,
     conn::{
         Conn, Misfit,
         doubts::Fin,
         extra::SeenIcmpError,
         peer, sight,
+        sockets::Closing,
         times::{Moment, Spent, When},
     },
     elsewhere::AnsweredSyns,
     evidence::{self, EarlierCloses},
     losses::Losses,
     meaning::meaning,
-    side::Side,
     state::Evidence,
 };
 use crate::{
@@ -228,6 +229,8 @@ impl Out<'_> {
             client_options: client.options().map(options),
             server_options: server.options().map(options),
             ecn: evidence::ecn(conn),
+            client_owner: conn.owner(Role::Client),
+            server_owner: conn.owner(Role::Server),
         });
         (self.sink)(event);
     }
@@ -278,6 +281,7 @@ fn describe(
     let [client_end, server_end] = [conn.closing(Role::Client), conn.closing(Role::Server)];
     let (teardown, extra) = (conn.teardown(), conn.extra());
     let sequential = !teardown.simultaneous_close;
+    let ([client_bytes, server_bytes], bytes_mod_4gib) = bytes::of_both(conn, clock);
     let [client_state_ns, server_state_ns] =
         [Role::Client, Role::Server].map(|role| conn.state_times(role).collect::<StateTimes>());
     let closing =
@@ -307,9 +311,9 @@ fn describe(
         second_fin_to_ack_ns: span(clock, teardown.second_fin, teardown.second_fin_acked),
         teardown_ns: span(clock, closing.into(), Some(conn.last).into()),
         lifetime_ns: span(clock, conn.first_syn(), Some(conn.last).into()),
-        client_bytes: conn.bytes(Role::Client),
-        server_bytes: conn.bytes(Role::Server),
-        bytes_mod_4gib: may_have_wrapped(conn, clock),
+        client_bytes,
+        server_bytes,
+        bytes_mod_4gib,
         syn_retransmits: conn.syns.saturating_sub(1).into(),
         synack_retransmits: conn.synacks.saturating_sub(1).into(),
         syn_backoff: backoff(&intervals),
@@ -346,6 +350,10 @@ fn describe(
         resets_ignored: teardown.doubts.as_deref().map_or_else(Vec::new, |it| it.resets_ignored.clone()),
         reset_by_another: teardown.doubts.as_deref().and_then(|it| it.reset_by_another),
         self_connection: conn.key.is_of_one_end(),
+        client_owner: conn.owner(Role::Client),
+        server_owner: conn.owner(Role::Server),
+        client_socket: conn.closing_socket(Role::Client).map(Closing::report),
+        server_socket: conn.closing_socket(Role::Server).map(Closing::report),
         icmp_error: extra.icmp.map(|error| icmp_report(conn, &error)),
         zeek_conn_state: zeek_conn_state(conn, outcome),
         common,
@@ -353,7 +361,7 @@ fn describe(
 }
 
 /// Nanoseconds from one moment to another, where both are known and the clock of the source shows it.
-fn span(clock: &SourceClock, from: When, to: When) -> Option<u64> {
+pub(super) fn span(clock: &SourceClock, from: When, to: When) -> Option<u64> {
     clock.span(from.get()?, to.get()?)
 }
 
@@ -428,33 +436,6 @@ fn handshake_times(conn: &Conn, clock: &SourceClock) -> HandshakeTimes {
         network_rtt_ns,
         local_stack_ns,
     }
-}
-
-/// The byte counts are sequence numbers, so they repeat every 2^32. One side can send at most one receive
-/// window a round trip (RFC 7323 §2.2: at most 65,535 << 14), and one connection no more than 100 Gbit/s, which is
-/// above what a single stream reaches today: where even that could not bring 2^32 octets between establishment and
-/// the last FIN or RST, the counts are exact.
-fn may_have_wrapped(conn: &Conn, clock: &SourceClock) -> bool {
-    const WRAP: u128 = 1 << 32;
-    const BYTES_PER_SECOND: u128 = 12_500_000_000;
-    let teardown = conn.teardown();
-    let begin = conn.at(Moment::Established).get().unwrap_or(conn.start);
-    let end = [teardown.first_fin, teardown.second_fin, teardown.rst].into_iter().filter_map(When::get).max();
-    // In a time that is not known any number of octets can have been sent.
-    let Some(ns) = clock.span(begin, end.unwrap_or(conn.last)).map(u128::from) else { return true };
-    let by_link = ns * BYTES_PER_SECOND / 1_000_000_000;
-    let round_trip = span(clock, conn.at(Moment::LastSyn), conn.at(Moment::Established)).map(u128::from);
-    let by_window = round_trip.map_or(u128::MAX, |rtt| {
-        let scale = conn.sides.iter().map(max_scale).max().unwrap_or(0);
-        (65_535 << scale) * (ns / rtt.max(1) + 1)
-    });
-    by_link.min(by_window) >= WRAP
-}
-
-fn max_scale(side: &Side) -> u8 {
-    // RFC 7323 §2.3: more than 14 counts as 14. A side whose SYN was not seen may use that, and so may one whose option
-    // may have been cut off.
-    side.options().map_or(14, |o| o.window_scale.unwrap_or(if o.cut { 14 } else { 0 }).min(14))
 }
 
 fn options(o: TcpOptions) -> Options {

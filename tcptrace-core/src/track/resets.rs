@@ -26,7 +26,10 @@ pub(super) fn rst(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>)
         infer_open(conn, role, seg.ts, out);
         infer_open(conn, peer(role), seg.ts, out);
     }
-    let result = if conn.is_open() {
+    let result = if conn.is_open() && seg.is_of_its_socket() {
+        // The socket is closed with it, whatever the receiver makes of it (net/ipv4/tcp_output.c, tcp_send_active_reset).
+        Ok((Outcome::Reset, Some(reset_phase(conn, role))))
+    } else if conn.is_open() {
         rst_when_open(conn, role, seg)
     } else {
         rst_in_handshake(conn, role, seg).map(|outcome| (outcome, None))
@@ -158,14 +161,15 @@ pub(super) fn is_exact(conn: &Conn, role: Role, seg: &Segment) -> bool {
     conn.bound(role) == Some(seg.seq)
 }
 
-/// Whether the RST `seg` of `role` is believed at once: its number is known to be its receiver's RCV.NXT and no TTL
+/// Whether the RST `seg` of `role` is believed at once: it is known to come from its sender's socket, its number is known to be its receiver's RCV.NXT and no TTL
 /// shows that it comes from elsewhere, or it is at its sender's FIN, after which nothing follows, or its receiver is in
 /// TIME-WAIT. The vantage does not matter, as a connection must end alike on all interfaces that it passes.
 fn is_certain(conn: &Conn, role: Role, seg: &Segment) -> bool {
     let closing = conn.closing(role);
     let at_fin = |end: SeqNum| seg.seq == end || seg.seq.plus(1) == end;
     let from_there = conn.side(role).ttl().is_none_or(|ttl| ttl == seg.ttl);
-    (is_exact(conn, role, seg) && from_there)
+    seg.is_of_its_socket()
+        || (is_exact(conn, role, seg) && from_there)
         || ((closing.fin_acked || closing.fin_fits) && closing.fin_end.is_some_and(at_fin))
         || conn.side(peer(role)).state == State::TimeWait
 }

@@ -220,6 +220,7 @@ fn ack_or_fin(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) -> 
     if seg.flags.fin() {
         conn.closing_mut(role).fins += 1;
         match fins::fin_misfit(conn, role, seg) {
+            _ if seg.is_of_its_socket() => fins::believe(conn, role, seg, out),
             // One of the two FINs is its sender's own. An acknowledgement of exactly the peer's FIN counts in either.
             Some(misfit) if fins::is_remembered(conn, role, seg) => out.anomaly(conn, role, seg, misfit),
             Some(misfit) => return Err(misfit),
@@ -245,11 +246,14 @@ fn ack_or_fin(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) -> 
     if fresh && !overtaken {
         fin(conn, role, &own_fin, overtaken, out);
     }
+    if seg.flags.fin() && seg.is_of_its_socket() {
+        conn.closing_mut(role).fin_fits |= conn.fin_end(role) == Some(seg.end());
+    }
     Ok(if conn.is_finished() { After::Ends(Outcome::Closed, None) } else { After::GoesOn })
 }
 
-/// Records what `seg` acknowledges. It is known to be right where both numbers of `seg` are near those of the
-/// handshake, a short time after that.
+/// Records what `seg` acknowledges. It is known to be right where `seg` is known to come from its sender's socket, and where
+/// both numbers of `seg` are near those of the handshake, a short time after that.
 fn record_ack(conn: &mut Conn, role: Role, seg: &Segment) {
     let (own, other) = (conn.side(role), conn.side(peer(role)));
     let first = other.first_data().filter(|_| own.is_young());
@@ -257,7 +261,7 @@ fn record_ack(conn: &mut Conn, role: Role, seg: &Segment) {
         && own.first_data().is_some_and(|first| seg.seq.at_or_soon_after(first))
         && own.bound().is_none();
     let side = conn.side_mut(role);
-    if right { side.prove_ack(seg.ack) } else { side.record_ack(seg.ack) }
+    if right || seg.is_of_its_socket() { side.prove_ack(seg.ack) } else { side.record_ack(seg.ack) }
 }
 
 /// Makes the other of two SYN-ACKs count, if the server sent two with different ISNs and `seg` acknowledges the one

@@ -261,10 +261,10 @@ mod tests {
     use super::{Conn, Links};
 
     #[test]
-    fn an_open_connection_takes_at_most_200_bytes() {
+    fn an_open_connection_takes_at_most_208_bytes() {
         // The index holds a slot number and a control byte for each place, and is at most 7/8 full after growing.
         let index = (size_of::<u32>() + 1) * 8 / 7 * 2;
         let bytes = size_of::<Option<Conn>>() + size_of::<Links>() + index;
-        assert!(bytes <= 200, "{bytes} bytes a connection");
+        assert!(bytes <= 208, "{bytes} bytes a connection");
     }
 }

@@ -241,6 +241,7 @@ fn segment(client: bool, seg: Seg, now: u64) -> Segment {
         sender: Sender::Unknown,
         lot: 0,
         encapsulation: None,
+        socket: None,
     }
 }
 

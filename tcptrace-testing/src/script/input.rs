@@ -3,6 +3,7 @@
 use super::{
     Problem, START, Scene, Step, number,
     scene::{Who, mapped},
+    socket,
     words::Words,
 };
 use std::net::IpAddr;
@@ -111,6 +112,7 @@ fn segment(words: &mut Words<'_>, ts: Timestamp, who: Who, scene: &mut Scene) ->
         sender,
         lot: 0,
         encapsulation: None,
+        socket: None,
     })
 }
 
@@ -135,6 +137,10 @@ fn details(words: &mut Words<'_>, segment: &mut Segment, scene: &mut Scene) -> R
             "fragment" => segment.fragmented = true,
             "on" => segment.flow.interface = scene.interface(words.need("an interface")?),
             "vlan" => segment.flow.vlan = vlans(words.need("a VLAN")?)?,
+            "socket" => {
+                let known = socket::parse(words.need("what is known of the socket")?, segment)?;
+                segment.socket = Some(Box::new(known));
+            }
             "<" if !segment.flags.syn() => return Err(Problem::OptionsWithoutSyn),
             "<" => segment.options = Some(options(word)?),
             _ => return Err(Problem::TooMuch(word.to_owned())),

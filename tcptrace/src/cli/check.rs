@@ -28,6 +28,7 @@ impl CheckArgs {
             ingress: kernel.ingress,
             decap: kernel.decap,
             ring_bytes: kernel.ring_bytes,
+            sockets: kernel.sockets,
             json: self.json,
         }))
     }
@@ -46,6 +47,8 @@ pub struct CheckConfig {
     pub decap: Decap,
     /// The size of the ring buffer that would be made, in bytes.
     pub ring_bytes: u32,
+    /// Whether the kernel programs ask this host's sockets (`--no-sockets`).
+    pub sockets: bool,
     /// Whether the report is one JSON object instead of lines for people.
     pub json: bool,
 }

@@ -19,6 +19,13 @@ pub(super) struct KernelArgs {
     #[arg(long, value_name = "HOOK", value_enum, default_value_t = IngressHook::Tc, hide_short_help = true)]
     ingress: IngressHook,
 
+    /// Do not ask this host's sockets
+    ///
+    /// Whose a socket is, and what it knows of its connection at the end, is left out then: a record of a SYN, FIN or RST costs
+    /// up to a tenth of a microsecond less.
+    #[arg(long, hide_short_help = true)]
+    no_sockets: bool,
+
     /// Ring buffer between the kernel and tcptrace.
     ///
     /// SIZE is a power of two from 64K to 1G.
@@ -32,6 +39,7 @@ impl KernelArgs {
             ingress: self.ingress,
             decap: self.decap.unwrap_or(Decap::NONE),
             ring_bytes: self.ring_size,
+            sockets: !self.no_sockets,
         }
     }
 }
@@ -41,6 +49,7 @@ pub(super) struct KernelConfig {
     pub(super) ingress: IngressHook,
     pub(super) decap: Decap,
     pub(super) ring_bytes: u32,
+    pub(super) sockets: bool,
 }
 
 /// The hook for packets that come in.

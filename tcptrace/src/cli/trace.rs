@@ -106,6 +106,7 @@ impl TraceArgs {
             stats_interval: self.output.stats_interval,
             limits: self.limits.config(),
             ring_bytes: kernel.ring_bytes,
+            sockets: kernel.sockets,
             sample: self.limits.sample,
             latency: self.limits.latency,
             decap: kernel.decap,
@@ -145,6 +146,8 @@ pub struct Config {
     pub limits: Limits,
     /// Bytes of the ring buffer between the kernel and this process: a power of two.
     pub ring_bytes: u32,
+    /// Whether the kernel programs ask this host's sockets (`--no-sockets`).
+    pub sockets: bool,
     /// The largest part of connections that is followed.
     pub sample: Admission,
     /// How late after it happened something may be reported.

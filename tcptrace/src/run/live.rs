@@ -138,6 +138,7 @@ fn live_config(config: &Config, interfaces: &Interfaces, filter: Box<Program>) -
             ring_bytes: config.ring_bytes,
             kernel_log: config.kernel_log,
             decap: config.decap,
+            sockets: config.sockets,
             ..LoadOptions::default()
         },
         sample: config.sample,

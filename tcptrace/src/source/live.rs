@@ -15,6 +15,7 @@ use super::{
     counters::CountersTotal,
     gaps::Gaps,
     overload::{Fill, Overload},
+    owners::Owners,
     pace::Pace,
     presence::Presence,
     reorder::Reorder,
@@ -107,6 +108,7 @@ pub struct LiveSource {
     ring_peak_bytes: u64,
     undecodable: u64,
     tags: Tags,
+    owners: Owners,
     /// How many expected acknowledgements were overwritten, as the tracker was last told.
     overwrites: u64,
 }
@@ -168,6 +170,7 @@ impl LiveSource {
             ring_peak_bytes: 0,
             undecodable: 0,
             tags: Tags::new(ignore_vlans),
+            owners: Owners::open(),
             overwrites: 0,
         };
         Ok((source, notices))
@@ -491,6 +494,9 @@ impl LiveSource {
         let segment = what.segment_mut();
         segment.flow.interface = spot.interface;
         self.notices.extend(self.tags.strip(&mut segment.flow));
+        if let Some(socket) = segment.socket.as_deref_mut() {
+            self.owners.name(socket, self.last_drain);
+        }
         segment.sender = sender_of(direction, forwarded, spot.loopback, || spot.addresses.contains(&to));
         self.reorder.push(ts, what.into());
     }

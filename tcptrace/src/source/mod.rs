@@ -7,6 +7,7 @@ mod error;
 mod gaps;
 pub mod live;
 mod overload;
+mod owners;
 mod pace;
 mod presence;
 mod sender;

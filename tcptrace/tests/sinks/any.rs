@@ -1,14 +1,14 @@
 //! Events at random, whether or not any trace could make them.
 
 use crate::fixtures;
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 use tcptrace::{
     event::{
         Address, Anomaly, AnomalyReason, Backoff, CaptureStats, ClockAnchor, ClosedBy, Common, Connection,
         Copies, Cost, DoubtfulReset, Ecn, EcnKind, Established, Event, HandshakeTimes, IcmpErrorEvent,
-        IcmpReport, Kind, Options, Origin, OtherView, Outcome, Path, ResetPhase, Role, SegmentEvent, Start,
-        State, StateTimes, Stats, SynackAgain, Teids, TracedInterface, Transition, Tunnel, TunnelCounts,
-        TunnelKind, Vantage, Vlans, WrongAnswers, ZeekConnState,
+        IcmpReport, Kind, Options, Origin, OtherView, Outcome, Owner, Path, ResetPhase, Role, SegmentEvent,
+        Socket, SocketMoment, Start, State, StateTimes, Stats, SynackAgain, Teids, TracedInterface,
+        Transition, Tunnel, TunnelCounts, TunnelKind, Vantage, Vlans, WrongAnswers, ZeekConnState,
     },
     segment::{Direction, Timestamp},
 };
@@ -176,6 +176,46 @@ impl Dice {
             client_options: self.maybe(Self::options),
             server_options: self.maybe(Self::options),
             ecn: self.maybe(Self::ecn),
+            client_owner: self.maybe(Self::owner),
+            server_owner: self.maybe(Self::owner),
+        }
+    }
+
+    fn owner(&mut self) -> Owner {
+        Owner {
+            uid: self.number_u32(),
+            user: self.maybe(Self::text),
+            cgroup: self.maybe(Self::text),
+            unit: self.maybe(Self::text),
+            container: self.maybe(Self::text),
+            pod: self.maybe(Self::text),
+        }
+    }
+
+    fn text(&mut self) -> Arc<str> {
+        self.pick(&[
+            "",
+            "root",
+            "/system.slice/a b.service",
+            "\"quoted\"\n",
+            "\u{1b}[31m",
+            "\u{7ba1}\u{7406}",
+        ])
+        .into()
+    }
+
+    fn socket(&mut self) -> Socket {
+        Socket {
+            at: self.pick(&SocketMoment::ALL),
+            rtt_ns: self.maybe(Self::number),
+            min_rtt_ns: self.maybe(Self::number),
+            retransmits: self.number_u32(),
+            segments_out: self.number_u32(),
+            segments_in: self.number_u32(),
+            bytes_acked: self.number(),
+            bytes_received: self.number(),
+            cwnd: self.number_u32(),
+            delivery_rate: self.maybe(Self::number),
         }
     }
 
@@ -239,6 +279,10 @@ impl Dice {
             server_state_ns: self.state_times(),
             client_states_untimed: self.some(3, Self::state),
             server_states_untimed: self.some(3, Self::state),
+            client_owner: self.maybe(Self::owner),
+            server_owner: self.maybe(Self::owner),
+            client_socket: self.maybe(Self::socket),
+            server_socket: self.maybe(Self::socket),
             icmp_error: self.maybe(|dice| IcmpReport { from: dice.ip(), ..fixtures::icmp_report() }),
             zeek_conn_state: self.pick(&ZeekConnState::ALL),
         }

@@ -77,6 +77,8 @@ pub(crate) fn established() -> Established {
         }),
         server_options: Some(plain),
         ecn: Some(no_ecn()),
+        client_owner: None,
+        server_owner: None,
     }
 }
 
@@ -120,6 +122,8 @@ pub(crate) fn connection() -> Connection {
         earlier_closed_ns: None,
         answered_elsewhere: None,
         ecn: Some(no_ecn()),
+        client_owner: None,
+        server_owner: None,
         client_ttl: Some(64),
         server_ttl: Some(128),
         reset_ttl: None,
@@ -144,6 +148,8 @@ pub(crate) fn connection() -> Connection {
             (State::FinWait1, Some(202_000)),
             (State::FinWait2, Some(18_891_000)),
         ]),
+        client_socket: None,
+        server_socket: None,
         icmp_error: None,
         zeek_conn_state: ZeekConnState::Sf,
         server_state_ns: StateTimes::from_iter([

@@ -45,6 +45,7 @@ const SYN: Segment = Segment {
     sender: Sender::Unknown,
     lot: 0,
     encapsulation: None,
+    socket: None,
 };
 
 /// A SYN with the options that Linux sends: MSS, SACK permitted, timestamps, window scale.

@@ -5,6 +5,7 @@ use super::{
     handshake::{self, EcnWords},
     line::{Line, Rank},
     resets,
+    sockets::sockets,
 };
 use crate::{
     event::{
@@ -113,6 +114,7 @@ pub(super) fn connection(event: &Connection, details: &mut Details<'_>) -> fmt::
             states(event, details)?;
         }
     }
+    sockets(event, details)?;
     handshake::besides(event, details)?;
     handshake::other_ttl(event, details)?;
     resets::doubtful(event, details)?;

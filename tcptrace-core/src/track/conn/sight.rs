@@ -33,10 +33,11 @@ impl Tunnel {
 }
 
 impl Conn {
-    /// Records on which side of the capture point `sender` of `seg` is, and in which tunnels it came.
+    /// Records on which side of the capture point `sender` of `seg` is, in which tunnels it came, and from which socket.
     pub(crate) fn record_where_seen(&mut self, sender: Role, seg: &Segment) {
         self.record_vantage(sender, seg.sender);
         self.record_tunnels(sender, seg.encapsulation.as_deref());
+        self.record_socket(sender, seg);
     }
 
     /// Sets the vantage by the first segment whose sender is known to be this host's stack or its peer

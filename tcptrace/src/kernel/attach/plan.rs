@@ -25,13 +25,12 @@ pub(super) fn plan(interface: &Interface, ingress: IngressHook) -> Option<Plan> 
     let no_xdp = why_no_xdp(interface);
     let xdp = (ingress == IngressHook::Xdp && no_xdp.is_none()).then_some(Entry::Xdp);
     let mut tc = Vec::new();
-    if xdp.is_none() {
+    // On loopback every packet that goes out comes in again, and is to be seen once: on its way out, where it still refers to
+    // the socket that sent it (drivers/net/loopback.c, loopback_xmit).
+    if xdp.is_none() && !interface.loopback {
         tc.push((inside, Side::Ingress));
     }
-    // On loopback every packet that goes out comes in again, and is to be seen once.
-    if !interface.loopback {
-        tc.push((outside, Side::Egress));
-    }
+    tc.push((outside, Side::Egress));
     Some(Plan { xdp, not_xdp: no_xdp.filter(|_| ingress == IngressHook::Xdp), tc })
 }
 

@@ -14,6 +14,8 @@ pub struct LoadOptions {
     pub kernel_log: bool,
     /// The tunnels that the programs look into, one level deep.
     pub decap: Decap,
+    /// Whether the programs ask the sockets of this host whose they are, and what they know of a connection that closes.
+    pub sockets: bool,
 }
 
 impl LoadOptions {
@@ -64,6 +66,7 @@ impl Default for LoadOptions {
             pending_buckets: Self::DEFAULT_PENDING_BUCKETS,
             kernel_log: false,
             decap: Decap::NONE,
+            sockets: true,
         }
     }
 }
