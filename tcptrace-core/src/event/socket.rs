@@ -23,7 +23,7 @@ object! {
         /// Octets that the peer has acknowledged. The kernel counts the client's SYN as one of them (RFC 4898,
         /// `tcpEStatsAppHCThruOctetsAcked`).
         pub bytes_acked: u64,
-        /// Octets of data that came in order.
+        /// Octets that came in order. The kernel counts the peer's FIN as one of them.
         pub bytes_received: u64,
         /// The congestion window, in segments.
         pub cwnd: u32,

@@ -142,6 +142,7 @@ fn values() {
         ingress: cli::IngressHook::Xdp,
         decap: tcptrace_common::wire::tunnel::Decap::all(),
         ring_bytes: 1 << 20,
+        sockets: true,
         json: true,
     };
     let tail = ["--ingress", "xdp", "--decap", "--ring-size", "1M", "--json"];
