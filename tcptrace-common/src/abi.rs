@@ -85,6 +85,8 @@ pub const BIT_CUT: u8 = 32;
 /// A bit of [`Record::bits`]: a socket of this host sent the segment. An [`Owner`] follows the record of a segment with SYN,
 /// and a [`Socket`] that of a FIN or RST. A record with [`BIT_TUNNEL`] never has this bit.
 pub const BIT_SOCKET: u8 = 64;
+/// A bit of [`Record::bits`]: a [`Process`] follows what [`BIT_SOCKET`] says. A record without that never has this bit.
+pub const BIT_PROCESS: u8 = 128;
 
 /// One lifecycle segment, as it lies in the ring: 88 bytes.
 ///
@@ -137,8 +139,8 @@ pub struct Record {
     pub ttl: u8,
     /// The code of a [`RecordKind`].
     pub kind: u8,
-    /// Any of [`BIT_EGRESS`], [`BIT_FORWARDED`], [`BIT_IPV6`], [`BIT_TUNNEL`], [`BIT_FRAGMENT`], [`BIT_CUT`] and
-    /// [`BIT_SOCKET`].
+    /// Any of [`BIT_EGRESS`], [`BIT_FORWARDED`], [`BIT_IPV6`], [`BIT_TUNNEL`], [`BIT_FRAGMENT`], [`BIT_CUT`],
+    /// [`BIT_SOCKET`] and [`BIT_PROCESS`].
     pub bits: u8,
     /// Octets of options in the header, a multiple of 4 up to 40. In a [`SynRecord`] it is how many of them follow.
     pub options_len: u8,
@@ -314,13 +316,127 @@ pub struct Socket {
 /// The value of [`Socket::min_rtt`] before the first measurement (net/ipv4/tcp.c, `tcp_init_sock`).
 pub const NO_MIN_RTT: u32 = u32::MAX;
 
+/// A process that did something with a socket: 32 bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(C)]
+#[cfg_attr(
+    feature = "user",
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
+)]
+pub struct Process {
+    /// The number of the process, in the first namespace of processes (the kernel calls it the thread group).
+    pub pid: u32,
+    /// The number of the thread.
+    pub tid: u32,
+    /// The thread's name, ended by a zero byte.
+    pub comm: [u8; 16],
+    /// The code of a [`How`], or 0 where no process is known; then everything else is 0, too.
+    pub how: u32,
+    /// Always 0.
+    pub zero: u32,
+}
+
+impl Process {
+    /// Stands for no process.
+    pub const UNKNOWN: Self = Self { pid: 0, tid: 0, comm: [0; 16], how: 0, zero: 0 };
+}
+
+/// What a process did with a socket when the kernel told of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+#[repr(u32)]
+pub enum How {
+    /// The process connected the socket.
+    Connect = 1,
+    /// The process bound the socket that listens.
+    Listen = 2,
+    /// The process accepted the socket.
+    Accept = 3,
+    /// The process closed the socket.
+    Close = 4,
+}
+
+impl How {
+    /// What a code stands for ([`Process::how`]).
+    #[must_use]
+    pub const fn from_code(code: u32) -> Option<Self> {
+        match code {
+            1 => Some(Self::Connect),
+            2 => Some(Self::Listen),
+            3 => Some(Self::Accept),
+            4 => Some(Self::Close),
+            _ => None,
+        }
+    }
+}
+
+/// What a process did with a socket when no segment passed: 40 bytes, which lie in the ring by themselves. It has no running
+/// number: a lost one only leaves a process unknown.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(C)]
+#[cfg_attr(
+    feature = "user",
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
+)]
+pub struct Act {
+    /// The number of the socket, as in [`Owner::cookie`].
+    pub cookie: u64,
+    /// Who did it, and what.
+    pub process: Process,
+}
+
+/// A slot of the table in which the programs leave the process that last connected, accepted or closed a socket: 48 bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(C)]
+pub struct Slot {
+    /// What was done.
+    pub act: Act,
+    /// [`Slot::seal_of`] what was done. Two processors can write a slot at once, and the seal does not fit a mixture.
+    pub seal: u64,
+}
+
+impl Slot {
+    /// The number of slots that a table has when processes are asked for: a power of two.
+    pub const COUNT: u32 = 4096;
+
+    /// The slot of the socket with this number. Numbers are counted up on each CPU from a multiple of 4,096 (`linux/cookie.h`),
+    /// so their lower bits alone would put sockets of two CPUs into one slot.
+    #[inline(always)]
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "the upper 12 bits")]
+    pub const fn index(cookie: u64) -> u32 {
+        (cookie.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - Self::COUNT.trailing_zeros())) as u32
+    }
+
+    /// A number that depends on every bit of what was done.
+    #[inline(always)]
+    #[must_use]
+    pub const fn seal_of(act: &Act) -> u64 {
+        let Process { pid, tid, comm: c, how, .. } = &act.process;
+        let low = u64::from_ne_bytes([c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7]]);
+        let high = u64::from_ne_bytes([c[8], c[9], c[10], c[11], c[12], c[13], c[14], c[15]]);
+        let mut seal = act.cookie ^ 0x5851_f42d_4c95_7f2d;
+        let mut word = 0;
+        while word < 3 {
+            let next = match word {
+                0 => (*pid as u64) << 32 | *tid as u64,
+                1 => low,
+                _ => high ^ *how as u64,
+            };
+            seal = (seal ^ next).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            seal ^= seal >> 29;
+            word += 1;
+        }
+        seal
+    }
+}
+
 /// A record and what follows it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(C)]
 pub struct Followed<R, B> {
     /// The record; that of the inner packet where a [`Tunnel`] follows.
     pub record: R,
-    /// A [`Tunnel`], an [`Owner`] or a [`Socket`].
+    /// A [`Tunnel`], an [`Owner`], a [`Socket`] or a [`Process`].
     pub block: B,
 }
 
@@ -405,12 +521,16 @@ const _: () = {
     assert!(size_of::<Socket>() == 72);
     assert!(size_of::<Followed<SynRecord, Owner>>() == 128 + 24);
     assert!(size_of::<Followed<Record, Socket>>() == 88 + 72);
+    assert!(size_of::<Process>() == 32);
+    assert!(size_of::<Act>() == 40);
+    assert!(size_of::<Slot>() == 48);
+    assert!(Slot::COUNT.is_power_of_two());
     assert!(core::mem::offset_of!(Tunnel, id) == 32);
 };
 
 #[cfg(test)]
 mod tests {
-    use super::RecordKind;
+    use super::{Act, How, Process, RecordKind, Slot};
 
     #[test]
     fn a_kind_survives_its_code() {
@@ -420,5 +540,32 @@ mod tests {
         }
         assert_eq!(RecordKind::from_code(0), None);
         assert_eq!(RecordKind::from_code(7), None);
+    }
+
+    #[test]
+    fn what_a_process_did_survives_its_code() {
+        for how in [How::Connect, How::Listen, How::Accept, How::Close] {
+            assert_eq!(How::from_code(how as u32), Some(how));
+        }
+        assert_eq!((How::from_code(0), How::from_code(5)), (None, None));
+    }
+
+    #[test]
+    fn the_seal_of_a_slot_depends_on_everything() {
+        let mut comm = [0; 16];
+        comm[..4].copy_from_slice(b"curl");
+        let act =
+            Act { cookie: 7, process: Process { pid: 1, tid: 2, comm, how: How::Connect as u32, zero: 0 } };
+        let changed = |change: &dyn Fn(&mut Act)| {
+            let mut other = act;
+            change(&mut other);
+            Slot::seal_of(&other) != Slot::seal_of(&act)
+        };
+        assert!(changed(&|act| act.cookie = 8));
+        assert!(changed(&|act| act.process.pid = 2));
+        assert!(changed(&|act| act.process.tid = 1));
+        assert!(changed(&|act| act.process.how = How::Close as u32));
+        assert!((0..16).all(|at| changed(&|act| act.process.comm[at] ^= 1)));
+        assert!((0..10_000).all(|cookie| Slot::index(cookie) < Slot::COUNT));
     }
 }

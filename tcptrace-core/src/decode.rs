@@ -2,14 +2,14 @@
 
 use crate::{
     segment::{Direction, Flow, IcmpError, Observation, RawOptions, Segment, Sender, Timestamp},
-    socket::{SenderSocket, SocketOwner},
+    socket::{SenderSocket, SocketFacts, SocketOwner, SocketProcess},
     tunnel::{self, Layer},
 };
 use std::mem::offset_of;
 use tcptrace_common::{
     abi::{
-        self, BIT_CUT, BIT_EGRESS, BIT_FORWARDED, BIT_FRAGMENT, BIT_IPV6, BIT_SOCKET, BIT_TUNNEL,
-        MAX_OPTIONS, Owner, RecordKind, Socket, Tunnel,
+        self, BIT_CUT, BIT_EGRESS, BIT_FORWARDED, BIT_FRAGMENT, BIT_IPV6, BIT_PROCESS, BIT_SOCKET,
+        BIT_TUNNEL, MAX_OPTIONS, Owner, Process, RecordKind, Socket, Tunnel,
     },
     seq::SeqNum,
     tcp::TcpFlags,
@@ -54,6 +54,9 @@ pub enum Error {
     /// zero.
     #[error("a record with a socket that does not belong to it")]
     Socket,
+    /// The record has a process that did nothing known, or its reserved bytes are not zero.
+    #[error("a record with a process that makes no sense")]
+    Process,
     /// The tunnel is of no known kind, or its reserved bytes are not zero.
     #[error("a record with an unknown tunnel")]
     Tunnel,
@@ -87,16 +90,41 @@ impl Trailer<'_> {
     }
 }
 
+/// What lies in the ring.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Item {
+    /// A segment or ICMP error.
+    Record(Record),
+    /// What a process did with the socket of this number.
+    Act(u64, SocketProcess),
+}
+
+/// Decodes what lies in the ring.
+pub fn item(bytes: &[u8]) -> Result<Item, Error> {
+    match abi::Act::read_from_bytes(bytes) {
+        Ok(act) => match SocketProcess::of(&act.process) {
+            Some(Some(process)) => Ok(Item::Act(act.cookie, process)),
+            _ => Err(Error::Process),
+        },
+        Err(_) => record(bytes).map(Item::Record),
+    }
+}
+
 /// Decodes one record of the ring.
 pub fn record(bytes: &[u8]) -> Result<Record, Error> {
     let bits = bytes.get(offset_of!(abi::Record, bits)).copied().unwrap_or_default();
-    match bits & (BIT_TUNNEL | BIT_SOCKET) {
+    match bits & (BIT_TUNNEL | BIT_SOCKET | BIT_PROCESS) {
         0 => decode_parts(bytes, &[]),
         BIT_TUNNEL => {
             let (bytes, tunnel) = split::<{ size_of::<Tunnel>() }>(bytes)?;
             decode_parts(bytes, &[zerocopy::transmute!(*tunnel)])
         }
-        BIT_SOCKET => with_socket(bytes),
+        BIT_SOCKET => with_socket(bytes, None),
+        both if both == BIT_SOCKET | BIT_PROCESS => {
+            let (bytes, process) = split::<{ size_of::<Process>() }>(bytes)?;
+            let process: Process = zerocopy::transmute!(*process);
+            with_socket(bytes, SocketProcess::of(&process).ok_or(Error::Process)?)
+        }
         _ => Err(Error::Bits),
     }
 }
@@ -107,25 +135,26 @@ fn split<const N: usize>(bytes: &[u8]) -> Result<(&[u8], &[u8; N]), Error> {
 }
 
 /// Decodes a record that is followed by what is known of the socket.
-fn with_socket(bytes: &[u8]) -> Result<Record, Error> {
+fn with_socket(bytes: &[u8], process: Option<SocketProcess>) -> Result<Record, Error> {
     let kind = bytes.get(offset_of!(abi::Record, kind)).copied().and_then(RecordKind::from_code);
-    let (bytes, socket) = match kind {
+    let (bytes, cookie, facts) = match kind {
         Some(RecordKind::Syn | RecordKind::SynAck) => {
             let (bytes, owner) = split::<{ size_of::<Owner>() }>(bytes)?;
             let owner: Owner = zerocopy::transmute!(*owner);
             if owner.zero != 0 {
                 return Err(Error::Socket);
             }
-            (bytes, SenderSocket::Owner(SocketOwner::of(&owner)))
+            (bytes, owner.cookie, SocketFacts::Owner(SocketOwner::of(&owner)))
         }
         Some(RecordKind::Fin | RecordKind::Rst) => {
             let (bytes, socket) = split::<{ size_of::<Socket>() }>(bytes)?;
-            (bytes, SenderSocket::Numbers(zerocopy::transmute!(*socket)))
+            let socket: Socket = zerocopy::transmute!(*socket);
+            (bytes, socket.cookie, SocketFacts::Numbers(socket))
         }
         _ => return Err(Error::Socket),
     };
     let mut record = decode_parts(bytes, &[])?;
-    record.what.segment_mut().socket = Some(Box::new(socket));
+    record.what.segment_mut().socket = Some(Box::new(SenderSocket { cookie, facts, process }));
     Ok(record)
 }
 
@@ -147,7 +176,7 @@ fn decode_parts(bytes: &[u8], tunnels: &[Tunnel]) -> Result<Record, Error> {
 
 /// All bits that have a meaning.
 const KNOWN_BITS: u8 =
-    BIT_EGRESS | BIT_FORWARDED | BIT_IPV6 | BIT_TUNNEL | BIT_FRAGMENT | BIT_CUT | BIT_SOCKET;
+    BIT_EGRESS | BIT_FORWARDED | BIT_IPV6 | BIT_TUNNEL | BIT_FRAGMENT | BIT_CUT | BIT_SOCKET | BIT_PROCESS;
 
 /// Decodes the parts of a record: what all records have, what follows it, and the tunnels around the packet, the
 /// outermost first.
@@ -227,10 +256,11 @@ mod tests {
     use super::{Error, record};
     use crate::{
         segment::{Flow, Observation},
-        socket::{SenderSocket, SocketOwner},
+        socket::{SocketFacts, SocketOwner},
     };
     use tcptrace_common::abi::{
-        BIT_IPV6, BIT_SOCKET, BIT_TUNNEL, IcmpRecord, Owner, Record, RecordKind, Socket, SynRecord,
+        BIT_IPV6, BIT_PROCESS, BIT_SOCKET, BIT_TUNNEL, IcmpRecord, Owner, Record, RecordKind, Socket,
+        SynRecord,
     };
     use zerocopy::{FromBytes as _, IntoBytes as _};
 
@@ -249,7 +279,7 @@ mod tests {
             (Record { kind: RecordKind::Syn as u8, ..PLAIN }, Error::RecordKind(1)),
             (Record { options_len: 44, ..PLAIN }, Error::Options(44)),
             (Record { options_len: 3, ..PLAIN }, Error::Options(3)),
-            (Record { bits: 128, ..PLAIN }, Error::Bits),
+            (Record { bits: BIT_PROCESS, ..PLAIN }, Error::Bits),
             (Record { bits: BIT_TUNNEL | BIT_SOCKET, ..PLAIN }, Error::Bits),
             (Record { flags: 0x200, ..PLAIN }, Error::Bits),
         ] {
@@ -308,12 +338,12 @@ mod tests {
             |bytes: &[u8]| record(bytes).map(|record| record.what.segment().socket.as_deref().cloned());
         for kind in [RecordKind::Fin, RecordKind::Rst] {
             let known = socket(&with(kind, numbers.as_bytes()));
-            assert_eq!(known, Ok(Some(SenderSocket::Numbers(numbers))));
+            assert_eq!(known, Ok(Some(SocketFacts::Numbers(numbers))));
         }
         let owner = Owner { cookie: 7, cgroup: 3, uid: 1000, zero: 0 };
         for kind in [RecordKind::Syn, RecordKind::SynAck] {
             let known = socket(&with(kind, owner.as_bytes()));
-            assert_eq!(known, Ok(Some(SenderSocket::Owner(SocketOwner::of(&owner)))));
+            assert_eq!(known, Ok(Some(SocketFacts::Owner(SocketOwner::of(&owner)))));
         }
         assert_eq!(record(&with(RecordKind::Syn, Owner { zero: 1, ..owner }.as_bytes())), Err(Error::Socket));
         assert_eq!(record(&with(RecordKind::Ack, numbers.as_bytes())), Err(Error::Socket));

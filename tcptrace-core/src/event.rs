@@ -39,7 +39,7 @@ pub(crate) use put::{Line, Put};
 pub use run_id::RunId;
 pub use schema::schema;
 pub use sighting::{Origin, Path};
-pub use socket::{Owner, Socket, SocketMoment};
+pub use socket::{Cgroup, Process, ProcessHow, Socket, SocketMoment};
 pub use start::{ClockAnchor, Settings, Start, TracedInterface};
 pub use state::State;
 pub use state_times::StateTimes;
@@ -385,10 +385,14 @@ object! {
         pub server_options: Option<Options>,
         /// Explicit congestion notification; null where the SYN was not seen.
         pub ecn: Option<Ecn>,
-        /// Whose the client's socket is; null where it is not on this host, or not known.
-        pub client_owner: Option<Owner>,
-        /// Whose the server's socket is, likewise.
-        pub server_owner: Option<Owner>,
+        /// Who uses the client's socket; null where it is not on this host, or not known.
+        pub client_process: Option<Process>,
+        /// Who uses the server's socket, likewise.
+        pub server_process: Option<Process>,
+        /// The cgroup of the client's socket, likewise.
+        pub client_cgroup: Option<Cgroup>,
+        /// The cgroup of the server's socket, likewise.
+        pub server_cgroup: Option<Cgroup>,
     }
 }
 
@@ -528,10 +532,18 @@ object! {
         /// Those of the server, likewise.
         #[serde(default, skip_serializing_if = "is_default")]
         pub server_states_untimed: Vec<State>,
-        /// Whose the client's socket is; null where it is not on this host, or not known.
-        pub client_owner: Option<Owner>,
-        /// Whose the server's socket is, likewise.
-        pub server_owner: Option<Owner>,
+        /// Who uses the client's socket; null where it is not on this host, or not known.
+        pub client_process: Option<Process>,
+        /// Who uses the server's socket, likewise.
+        pub server_process: Option<Process>,
+        /// The cgroup of the client's socket, likewise.
+        pub client_cgroup: Option<Cgroup>,
+        /// The cgroup of the server's socket, likewise.
+        pub server_cgroup: Option<Cgroup>,
+        /// Who closed the client's socket, where it is another process; else null.
+        pub client_closed_by_process: Option<Process>,
+        /// Who closed the server's socket, likewise.
+        pub server_closed_by_process: Option<Process>,
         /// What the client's socket knew at the end; null where it is not on this host, or not known.
         pub client_socket: Option<Socket>,
         /// What the server's socket knew at the end, likewise.

@@ -1,7 +1,10 @@
 //! The values that a source yields and the tracker consumes, the same from a capture file and from the ring buffer: a
 //! segment, an ICMP error, a loss, and the time.
 
-use crate::{socket::SenderSocket, tunnel::Layer};
+use crate::{
+    socket::{Acceptance, SenderSocket, SocketFacts},
+    tunnel::Layer,
+};
 use std::fmt;
 use tcptrace_common::{
     abi::MAX_OPTIONS,
@@ -212,7 +215,7 @@ impl Segment {
     /// Whether the segment is a FIN or RST that is known to come from the socket of its sender, so that nobody made it up.
     #[must_use]
     pub fn is_of_its_socket(&self) -> bool {
-        matches!(self.socket.as_deref(), Some(SenderSocket::Numbers(_)))
+        self.socket.as_deref().is_some_and(|socket| matches!(socket.facts, SocketFacts::Numbers(_)))
     }
 
     /// The value of the segment's time stamp option, where it has one (RFC 7323 §3.2).
@@ -312,6 +315,8 @@ pub enum Input {
     Admission(AdmissionChange),
     /// A change of the source's clock: its times before and after cannot be compared.
     Clock(ClockChange),
+    /// A process has accepted a connection.
+    Accepted(Box<Acceptance>),
     /// How many octets have passed on the wire so far in all packets together: no connection can have sent more.
     Passed(u64),
     /// The time that has come: no earlier input will follow.
@@ -339,6 +344,7 @@ impl Input {
             | Self::Overwritten(_)
             | Self::Admission(_)
             | Self::Clock(_)
+            | Self::Accepted(_)
             | Self::Passed(_)
             | Self::Tick(_) => None,
         }
@@ -351,7 +357,9 @@ impl Input {
             Self::Segment(segment) => Some(segment.ts),
             Self::Icmp(error) => Some(error.quoted.ts),
             Self::Admission(change) => Some(change.ts),
-            Self::Lost(_) | Self::Overwritten(_) | Self::Clock(_) | Self::Passed(_) => None,
+            Self::Lost(_) | Self::Overwritten(_) | Self::Clock(_) | Self::Accepted(_) | Self::Passed(_) => {
+                None
+            }
             Self::Tick(now) => Some(*now),
         }
     }

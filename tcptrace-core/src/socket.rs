@@ -1,13 +1,25 @@
-//! What the kernel knows of the socket that sent a segment. Only a live trace of a host that is an end of the connection shows
-//! it; capture files do not have it.
+//! What the kernel knows of the socket that sent a segment, and who uses it. Only a live trace of a host that is an end of the
+//! connection shows it; capture files do not have it.
 
+use crate::segment::{Flow, Timestamp};
 use std::sync::Arc;
 use tcptrace_common::abi;
 pub use tcptrace_common::abi::Socket as SocketNumbers;
 
-/// What the kernel knows of the socket that sent a segment.
+/// What is known of the socket that sent a segment.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum SenderSocket {
+pub struct SenderSocket {
+    /// The number of the socket, which no other socket gets while the host is up.
+    pub cookie: u64,
+    /// What the kernel says of it.
+    pub facts: SocketFacts,
+    /// The process that opened it, or closed it.
+    pub process: Option<SocketProcess>,
+}
+
+/// What the kernel says of a socket with a segment.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum SocketFacts {
     /// Whose the socket is: known with each SYN and SYN-ACK that it sends.
     Owner(SocketOwner),
     /// What the socket knows of the connection: known with each FIN and RST that it sends.
@@ -17,8 +29,6 @@ pub enum SenderSocket {
 /// Whose a socket is.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SocketOwner {
-    /// The number of the socket, which no other socket gets while the host is up.
-    pub cookie: u64,
     /// The number of the user whom the socket belongs to.
     pub uid: u32,
     /// The number of the cgroup that made the socket; 0 where it is not known.
@@ -31,8 +41,72 @@ impl SocketOwner {
     /// The owner of which a record of the kernel programs tells; its names are not known yet.
     #[must_use]
     pub const fn of(owner: &abi::Owner) -> Self {
-        Self { cookie: owner.cookie, uid: owner.uid, cgroup: owner.cgroup, names: None }
+        Self { uid: owner.uid, cgroup: owner.cgroup, names: None }
     }
+}
+
+/// A process that did something with a socket.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SocketProcess {
+    /// The number of the process.
+    pub pid: u32,
+    /// The name of its thread, ended by a zero byte.
+    pub comm: [u8; 16],
+    /// What it did.
+    pub how: How,
+    /// The path of the program that it runs, where that is known.
+    pub exe: Option<Arc<str>>,
+}
+
+/// What a process did with a socket when the kernel told of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum How {
+    /// The process connected the socket.
+    Connect,
+    /// The process bound the socket that listens.
+    Listen,
+    /// The process accepted the socket.
+    Accept,
+    /// The process closed the socket.
+    Close,
+    /// The process had the socket when the trace began.
+    Snapshot,
+}
+
+impl SocketProcess {
+    /// The process of which a record of the kernel programs tells; `Some(None)` where it knows none, and `None` where the record
+    /// makes no sense.
+    #[must_use]
+    pub fn of(process: &abi::Process) -> Option<Option<Self>> {
+        if *process == abi::Process::UNKNOWN {
+            return Some(None);
+        }
+        let how = match abi::How::from_code(process.how)? {
+            abi::How::Connect => How::Connect,
+            abi::How::Listen => How::Listen,
+            abi::How::Accept => How::Accept,
+            abi::How::Close => How::Close,
+        };
+        (process.zero == 0).then_some(Some(Self { pid: process.pid, comm: process.comm, how, exe: None }))
+    }
+
+    /// The name of the thread.
+    #[must_use]
+    pub fn comm(&self) -> String {
+        let len = self.comm.iter().position(|&byte| byte == 0).unwrap_or(self.comm.len());
+        String::from_utf8_lossy(&self.comm[..len]).into_owned()
+    }
+}
+
+/// A process has accepted a connection.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Acceptance {
+    /// When the source learned of it, which may be later.
+    pub ts: Timestamp,
+    /// The flow of the server's segments.
+    pub flow: Flow,
+    /// Who accepted it.
+    pub process: SocketProcess,
 }
 
 /// The names behind the numbers of a socket's owner; each is `None` where it is not known.

@@ -8,14 +8,15 @@
 mod hook;
 mod maps;
 mod pending;
+mod process;
 mod send;
 mod socket;
 mod trace;
 
 use aya_ebpf::{
     bindings::{__sk_buff, TC_ACT_UNSPEC, xdp_action::XDP_PASS},
-    macros::{classifier, xdp},
-    programs::{TcContext, XdpContext},
+    macros::{cgroup_sock, cgroup_sock_addr, classifier, xdp},
+    programs::{SockAddrContext, SockContext, TcContext, XdpContext},
 };
 use hook::{Tc, Xdp};
 
@@ -54,6 +55,50 @@ fn tcptrace_xdp(context: XdpContext) -> u32 {
 #[classifier]
 fn tcptrace_alive(_context: TcContext) -> i32 {
     TC_ACT_UNSPEC
+}
+
+/// Makes an entry point at a cgroup hook, which lets the process go on.
+macro_rules! cgroup_hook {
+    ($(#[$doc:meta])* $name:ident: $macro:ident($hook:ident), $context:ty, $see:path) => {
+        $(#[$doc])*
+        #[$macro($hook)]
+        fn $name(context: $context) -> i32 {
+            $see(&context);
+            GO_ON
+        }
+    };
+}
+
+/// The verdict of a program at a cgroup hook that has nothing against what the process does.
+const GO_ON: i32 = 1;
+
+cgroup_hook! {
+    /// Sees who connects a socket over IPv4.
+    tcptrace_connect4: cgroup_sock_addr(connect4), SockAddrContext, process::connect
+}
+cgroup_hook! {
+    /// Sees who connects a socket over IPv6.
+    tcptrace_connect6: cgroup_sock_addr(connect6), SockAddrContext, process::connect
+}
+cgroup_hook! {
+    /// Sees who accepts a connection over IPv4.
+    tcptrace_peer4: cgroup_sock_addr(getpeername4), SockAddrContext, process::get_peer_name
+}
+cgroup_hook! {
+    /// Sees who accepts a connection over IPv6.
+    tcptrace_peer6: cgroup_sock_addr(getpeername6), SockAddrContext, process::get_peer_name
+}
+cgroup_hook! {
+    /// Sees who binds a socket to an IPv4 address.
+    tcptrace_bind4: cgroup_sock(post_bind4), SockContext, process::bound
+}
+cgroup_hook! {
+    /// Sees who binds a socket to an IPv6 address.
+    tcptrace_bind6: cgroup_sock(post_bind6), SockContext, process::bound
+}
+cgroup_hook! {
+    /// Sees who closes a socket.
+    tcptrace_release: cgroup_sock(sock_release), SockContext, process::released
 }
 
 /// Looks at a packet, and leaves the decision on it to the next program, as if this one were not there: `TC_ACT_UNSPEC`

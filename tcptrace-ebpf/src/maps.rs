@@ -206,6 +206,18 @@ pub(crate) fn sockets() -> bool {
     unsafe { (&raw const SOCKETS).read_volatile() != 0 }
 }
 
+/// Not 0 if records say which process opened or closed the sender's socket. The verifier sees a constant, and drops the code
+/// if it is 0.
+#[unsafe(no_mangle)]
+static PROCESSES: u8 = 0;
+
+/// Whether the processes of sockets are recorded.
+#[inline(always)]
+pub(crate) fn processes() -> bool {
+    // SAFETY: a valid static; volatile because the loader writes it after the compiler is done.
+    unsafe { (&raw const PROCESSES).read_volatile() != 0 }
+}
+
 /// How many bytes wait in the ring when the reader is woken, whatever it waits for.
 #[unsafe(no_mangle)]
 static WAKE_BYTES: u64 = 0;

@@ -2,7 +2,7 @@
 
 use crate::{
     hook::Hook,
-    maps::{EVENTS, Work, decap, kernel_log, ring_is_filling, sockets},
+    maps::{EVENTS, Work, decap, kernel_log, processes, ring_is_filling, sockets},
     socket,
 };
 use aya_ebpf::{
@@ -12,8 +12,8 @@ use aya_ebpf::{
 use core::mem::offset_of;
 use tcptrace_common::{
     abi::{
-        BIT_SOCKET, BIT_TUNNEL, Counters, Followed, IcmpRecord, MAX_OPTIONS, Owner, Record, RecordKind,
-        Socket, SynRecord, Tunnel,
+        BIT_PROCESS, BIT_SOCKET, BIT_TUNNEL, Counters, Followed, IcmpRecord, MAX_OPTIONS, Owner, Process,
+        Record, RecordKind, Socket, SynRecord, Tunnel,
     },
     wire::options,
 };
@@ -56,12 +56,11 @@ fn send_plain<H: Hook>(hook: H, work: &mut Work, kind: RecordKind, wakeup: u64) 
 /// full.
 #[inline(always)]
 fn send_with_owner<H: Hook>(hook: H, work: &mut Work, wakeup: u64) -> bool {
-    work.entry.record.bits |= BIT_SOCKET;
-    send_followed(
-        wakeup,
-        |place: *mut SynRecord| write_with_options(hook, work, place),
-        |place: *mut Owner| socket::write_owner(hook, place),
-    )
+    mark(&mut work.entry.record);
+    let work = &*work;
+    let fill = |place: *mut SynRecord| write_with_options(hook, work, place);
+    let follow = |place: *mut Owner| socket::write_owner(hook, place);
+    send_of_socket(hook, wakeup, fill, follow)
 }
 
 /// Puts the record of a FIN or RST into the ring, with what the socket that sent it knows, if there is one. Returns false
@@ -71,13 +70,38 @@ fn send_with_socket<H: Hook>(hook: H, work: &mut Work, wakeup: u64) -> bool {
     let Some(socket) = socket::sender(hook, &work.entry.record) else {
         return send(&work.entry.record, wakeup);
     };
-    work.entry.record.bits |= BIT_SOCKET;
-    send_followed(
-        wakeup,
-        // SAFETY: what was reserved.
-        |place: *mut Record| unsafe { place.write(work.entry.record) },
-        |place: *mut Socket| socket::write(hook, socket, place),
-    )
+    mark(&mut work.entry.record);
+    // SAFETY: what was reserved.
+    let fill = |place: *mut Record| unsafe { place.write(work.entry.record) };
+    let follow = |place: *mut Socket| socket::write(hook, socket, place);
+    send_of_socket(hook, wakeup, fill, follow)
+}
+
+/// Marks a record as one that is followed by what is known of the socket.
+#[inline(always)]
+fn mark(record: &mut Record) {
+    record.bits |= if processes() { BIT_SOCKET | BIT_PROCESS } else { BIT_SOCKET };
+}
+
+/// Puts a record and what is known of the socket into the ring, and behind it the process if that is asked for. Returns false
+/// if the ring is full.
+#[inline(always)]
+fn send_of_socket<H: Hook, T: 'static, B: 'static>(
+    hook: H,
+    wakeup: u64,
+    fill: impl FnOnce(*mut T),
+    follow: impl FnOnce(*mut B),
+) -> bool {
+    if !processes() {
+        return send_followed(wakeup, fill, follow);
+    }
+    let both = |place: *mut Followed<T, B>| {
+        // SAFETY: within what was reserved.
+        fill(unsafe { &raw mut (*place).record });
+        // SAFETY: likewise.
+        follow(unsafe { &raw mut (*place).block });
+    };
+    send_followed(wakeup, both, |place: *mut Process| socket::write_process(hook, place))
 }
 
 /// Puts the record of a packet in a tunnel into the ring, with the tunnel. Returns false if the ring is full.

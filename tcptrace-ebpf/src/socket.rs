@@ -1,7 +1,7 @@
 //! What the kernel knows of the socket that sent a segment. A packet on its way out has a reference to its socket, if one of
 //! this host sent it.
 
-use crate::hook::Hook;
+use crate::{hook::Hook, process};
 use aya_ebpf::{
     bindings::{__sk_buff, bpf_sock, bpf_tcp_sock},
     helpers::generated::{
@@ -9,7 +9,7 @@ use aya_ebpf::{
         bpf_tcp_sock as tcp_sock,
     },
 };
-use tcptrace_common::abi::{Owner, Record, Socket};
+use tcptrace_common::abi::{Owner, Process, Record, Socket};
 
 /// The number of stream sockets in `bpf_sock::type_` (`linux/net.h`, `SOCK_STREAM`).
 const STREAM: u32 = 1;
@@ -29,6 +29,22 @@ fn referred<H: Hook>(hook: H) -> Option<(*mut __sk_buff, *mut bpf_sock)> {
 pub(crate) fn is_sender<H: Hook>(hook: H, record: &Record) -> bool {
     // SAFETY: the pointer is not null; the kernel knows the field of every kind of socket.
     referred(hook).is_some_and(|(_, socket)| unsafe { (*socket).src_port } == u32::from(record.src_port))
+}
+
+/// Writes to `place` which process opened or closed the socket that sent a packet; that of its listener for a socket that
+/// nobody has accepted yet.
+#[inline(always)]
+pub(crate) fn write_process<H: Hook>(hook: H, place: *mut Process) {
+    let mut known = None;
+    if let Some((skb, socket)) = referred(hook) {
+        // SAFETY: the context is the program's own.
+        known = process::of_socket(unsafe { bpf_get_socket_cookie(skb.cast()) });
+        if known.is_none() {
+            known = process::of_listener(socket);
+        }
+    }
+    // SAFETY: what was reserved, and aligned as maps are.
+    unsafe { place.write(known.unwrap_or(Process::UNKNOWN)) };
 }
 
 /// Writes to `place` whose the socket is that sent a packet.

@@ -32,6 +32,7 @@
 //! ```text
 //! TIME C|S FLAGS SEQ [ACK [LEN]] [win N] [ttl N] [id N] [fragment] [on eth1] [vlan 5[.7]] [socket KNOWN] [<mss 1460,sackOK,TS 1/0,wscale 7,tfo,mptcp>]
 //! TIME R icmp TYPE/CODE from ADDRESS quotes C|S FLAGS SEQ [ACK [LEN]] [short]
+//! TIME S accepted by NAME[PID]
 //! TIME lost N since TIME
 //! TIME overwritten
 //! TIME clock set|unknown

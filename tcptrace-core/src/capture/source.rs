@@ -449,6 +449,7 @@ impl SegmentFinder {
                 Input::Lost(_)
                 | Input::Admission(_)
                 | Input::Clock(_)
+                | Input::Accepted(_)
                 | Input::Passed(_)
                 | Input::Tick(_) => {}
             }

@@ -44,21 +44,53 @@ names! {
 }
 
 object! {
-    /// Whose the socket of an end is, by what the kernel knows when the socket sends a SYN or SYN-ACK. What a name stands for is
-    /// never guessed: it is null where it is not known.
+    /// The process that uses an end's socket. The user is known wherever the socket is; the process itself with `--process`. What is
+    /// not known is null, never guessed.
     #[derive(Clone, Debug, PartialEq, Eq)]
-    pub struct Owner {
-        /// The number of the user; that of the listener for an accepted connection.
-        pub uid: u32,
-        /// The user's name, by the host's list of users.
+    pub struct Process {
+        /// The number of the process, as the host sees it.
+        pub pid: Option<u32>,
+        /// The name of the thread (`/proc/PID/comm`), at most 15 octets.
+        pub comm: Option<Arc<str>>,
+        /// The path of the program.
+        pub exe: Option<Arc<str>>,
+        /// The number of the user whom the socket belongs to; that of the listener for an accepted connection.
+        pub uid: Option<u32>,
+        /// The user's name, by the host's list of users; null in a container, which has a list of its own.
         pub user: Option<Arc<str>>,
-        /// The path of the cgroup that made the socket, in the second version of the hierarchy.
-        pub cgroup: Option<Arc<str>>,
-        /// The systemd unit that the cgroup belongs to.
+        /// What the process did when the kernel told of it.
+        pub how: Option<ProcessHow>,
+    }
+}
+
+names! {
+    /// What a process did with a socket.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum ProcessHow {
+        /// It connected the socket.
+        Connect = "connect",
+        /// It accepted the connection.
+        Accept = "accept",
+        /// It closed the socket; nobody was seen to accept it.
+        Close = "close",
+        /// It bound the socket that listens; nobody was seen to accept the connection yet.
+        Listen = "listen",
+        /// It had the socket when the trace began.
+        Snapshot = "snapshot",
+    }
+}
+
+object! {
+    /// The cgroup that made an end's socket, in the second version of the hierarchy, and what its path stands for.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Cgroup {
+        /// The path, from the root of the hierarchy.
+        pub path: Arc<str>,
+        /// The systemd unit that it belongs to.
         pub unit: Option<Arc<str>>,
-        /// The identifier of the container that the cgroup belongs to.
+        /// The identifier of the container that it belongs to.
         pub container: Option<Arc<str>>,
-        /// The unique identifier of the Kubernetes pod that the cgroup belongs to.
+        /// The unique identifier of the Kubernetes pod that it belongs to.
         pub pod: Option<Arc<str>>,
     }
 }

@@ -41,6 +41,7 @@ use crate::{
     event::{AnomalyReason, Event, Kinds, Outcome, OutcomeCounts, Role},
     filter::Filter,
     segment::{AdmissionChange, IcmpError, Input, Segment, Sender, Timestamp},
+    socket::Acceptance,
     source_clock::SourceClock,
 };
 use after::After;
@@ -208,6 +209,7 @@ impl Tracker {
             Input::Lost(report) => self.context.losses.add_records(report),
             Input::Overwritten(until) => self.context.losses.add_acknowledgements(*until),
             Input::Admission(AdmissionChange { ts, admission }) => self.admit(*admission, *ts),
+            Input::Accepted(acceptance) => self.accepted(acceptance),
             Input::Passed(octets) => self.context.passed = Some(*octets),
             Input::Clock(change) => self.context.clock.change(*change),
             Input::Tick(now) => self.expire(*now, sink),
@@ -291,6 +293,17 @@ impl Tracker {
             return;
         }
         self.begin_connection(key, src_is_low, seg, sink);
+    }
+
+    /// Takes who accepted a connection, unless that is over by now.
+    fn accepted(&mut self, Acceptance { flow, process, .. }: &Acceptance) {
+        let (key, src_is_low) = self.key_of(flow);
+        if let Some(slot) = self.table.find(&key) {
+            let conn = &mut self.table[slot];
+            if !conn.flags.ended && conn.role_of(src_is_low) == Role::Server {
+                conn.record_acceptance(Role::Server, process);
+            }
+        }
     }
 
     /// Remembers how long before `syn` the server of the connection in `slot`, which is over, had closed it: `syn` is

@@ -229,8 +229,10 @@ impl Out<'_> {
             client_options: client.options().map(options),
             server_options: server.options().map(options),
             ecn: evidence::ecn(conn),
-            client_owner: conn.owner(Role::Client),
-            server_owner: conn.owner(Role::Server),
+            client_process: conn.process(Role::Client),
+            server_process: conn.process(Role::Server),
+            client_cgroup: conn.cgroup(Role::Client),
+            server_cgroup: conn.cgroup(Role::Server),
         });
         (self.sink)(event);
     }
@@ -350,8 +352,12 @@ fn describe(
         resets_ignored: teardown.doubts.as_deref().map_or_else(Vec::new, |it| it.resets_ignored.clone()),
         reset_by_another: teardown.doubts.as_deref().and_then(|it| it.reset_by_another),
         self_connection: conn.key.is_of_one_end(),
-        client_owner: conn.owner(Role::Client),
-        server_owner: conn.owner(Role::Server),
+        client_process: conn.process(Role::Client),
+        server_process: conn.process(Role::Server),
+        client_cgroup: conn.cgroup(Role::Client),
+        server_cgroup: conn.cgroup(Role::Server),
+        client_closed_by_process: conn.closed_by(Role::Client),
+        server_closed_by_process: conn.closed_by(Role::Server),
         client_socket: conn.closing_socket(Role::Client).map(Closing::report),
         server_socket: conn.closing_socket(Role::Server).map(Closing::report),
         icmp_error: extra.icmp.map(|error| icmp_report(conn, &error)),

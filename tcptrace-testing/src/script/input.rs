@@ -8,8 +8,9 @@ use super::{
 };
 use std::net::IpAddr;
 use tcptrace_common::{abi::MAX_OPTIONS, seq::SeqNum, tcp::TcpFlags};
-use tcptrace_core::segment::{
-    ClockChange, Flow, IcmpError, Input, LossReport, RawOptions, Segment, Timestamp,
+use tcptrace_core::{
+    segment::{ClockChange, Flow, IcmpError, Input, LossReport, RawOptions, Segment, Timestamp},
+    socket::Acceptance,
 };
 
 const WINDOW: u16 = 14_600;
@@ -35,6 +36,10 @@ pub(super) fn step(
         "R" => Step::Input(Input::Icmp(icmp(words, ts, scene)?)),
         who => {
             let who = Who::parse(who)?;
+            if words.peek() == Some("accepted") {
+                words.next();
+                return accepted(words, ts, scene.flow(who));
+            }
             let mut segment = segment(words, ts, who, scene)?;
             details(words, &mut segment, scene)?;
             Step::Input(Input::Segment(segment))
@@ -87,6 +92,16 @@ fn icmp(words: &mut Words<'_>, ts: Timestamp, scene: &mut Scene) -> Result<IcmpE
         quoted = Segment { flags: TcpFlags(0), ack: SeqNum(0), window: 0, payload_len: 0, ..quoted };
     }
     Ok(IcmpError { quoted, from: mapped(from), kind, code })
+}
+
+/// Parses `by NAME[PID]`.
+fn accepted(words: &mut Words<'_>, ts: Timestamp, flow: Flow) -> Result<Step, Problem> {
+    words.expect("by")?;
+    let named = words.need("a process")?;
+    let process =
+        socket::process("accept", named).ok_or_else(|| Problem::Unknown(named.to_owned(), "NAME[PID]"))?;
+    words.end()?;
+    Ok(Step::Input(Input::Accepted(Box::new(Acceptance { ts, flow, process }))))
 }
 
 /// Parses `FLAGS SEQ [ACK [LEN]]`.

@@ -82,6 +82,7 @@ impl Step {
             Self::Input(Input::Lost(report)) => report.until,
             Self::Input(Input::Admission(change)) => change.ts,
             Self::Input(Input::Clock(change)) => change.ts,
+            Self::Input(Input::Accepted(acceptance)) => acceptance.ts,
             // A script has no way to write this input.
             Self::Input(Input::Passed(_)) => Timestamp(0),
             Self::Input(Input::Tick(ts) | Input::Overwritten(ts)) | Self::End(ts) => *ts,

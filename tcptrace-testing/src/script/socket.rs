@@ -1,10 +1,10 @@
 //! Parses what a script says of the socket that sent a segment: `uid=1000` with a SYN or SYN-ACK, and with a FIN or RST any of
-//! `rtt=12ms`, `retransmits=3`, `acked=5000000000` (octets), `received=7` (octets) and `unacked=0` (octets), joined by commas.
+//! `rtt=12ms`, `retransmits=3`, `acked=5000000000` (octets), `received=7` (octets) and `unacked=0` (octets), joined by commas; with any of them who did what, as in `connect=curl[1234]`, `listen=`, `accept=`, `close=` and `snapshot=`.
 
 use super::{Problem, number};
 use tcptrace_core::{
     segment::Segment,
-    socket::{SenderSocket, SocketNumbers, SocketOwner},
+    socket::{How, SenderSocket, SocketFacts, SocketNumbers, SocketOwner, SocketProcess},
 };
 use zerocopy::FromZeros as _;
 
@@ -15,7 +15,13 @@ pub(super) fn parse(word: &str, segment: &Segment) -> Result<SenderSocket, Probl
     if segment.flags.syn() {
         let ("uid", uid) = values.next().ok_or_else(unknown)?? else { return Err(unknown()) };
         let uid = uid.parse().map_err(|_| unknown())?;
-        return Ok(SenderSocket::Owner(SocketOwner { cookie: 1, uid, cgroup: 0, names: None }));
+        let facts = SocketFacts::Owner(SocketOwner { uid, cgroup: 0, names: None });
+        let process = values
+            .next()
+            .transpose()?
+            .map(|(how, name)| process(how, name).ok_or_else(unknown))
+            .transpose()?;
+        return Ok(SenderSocket { cookie: 1, facts, process });
     }
     if !segment.flags.fin() && !segment.flags.rst() {
         return Err(unknown());
@@ -23,6 +29,7 @@ pub(super) fn parse(word: &str, segment: &Segment) -> Result<SenderSocket, Probl
     let mut numbers =
         SocketNumbers { snd_una: segment.seq.0, snd_nxt: segment.end().0, ..SocketNumbers::new_zeroed() };
     numbers.rcv_nxt = segment.ack.0;
+    let mut user = None;
     for item in values {
         let (name, value) = item?;
         let octets = || value.parse::<u64>().map_err(|_| unknown());
@@ -36,8 +43,24 @@ pub(super) fn parse(word: &str, segment: &Segment) -> Result<SenderSocket, Probl
             "acked" => numbers.bytes_acked = octets()?,
             "received" => numbers.bytes_received = octets()?,
             "unacked" => numbers.snd_una = numbers.snd_nxt.wrapping_sub(count()?),
-            _ => return Err(unknown()),
+            how => user = Some(process(how, value).ok_or_else(unknown)?),
         }
     }
-    Ok(SenderSocket::Numbers(numbers))
+    Ok(SenderSocket { cookie: 1, facts: SocketFacts::Numbers(numbers), process: user })
+}
+
+/// The process `NAME[PID]` that did `how`.
+pub(super) fn process(how: &str, named: &str) -> Option<SocketProcess> {
+    let how = match how {
+        "connect" => How::Connect,
+        "listen" => How::Listen,
+        "accept" => How::Accept,
+        "close" => How::Close,
+        "snapshot" => How::Snapshot,
+        _ => return None,
+    };
+    let (name, pid) = named.strip_suffix(']')?.split_once('[')?;
+    let mut comm = [0; 16];
+    comm.get_mut(..name.len())?.copy_from_slice(name.as_bytes());
+    Some(SocketProcess { pid: pid.parse().ok()?, comm, how, exe: None })
 }

@@ -19,6 +19,12 @@ pub(super) struct KernelArgs {
     #[arg(long, value_name = "HOOK", value_enum, default_value_t = IngressHook::Tc, hide_short_help = true)]
     ingress: IngressHook,
 
+    /// Tell which process uses each socket of this host.
+    ///
+    /// Who connected, accepted and closed it is seen by programs at the root of the cgroups, also for processes that end at once.
+    #[arg(long, conflicts_with = "no_sockets")]
+    process: bool,
+
     /// Do not ask this host's sockets
     ///
     /// Whose a socket is, and what it knows of its connection at the end, is left out then: a record of a SYN, FIN or RST costs
@@ -40,6 +46,7 @@ impl KernelArgs {
             decap: self.decap.unwrap_or(Decap::NONE),
             ring_bytes: self.ring_size,
             sockets: !self.no_sockets,
+            processes: self.process,
         }
     }
 }
@@ -50,6 +57,7 @@ pub(super) struct KernelConfig {
     pub(super) decap: Decap,
     pub(super) ring_bytes: u32,
     pub(super) sockets: bool,
+    pub(super) processes: bool,
 }
 
 /// The hook for packets that come in.

@@ -20,14 +20,14 @@ pub(super) struct TraceArgs {
 
     /// List the interfaces and exit
     // No other option than --netns and --all-netns has an effect on the list.
-    #[arg(short = 'D', long, help_heading = "Interfaces", conflicts_with_all = ["interfaces", "read", "write", "decap", "ingress", "no_sockets", "ring_size", "filter", "filter_file", "failed", "slower", "count", "duration", "OutputArgs", "SummaryArgs", "LimitArgs", "kernel_log"])]
+    #[arg(short = 'D', long, help_heading = "Interfaces", conflicts_with_all = ["interfaces", "read", "write", "decap", "ingress", "process", "no_sockets", "ring_size", "filter", "filter_file", "failed", "slower", "count", "duration", "OutputArgs", "SummaryArgs", "LimitArgs", "kernel_log"])]
     list_interfaces: bool,
 
     /// Read a capture file; `-` is the standard input.
     ///
     /// It is pcap or pcapng, also in gzip or zstd. Given several times, the files are read as one trace, in the order of their
     /// first packets.
-    #[arg(short, long, value_name = "FILE", help_heading = "Packets", conflicts_with_all = ["interfaces", "netns", "all_netns", "ingress", "no_sockets", "ring_size", "kernel_log", "stats_interval", "duration", "summary_interval"])]
+    #[arg(short, long, value_name = "FILE", help_heading = "Packets", conflicts_with_all = ["interfaces", "netns", "all_netns", "ingress", "process", "no_sockets", "ring_size", "kernel_log", "stats_interval", "duration", "summary_interval"])]
     read: Vec<PathBuf>,
 
     /// Write the segments of lifecycles to a pcapng file.
@@ -107,6 +107,7 @@ impl TraceArgs {
             limits: self.limits.config(),
             ring_bytes: kernel.ring_bytes,
             sockets: kernel.sockets,
+            processes: kernel.processes,
             sample: self.limits.sample,
             latency: self.limits.latency,
             decap: kernel.decap,
@@ -148,6 +149,8 @@ pub struct Config {
     pub ring_bytes: u32,
     /// Whether the kernel programs ask this host's sockets (`--no-sockets`).
     pub sockets: bool,
+    /// Whether the processes that use sockets are told (`--process`).
+    pub processes: bool,
     /// The largest part of connections that is followed.
     pub sample: Admission,
     /// How late after it happened something may be reported.

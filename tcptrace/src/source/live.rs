@@ -18,6 +18,7 @@ use super::{
     owners::Owners,
     pace::Pace,
     presence::Presence,
+    processes::Processes,
     reorder::Reorder,
     sender::sender_of,
     spaces::Spaces,
@@ -25,7 +26,7 @@ use super::{
     tags::Tags,
 };
 use crate::{
-    decode::{self, Record},
+    decode::{self, Item, Record},
     event::TracedInterface,
     kernel::{
         attach::{IngressHook, Notice},
@@ -42,6 +43,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tcptrace_common::{abi::Counters, admission::Admission};
+use tcptrace_core::socket::SocketProcess;
 use tokio::io::unix::AsyncFd;
 
 /// How late a record may come and still be put in order. Between its stamp and its place in the ring lie a few
@@ -109,6 +111,8 @@ pub struct LiveSource {
     undecodable: u64,
     tags: Tags,
     owners: Owners,
+    /// The processes that use sockets, if they are asked for and can be known.
+    processes: Option<Processes>,
     /// How many expected acknowledgements were overwritten, as the tracker was last told.
     overwrites: u64,
 }
@@ -131,6 +135,13 @@ impl LiveSource {
         let pending = programs.pending(&config.load)?;
         let mut notices = Vec::new();
         let log = if config.load.kernel_log { open_log(&mut programs, &mut notices)? } else { None };
+        let mut processes = None;
+        if config.load.processes {
+            match Processes::watch(&mut programs) {
+                Ok(watched) => processes = Some(watched),
+                Err(reason) => notices.push(Notice::NoProcesses { reason }),
+            }
+        }
         let start = monotonic_now();
         let now = Instant::now();
         spaces.begin(&mut programs, &mut notices)?;
@@ -171,6 +182,7 @@ impl LiveSource {
             undecodable: 0,
             tags: Tags::new(ignore_vlans),
             owners: Owners::open(),
+            processes,
             overwrites: 0,
         };
         Ok((source, notices))
@@ -209,6 +221,9 @@ impl LiveSource {
         let Self { cost, spaces, programs, counters, .. } = self;
         cost.stop(&spaces.programs(programs), || Ok(packets(&counters.read()?)))?;
         self.spaces.detach_all();
+        if let Some(processes) = &mut self.processes {
+            processes.stop();
+        }
         for _ in 0..TRIES {
             let issued = self.counters.read()?;
             self.drain_all();
@@ -443,10 +458,11 @@ impl LiveSource {
             let Some(item) = self.ring.get_mut().next() else { return (used, true) };
             self.drained_bytes += item.len() as u64;
             self.drained_records += 1;
-            let record = decode::record(&item);
+            let decoded = decode::item(&item);
             drop(item);
-            match record {
-                Ok(record) => self.accept(record),
+            match decoded {
+                Ok(Item::Record(record)) => self.accept(record),
+                Ok(Item::Act(cookie, process)) => self.accept_act(cookie, process),
                 Err(_) => self.undecodable += 1,
             }
         }
@@ -497,8 +513,19 @@ impl LiveSource {
         if let Some(socket) = segment.socket.as_deref_mut() {
             self.owners.name(socket, self.last_drain);
         }
+        if let Some(processes) = &mut self.processes {
+            processes.observe(segment);
+        }
         segment.sender = sender_of(direction, forwarded, spot.loopback, || spot.addresses.contains(&to));
         self.reorder.push(ts, what.into());
+    }
+
+    /// Passes on that a process has accepted a connection.
+    fn accept_act(&mut self, cookie: u64, process: SocketProcess) {
+        let ts = monotonic_now();
+        if let Some(input) = self.processes.as_mut().and_then(|known| known.accepted(cookie, process, ts)) {
+            self.reorder.push(ts, input);
+        }
     }
 
     /// Puts losses in order among the records, each at the time at which it may have begun: connections that ended

@@ -4,11 +4,12 @@ use crate::fixtures;
 use std::{net::IpAddr, sync::Arc};
 use tcptrace::{
     event::{
-        Address, Anomaly, AnomalyReason, Backoff, CaptureStats, ClockAnchor, ClosedBy, Common, Connection,
-        Copies, Cost, DoubtfulReset, Ecn, EcnKind, Established, Event, HandshakeTimes, IcmpErrorEvent,
-        IcmpReport, Kind, Options, Origin, OtherView, Outcome, Owner, Path, ResetPhase, Role, SegmentEvent,
-        Socket, SocketMoment, Start, State, StateTimes, Stats, SynackAgain, Teids, TracedInterface,
-        Transition, Tunnel, TunnelCounts, TunnelKind, Vantage, Vlans, WrongAnswers, ZeekConnState,
+        Address, Anomaly, AnomalyReason, Backoff, CaptureStats, Cgroup, ClockAnchor, ClosedBy, Common,
+        Connection, Copies, Cost, DoubtfulReset, Ecn, EcnKind, Established, Event, HandshakeTimes,
+        IcmpErrorEvent, IcmpReport, Kind, Options, Origin, OtherView, Outcome, Path, Process, ProcessHow,
+        ResetPhase, Role, SegmentEvent, Socket, SocketMoment, Start, State, StateTimes, Stats, SynackAgain,
+        Teids, TracedInterface, Transition, Tunnel, TunnelCounts, TunnelKind, Vantage, Vlans, WrongAnswers,
+        ZeekConnState,
     },
     segment::{Direction, Timestamp},
 };
@@ -176,16 +177,27 @@ impl Dice {
             client_options: self.maybe(Self::options),
             server_options: self.maybe(Self::options),
             ecn: self.maybe(Self::ecn),
-            client_owner: self.maybe(Self::owner),
-            server_owner: self.maybe(Self::owner),
+            client_process: self.maybe(Self::process),
+            server_process: self.maybe(Self::process),
+            client_cgroup: self.maybe(Self::cgroup),
+            server_cgroup: self.maybe(Self::cgroup),
         }
     }
 
-    fn owner(&mut self) -> Owner {
-        Owner {
-            uid: self.number_u32(),
+    fn process(&mut self) -> Process {
+        Process {
+            pid: self.maybe(Self::number_u32),
+            comm: self.maybe(Self::text),
+            exe: self.maybe(Self::text),
+            uid: self.maybe(Self::number_u32),
             user: self.maybe(Self::text),
-            cgroup: self.maybe(Self::text),
+            how: self.maybe(|dice| dice.pick(&ProcessHow::ALL)),
+        }
+    }
+
+    fn cgroup(&mut self) -> Cgroup {
+        Cgroup {
+            path: self.text(),
             unit: self.maybe(Self::text),
             container: self.maybe(Self::text),
             pod: self.maybe(Self::text),
@@ -279,8 +291,12 @@ impl Dice {
             server_state_ns: self.state_times(),
             client_states_untimed: self.some(3, Self::state),
             server_states_untimed: self.some(3, Self::state),
-            client_owner: self.maybe(Self::owner),
-            server_owner: self.maybe(Self::owner),
+            client_process: self.maybe(Self::process),
+            server_process: self.maybe(Self::process),
+            client_cgroup: self.maybe(Self::cgroup),
+            server_cgroup: self.maybe(Self::cgroup),
+            client_closed_by_process: self.maybe(Self::process),
+            server_closed_by_process: self.maybe(Self::process),
             client_socket: self.maybe(Self::socket),
             server_socket: self.maybe(Self::socket),
             icmp_error: self.maybe(|dice| IcmpReport { from: dice.ip(), ..fixtures::icmp_report() }),

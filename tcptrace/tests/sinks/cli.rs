@@ -143,6 +143,7 @@ fn values() {
         decap: tcptrace_common::wire::tunnel::Decap::all(),
         ring_bytes: 1 << 20,
         sockets: true,
+        processes: false,
         json: true,
     };
     let tail = ["--ingress", "xdp", "--decap", "--ring-size", "1M", "--json"];

@@ -2,9 +2,9 @@
 
 use super::{Conn, index};
 use crate::{
-    event::{Owner, Role, Socket, SocketMoment},
+    event::{Cgroup, Process, ProcessHow, Role, Socket, SocketMoment},
     segment::{Segment, Timestamp},
-    socket::{SenderSocket, SocketNumbers, SocketOwner},
+    socket::{How, SocketFacts, SocketNumbers, SocketOwner, SocketProcess},
 };
 use tcptrace_common::abi::NO_MIN_RTT;
 
@@ -18,6 +18,10 @@ pub(crate) struct Sockets {
 #[derive(Clone, Debug, Default)]
 struct EndSocket {
     owner: Option<SocketOwner>,
+    /// Who opened it: connected or accepted it, bound the listener, or had it when the trace began.
+    opener: Option<SocketProcess>,
+    /// Who closed it.
+    closer: Option<SocketProcess>,
     closing: Option<Closing>,
 }
 
@@ -34,13 +38,21 @@ impl Conn {
     pub(super) fn record_socket(&mut self, sender: Role, seg: &Segment) {
         let Some(known) = seg.socket.as_deref() else { return };
         let end = &mut self.sockets.get_or_insert_default().ends[index(sender)];
-        match known {
-            SenderSocket::Owner(owner) => end.owner = Some(owner.clone()),
-            SenderSocket::Numbers(numbers) => {
+        match &known.facts {
+            SocketFacts::Owner(owner) => end.owner = Some(owner.clone()),
+            SocketFacts::Numbers(numbers) => {
                 let at = if seg.flags.rst() { SocketMoment::Rst } else { SocketMoment::Fin };
                 end.closing = Some(Closing { at, ts: seg.ts, numbers: *numbers });
             }
         }
+        if let Some(process) = &known.process {
+            end.record_process(process);
+        }
+    }
+
+    /// Records that `process` accepted the socket of `role`.
+    pub(crate) fn record_acceptance(&mut self, role: Role, process: &SocketProcess) {
+        self.sockets.get_or_insert_default().ends[index(role)].record_process(process);
     }
 
     fn end_socket(&self, role: Role) -> Option<&EndSocket> {
@@ -52,19 +64,74 @@ impl Conn {
         self.end_socket(role)?.closing.as_ref()
     }
 
-    /// Whose the socket of `role` is, as events report it.
-    pub(crate) fn owner(&self, role: Role) -> Option<Owner> {
-        let SocketOwner { uid, names, .. } = self.end_socket(role)?.owner.as_ref()?;
-        let (user, cgroup) =
-            names.as_deref().map_or((None, None), |it| (it.user.clone(), it.cgroup.as_deref()));
-        Some(Owner {
-            uid: *uid,
-            user,
-            cgroup: cgroup.map(|it| it.path.clone()),
-            unit: cgroup.and_then(|it| it.unit.clone()),
-            container: cgroup.and_then(|it| it.container.clone()),
-            pod: cgroup.and_then(|it| it.pod.clone()),
+    /// Who uses the socket of `role`, as events report it.
+    pub(crate) fn process(&self, role: Role) -> Option<Process> {
+        let end = self.end_socket(role)?;
+        let (owner, process) = (end.owner.as_ref(), end.user());
+        if owner.is_none() && process.is_none() {
+            return None;
+        }
+        Some(Process {
+            uid: owner.map(|owner| owner.uid),
+            user: owner.and_then(|owner| owner.names.as_deref()?.user.clone()),
+            ..report(process)
         })
+    }
+
+    /// Who closed the socket of `role`, where that is another process than uses it.
+    pub(crate) fn closed_by(&self, role: Role) -> Option<Process> {
+        let end = self.end_socket(role)?;
+        let closer = end.closer.as_ref()?;
+        (end.user()?.pid != closer.pid).then(|| report(Some(closer)))
+    }
+
+    /// The cgroup of the socket of `role`, as events report it.
+    pub(crate) fn cgroup(&self, role: Role) -> Option<Cgroup> {
+        let owner = self.end_socket(role)?.owner.as_ref()?;
+        let names = owner.names.as_deref()?.cgroup.as_deref()?;
+        Some(Cgroup {
+            path: names.path.clone(),
+            unit: names.unit.clone(),
+            container: names.container.clone(),
+            pod: names.pod.clone(),
+        })
+    }
+}
+
+impl EndSocket {
+    fn record_process(&mut self, process: &SocketProcess) {
+        match process.how {
+            How::Close => self.closer = Some(process.clone()),
+            // A worker accepts what another process listens for.
+            How::Connect | How::Accept => self.opener = Some(process.clone()),
+            How::Listen | How::Snapshot => _ = self.opener.get_or_insert_with(|| process.clone()),
+        }
+    }
+
+    /// The process that uses it: who connected or accepted it. Who closed it stands in for that, and is nearer to it than who
+    /// only listens.
+    fn user(&self) -> Option<&SocketProcess> {
+        let opener = self.opener.as_ref();
+        let sure = opener.filter(|process| process.how != How::Listen);
+        sure.or(self.closer.as_ref()).or(opener)
+    }
+}
+
+/// A process as events report it, without its user.
+fn report(process: Option<&SocketProcess>) -> Process {
+    Process {
+        pid: process.map(|it| it.pid),
+        comm: process.map(|it| it.comm().into()),
+        exe: process.and_then(|it| it.exe.clone()),
+        uid: None,
+        user: None,
+        how: process.map(|it| match it.how {
+            How::Connect => ProcessHow::Connect,
+            How::Listen => ProcessHow::Listen,
+            How::Accept => ProcessHow::Accept,
+            How::Close => ProcessHow::Close,
+            How::Snapshot => ProcessHow::Snapshot,
+        }),
     }
 }
 

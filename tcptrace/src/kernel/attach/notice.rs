@@ -73,6 +73,11 @@ pub enum Notice {
         /// How many processes these are.
         count: u64,
     },
+    /// Processes were asked for, and cannot be seen.
+    NoProcesses {
+        /// Why they cannot.
+        reason: String,
+    },
     /// The kernel programs were built without a log.
     NoKernelLog,
 }
@@ -116,6 +121,7 @@ impl fmt::Display for Notice {
                 "processes that may not be looked at: {count} (CAP_SYS_PTRACE, or a security module); a network \
                  namespace that nobody else is in is not traced"
             ),
+            Self::NoProcesses { reason } => write!(f, "processes are not known: {reason}"),
             Self::NoKernelLog => f.write_str("the kernel programs were built without a log"),
         }
     }

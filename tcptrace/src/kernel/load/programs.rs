@@ -2,6 +2,7 @@
 //! first needed.
 
 use super::{
+    cgroup::CgroupLinks,
     entry::{ALIVE, Entry},
     error::LoadError,
     explain::{explain_load, explain_map, explain_program},
@@ -30,7 +31,7 @@ use std::{
     path::PathBuf,
 };
 use tcptrace_common::{
-    abi::{Counters, SEED_WORDS},
+    abi::{Counters, SEED_WORDS, Slot},
     admission::Admission,
     filter::Program,
 };
@@ -94,6 +95,8 @@ impl Programs {
         let mask = options.pending_buckets - 1;
         let kernel_log = u8::from(options.kernel_log);
         let sockets = u8::from(options.sockets);
+        let processes = u8::from(options.processes && options.sockets);
+        let acts = if processes == 0 { 1 } else { Slot::COUNT };
         let wake_bytes = u64::from(options.ring_bytes / LoadOptions::WAKE_PART);
         let (netns, shared) = match role {
             Role::Only(netns) => (netns, 0_u8),
@@ -113,6 +116,8 @@ impl Programs {
             .override_global("SHARED", &shared, true)
             .override_global("KERNEL_LOG", &kernel_log, false)
             .override_global("SOCKETS", &sockets, true)
+            .override_global("PROCESSES", &processes, true)
+            .map_max_entries("ACTS", acts)
             .override_global("WAKE_BYTES", &wake_bytes, true)
             .override_global("DECAP", &options.decap.words()[..], true)
             .load(OBJECT)
@@ -294,6 +299,12 @@ impl Programs {
     pub fn take_counters(&mut self) -> Result<CounterMap, LoadError> {
         let map = self.object()?.take_map("COUNTERS").ok_or(LoadError::Object("the map COUNTERS"))?;
         PerCpuArray::try_from(map).map(CounterMap).map_err(|e| explain_map(e, "COUNTERS"))
+    }
+
+    /// Loads the programs that see what processes do with sockets, and attaches them to a cgroup, for the processes in it and
+    /// below. They stay there as long as what is returned.
+    pub(crate) fn watch_processes(&mut self, cgroup: BorrowedFd<'_>) -> Result<CgroupLinks, LoadError> {
+        CgroupLinks::attach(self.object()?, cgroup)
     }
 
     /// Takes the programs' log, which goes on to the `log` crate; None if the object has none.

@@ -1,7 +1,7 @@
 //! The paths of cgroups by their numbers. The number of a cgroup is that of its folder's inode (fs/kernfs/dir.c), so a walk
 //! through the folders finds all of them; opening one by its number alone would take a capability that reads every file.
 
-use super::conventions;
+use super::{super::hierarchy, conventions};
 use std::{
     collections::HashMap,
     fs,
@@ -30,8 +30,7 @@ pub(super) struct Cgroups {
 impl Cgroups {
     /// Finds where the hierarchy is mounted, and walks through it for the first time.
     pub(super) fn open() -> Self {
-        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-        let mut cgroups = Self { root: mounted(&mounts), names: HashMap::new(), next: None };
+        let mut cgroups = Self { root: hierarchy::root(), names: HashMap::new(), next: None };
         cgroups.walk();
         cgroups
     }
@@ -83,56 +82,14 @@ fn path_from(root: &Path, folder: &Path) -> String {
     format!("/{path}")
 }
 
-/// Where the second version of the hierarchy is mounted with all its cgroups, by the list of mounts (`proc_pid_mountinfo(5)`).
-fn mounted(mounts: &str) -> Option<PathBuf> {
-    mounts.lines().find_map(|line| {
-        let (fields, options) = line.split_once(" - ")?;
-        let mut fields = fields.split(' ').skip(3);
-        let (root, place) = (fields.next()?, fields.next()?);
-        (options.split(' ').next() == Some("cgroup2") && root == "/").then(|| PathBuf::from(unescaped(place)))
-    })
-}
-
-/// A path of the list of mounts, in which blanks and the like stand as three octal digits (fs/proc_namespace.c, `mangle`).
-fn unescaped(path: &str) -> String {
-    let mut parts = path.split('\\');
-    let mut whole = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        match part.get(..3).and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
-            Some(byte) => {
-                whole.push(char::from(byte));
-                whole.push_str(&part[3..]);
-            }
-            None => {
-                whole.push('\\');
-                whole.push_str(part);
-            }
-        }
-    }
-    whole
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Cgroups, mounted};
-    use std::{path::Path, time::Instant};
-
-    const MOUNTS: &str = "\
-22 1 0:20 / /proc rw - proc proc rw
-30 24 0:27 / /sys/fs/cgroup/systemd rw,nosuid shared:9 - cgroup cgroup rw,name=systemd
-31 24 0:28 /a/container /mnt rw - cgroup2 cgroup2 rw
-32 24 0:28 / /sys/fs/my\\040groups rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate
-";
-
-    #[test]
-    fn the_hierarchy_is_where_all_of_it_is_mounted() {
-        assert_eq!(mounted(MOUNTS).as_deref(), Some(Path::new("/sys/fs/my groups")));
-        assert_eq!(mounted("22 1 0:20 / /proc rw - proc proc rw\nx\n"), None);
-    }
+    use super::Cgroups;
+    use std::{collections::HashMap, time::Instant};
 
     #[test]
     fn without_the_hierarchy_nothing_is_known() {
-        let mut none = Cgroups { root: None, names: std::collections::HashMap::new(), next: None };
+        let mut none = Cgroups { root: None, names: HashMap::new(), next: None };
         assert_eq!(none.find(1, Instant::now()), None);
     }
 }

@@ -7,7 +7,7 @@ mod users;
 
 use cgroups::Cgroups;
 use std::{collections::HashMap, sync::Arc, time::Instant};
-use tcptrace_core::socket::{OwnerNames, SenderSocket, SocketOwner};
+use tcptrace_core::socket::{OwnerNames, SenderSocket, SocketFacts, SocketOwner};
 use users::Users;
 
 /// The names of owners, as far as they were looked up.
@@ -29,7 +29,7 @@ impl Owners {
 
     /// Completes what is known of a socket by the names of its owner.
     pub(super) fn name(&mut self, socket: &mut SenderSocket, now: Instant) {
-        if let SenderSocket::Owner(owner) = socket {
+        if let SocketFacts::Owner(owner) = &mut socket.facts {
             owner.names = Some(self.names_of(owner, now));
         }
     }

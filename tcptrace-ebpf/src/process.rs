@@ -1,0 +1,166 @@
+//! Which process opens, accepts and closes a socket. The programs at the cgroup hooks run in that process, and leave what they
+//! see where the programs that see packets find it: a segment can be sent from anywhere, long after.
+
+use crate::maps::EVENTS;
+use aya_ebpf::{
+    EbpfContext as _,
+    bindings::{BPF_SK_STORAGE_GET_F_CREATE, bpf_sock},
+    btf_maps::SkStorage,
+    helpers::{
+        bpf_get_current_pid_tgid,
+        generated::{bpf_get_current_comm, bpf_get_listener_sock, bpf_get_socket_cookie, bpf_sk_storage_get},
+    },
+    macros::{btf_map, map},
+    maps::Array,
+    programs::{SockAddrContext, SockContext},
+};
+use tcptrace_common::abi::{Act, How, Process, Slot};
+
+/// The process that last connected, accepted or closed a socket, by [`Slot::index`]. User space gives it [`Slot::COUNT`] slots
+/// if processes are asked for. A slot may be overwritten by another socket; then the process is not known.
+#[map]
+static ACTS: Array<Slot> = Array::with_max_entries(1, 0);
+
+/// The process that bound a socket, kept with the socket.
+#[btf_map]
+static LISTENERS: SkStorage<Process> = SkStorage::new();
+
+/// The numbers of TCP sockets in `bpf_sock` (`linux/net.h`, `linux/in.h`).
+const STREAM: u32 = 1;
+const TCP: u32 = 6;
+
+/// The process that runs now, and what it does.
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "the halves of a word")]
+fn current(how: How) -> Process {
+    let id = bpf_get_current_pid_tgid();
+    let mut process = Process { pid: (id >> 32) as u32, tid: id as u32, comm: [0; 16], how: how as u32, zero: 0 };
+    let (comm, len) = (&raw mut process.comm, size_of_val(&process.comm) as u32);
+    // The name is written where it is to stay, which is aligned to words: copies of it would be made byte by byte.
+    // SAFETY: the kernel writes so many bytes there, with a zero byte at their end.
+    unsafe { bpf_get_current_comm(comm.cast(), len) };
+    process
+}
+
+/// Leaves what the current process does with a socket in the table.
+#[inline(always)]
+fn leave(act: &Act) {
+    if let Some(slot) = ACTS.get_ptr_mut(Slot::index(act.cookie)) {
+        // SAFETY: the kernel's pointer to a map value is valid while the program runs. Other CPUs may read and write it
+        // meanwhile, which the seal shows.
+        unsafe { slot.write_volatile(Slot { act: *act, seal: Slot::seal_of(act) }) };
+    }
+}
+
+/// The process that last connected, accepted or closed the socket with this number, if it is still in the table.
+#[inline(always)]
+pub(crate) fn of_socket(cookie: u64) -> Option<Process> {
+    let slot = ACTS.get_ptr(Slot::index(cookie))?;
+    // SAFETY: the kernel's pointer to a map value is valid while the program runs; any bytes are integers.
+    let Slot { act, seal } = unsafe { slot.read_volatile() };
+    (act.cookie == cookie && Slot::seal_of(&act) == seal).then_some(act.process)
+}
+
+/// The process that bound the listener to which a socket, or the request for one, belongs.
+#[inline(always)]
+pub(crate) fn of_listener(socket: *mut bpf_sock) -> Option<Process> {
+    // SAFETY: the caller has a pointer to a socket that is not null.
+    let listener = unsafe { bpf_get_listener_sock(socket) };
+    if listener.is_null() {
+        return None;
+    }
+    // SAFETY: the pointer is not null, and the map is one for sockets.
+    let process = unsafe {
+        bpf_sk_storage_get(
+            (&raw const LISTENERS).cast_mut().cast(),
+            listener.cast(),
+            core::ptr::null_mut(),
+            0,
+        )
+    };
+    let process: *const Process = process.cast();
+    // SAFETY: the kernel returned the value of the map, which it keeps while the program runs, or null.
+    unsafe { process.as_ref() }.copied()
+}
+
+/// A process connects a socket.
+#[inline(always)]
+pub(crate) fn connect(context: &SockAddrContext) {
+    if is_tcp(context) {
+        // SAFETY: the context is the program's own.
+        let cookie = unsafe { bpf_get_socket_cookie(context.as_ptr()) };
+        leave(&Act { cookie, process: current(How::Connect) });
+    }
+}
+
+/// A process asks for the address of a socket's peer, as accept(2) does for the address that it returns (net/socket.c,
+/// `do_accept`). The first one to ask is told to user space, where it is known which sockets were accepted.
+#[inline(always)]
+pub(crate) fn get_peer_name(context: &SockAddrContext) {
+    if !is_tcp(context) {
+        return;
+    }
+    // SAFETY: the context is the program's own.
+    let cookie = unsafe { bpf_get_socket_cookie(context.as_ptr()) };
+    if of_socket(cookie).is_some() {
+        return;
+    }
+    let act = Act { cookie, process: current(How::Accept) };
+    leave(&act);
+    if let Some(mut entry) = EVENTS.reserve::<Act>(0) {
+        entry.write(act);
+        entry.submit(0);
+    }
+}
+
+/// A process has bound a socket, which may listen later.
+#[inline(always)]
+pub(crate) fn bound(context: &SockContext) {
+    if !is_tcp_socket(context) {
+        return;
+    }
+    let mut process = current(How::Listen);
+    // SAFETY: the context is the socket itself, and the map is one for sockets.
+    let stored = unsafe {
+        bpf_sk_storage_get(
+            (&raw const LISTENERS).cast_mut().cast(),
+            context.as_ptr(),
+            (&raw mut process).cast(),
+            BPF_SK_STORAGE_GET_F_CREATE.into(),
+        )
+    };
+    let stored: *mut Process = stored.cast();
+    if !stored.is_null() {
+        // A socket that was bound before has the value of then.
+        // SAFETY: the kernel returned the value of the map.
+        unsafe { stored.write(process) };
+    }
+}
+
+/// The last process that had a socket has closed it.
+#[inline(always)]
+pub(crate) fn released(context: &SockContext) {
+    if is_tcp_socket(context) {
+        // SAFETY: the context is the program's own.
+        let cookie = unsafe { bpf_get_socket_cookie(context.as_ptr()) };
+        leave(&Act { cookie, process: current(How::Close) });
+    }
+}
+
+#[inline(always)]
+fn is_tcp(context: &SockAddrContext) -> bool {
+    // SAFETY: the context is valid while the program runs.
+    let kind = unsafe { (*context.sock_addr).type_ };
+    // SAFETY: likewise.
+    let protocol = unsafe { (*context.sock_addr).protocol };
+    kind == STREAM && protocol == TCP
+}
+
+#[inline(always)]
+fn is_tcp_socket(context: &SockContext) -> bool {
+    // SAFETY: the context is valid while the program runs.
+    let kind = unsafe { (*context.sock).type_ };
+    // SAFETY: likewise.
+    let protocol = unsafe { (*context.sock).protocol };
+    kind == STREAM && protocol == TCP
+}

@@ -1,0 +1,68 @@
+//! The programs at cgroup hooks, which see what processes do with sockets.
+
+use super::{error::LoadError, explain::explain_program};
+use aya::{
+    Ebpf,
+    programs::{
+        CgroupAttachMode, CgroupSock, CgroupSockAddr, Program, ProgramError, cgroup_sock::CgroupSockLink,
+        cgroup_sock_addr::CgroupSockAddrLink,
+    },
+};
+use std::os::fd::BorrowedFd;
+
+/// The programs by their names. The kernel has the hooks since 5.9 (the last to come was `BPF_CGROUP_INET_SOCK_RELEASE`).
+const PROGRAMS: [&str; 7] = [
+    "tcptrace_connect4",
+    "tcptrace_connect6",
+    "tcptrace_peer4",
+    "tcptrace_peer6",
+    "tcptrace_bind4",
+    "tcptrace_bind6",
+    "tcptrace_release",
+];
+
+/// The programs at the hooks of a cgroup. Dropping it takes them off.
+#[derive(Default)]
+pub(crate) struct CgroupLinks {
+    addresses: Vec<CgroupSockAddrLink>,
+    sockets: Vec<CgroupSockLink>,
+}
+
+impl CgroupLinks {
+    /// Loads the programs and attaches them to a cgroup beside those of others.
+    pub(super) fn attach(object: &mut Ebpf, cgroup: BorrowedFd<'_>) -> Result<Self, LoadError> {
+        let mut links = Self::default();
+        for name in PROGRAMS {
+            let program = object.program_mut(name).ok_or(LoadError::Object(name))?;
+            links.add(program, name, cgroup)?;
+        }
+        Ok(links)
+    }
+
+    fn add(
+        &mut self,
+        program: &mut Program,
+        name: &'static str,
+        cgroup: BorrowedFd<'_>,
+    ) -> Result<(), LoadError> {
+        let failed = |error: ProgramError| explain_program(error, name);
+        // Links are beside those of others in any case.
+        let mode = CgroupAttachMode::Single;
+        match program {
+            Program::CgroupSockAddr(program) => {
+                let program: &mut CgroupSockAddr = program;
+                program.load().map_err(failed)?;
+                let link = program.attach(cgroup, mode).map_err(failed)?;
+                self.addresses.push(program.take_link(link).map_err(failed)?);
+            }
+            Program::CgroupSock(program) => {
+                let program: &mut CgroupSock = program;
+                program.load().map_err(failed)?;
+                let link = program.attach(cgroup, mode).map_err(failed)?;
+                self.sockets.push(program.take_link(link).map_err(failed)?);
+            }
+            _ => return Err(LoadError::Object(name)),
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,56 @@
+//! The hierarchy of cgroups, in its second version.
+
+use std::{fs, path::PathBuf};
+
+/// Where the hierarchy is mounted with all its cgroups; `None` if it is not.
+pub(super) fn root() -> Option<PathBuf> {
+    mounted(&fs::read_to_string("/proc/self/mountinfo").ok()?)
+}
+
+/// The same, by the list of mounts (`proc_pid_mountinfo(5)`).
+fn mounted(mounts: &str) -> Option<PathBuf> {
+    mounts.lines().find_map(|line| {
+        let (fields, options) = line.split_once(" - ")?;
+        let mut fields = fields.split(' ').skip(3);
+        let (root, place) = (fields.next()?, fields.next()?);
+        (options.split(' ').next() == Some("cgroup2") && root == "/").then(|| PathBuf::from(unescaped(place)))
+    })
+}
+
+/// A path of the list of mounts, in which blanks and the like stand as three octal digits (fs/proc_namespace.c, `mangle`).
+fn unescaped(path: &str) -> String {
+    let mut parts = path.split('\\');
+    let mut whole = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        match part.get(..3).and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
+            Some(byte) => {
+                whole.push(char::from(byte));
+                whole.push_str(&part[3..]);
+            }
+            None => {
+                whole.push('\\');
+                whole.push_str(part);
+            }
+        }
+    }
+    whole
+}
+
+#[cfg(test)]
+mod tests {
+    use super::mounted;
+    use std::path::Path;
+
+    const MOUNTS: &str = "\
+22 1 0:20 / /proc rw - proc proc rw
+30 24 0:27 / /sys/fs/cgroup/systemd rw,nosuid shared:9 - cgroup cgroup rw,name=systemd
+31 24 0:28 /a/container /mnt rw - cgroup2 cgroup2 rw
+32 24 0:28 / /sys/fs/my\\040groups rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate
+";
+
+    #[test]
+    fn the_hierarchy_is_where_all_of_it_is_mounted() {
+        assert_eq!(mounted(MOUNTS).as_deref(), Some(Path::new("/sys/fs/my groups")));
+        assert_eq!(mounted("22 1 0:20 / /proc rw - proc proc rw\nx\n"), None);
+    }
+}
