@@ -34,7 +34,8 @@ const TCP: u32 = 6;
 #[expect(clippy::cast_possible_truncation, reason = "the halves of a word")]
 fn current(how: How) -> Process {
     let id = bpf_get_current_pid_tgid();
-    let mut process = Process { pid: (id >> 32) as u32, tid: id as u32, comm: [0; 16], how: how as u32, zero: 0 };
+    let mut process =
+        Process { pid: (id >> 32) as u32, tid: id as u32, comm: [0; 16], how: how as u32, zero: 0 };
     let (comm, len) = (&raw mut process.comm, size_of_val(&process.comm) as u32);
     // The name is written where it is to stay, which is aligned to words: copies of it would be made byte by byte.
     // SAFETY: the kernel writes so many bytes there, with a zero byte at their end.

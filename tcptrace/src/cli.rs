@@ -15,6 +15,7 @@ mod parse;
 mod selection;
 mod summary;
 mod trace;
+mod who;
 
 pub use check::CheckConfig;
 pub use habits::meant;
@@ -24,6 +25,7 @@ pub use limits::Limits;
 pub use output::{Color, Format, LineWidth, OutputConfig};
 pub use selection::{FilterText, Only};
 pub use trace::{Config, Input};
+pub use who::Who;
 
 use crate::kernel::namespaces::Namespaces;
 use clap::{Parser, Subcommand};

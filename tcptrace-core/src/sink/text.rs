@@ -19,7 +19,7 @@ mod words;
 
 use super::Sink;
 use crate::event::{
-    Address, Anomaly, Common, Connection, Established, Event, IcmpErrorEvent, Outcome, Path, Role,
+    Address, Anomaly, Common, Connection, Established, Event, IcmpErrorEvent, Outcome, Path, Process, Role,
     SegmentEvent, Stats, Teids, Transition, Vlans,
 };
 use crate::sink::units::{Column, plain};
@@ -114,7 +114,10 @@ impl TextSink {
             &event.common,
             &"ESTABLISHED",
             color(AnsiColor::Green),
-            (event.common.client, event.common.server),
+            (
+                End(event.common.client, event.client_process.as_ref()),
+                End(event.common.server, event.server_process.as_ref()),
+            ),
             line,
         )?;
         took(Column(event.times.syn_to_established_ns), line)?;
@@ -125,7 +128,9 @@ impl TextSink {
 
     fn connection(&mut self, event: &Connection, line: &mut Line) -> fmt::Result {
         let (label, style) = outcome(event.outcome);
-        self.head(&event.common, &label, style, (event.common.client, event.common.server), line)?;
+        let client = End(event.common.client, event.client_process.as_ref());
+        let server = End(event.common.server, event.server_process.as_ref());
+        self.head(&event.common, &label, style, (client, server), line)?;
         took(Column(event.lifetime_ns), line)?;
         words::connection(event, &mut Details::new(line))?;
         via(&event.path, line)?;
@@ -149,7 +154,7 @@ impl TextSink {
     }
 
     fn transition(&mut self, event: &Transition, line: &mut Line) -> fmt::Result {
-        let pair = (event.common.client, event.common.server);
+        let pair = (End(event.common.client, None), End(event.common.server, None));
         self.head(
             &event.common,
             &Indented(details::role(event.endpoint)),
@@ -185,7 +190,7 @@ impl TextSink {
         common: &Common,
         label: &dyn fmt::Display,
         style: Style,
-        (from, to): (Address, Address),
+        (from, to): (End<'_>, End<'_>),
         line: &mut Line,
     ) -> fmt::Result {
         line.begin(Rank::Time);
@@ -226,6 +231,20 @@ impl fmt::Display for Indented<'_> {
     }
 }
 
+/// An end of a connection: `curl[1234] 192.0.2.1:40000` where the process is known.
+#[derive(Clone, Copy)]
+struct End<'a>(Address, Option<&'a Process>);
+
+impl fmt::Display for End<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(Process { pid: Some(pid), comm, .. }) = self.1 {
+            // A process gives itself any name.
+            write!(f, "{}[{pid}] ", plain(comm.as_deref().unwrap_or_default()))?;
+        }
+        write!(f, "{}", self.0)
+    }
+}
+
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.ip {
@@ -241,10 +260,11 @@ fn took(column: Column, line: &mut Line) -> fmt::Result {
 }
 
 /// The sender and the receiver of a segment of the connection.
-const fn directed(common: &Common, sender: Role) -> (Address, Address) {
+const fn directed(common: &Common, sender: Role) -> (End<'static>, End<'static>) {
+    let (client, server) = (End(common.client, None), End(common.server, None));
     match sender {
-        Role::Client => (common.client, common.server),
-        Role::Server => (common.server, common.client),
+        Role::Client => (client, server),
+        Role::Server => (server, client),
     }
 }
 

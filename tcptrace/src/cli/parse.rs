@@ -127,6 +127,17 @@ pub(super) fn slower(text: &str) -> Result<Duration, String> {
     duration(text, "1us", "1h")
 }
 
+/// Parses the beginning of a container's identifier, of as many digits as tell containers apart.
+pub(super) fn container(text: &str) -> Result<String, String> {
+    let id = text.to_ascii_lowercase();
+    let is_hexadecimal = id.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if is_hexadecimal && (4..=64).contains(&id.len()) {
+        Ok(id)
+    } else {
+        Err("a container's identifier has 64 hexadecimal digits, of which at least 4 are needed".to_owned())
+    }
+}
+
 /// Parses how late after it happened something may be reported.
 pub(super) fn latency(text: &str) -> Result<Duration, String> {
     duration(text, "0ms", "10s")

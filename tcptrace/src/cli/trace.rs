@@ -3,7 +3,7 @@
 use super::{
     Command, FilterText, IngressHook, Interfaces, Limits, OutputConfig, habits::HabitArgs,
     interfaces::InterfaceArgs, kernel::KernelArgs, limits::LimitArgs, output::OutputArgs, parse,
-    selection::SelectionArgs, summary::SummaryArgs,
+    selection::SelectionArgs, summary::SummaryArgs, who::Who,
 };
 use crate::{event::Kinds, kernel::namespaces::Namespaces, sink::summary::GroupBy};
 use std::{
@@ -20,14 +20,14 @@ pub(super) struct TraceArgs {
 
     /// List the interfaces and exit
     // No other option than --netns and --all-netns has an effect on the list.
-    #[arg(short = 'D', long, help_heading = "Interfaces", conflicts_with_all = ["interfaces", "read", "write", "decap", "ingress", "process", "no_sockets", "ring_size", "filter", "filter_file", "failed", "slower", "count", "duration", "OutputArgs", "SummaryArgs", "LimitArgs", "kernel_log"])]
+    #[arg(short = 'D', long, help_heading = "Interfaces", conflicts_with_all = ["interfaces", "read", "write", "decap", "ingress", "process", "no_sockets", "Who", "ring_size", "filter", "filter_file", "failed", "slower", "count", "duration", "OutputArgs", "SummaryArgs", "LimitArgs", "kernel_log"])]
     list_interfaces: bool,
 
     /// Read a capture file; `-` is the standard input.
     ///
     /// It is pcap or pcapng, also in gzip or zstd. Given several times, the files are read as one trace, in the order of their
     /// first packets.
-    #[arg(short, long, value_name = "FILE", help_heading = "Packets", conflicts_with_all = ["interfaces", "netns", "all_netns", "ingress", "process", "no_sockets", "ring_size", "kernel_log", "stats_interval", "duration", "summary_interval"])]
+    #[arg(short, long, value_name = "FILE", help_heading = "Packets", conflicts_with_all = ["interfaces", "netns", "all_netns", "ingress", "process", "no_sockets", "Who", "ring_size", "kernel_log", "stats_interval", "duration", "summary_interval"])]
     read: Vec<PathBuf>,
 
     /// Write the segments of lifecycles to a pcapng file.
@@ -39,6 +39,9 @@ pub(super) struct TraceArgs {
 
     #[command(flatten)]
     kernel: KernelArgs,
+
+    #[command(flatten)]
+    who: Who,
 
     #[command(flatten)]
     selection: SelectionArgs,
@@ -107,7 +110,8 @@ impl TraceArgs {
             limits: self.limits.config(),
             ring_bytes: kernel.ring_bytes,
             sockets: kernel.sockets,
-            processes: kernel.processes,
+            processes: kernel.processes || self.who.wants_processes(),
+            who: self.who,
             sample: self.limits.sample,
             latency: self.limits.latency,
             decap: kernel.decap,
@@ -151,6 +155,8 @@ pub struct Config {
     pub sockets: bool,
     /// Whether the processes that use sockets are told (`--process`).
     pub processes: bool,
+    /// Who uses the sockets of the connections that are reported.
+    pub who: Who,
     /// The largest part of connections that is followed.
     pub sample: Admission,
     /// How late after it happened something may be reported.

@@ -7,7 +7,7 @@ use super::{
     nanoseconds, screen,
 };
 use crate::{
-    cli::Config,
+    cli::{Config, Who},
     event::{Event, Kind, Kinds, RunId, Start, Stats},
     filter::Filter,
     once::{self, Once},
@@ -37,6 +37,8 @@ pub(super) struct Pipeline<'a> {
 /// Counts events and gives them to the consumers.
 struct Delivery {
     consumers: Consumers,
+    /// Who uses the sockets of the connections that are reported.
+    who: Who,
     /// How many connections were reported.
     reported: u64,
     /// How many connections are to be reported, by `--count`.
@@ -51,6 +53,9 @@ impl Delivery {
     /// Gives an event to the consumers, with the wall clock's time in it, unless an error has come or the count is
     /// reached.
     fn deliver(&mut self, mut event: Event, offset_ns: i64) {
+        if !self.who.takes(&event) {
+            return;
+        }
         let counted = event.common().is_some();
         if self.result.is_err() || (counted && self.reported >= self.limit) {
             return;
@@ -102,6 +107,7 @@ impl<'a> Pipeline<'a> {
         consumers.end_of_batch()?;
         let delivery = Delivery {
             consumers,
+            who: config.who.clone(),
             reported: 0,
             limit: config.count.unwrap_or(u64::MAX),
             clock: SourceClock::default(),
