@@ -39,7 +39,7 @@ pub(crate) use put::{Line, Put};
 pub use run_id::RunId;
 pub use schema::schema;
 pub use sighting::{Origin, Path};
-pub use socket::{Cgroup, Process, ProcessHow, Socket, SocketMoment};
+pub use socket::{AcceptQueue, Cgroup, Process, ProcessHow, Socket, SocketMoment};
 pub use start::{ClockAnchor, Settings, Start, TracedInterface};
 pub use state::State;
 pub use state_times::StateTimes;
@@ -462,6 +462,9 @@ object! {
         pub synacks_after_ack: u32,
         /// What these fit; null where there were none.
         pub synack_again: Option<SynackAgain>,
+        /// How full the accept queue was when the server, on this host, did not take what reached it: SYNs came again, or SYN-ACKs
+        /// went again after the acknowledgement. Null otherwise.
+        pub accept_queue: Option<AcceptQueue>,
         /// The server first answered the SYN with a bare acknowledgement of an earlier connection on the same ports (RFC 5961
         /// §4.2), and the client reset that.
         pub challenge_ack: bool,

@@ -2,7 +2,7 @@
 //! segment, an ICMP error, a loss, and the time.
 
 use crate::{
-    socket::{Acceptance, SenderSocket, SocketFacts},
+    socket::{AcceptQueue, Acceptance, SenderSocket, SocketFacts},
     tunnel::Layer,
 };
 use std::fmt;
@@ -317,6 +317,9 @@ pub enum Input {
     Clock(ClockChange),
     /// A process has accepted a connection.
     Accepted(Box<Acceptance>),
+    /// How full the accept queue is, for the connection that has this flow of the server's segments: the answer to a question
+    /// of the tracker's ([`crate::Tracker::take_questions`]).
+    AcceptQueue(Flow, AcceptQueue),
     /// How many octets have passed on the wire so far in all packets together: no connection can have sent more.
     Passed(u64),
     /// The time that has come: no earlier input will follow.
@@ -345,6 +348,7 @@ impl Input {
             | Self::Admission(_)
             | Self::Clock(_)
             | Self::Accepted(_)
+            | Self::AcceptQueue(..)
             | Self::Passed(_)
             | Self::Tick(_) => None,
         }
@@ -357,9 +361,12 @@ impl Input {
             Self::Segment(segment) => Some(segment.ts),
             Self::Icmp(error) => Some(error.quoted.ts),
             Self::Admission(change) => Some(change.ts),
-            Self::Lost(_) | Self::Overwritten(_) | Self::Clock(_) | Self::Accepted(_) | Self::Passed(_) => {
-                None
-            }
+            Self::Lost(_)
+            | Self::Overwritten(_)
+            | Self::Clock(_)
+            | Self::Accepted(_)
+            | Self::AcceptQueue(..)
+            | Self::Passed(_) => None,
             Self::Tick(now) => Some(*now),
         }
     }

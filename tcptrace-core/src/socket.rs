@@ -109,6 +109,23 @@ pub struct Acceptance {
     pub process: SocketProcess,
 }
 
+/// How full the accept queue of the socket was that listens for a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct AcceptQueue {
+    /// How many connections waited to be accepted.
+    pub waiting: u32,
+    /// How many may wait. The queue is full when one more does (`linux/net/sock.h`, `sk_acceptq_is_full`).
+    pub limit: u32,
+}
+
+impl AcceptQueue {
+    /// Whether the listener took no more connections.
+    #[must_use]
+    pub const fn is_full(self) -> bool {
+        self.waiting > self.limit
+    }
+}
+
 /// The names behind the numbers of a socket's owner; each is `None` where it is not known.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct OwnerNames {

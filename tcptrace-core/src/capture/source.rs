@@ -450,6 +450,7 @@ impl SegmentFinder {
                 | Input::Admission(_)
                 | Input::Clock(_)
                 | Input::Accepted(_)
+                | Input::AcceptQueue(..)
                 | Input::Passed(_)
                 | Input::Tick(_) => {}
             }

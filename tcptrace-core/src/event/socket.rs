@@ -94,3 +94,14 @@ object! {
         pub pod: Option<Arc<str>>,
     }
 }
+
+object! {
+    /// How full the queue was in which connections wait to be accepted, of the socket that listens for the connection.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct AcceptQueue {
+        /// How many connections waited.
+        pub waiting: u32,
+        /// How many may wait: the smaller of listen(2)'s `backlog` and `net.core.somaxconn`. The kernel takes one more.
+        pub limit: u32,
+    }
+}

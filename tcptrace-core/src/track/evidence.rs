@@ -14,6 +14,7 @@ use super::{
 use crate::{
     event::{Ecn, EcnKind, Role, State, SynackAgain, Vantage, WrongAnswers},
     segment::{Segment, Timestamp},
+    socket::AcceptQueue,
 };
 use std::collections::VecDeque;
 
@@ -131,10 +132,17 @@ pub(crate) fn synack_again(conn: &Conn) -> Option<SynackAgain> {
     let extra = conn.extra();
     match (extra.synacks_after_ack, extra.synack_late, conn.vantage) {
         (0, ..) => None,
+        _ if extra.accept_queue.is_some_and(AcceptQueue::is_full) => Some(SynackAgain::NotAccepted),
         (_, true, _) => Some(SynackAgain::Deferred),
         (_, false, Some(Vantage::Server)) => Some(SynackAgain::NotAccepted),
         _ => Some(SynackAgain::LostOrNotAccepted),
     }
+}
+
+/// Whether the server, if it is on this host, seems not to take what reaches it: it did not answer a SYN that was sent again,
+/// or sent its SYN-ACK again after the acknowledgement of that.
+pub(crate) fn may_not_be_accepted(conn: &Conn) -> bool {
+    (conn.syns > 1 && conn.synacks == 0) || conn.extra().synacks_after_ack > 0
 }
 
 /// The state of a side; `None` where nothing of it was seen and only what the other side did speaks for the state.

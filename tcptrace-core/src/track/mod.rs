@@ -40,8 +40,8 @@ pub(crate) use held::DOUBT_NS;
 use crate::{
     event::{AnomalyReason, Event, Kinds, Outcome, OutcomeCounts, Role},
     filter::Filter,
-    segment::{AdmissionChange, IcmpError, Input, Segment, Sender, Timestamp},
-    socket::Acceptance,
+    segment::{AdmissionChange, Flow, IcmpError, Input, Segment, Sender, Timestamp},
+    socket::{AcceptQueue, Acceptance},
     source_clock::SourceClock,
 };
 use after::After;
@@ -108,6 +108,8 @@ pub struct Tracker {
     /// Some connection may have been captured with two sets of sequence numbers; see `views.rs`.
     rewritten: bool,
     given_up: GivenUp,
+    /// The flows of servers' segments of whose accept queue is asked.
+    questions: Vec<Flow>,
     next_id: u64,
     counts: OutcomeCounts,
 }
@@ -138,6 +140,7 @@ impl Tracker {
             halves: Halves::default(),
             rewritten: false,
             given_up: GivenUp::default(),
+            questions: Vec::new(),
             next_id: 1,
             counts: OutcomeCounts::default(),
         }
@@ -210,6 +213,7 @@ impl Tracker {
             Input::Overwritten(until) => self.context.losses.add_acknowledgements(*until),
             Input::Admission(AdmissionChange { ts, admission }) => self.admit(*admission, *ts),
             Input::Accepted(acceptance) => self.accepted(acceptance),
+            Input::AcceptQueue(flow, queue) => self.accept_queue(flow, *queue),
             Input::Passed(octets) => self.context.passed = Some(*octets),
             Input::Clock(change) => self.context.clock.change(*change),
             Input::Tick(now) => self.expire(*now, sink),
@@ -297,12 +301,39 @@ impl Tracker {
 
     /// Takes who accepted a connection, unless that is over by now.
     fn accepted(&mut self, Acceptance { flow, process, .. }: &Acceptance) {
+        if let Some(conn) = self.of_server(flow) {
+            conn.record_acceptance(Role::Server, process);
+        }
+    }
+
+    /// Takes how full the accept queue is in which a connection should be.
+    fn accept_queue(&mut self, flow: &Flow, queue: AcceptQueue) {
+        if let Some(conn) = self.of_server(flow) {
+            conn.extra_mut().accept_queue = Some(queue);
+        }
+    }
+
+    /// The connection whose server sends segments of `flow`, unless it is over.
+    fn of_server(&mut self, flow: &Flow) -> Option<&mut Conn> {
         let (key, src_is_low) = self.key_of(flow);
-        if let Some(slot) = self.table.find(&key) {
-            let conn = &mut self.table[slot];
-            if !conn.flags.ended && conn.role_of(src_is_low) == Role::Server {
-                conn.record_acceptance(Role::Server, process);
-            }
+        let slot = self.table.find(&key)?;
+        let conn = &mut self.table[slot];
+        (!conn.flags.ended && conn.role_of(src_is_low) == Role::Server).then_some(conn)
+    }
+
+    /// Takes the flows of servers' segments of which the tracker asks how full the accept queue is, as the server seems not to
+    /// take what reaches it. A source that is on the server's host answers by [`Input::AcceptQueue`]; nobody else need answer.
+    pub fn take_questions(&mut self) -> Vec<Flow> {
+        std::mem::take(&mut self.questions)
+    }
+
+    /// Asks about the accept queue if `seg` was sent again, as the server does not seem to take what reaches it.
+    fn ask(&mut self, slot: u32, seg: &Segment) {
+        /// The most questions that wait for an answer.
+        const MOST: usize = 16;
+        if seg.flags.syn() && self.questions.len() < MOST && evidence::may_not_be_accepted(&self.table[slot])
+        {
+            self.questions.push(if seg.flags.ack() { seg.flow } else { seg.flow.reversed() });
         }
     }
 
@@ -335,6 +366,7 @@ impl Tracker {
         if seg.flags.syn() && seg.flags.ack() {
             self.context.answered_syns.add(conn);
         }
+        self.ask(slot, seg);
         self.carry_out(slot, after, src_is_low, seg, sink);
     }
 

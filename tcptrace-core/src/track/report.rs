@@ -18,10 +18,10 @@ use super::{
 };
 use crate::{
     event::{
-        Address, Anomaly, Backoff, ClosedBy, Common, Connection, Established, Event, HandshakeTimes,
-        IcmpErrorEvent, IcmpReport, Kind, Kinds, Options, Origin, OtherView, Outcome, Path, ResetPhase, Role,
-        SegmentEvent, State, StateTimes, Teids, Transition, Tunnel, TunnelKind, Vantage, Vlans,
-        ZeekConnState,
+        AcceptQueue, Address, Anomaly, Backoff, ClosedBy, Common, Connection, Established, Event,
+        HandshakeTimes, IcmpErrorEvent, IcmpReport, Kind, Kinds, Options, Origin, OtherView, Outcome, Path,
+        ResetPhase, Role, SegmentEvent, State, StateTimes, Teids, Transition, Tunnel, TunnelKind, Vantage,
+        Vlans, ZeekConnState,
     },
     segment::{Flow, IcmpError, Segment, Timestamp},
     source_clock::SourceClock,
@@ -322,6 +322,9 @@ fn describe(
         syn_intervals_ns: intervals,
         synacks_after_ack: extra.synacks_after_ack.into(),
         synack_again: evidence::synack_again(conn),
+        accept_queue: extra
+            .accept_queue
+            .map(|queue| AcceptQueue { waiting: queue.waiting, limit: queue.limit }),
         challenge_ack: extra.challenged,
         wrong_answers: evidence::wrong_answers(conn),
         earlier_closed_ns: None,

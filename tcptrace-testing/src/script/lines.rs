@@ -83,8 +83,8 @@ impl Step {
             Self::Input(Input::Admission(change)) => change.ts,
             Self::Input(Input::Clock(change)) => change.ts,
             Self::Input(Input::Accepted(acceptance)) => acceptance.ts,
-            // A script has no way to write this input.
-            Self::Input(Input::Passed(_)) => Timestamp(0),
+            // A script has no way to write these inputs.
+            Self::Input(Input::Passed(_) | Input::AcceptQueue(..)) => Timestamp(0),
             Self::Input(Input::Tick(ts) | Input::Overwritten(ts)) | Self::End(ts) => *ts,
         }
     }

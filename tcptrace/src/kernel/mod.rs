@@ -6,6 +6,7 @@
 //! | [`attach`] | to put the programs on an interface and take them off, and what else is there |
 //! | [`interfaces`] | which interfaces there are, and to be told of changes |
 //! | [`namespaces`] | which network namespaces there are, to go there, and to be told of changes in them |
+//! | `sockets` | which sockets there are, and which processes have them |
 //! | [`calls`] | nothing by itself: it has the forms in which the others ask |
 
 pub mod attach;
@@ -15,3 +16,4 @@ pub mod fuzzing;
 pub mod interfaces;
 pub mod load;
 pub mod namespaces;
+pub(crate) mod sockets;

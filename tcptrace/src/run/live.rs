@@ -227,7 +227,10 @@ impl Live<'_> {
                 self.pipeline.packet(&packet)?;
             }
         }
-        self.pipeline.track(inputs, offset)
+        self.pipeline.track(inputs, offset)?;
+        // The answers come with the next batch.
+        self.source.answer(self.pipeline.take_questions(), inputs);
+        Ok(())
     }
 
     /// Tells the tracker the names of interfaces that are new in this batch, and the new names of those that it knows.

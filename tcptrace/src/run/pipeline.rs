@@ -11,7 +11,7 @@ use crate::{
     event::{Event, Kind, Kinds, RunId, Start, Stats},
     filter::Filter,
     once::{self, Once},
-    segment::{Input, Timestamp},
+    segment::{Flow, Input, Timestamp},
     sink::units::Count,
     source::live::LiveError,
     source_clock::SourceClock,
@@ -161,6 +161,11 @@ impl<'a> Pipeline<'a> {
 
     pub(super) fn forget_interfaces(&mut self, gone: &mut Vec<u32>) {
         self.tracker.forget_interfaces(gone);
+    }
+
+    /// Takes the questions that the tracker has for the source.
+    pub(super) fn take_questions(&mut self) -> Vec<Flow> {
+        self.tracker.take_questions()
     }
 
     pub(super) fn wants_packets(&self) -> bool {

@@ -14,6 +14,7 @@ use super::{
     cost::{CostMeter, Estimate},
     counters::CountersTotal,
     gaps::Gaps,
+    listeners::Listeners,
     overload::{Fill, Overload},
     owners::Owners,
     pace::Pace,
@@ -34,7 +35,7 @@ use crate::{
         interfaces::watch::InterfaceNames,
         load::{CounterMap, Programs, pending::PendingWords, ring::RingGauge},
     },
-    segment::{AdmissionChange, Input, LossReport, Observation, Segment, Timestamp},
+    segment::{AdmissionChange, Flow, Input, LossReport, Observation, Segment, Timestamp},
 };
 use aya::maps::{MapData, RingBuf};
 use aya_log::EbpfLogger;
@@ -111,6 +112,7 @@ pub struct LiveSource {
     undecodable: u64,
     tags: Tags,
     owners: Owners,
+    listeners: Listeners,
     /// The processes that use sockets, if they are asked for and can be known.
     processes: Option<Processes>,
     /// How many expected acknowledgements were overwritten, as the tracker was last told.
@@ -145,6 +147,9 @@ impl LiveSource {
         let start = monotonic_now();
         let now = Instant::now();
         spaces.begin(&mut programs, &mut notices)?;
+        if let Some(processes) = &mut processes {
+            processes.look_around(&spaces);
+        }
         let attached = monotonic_now();
         if spaces.is_settled() {
             programs.let_go_of_object()?;
@@ -182,6 +187,7 @@ impl LiveSource {
             undecodable: 0,
             tags: Tags::new(ignore_vlans),
             owners: Owners::open(),
+            listeners: Listeners::default(),
             processes,
             overwrites: 0,
         };
@@ -242,6 +248,15 @@ impl LiveSource {
         out.push(Input::Tick(now));
         self.phase = Phase::Ended;
         Ok(())
+    }
+
+    /// Appends the answers to the tracker's questions that can be answered on this host.
+    pub fn answer(&mut self, questions: Vec<Flow>, out: &mut Vec<Input>) {
+        let now = Instant::now();
+        for flow in questions {
+            let queue = self.listeners.queue(&flow, &self.spaces, now);
+            out.extend(queue.map(|queue| Input::AcceptQueue(flow, queue)));
+        }
     }
 
     /// Takes the notices for the user that have collected since the last call.
@@ -514,7 +529,7 @@ impl LiveSource {
             self.owners.name(socket, self.last_drain);
         }
         if let Some(processes) = &mut self.processes {
-            processes.observe(segment);
+            processes.observe(segment, netns);
         }
         segment.sender = sender_of(direction, forwarded, spot.loopback, || spot.addresses.contains(&to));
         self.reorder.push(ts, what.into());

@@ -6,6 +6,7 @@ pub mod cost;
 mod error;
 mod gaps;
 mod hierarchy;
+mod listeners;
 pub mod live;
 mod overload;
 mod owners;

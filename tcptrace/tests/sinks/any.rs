@@ -4,8 +4,8 @@ use crate::fixtures;
 use std::{net::IpAddr, sync::Arc};
 use tcptrace::{
     event::{
-        Address, Anomaly, AnomalyReason, Backoff, CaptureStats, Cgroup, ClockAnchor, ClosedBy, Common,
-        Connection, Copies, Cost, DoubtfulReset, Ecn, EcnKind, Established, Event, HandshakeTimes,
+        AcceptQueue, Address, Anomaly, AnomalyReason, Backoff, CaptureStats, Cgroup, ClockAnchor, ClosedBy,
+        Common, Connection, Copies, Cost, DoubtfulReset, Ecn, EcnKind, Established, Event, HandshakeTimes,
         IcmpErrorEvent, IcmpReport, Kind, Options, Origin, OtherView, Outcome, Path, Process, ProcessHow,
         ResetPhase, Role, SegmentEvent, Socket, SocketMoment, Start, State, StateTimes, Stats, SynackAgain,
         Teids, TracedInterface, Transition, Tunnel, TunnelCounts, TunnelKind, Vantage, Vlans, WrongAnswers,
@@ -261,6 +261,8 @@ impl Dice {
             syn_backoff: self.maybe(|dice| dice.pick(&Backoff::ALL)),
             synacks_after_ack: self.number_u32(),
             synack_again: self.maybe(|dice| dice.pick(&SynackAgain::ALL)),
+            accept_queue: self
+                .maybe(|dice| AcceptQueue { waiting: dice.number_u32(), limit: dice.number_u32() }),
             challenge_ack: self.coin(),
             wrong_answers: self.maybe(Self::wrong_answers),
             earlier_closed_ns: self.maybe(Self::number),

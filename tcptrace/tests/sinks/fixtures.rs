@@ -119,6 +119,7 @@ pub(crate) fn connection() -> Connection {
         syn_backoff: None,
         synacks_after_ack: 0,
         synack_again: None,
+        accept_queue: None,
         challenge_ack: false,
         wrong_answers: None,
         earlier_closed_ns: None,

@@ -2,7 +2,10 @@
 
 use super::details::{Details, NOTHING_LISTENS, icmp, role, syn_retries, synack_retries};
 use crate::{
-    event::{Backoff, Connection, Ecn, EcnKind, OtherView, Outcome, Role, State, SynackAgain, WrongAnswers},
+    event::{
+        AcceptQueue, Backoff, Connection, Ecn, EcnKind, OtherView, Outcome, Role, State, SynackAgain,
+        WrongAnswers,
+    },
     segment::Timestamp,
     sink::units::{Count, Nanos},
 };
@@ -153,6 +156,12 @@ pub(super) fn besides(event: &Connection, details: &mut Details<'_>) -> fmt::Res
         let server = server_isn.map_or(String::new(), |isn| format!(" and {isn}"));
         details.add(format_args!("seen twice, with other sequence numbers (a device rewrites them)"))?;
         details.more(format_args!(": the other view begins at {client_isn}{server}"))?;
+    }
+    if let Some(AcceptQueue { waiting, limit }) = event.accept_queue {
+        details.add(format_args!("accept queue {waiting} of {limit}"))?;
+        if waiting > limit {
+            details.more(format_args!(": full, the server does not accept"))?;
+        }
     }
     let again = synack_retries(event.synacks_after_ack);
     match event.synack_again {

@@ -4,6 +4,7 @@ use super::times::When;
 use crate::{
     event::{EcnKind, Role},
     segment::{IcmpError, Segment, Timestamp},
+    socket::AcceptQueue,
     track::side::Opening,
 };
 use tcptrace_common::{seq::SeqNum, tcp::TcpFlags};
@@ -25,6 +26,8 @@ pub(crate) struct Extra {
     pub(crate) challenged: bool,
     /// The first of the SYN-ACKs in `synacks_after_ack` came later than the server's first time-out.
     pub(crate) synack_late: bool,
+    /// How full the accept queue of the listener was, where that was asked.
+    pub(crate) accept_queue: Option<AcceptQueue>,
     /// The segments that came instead of an answer to the SYN.
     pub(crate) wrong_answers: WrongAnswerCounts,
     pub(crate) ecn: EcnTries,
@@ -45,6 +48,7 @@ impl Extra {
         other_synack: None,
         challenged: false,
         synack_late: false,
+        accept_queue: None,
         wrong_answers: WrongAnswerCounts::NONE,
         ecn: EcnTries::NONE,
         probe: false,

@@ -8,7 +8,8 @@ use rustix::{
     fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
     io::Errno,
     net::{
-        AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, bind, netlink, recv, send, socket_with,
+        AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType, bind, netlink, recv, send,
+        socket_with,
     },
 };
 use std::io;
@@ -141,8 +142,16 @@ impl Socket {
 
     /// Opens a socket for requests of generic netlink.
     pub(crate) fn generic() -> io::Result<Self> {
-        let flags = SocketFlags::CLOEXEC;
-        let fd = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, Some(netlink::GENERIC))?;
+        Self::of_protocol(netlink::GENERIC)
+    }
+
+    /// Opens a socket for requests about sockets.
+    pub(crate) fn diagnostics() -> io::Result<Self> {
+        Self::of_protocol(netlink::SOCK_DIAG)
+    }
+
+    fn of_protocol(protocol: Protocol) -> io::Result<Self> {
+        let fd = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, Some(protocol))?;
         bind(&fd, &netlink::SocketAddrNetlink::new(0, 0))?;
         Ok(Self(fd))
     }

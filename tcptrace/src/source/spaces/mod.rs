@@ -99,6 +99,17 @@ impl Spaces {
         self.set.begin_all(programs, notices)
     }
 
+    /// Runs `f` in each namespace, and returns what it made with the namespace's number. One that cannot be entered any more is
+    /// left out.
+    pub(super) fn in_each<R>(&self, f: impl Fn() -> R) -> Vec<(u16, R)> {
+        self.set.live().filter_map(|space| Some((space.number, space.netns.within(&f).ok()?))).collect()
+    }
+
+    /// Runs `f` in the namespace of this number; `None` if that cannot be entered any more.
+    pub(super) fn within<R>(&self, number: u16, f: impl FnOnce() -> R) -> Option<R> {
+        self.set.live().find(|space| space.number == number)?.netns.within(f).ok()
+    }
+
     /// Waits until [`Self::follow`] has something to do. Cancel-safe.
     pub(super) async fn ready(&mut self) -> Result<(), LiveError> {
         tokio::select! {
@@ -178,6 +189,11 @@ impl Spaces {
     #[inline]
     pub(super) fn spot(&self, netns: u16, index: u32) -> Option<Spot<'_>> {
         self.set.spaces.get(&netns)?.spot(index)
+    }
+
+    /// The number of the namespace that an interface is in, by [`Spot::interface`], and what is known of the interface.
+    pub(super) fn home_of(&self, interface: u32) -> Option<(u16, Spot<'_>)> {
+        self.set.live().find_map(|space| Some((space.number, space.spot_of(interface)?)))
     }
 
     /// The names of interfaces, by the number that [`Spot::interface`] is.

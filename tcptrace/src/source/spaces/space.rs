@@ -284,6 +284,17 @@ impl Space {
         })
     }
 
+    /// What is known of the interface of this number ([`Spot::interface`]).
+    pub(super) fn spot_of(&self, interface: u32) -> Option<Spot<'_>> {
+        let index = match &self.numbers {
+            None => interface,
+            Some(numbers) => {
+                numbers.iter().find(|(_, number)| **number == interface).map(|(index, _)| *index)?
+            }
+        };
+        self.spot(index)
+    }
+
     /// The interfaces that the programs are on.
     pub(super) fn traced(&self) -> impl Iterator<Item = TracedInterface> {
         let netns = self.name.as_deref().or_else(|| self.netns.name());
