@@ -14,6 +14,9 @@ use tcptrace_common::abi::{Owner, Process, Record, Socket};
 /// The number of stream sockets in `bpf_sock::type_` (`linux/net.h`, `SOCK_STREAM`).
 const STREAM: u32 = 1;
 
+/// The number of the state CLOSE in `bpf_sock::state` (`linux/bpf.h`, `BPF_TCP_CLOSE`).
+const CLOSE: u32 = 7;
+
 /// The packet, and the socket that it refers to, which may be any.
 #[inline(always)]
 fn referred<H: Hook>(hook: H) -> Option<(*mut __sk_buff, *mut bpf_sock)> {
@@ -75,14 +78,28 @@ pub(crate) fn sender<H: Hook>(hook: H, record: &Record) -> Option<*mut bpf_tcp_s
     }
     // SAFETY: the pointer is not null.
     let kind = unsafe { (*socket).type_ };
-    // SAFETY: likewise.
-    let port = unsafe { (*socket).src_port };
-    if kind != STREAM || port != u32::from(record.src_port) {
+    if kind != STREAM || !has_port(socket, record) {
         return None;
     }
     // SAFETY: the pointer is not null.
     let tcp = unsafe { tcp_sock(socket) };
     if tcp.is_null() { None } else { Some(tcp) }
+}
+
+/// Whether a socket has the port of the segment in `record`. One that resets its connection has given its own port back when it
+/// sends the RST, but not its peer's (net/ipv4/tcp.c, `tcp_disconnect`; net/ipv4/inet_hashtables.c, `inet_put_port`).
+#[inline(always)]
+fn has_port(socket: *mut bpf_sock, record: &Record) -> bool {
+    // SAFETY: the caller's pointer is not null.
+    let own = unsafe { (*socket).src_port };
+    if own != 0 {
+        return own == u32::from(record.src_port);
+    }
+    // SAFETY: likewise.
+    let state = unsafe { (*socket).state };
+    // SAFETY: likewise. The kernel keeps this port in network order.
+    let peers = unsafe { (&raw const (*socket).dst_port).read_volatile() };
+    state == CLOSE && peers == record.dst_port.to_be()
 }
 
 /// Reads a field of a TCP socket. The verifier wants each field read alone, in its own width.
