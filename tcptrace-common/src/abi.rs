@@ -369,8 +369,7 @@ impl How {
     }
 }
 
-/// What a process did with a socket when no segment passed: 40 bytes, which lie in the ring by themselves. It has no running
-/// number: a lost one only leaves a process unknown.
+/// What a process did with a socket: 40 bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(C)]
 #[cfg_attr(
@@ -382,6 +381,21 @@ pub struct Act {
     pub cookie: u64,
     /// Who did it, and what.
     pub process: Process,
+}
+
+/// What a process did with a socket when no segment passed: 48 bytes, which lie in the ring by themselves. They have no running
+/// number: where they are lost, a process stays unknown.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(C)]
+#[cfg_attr(
+    feature = "user",
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
+)]
+pub struct TimedAct {
+    /// When it was done, as [`Record::ts`].
+    pub ts: u64,
+    /// What was done.
+    pub act: Act,
 }
 
 /// A slot of the table in which the programs leave the process that last connected, accepted or closed a socket: 48 bytes.
@@ -523,6 +537,7 @@ const _: () = {
     assert!(size_of::<Followed<Record, Socket>>() == 88 + 72);
     assert!(size_of::<Process>() == 32);
     assert!(size_of::<Act>() == 40);
+    assert!(size_of::<TimedAct>() == 48);
     assert!(size_of::<Slot>() == 48);
     assert!(Slot::COUNT.is_power_of_two());
     assert!(core::mem::offset_of!(Tunnel, id) == 32);

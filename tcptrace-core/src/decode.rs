@@ -95,15 +95,15 @@ impl Trailer<'_> {
 pub enum Item {
     /// A segment or ICMP error.
     Record(Record),
-    /// What a process did with the socket of this number.
-    Act(u64, SocketProcess),
+    /// What a process did, and when, with the socket of this number.
+    Act(Timestamp, u64, SocketProcess),
 }
 
 /// Decodes what lies in the ring.
 pub fn item(bytes: &[u8]) -> Result<Item, Error> {
-    match abi::Act::read_from_bytes(bytes) {
-        Ok(act) => match SocketProcess::of(&act.process) {
-            Some(Some(process)) => Ok(Item::Act(act.cookie, process)),
+    match abi::TimedAct::read_from_bytes(bytes) {
+        Ok(abi::TimedAct { ts, act }) => match SocketProcess::of(&act.process) {
+            Some(Some(process)) => Ok(Item::Act(Timestamp(ts), act.cookie, process)),
             _ => Err(Error::Process),
         },
         Err(_) => record(bytes).map(Item::Record),

@@ -101,7 +101,7 @@ impl SocketProcess {
 /// A process has accepted a connection.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Acceptance {
-    /// When the source learned of it, which may be later.
+    /// When that was.
     pub ts: Timestamp,
     /// The flow of the server's segments.
     pub flow: Flow,

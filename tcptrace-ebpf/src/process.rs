@@ -7,14 +7,14 @@ use aya_ebpf::{
     bindings::{BPF_SK_STORAGE_GET_F_CREATE, bpf_sock},
     btf_maps::SkStorage,
     helpers::{
-        bpf_get_current_pid_tgid,
+        bpf_get_current_pid_tgid, bpf_ktime_get_ns,
         generated::{bpf_get_current_comm, bpf_get_listener_sock, bpf_get_socket_cookie, bpf_sk_storage_get},
     },
     macros::{btf_map, map},
     maps::Array,
     programs::{SockAddrContext, SockContext},
 };
-use tcptrace_common::abi::{Act, How, Process, Slot};
+use tcptrace_common::abi::{Act, How, Process, Slot, TimedAct};
 
 /// The process that last connected, accepted or closed a socket, by [`Slot::index`]. User space gives it [`Slot::COUNT`] slots
 /// if processes are asked for. A slot may be overwritten by another socket; then the process is not known.
@@ -108,8 +108,9 @@ pub(crate) fn get_peer_name(context: &SockAddrContext) {
     }
     let act = Act { cookie, process: current(How::Accept) };
     leave(&act);
-    if let Some(mut entry) = EVENTS.reserve::<Act>(0) {
-        entry.write(act);
+    if let Some(mut entry) = EVENTS.reserve::<TimedAct>(0) {
+        // SAFETY: a helper without arguments.
+        entry.write(TimedAct { ts: unsafe { bpf_ktime_get_ns() }, act });
         entry.submit(0);
     }
 }

@@ -16,7 +16,7 @@ object! {
         pub min_rtt_ns: Option<u64>,
         /// Segments that the socket sent again, the SYN included.
         pub retransmits: u32,
-        /// Segments that the socket sent, those that it sent again included.
+        /// Segments that the socket sent, this one and those that it sent again included.
         pub segments_out: u32,
         /// Segments that came to the socket.
         pub segments_in: u32,

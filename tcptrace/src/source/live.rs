@@ -477,7 +477,7 @@ impl LiveSource {
             drop(item);
             match decoded {
                 Ok(Item::Record(record)) => self.accept(record),
-                Ok(Item::Act(cookie, process)) => self.accept_act(cookie, process),
+                Ok(Item::Act(ts, cookie, process)) => self.accept_act(ts, cookie, process),
                 Err(_) => self.undecodable += 1,
             }
         }
@@ -536,8 +536,7 @@ impl LiveSource {
     }
 
     /// Passes on that a process has accepted a connection.
-    fn accept_act(&mut self, cookie: u64, process: SocketProcess) {
-        let ts = monotonic_now();
+    fn accept_act(&mut self, ts: Timestamp, cookie: u64, process: SocketProcess) {
         if let Some(input) = self.processes.as_mut().and_then(|known| known.accepted(cookie, process, ts)) {
             self.reorder.push(ts, input);
         }
