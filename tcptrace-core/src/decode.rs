@@ -253,14 +253,14 @@ fn segment(record: &abi::Record, options: Option<RawOptions>) -> Segment {
 
 #[cfg(test)]
 mod tests {
-    use super::{Error, record};
+    use super::{Error, Item, item, record};
     use crate::{
-        segment::{Flow, Observation},
+        segment::{Flow, Observation, Timestamp},
         socket::{SocketFacts, SocketOwner},
     };
     use tcptrace_common::abi::{
-        BIT_IPV6, BIT_PROCESS, BIT_SOCKET, BIT_TUNNEL, IcmpRecord, Owner, Record, RecordKind, Socket,
-        SynRecord,
+        Act, BIT_IPV6, BIT_PROCESS, BIT_SOCKET, BIT_TUNNEL, IcmpRecord, Owner, Process, Record, RecordKind,
+        Socket, SynRecord, TimedAct,
     };
     use zerocopy::{FromBytes as _, IntoBytes as _};
 
@@ -334,8 +334,9 @@ mod tests {
             let record = if kind.has_options() { syn.as_bytes() } else { plain.as_bytes() };
             [record, block].concat()
         };
-        let socket =
-            |bytes: &[u8]| record(bytes).map(|record| record.what.segment().socket.as_deref().cloned());
+        let socket = |bytes: &[u8]| {
+            record(bytes).map(|record| record.what.segment().socket.clone().map(|socket| socket.facts))
+        };
         for kind in [RecordKind::Fin, RecordKind::Rst] {
             let known = socket(&with(kind, numbers.as_bytes()));
             assert_eq!(known, Ok(Some(SocketFacts::Numbers(numbers))));
@@ -347,6 +348,25 @@ mod tests {
         }
         assert_eq!(record(&with(RecordKind::Syn, Owner { zero: 1, ..owner }.as_bytes())), Err(Error::Socket));
         assert_eq!(record(&with(RecordKind::Ack, numbers.as_bytes())), Err(Error::Socket));
+        // A process follows, or says that none is known.
+        let followed = |process: Process| {
+            let plain =
+                Record { kind: RecordKind::Fin as u8, bits: BIT_SOCKET | BIT_PROCESS, ..Record::EMPTY };
+            let bytes = [plain.as_bytes(), numbers.as_bytes(), process.as_bytes()].concat();
+            record(&bytes)
+                .map(|record| record.what.segment().socket.clone().and_then(|socket| socket.process))
+        };
+        let closer = Process { pid: 5, tid: 6, comm: *b"sh\0\0\0\0\0\0\0\0\0\0\0\0\0\0", how: 4, zero: 0 };
+        assert_eq!(followed(Process::UNKNOWN), Ok(None));
+        assert_eq!(
+            followed(closer).map(|it| it.map(|it| (it.pid, it.comm()))),
+            Ok(Some((5, "sh".to_owned())))
+        );
+        assert_eq!(followed(Process { how: 9, ..closer }), Err(Error::Process));
+        let act = TimedAct { ts: 3, act: Act { cookie: 7, process: closer } };
+        assert!(matches!(item(act.as_bytes()), Ok(Item::Act(Timestamp(3), 7, process)) if process.pid == 5));
+        let nobody = TimedAct { ts: 3, act: Act { cookie: 7, process: Process::UNKNOWN } };
+        assert_eq!(item(nobody.as_bytes()), Err(Error::Process));
         // What is not there whole is an error, whatever it is taken for.
         assert!(record(&with(RecordKind::Fin, owner.as_bytes())).is_err());
         assert!(record(&with(RecordKind::Syn, numbers.as_bytes())).is_err());

@@ -23,8 +23,9 @@ use std::{
 
 /// Commands that the tests call and busybox has not, or not with all their options; its shell would call its own. Each with
 /// its Debian package.
-const COMMANDS: [(&str, &str); 14] = [
+const COMMANDS: [(&str, &str); 15] = [
     ("ip", "iproute2"),
+    ("ss", "iproute2"),
     ("tc", "iproute2"),
     ("nft", "nftables"),
     ("bpftool", "bpftool"),

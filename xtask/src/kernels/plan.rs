@@ -79,6 +79,7 @@ pub(super) const FULL: &[Suite] = &[
     all("live_icmp", 300),
     all("live_netns", 300),
     all("live_paged", 300),
+    all("live_sockets", 900),
     // Others of the built program are about load or about what the kernel itself says of its sockets, which 5.10 says
     // otherwise: there a connection that is accepted does not begin in LISTEN.
     Suite {
@@ -93,4 +94,8 @@ pub(super) const SHORT: &[Suite] = &[
     Suite { only: &["verifier"], ..all("filtered", 120) },
     Suite { only: &["connection_is_seen", "left_after", "gone_after"], ..all("live_attach", 180) },
     all("live_paged", 120),
+    Suite {
+        only: &["of_both_ends", "from_before", "answers_late", "with_a_reset"],
+        ..all("live_sockets", 300)
+    },
 ];

@@ -14,7 +14,7 @@ use crate::cargo::{BuildEnv, Executable};
 use anyhow::Result;
 
 /// Binaries that mostly wait, the longest first.
-const WAITING: [&str; 5] = ["live", "live_attach", "live_icmp", "live_paged", "live_netns"];
+const WAITING: [&str; 6] = ["live", "live_attach", "live_sockets", "live_icmp", "live_paged", "live_netns"];
 /// Binaries that keep the processors busy for long, the longest first. What is in neither list comes after these.
 const BUSY: [&str; 4] = ["test_run", "corpus", "tcptrace_core", "sinks"];
 /// Tests that measure times, or load the machine until something gives way: nothing else may run beside them. No name of
