@@ -30,8 +30,12 @@ pub(crate) fn fin_misfit(conn: &mut Conn, role: Role, seg: &Segment) -> Option<M
     let closing = conn.closing(role);
     let (known, acked) = (closing.fin_end, closing.fin_acked);
     let Some(known) = known else {
-        let bound = conn.bound(role)?;
-        return bound.after(seg.end()).then_some((Reason::FinOutOfWindow, Some(bound.0)));
+        let (bound, own) = (conn.bound(role)?, conn.side(role));
+        // An acknowledgement of the FIN can pass before it. But no segment of its sender, after the SYN, begins below the
+        // first octet of data.
+        let first = own.first_data().filter(|_| own.is_young());
+        let low = bound.after(seg.end()) || first.is_some_and(|first| first.after(seg.seq));
+        return low.then_some((Reason::FinOutOfWindow, Some(bound.0)));
     };
     let fin = Fin::of(seg);
     // A FIN that is sent again whole has the end that its first fragment did not show.
