@@ -19,12 +19,12 @@ use crate::{
             },
         },
         interfaces,
-        load::{LoadError, LoadOptions, Programs, Role, not_permitted},
+        load::{CGROUP_PROGRAMS, LoadError, LoadOptions, Programs, Role, not_permitted},
         namespaces::{self, Namespaces},
     },
-    source::live::LiveError,
+    source::{hierarchy, live::LiveError},
 };
-use report::{HookedProgram, InterfaceReport, KernelReport, PlannedProgram, Queues};
+use report::{HookedProgram, InterfaceReport, KernelReport, PlannedProgram, ProcessReport, Queues};
 use std::{collections::BTreeMap, sync::Arc};
 use surveys::Surveys;
 
@@ -72,6 +72,7 @@ pub fn check(config: &CheckConfig) -> Result<Report, LiveError> {
         ..LoadOptions::default()
     };
     let (programs, refusal) = load(config.ingress.into(), &options, &surveys);
+    let processes = config.processes.then(|| processes(&options));
     let Surveys { interfaces, all_netns, mut problems, .. } = surveys;
     problems.extend(refusal.map(|error| error.to_string()));
     let tcx = interfaces.iter().find_map(|it| it.tcx);
@@ -96,8 +97,26 @@ pub fn check(config: &CheckConfig) -> Result<Report, LiveError> {
         all_netns,
         programs: programs.into_iter().map(|(name, it)| (name, it.instructions)).collect(),
         interfaces,
+        processes,
         problems,
     })
+}
+
+/// What a trace would attach to see processes. Whether others allow a program beside theirs shows only when it is attached.
+fn processes(options: &LoadOptions) -> ProcessReport {
+    let root = hierarchy::root();
+    let problem = match &root {
+        None => Some(hierarchy::NOT_MOUNTED.to_owned()),
+        Some(_) => {
+            let verified = Programs::load(options).and_then(|mut programs| programs.verify_watch());
+            verified.err().map(|error| error.to_string())
+        }
+    };
+    ProcessReport {
+        would_attach: if problem.is_none() { CGROUP_PROGRAMS.to_vec() } else { Vec::new() },
+        cgroup: root.map(|root| root.display().to_string()),
+        problem,
+    }
 }
 
 /// Has the kernel verify the programs as a trace would load them, up to the first that it refuses.

@@ -19,6 +19,9 @@ pub struct Report {
     /// The programs of ours that the kernel's verifier accepted, and how many instructions it walked, where it tells.
     pub(super) programs: BTreeMap<&'static str, Option<u32>>,
     pub(super) interfaces: Vec<InterfaceReport>,
+    /// What would see the processes, if they are asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) processes: Option<ProcessReport>,
     /// Problems that are of no interface in particular.
     pub(super) problems: Vec<String>,
 }
@@ -50,6 +53,16 @@ pub(super) struct KernelReport {
     pub(super) btf: Option<bool>,
     /// Whether programs are compiled to machine code; None also where no program was accepted.
     pub(super) jit: Option<bool>,
+}
+
+/// What a trace would attach to see which processes use sockets.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct ProcessReport {
+    /// The cgroup: the root of the hierarchy, where that is mounted.
+    pub(super) cgroup: Option<String>,
+    pub(super) would_attach: Vec<&'static str>,
+    /// Why processes would not be known. The trace would begin without them.
+    pub(super) problem: Option<String>,
 }
 
 /// What is on one interface, and what a trace would attach to it.

@@ -1,7 +1,7 @@
 //! What `tcptrace check` finds, as text for people.
 
 use super::report::{
-    AllNetns, HookedProgram, InterfaceReport, KernelReport, LeftOut, PlannedProgram, Report,
+    AllNetns, HookedProgram, InterfaceReport, KernelReport, LeftOut, PlannedProgram, ProcessReport, Report,
 };
 use crate::{
     kernel::attach::{
@@ -32,6 +32,15 @@ impl fmt::Display for Report {
                 None => (*name).to_owned(),
             });
             line(f, &format!("programs: the kernel takes {}", programs.collect::<Vec<_>>().join(", ")))?;
+        }
+        if let Some(ProcessReport { cgroup, would_attach, problem }) = &self.processes {
+            let cgroup = cgroup.as_deref().unwrap_or("no cgroup");
+            match problem {
+                None => {
+                    line(f, &format!("processes: a trace attaches {} to {cgroup}", would_attach.join(", ")))?
+                }
+                Some(problem) => line(f, &format!("processes: a trace would not know them: {problem}"))?,
+            }
         }
         if let Some(AllNetns { traced, .. }) = self.all_netns {
             line(f, &format!("network namespaces: a trace takes {traced}, and those that come later"))?;

@@ -143,7 +143,6 @@ mod tests {
     use std::{
         fs,
         net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream},
-        os::fd::AsRawFd as _,
         process,
     };
 

@@ -2,8 +2,12 @@
 
 use std::{fs, path::PathBuf};
 
+/// What to say where the hierarchy is not mounted.
+pub(crate) const NOT_MOUNTED: &str = "the hierarchy of cgroups is not mounted in its second version; mount it, as in \
+     `mount -t cgroup2 none /sys/fs/cgroup`";
+
 /// Where the hierarchy is mounted with all its cgroups; `None` if it is not.
-pub(super) fn root() -> Option<PathBuf> {
+pub(crate) fn root() -> Option<PathBuf> {
     mounted(&fs::read_to_string("/proc/self/mountinfo").ok()?)
 }
 

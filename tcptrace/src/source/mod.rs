@@ -5,7 +5,7 @@ mod config;
 pub mod cost;
 mod error;
 mod gaps;
-mod hierarchy;
+pub(crate) mod hierarchy;
 mod listeners;
 pub mod live;
 mod overload;

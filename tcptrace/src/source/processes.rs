@@ -45,10 +45,7 @@ struct Before {
 impl Processes {
     /// Begins to see what processes do. If that cannot be, it returns why, and nothing is known of them.
     pub(super) fn watch(programs: &mut Programs) -> Result<Self, String> {
-        let root = hierarchy::root().ok_or(
-            "the hierarchy of cgroups is not mounted in its second version; mount it, as in \
-             `mount -t cgroup2 none /sys/fs/cgroup`",
-        )?;
+        let root = hierarchy::root().ok_or(hierarchy::NOT_MOUNTED)?;
         let failed = |error: &dyn Display| format!("{}: {error}", root.display());
         let folder = File::open(&root).map_err(|error| failed(&error))?;
         let links = programs.watch_processes(folder.as_fd()).map_err(|error| failed(&error))?;

@@ -11,7 +11,7 @@ use aya::{
 use std::os::fd::BorrowedFd;
 
 /// The programs by their names. The kernel has the hooks since 5.9 (the last to come was `BPF_CGROUP_INET_SOCK_RELEASE`).
-const PROGRAMS: [&str; 7] = [
+pub(crate) const PROGRAMS: [&str; 7] = [
     "tcptrace_connect4",
     "tcptrace_connect6",
     "tcptrace_peer4",
@@ -37,6 +37,18 @@ impl CgroupLinks {
             links.add(program, name, cgroup)?;
         }
         Ok(links)
+    }
+
+    /// Has the kernel verify the programs. Nothing is attached.
+    pub(super) fn verify(object: &mut Ebpf) -> Result<(), LoadError> {
+        PROGRAMS.into_iter().try_for_each(|name| {
+            let loaded = match object.program_mut(name).ok_or(LoadError::Object(name))? {
+                Program::CgroupSockAddr(program) => program.load(),
+                Program::CgroupSock(program) => program.load(),
+                _ => return Err(LoadError::Object(name)),
+            };
+            loaded.map_err(|error| explain_program(error, name))
+        })
     }
 
     fn add(

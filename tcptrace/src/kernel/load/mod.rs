@@ -15,7 +15,7 @@ pub mod ring;
 pub mod runs;
 mod version;
 
-pub(crate) use cgroup::CgroupLinks;
+pub(crate) use cgroup::{CgroupLinks, PROGRAMS as CGROUP_PROGRAMS};
 pub(crate) use entry::{ALIVE, Entry};
 pub use error::LoadError;
 pub(crate) use explain::not_permitted;

@@ -307,6 +307,11 @@ impl Programs {
         CgroupLinks::attach(self.object()?, cgroup)
     }
 
+    /// Has the kernel verify the programs that see what processes do with sockets.
+    pub(crate) fn verify_watch(&mut self) -> Result<(), LoadError> {
+        CgroupLinks::verify(self.object()?)
+    }
+
     /// Takes the programs' log, which goes on to the `log` crate; None if the object has none.
     pub fn take_log(&mut self) -> Option<EbpfLogger<&'static dyn log::Log>> {
         EbpfLogger::init(self.object().ok()?).ok()
