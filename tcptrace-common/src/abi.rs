@@ -398,6 +398,38 @@ pub struct TimedAct {
     pub act: Act,
 }
 
+/// A process has executed a program: 256 bytes, which lie in the ring by themselves. They have no running number, as
+/// [`TimedAct`] has none.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(C)]
+#[cfg_attr(
+    feature = "user",
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
+)]
+pub struct Exec {
+    /// The number of the process, as [`Process::pid`].
+    pub pid: u32,
+    /// Always 0.
+    pub zero: u32,
+    /// The path of the program as the kernel opened it, ended by a zero byte. One that fills all of the room is cut.
+    pub path: [u8; 248],
+}
+
+/// A process has made another: 8 bytes, which lie in the ring by themselves. They have no running number, as [`TimedAct`] has
+/// none.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(C)]
+#[cfg_attr(
+    feature = "user",
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
+)]
+pub struct Fork {
+    /// The number of the process, as [`Process::pid`].
+    pub parent: u32,
+    /// The number of the new process.
+    pub child: u32,
+}
+
 /// A slot of the table in which the programs leave the process that last connected, accepted or closed a socket: 48 bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(C)]
@@ -538,6 +570,8 @@ const _: () = {
     assert!(size_of::<Process>() == 32);
     assert!(size_of::<Act>() == 40);
     assert!(size_of::<TimedAct>() == 48);
+    assert!(size_of::<Exec>() == 256);
+    assert!(size_of::<Fork>() == 8);
     assert!(size_of::<Slot>() == 48);
     assert!(Slot::COUNT.is_power_of_two());
     assert!(core::mem::offset_of!(Tunnel, id) == 32);

@@ -97,17 +97,31 @@ pub enum Item {
     Record(Record),
     /// What a process did, and when, with the socket of this number.
     Act(Timestamp, u64, SocketProcess),
+    /// The process of this number runs the program at this path; the path is empty where it does not begin at the root, or is too
+    /// long.
+    Exec(u32, String),
+    /// The first process has made the second.
+    Fork(u32, u32),
 }
 
 /// Decodes what lies in the ring.
 pub fn item(bytes: &[u8]) -> Result<Item, Error> {
-    match abi::TimedAct::read_from_bytes(bytes) {
-        Ok(abi::TimedAct { ts, act }) => match SocketProcess::of(&act.process) {
+    if let Ok(abi::TimedAct { ts, act }) = abi::TimedAct::read_from_bytes(bytes) {
+        return match SocketProcess::of(&act.process) {
             Some(Some(process)) => Ok(Item::Act(Timestamp(ts), act.cookie, process)),
             _ => Err(Error::Process),
-        },
-        Err(_) => record(bytes).map(Item::Record),
+        };
     }
+    if let Ok(abi::Fork { parent, child }) = abi::Fork::read_from_bytes(bytes) {
+        return Ok(Item::Fork(parent, child));
+    }
+    if let Ok(abi::Exec { pid, zero, path }) = abi::Exec::read_from_bytes(bytes) {
+        let end = path.iter().position(|&byte| byte == 0).filter(|_| zero == 0).ok_or(Error::Process)?;
+        let is_whole = path[0] == b'/' && end + 1 < path.len();
+        let path = if is_whole { &path[..end] } else { &[] };
+        return Ok(Item::Exec(pid, String::from_utf8_lossy(path).into_owned()));
+    }
+    record(bytes).map(Item::Record)
 }
 
 /// Decodes one record of the ring.

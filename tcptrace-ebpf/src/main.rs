@@ -5,6 +5,7 @@
 #![expect(clippy::inline_always, reason = "few functions with small stacks: the verifier's limits")]
 #![expect(clippy::needless_pass_by_value, reason = "aya's macros pass the context so")]
 
+mod exec;
 mod hook;
 mod maps;
 mod pending;
@@ -15,8 +16,8 @@ mod trace;
 
 use aya_ebpf::{
     bindings::{__sk_buff, TC_ACT_UNSPEC, xdp_action::XDP_PASS},
-    macros::{cgroup_sock, cgroup_sock_addr, classifier, xdp},
-    programs::{SockAddrContext, SockContext, TcContext, XdpContext},
+    macros::{btf_tracepoint, cgroup_sock, cgroup_sock_addr, classifier, xdp},
+    programs::{BtfTracePointContext, SockAddrContext, SockContext, TcContext, XdpContext},
 };
 use hook::{Tc, Xdp};
 
@@ -99,6 +100,20 @@ cgroup_hook! {
 cgroup_hook! {
     /// Sees who closes a socket.
     tcptrace_release: cgroup_sock(sock_release), SockContext, process::released
+}
+
+/// Sees which programs are executed.
+#[btf_tracepoint(function = "sched_process_exec")]
+fn tcptrace_exec(context: BtfTracePointContext) -> i32 {
+    exec::executed(&context);
+    0
+}
+
+/// Sees which processes come from which.
+#[btf_tracepoint(function = "sched_process_fork")]
+fn tcptrace_fork(context: BtfTracePointContext) -> i32 {
+    exec::forked(&context);
+    0
 }
 
 /// Looks at a packet, and leaves the decision on it to the next program, as if this one were not there: `TC_ACT_UNSPEC`

@@ -218,6 +218,28 @@ pub(crate) fn processes() -> bool {
     unsafe { (&raw const PROCESSES).read_volatile() != 0 }
 }
 
+/// Where `linux_binprm::interp` is in the running kernel.
+#[unsafe(no_mangle)]
+static BINPRM_INTERP: u32 = 0;
+
+/// Where `task_struct::tgid` is in the running kernel.
+#[unsafe(no_mangle)]
+static TASK_TGID: u32 = 0;
+
+/// [`BINPRM_INTERP`] as the loader set it.
+#[inline(always)]
+pub(crate) fn binprm_interp() -> usize {
+    // SAFETY: a valid static; volatile because the loader writes it after the compiler is done.
+    unsafe { (&raw const BINPRM_INTERP).read_volatile() as usize }
+}
+
+/// [`TASK_TGID`] as the loader set it.
+#[inline(always)]
+pub(crate) fn task_tgid() -> usize {
+    // SAFETY: a valid static; volatile because the loader writes it after the compiler is done.
+    unsafe { (&raw const TASK_TGID).read_volatile() as usize }
+}
+
 /// How many bytes wait in the ring when the reader is woken, whatever it waits for.
 #[unsafe(no_mangle)]
 static WAKE_BYTES: u64 = 0;

@@ -140,7 +140,12 @@ impl LiveSource {
         let mut processes = None;
         if config.load.processes {
             match Processes::watch(&mut programs) {
-                Ok(watched) => processes = Some(watched),
+                Ok(mut watched) => {
+                    if let Err(error) = watched.watch_programs(&mut programs) {
+                        notices.push(Notice::NoExecutables { reason: error.to_string() });
+                    }
+                    processes = Some(watched);
+                }
                 Err(reason) => notices.push(Notice::NoProcesses { reason }),
             }
         }
@@ -478,6 +483,16 @@ impl LiveSource {
             match decoded {
                 Ok(Item::Record(record)) => self.accept(record),
                 Ok(Item::Act(ts, cookie, process)) => self.accept_act(ts, cookie, process),
+                Ok(Item::Exec(pid, path)) => {
+                    if let Some(processes) = &mut self.processes {
+                        processes.executed(pid, path);
+                    }
+                }
+                Ok(Item::Fork(parent, child)) => {
+                    if let Some(processes) = &mut self.processes {
+                        processes.forked(parent, child);
+                    }
+                }
                 Err(_) => self.undecodable += 1,
             }
         }

@@ -3,15 +3,17 @@
 
 use super::{hierarchy, spaces::Spaces};
 use crate::kernel::{
-    load::{CgroupLinks, Programs},
+    load::{CgroupLinks, LoadError, Programs, TracepointLinks},
     sockets::{self, Holder, TcpSocket},
 };
 use std::{
     collections::{HashMap, VecDeque},
     fmt::Display,
-    fs::File,
+    fs::{self, File},
     io,
     os::fd::AsFd as _,
+    path::Path,
+    sync::Arc,
 };
 use tcptrace_core::{
     segment::{Flow, Input, Segment, Timestamp},
@@ -30,6 +32,7 @@ pub(super) struct Processes {
     /// The numbers in `waiting`, the oldest first, some of which are not there any more.
     order: VecDeque<u64>,
     before: Before,
+    executables: Executables,
 }
 
 /// The sockets that there were when the trace began, and who had them.
@@ -54,7 +57,25 @@ impl Processes {
             waiting: HashMap::new(),
             order: VecDeque::new(),
             before: Before::default(),
+            executables: Executables::default(),
         })
+    }
+
+    /// Begins to see which programs processes run. If that cannot be, it returns why.
+    pub(super) fn watch_programs(&mut self, programs: &mut Programs) -> Result<(), LoadError> {
+        self.executables.links = Some(programs.watch_programs()?);
+        Ok(())
+    }
+
+    /// A process runs the program at this path from now on.
+    pub(super) fn executed(&mut self, pid: u32, path: String) {
+        self.executables.put(pid, path.into());
+    }
+
+    /// A process has made another, which runs the same program.
+    pub(super) fn forked(&mut self, parent: u32, child: u32) {
+        let path = self.executables.of(parent).unwrap_or_default();
+        self.executables.put(child, path);
     }
 
     /// Finds the sockets that are there already, and who has them. The programs see what is opened from now on.
@@ -62,6 +83,7 @@ impl Processes {
         // Which processes have the sockets is asked after that, so that a socket is there when its process is looked at.
         let sockets = spaces.in_each(sockets::in_use);
         self.before = Before::new(sockets, &sockets::holders());
+        self.executables.look_around();
     }
 
     /// Takes a segment of this host: remembers the socket of a SYN-ACK, which somebody will accept, and completes the process
@@ -74,6 +96,9 @@ impl Processes {
             // A listener that was bound since has its process with it, so one without was there before.
             let listener = || self.before.listener(netns, (flow.src, flow.src_port)).filter(|_| answers);
             socket.process = self.before.users.get(&socket.cookie).cloned().or_else(listener);
+        }
+        if let Some(process) = &mut socket.process {
+            process.exe = self.executables.of(process.pid);
         }
         if answers {
             while self.order.len() >= MOST {
@@ -90,12 +115,47 @@ impl Processes {
     /// The input that tells who accepted the socket of this number, if its SYN-ACK was seen.
     pub(super) fn accepted(&mut self, cookie: u64, process: SocketProcess, ts: Timestamp) -> Option<Input> {
         let flow = self.waiting.remove(&cookie)?;
+        let process = SocketProcess { exe: self.executables.of(process.pid), ..process };
         Some(Input::Accepted(Box::new(Acceptance { ts, flow, process })))
     }
 
     /// Takes the programs off.
     pub(super) fn stop(&mut self) {
         self.links = None;
+        self.executables.links = None;
+    }
+}
+
+/// The programs that processes run, by the numbers of the processes.
+#[derive(Default)]
+struct Executables {
+    /// The programs at the tracepoints, as long as the trace runs.
+    links: Option<TracepointLinks>,
+    /// The paths; empty where one is not known.
+    paths: HashMap<u32, Arc<str>>,
+}
+
+impl Executables {
+    /// Finds what runs already, as far as this process may look. What was seen of a process meanwhile is newer.
+    fn look_around(&mut self) {
+        let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+        for pid in processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok()) {
+            if let Ok(path) = fs::read_link(format!("/proc/{pid}/exe")) {
+                self.paths.entry(pid).or_insert_with(|| path.to_string_lossy().into());
+            }
+        }
+    }
+
+    fn of(&self, pid: u32) -> Option<Arc<str>> {
+        self.paths.get(&pid).filter(|path| !path.is_empty()).cloned()
+    }
+
+    /// The ends of processes are not told, so that those which are gone are forgotten when there are many.
+    fn put(&mut self, pid: u32, path: Arc<str>) {
+        if self.paths.len() >= 2 * MOST {
+            self.paths.retain(|pid, _| Path::new(&format!("/proc/{pid}")).exists());
+        }
+        self.paths.insert(pid, path);
     }
 }
 

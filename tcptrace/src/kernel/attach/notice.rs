@@ -78,6 +78,11 @@ pub enum Notice {
         /// Why they cannot.
         reason: String,
     },
+    /// Which programs processes run cannot be seen.
+    NoExecutables {
+        /// Why it cannot.
+        reason: String,
+    },
     /// The kernel programs were built without a log.
     NoKernelLog,
 }
@@ -122,6 +127,7 @@ impl fmt::Display for Notice {
                  namespace that nobody else is in is not traced"
             ),
             Self::NoProcesses { reason } => write!(f, "processes are not known: {reason}"),
+            Self::NoExecutables { reason } => write!(f, "the programs of processes are not known: {reason}"),
             Self::NoKernelLog => f.write_str("the kernel programs were built without a log"),
         }
     }

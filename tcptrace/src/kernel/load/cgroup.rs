@@ -1,11 +1,12 @@
 //! The programs at cgroup hooks, which see what processes do with sockets.
 
 use super::{error::LoadError, explain::explain_program};
+use crate::kernel::calls::errors::with_sources;
 use aya::{
-    Ebpf,
+    Btf, Ebpf,
     programs::{
-        CgroupAttachMode, CgroupSock, CgroupSockAddr, Program, ProgramError, cgroup_sock::CgroupSockLink,
-        cgroup_sock_addr::CgroupSockAddrLink,
+        BtfTracePoint, CgroupAttachMode, CgroupSock, CgroupSockAddr, Program, ProgramError,
+        cgroup_sock::CgroupSockLink, cgroup_sock_addr::CgroupSockAddrLink, tp_btf::BtfTracePointLink,
     },
 };
 use std::os::fd::BorrowedFd;
@@ -76,5 +77,31 @@ impl CgroupLinks {
             _ => return Err(LoadError::Object(name)),
         }
         Ok(())
+    }
+}
+
+/// The programs that see which program a process runs, each with its tracepoint.
+const TRACEPOINTS: [(&str, &str); 2] =
+    [("tcptrace_exec", "sched_process_exec"), ("tcptrace_fork", "sched_process_fork")];
+
+/// The programs at tracepoints. Dropping it takes them off.
+pub(crate) struct TracepointLinks(#[expect(dead_code, reason = "held")] Vec<BtfTracePointLink>);
+
+impl TracepointLinks {
+    /// Loads the programs and attaches them.
+    pub(super) fn attach(object: &mut Ebpf) -> Result<Self, LoadError> {
+        let btf = Btf::from_sys_fs().map_err(|error| LoadError::Other {
+            what: "the kernel's description of its types".into(),
+            reason: with_sources(&error),
+        })?;
+        let links = TRACEPOINTS.into_iter().map(|(name, tracepoint)| {
+            let failed = |error: ProgramError| explain_program(error, name);
+            let program = object.program_mut(name).ok_or(LoadError::Object(name))?;
+            let program: &mut BtfTracePoint = program.try_into().map_err(|_| LoadError::Object(name))?;
+            program.load(tracepoint, &btf).map_err(failed)?;
+            let link = program.attach().map_err(failed)?;
+            program.take_link(link).map_err(failed)
+        });
+        Ok(Self(links.collect::<Result<_, _>>()?))
     }
 }

@@ -1,5 +1,6 @@
 //! Loads the kernel programs with their sizes, seeds and maps, and explains why the kernel refuses them.
 
+mod btf;
 mod cgroup;
 mod entry;
 mod error;
@@ -15,7 +16,7 @@ pub mod ring;
 pub mod runs;
 mod version;
 
-pub(crate) use cgroup::{CgroupLinks, PROGRAMS as CGROUP_PROGRAMS};
+pub(crate) use cgroup::{CgroupLinks, PROGRAMS as CGROUP_PROGRAMS, TracepointLinks};
 pub(crate) use entry::{ALIVE, Entry};
 pub use error::LoadError;
 pub(crate) use explain::not_permitted;

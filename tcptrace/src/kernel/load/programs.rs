@@ -2,7 +2,8 @@
 //! first needed.
 
 use super::{
-    cgroup::CgroupLinks,
+    btf::Offsets,
+    cgroup::{CgroupLinks, TracepointLinks},
     entry::{ALIVE, Entry},
     error::LoadError,
     explain::{explain_load, explain_map, explain_program},
@@ -96,6 +97,9 @@ impl Programs {
         let kernel_log = u8::from(options.kernel_log);
         let sockets = u8::from(options.sockets);
         let processes = u8::from(options.processes && options.sockets);
+        // Where the kernel does not describe its types, the programs that need it are not loaded.
+        let offsets = if processes == 0 { None } else { Offsets::of_kernel().ok() };
+        let (interp, tgid) = offsets.map_or((0, 0), |it| (it.binprm_interp, it.task_tgid));
         let acts = if processes == 0 { 1 } else { Slot::COUNT };
         let wake_bytes = u64::from(options.ring_bytes / LoadOptions::WAKE_PART);
         let (netns, shared) = match role {
@@ -117,6 +121,8 @@ impl Programs {
             .override_global("KERNEL_LOG", &kernel_log, false)
             .override_global("SOCKETS", &sockets, true)
             .override_global("PROCESSES", &processes, true)
+            .override_global("BINPRM_INTERP", &interp, true)
+            .override_global("TASK_TGID", &tgid, true)
             .map_max_entries("ACTS", acts)
             .override_global("WAKE_BYTES", &wake_bytes, true)
             .override_global("DECAP", &options.decap.words()[..], true)
@@ -305,6 +311,15 @@ impl Programs {
     /// below. They stay there as long as what is returned.
     pub(crate) fn watch_processes(&mut self, cgroup: BorrowedFd<'_>) -> Result<CgroupLinks, LoadError> {
         CgroupLinks::attach(self.object()?, cgroup)
+    }
+
+    /// Loads and attaches the programs that see which program a process runs. They stay as long as what is returned.
+    pub(crate) fn watch_programs(&mut self) -> Result<TracepointLinks, LoadError> {
+        Offsets::of_kernel().map_err(|error| LoadError::Other {
+            what: "the programs at tracepoints".into(),
+            reason: error.to_string(),
+        })?;
+        TracepointLinks::attach(self.object()?)
     }
 
     /// Has the kernel verify the programs that see what processes do with sockets.
