@@ -43,28 +43,38 @@ fn current(how: How) -> Process {
     process
 }
 
+/// The words of a process. They are copied as such: the stack of the programs that see packets has no room for more.
+type Words = [u64; Process::WORDS];
+
 /// Leaves what the current process does with a socket in the table.
 #[inline(always)]
 fn leave(act: &Act) {
     if let Some(slot) = ACTS.get_ptr_mut(Slot::index(act.cookie)) {
+        let words = (&raw const act.process).cast::<Words>();
+        // SAFETY: as many words, and aligned to them, as the assertions in `abi` say.
+        let words = unsafe { words.read() };
         // SAFETY: the kernel's pointer to a map value is valid while the program runs. Other CPUs may read and write it
         // meanwhile, which the seal shows.
-        unsafe { slot.write_volatile(Slot { act: *act, seal: Slot::seal_of(act) }) };
+        unsafe { slot.write_volatile(Slot { act: *act, seal: Slot::seal_of(act.cookie, words) }) };
     }
 }
 
 /// The process that last connected, accepted or closed the socket with this number, if it is still in the table.
 #[inline(always)]
-pub(crate) fn of_socket(cookie: u64) -> Option<Process> {
+fn of_socket(cookie: u64) -> Option<Words> {
     let slot = ACTS.get_ptr(Slot::index(cookie))?;
     // SAFETY: the kernel's pointer to a map value is valid while the program runs; any bytes are integers.
-    let Slot { act, seal } = unsafe { slot.read_volatile() };
-    (act.cookie == cookie && Slot::seal_of(&act) == seal).then_some(act.process)
+    let own = unsafe { (&raw const (*slot).act.cookie).read_volatile() };
+    // SAFETY: likewise.
+    let words = unsafe { (&raw const (*slot).act.process).cast::<Words>().read_volatile() };
+    // SAFETY: likewise.
+    let seal = unsafe { (&raw const (*slot).seal).read_volatile() };
+    if own == cookie && Slot::seal_of(cookie, words) == seal { Some(words) } else { None }
 }
 
 /// The process that bound the listener to which a socket, or the request for one, belongs.
 #[inline(always)]
-pub(crate) fn of_listener(socket: *mut bpf_sock) -> Option<Process> {
+fn of_listener(socket: *mut bpf_sock) -> Option<Words> {
     // SAFETY: the caller has a pointer to a socket that is not null.
     let listener = unsafe { bpf_get_listener_sock(socket) };
     if listener.is_null() {
@@ -79,9 +89,29 @@ pub(crate) fn of_listener(socket: *mut bpf_sock) -> Option<Process> {
             0,
         )
     };
-    let process: *const Process = process.cast();
-    // SAFETY: the kernel returned the value of the map, which it keeps while the program runs, or null.
-    unsafe { process.as_ref() }.copied()
+    let process: *const Words = process.cast();
+    if process.is_null() {
+        return None;
+    }
+    // SAFETY: the kernel returned the value of the map, which it keeps while the program runs.
+    Some(unsafe { process.read() })
+}
+
+/// Writes to `place` which process last connected, accepted or closed the socket with this number; that of its listener if
+/// nobody has accepted it yet.
+#[inline(always)]
+pub(crate) fn write(cookie: u64, socket: *mut bpf_sock, place: *mut Process) {
+    let place: *mut Words = place.cast();
+    if let Some(words) = of_socket(cookie) {
+        // SAFETY: what was reserved, and aligned as maps are.
+        unsafe { place.write(words) };
+    } else if let Some(words) = of_listener(socket) {
+        // SAFETY: likewise.
+        unsafe { place.write(words) };
+    } else {
+        // SAFETY: likewise. All zero is no process.
+        unsafe { place.write([0; Process::WORDS]) };
+    }
 }
 
 /// A process connects a socket.

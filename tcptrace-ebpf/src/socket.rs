@@ -38,16 +38,11 @@ pub(crate) fn is_sender<H: Hook>(hook: H, record: &Record) -> bool {
 /// nobody has accepted yet.
 #[inline(always)]
 pub(crate) fn write_process<H: Hook>(hook: H, place: *mut Process) {
-    let mut known = None;
     if let Some((skb, socket)) = referred(hook) {
         // SAFETY: the context is the program's own.
-        known = process::of_socket(unsafe { bpf_get_socket_cookie(skb.cast()) });
-        if known.is_none() {
-            known = process::of_listener(socket);
-        }
+        let cookie = unsafe { bpf_get_socket_cookie(skb.cast()) };
+        process::write(cookie, socket, place);
     }
-    // SAFETY: what was reserved, and aligned as maps are.
-    unsafe { place.write(known.unwrap_or(Process::UNKNOWN)) };
 }
 
 /// Writes to `place` whose the socket is that sent a packet.

@@ -36,6 +36,9 @@ use std::{
     net::IpAddr,
 };
 
+/// The columns of the time of day and of the label, with the spaces after them.
+const HEAD: usize = 15 + 2 + LABEL + 2;
+
 /// The width of ESTABLISHED, the longest common label.
 const LABEL: usize = 11;
 /// The column of the addresses grows with the pairs that were printed, up to this width; longer pairs stick out.
@@ -65,6 +68,8 @@ pub struct TextSink {
     pair: String,
     pair_width: usize,
     interface_width: usize,
+    /// The processes of the ends are to be written after the other facts.
+    processes_follow: bool,
 }
 
 impl Sink for TextSink {
@@ -92,7 +97,15 @@ impl TextSink {
     #[must_use]
     pub fn new(options: TextOptions) -> Self {
         let clock = TimeColumn::new(options.zone.clone(), options.times);
-        Self { options, clock, line: Line::default(), pair: String::new(), pair_width: 0, interface_width: 0 }
+        Self {
+            options,
+            clock,
+            line: Line::default(),
+            pair: String::new(),
+            pair_width: 0,
+            interface_width: 0,
+            processes_follow: false,
+        }
     }
 
     fn write(&mut self, event: &Event, line: &mut Line) -> fmt::Result {
@@ -122,6 +135,7 @@ impl TextSink {
         )?;
         took(Column(event.times.syn_to_established_ns), line)?;
         words::established(event, line)?;
+        self.processes(event.client_process.as_ref(), event.server_process.as_ref(), line)?;
         via(&event.path, line)?;
         tail(&event.common, line)
     }
@@ -133,6 +147,7 @@ impl TextSink {
         self.head(&event.common, &label, style, (client, server), line)?;
         took(Column(event.lifetime_ns), line)?;
         words::connection(event, &mut Details::new(line))?;
+        self.processes(event.client_process.as_ref(), event.server_process.as_ref(), line)?;
         via(&event.path, line)?;
         tail(&event.common, line)
     }
@@ -205,10 +220,28 @@ impl TextSink {
         self.label(label, style, line)?;
         self.pair.clear();
         write!(self.pair, "{from} > {to}")?;
+        // A process beside its address is left for later where both addresses would not fit into the line.
+        self.processes_follow = false;
+        if self.options.width.columns().is_some_and(|width| self.pair.chars().count() + HEAD > width) {
+            let whole = self.pair.len();
+            self.pair.clear();
+            write!(self.pair, "{} > {}", from.0, to.0)?;
+            self.processes_follow = self.pair.len() < whole;
+        }
         if self.pair.len() <= MAX_PAIR {
             self.pair_width = self.pair_width.max(self.pair.len());
         }
         line.part(Rank::Pair, format_args!("  {:1$}", self.pair, self.pair_width))
+    }
+
+    /// Writes the processes of the ends, where they are not beside the addresses.
+    fn processes(&self, client: Option<&Process>, server: Option<&Process>, line: &mut Line) -> fmt::Result {
+        for (role, process) in [("client", client), ("server", server)] {
+            if let Some(process) = process.filter(|process| self.processes_follow && process.pid.is_some()) {
+                line.part(Rank::Fact, format_args!(", {role} {}", Named(process)))?;
+            }
+        }
+        Ok(())
     }
 
     fn label(&self, label: &dyn fmt::Display, style: Style, line: &mut Line) -> fmt::Result {
@@ -237,11 +270,20 @@ struct End<'a>(Address, Option<&'a Process>);
 
 impl fmt::Display for End<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(Process { pid: Some(pid), comm, .. }) = self.1 {
-            // A process gives itself any name.
-            write!(f, "{}[{pid}] ", plain(comm.as_deref().unwrap_or_default()))?;
+        if let Some(process) = self.1.filter(|process| process.pid.is_some()) {
+            write!(f, "{} ", Named(process))?;
         }
         write!(f, "{}", self.0)
+    }
+}
+
+/// A process that is known: `curl[1234]`.
+struct Named<'a>(&'a Process);
+
+impl fmt::Display for Named<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A process gives itself any name.
+        write!(f, "{}[{}]", plain(self.0.comm.as_deref().unwrap_or_default()), self.0.pid.unwrap_or_default())
     }
 }
 

@@ -250,6 +250,11 @@ mod tests {
                 problems: vec![name.into()],
                 unknown: BTreeMap::new(),
             }],
+            processes: Some(ProcessReport {
+                cgroup: Some(name.into()),
+                would_attach: Vec::new(),
+                problem: Some(name.into()),
+            }),
             problems: vec![name.into()],
         }
     }

@@ -22,7 +22,7 @@ pub(super) struct KernelArgs {
     /// Tell which process uses each socket of this host.
     ///
     /// Who connected, accepted and closed it is seen by programs at the root of the cgroups, also for processes that end at once.
-    #[arg(long, conflicts_with = "no_sockets", help_heading = "Processes")]
+    #[arg(long, conflicts_with = "no_sockets")]
     process: bool,
 
     /// Do not ask this host's sockets

@@ -5,7 +5,7 @@ use crate::event::{Cgroup, Event, Process};
 
 /// Arguments that choose connections by who uses a socket of this host.
 #[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
-#[command(next_help_heading = "Processes")]
+#[command(next_help_heading = "Connections")]
 pub struct Who {
     /// Only connections of processes of this name.
     ///

@@ -213,7 +213,8 @@ fn failures() -> Vec<(Option<Common>, Connection)> {
 }
 
 /// What shorter forms have that the long ones have not.
-const OF_SHORT_FORMS: [&str; 8] = ["answer", "answers", "to", "no", "modulo", "roles", "on", "partial"];
+const OF_SHORT_FORMS: [&str; 10] =
+    ["answer", "answers", "to", "no", "modulo", "roles", "on", "partial", "client", "server"];
 /// The ends of words that are signs, and not theirs.
 const SIGNS: [char; 6] = [',', ':', ';', '(', ')', ' '];
 
