@@ -16,7 +16,7 @@ use tcptrace_common::{
     },
     filter::{NUMBERS, Steps},
     flow::{self, Addresses, FlowHash},
-    lifecycle::{self, Table},
+    lifecycle::{self, Buckets, Table},
     record::{self, Sighting, fill, fill_icmp, fill_outer, fill_tunnel},
     tcp::TcpFlags,
     wire::{
@@ -268,6 +268,7 @@ pub struct Parser {
     filter: Filter,
     counters: Counters,
     tunnels: Tunnels,
+    first_byte: bool,
 }
 
 impl Parser {
@@ -281,6 +282,7 @@ impl Parser {
             filter: Filter::default(),
             counters: Counters::default(),
             tunnels: Tunnels::NONE,
+            first_byte: false,
         }
     }
 
@@ -292,6 +294,11 @@ impl Parser {
     /// Sets the tunnels that are looked into.
     pub fn set_tunnels(&mut self, tunnels: Tunnels) {
         self.tunnels = tunnels;
+    }
+
+    /// Has the segments with the first data of each direction recorded too, or not.
+    pub const fn set_first_byte(&mut self, first_byte: bool) {
+        self.first_byte = first_byte;
     }
 
     /// The counters of the kernel programs, with what was counted so far.
@@ -324,9 +331,10 @@ impl Parser {
     ) -> Option<decode::Record> {
         self.counters.packets += 1;
         let parsed = wire::parse(&Deep { packet: bytes, decap: &self.tunnels.decap }, link, offloaded);
-        let Self { table, seeds, filter, counters, tunnels } = self;
+        let Self { table, seeds, filter, counters, tunnels, first_byte } = self;
+        let mut table = Buckets { buckets: table, awaits_data: *first_byte };
         let mut test = LifecycleTest {
-            table: &mut **table,
+            table: &mut table,
             seeds,
             filter: filter.steps(),
             counters,

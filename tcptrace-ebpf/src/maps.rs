@@ -206,6 +206,18 @@ pub(crate) fn sockets() -> bool {
     unsafe { (&raw const SOCKETS).read_volatile() != 0 }
 }
 
+/// Not 0 if the segments with the first data of each direction are recorded. The verifier sees a constant, and drops the code
+/// if it is 0.
+#[unsafe(no_mangle)]
+static FIRST_BYTE: u8 = 0;
+
+/// Whether the first data of each direction is awaited.
+#[inline(always)]
+pub(crate) fn first_byte() -> bool {
+    // SAFETY: a valid static; volatile because the loader writes it after the compiler is done.
+    unsafe { (&raw const FIRST_BYTE).read_volatile() != 0 }
+}
+
 /// How many bytes wait in the ring when the reader is woken, whatever it waits for.
 #[unsafe(no_mangle)]
 static WAKE_BYTES: u64 = 0;

@@ -68,6 +68,7 @@ pub fn check(config: &CheckConfig) -> Result<Report, LiveError> {
         decap: config.decap,
         ring_bytes: config.ring_bytes,
         sockets: config.sockets,
+        first_byte: config.first_byte,
         ..LoadOptions::default()
     };
     let (programs, refusal) = load(config.ingress.into(), &options, &surveys);

@@ -49,6 +49,8 @@ pub struct CaptureOptions {
     pub filter: Filter,
     /// The kinds of tunnels that are looked into, up to [`Tunnels::MOST`] within each other.
     pub decap: Decap,
+    /// Whether the segments with the first data of each direction are found too.
+    pub first_byte: bool,
     /// The most packets of one batch.
     pub batch: usize,
 }
@@ -64,6 +66,7 @@ impl Default for CaptureOptions {
             seeds: known_seeds(0),
             filter: Filter::default(),
             decap: Decap::NONE,
+            first_byte: false,
             batch: BATCH,
         }
     }
@@ -312,7 +315,7 @@ struct SegmentFinder {
 
 impl SegmentFinder {
     fn new(options: &CaptureOptions) -> Self {
-        let table = Pending::new(options.buckets);
+        let table = Pending::new(options.buckets, options.first_byte);
         Self {
             sweep: Sweep::new(table.words(), PERIOD, Timestamp::default()),
             packet_clock: PacketClock::default(),

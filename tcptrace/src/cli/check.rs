@@ -29,6 +29,7 @@ impl CheckArgs {
             decap: kernel.decap,
             ring_bytes: kernel.ring_bytes,
             sockets: kernel.sockets,
+            first_byte: kernel.first_byte,
             json: self.json,
         }))
     }
@@ -49,6 +50,8 @@ pub struct CheckConfig {
     pub ring_bytes: u32,
     /// Whether the kernel programs ask this host's sockets (`--no-sockets`).
     pub sockets: bool,
+    /// Whether the kernel programs would record the first data of each direction (`--first-byte`).
+    pub first_byte: bool,
     /// Whether the report is one JSON object instead of lines for people.
     pub json: bool,
 }

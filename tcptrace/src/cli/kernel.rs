@@ -15,6 +15,13 @@ pub(super) struct KernelArgs {
     #[arg(long, value_name = "LIST", num_args = 0..=1, require_equals = true, default_missing_value = "all", value_parser = parse::decap)]
     decap: Option<Decap>,
 
+    /// Time the first request and the first answer
+    ///
+    /// A connection then says when each end sent its first data, and how long the server took to answer. It costs two records a
+    /// connection more.
+    #[arg(long)]
+    first_byte: bool,
+
     /// Hook for incoming packets
     #[arg(long, value_name = "HOOK", value_enum, default_value_t = IngressHook::Tc, hide_short_help = true)]
     ingress: IngressHook,
@@ -40,6 +47,7 @@ impl KernelArgs {
             decap: self.decap.unwrap_or(Decap::NONE),
             ring_bytes: self.ring_size,
             sockets: !self.no_sockets,
+            first_byte: self.first_byte,
         }
     }
 }
@@ -50,6 +58,7 @@ pub(super) struct KernelConfig {
     pub(super) decap: Decap,
     pub(super) ring_bytes: u32,
     pub(super) sockets: bool,
+    pub(super) first_byte: bool,
 }
 
 /// The hook for packets that come in.

@@ -107,6 +107,7 @@ impl TraceArgs {
             limits: self.limits.config(),
             ring_bytes: kernel.ring_bytes,
             sockets: kernel.sockets,
+            first_byte: kernel.first_byte,
             sample: self.limits.sample,
             latency: self.limits.latency,
             decap: kernel.decap,
@@ -148,6 +149,8 @@ pub struct Config {
     pub ring_bytes: u32,
     /// Whether the kernel programs ask this host's sockets (`--no-sockets`).
     pub sockets: bool,
+    /// Whether connections say when their first data came (`--first-byte`).
+    pub first_byte: bool,
     /// The largest part of connections that is followed.
     pub sample: Admission,
     /// How late after it happened something may be reported.

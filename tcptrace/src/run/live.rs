@@ -139,6 +139,7 @@ fn live_config(config: &Config, interfaces: &Interfaces, filter: Box<Program>) -
             kernel_log: config.kernel_log,
             decap: config.decap,
             sockets: config.sockets,
+            first_byte: config.first_byte,
             ..LoadOptions::default()
         },
         sample: config.sample,

@@ -16,6 +16,8 @@ pub struct LoadOptions {
     pub decap: Decap,
     /// Whether the programs ask the sockets of this host whose they are, and what they know of a connection that closes.
     pub sockets: bool,
+    /// Whether the programs record the segments with the first data of each direction.
+    pub first_byte: bool,
 }
 
 impl LoadOptions {
@@ -67,6 +69,7 @@ impl Default for LoadOptions {
             kernel_log: false,
             decap: Decap::NONE,
             sockets: true,
+            first_byte: false,
         }
     }
 }

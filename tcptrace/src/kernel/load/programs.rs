@@ -94,6 +94,7 @@ impl Programs {
         let mask = options.pending_buckets - 1;
         let kernel_log = u8::from(options.kernel_log);
         let sockets = u8::from(options.sockets);
+        let first_byte = u8::from(options.first_byte);
         let wake_bytes = u64::from(options.ring_bytes / LoadOptions::WAKE_PART);
         let (netns, shared) = match role {
             Role::Only(netns) => (netns, 0_u8),
@@ -113,6 +114,7 @@ impl Programs {
             .override_global("SHARED", &shared, true)
             .override_global("KERNEL_LOG", &kernel_log, false)
             .override_global("SOCKETS", &sockets, true)
+            .override_global("FIRST_BYTE", &first_byte, true)
             .override_global("WAKE_BYTES", &wake_bytes, true)
             .override_global("DECAP", &options.decap.words()[..], true)
             .load(OBJECT)

@@ -1,0 +1,25 @@
+//! How long the first answer took.
+
+use super::details::Details;
+use crate::{
+    event::{Connection, FirstData},
+    sink::units::Nanos,
+};
+use std::fmt;
+
+/// Writes how long after the request the answer began, and how much of that was the server's time where the network had a part
+/// in it; or that the server spoke first.
+pub(super) fn first_data(event: &Connection, details: &mut Details<'_>) -> fmt::Result {
+    let FirstData { first_response_ns, first_response_server_ns, server_spoke_first, .. } = event.first_data;
+    match first_response_ns {
+        Some(ns) => {
+            details.add(format_args!("first answer {} after the request", Nanos(ns)))?;
+            match first_response_server_ns.filter(|of_server| *of_server < ns) {
+                Some(ns) => details.more(format_args!(" (server {})", Nanos(ns))),
+                None => Ok(()),
+            }
+        }
+        None if server_spoke_first == Some(true) => details.add(format_args!("server spoke first")),
+        None => Ok(()),
+    }
+}
