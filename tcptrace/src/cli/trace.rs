@@ -20,7 +20,7 @@ pub(super) struct TraceArgs {
 
     /// List the interfaces and exit
     // No other option than --netns and --all-netns has an effect on the list.
-    #[arg(short = 'D', long, help_heading = "Interfaces", conflicts_with_all = ["interfaces", "read", "write", "decap", "ingress", "ring_size", "filter", "filter_file", "failed", "slower", "count", "duration", "OutputArgs", "SummaryArgs", "LimitArgs", "kernel_log"])]
+    #[arg(short = 'D', long, help_heading = "Interfaces", conflicts_with_all = ["interfaces", "read", "write", "decap", "first_byte", "ingress", "no_sockets", "ring_size", "filter", "filter_file", "failed", "slower", "count", "duration", "OutputArgs", "SummaryArgs", "LimitArgs", "kernel_log"])]
     list_interfaces: bool,
 
     /// Read a capture file; `-` is the standard input.

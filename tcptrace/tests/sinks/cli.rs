@@ -142,9 +142,11 @@ fn values() {
         ingress: cli::IngressHook::Xdp,
         decap: tcptrace_common::wire::tunnel::Decap::all(),
         ring_bytes: 1 << 20,
+        sockets: true,
+        first_byte: true,
         json: true,
     };
-    let tail = ["--ingress", "xdp", "--decap", "--ring-size", "1M", "--json"];
+    let tail = ["--ingress", "xdp", "--decap", "--first-byte", "--ring-size", "1M", "--json"];
     let args = [&["check", "-i", "eth0", "--netns", "blue"][..], &tail].concat();
     assert_eq!(parse(&args).expect("valid"), cli::Command::Check(checked));
     let Ok(cli::Command::Check(everywhere)) = parse(&["check", "--all-netns"]) else { panic!("valid") };
