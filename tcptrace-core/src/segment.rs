@@ -1,7 +1,7 @@
 //! The values that a source yields and the tracker consumes, the same from a capture file and from the ring buffer: a
 //! segment, an ICMP error, a loss, and the time.
 
-use crate::{socket::SenderSocket, tunnel::Layer};
+use crate::{request::Request, socket::SenderSocket, tunnel::Layer};
 use std::fmt;
 use tcptrace_common::{
     abi::MAX_OPTIONS,
@@ -200,6 +200,8 @@ pub struct Segment {
     /// What the kernel knows of the socket that sent the segment; `None` where no socket of this host did, or it is not
     /// known.
     pub socket: Option<Box<SenderSocket>>,
+    /// What its data says of the server that is asked, where that was looked for.
+    pub request: Option<Box<Request>>,
 }
 
 impl Segment {

@@ -8,6 +8,7 @@
 mod hook;
 mod maps;
 mod pending;
+mod request;
 mod send;
 mod socket;
 mod trace;

@@ -69,6 +69,7 @@ pub fn check(config: &CheckConfig) -> Result<Report, LiveError> {
         ring_bytes: config.ring_bytes,
         sockets: config.sockets,
         first_byte: config.first_byte,
+        server_name: config.server_name,
         ..LoadOptions::default()
     };
     let (programs, refusal) = load(config.ingress.into(), &options, &surveys);

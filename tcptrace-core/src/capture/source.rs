@@ -51,6 +51,8 @@ pub struct CaptureOptions {
     pub decap: Decap,
     /// Whether the segments with the first data of each direction are found too.
     pub first_byte: bool,
+    /// Whether the first data is read for the name of the server that is asked.
+    pub server_name: bool,
     /// The most packets of one batch.
     pub batch: usize,
 }
@@ -67,6 +69,7 @@ impl Default for CaptureOptions {
             filter: Filter::default(),
             decap: Decap::NONE,
             first_byte: false,
+            server_name: false,
             batch: BATCH,
         }
     }
@@ -302,6 +305,7 @@ struct SegmentFinder {
     filter: Filter,
     counters: Counters,
     tunnels: Tunnels,
+    server_name: bool,
     unanswered: UnansweredSyns,
     unknown_links: Vec<(LinkType, u64)>,
     devices: Devices,
@@ -324,6 +328,7 @@ impl SegmentFinder {
             filter: options.filter.clone(),
             counters: Counters::default(),
             tunnels: Tunnels { decap: options.decap, levels: Tunnels::MOST },
+            server_name: options.server_name,
             unanswered: UnansweredSyns::new(),
             unknown_links: Vec::new(),
             devices: Devices::default(),
@@ -396,6 +401,7 @@ impl SegmentFinder {
             counters: &mut self.counters,
             tunnels: &self.tunnels,
             unanswered: Some(&mut self.unanswered),
+            server_name: self.server_name,
         };
         let from = Bytes {
             captured: packet.data.get(dissected.at..).unwrap_or_default(),

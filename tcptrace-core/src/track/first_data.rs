@@ -9,21 +9,24 @@ use super::{
 };
 use crate::{
     event::{self, HandshakeTimes, Role, Vantage},
+    request::Request,
     segment::Segment,
     source_clock::SourceClock,
 };
 
 /// When the first octet of each direction passed.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct FirstData {
     /// When that of the client and that of the server passed.
     at: [When; 2],
     /// The segment with the server's acknowledges some of the client's data.
     answers: bool,
+    /// What the client's says of the server that is asked.
+    request: Option<Box<Request>>,
 }
 
 impl FirstData {
-    pub(crate) const NONE: Self = Self { at: [When::NEVER; 2], answers: false };
+    pub(crate) const NONE: Self = Self { at: [When::NEVER; 2], answers: false, request: None };
 }
 
 /// Records that `seg` of `role`, which fits the connection and is no RST, has the first octet of its direction, if it has
@@ -44,6 +47,9 @@ pub(crate) fn record(conn: &mut Conn, role: Role, seg: &Segment) {
     if *at == When::NEVER {
         at.set(seg.ts);
         known.answers |= role == Role::Server && answers;
+        if role == Role::Client {
+            known.request.clone_from(&seg.request);
+        }
     }
 }
 
@@ -58,7 +64,9 @@ fn forget_refused(conn: &mut Conn, seg: &Segment) {
 
 /// What is known of the first data, as `connection` events report it.
 pub(crate) fn report(conn: &Conn, handshake: &HandshakeTimes, clock: &SourceClock) -> event::FirstData {
-    let FirstData { at: [client, server], answers } = conn.first_data().copied().unwrap_or(FirstData::NONE);
+    let FirstData { at: [client, server], answers, request } = conn.first_data().unwrap_or(&FirstData::NONE);
+    let (client, server, answers) = (*client, *server, *answers);
+    let Request { server_name, alpn, http_host } = request.as_deref().cloned().unwrap_or_default();
     let established = conn.at(Moment::Established);
     let since_established = |data: When| match (established.get(), data.get()) {
         (Some(established), Some(data)) if data < established => Some(0),
@@ -76,5 +84,8 @@ pub(crate) fn report(conn: &Conn, handshake: &HandshakeTimes, clock: &SourceCloc
         first_response_ns,
         first_response_server_ns,
         server_spoke_first: server.get().map(|_| !answers),
+        server_name,
+        alpn,
+        http_host,
     }
 }

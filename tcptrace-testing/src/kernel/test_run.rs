@@ -95,6 +95,7 @@ struct Switches {
     log: u8,
     shared: u8,
     first_byte: u8,
+    server_name: u8,
 }
 
 /// The programs, loaded, verified and attached to nothing.
@@ -115,14 +116,14 @@ impl Harness {
         Self::load_with(seeds, buckets, ring_bytes, switches, &Decap::NONE)
     }
 
-    /// The same, recording the first data of each direction too.
+    /// The same, recording the first data of each direction too, and the beginnings of requests.
     pub fn load_with_first_byte(
         seeds: &[u64; SEED_WORDS],
         buckets: u32,
         ring_bytes: u32,
         decap: &Decap,
     ) -> Result<Self, Error> {
-        let switches = Switches { first_byte: 1, ..Switches::default() };
+        let switches = Switches { first_byte: 1, server_name: 1, ..Switches::default() };
         Self::load_with(seeds, buckets, ring_bytes, switches, decap)
     }
 
@@ -161,6 +162,7 @@ impl Harness {
             .override_global("KERNEL_LOG", &switches.log, true)
             .override_global("SHARED", &switches.shared, true)
             .override_global("FIRST_BYTE", &switches.first_byte, true)
+            .override_global("SERVER_NAME", &switches.server_name, true)
             .override_global("DECAP", &decap.words()[..], true)
             .map_max_entries("PENDING", buckets)
             .map_max_entries("MARKS", buckets.div_ceil(4))

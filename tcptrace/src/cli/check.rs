@@ -30,6 +30,7 @@ impl CheckArgs {
             ring_bytes: kernel.ring_bytes,
             sockets: kernel.sockets,
             first_byte: kernel.first_byte,
+            server_name: kernel.server_name,
             json: self.json,
         }))
     }
@@ -52,6 +53,8 @@ pub struct CheckConfig {
     pub sockets: bool,
     /// Whether the kernel programs would record the first data of each direction (`--first-byte`).
     pub first_byte: bool,
+    /// Whether the first data is read for the name of the server that is asked (`--server-name`).
+    pub server_name: bool,
     /// Whether the report is one JSON object instead of lines for people.
     pub json: bool,
 }

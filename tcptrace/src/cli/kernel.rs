@@ -22,6 +22,14 @@ pub(super) struct KernelArgs {
     #[arg(long)]
     first_byte: bool,
 
+    /// Tell the names of servers that clients ask for
+    ///
+    /// These are TLS's server name and protocols, or the host of a request in HTTP/1, from the beginning of the client's first
+    /// data: at most 2 KiB of it are copied out of the kernel, and only where it begins as such a request does. It is
+    /// `--first-byte` too.
+    #[arg(long, hide_short_help = true)]
+    server_name: bool,
+
     /// Hook for incoming packets
     #[arg(long, value_name = "HOOK", value_enum, default_value_t = IngressHook::Tc, hide_short_help = true)]
     ingress: IngressHook,
@@ -47,7 +55,8 @@ impl KernelArgs {
             decap: self.decap.unwrap_or(Decap::NONE),
             ring_bytes: self.ring_size,
             sockets: !self.no_sockets,
-            first_byte: self.first_byte,
+            first_byte: self.first_byte || self.server_name,
+            server_name: self.server_name,
         }
     }
 }
@@ -59,6 +68,7 @@ pub(super) struct KernelConfig {
     pub(super) ring_bytes: u32,
     pub(super) sockets: bool,
     pub(super) first_byte: bool,
+    pub(super) server_name: bool,
 }
 
 /// The hook for packets that come in.

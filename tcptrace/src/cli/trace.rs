@@ -20,7 +20,7 @@ pub(super) struct TraceArgs {
 
     /// List the interfaces and exit
     // No other option than --netns and --all-netns has an effect on the list.
-    #[arg(short = 'D', long, help_heading = "Interfaces", conflicts_with_all = ["interfaces", "read", "write", "decap", "first_byte", "ingress", "no_sockets", "ring_size", "filter", "filter_file", "failed", "slower", "count", "duration", "OutputArgs", "SummaryArgs", "LimitArgs", "kernel_log"])]
+    #[arg(short = 'D', long, help_heading = "Interfaces", conflicts_with_all = ["interfaces", "read", "write", "decap", "first_byte", "ingress", "no_sockets", "server_name", "ring_size", "filter", "filter_file", "failed", "slower", "count", "duration", "OutputArgs", "SummaryArgs", "LimitArgs", "kernel_log"])]
     list_interfaces: bool,
 
     /// Read a capture file; `-` is the standard input.
@@ -108,6 +108,7 @@ impl TraceArgs {
             ring_bytes: kernel.ring_bytes,
             sockets: kernel.sockets,
             first_byte: kernel.first_byte,
+            server_name: kernel.server_name,
             sample: self.limits.sample,
             latency: self.limits.latency,
             decap: kernel.decap,
@@ -151,6 +152,8 @@ pub struct Config {
     pub sockets: bool,
     /// Whether connections say when their first data came (`--first-byte`).
     pub first_byte: bool,
+    /// Whether the first data is read for the name of the server that is asked (`--server-name`).
+    pub server_name: bool,
     /// The largest part of connections that is followed.
     pub sample: Admission,
     /// How late after it happened something may be reported.

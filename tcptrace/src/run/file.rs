@@ -44,6 +44,7 @@ pub(super) fn trace(config: &Config, paths: &[PathBuf], filter: Filter) -> Resul
         filter: filter.clone(),
         decap: config.decap,
         first_byte: config.first_byte,
+        server_name: config.server_name,
         ..CaptureOptions::default()
     };
     if config.count.is_some() {

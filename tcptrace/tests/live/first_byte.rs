@@ -5,7 +5,7 @@ use crate::{
     trace::{Trace, of_kind},
     traffic::{acknowledge_now, listener},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::{
     collections::HashMap,
     io::{ErrorKind, Read as _, Write as _},
@@ -144,6 +144,66 @@ fn a_server_that_greets_spoke_first() {
     );
     let data = of_kind(&events, "segment").filter(|it| it["payload_bytes"].as_u64() > Some(0));
     assert_eq!(data.count(), 2, "one of each end, whichever others there were");
+}
+
+/// A `ClientHello` of some 1,800 octets, as one with a post-quantum key has, whose name and protocols come last.
+fn client_hello(name: &[u8]) -> Vec<u8> {
+    let vector = |len: usize, octets: &[u8]| {
+        [&u32::try_from(octets.len()).expect("short").to_be_bytes()[4 - len..], octets].concat()
+    };
+    let named = vector(2, &[&[0][..], &vector(2, name)].concat());
+    let alpn = vector(2, &[vector(1, b"h2"), vector(1, b"http/1.1")].concat());
+    let extensions =
+        [&[0, 51][..], &vector(2, &[5; 1700]), &[0, 0], &vector(2, &named), &[0, 16], &vector(2, &alpn)]
+            .concat();
+    let body = [&[3, 3][..], &[9; 32], &[0, 0, 2, 0x13, 1, 1, 0], &vector(2, &extensions)].concat();
+    [&[22, 3, 1][..], &vector(2, &[&[1][..], &vector(3, &body)].concat())].concat()
+}
+
+/// The names are those that clients ask for; of other data, and of what servers say, nothing is read.
+#[test]
+fn the_server_that_is_asked_has_a_name() {
+    const TO_CLIENT: &[u8] = b"GET / HTTP/1.1\r\nHost: of-the-server.example\r\n\r\n";
+    let lab = Lab::new();
+    let (client, server) =
+        (Trace::all_events(&lab.a, &["--server-name"]), Trace::all_events(&lab.b, &["--server-name"]));
+    let address = SocketAddr::new(lab.b.ip(Family::V6), 443);
+    let listening = listener(&lab.b, address, 16);
+    let hello = client_hello(b"tls.example");
+    let requests: [&[u8]; 4] =
+        [&hello, b"GET / HTTP/1.1\r\nHost: http.example:8080\r\n\r\n", b"EHLO mail.example\r\n", &[0; 3000]];
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for request in requests {
+                let (mut stream, _) = listening.accept().expect("a client");
+                stream.read_exact(&mut vec![0; request.len()]).expect("it asks");
+                stream.write_all(TO_CLIENT).expect("it takes it");
+            }
+        });
+        lab.a.ns.enter(|| {
+            for request in requests {
+                let mut stream = TcpStream::connect(address).expect("it listens");
+                stream.write_all(request).expect("it takes it");
+                stream.read_to_end(&mut Vec::new()).expect("it answers");
+            }
+        });
+    });
+    for trace in [client, server] {
+        trace.wait_for_connections(requests.len());
+        let events = trace.stop().events();
+        let names: Vec<_> = of_kind(&events, "connection")
+            .map(|it| json!([it["server_name"], it["alpn"], it["http_host"], it["server_spoke_first"]]))
+            .collect();
+        assert_eq!(
+            names,
+            [
+                json!(["tls.example", ["h2", "http/1.1"], null, false]),
+                json!([null, null, "http.example:8080", false]),
+                json!([null, null, null, false]),
+                json!([null, null, null, false]),
+            ]
+        );
+    }
 }
 
 /// Without the option no data is recorded.

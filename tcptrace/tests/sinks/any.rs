@@ -227,6 +227,9 @@ impl Dice {
             first_response_ns: self.maybe(Self::number),
             first_response_server_ns: self.maybe(Self::number),
             server_spoke_first: self.maybe(Self::coin),
+            server_name: self.maybe(|dice| dice.name().into()),
+            alpn: self.maybe(|dice| dice.some(3, |dice| dice.name().into())),
+            http_host: self.maybe(|dice| dice.name().into()),
         }
     }
 

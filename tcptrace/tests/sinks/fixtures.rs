@@ -281,6 +281,7 @@ pub(crate) fn start() -> Start {
             ingress: Some("tc".into()),
             decap: vec!["vxlan:4789".to_owned()],
             first_byte: true,
+            server_name: true,
             sample: 0.5,
             max_connections: 262_144,
             syn_timeout_ns: 70_000_000_000,

@@ -338,6 +338,14 @@ fn how_long_the_first_answer_took() {
         with(Some(12_300_000), None, Some(false)),
         with(None, None, Some(true)),
         with(None, None, Some(false)),
+        ended(Connection {
+            first_data: FirstData {
+                server_name: Some("example.org\u{1b}[2J".into()),
+                http_host: Some("other.example".into()),
+                ..FirstData::default()
+            },
+            ..fixtures::connection()
+        }),
     ];
     assert_snapshot!(lines(events), @r###"
     06:59:50.330991  CLOSED       192.168.64.128:60592 > 180.101.49.11:80   66.336 ms  by client, 172 B sent, 2781 B received, close_wait 18.874 ms, first answer 41.300 ms after the request (server 12.511 ms)
@@ -345,6 +353,7 @@ fn how_long_the_first_answer_took() {
     06:59:50.330991  CLOSED       192.168.64.128:60592 > 180.101.49.11:80   66.336 ms  by client, 172 B sent, 2781 B received, close_wait 18.874 ms, first answer 12.300 ms after the request
     06:59:50.330991  CLOSED       192.168.64.128:60592 > 180.101.49.11:80   66.336 ms  by client, 172 B sent, 2781 B received, close_wait 18.874 ms, server spoke first
     06:59:50.330991  CLOSED       192.168.64.128:60592 > 180.101.49.11:80   66.336 ms  by client, 172 B sent, 2781 B received, close_wait 18.874 ms
+    06:59:50.330991  CLOSED       192.168.64.128:60592 > 180.101.49.11:80   66.336 ms  by client, 172 B sent, 2781 B received, close_wait 18.874 ms, asked for example.org\u{1b}[2J
     "###);
 }
 

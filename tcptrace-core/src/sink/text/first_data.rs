@@ -1,9 +1,9 @@
-//! How long the first answer took.
+//! How long the first answer took, and who was asked.
 
 use super::details::Details;
 use crate::{
     event::{Connection, FirstData},
-    sink::units::Nanos,
+    sink::units::{Nanos, plain},
 };
 use std::fmt;
 
@@ -11,6 +11,9 @@ use std::fmt;
 /// in it; or that the server spoke first.
 pub(super) fn first_data(event: &Connection, details: &mut Details<'_>) -> fmt::Result {
     let FirstData { first_response_ns, first_response_server_ns, server_spoke_first, .. } = event.first_data;
+    if let Some(name) = event.first_data.server_name.as_ref().or(event.first_data.http_host.as_ref()) {
+        details.add(format_args!("asked for {}", plain(name)))?;
+    }
     match first_response_ns {
         Some(ns) => {
             details.add(format_args!("first answer {} after the request", Nanos(ns)))?;

@@ -18,6 +18,8 @@ pub struct LoadOptions {
     pub sockets: bool,
     /// Whether the programs record the segments with the first data of each direction.
     pub first_byte: bool,
+    /// Whether the programs record the beginning of the client's first data too, where that may have the server's name.
+    pub server_name: bool,
 }
 
 impl LoadOptions {
@@ -70,6 +72,7 @@ impl Default for LoadOptions {
             decap: Decap::NONE,
             sockets: true,
             first_byte: false,
+            server_name: false,
         }
     }
 }

@@ -94,7 +94,8 @@ impl Programs {
         let mask = options.pending_buckets - 1;
         let kernel_log = u8::from(options.kernel_log);
         let sockets = u8::from(options.sockets);
-        let first_byte = u8::from(options.first_byte);
+        let first_byte = u8::from(options.first_byte || options.server_name);
+        let server_name = u8::from(options.server_name);
         let wake_bytes = u64::from(options.ring_bytes / LoadOptions::WAKE_PART);
         let (netns, shared) = match role {
             Role::Only(netns) => (netns, 0_u8),
@@ -115,6 +116,7 @@ impl Programs {
             .override_global("KERNEL_LOG", &kernel_log, false)
             .override_global("SOCKETS", &sockets, true)
             .override_global("FIRST_BYTE", &first_byte, true)
+            .override_global("SERVER_NAME", &server_name, true)
             .override_global("WAKE_BYTES", &wake_bytes, true)
             .override_global("DECAP", &options.decap.words()[..], true)
             .load(OBJECT)
