@@ -270,7 +270,7 @@ where
         return false;
     }
     // The tag is hashed only here, as most buckets are empty most of the time.
-    let shown = Shown { ack: packet.ack, data: packet.seq, len: packet.payload_len as u64 };
+    let shown = Shown { ack: packet.ack, data: packet.seq, len: u64::from(packet.payload_len) };
     clear_shown(&mut slots, (key.tag(seeds), key.vlan_bits()), shown)
 }
 

@@ -11,14 +11,14 @@ pub const FIRST_OCTETS: usize = 6;
 pub fn begins_a_request(octets: [u8; FIRST_OCTETS]) -> bool {
     const HANDSHAKE: u8 = 22;
     const CLIENT_HELLO: u8 = 1;
-    let [a, b, c, d, _, f] = octets;
+    let [method @ .., _, message] = octets;
     let is_letter = |octet: u8| octet.wrapping_sub(b'A') < 26;
-    let is_tls = a == HANDSHAKE && b == 3 && f == CLIENT_HELLO;
-    let is_http = is_letter(a)
-        && is_letter(b)
-        && is_letter(c)
-        && (is_letter(d) || d == b' ')
-        && [a, b, c, d] != *b"HTTP";
+    let is_tls = method[0] == HANDSHAKE && method[1] == 3 && message == CLIENT_HELLO;
+    let is_http = is_letter(method[0])
+        && is_letter(method[1])
+        && is_letter(method[2])
+        && (is_letter(method[3]) || method[3] == b' ')
+        && method != *b"HTTP";
     is_tls || is_http
 }
 

@@ -144,7 +144,8 @@ mod tests {
     use proptest::prelude::*;
 
     fn vector(len: usize, octets: &[u8]) -> Vec<u8> {
-        [&(octets.len() as u32).to_be_bytes()[4 - len..], octets].concat()
+        let octets_len = u32::try_from(octets.len()).expect("short").to_be_bytes();
+        [&octets_len[4 - len..], octets].concat()
     }
 
     fn extension(kind: u16, octets: &[u8]) -> Vec<u8> {

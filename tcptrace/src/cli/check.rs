@@ -38,6 +38,7 @@ impl CheckArgs {
 
 /// What `tcptrace check` is to look at.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is asked for by itself")]
 pub struct CheckConfig {
     /// The interfaces that would be traced.
     pub interfaces: Interfaces,

@@ -119,6 +119,7 @@ impl TraceArgs {
 
 /// How to trace.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is asked for by itself")]
 pub struct Config {
     /// Where the packets come from.
     pub input: Input,

@@ -117,18 +117,19 @@ fn a_server_that_greets_spoke_first() {
     let lab = Lab::new();
     let trace = Trace::all_events(&lab.a, &["--first-byte"]);
     let address = SocketAddr::new(lab.b.ip(Family::V6), 25);
+    let greeting = vec![7; 60_000];
     let listening = listener(&lab.b, address, 16);
     thread::scope(|scope| {
         scope.spawn(|| {
             let (mut stream, _) = listening.accept().expect("a client");
-            stream.write_all(&[7; 60_000]).expect("it takes it");
+            stream.write_all(&greeting).expect("it takes it");
             let mut said = Vec::new();
             stream.read_to_end(&mut said).expect("it ends");
             assert_eq!(said, b"QUIT");
         });
         lab.a.ns.enter(|| {
             let mut stream = TcpStream::connect(address).expect("it listens");
-            stream.read_exact(&mut [0; 60_000]).expect("it greets");
+            stream.read_exact(&mut vec![0; 60_000]).expect("it greets");
             acknowledge_now(&stream);
             stream.write_all(b"QUIT").expect("it takes it");
         });

@@ -5,6 +5,7 @@ use tcptrace_common::wire::tunnel::Decap;
 
 /// The sizes of the programs' maps, the tunnels they look into, and whether they log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is asked for by itself")]
 pub struct LoadOptions {
     /// The size of the ring in bytes: a power of two from 64 KiB to 1 GiB.
     pub ring_bytes: u32,
