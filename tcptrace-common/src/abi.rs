@@ -88,6 +88,10 @@ pub const BIT_SOCKET: u8 = 64;
 /// A bit of [`Record::bits`]: a [`Process`] follows what [`BIT_SOCKET`] says. A record without that never has this bit.
 pub const BIT_PROCESS: u8 = 128;
 
+/// A bit of [`Record::more`]: the segment's data may begin with a request that has the server's name, and a [`Request`] follows
+/// the record. Only a record of [`RecordKind::Ack`] has this bit, and never one with [`BIT_TUNNEL`].
+pub const MORE_REQUEST: u16 = 1;
+
 /// One lifecycle segment, as it lies in the ring: 88 bytes.
 ///
 /// A record of [`RecordKind::Icmp`] is about two packets. Addresses, ports, numbers, control bits, window and payload are
@@ -120,8 +124,8 @@ pub struct Record {
     pub lot: u32,
     /// The identification of the IPv4 header (RFC 791 §3.1); 0 for IPv6, whose header has none.
     pub id: u16,
-    /// Always 0.
-    pub spare: u16,
+    /// [`MORE_REQUEST`] or 0.
+    pub more: u16,
     /// Source port.
     pub src_port: u16,
     /// Destination port.
@@ -162,7 +166,7 @@ impl Record {
         number: 0,
         lot: 0,
         id: 0,
-        spare: 0,
+        more: 0,
         src_port: 0,
         dst_port: 0,
         window: 0,
@@ -471,13 +475,32 @@ impl Slot {
     }
 }
 
+/// The most octets of a request that are recorded.
+pub const REQUEST_OCTETS: usize = 2048;
+
+/// The beginning of a request: 2056 bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(C)]
+#[cfg_attr(
+    feature = "user",
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
+)]
+pub struct Request {
+    /// How many of the octets are of the request, at most [`REQUEST_OCTETS`].
+    pub len: u32,
+    /// Always 0.
+    pub zero: u32,
+    /// The first octets of the request, then whatever was in the ring before.
+    pub octets: [u8; REQUEST_OCTETS],
+}
+
 /// A record and what follows it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(C)]
 pub struct Followed<R, B> {
     /// The record; that of the inner packet where a [`Tunnel`] follows.
     pub record: R,
-    /// A [`Tunnel`], an [`Owner`], a [`Socket`] or a [`Process`].
+    /// A [`Tunnel`], an [`Owner`], a [`Socket`], a [`Process`] or a [`Request`].
     pub block: B,
 }
 
@@ -571,6 +594,7 @@ const _: () = {
     assert!(size_of::<Fork>() == 8);
     assert!(size_of::<Slot>() == 48);
     assert!(Slot::COUNT.is_power_of_two());
+    assert!(size_of::<Followed<Record, Request>>() == 88 + 8 + REQUEST_OCTETS);
     assert!(core::mem::offset_of!(Tunnel, id) == 32);
 };
 

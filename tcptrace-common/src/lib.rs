@@ -13,6 +13,7 @@ pub mod filter;
 pub mod flow;
 pub mod lifecycle;
 pub mod record;
+pub mod request;
 pub mod seq;
 pub mod tcp;
 pub mod tunnel;

@@ -62,6 +62,12 @@ pub trait Slots {
     fn tag(&self, tag: u32) -> u32 {
         tag
     }
+
+    /// Whether the first data of each direction is awaited too.
+    #[inline(always)]
+    fn awaits_data(&self) -> bool {
+        false
+    }
 }
 
 /// The pending-ACK table.
@@ -105,6 +111,48 @@ impl Table for [Bucket] {
     fn bucket(&mut self, bucket: u32) -> Option<&mut Bucket> {
         let mask = self.len().wrapping_sub(1);
         self.get_mut(bucket as usize & mask)
+    }
+}
+
+/// A table in memory, of a power of two buckets, that can await data.
+#[derive(Debug)]
+pub struct Buckets<'a> {
+    /// The buckets.
+    pub buckets: &'a mut [Bucket],
+    /// Whether the first data of each direction is awaited too.
+    pub awaits_data: bool,
+}
+
+/// A bucket of [`Buckets`].
+#[derive(Debug)]
+pub struct BucketSlots<'a> {
+    bucket: &'a mut Bucket,
+    awaits_data: bool,
+}
+
+impl Table for Buckets<'_> {
+    type Slots<'a>
+        = BucketSlots<'a>
+    where
+        Self: 'a;
+
+    fn bucket(&mut self, bucket: u32) -> Option<BucketSlots<'_>> {
+        let bucket = self.buckets.bucket(bucket)?;
+        Some(BucketSlots { bucket, awaits_data: self.awaits_data })
+    }
+}
+
+impl Slots for BucketSlots<'_> {
+    fn get(&self, slot: usize) -> u64 {
+        self.bucket.words[slot]
+    }
+
+    fn set(&mut self, slot: usize, word: u64) {
+        self.bucket.words[slot] = word;
+    }
+
+    fn awaits_data(&self) -> bool {
+        self.awaits_data
     }
 }
 
@@ -163,7 +211,7 @@ where
     let (own, peer) = hashes(&record, seeds);
     let (own, peer) = (own.within(tunnel), peer.within(tunnel));
     if !announces(packet.flags) {
-        return reached(own, packet.ack, table).then_some((record, false));
+        return reached(own, Shown::by(&record), table).then_some((record, false));
     }
     if !filter.admits(&record, &mut [0; NUMBERS]) {
         return None;
@@ -172,7 +220,34 @@ where
     Some((record, overwritten))
 }
 
-/// Whether this acknowledgement was expected. It no longer is afterwards.
+/// The numbers of a segment by which it can be one that is awaited.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Shown {
+    /// What it acknowledges.
+    ack: SeqNum,
+    /// The number of the first octet of its payload.
+    data: SeqNum,
+    /// How many octets of payload it has; 2^32 where nothing follows it.
+    len: u64,
+}
+
+impl Shown {
+    /// What the segment of `record`, which has no SYN and no FIN, shows.
+    #[inline(always)]
+    #[must_use]
+    pub const fn by(record: &Record) -> Self {
+        Self { ack: SeqNum(record.ack), data: SeqNum(record.seq), len: record.payload_len as u64 }
+    }
+
+    /// What the FIN or SYN-ACK of `record` shows. A SYN has a number before those of the data (RFC 9293 §3.4).
+    #[inline(always)]
+    const fn by_announcement(record: &Record, flags: TcpFlags) -> Self {
+        let Self { ack, data, len } = Self::by(record);
+        if flags.fin() { Self { ack, data, len: 1 << 32 } } else { Self { ack, data: data.plus(1), len } }
+    }
+}
+
+/// Whether this segment was awaited: it acknowledges what was expected, or has the first data. It no longer is afterwards.
 #[inline(always)]
 pub fn awaited<A, T>(packet: &Packet<A>, ifindex: u32, table: &mut T, seeds: &impl Seeds) -> bool
 where
@@ -195,16 +270,17 @@ where
         return false;
     }
     // The tag is hashed only here, as most buckets are empty most of the time.
-    clear_reached(&mut slots, (key.tag(seeds), key.vlan_bits()), packet.ack)
+    let shown = Shown { ack: packet.ack, data: packet.seq, len: u64::from(packet.payload_len) };
+    clear_shown(&mut slots, (key.tag(seeds), key.vlan_bits()), shown)
 }
 
-/// Whether an acknowledgement of the flow `own` was expected that `ack` reaches. It no longer is afterwards.
+/// Whether something of the flow `own` was awaited that its segment shows. It no longer is afterwards.
 #[inline(always)]
-pub fn reached<T: Table + ?Sized>(own: FlowHash, ack: SeqNum, table: &mut T) -> bool {
+pub fn reached<T: Table + ?Sized>(own: FlowHash, shown: Shown, table: &mut T) -> bool {
     !table.is_surely_empty(own.bucket)
         && table
             .bucket(own.bucket)
-            .is_some_and(|mut slots| clear_reached(&mut slots, (own.tag, own.vlans), ack))
+            .is_some_and(|mut slots| clear_shown(&mut slots, (own.tag, own.vlans), shown))
 }
 
 /// Keeps the table for a segment with SYN, FIN or RST, or without ACK, which is always recorded. Returns whether
@@ -237,14 +313,28 @@ where
         && let Some(mut slots) = table.bucket(own.bucket)
     {
         // A FIN or SYN-ACK may acknowledge the peer's, in a close of three segments or a simultaneous open.
-        clear_reached(&mut slots, (own.tag, own.vlans), SeqNum(record.ack));
+        clear_shown(&mut slots, (own.tag, own.vlans), Shown::by_announcement(record, flags));
     }
     let start = table.forget(peer.tag) as usize;
     let Some(mut slots) = table.bucket(peer.bucket) else {
         return false;
     };
-    let wanted = flow_bits(slots.tag(peer.tag), peer.vlans) | u64::from(expected.0);
-    arm(&mut slots, start, wanted)
+    let flow = flow_bits(slots.tag(peer.tag), peer.vlans);
+    let overwritten = arm(&mut slots, start, flow | u64::from(expected.0));
+    let awaits_data = slots.awaits_data() && flags.syn();
+    if awaits_data {
+        await_data(&mut slots, start, flow, SeqNum(record.ack));
+    }
+    drop(slots);
+    // What comes with the SYN-ACK itself (RFC 7413 §4.2) is in its record.
+    if awaits_data && record.payload_len == 0 {
+        let start = table.forget(own.tag) as usize;
+        if let Some(mut slots) = table.bucket(own.bucket) {
+            let flow = flow_bits(slots.tag(own.tag), own.vlans);
+            await_data(&mut slots, start, flow, expected);
+        }
+    }
+    overwritten
 }
 
 /// Has the flow of a RST watched. A RST that refuses a SYN has the sequence number 0 (RFC 9293 §3.10.7.1): its flow is
@@ -264,8 +354,11 @@ where
 
 /// A bit of a word: the next segment of its flow is recorded, whatever it acknowledges.
 const WATCHED: u64 = 1 << 63;
-/// A bit of a word: no acknowledgement is expected, and the word only watches its flow.
+/// A bit of a word: no acknowledgement is expected. With [`WATCHED`] the word only watches its flow; without it the flow's
+/// first data is awaited, which begins at the number in the lower half.
 const NOTHING_EXPECTED: u64 = 1 << 62;
+/// The bits of a word that say what it is for.
+const KIND: u64 = WATCHED | NOTHING_EXPECTED;
 /// The bits of a word that are of the VLAN tags.
 const VLANS: u64 = 0xff << 54;
 /// The bits of a word that are of the flow's tag, as many as there is room for.
@@ -287,18 +380,50 @@ const fn is_of(word: u64, flow: u64, mask: u64) -> bool {
 #[inline(always)]
 #[expect(clippy::cast_possible_truncation, reason = "the lower half")]
 const fn is_reached(word: u64, ack: SeqNum) -> bool {
-    word & NOTHING_EXPECTED == 0 && ack.0.wrapping_sub(word as u32) < SeqNum::NEAR
+    ack.0.wrapping_sub(word as u32) < SeqNum::NEAR
 }
 
-/// Frees the slots of the flow whose number `ack` has reached, and ends the watch over the flow. Returns whether there
-/// was either. Words that were announced with other VLAN tags count if there is none with the same.
+/// Whether the word awaits the first data of its flow.
 #[inline(always)]
-fn clear_reached(slots: &mut impl Slots, (tag, vlans): (u32, u32), ack: SeqNum) -> bool {
+const fn is_for_data(word: u64) -> bool {
+    word & KIND == NOTHING_EXPECTED
+}
+
+/// Whether a word of the table stands for an acknowledgement that is expected, and not for what is only watched or awaited
+/// beside that.
+#[must_use]
+pub const fn expects_acknowledgement(word: u64) -> bool {
+    word != 0 && word & NOTHING_EXPECTED == 0
+}
+
+/// Whether these octets begin with the one whose number is in the word, or have it among them.
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "the lower half")]
+const fn is_among(word: u64, Shown { data, len, .. }: Shown) -> bool {
+    ((word as u32).wrapping_sub(data.0) as u64) < len
+}
+
+/// Frees the slots of the flow that await what `shown` has, and ends the watch over the flow. Returns whether there was
+/// either.
+#[inline(always)]
+fn clear_shown(slots: &mut impl Slots, own: (u32, u32), shown: Shown) -> bool {
+    // The verifier walks one of the two, so that nothing is walked for data where it is not awaited.
+    if slots.awaits_data() {
+        clear_due::<true>(slots, own, shown)
+    } else {
+        clear_due::<false>(slots, own, shown)
+    }
+}
+
+/// Does what [`clear_shown`] does; with `DATA` there may be words that await data. Words that were announced with other VLAN
+/// tags count if there is none with the same.
+#[inline(always)]
+fn clear_due<const DATA: bool>(slots: &mut impl Slots, (tag, vlans): (u32, u32), shown: Shown) -> bool {
     let flow = flow_bits(slots.tag(tag), vlans);
     let mut mask = TAG;
     for slot in 0..BUCKET_WORDS {
         let word = slots.get(slot);
-        if is_of(word, flow, TAG | VLANS) && (is_reached(word, ack) || word & WATCHED != 0) {
+        if is_of(word, flow, TAG | VLANS) && (is_due::<DATA>(word, shown) || word & WATCHED != 0) {
             mask = TAG | VLANS;
         }
     }
@@ -309,7 +434,7 @@ fn clear_reached(slots: &mut impl Slots, (tag, vlans): (u32, u32), ack: SeqNum) 
         if !is_of(word, flow, mask) {
             continue;
         }
-        if is_reached(word, ack) || word & NOTHING_EXPECTED != 0 {
+        if is_due::<DATA>(word, shown) {
             slots.set(slot, 0);
             any = true;
         } else if word & WATCHED != 0 {
@@ -320,19 +445,31 @@ fn clear_reached(slots: &mut impl Slots, (tag, vlans): (u32, u32), ack: SeqNum) 
     any
 }
 
-/// Watches a flow, by a word of the flow that is there already, or by a new one in a free slot.
+/// Whether the word of the segment's flow stands for nothing any more: its number is reached, its data is there, or it only
+/// watched for the next segment.
+#[inline(always)]
+const fn is_due<const DATA: bool>(word: u64, shown: Shown) -> bool {
+    if word & NOTHING_EXPECTED == 0 {
+        is_reached(word, shown.ack)
+    } else {
+        !DATA || word & WATCHED != 0 || is_among(word, shown)
+    }
+}
+
+/// Watches a flow, by a word of the flow that is there already, or by a new one in a free slot, or in the slot of a word that
+/// awaits data.
 #[inline(always)]
 fn watch(slots: &mut impl Slots, (tag, vlans): (u32, u32)) {
     let flow = flow_bits(slots.tag(tag), vlans);
-    let (mut place, mut put) = (BUCKET_WORDS, 0);
+    let (mut place, mut put, mut found) = (BUCKET_WORDS, flow | WATCHED | NOTHING_EXPECTED, false);
     for slot in 0..BUCKET_WORDS {
         let present = slots.get(slot);
-        if present == 0 {
-            if place == BUCKET_WORDS {
-                (place, put) = (slot, flow | WATCHED | NOTHING_EXPECTED);
+        if present == 0 || is_for_data(present) {
+            if !found && (place == BUCKET_WORDS || present == 0) {
+                place = slot;
             }
         } else if is_of(present, flow, TAG | VLANS) {
-            (place, put) = (slot, present | WATCHED);
+            (place, put, found) = (slot, present | WATCHED, true);
         }
     }
     if place < BUCKET_WORDS {
@@ -350,13 +487,32 @@ fn arm(slots: &mut impl Slots, start: usize, wanted: u64) -> bool {
         match slots.get(slot) {
             present if present & !WATCHED == wanted => return false,
             0 if free.is_none() => free = Some(slot),
-            present if present & WATCHED != 0 => watching = Some(slot),
+            present if present & KIND != 0 => watching = Some(slot),
             _ => {}
         }
     }
     let room = if free.is_some() { free } else { watching };
     slots.set(room.unwrap_or(start) % BUCKET_WORDS, wanted);
     room.is_none()
+}
+
+/// Has the first data of `flow` awaited, whose first octet has the number `first`, by a word in the first free slot from
+/// `start` on. There is none such word more than once.
+#[inline(always)]
+fn await_data(slots: &mut impl Slots, start: usize, flow: u64, first: SeqNum) {
+    let wanted = flow | NOTHING_EXPECTED | u64::from(first.0);
+    let mut free = None;
+    for step in 0..BUCKET_WORDS {
+        let slot = (start + step) % BUCKET_WORDS;
+        match slots.get(slot) {
+            present if present == wanted => return,
+            0 if free.is_none() => free = Some(slot),
+            _ => {}
+        }
+    }
+    if let Some(slot) = free {
+        slots.set(slot % BUCKET_WORDS, wanted);
+    }
 }
 
 #[cfg(test)]

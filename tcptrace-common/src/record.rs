@@ -49,7 +49,7 @@ pub fn fill<A: Addresses>(record: &mut Record, packet: &Packet<A>, seen: Sightin
     record.number = 0;
     record.lot = 0;
     record.id = packet.id;
-    record.spare = 0;
+    record.more = 0;
     record.src_port = (packet.ports >> 16) as u16;
     record.dst_port = packet.ports as u16;
     record.window = packet.window;

@@ -1,6 +1,7 @@
 //! Decodes the records of the ring. Bytes that are not exactly a record are an error.
 
 use crate::{
+    request,
     segment::{Direction, Flow, IcmpError, Observation, RawOptions, Segment, Sender, Timestamp},
     socket::{SenderSocket, SocketFacts, SocketOwner, SocketProcess},
     tunnel::{self, Layer},
@@ -9,7 +10,7 @@ use std::mem::offset_of;
 use tcptrace_common::{
     abi::{
         self, BIT_CUT, BIT_EGRESS, BIT_FORWARDED, BIT_FRAGMENT, BIT_IPV6, BIT_PROCESS, BIT_SOCKET,
-        BIT_TUNNEL, MAX_OPTIONS, Owner, Process, RecordKind, Socket, Tunnel,
+        BIT_TUNNEL, MAX_OPTIONS, MORE_REQUEST, Owner, Process, RecordKind, Socket, Tunnel,
     },
     seq::SeqNum,
     tcp::TcpFlags,
@@ -57,6 +58,9 @@ pub enum Error {
     /// The record has a process that did nothing known, or its reserved bytes are not zero.
     #[error("a record with a process that makes no sense")]
     Process,
+    /// The record has a request, and is of a kind that has none, or the request's length or reserved bytes cannot be.
+    #[error("a record with a request that does not belong to it")]
+    Request,
     /// The tunnel is of no known kind, or its reserved bytes are not zero.
     #[error("a record with an unknown tunnel")]
     Tunnel,
@@ -127,14 +131,15 @@ pub fn item(bytes: &[u8]) -> Result<Item, Error> {
 /// Decodes one record of the ring.
 pub fn record(bytes: &[u8]) -> Result<Record, Error> {
     let bits = bytes.get(offset_of!(abi::Record, bits)).copied().unwrap_or_default();
-    match bits & (BIT_TUNNEL | BIT_SOCKET | BIT_PROCESS) {
-        0 => decode_parts(bytes, &[]),
-        BIT_TUNNEL => {
+    match (bits & (BIT_TUNNEL | BIT_SOCKET | BIT_PROCESS), more(bytes)) {
+        (0, 0) => decode_parts(bytes, &[]),
+        (0, MORE_REQUEST) => with_request(bytes),
+        (BIT_TUNNEL, 0) => {
             let (bytes, tunnel) = split::<{ size_of::<Tunnel>() }>(bytes)?;
             decode_parts(bytes, &[zerocopy::transmute!(*tunnel)])
         }
-        BIT_SOCKET => with_socket(bytes, None),
-        both if both == BIT_SOCKET | BIT_PROCESS => {
+        (BIT_SOCKET, 0) => with_socket(bytes, None),
+        (both, 0) if both == BIT_SOCKET | BIT_PROCESS => {
             let (bytes, process) = split::<{ size_of::<Process>() }>(bytes)?;
             let process: Process = zerocopy::transmute!(*process);
             with_socket(bytes, SocketProcess::of(&process).ok_or(Error::Process)?)
@@ -146,6 +151,22 @@ pub fn record(bytes: &[u8]) -> Result<Record, Error> {
 /// Splits what follows a record off it.
 fn split<const N: usize>(bytes: &[u8]) -> Result<(&[u8], &[u8; N]), Error> {
     bytes.split_last_chunk().ok_or(Error::Length(bytes.len()))
+}
+
+fn more(bytes: &[u8]) -> u16 {
+    let at = offset_of!(abi::Record, more);
+    bytes.get(at..).and_then(<[u8]>::first_chunk).map_or(0, |more| u16::from_ne_bytes(*more))
+}
+
+/// Decodes a record that is followed by the beginning of a request.
+fn with_request(bytes: &[u8]) -> Result<Record, Error> {
+    let (bytes, block) = split::<{ size_of::<abi::Request>() }>(bytes)?;
+    let block: abi::Request = zerocopy::transmute!(*block);
+    let mut record = decode_parts(bytes, &[])?;
+    let len = usize::try_from(block.len).unwrap_or(usize::MAX);
+    let octets = block.octets.get(..len).filter(|_| record.kind == RecordKind::Ack && block.zero == 0);
+    record.what.segment_mut().request = request::read(octets.ok_or(Error::Request)?).map(Box::new);
+    Ok(record)
 }
 
 /// Decodes a record that is followed by what is known of the socket.
@@ -262,6 +283,7 @@ fn segment(record: &abi::Record, options: Option<RawOptions>) -> Segment {
         lot: record.lot,
         encapsulation: None,
         socket: None,
+        request: None,
     }
 }
 

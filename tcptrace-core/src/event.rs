@@ -10,6 +10,7 @@ mod community_id;
 mod copies;
 mod define;
 mod evidence;
+mod first_data;
 mod icmp;
 mod kind;
 mod line;
@@ -33,6 +34,7 @@ pub use capture::{CaptureStats, PassedOver};
 pub use community_id::CommunityId;
 pub use copies::{Copies, OtherView};
 pub use evidence::{Backoff, DoubtfulReset, Ecn, EcnKind, SynackAgain, WrongAnswers};
+pub use first_data::FirstData;
 pub use icmp::{IcmpErrorEvent, IcmpReport};
 pub use kind::{Kind, Kinds};
 pub(crate) use put::{Line, Put};
@@ -433,6 +435,9 @@ object! {
         /// How long the handshake took.
         #[serde(flatten)]
         pub times: HandshakeTimes,
+        /// When the first data came.
+        #[serde(flatten)]
+        pub first_data: FirstData,
         /// First FIN to its acknowledgement.
         pub first_fin_to_ack_ns: Option<u64>,
         /// The passive closer's acknowledgement of the FIN to its own FIN.

@@ -50,6 +50,7 @@ pub mod filter;
 pub mod once;
 pub mod parse;
 pub mod reorder;
+pub mod request;
 pub mod segment;
 pub mod sink;
 pub mod socket;

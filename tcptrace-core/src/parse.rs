@@ -8,16 +8,18 @@ pub(crate) use unanswered::UnansweredSyns;
 use crate::{
     decode::{self, Trailer},
     filter::Filter,
+    request::{self, Request},
 };
 use tcptrace_common::{
     abi::{
-        BIT_CUT, BIT_TUNNEL, Bucket, Counters, IcmpRecord, MAX_OPTIONS, Record, RecordKind, SEED_WORDS,
-        Tunnel,
+        BIT_CUT, BIT_TUNNEL, Bucket, Counters, IcmpRecord, MAX_OPTIONS, REQUEST_OCTETS, Record, RecordKind,
+        SEED_WORDS, Tunnel,
     },
     filter::{NUMBERS, Steps},
     flow::{self, Addresses, FlowHash},
-    lifecycle::{self, Table},
+    lifecycle::{self, Buckets, Table},
     record::{self, Sighting, fill, fill_icmp, fill_outer, fill_tunnel},
+    request::begins_a_request,
     tcp::TcpFlags,
     wire::{
         self, Bytes, Icmp, Link, Outer, Packet, Parsed, Unparsable,
@@ -36,6 +38,8 @@ pub(crate) struct LifecycleTest<'a, T: ?Sized> {
     pub(crate) tunnels: &'a Tunnels,
     /// SYNs whose answer has not passed, for a search that the kernel programs do not make.
     pub(crate) unanswered: Option<&'a mut UnansweredSyns>,
+    /// Whether data is read for the name of the server that is asked.
+    pub(crate) server_name: bool,
 }
 
 /// Which tunnels are looked into, and how many within each other.
@@ -173,7 +177,12 @@ impl<T: Table + ?Sized> LifecycleTest<'_, T> {
         } else {
             Trailer::Nothing
         };
-        self.record(record, trailer, kind, ts, tcp.options_at + tcp.options_len, within)
+        let end = tcp.options_at + tcp.options_len;
+        let mut found = self.record(record, trailer, kind, ts, end, within)?;
+        if self.server_name && kind == RecordKind::Ack && within.is_none() {
+            found.record.what.segment_mut().request = read_request(captured, end, tcp.payload_len);
+        }
+        Some(found)
     }
 
     /// Tells the table of unanswered SYNs of a segment that has a record.
@@ -261,6 +270,16 @@ impl<T: Table + ?Sized> LifecycleTest<'_, T> {
     }
 }
 
+/// What the data of a packet, which begins at `at`, says of the server that is asked. As much is read as the kernel programs
+/// record.
+fn read_request(captured: &[u8], at: usize, len: u32) -> Option<Box<Request>> {
+    let len = usize::try_from(len).unwrap_or(usize::MAX).min(REQUEST_OCTETS);
+    let data = captured.get(at..)?;
+    let data = &data[..data.len().min(len)];
+    let begins = data.first_chunk().is_some_and(|octets| begins_a_request(*octets));
+    if begins { request::read(data).map(Box::new) } else { None }
+}
+
 /// The header parser and the lifecycle test with a pending-ACK table in memory, as the kernel programs run them.
 pub struct Parser {
     table: Box<[Bucket]>,
@@ -268,6 +287,8 @@ pub struct Parser {
     filter: Filter,
     counters: Counters,
     tunnels: Tunnels,
+    first_byte: bool,
+    server_name: bool,
 }
 
 impl Parser {
@@ -281,6 +302,8 @@ impl Parser {
             filter: Filter::default(),
             counters: Counters::default(),
             tunnels: Tunnels::NONE,
+            first_byte: false,
+            server_name: false,
         }
     }
 
@@ -292,6 +315,16 @@ impl Parser {
     /// Sets the tunnels that are looked into.
     pub fn set_tunnels(&mut self, tunnels: Tunnels) {
         self.tunnels = tunnels;
+    }
+
+    /// Has the segments with the first data of each direction recorded too, or not.
+    pub const fn set_first_byte(&mut self, first_byte: bool) {
+        self.first_byte = first_byte;
+    }
+
+    /// Has data read for the name of the server that is asked, or not.
+    pub const fn set_server_name(&mut self, server_name: bool) {
+        self.server_name = server_name;
     }
 
     /// The counters of the kernel programs, with what was counted so far.
@@ -324,14 +357,16 @@ impl Parser {
     ) -> Option<decode::Record> {
         self.counters.packets += 1;
         let parsed = wire::parse(&Deep { packet: bytes, decap: &self.tunnels.decap }, link, offloaded);
-        let Self { table, seeds, filter, counters, tunnels } = self;
+        let Self { table, seeds, filter, counters, tunnels, first_byte, server_name } = self;
+        let mut table = Buckets { buckets: table, awaits_data: *first_byte };
         let mut test = LifecycleTest {
-            table: &mut **table,
+            table: &mut table,
             seeds,
             filter: filter.steps(),
             counters,
             tunnels,
             unanswered: None,
+            server_name: *server_name,
         };
         test.packet(&parsed, bytes, ts, || seen).map(|found| found.record)
     }
@@ -375,6 +410,45 @@ mod tests {
             assert_eq!(counters.emitted[RecordKind::Icmp.index()], records, "{name}");
             assert_eq!(counters.unparsable[Unparsable::Truncated as usize], truncated, "{name}");
             assert_eq!((counters.packets, counters.tcp_packets, counters.number), (1, 0, records), "{name}");
+        }
+    }
+
+    /// An IPv4 packet of TCP between ports 40000 and 80, of a host whose address ends in `from`.
+    fn segment(from: u8, flags: u8, [seq, ack]: [u32; 2], data: &[u8]) -> Vec<u8> {
+        let (to, ports) = (3 - from, if from == 1 { [40_000_u16, 80] } else { [80, 40_000] });
+        let len = u8::try_from(40 + data.len()).expect("short data");
+        let mut packet = vec![0x45, 0, 0, len, 0, 0, 0, 0, 64, 6, 0, 0, 10, 0, 0, from, 10, 0, 0, to];
+        packet.extend(ports.into_iter().flat_map(u16::to_be_bytes));
+        packet.extend([seq, ack].into_iter().flat_map(u32::to_be_bytes));
+        packet.extend([0x50, flags, 0xff, 0xff, 0, 0, 0, 0]);
+        packet.extend(data);
+        packet
+    }
+
+    #[test]
+    fn the_first_data_is_read_for_the_host_if_that_is_asked_for() {
+        const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: a.example\r\n";
+        for (asked, captured, data, host) in [
+            (true, 200, REQUEST, Some("a.example")),
+            (false, 200, REQUEST, None),
+            (true, 60, REQUEST, None),
+            (true, 40, REQUEST, None),
+            (true, 200, b"220 Host: a.example\r\n", None),
+        ] {
+            let mut parser = Parser::new(1, [1; SEED_WORDS]);
+            parser.set_first_byte(true);
+            parser.set_server_name(asked);
+            let mut see = |packet: &[u8]| {
+                let bytes = Bytes { captured: &packet[..captured.min(packet.len())], wire_len: packet.len() };
+                let seen = Sighting { ifindex: 1, egress: false, forwarded: false };
+                let found = parser.packet(Link::Ip, bytes, None, 5, seen)?;
+                Some(found.what.segment().request.as_deref().cloned())
+            };
+            assert_eq!(see(&segment(2, 0x12, [500, 101], &[])), Some(None));
+            assert_eq!(see(&segment(1, 0x10, [101, 501], &[])), Some(None));
+            let request = see(&segment(1, 0x18, [101, 501], data)).expect("it has the first octet");
+            assert_eq!(request.and_then(|it| it.http_host).as_deref(), host, "{asked}, {captured} captured");
+            assert_eq!(see(&segment(1, 0x18, [201, 501], data)), None);
         }
     }
 }

@@ -2,6 +2,7 @@
 //! segment, an ICMP error, a loss, and the time.
 
 use crate::{
+    request::Request,
     socket::{AcceptQueue, Acceptance, SenderSocket, SocketFacts},
     tunnel::Layer,
 };
@@ -203,6 +204,8 @@ pub struct Segment {
     /// What the kernel knows of the socket that sent the segment; `None` where no socket of this host did, or it is not
     /// known.
     pub socket: Option<Box<SenderSocket>>,
+    /// What its data says of the server that is asked, where that was looked for.
+    pub request: Option<Box<Request>>,
 }
 
 impl Segment {

@@ -15,6 +15,7 @@
 
 use crate::segment::Timestamp;
 use std::{ops::Range, time::Duration};
+use tcptrace_common::lifecycle::expects_acknowledgement;
 
 /// The age that a word has at least when it is freed; it has twice that age at most.
 pub const PERIOD: Duration = Duration::from_secs(150);
@@ -76,7 +77,7 @@ impl Sweep {
         (self.freed > before).then_some(self.period_ns)
     }
 
-    /// How many words this sweep has freed so far.
+    /// How many words this sweep has freed so far for which an acknowledgement was expected.
     #[must_use]
     pub const fn freed(&self) -> u64 {
         self.freed
@@ -89,11 +90,12 @@ impl Sweep {
 }
 
 /// Frees `place` if its word is `known`, the one that was there before, and keeps in `known` what is there now. Returns
-/// whether it was freed.
+/// whether an acknowledgement was expected that is not any more.
 fn visit(known: &mut u64, place: usize, words: &mut impl Words) -> bool {
     let mut word = words.get(place);
-    let freed = word != 0 && word == *known && words.free(place, word);
-    if freed {
+    let mut freed = false;
+    if word != 0 && word == *known && words.free(place, word) {
+        freed = expects_acknowledgement(word);
         word = 0;
     }
     if word != *known {

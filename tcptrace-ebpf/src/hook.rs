@@ -39,6 +39,12 @@ pub(crate) trait Hook: Copy {
         None
     }
 
+    /// The packet, if a helper of the kernel copies any of its bytes.
+    #[inline(always)]
+    fn skb(self) -> Option<*mut __sk_buff> {
+        None
+    }
+
     /// Parses the packet as far as [`Hook::bytes`] reaches, and returns what `to` makes of it.
     fn parse_to<R: Receive>(self, to: R) -> R::Made;
 }
@@ -102,6 +108,11 @@ impl<const EGRESS: bool, const L3: bool> Hook for Tc<EGRESS, L3> {
     }
 
     #[inline(always)]
+    fn skb(self) -> Option<*mut __sk_buff> {
+        Some(self.0)
+    }
+
+    #[inline(always)]
     fn outgoing(self) -> Option<*mut __sk_buff> {
         if EGRESS { Some(self.0) } else { None }
     }
@@ -140,6 +151,11 @@ impl<const EGRESS: bool, const L3: bool> Hook for TcAnywhere<EGRESS, L3> {
     #[inline(always)]
     fn sighting(self) -> Sighting {
         sighting(self.0, EGRESS)
+    }
+
+    #[inline(always)]
+    fn skb(self) -> Option<*mut __sk_buff> {
+        Some(self.0)
     }
 
     #[inline(always)]

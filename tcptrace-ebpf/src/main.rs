@@ -10,6 +10,7 @@ mod hook;
 mod maps;
 mod pending;
 mod process;
+mod request;
 mod send;
 mod socket;
 mod trace;

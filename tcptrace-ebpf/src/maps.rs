@@ -240,6 +240,30 @@ pub(crate) fn task_tgid() -> usize {
     unsafe { (&raw const TASK_TGID).read_volatile() as usize }
 }
 
+/// Not 0 if the segments with the first data of each direction are recorded. The verifier sees a constant, and drops the code
+/// if it is 0.
+#[unsafe(no_mangle)]
+static FIRST_BYTE: u8 = 0;
+
+/// Whether the first data of each direction is awaited.
+#[inline(always)]
+pub(crate) fn first_byte() -> bool {
+    // SAFETY: a valid static; volatile because the loader writes it after the compiler is done.
+    unsafe { (&raw const FIRST_BYTE).read_volatile() != 0 }
+}
+
+/// Not 0 if the beginning of the client's first data is recorded where it may have the server's name. The verifier sees a
+/// constant, and drops the code if it is 0.
+#[unsafe(no_mangle)]
+static SERVER_NAME: u8 = 0;
+
+/// Whether the beginnings of requests are recorded.
+#[inline(always)]
+pub(crate) fn server_name() -> bool {
+    // SAFETY: a valid static; volatile because the loader writes it after the compiler is done.
+    unsafe { (&raw const SERVER_NAME).read_volatile() != 0 }
+}
+
 /// How many bytes wait in the ring when the reader is woken, whatever it waits for.
 #[unsafe(no_mangle)]
 static WAKE_BYTES: u64 = 0;

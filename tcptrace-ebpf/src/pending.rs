@@ -2,7 +2,7 @@
 
 use crate::{
     hook::Hook,
-    maps::{forget, is_shared},
+    maps::{first_byte, forget, is_shared},
 };
 use aya_ebpf::{bindings::BPF_F_MMAPABLE, macros::map, maps::Array};
 use tcptrace_common::{
@@ -114,6 +114,11 @@ impl<H: Hook> Slots for SharedBucket<H> {
             0 => 1,
             tag => tag,
         }
+    }
+
+    #[inline(always)]
+    fn awaits_data(&self) -> bool {
+        first_byte()
     }
 
     #[inline(always)]

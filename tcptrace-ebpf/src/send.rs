@@ -2,7 +2,8 @@
 
 use crate::{
     hook::Hook,
-    maps::{EVENTS, Work, decap, kernel_log, processes, ring_is_filling, sockets},
+    maps::{EVENTS, Work, decap, kernel_log, processes, ring_is_filling, server_name, sockets},
+    request::send_with_request,
     socket,
 };
 use aya_ebpf::{
@@ -48,6 +49,9 @@ fn send_plain<H: Hook>(hook: H, work: &mut Work, kind: RecordKind, wakeup: u64) 
         RecordKind::Syn | RecordKind::SynAck => send_with_options(hook, work, wakeup),
         RecordKind::Fin | RecordKind::Rst if sockets() => send_with_socket(hook, work, wakeup),
         RecordKind::Icmp => send(&work.entry, wakeup),
+        RecordKind::Ack if server_name() && work.entry.record.payload_len > 0 => {
+            send_with_request(hook, work, wakeup)
+        }
         _ => send(&work.entry.record, wakeup),
     }
 }
@@ -161,7 +165,7 @@ fn wakeup(number: u64) -> u64 {
 
 /// Puts a record into the ring. Returns false if the ring is full.
 #[inline(always)]
-fn send<T: Copy + 'static>(record: &T, wakeup: u64) -> bool {
+pub(crate) fn send<T: Copy + 'static>(record: &T, wakeup: u64) -> bool {
     let Some(mut entry) = EVENTS.reserve::<T>(0) else {
         return false;
     };

@@ -10,9 +10,8 @@ use tcptrace_common::{
     abi::{BIT_TUNNEL, Counters, RecordKind},
     admission::{Admission, lot},
     flow::{Addresses, hashes, of_tunnel},
-    lifecycle,
+    lifecycle::{self, Shown},
     record::{self, fill, fill_icmp, fill_outer, fill_tunnel},
-    seq::SeqNum,
     tcp::TcpFlags,
     wire::{
         Packet, Parsed, Receive, Unparsable,
@@ -154,12 +153,16 @@ fn the_long_way<H: Hook>(hook: H, counters: &mut Counters) {
     counters.tcp_packets += 1;
     hash(work);
     let flags = TcpFlags(work.entry.record.flags);
-    if lifecycle::announces(flags)
-        || (flags.ack()
-            && lifecycle::reached(work.own, SeqNum(work.entry.record.ack), &mut PendingTable(hook)))
-    {
+    if lifecycle::announces(flags) || (flags.ack() && is_awaited(hook, work)) {
         publish(hook, work, counters);
     }
+}
+
+/// Whether the record's segment was awaited. It is not inlined, as the frames of all functions on the way share 512 bytes of
+/// stack.
+#[inline(never)]
+fn is_awaited<H: Hook>(hook: H, work: &Work) -> bool {
+    lifecycle::reached(work.own, Shown::by(&work.entry.record), &mut PendingTable(hook))
 }
 
 /// What a parsed packet is, as one number, since the programs' functions cannot return more.
@@ -380,7 +383,9 @@ fn hash_tunnel(work: &mut Work) {
     work.peer = work.peer.within(tunnel);
 }
 
-#[inline(always)]
+/// Keeps the pending-ACK table for the record's segment, which announces something. Returns whether another flow's word had to
+/// give way. It is not inlined for the reason that [`is_awaited`] gives.
+#[inline(never)]
 fn announce<H: Hook>(hook: H, work: &Work) -> bool {
     lifecycle::announce(&work.entry.record, (work.own, work.peer), &mut PendingTable(hook))
 }

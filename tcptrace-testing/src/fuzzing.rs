@@ -17,7 +17,10 @@ pub use program::arguments;
 pub use tcptrace::kernel::fuzzing::{netlink, tables};
 
 use audit::Audit;
-use std::io::{self, Cursor, Read};
+use std::{
+    io::{self, Cursor, Read},
+    mem::offset_of,
+};
 use tcptrace_common::{
     abi::{self, SEED_WORDS},
     admission::Admission,
@@ -145,12 +148,23 @@ pub fn options(bytes: &[u8]) {
     let _ = wire::options::parse(bytes);
 }
 
+/// Reads what may be the beginning of a request. What it says is text.
+pub fn request(bytes: &[u8]) {
+    let names = tcptrace_core::request::read(bytes);
+    let Some(tcptrace_core::request::Request { server_name, alpn, http_host }) = names else { return };
+    let all = server_name.into_iter().chain(http_host).chain(alpn.into_iter().flatten());
+    all.for_each(|text| assert!(!text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic())));
+}
+
 /// Runs the decoder of ring records.
 pub fn record(bytes: &[u8]) {
     if let Ok(record) = decode::record(bytes) {
         let segment = record.what.segment();
         let layers = segment.encapsulation.as_deref().unwrap_or_default();
-        let len = bytes.len() - size_of_val::<[abi::Tunnel]>(&[abi::Tunnel::EMPTY][..layers.len()]);
+        let has_request =
+            bytes[offset_of!(abi::Record, more)..].starts_with(&abi::MORE_REQUEST.to_ne_bytes());
+        let request = if has_request { size_of::<abi::Request>() } else { 0 };
+        let len = bytes.len() - request - size_of_val::<[abi::Tunnel]>(&[abi::Tunnel::EMPTY][..layers.len()]);
         assert!(layers.len() <= 1 && [PLAIN, ICMP, SYN].contains(&len));
         assert_eq!(segment.flow.tunnel != 0, !layers.is_empty());
         assert_eq!(segment.options.is_some(), len == SYN);
@@ -226,6 +240,7 @@ fn input(bytes: &[u8; 12], last: Timestamp) -> (Input, Timestamp) {
         lot: u32::from(flow & 0x3f) << 26,
         encapsulation: None,
         socket: None,
+        request: None,
     };
     if (2..10).contains(&what) {
         let quoted = Segment { options: None, ..segment };

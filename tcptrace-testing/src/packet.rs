@@ -1,5 +1,6 @@
 //! Builds packets of segments and ICMP errors, byte by byte, and runs the header parser over them.
 
+use crate::script::Scene;
 use tcptrace_common::{
     flow::known_seeds,
     record::Sighting,
@@ -107,9 +108,11 @@ fn tcp(segment: &Segment) -> Vec<u8> {
     bytes
 }
 
-/// A parser that has not seen any packet.
-pub fn parser() -> Parser {
-    Parser::new(BUCKETS as usize, known_seeds(0))
+/// A parser that has not seen any packet, and records what `scene` asks for.
+pub fn parser(scene: &Scene) -> Parser {
+    let mut parser = Parser::new(BUCKETS as usize, known_seeds(0));
+    parser.set_first_byte(scene.config.first_byte);
+    parser
 }
 
 /// Runs the packet of an input through the parser, and returns what its record says; `None` if it has no record. An

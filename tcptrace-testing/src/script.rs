@@ -23,6 +23,7 @@
 //! give-up 75s                       the tracker's configuration
 //! time-wait 60s
 //! max-connections 1000000
+//! first-byte                        the first data of each direction is recorded too
 //! levels tracker packets: REASON    not to be played at every level, and why not
 //! ```
 //!

@@ -110,7 +110,7 @@ impl Story {
         let played = if self.has_level(Level::Tracker) {
             script.play(|input| Ok(Some(input.clone())))
         } else {
-            let mut parser = packet::parser();
+            let mut parser = packet::parser(script.scene());
             script.play(|input| packet::capture(&mut parser, input))
         };
         Ok(played?.difference().is_none())

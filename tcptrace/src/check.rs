@@ -69,6 +69,8 @@ pub fn check(config: &CheckConfig) -> Result<Report, LiveError> {
         ring_bytes: config.ring_bytes,
         sockets: config.sockets,
         processes: config.processes,
+        first_byte: config.first_byte,
+        server_name: config.server_name,
         ..LoadOptions::default()
     };
     let (programs, refusal) = load(config.ingress.into(), &options, &surveys);

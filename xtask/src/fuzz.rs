@@ -16,7 +16,7 @@ use std::{
 };
 
 /// The targets, as in `fuzz/fuzz_targets`.
-const TARGETS: [&str; 11] = [
+const TARGETS: [&str; 12] = [
     "arguments",
     "capture",
     "file",
@@ -26,6 +26,7 @@ const TARGETS: [&str; 11] = [
     "netlink",
     "options",
     "record",
+    "request",
     "tables",
     "tracker",
 ];

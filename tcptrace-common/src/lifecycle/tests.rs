@@ -1,6 +1,6 @@
 extern crate std;
 
-use super::{Slots, Table, inspect};
+use super::{Buckets, Slots, Table, inspect};
 use crate::{
     abi::{BUCKET_WORDS, Bucket, RecordKind, SEED_WORDS},
     filter::Steps,
@@ -39,23 +39,26 @@ struct Bench {
     vlan: u16,
     /// The network namespace of the next packet, among those that share the table.
     netns: u32,
+    /// Whether the first data of each direction is awaited.
+    awaits_data: bool,
 }
 
 /// The table as packets of one namespace meet it, or a bucket of it.
 struct Seen<T>(T, u32);
 
-impl Table for Seen<&mut [Bucket]> {
+impl<T: Table> Table for Seen<T> {
     type Slots<'a>
-        = Seen<&'a mut Bucket>
+        = Seen<T::Slots<'a>>
     where
         Self: 'a;
 
-    fn bucket(&mut self, bucket: u32) -> Option<Seen<&mut Bucket>> {
-        self.0.bucket(bucket).map(|bucket| Seen(bucket, self.1))
+    fn bucket(&mut self, bucket: u32) -> Option<Seen<T::Slots<'_>>> {
+        let netns = self.1;
+        self.0.bucket(bucket).map(|bucket| Seen(bucket, netns))
     }
 }
 
-impl Slots for Seen<&mut Bucket> {
+impl<S: Slots> Slots for Seen<S> {
     fn get(&self, slot: usize) -> u64 {
         self.0.get(slot)
     }
@@ -67,11 +70,21 @@ impl Slots for Seen<&mut Bucket> {
     fn tag(&self, tag: u32) -> u32 {
         tag ^ self.1
     }
+
+    fn awaits_data(&self) -> bool {
+        self.0.awaits_data()
+    }
 }
 
 impl Bench {
     fn new(buckets: usize) -> Self {
-        Self { table: vec![Bucket::default(); buckets], port: 1000, vlan: 0, netns: 0 }
+        let table = vec![Bucket::default(); buckets];
+        Self { table, port: 1000, vlan: 0, netns: 0, awaits_data: false }
+    }
+
+    /// A bench that awaits the first data of each direction.
+    fn awaiting_data(buckets: usize) -> Self {
+        Self { awaits_data: true, ..Self::new(buckets) }
     }
 
     /// The kind of record that a step makes.
@@ -93,7 +106,8 @@ impl Bench {
             options_at: 0,
             options_len: 0,
         };
-        let table = &mut Seen(&mut *self.table, self.netns);
+        let buckets = Buckets { buckets: &mut self.table, awaits_data: self.awaits_data };
+        let table = &mut Seen(buckets, self.netns);
         let (record, _) = inspect(&packet, SEEN, Steps::ALL, table, &SEEDS)?;
         RecordKind::from_code(record.kind)
     }
@@ -103,14 +117,22 @@ impl Bench {
     }
 }
 
-/// Each row: what passes, which record it makes, how many acknowledgements are expected after it.
-fn play(name: &str, rows: &[(Step, Option<RecordKind>, usize)]) {
-    let mut bench = Bench::new(16);
+/// What passes, which record it makes, how many words are in the table after it.
+type Row = (Step, Option<RecordKind>, usize);
+
+/// Plays rows one after the other.
+fn play(name: &str, rows: &[Row]) {
+    play_on(Bench::new(16), name, rows);
+}
+
+fn play_on(mut bench: Bench, name: &str, rows: &[Row]) {
     for (place, (step, kind, pending)) in rows.iter().enumerate() {
         assert_eq!(bench.step(*step), *kind, "{name}, step {place}");
         assert_eq!(bench.pending(), *pending, "{name}, pending after step {place}");
     }
 }
+
+mod data;
 
 const SYN: Option<RecordKind> = Some(RecordKind::Syn);
 const SYNACK: Option<RecordKind> = Some(RecordKind::SynAck);

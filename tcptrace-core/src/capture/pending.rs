@@ -16,15 +16,18 @@ pub(super) struct Pending {
     buckets: Box<[Bucket]>,
     /// One bit for each bucket that is not empty.
     occupied: Box<[u64]>,
+    /// Whether the first data of each direction is awaited too.
+    awaits_data: bool,
 }
 
 impl Pending {
     /// A table of `buckets`, rounded up to a power of two.
-    pub(super) fn new(buckets: usize) -> Self {
+    pub(super) fn new(buckets: usize, awaits_data: bool) -> Self {
         let buckets = buckets.next_power_of_two();
         Self {
             buckets: vec![Bucket::default(); buckets].into_boxed_slice(),
             occupied: vec![0; buckets.div_ceil(64)].into_boxed_slice(),
+            awaits_data,
         }
     }
 
@@ -46,7 +49,7 @@ impl Table for Pending {
     fn bucket(&mut self, bucket: u32) -> Option<Occupied<'_>> {
         let place = self.place(bucket);
         let (bucket, bits) = (self.buckets.get_mut(place)?, self.occupied.get_mut(place / 64)?);
-        Some(Occupied { bucket, bits, bit: 1 << (place % 64) })
+        Some(Occupied { bucket, bits, bit: 1 << (place % 64), awaits_data: self.awaits_data })
     }
 
     #[inline]
@@ -64,7 +67,8 @@ impl Words for Pending {
     fn free(&mut self, place: usize, word: u64) -> bool {
         let (at, slot) = (place / BUCKET_WORDS, place % BUCKET_WORDS);
         let bits = &mut self.occupied[at / 64];
-        let mut bucket = Occupied { bucket: &mut self.buckets[at], bits, bit: 1 << (at % 64) };
+        let mut bucket =
+            Occupied { bucket: &mut self.buckets[at], bits, bit: 1 << (at % 64), awaits_data: false };
         let is_there = bucket.get(slot) == word;
         if is_there {
             bucket.set(slot, 0);
@@ -78,6 +82,7 @@ pub(super) struct Occupied<'a> {
     bucket: &'a mut Bucket,
     bits: &'a mut u64,
     bit: u64,
+    awaits_data: bool,
 }
 
 impl Slots for Occupied<'_> {
@@ -95,6 +100,11 @@ impl Slots for Occupied<'_> {
             *self.bits |= self.bit;
         }
     }
+
+    #[inline]
+    fn awaits_data(&self) -> bool {
+        self.awaits_data
+    }
 }
 
 #[cfg(test)]
@@ -103,7 +113,7 @@ mod tests {
 
     #[test]
     fn a_bucket_is_surely_empty_exactly_while_no_slot_holds_a_word() {
-        let mut table = Pending::new(128);
+        let mut table = Pending::new(128, false);
         let states = |table: &Pending| (0..128).filter(|&it| !table.is_surely_empty(it)).collect::<Vec<_>>();
         assert!(states(&table).is_empty());
         // The table has 128 buckets, so that 198 stands for 70.
@@ -121,7 +131,7 @@ mod tests {
 
     #[test]
     fn a_word_is_freed_where_it_is_and_no_other() {
-        let mut table = Pending::new(128);
+        let mut table = Pending::new(128, false);
         table.bucket(70).expect("every number is some bucket").set(3, 5);
         assert!(!table.free(70 * 8 + 3, 6) && !table.free(70 * 8 + 2, 5));
         assert!(!table.is_surely_empty(70));

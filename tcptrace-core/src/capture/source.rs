@@ -49,6 +49,10 @@ pub struct CaptureOptions {
     pub filter: Filter,
     /// The kinds of tunnels that are looked into, up to [`Tunnels::MOST`] within each other.
     pub decap: Decap,
+    /// Whether the segments with the first data of each direction are found too.
+    pub first_byte: bool,
+    /// Whether the first data is read for the name of the server that is asked.
+    pub server_name: bool,
     /// The most packets of one batch.
     pub batch: usize,
 }
@@ -64,6 +68,8 @@ impl Default for CaptureOptions {
             seeds: known_seeds(0),
             filter: Filter::default(),
             decap: Decap::NONE,
+            first_byte: false,
+            server_name: false,
             batch: BATCH,
         }
     }
@@ -299,6 +305,7 @@ struct SegmentFinder {
     filter: Filter,
     counters: Counters,
     tunnels: Tunnels,
+    server_name: bool,
     unanswered: UnansweredSyns,
     unknown_links: Vec<(LinkType, u64)>,
     devices: Devices,
@@ -312,7 +319,7 @@ struct SegmentFinder {
 
 impl SegmentFinder {
     fn new(options: &CaptureOptions) -> Self {
-        let table = Pending::new(options.buckets);
+        let table = Pending::new(options.buckets, options.first_byte);
         Self {
             sweep: Sweep::new(table.words(), PERIOD, Timestamp::default()),
             packet_clock: PacketClock::default(),
@@ -321,6 +328,7 @@ impl SegmentFinder {
             filter: options.filter.clone(),
             counters: Counters::default(),
             tunnels: Tunnels { decap: options.decap, levels: Tunnels::MOST },
+            server_name: options.server_name,
             unanswered: UnansweredSyns::new(),
             unknown_links: Vec::new(),
             devices: Devices::default(),
@@ -393,6 +401,7 @@ impl SegmentFinder {
             counters: &mut self.counters,
             tunnels: &self.tunnels,
             unanswered: Some(&mut self.unanswered),
+            server_name: self.server_name,
         };
         let from = Bytes {
             captured: packet.data.get(dissected.at..).unwrap_or_default(),

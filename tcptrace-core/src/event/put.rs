@@ -201,7 +201,7 @@ macro_rules! strings {
         })*
     };
 }
-strings!(String, Arc<str>, Cow<'_, str>);
+strings!(String, Arc<str>, Box<str>, Cow<'_, str>);
 
 impl Put for f64 {
     fn put(&self, out: &mut Line) {

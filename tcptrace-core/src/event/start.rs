@@ -85,6 +85,10 @@ object! {
         pub ingress: Option<Cow<'static, str>>,
         /// Tunnels that are looked into (`--decap`), those in UDP with their ports, in the form that `--decap` takes.
         pub decap: Vec<String>,
+        /// Connections say when their first data came (`--first-byte`).
+        pub first_byte: bool,
+        /// Connections say which server is asked (`--server-name`).
+        pub server_name: bool,
         /// The part of connections that is followed at most (`--sample`), 1 for all.
         pub sample: f64,
         /// Connections followed at once; beyond that the oldest is `evicted` (`--max-connections`).

@@ -38,6 +38,9 @@ pub struct Summary {
     host: Distribution,
     /// The time lost in SYN retries, of the handshakes that had some.
     retries: Distribution,
+    /// The time from the first request to its answer, and the server's part of that where it is known.
+    answers: Distribution,
+    answers_of_server: Distribution,
     failures: Failures,
     bars: Bars,
     servers: HashMap<Address, Server>,
@@ -75,6 +78,8 @@ impl Summary {
             network: Distribution::new(),
             host: Distribution::new(),
             retries: Distribution::new(),
+            answers: Distribution::new(),
+            answers_of_server: Distribution::new(),
             failures: Failures::default(),
             bars: Bars::default(),
             servers: HashMap::new(),
@@ -91,6 +96,8 @@ impl Summary {
             Event::Connection(event) => {
                 self.outcomes.add(event.outcome);
                 self.failures.observe(event);
+                self.answers.record(event.first_data.first_response_ns);
+                self.answers_of_server.record(event.first_data.first_response_server_ns);
                 self.groups.iter_mut().for_each(|groups| groups.connection(event));
                 self.incomplete += u64::from(!event.common.complete);
             }
@@ -233,7 +240,7 @@ impl Summary {
     }
 
     fn write_times(&self, out: &mut String) -> fmt::Result {
-        if [&self.total, &self.syn, &self.ack].iter().all(|times| times.count() == 0) {
+        if [&self.total, &self.syn, &self.ack, &self.answers].iter().all(|times| times.count() == 0) {
             return Ok(());
         }
         writeln!(out)?;
@@ -253,6 +260,8 @@ impl Summary {
             let which = format!("  (of {} with SYN retries)", self.retries.count());
             self.retries.write_row("  lost in retries", &which, out)?;
         }
+        self.answers.write_row("request to answer", "", out)?;
+        self.answers_of_server.write_row("  in the server", "", out)?;
         Ok(())
     }
 

@@ -10,6 +10,7 @@
 
 mod clock;
 mod details;
+mod first_data;
 mod fit;
 mod handshake;
 mod line;

@@ -69,7 +69,7 @@ pub(crate) struct Conn {
     /// When it began, as far as was seen. [`Conn::move_start`] alone changes it, as times are kept relative to it.
     pub(crate) start: Timestamp,
     pub(crate) id: u64,
-    /// The sockets of the ends that are on this host.
+    /// The sockets of the ends that are on this host, and when the first data came.
     sockets: Option<Box<Sockets>>,
 }
 

@@ -300,6 +300,7 @@ mod tests {
             lot: 0,
             encapsulation: None,
             socket: None,
+            request: None,
         }
     }
 

@@ -16,6 +16,7 @@ mod elsewhere;
 mod evict;
 mod evidence;
 mod fins;
+mod first_data;
 mod halves;
 mod held;
 mod icmp;
@@ -71,6 +72,8 @@ pub struct Config {
     pub max_connections: usize,
     /// The kinds of events that somebody reads; the others are not made.
     pub wants: Kinds,
+    /// Whether events say when the first data came (`--first-byte`).
+    pub first_byte: bool,
 }
 
 impl Default for Config {
@@ -82,6 +85,7 @@ impl Default for Config {
             time_wait_ns: 60_000_000_000,
             max_connections: 1_000_000,
             wants: Kinds::ALL,
+            first_byte: false,
         }
     }
 }
@@ -126,6 +130,7 @@ impl Tracker {
             free_teardowns: Vec::new(),
             context: EventContext {
                 wants: config.wants,
+                first_byte: config.first_byte,
                 names: HashMap::new(),
                 losses: Losses::default(),
                 earlier_closes: EarlierCloses::default(),

@@ -12,6 +12,7 @@ use super::{
     },
     elsewhere::AnsweredSyns,
     evidence::{self, EarlierCloses},
+    first_data,
     losses::Losses,
     meaning::meaning,
     state::Evidence,
@@ -46,6 +47,8 @@ pub(crate) enum Originality {
 #[derive(Debug)]
 pub(crate) struct EventContext {
     pub(crate) wants: Kinds,
+    /// Whether events say when the first data came.
+    pub(crate) first_byte: bool,
     pub(crate) names: HashMap<u32, Arc<str>>,
     pub(crate) losses: Losses,
     pub(crate) earlier_closes: EarlierCloses,
@@ -70,6 +73,11 @@ pub(crate) struct Out<'a> {
 }
 
 impl Out<'_> {
+    /// Whether events say when the first data came.
+    pub(crate) fn tells_of_data(&self) -> bool {
+        self.context.first_byte
+    }
+
     /// Whether the input is known to have all lifecycle segments of `conn`, as far as losses and shedding show.
     pub(crate) fn is_complete(&self, conn: &Conn) -> bool {
         !conn.flags.missed && self.context.losses.cannot_touch(conn)
@@ -286,6 +294,7 @@ fn describe(
     let ([client_bytes, server_bytes], bytes_mod_4gib) = bytes::of_both(conn, clock);
     let [client_state_ns, server_state_ns] =
         [Role::Client, Role::Server].map(|role| conn.state_times(role).collect::<StateTimes>());
+    let times = handshake_times(conn, clock);
     let closing =
         [teardown.first_fin, teardown.second_fin, teardown.rst].into_iter().filter_map(When::get).min();
     Connection {
@@ -305,7 +314,8 @@ fn describe(
         half_closed: teardown.half_closed,
         simultaneous_open: conn.flags.simultaneous_open,
         start: conn.start,
-        times: handshake_times(conn, clock),
+        first_data: first_data::report(conn, &times, clock),
+        times,
         first_fin_to_ack_ns: span(clock, teardown.first_fin, teardown.first_fin_acked),
         close_wait_ns: sequential
             .then(|| span(clock, teardown.first_fin_acked, teardown.second_fin))

@@ -12,7 +12,7 @@ use super::{
         peer,
         times::{Moment, When},
     },
-    evidence, fins,
+    evidence, fins, first_data,
     numbers::is_near_the_handshake,
     open::{open_if_it_goes_on_unheard, presume, synchronize},
     report::Out,
@@ -36,6 +36,9 @@ pub(crate) fn segment(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<
     } else {
         ack_or_fin(conn, role, seg, out)
     };
+    if result.is_ok() && !seg.flags.rst() && out.tells_of_data() {
+        first_data::record(conn, role, seg);
+    }
     result.unwrap_or_else(|misfit| {
         evidence::record_wrong_answer(conn, role, seg);
         out.anomaly(conn, role, seg, misfit);
@@ -111,6 +114,9 @@ pub(crate) fn first_syn(conn: &mut Conn, seg: &Segment, out: &mut Out<'_>) {
     conn.set_at(Moment::LastSyn, seg.ts);
     conn.side_mut(Role::Client).set_seen();
     open_side(conn, Role::Client, seg);
+    if out.tells_of_data() {
+        first_data::record(conn, Role::Client, seg);
+    }
     out.transition(conn, Role::Client, Evidence::SentSyn, seg.ts, false);
     out.transition(conn, Role::Server, Evidence::PresumedListening, seg.ts, true);
 }

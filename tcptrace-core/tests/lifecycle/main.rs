@@ -31,7 +31,7 @@ fn trials(stories: &Stories) -> Vec<Trial> {
         if story.has_level(Level::Packets) {
             let played = Arc::clone(story);
             trials.push(Trial::test(format!("packets: {}", story.name), move || {
-                let mut parser = packet::parser();
+                let mut parser = packet::parser(played.script()?.scene());
                 Ok(played.play(|input| packet::capture(&mut parser, input))?)
             }));
         }

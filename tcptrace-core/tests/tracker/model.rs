@@ -242,6 +242,7 @@ fn segment(client: bool, seg: Seg, now: u64) -> Segment {
         lot: 0,
         encapsulation: None,
         socket: None,
+        request: None,
     }
 }
 

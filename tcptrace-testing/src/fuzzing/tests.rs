@@ -119,6 +119,7 @@ proptest! {
     fn records(mut bytes in proptest::collection::vec(any::<u8>(), 176), sound: bool, tunnel: bool, kind in 0..8_u8, any in bytes(200)) {
         if sound {
             // Flags, kind, bits, options and reserved bytes are valid.
+            bytes[66..68].copy_from_slice(&[0; 2]);
             bytes[74..76].copy_from_slice(&[0; 2]);
             bytes[83..86].copy_from_slice(&[kind, if tunnel { 8 } else { 0 }, 0]);
             if kind == 6 {
@@ -138,6 +139,30 @@ proptest! {
         }
         record(&any);
         capture(&any);
+    }
+
+    #[test]
+    fn requests(any in bytes(300), at in 0_usize..60, octet: u8, len in 0_usize..2100) {
+        request(&any);
+        let hello = [&[22, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3][..], &[7; 32], &[0, 0, 2, 19, 1, 1, 0, 0, 9, 0, 0, 0, 5, 0, 3, 0, 0]];
+        let mut hello = hello.concat();
+        hello[at.min(59)] = octet;
+        hello.extend(&any);
+        request(&hello);
+        request(&[b"GET / HTTP/1.1\r\nHost: ", &any[..]].concat());
+        // A record with a request, of any length.
+        let mut bytes = vec![octet; PLAIN + size_of::<abi::Request>()];
+        bytes[66..68].copy_from_slice(&1_u16.to_ne_bytes());
+        bytes[74..76].copy_from_slice(&[0; 2]);
+        bytes[83..86].copy_from_slice(&[5, 0, 0]);
+        bytes[PLAIN..PLAIN + 8].fill(0);
+        bytes[PLAIN..PLAIN + 4].copy_from_slice(&(len as u32).to_ne_bytes());
+        let room = bytes.len() - PLAIN - 8;
+        let part = hello.len().min(room);
+        bytes[PLAIN + 8..PLAIN + 8 + part].copy_from_slice(&hello[..part]);
+        assert_eq!(decode::record(&bytes).is_ok(), len <= abi::REQUEST_OCTETS);
+        record(&bytes);
+        record(&bytes[..bytes.len() - 1]);
     }
 
     #[test]

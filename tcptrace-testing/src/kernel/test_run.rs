@@ -89,6 +89,15 @@ pub struct Outcome {
     pub nanoseconds: u64,
 }
 
+/// What is set in the programs before they are loaded; 0 stands for off.
+#[derive(Clone, Copy, Default)]
+struct Switches {
+    log: u8,
+    shared: u8,
+    first_byte: u8,
+    server_name: u8,
+}
+
 /// The programs, loaded, verified and attached to nothing.
 pub struct Harness {
     ebpf: Ebpf,
@@ -98,12 +107,24 @@ impl Harness {
     /// Loads all programs with a pending table of `buckets` (a power of two) and a ring of `ring_bytes` (a power of
     /// two of pages).
     pub fn load(seeds: &[u64; SEED_WORDS], buckets: u32, ring_bytes: u32) -> Result<Self, Error> {
-        Self::load_with(seeds, buckets, ring_bytes, (0, 0), &Decap::NONE)
+        Self::load_with(seeds, buckets, ring_bytes, Switches::default(), &Decap::NONE)
     }
 
     /// The same as several network namespaces share them.
     pub fn load_shared(seeds: &[u64; SEED_WORDS], buckets: u32, ring_bytes: u32) -> Result<Self, Error> {
-        Self::load_with(seeds, buckets, ring_bytes, (0, 1), &Decap::NONE)
+        let switches = Switches { shared: 1, ..Switches::default() };
+        Self::load_with(seeds, buckets, ring_bytes, switches, &Decap::NONE)
+    }
+
+    /// The same, recording the first data of each direction too, and the beginnings of requests.
+    pub fn load_with_first_byte(
+        seeds: &[u64; SEED_WORDS],
+        buckets: u32,
+        ring_bytes: u32,
+        decap: &Decap,
+    ) -> Result<Self, Error> {
+        let switches = Switches { first_byte: 1, server_name: 1, ..Switches::default() };
+        Self::load_with(seeds, buckets, ring_bytes, switches, decap)
     }
 
     /// The same, looking into these tunnels.
@@ -113,7 +134,7 @@ impl Harness {
         ring_bytes: u32,
         decap: &Decap,
     ) -> Result<Self, Error> {
-        Self::load_with(seeds, buckets, ring_bytes, (0, 0), decap)
+        Self::load_with(seeds, buckets, ring_bytes, Switches::default(), decap)
     }
 
     /// The same, with `KERNEL_LOG` set to `log`.
@@ -123,22 +144,25 @@ impl Harness {
         ring_bytes: u32,
         log: u8,
     ) -> Result<Self, Error> {
-        Self::load_with(seeds, buckets, ring_bytes, (log, 0), &Decap::NONE)
+        let switches = Switches { log, ..Switches::default() };
+        Self::load_with(seeds, buckets, ring_bytes, switches, &Decap::NONE)
     }
 
     fn load_with(
         seeds: &[u64; SEED_WORDS],
         buckets: u32,
         ring_bytes: u32,
-        (log, shared): (u8, u8),
+        switches: Switches,
         decap: &Decap,
     ) -> Result<Self, Error> {
         let mask = buckets - 1;
         let mut ebpf = EbpfLoader::new()
             .override_global("SEEDS", &seeds[..], true)
             .override_global("PENDING_MASK", &mask, true)
-            .override_global("KERNEL_LOG", &log, true)
-            .override_global("SHARED", &shared, true)
+            .override_global("KERNEL_LOG", &switches.log, true)
+            .override_global("SHARED", &switches.shared, true)
+            .override_global("FIRST_BYTE", &switches.first_byte, true)
+            .override_global("SERVER_NAME", &switches.server_name, true)
             .override_global("DECAP", &decap.words()[..], true)
             .map_max_entries("PENDING", buckets)
             .map_max_entries("MARKS", buckets.div_ceil(4))

@@ -128,6 +128,7 @@ fn segment(words: &mut Words<'_>, ts: Timestamp, who: Who, scene: &mut Scene) ->
         lot: 0,
         encapsulation: None,
         socket: None,
+        request: None,
     })
 }
 

@@ -111,6 +111,7 @@ impl Scene {
             "give-up" => self.config.give_up_ns = words.time()?,
             "time-wait" => self.config.time_wait_ns = words.time()?,
             "max-connections" => self.config.max_connections = words.parse("a number of connections")?,
+            "first-byte" => self.config.first_byte = true,
             "levels" => self.levels = Some(levels(words)?),
             _ => return Ok(false),
         }

@@ -212,6 +212,7 @@ fn client(number: u32, ts: u64, flags: TcpFlags, seq: u32, ack: u32) -> Input {
         lot: 0,
         encapsulation: None,
         socket: None,
+        request: None,
     })
 }
 

@@ -30,6 +30,8 @@ impl CheckArgs {
             ring_bytes: kernel.ring_bytes,
             sockets: kernel.sockets,
             processes: kernel.processes,
+            first_byte: kernel.first_byte,
+            server_name: kernel.server_name,
             json: self.json,
         }))
     }
@@ -37,6 +39,7 @@ impl CheckArgs {
 
 /// What `tcptrace check` is to look at.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is asked for by itself")]
 pub struct CheckConfig {
     /// The interfaces that would be traced.
     pub interfaces: Interfaces,
@@ -52,6 +55,10 @@ pub struct CheckConfig {
     pub sockets: bool,
     /// Whether the processes that use sockets are told (`--process`).
     pub processes: bool,
+    /// Whether the kernel programs would record the first data of each direction (`--first-byte`).
+    pub first_byte: bool,
+    /// Whether the first data is read for the name of the server that is asked (`--server-name`).
+    pub server_name: bool,
     /// Whether the report is one JSON object instead of lines for people.
     pub json: bool,
 }

@@ -15,6 +15,21 @@ pub(super) struct KernelArgs {
     #[arg(long, value_name = "LIST", num_args = 0..=1, require_equals = true, default_missing_value = "all", value_parser = parse::decap)]
     decap: Option<Decap>,
 
+    /// Time the first request and the first answer
+    ///
+    /// A connection then says when each end sent its first data, and how long the server took to answer. It costs two records a
+    /// connection more.
+    #[arg(long)]
+    first_byte: bool,
+
+    /// Tell the names of servers that clients ask for
+    ///
+    /// These are TLS's server name and protocols, or the host of a request in HTTP/1, from the beginning of the client's first
+    /// data: at most 2 KiB of it are copied out of the kernel, and only where it begins as such a request does. It is
+    /// `--first-byte` too.
+    #[arg(long, hide_short_help = true)]
+    server_name: bool,
+
     /// Hook for incoming packets
     #[arg(long, value_name = "HOOK", value_enum, default_value_t = IngressHook::Tc, hide_short_help = true)]
     ingress: IngressHook,
@@ -47,6 +62,8 @@ impl KernelArgs {
             ring_bytes: self.ring_size,
             sockets: !self.no_sockets,
             processes: self.process,
+            first_byte: self.first_byte || self.server_name,
+            server_name: self.server_name,
         }
     }
 }
@@ -58,6 +75,8 @@ pub(super) struct KernelConfig {
     pub(super) ring_bytes: u32,
     pub(super) sockets: bool,
     pub(super) processes: bool,
+    pub(super) first_byte: bool,
+    pub(super) server_name: bool,
 }
 
 /// The hook for packets that come in.

@@ -20,7 +20,7 @@ pub(super) struct TraceArgs {
 
     /// List the interfaces and exit
     // No other option than --netns and --all-netns has an effect on the list.
-    #[arg(short = 'D', long, help_heading = "Interfaces", conflicts_with_all = ["interfaces", "read", "write", "decap", "ingress", "process", "no_sockets", "Who", "ring_size", "filter", "filter_file", "failed", "slower", "count", "duration", "OutputArgs", "SummaryArgs", "LimitArgs", "kernel_log"])]
+    #[arg(short = 'D', long, help_heading = "Interfaces", conflicts_with_all = ["interfaces", "read", "write", "decap", "first_byte", "ingress", "process", "no_sockets", "server_name", "Who", "ring_size", "filter", "filter_file", "failed", "slower", "count", "duration", "OutputArgs", "SummaryArgs", "LimitArgs", "kernel_log"])]
     list_interfaces: bool,
 
     /// Read a capture file; `-` is the standard input.
@@ -112,6 +112,8 @@ impl TraceArgs {
             sockets: kernel.sockets,
             processes: kernel.processes || self.who.wants_processes(),
             who: self.who,
+            first_byte: kernel.first_byte,
+            server_name: kernel.server_name,
             sample: self.limits.sample,
             latency: self.limits.latency,
             decap: kernel.decap,
@@ -122,6 +124,7 @@ impl TraceArgs {
 
 /// How to trace.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is asked for by itself")]
 pub struct Config {
     /// Where the packets come from.
     pub input: Input,
@@ -157,6 +160,10 @@ pub struct Config {
     pub processes: bool,
     /// Who uses the sockets of the connections that are reported.
     pub who: Who,
+    /// Whether connections say when their first data came (`--first-byte`).
+    pub first_byte: bool,
+    /// Whether the first data is read for the name of the server that is asked (`--server-name`).
+    pub server_name: bool,
     /// The largest part of connections that is followed.
     pub sample: Admission,
     /// How late after it happened something may be reported.

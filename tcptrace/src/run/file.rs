@@ -40,8 +40,13 @@ const PROGRESS: Duration = Duration::from_secs(1);
 /// Where a file is damaged, connections that come before the damage are reported, and then the damage is.
 pub(super) fn trace(config: &Config, paths: &[PathBuf], filter: Filter) -> Result<(), RunError> {
     let stop = Stop::new()?;
-    let mut options =
-        CaptureOptions { filter: filter.clone(), decap: config.decap, ..CaptureOptions::default() };
+    let mut options = CaptureOptions {
+        filter: filter.clone(),
+        decap: config.decap,
+        first_byte: config.first_byte,
+        server_name: config.server_name,
+        ..CaptureOptions::default()
+    };
     if config.count.is_some() {
         // Packets behind the last connection that is wanted are neither counted nor captured.
         options.batch = 1;

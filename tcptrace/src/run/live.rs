@@ -140,6 +140,8 @@ fn live_config(config: &Config, interfaces: &Interfaces, filter: Box<Program>) -
             decap: config.decap,
             sockets: config.sockets,
             processes: config.processes,
+            first_byte: config.first_byte,
+            server_name: config.server_name,
             ..LoadOptions::default()
         },
         sample: config.sample,

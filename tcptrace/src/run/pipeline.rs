@@ -89,6 +89,7 @@ impl<'a> Pipeline<'a> {
             time_wait_ns: nanoseconds(limits.time_wait),
             max_connections: limits.max_connections,
             wants: wants(config, &consumers),
+            first_byte: config.first_byte,
         });
         if filter.tells_ends_apart() {
             tracker.set_filter(filter);

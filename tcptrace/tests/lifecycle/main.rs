@@ -10,7 +10,7 @@ use tcptrace::{
     decode,
     segment::{Direction, Input, Observation},
 };
-use tcptrace_common::flow::known_seeds;
+use tcptrace_common::{flow::known_seeds, wire::tunnel::Decap};
 use tcptrace_testing::kernel::test_run::{Harness, Program};
 use tcptrace_testing::{
     packet::{self, BUCKETS, check_recorded},
@@ -26,27 +26,37 @@ const LOOPBACK: u32 = 1;
 /// Loaded programs that wait for the next file: the verifier takes longer than any of them.
 type Pool = Arc<Mutex<Vec<Harness>>>;
 
+/// The pools of programs, without and with the first data of each direction.
+type Pools = [Pool; 2];
+
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     libtest_mimic::run(&arguments, trials(&stories::all())).exit_code()
 }
 
 fn trials(stories: &Stories) -> Vec<Trial> {
-    let pool = Pool::default();
+    let pools = Pools::default();
     let mut trials = Vec::new();
     for story in stories.iter().filter(|story| story.has_level(Level::Kernel)) {
         for (name, ingress) in [("tc", Program::TcIngress), ("xdp", Program::Xdp)] {
-            let (story, pool) = (Arc::clone(story), Arc::clone(&pool));
-            trials.push(Trial::test(format!("{name}: {}", story.name), move || play(&story, ingress, &pool)));
+            let (story, pools) = (Arc::clone(story), pools.clone());
+            trials
+                .push(Trial::test(format!("{name}: {}", story.name), move || play(&story, ingress, &pools)));
         }
     }
     trials
 }
 
-fn play(story: &Story, ingress: Program, pool: &Pool) -> Result<(), Failed> {
+fn play(story: &Story, ingress: Program, pools: &Pools) -> Result<(), Failed> {
+    let first_byte = story.script()?.scene().config.first_byte;
+    let pool = &pools[usize::from(first_byte)];
     let spare = pool.lock().map_err(|error| error.to_string())?.pop();
     let mut harness = match spare {
         Some(harness) => harness,
+        None if first_byte => {
+            Harness::load_with_first_byte(&known_seeds(0), BUCKETS, RING_BYTES, &Decap::NONE)
+                .map_err(|error| format!("these tests need root and BPF: {error}"))?
+        }
         None => Harness::load(&known_seeds(0), BUCKETS, RING_BYTES)
             .map_err(|error| format!("these tests need root and BPF: {error}"))?,
     };

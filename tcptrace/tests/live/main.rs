@@ -9,6 +9,7 @@ mod coexistence;
 mod everywhere;
 mod far;
 mod filters;
+mod first_byte;
 mod flood;
 mod frames;
 mod handmade;

@@ -5,11 +5,11 @@ use std::{net::IpAddr, sync::Arc};
 use tcptrace::{
     event::{
         AcceptQueue, Address, Anomaly, AnomalyReason, Backoff, CaptureStats, Cgroup, ClockAnchor, ClosedBy,
-        Common, Connection, Copies, Cost, DoubtfulReset, Ecn, EcnKind, Established, Event, HandshakeTimes,
-        IcmpErrorEvent, IcmpReport, Kind, Options, Origin, OtherView, Outcome, Path, Process, ProcessHow,
-        ResetPhase, Role, SegmentEvent, Socket, SocketMoment, Start, State, StateTimes, Stats, SynackAgain,
-        Teids, TracedInterface, Transition, Tunnel, TunnelCounts, TunnelKind, Vantage, Vlans, WrongAnswers,
-        ZeekConnState,
+        Common, Connection, Copies, Cost, DoubtfulReset, Ecn, EcnKind, Established, Event, FirstData,
+        HandshakeTimes, IcmpErrorEvent, IcmpReport, Kind, Options, Origin, OtherView, Outcome, Path, Process,
+        ProcessHow, ResetPhase, Role, SegmentEvent, Socket, SocketMoment, Start, State, StateTimes, Stats,
+        SynackAgain, Teids, TracedInterface, Transition, Tunnel, TunnelCounts, TunnelKind, Vantage, Vlans,
+        WrongAnswers, ZeekConnState,
     },
     segment::{Direction, Timestamp},
 };
@@ -231,6 +231,19 @@ impl Dice {
         }
     }
 
+    fn first_data(&mut self) -> FirstData {
+        FirstData {
+            client_first_data_ns: self.maybe(Self::number),
+            server_first_data_ns: self.maybe(Self::number),
+            first_response_ns: self.maybe(Self::number),
+            first_response_server_ns: self.maybe(Self::number),
+            server_spoke_first: self.maybe(Self::coin),
+            server_name: self.maybe(|dice| dice.name().into()),
+            alpn: self.maybe(|dice| dice.some(3, |dice| dice.name().into())),
+            http_host: self.maybe(|dice| dice.name().into()),
+        }
+    }
+
     fn connection(&mut self) -> Connection {
         Connection {
             common: self.common(),
@@ -247,6 +260,7 @@ impl Dice {
             simultaneous_open: self.coin(),
             start: Timestamp(self.number()),
             times: self.times(),
+            first_data: self.first_data(),
             first_fin_to_ack_ns: self.maybe(Self::number),
             close_wait_ns: self.maybe(Self::number),
             second_fin_to_ack_ns: self.maybe(Self::number),

@@ -144,9 +144,11 @@ fn values() {
         ring_bytes: 1 << 20,
         sockets: true,
         processes: false,
+        first_byte: true,
+        server_name: true,
         json: true,
     };
-    let tail = ["--ingress", "xdp", "--decap", "--ring-size", "1M", "--json"];
+    let tail = ["--ingress", "xdp", "--decap", "--server-name", "--ring-size", "1M", "--json"];
     let args = [&["check", "-i", "eth0", "--netns", "blue"][..], &tail].concat();
     assert_eq!(parse(&args).expect("valid"), cli::Command::Check(checked));
     let Ok(cli::Command::Check(everywhere)) = parse(&["check", "--all-netns"]) else { panic!("valid") };

@@ -3,10 +3,10 @@
 use tcptrace::{
     event::{
         Address, Anomaly, AnomalyReason, Backoff, ClockAnchor, ClosedBy, Common, Connection, Copies, Cost,
-        Ecn, EcnKind, Established, Event, HandshakeStats, HandshakeTimes, IcmpErrorEvent, IcmpReport, Kind,
-        Kinds, Options, Origin, Outcome, OutcomeCounts, Path, Percentiles, ResetPhase, Role, RunId,
-        SegmentCounts, SegmentEvent, Settings, Start, State, StateTimes, Stats, SynackAgain, TracedInterface,
-        Transition, Unparsable, Vantage, Vlans, ZeekConnState,
+        Ecn, EcnKind, Established, Event, FirstData, HandshakeStats, HandshakeTimes, IcmpErrorEvent,
+        IcmpReport, Kind, Kinds, Options, Origin, Outcome, OutcomeCounts, Path, Percentiles, ResetPhase,
+        Role, RunId, SegmentCounts, SegmentEvent, Settings, Start, State, StateTimes, Stats, SynackAgain,
+        TracedInterface, Transition, Unparsable, Vantage, Vlans, ZeekConnState,
     },
     segment::{Direction, Timestamp},
 };
@@ -105,6 +105,7 @@ pub(crate) fn connection() -> Connection {
         simultaneous_open: false,
         start: at(264_655),
         times: times(),
+        first_data: FirstData::default(),
         first_fin_to_ack_ns: Some(202_000),
         close_wait_ns: Some(18_874_000),
         second_fin_to_ack_ns: Some(17_000),
@@ -286,6 +287,8 @@ pub(crate) fn start() -> Start {
             duration_ns: Some(60_000_000_000),
             ingress: Some("tc".into()),
             decap: vec!["vxlan:4789".to_owned()],
+            first_byte: true,
+            server_name: true,
             sample: 0.5,
             max_connections: 262_144,
             syn_timeout_ns: 70_000_000_000,

@@ -4,8 +4,8 @@ use crate::fixtures;
 use insta::assert_snapshot;
 use tcptrace::{
     event::{
-        Connection, Copies, Cost, Established, Event, HandshakeStats, HandshakeTimes, Outcome, Percentiles,
-        SegmentCounts, Stats,
+        Connection, Copies, Cost, Established, Event, FirstData, HandshakeStats, HandshakeTimes, Outcome,
+        Percentiles, SegmentCounts, Stats,
     },
     sink::summary::{GroupBy, Summary},
 };
@@ -41,6 +41,26 @@ fn nothing_seen_but_packets() {
 
     lost: nothing
     read: 3 packets
+    "###);
+}
+
+#[test]
+fn times_from_requests_to_answers() {
+    let mut summary = Summary::new();
+    for (ns, of_server) in [(41_300_000, Some(12_511_000)), (2_300_000, None), (9_000_000, Some(0))] {
+        let first_data = FirstData {
+            first_response_ns: Some(ns),
+            first_response_server_ns: of_server,
+            ..FirstData::default()
+        };
+        summary.observe(&Event::Connection(Box::new(Connection { first_data, ..fixtures::connection() })));
+    }
+    assert_snapshot!(summary.render(), @r###"
+    3 connections: 3 closed
+
+    handshake                  min         p50         p90         p99         max
+    request to answer     2.300 ms    9.003 ms   41.300 ms   41.300 ms   41.300 ms
+      in the server       0.000 ms    0.000 ms   12.511 ms   12.511 ms   12.511 ms
     "###);
 }
 

@@ -5,8 +5,8 @@ use insta::assert_snapshot;
 use jiff::tz::TimeZone;
 use tcptrace::{
     event::{
-        Backoff, ClosedBy, Connection, Ecn, EcnKind, Established, Event, HandshakeTimes, Outcome, ResetPhase,
-        Role, State, SynackAgain, Transition, Vlans, WrongAnswers,
+        Backoff, ClosedBy, Connection, Ecn, EcnKind, Established, Event, FirstData, HandshakeTimes, Outcome,
+        ResetPhase, Role, State, SynackAgain, Transition, Vlans, WrongAnswers,
     },
     segment::Timestamp,
     sink::{
@@ -318,6 +318,42 @@ fn ecn_where_the_client_asked_for_it() {
     06:59:50.293475  ESTABLISHED  192.168.64.128:60592 > 180.101.49.11:80   28.820 ms  = syn 28.789 + ack 0.031, ECN
     06:59:50.293475  ESTABLISHED  192.168.64.128:60592 > 180.101.49.11:80   28.820 ms  = syn 28.789 + ack 0.031, accurate ECN
     06:59:50.293475  ESTABLISHED  192.168.64.128:60592 > 180.101.49.11:80   28.820 ms  = syn 28.789 + ack 0.031, no answer to the 2 SYNs with ECN, but to one without
+    "###);
+}
+
+#[test]
+fn how_long_the_first_answer_took() {
+    let with = |first_response_ns, first_response_server_ns, server_spoke_first| {
+        let first_data = FirstData {
+            first_response_ns,
+            first_response_server_ns,
+            server_spoke_first,
+            ..FirstData::default()
+        };
+        ended(Connection { first_data, ..fixtures::connection() })
+    };
+    let events = [
+        with(Some(41_300_000), Some(12_511_000), Some(false)),
+        with(Some(12_300_000), Some(12_300_000), Some(false)),
+        with(Some(12_300_000), None, Some(false)),
+        with(None, None, Some(true)),
+        with(None, None, Some(false)),
+        ended(Connection {
+            first_data: FirstData {
+                server_name: Some("example.org\u{1b}[2J".into()),
+                http_host: Some("other.example".into()),
+                ..FirstData::default()
+            },
+            ..fixtures::connection()
+        }),
+    ];
+    assert_snapshot!(lines(events), @r###"
+    06:59:50.330991  CLOSED       192.168.64.128:60592 > 180.101.49.11:80   66.336 ms  by client, 172 B sent, 2781 B received, close_wait 18.874 ms, first answer 41.300 ms after the request (server 12.511 ms)
+    06:59:50.330991  CLOSED       192.168.64.128:60592 > 180.101.49.11:80   66.336 ms  by client, 172 B sent, 2781 B received, close_wait 18.874 ms, first answer 12.300 ms after the request
+    06:59:50.330991  CLOSED       192.168.64.128:60592 > 180.101.49.11:80   66.336 ms  by client, 172 B sent, 2781 B received, close_wait 18.874 ms, first answer 12.300 ms after the request
+    06:59:50.330991  CLOSED       192.168.64.128:60592 > 180.101.49.11:80   66.336 ms  by client, 172 B sent, 2781 B received, close_wait 18.874 ms, server spoke first
+    06:59:50.330991  CLOSED       192.168.64.128:60592 > 180.101.49.11:80   66.336 ms  by client, 172 B sent, 2781 B received, close_wait 18.874 ms
+    06:59:50.330991  CLOSED       192.168.64.128:60592 > 180.101.49.11:80   66.336 ms  by client, 172 B sent, 2781 B received, close_wait 18.874 ms, asked for example.org\u{1b}[2J
     "###);
 }
 

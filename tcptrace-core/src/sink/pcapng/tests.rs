@@ -46,6 +46,7 @@ const SYN: Segment = Segment {
     lot: 0,
     encapsulation: None,
     socket: None,
+    request: None,
 };
 
 /// A SYN with the options that Linux sends: MSS, SACK permitted, timestamps, window scale.

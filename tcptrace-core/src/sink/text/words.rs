@@ -2,6 +2,7 @@
 
 use super::{
     details::{self, Details, NOTHING_LISTENS, role, syn_retries, synack_retries},
+    first_data::first_data,
     handshake::{self, EcnWords},
     line::{Line, Rank},
     resets,
@@ -114,6 +115,7 @@ pub(super) fn connection(event: &Connection, details: &mut Details<'_>) -> fmt::
             states(event, details)?;
         }
     }
+    first_data(event, details)?;
     sockets(event, details)?;
     handshake::besides(event, details)?;
     handshake::other_ttl(event, details)?;

@@ -1,17 +1,20 @@
-//! The sockets of a connection's ends that are on this host.
+//! The sockets of a connection's ends that are on this host, and when its first data came. Both are in one place, as there can
+//! be a million connections without either.
 
 use super::{Conn, index};
 use crate::{
     event::{Cgroup, Process, ProcessHow, Role, Socket, SocketMoment},
     segment::{Segment, Timestamp},
     socket::{How, SocketFacts, SocketNumbers, SocketOwner, SocketProcess},
+    track::first_data::FirstData,
 };
 use tcptrace_common::abi::NO_MIN_RTT;
 
-/// What is known of the sockets of both ends.
+/// What is known of the sockets of both ends, and of the first data.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sockets {
     ends: [EndSocket; 2],
+    first_data: Option<FirstData>,
 }
 
 /// What is known of the socket of one end.
@@ -53,6 +56,15 @@ impl Conn {
     /// Records that `process` accepted the socket of `role`.
     pub(crate) fn record_acceptance(&mut self, role: Role, process: &SocketProcess) {
         self.sockets.get_or_insert_default().ends[index(role)].record_process(process);
+    }
+
+    /// When its first data came, as far as it has.
+    pub(crate) fn first_data(&self) -> Option<&FirstData> {
+        self.sockets.as_deref()?.first_data.as_ref()
+    }
+
+    pub(crate) fn first_data_mut(&mut self) -> &mut FirstData {
+        self.sockets.get_or_insert_default().first_data.get_or_insert(FirstData::NONE)
     }
 
     fn end_socket(&self, role: Role) -> Option<&EndSocket> {

@@ -5,6 +5,7 @@ use tcptrace_common::wire::tunnel::Decap;
 
 /// The sizes of the programs' maps, the tunnels they look into, and whether they log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is asked for by itself")]
 pub struct LoadOptions {
     /// The size of the ring in bytes: a power of two from 64 KiB to 1 GiB.
     pub ring_bytes: u32,
@@ -18,6 +19,10 @@ pub struct LoadOptions {
     pub sockets: bool,
     /// Whether the programs record which processes open, accept and close sockets. It has no effect without `sockets`.
     pub processes: bool,
+    /// Whether the programs record the segments with the first data of each direction.
+    pub first_byte: bool,
+    /// Whether the programs record the beginning of the client's first data too, where that may have the server's name.
+    pub server_name: bool,
 }
 
 impl LoadOptions {
@@ -70,6 +75,8 @@ impl Default for LoadOptions {
             decap: Decap::NONE,
             sockets: true,
             processes: false,
+            first_byte: false,
+            server_name: false,
         }
     }
 }

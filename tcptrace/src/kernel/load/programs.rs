@@ -101,6 +101,8 @@ impl Programs {
         let offsets = if processes == 0 { None } else { Offsets::of_kernel().ok() };
         let (interp, tgid) = offsets.map_or((0, 0), |it| (it.binprm_interp, it.task_tgid));
         let acts = if processes == 0 { 1 } else { Slot::COUNT };
+        let first_byte = u8::from(options.first_byte || options.server_name);
+        let server_name = u8::from(options.server_name);
         let wake_bytes = u64::from(options.ring_bytes / LoadOptions::WAKE_PART);
         let (netns, shared) = match role {
             Role::Only(netns) => (netns, 0_u8),
@@ -124,6 +126,8 @@ impl Programs {
             .override_global("BINPRM_INTERP", &interp, true)
             .override_global("TASK_TGID", &tgid, true)
             .map_max_entries("ACTS", acts)
+            .override_global("FIRST_BYTE", &first_byte, true)
+            .override_global("SERVER_NAME", &server_name, true)
             .override_global("WAKE_BYTES", &wake_bytes, true)
             .override_global("DECAP", &options.decap.words()[..], true)
             .load(OBJECT)
