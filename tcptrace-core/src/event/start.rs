@@ -85,6 +85,10 @@ object! {
         pub ingress: Option<Cow<'static, str>>,
         /// Tunnels that are looked into (`--decap`), those in UDP with their ports, in the form that `--decap` takes.
         pub decap: Vec<String>,
+        /// The sockets of this host are asked whose they are and what they know; false with `--no-sockets`, and of a capture file.
+        pub sockets: bool,
+        /// The processes that use these sockets are told (`--process`).
+        pub process: bool,
         /// Connections say when their first data came (`--first-byte`).
         pub first_byte: bool,
         /// Connections say which server is asked (`--server-name`).

@@ -103,6 +103,8 @@ fn settings(config: &Config, live: bool) -> Settings {
         duration_ns: config.duration.map(nanoseconds),
         ingress: live.then_some(ingress.into()),
         decap: tunnels(&config.decap),
+        sockets: live && config.sockets,
+        process: live && config.processes,
         first_byte: config.first_byte,
         server_name: config.server_name,
         sample: config.sample.rate(),

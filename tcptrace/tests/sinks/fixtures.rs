@@ -287,6 +287,8 @@ pub(crate) fn start() -> Start {
             duration_ns: Some(60_000_000_000),
             ingress: Some("tc".into()),
             decap: vec!["vxlan:4789".to_owned()],
+            sockets: true,
+            process: true,
             first_byte: true,
             server_name: true,
             sample: 0.5,

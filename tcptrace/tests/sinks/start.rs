@@ -75,7 +75,7 @@ fn a_trace_of_a_file_begins_with_what_is_known_of_it() {
         "settings": {
             "events": ["start", "established", "connection", "stats"], "failed": false, "slower_ns": null,
             "once": false, "count": 9, "duration_ns": null, "ingress": null,
-            "decap": ["ipip", "vxlan:4789", "vxlan:8472"], "first_byte": false, "server_name": false, "sample": 1.0, "max_connections": 262_144,
+            "decap": ["ipip", "vxlan:4789", "vxlan:8472"], "sockets": false, "process": false, "first_byte": false, "server_name": false, "sample": 1.0, "max_connections": 262_144,
             "syn_timeout_ns": 70_000_000_000_u64, "time_wait_ns": 60_000_000_000_u64,
         },
     });
