@@ -2,24 +2,21 @@
 
 mod failures;
 mod groups;
+mod servers;
+mod sockets;
 mod times;
 
 pub use groups::GroupBy;
 
 use super::units::{Count, Nanos};
-use crate::event::{Address, Copies, Established, Event, HandshakeStats, Outcome, OutcomeCounts, Stats};
+use crate::event::{Copies, Established, Event, HandshakeStats, Outcome, OutcomeCounts, Stats};
 use failures::Failures;
 use groups::Groups;
-use hashbrown::HashMap;
+use servers::Slowest;
+use sockets::Sockets;
 use std::fmt::{self, Write as _};
 use times::Distribution;
 
-/// The most servers that are remembered; after that the faster half is forgotten. The slowest handshake of a server
-/// only grows, so that the slowest few are exact. The mean of a server that was forgotten in between covers only what
-/// came since.
-const SERVERS: usize = 4096;
-/// The most servers that are named.
-const SLOWEST: usize = 5;
 /// The length of the longest bar, in characters.
 const BAR_LENGTH: u64 = 40;
 
@@ -43,18 +40,12 @@ pub struct Summary {
     answers_of_server: Distribution,
     failures: Failures,
     bars: Bars,
-    servers: HashMap<Address, Server>,
+    servers: Slowest,
+    sockets: Sockets,
     groups: Vec<Groups>,
     stats: Option<Box<Stats>>,
     /// Whether a filter leaves out connections.
     filtered: bool,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Server {
-    slowest_ns: u64,
-    sum_ns: u64,
-    handshakes: u64,
 }
 
 impl Default for Summary {
@@ -82,7 +73,8 @@ impl Summary {
             answers_of_server: Distribution::new(),
             failures: Failures::default(),
             bars: Bars::default(),
-            servers: HashMap::new(),
+            servers: Slowest::default(),
+            sockets: Sockets::default(),
             groups: Vec::new(),
             stats: None,
             filtered: false,
@@ -96,6 +88,7 @@ impl Summary {
             Event::Connection(event) => {
                 self.outcomes.add(event.outcome);
                 self.failures.observe(event);
+                self.sockets.observe(event);
                 self.answers.record(event.first_data.first_response_ns);
                 self.answers_of_server.record(event.first_data.first_response_server_ns);
                 self.groups.iter_mut().for_each(|groups| groups.connection(event));
@@ -120,7 +113,7 @@ impl Summary {
         self.retries.record(event.times.syn_retry_ns.filter(|ns| *ns > 0));
         if let Some(ns) = event.times.syn_to_established_ns {
             self.bars.record(ns);
-            self.record_server(event.common.server, ns);
+            self.servers.record(event.common.server, ns);
         }
         self.groups.iter_mut().for_each(|groups| groups.established(event));
     }
@@ -141,22 +134,6 @@ impl Summary {
     /// the last events were dropped.
     pub fn record_dropped(&mut self, events: u64) {
         self.dropped = self.dropped.max(events);
-    }
-
-    fn record_server(&mut self, address: Address, ns: u64) {
-        let server = self.servers.entry(address).or_default();
-        server.slowest_ns = server.slowest_ns.max(ns);
-        server.sum_ns = server.sum_ns.saturating_add(ns);
-        server.handshakes += 1;
-        if self.servers.len() >= SERVERS {
-            let median = median(self.servers.values().map(|server| server.slowest_ns));
-            // Some servers at the median itself stay, in case none is above it.
-            let mut ties = SLOWEST;
-            self.servers.retain(|_, server| {
-                server.slowest_ns > median
-                    || (server.slowest_ns == median && ties.checked_sub(1).map(|left| ties = left).is_some())
-            });
-        }
     }
 
     /// The summary as text for stderr.
@@ -206,7 +183,8 @@ impl Summary {
         self.write_outcomes(out)?;
         self.write_times(out)?;
         self.write_bars(out)?;
-        self.write_servers(out)?;
+        self.servers.write("by their slowest handshake", out)?;
+        self.sockets.write(out)?;
         self.failures.write(out)?;
         self.groups.iter().try_for_each(|groups| groups.write(out))?;
         if let Some(stats) = &self.stats {
@@ -284,29 +262,6 @@ impl Summary {
                 let line = format!("{:>12}  {count:>9}  {bar}", upper.to_string());
                 writeln!(out, "{}", line.trim_end())?;
             }
-        }
-        Ok(())
-    }
-
-    fn write_servers(&self, out: &mut String) -> fmt::Result {
-        if self.servers.is_empty() {
-            return Ok(());
-        }
-        let mut servers: Vec<_> = self.servers.iter().collect();
-        // Equal servers are sorted by address, so that the same trace always gives the same text.
-        servers.sort_unstable_by_key(|(address, server)| {
-            (u64::MAX - server.slowest_ns, address.ip, address.port)
-        });
-        writeln!(out, "\nslowest servers, by their slowest handshake")?;
-        for (address, server) in servers.into_iter().take(SLOWEST) {
-            let mean = server.sum_ns.checked_div(server.handshakes).unwrap_or_default();
-            writeln!(
-                out,
-                "{:>12}  {address}  (mean {} of {})",
-                Nanos(server.slowest_ns).to_string(),
-                Nanos(mean),
-                server.handshakes
-            )?;
         }
         Ok(())
     }
