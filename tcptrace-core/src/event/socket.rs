@@ -1,9 +1,6 @@
 //! What the kernel of this host knows of a connection's end that is its own: the socket, and whose it is.
 
-use super::{
-    define::{names, object},
-    put::is_default,
-};
+use super::define::{names, object};
 use std::sync::Arc;
 
 object! {
@@ -48,24 +45,20 @@ names! {
 
 object! {
     /// The process that uses an end's socket. The user is known wherever the socket is; the process itself with `--process`. What is
-    /// not known is left out, never guessed.
+    /// not known is null, never guessed.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct Process {
         /// The number of the process, as the host sees it.
-        #[serde(default, skip_serializing_if = "is_default")]
         pub pid: Option<u32>,
         /// The name of the thread (`/proc/PID/comm`), at most 15 octets.
-        #[serde(default, skip_serializing_if = "is_default")]
         pub comm: Option<Arc<str>>,
         /// The path of the program.
-        #[serde(default, skip_serializing_if = "is_default")]
         pub exe: Option<Arc<str>>,
         /// The number of the user whom the socket belongs to; that of the listener for an accepted connection.
         pub uid: Option<u32>,
         /// The user's name, by the host's list of users; null in a container, which has a list of its own.
         pub user: Option<Arc<str>>,
         /// What the process did when the kernel told of it.
-        #[serde(default, skip_serializing_if = "is_default")]
         pub how: Option<ProcessHow>,
     }
 }
@@ -88,20 +81,16 @@ names! {
 }
 
 object! {
-    /// The cgroup that made an end's socket, in the second version of the hierarchy, and what its path stands for. What
-    /// it does not stand for is left out.
+    /// The cgroup that made an end's socket, in the second version of the hierarchy, and what its path stands for.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct Cgroup {
         /// The path, from the root of the hierarchy.
         pub path: Arc<str>,
         /// The systemd unit that it belongs to.
-        #[serde(default, skip_serializing_if = "is_default")]
         pub unit: Option<Arc<str>>,
         /// The identifier of the container that it belongs to.
-        #[serde(default, skip_serializing_if = "is_default")]
         pub container: Option<Arc<str>>,
         /// The unique identifier of the Kubernetes pod that it belongs to.
-        #[serde(default, skip_serializing_if = "is_default")]
         pub pod: Option<Arc<str>>,
     }
 }

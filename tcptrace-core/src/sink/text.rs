@@ -37,8 +37,8 @@ use std::{
     net::IpAddr,
 };
 
-/// The columns of the time of day and of the label, with the spaces after them.
-const HEAD: usize = 15 + 2 + LABEL + 2;
+/// The columns of the time of day and of the longest label (SYNACK-UNANSWERED), with the spaces after them.
+const HEAD: usize = 15 + 2 + 17 + 2;
 
 /// The width of ESTABLISHED, the longest common label.
 const LABEL: usize = 11;

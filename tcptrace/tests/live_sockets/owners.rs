@@ -108,7 +108,7 @@ fn cgroup_that_comes_later() {
     });
     drop(made);
     let path = format!("/{name}");
-    let expected = json!({"path": path, "unit": format!("docker-{id}.scope"), "container": id});
+    let expected = json!({"path": path, "unit": format!("docker-{id}.scope"), "container": id, "pod": null});
     assert_eq!(event["client_cgroup"], expected, "{event}");
     // A container has a list of users of its own.
     assert_eq!(
