@@ -265,7 +265,7 @@ pub const BIT_ID: u8 = 1;
 )]
 pub struct Owner {
     /// The number of the socket, which no other socket gets while the host is up (`bpf_get_socket_cookie`). An accepted
-    /// socket has the number of the SYN-ACK that it began with (net/ipv4/inet_connection_sock.c, `inet_csk_clone_lock`).
+    /// socket has the number of the SYN-ACK that it began with (`inet_csk_clone_lock` in `net/ipv4/inet_connection_sock.c`).
     pub cookie: u64,
     /// The number of the cgroup that made the socket, in the second version of the hierarchy (`bpf_skb_cgroup_id`); 0 where
     /// the kernel does not know it.

@@ -209,10 +209,6 @@ fn decode_parts(bytes: &[u8], tunnels: &[Tunnel]) -> Result<Record, Error> {
     }
 }
 
-/// All bits that have a meaning.
-const KNOWN_BITS: u8 =
-    BIT_EGRESS | BIT_FORWARDED | BIT_IPV6 | BIT_TUNNEL | BIT_FRAGMENT | BIT_CUT | BIT_SOCKET | BIT_PROCESS;
-
 /// Decodes the parts of a record: what all records have, what follows it, and the tunnels around the packet, the
 /// outermost first.
 pub(crate) fn decode(
@@ -228,7 +224,8 @@ pub(crate) fn decode(
     if options_len > MAX_OPTIONS || !options_len.is_multiple_of(4) || (is_icmp && options_len != 0) {
         return Err(Error::Options(record.options_len));
     }
-    if record.bits & !KNOWN_BITS != 0 || record.flags > 0x01ff {
+    // Every bit of `bits` has a meaning.
+    if record.flags > 0x01ff {
         return Err(Error::Bits);
     }
     let options = match trailer {

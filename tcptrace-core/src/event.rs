@@ -64,6 +64,10 @@ pub const SCHEMA_VERSION: u32 = 2;
 /// One line of output. Serde writes it as [`crate::JsonSink`] does, and reads such a line back.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(remote = "Self", tag = "event", rename_all = "snake_case")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "every other event is one of the large ones, and a box is an allocation"
+)]
 pub enum Event {
     /// The trace begins.
     Start(Box<Start>),

@@ -3,7 +3,7 @@
 
 use crate::{
     request::Request,
-    socket::{AcceptQueue, Acceptance, SenderSocket, SocketFacts},
+    socket::{AcceptQueue, SenderSocket, SocketFacts, SocketProcess},
     tunnel::Layer,
 };
 use std::fmt;
@@ -301,6 +301,17 @@ pub struct ClockChange {
     /// How far the source's clock is ahead of the trace's own time from then on, in nanoseconds modulo 2^64; `None`
     /// where nothing shows the time.
     pub ahead: Option<u64>,
+}
+
+/// A process has accepted a connection.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Acceptance {
+    /// When that was.
+    pub ts: Timestamp,
+    /// The flow of the server's segments.
+    pub flow: Flow,
+    /// Who accepted it.
+    pub process: SocketProcess,
 }
 
 /// Everything that can drive a tracker.

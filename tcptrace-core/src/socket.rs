@@ -1,7 +1,6 @@
 //! What the kernel knows of the socket that sent a segment, and who uses it. Only a live trace of a host that is an end of the
 //! connection shows it; capture files do not have it.
 
-use crate::segment::{Flow, Timestamp};
 use std::sync::Arc;
 use tcptrace_common::abi;
 pub use tcptrace_common::abi::Socket as SocketNumbers;
@@ -96,17 +95,6 @@ impl SocketProcess {
         let len = self.comm.iter().position(|&byte| byte == 0).unwrap_or(self.comm.len());
         String::from_utf8_lossy(&self.comm[..len]).into_owned()
     }
-}
-
-/// A process has accepted a connection.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Acceptance {
-    /// When that was.
-    pub ts: Timestamp,
-    /// The flow of the server's segments.
-    pub flow: Flow,
-    /// Who accepted it.
-    pub process: SocketProcess,
 }
 
 /// How full the accept queue of the socket was that listens for a connection.

@@ -3,8 +3,7 @@
 use crate::{
     hook::Hook,
     maps::{EVENTS, Work, decap, kernel_log, processes, ring_is_filling, server_name, sockets},
-    request::send_with_request,
-    socket,
+    request, socket,
 };
 use aya_ebpf::{
     bindings::BPF_RB_FORCE_WAKEUP,
@@ -13,8 +12,8 @@ use aya_ebpf::{
 use core::mem::offset_of;
 use tcptrace_common::{
     abi::{
-        BIT_PROCESS, BIT_SOCKET, BIT_TUNNEL, Counters, Followed, IcmpRecord, MAX_OPTIONS, Owner, Process,
-        Record, RecordKind, Socket, SynRecord, Tunnel,
+        BIT_PROCESS, BIT_SOCKET, BIT_TUNNEL, Counters, Followed, IcmpRecord, MAX_OPTIONS, MORE_REQUEST,
+        Owner, Process, Record, RecordKind, Request, Socket, SynRecord, Tunnel,
     },
     wire::options,
 };
@@ -108,6 +107,35 @@ fn send_of_socket<H: Hook, T: 'static, B: 'static>(
     send_followed(wakeup, both, |place: *mut Process| socket::write_process(hook, place))
 }
 
+/// Puts the record of a data segment into the ring, with the beginning of its data if that may be a request with the server's
+/// name. Returns false if the ring is full. It is not inlined, as few segments need it.
+#[inline(never)]
+fn send_with_request<H: Hook>(hook: H, work: &mut Work, wakeup: u64) -> bool {
+    let at = work.options_at as usize + usize::from(work.entry.record.options_len);
+    // The verifier knows no bound of a number that comes out of a map.
+    if at >= MAX_OFFSET || !request::begins(hook, at) {
+        return send(&work.entry.record, wakeup);
+    }
+    let Some(mut entry) = EVENTS.reserve::<Followed<Record, Request>>(0) else {
+        return false;
+    };
+    let place = entry.as_mut_ptr();
+    // SAFETY: within what was reserved.
+    let beginning = unsafe { &raw mut (*place).block };
+    let len = request::copy(hook, at, work.entry.record.payload_len, beginning);
+    if len == 0 {
+        entry.discard(0);
+        return send(&work.entry.record, wakeup);
+    }
+    work.entry.record.more = MORE_REQUEST;
+    // SAFETY: within what was reserved.
+    let record = unsafe { &raw mut (*place).record };
+    // SAFETY: likewise, and aligned as maps are.
+    unsafe { record.write(work.entry.record) };
+    entry.submit(wakeup);
+    true
+}
+
 /// Puts the record of a packet in a tunnel into the ring, with the tunnel. Returns false if the ring is full.
 #[inline(never)]
 fn send_tunnelled<H: Hook>(hook: H, work: &Work, kind: RecordKind, wakeup: u64) -> bool {
@@ -165,7 +193,7 @@ fn wakeup(number: u64) -> u64 {
 
 /// Puts a record into the ring. Returns false if the ring is full.
 #[inline(always)]
-pub(crate) fn send<T: Copy + 'static>(record: &T, wakeup: u64) -> bool {
+fn send<T: Copy + 'static>(record: &T, wakeup: u64) -> bool {
     let Some(mut entry) = EVENTS.reserve::<T>(0) else {
         return false;
     };

@@ -107,12 +107,11 @@ pub fn check(config: &CheckConfig) -> Result<Report, LiveError> {
 /// What a trace would attach to see processes. Whether others allow a program beside theirs shows only when it is attached.
 fn processes(options: &LoadOptions) -> ProcessReport {
     let root = hierarchy::root();
-    let problem = match &root {
-        None => Some(hierarchy::NOT_MOUNTED.to_owned()),
-        Some(_) => {
-            let verified = Programs::load(options).and_then(|mut programs| programs.verify_watch());
-            verified.err().map(|error| error.to_string())
-        }
+    let verified = || Programs::load(options).and_then(|mut programs| programs.verify_watch());
+    let problem = if root.is_none() {
+        Some(hierarchy::NOT_MOUNTED.to_owned())
+    } else {
+        verified().err().map(|error| error.to_string())
     };
     ProcessReport {
         would_attach: if problem.is_none() { CGROUP_PROGRAMS.to_vec() } else { Vec::new() },

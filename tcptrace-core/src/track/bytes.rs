@@ -4,9 +4,8 @@
 use super::{
     conn::{
         Conn, peer,
-        times::{Moment, When},
+        times::{Moment, When, span},
     },
-    report::span,
     side::Side,
 };
 use crate::{event::Role, segment::Timestamp, source_clock::SourceClock};

@@ -1,11 +1,9 @@
 //! The first data of each direction: when its first octet passed, and whether the server's answers the client's.
 
-use super::{
-    conn::{
-        Conn, index, peer,
-        times::{Moment, When},
-    },
-    report::span,
+use super::conn::{
+    Conn, index, peer,
+    sockets::FirstData,
+    times::{Moment, When, span},
 };
 use crate::{
     event::{self, HandshakeTimes, Role, Vantage},
@@ -13,21 +11,6 @@ use crate::{
     segment::Segment,
     source_clock::SourceClock,
 };
-
-/// When the first octet of each direction passed.
-#[derive(Clone, Debug)]
-pub(crate) struct FirstData {
-    /// When that of the client and that of the server passed.
-    at: [When; 2],
-    /// The segment with the server's acknowledges some of the client's data.
-    answers: bool,
-    /// What the client's says of the server that is asked.
-    request: Option<Box<Request>>,
-}
-
-impl FirstData {
-    pub(crate) const NONE: Self = Self { at: [When::NEVER; 2], answers: false, request: None };
-}
 
 /// Records that `seg` of `role`, which fits the connection and is no RST, has the first octet of its direction, if it has
 /// and that had not passed before. A segment without it says nothing of when that passed.

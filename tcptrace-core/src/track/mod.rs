@@ -41,8 +41,8 @@ pub(crate) use held::DOUBT_NS;
 use crate::{
     event::{AnomalyReason, Event, Kinds, Outcome, OutcomeCounts, Role},
     filter::Filter,
-    segment::{AdmissionChange, Flow, IcmpError, Input, Segment, Sender, Timestamp},
-    socket::{AcceptQueue, Acceptance},
+    segment::{Acceptance, AdmissionChange, Flow, IcmpError, Input, Segment, Sender, Timestamp},
+    socket::AcceptQueue,
     source_clock::SourceClock,
 };
 use after::After;

@@ -8,7 +8,7 @@ use super::{
         extra::SeenIcmpError,
         peer, sight,
         sockets::Closing,
-        times::{Moment, Spent, When},
+        times::{Moment, Spent, When, span},
     },
     elsewhere::AnsweredSyns,
     evidence::{self, EarlierCloses},
@@ -377,11 +377,6 @@ fn describe(
         zeek_conn_state: zeek_conn_state(conn, outcome),
         common,
     }
-}
-
-/// Nanoseconds from one moment to another, where both are known and the clock of the source shows it.
-pub(super) fn span(clock: &SourceClock, from: When, to: When) -> Option<u64> {
-    clock.span(from.get()?, to.get()?)
 }
 
 /// How far apart the SYNs were, in nanoseconds; all are unknown where the source's clock was set between the first and

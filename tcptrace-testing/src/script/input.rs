@@ -8,9 +8,8 @@ use super::{
 };
 use std::net::IpAddr;
 use tcptrace_common::{abi::MAX_OPTIONS, seq::SeqNum, tcp::TcpFlags};
-use tcptrace_core::{
-    segment::{ClockChange, Flow, IcmpError, Input, LossReport, RawOptions, Segment, Timestamp},
-    socket::Acceptance,
+use tcptrace_core::segment::{
+    Acceptance, ClockChange, Flow, IcmpError, Input, LossReport, RawOptions, Segment, Timestamp,
 };
 
 const WINDOW: u16 = 14_600;

@@ -37,9 +37,11 @@ impl fmt::Display for Report {
             let cgroup = cgroup.as_deref().unwrap_or("no cgroup");
             match problem {
                 None => {
-                    line(f, &format!("processes: a trace attaches {} to {cgroup}", would_attach.join(", ")))?
+                    line(f, &format!("processes: a trace attaches {} to {cgroup}", would_attach.join(", ")))?;
                 }
-                Some(problem) => line(f, &format!("processes: a trace would not know them: {problem}"))?,
+                Some(problem) => {
+                    line(f, &format!("processes: a trace would not know them: {problem}"))?;
+                }
             }
         }
         if let Some(AllNetns { traced, .. }) = self.all_netns {

@@ -7,6 +7,7 @@ use tcptrace_common::wire::tunnel::Decap;
 /// Arguments that say how the kernel programs are loaded and attached, as typed.
 #[derive(Clone, Copy, Debug, clap::Args)]
 #[command(next_help_heading = "Packets")]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub(super) struct KernelArgs {
     /// Look into tunnels too: all, or those in LIST.
     ///
@@ -69,6 +70,7 @@ impl KernelArgs {
 }
 
 /// How the kernel programs are to be loaded and attached.
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub(super) struct KernelConfig {
     pub(super) ingress: IngressHook,
     pub(super) decap: Decap,

@@ -21,20 +21,17 @@ fn mounted(mounts: &str) -> Option<PathBuf> {
     })
 }
 
-/// A path of the list of mounts, in which blanks and the like stand as three octal digits (fs/proc_namespace.c, `mangle`).
+/// A path of the list of mounts, in which blanks and the like stand as three octal digits (`mangle` in `fs/proc_namespace.c`).
 fn unescaped(path: &str) -> String {
     let mut parts = path.split('\\');
     let mut whole = parts.next().unwrap_or_default().to_owned();
     for part in parts {
-        match part.get(..3).and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
-            Some(byte) => {
-                whole.push(char::from(byte));
-                whole.push_str(&part[3..]);
-            }
-            None => {
-                whole.push('\\');
-                whole.push_str(part);
-            }
+        if let Some(byte) = part.get(..3).and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
+            whole.push(char::from(byte));
+            whole.push_str(&part[3..]);
+        } else {
+            whole.push('\\');
+            whole.push_str(part);
         }
     }
     whole

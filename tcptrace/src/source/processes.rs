@@ -16,8 +16,8 @@ use std::{
     sync::Arc,
 };
 use tcptrace_core::{
-    segment::{Flow, Input, Segment, Timestamp},
-    socket::{Acceptance, How, SocketProcess},
+    segment::{Acceptance, Flow, Input, Segment, Timestamp},
+    socket::{How, SocketProcess},
 };
 
 /// How many sockets are remembered that nobody has accepted yet: more than all accept queues hold together on most hosts.
@@ -113,9 +113,14 @@ impl Processes {
     }
 
     /// The input that tells who accepted the socket of this number, if its SYN-ACK was seen.
-    pub(super) fn accepted(&mut self, cookie: u64, process: SocketProcess, ts: Timestamp) -> Option<Input> {
+    pub(super) fn accepted(
+        &mut self,
+        cookie: u64,
+        mut process: SocketProcess,
+        ts: Timestamp,
+    ) -> Option<Input> {
         let flow = self.waiting.remove(&cookie)?;
-        let process = SocketProcess { exe: self.executables.of(process.pid), ..process };
+        process.exe = self.executables.of(process.pid);
         Some(Input::Accepted(Box::new(Acceptance { ts, flow, process })))
     }
 

@@ -16,9 +16,11 @@ fn as_a_file_knows_it(line: &str) -> Option<String> {
         return None;
     }
     let object = event.as_object_mut().expect("an object");
-    for key in ["vantage", "network_rtt_ns", "local_stack_ns"] {
+    for key in ["vantage", "network_rtt_ns", "local_stack_ns", "bytes_mod_4gib"] {
         object.remove(key);
     }
+    // What is known of the sockets of this host.
+    object.retain(|key, _| !["_process", "_cgroup", "_socket"].iter().any(|of| key.ends_with(of)));
     Some(event.to_string())
 }
 

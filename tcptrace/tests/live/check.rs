@@ -199,7 +199,7 @@ fn on_loopback_one_hook_is_enough_and_xdp_is_not_used() {
     let host = Host::alone();
     let report = json(&host, &["-i", "lo", "--ingress", "xdp"], 0);
     let interface = &report["interfaces"][0];
-    let hooks = json!([{"hook": format!("{} ingress", tc()), "program": "tcptrace_tc_ingress"}]);
+    let hooks = json!([{"hook": format!("{} egress", tc()), "program": "tcptrace_tc_egress"}]);
     assert_eq!(interface["would_attach"], hooks, "{interface:#}");
     assert_eq!((&interface["mtu"], &interface["driver"]), (&65536.into(), &Value::Null));
     let native = interface["native_xdp"].to_string();
@@ -361,7 +361,7 @@ fn what_a_user_namespace_may_not_ask_is_not_told_as_a_fact() {
     assert_eq!(interface["programs"], json!([]), "{interface:#}");
     let why = interface["unknown"]["TCX programs"].as_str().expect("a reason");
     assert!(why.starts_with("Operation not permitted"), "{why}");
-    assert_eq!(interface["would_attach"][0]["hook"], "TC ingress", "by whatever way");
+    assert_eq!(interface["would_attach"][0]["hook"], "TC egress", "by whatever way");
     let text = check(&[]);
     let first = text.lines().next().expect("the kernel");
     let (known, unknown) = first.split_once("; unknown: ").expect(first);
@@ -394,7 +394,7 @@ fn too_many_open_files_are_called_that_wherever_they_are_met() {
         assert_said(&said);
         (limit, met) = (limit + 1, met + &said);
     }
-    assert!(met.contains("cannot load tcptrace_tc_ingress: "), "{met}");
+    assert!(met.contains("cannot load tcptrace_tc_egress: "), "{met}");
     // Check needs fewer.
     for limit in 5..limit {
         let report = with(limit, &["check", "-i", "lo"]).end();

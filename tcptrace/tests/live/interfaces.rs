@@ -66,11 +66,11 @@ fn a_renamed_interface_goes_under_its_new_name() {
 /// As whoever knows no better does: the program for what goes out, of the only tracer of this interface.
 pub(crate) fn take_off(ns: &Netns, dev: &str) {
     if !has_tcx() {
-        ns.tc(&["filter", "del", "dev", dev, "egress"]);
+        ns.tc(&["filter", "del", "dev", dev, "ingress"]);
         return;
     }
     let (_, programs) =
-        ns.enter(|| SchedClassifier::query_tcx(dev, TcAttachType::Egress)).expect("it has TCX");
+        ns.enter(|| SchedClassifier::query_tcx(dev, TcAttachType::Ingress)).expect("it has TCX");
     let [program] = &programs[..] else { panic!("{} programs are on {dev}", programs.len()) };
     detach(program.id());
 }

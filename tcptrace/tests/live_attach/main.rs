@@ -370,7 +370,7 @@ fn xdp_on_loopback_falls_back_to_one_tc_hook() {
     within(&here, async || {
         let (_source, notices) = open(&xdp("lo"));
         assert!(matches!(&notices[..], [Notice::XdpNotThere { .. }]), "{notices:?}");
-        assert!(hooks::are(&here, "lo", &["tcptrace_tc_ing"], &[]));
+        assert!(hooks::are(&here, "lo", &[], &["tcptrace_tc_egr"]));
     });
 }
 

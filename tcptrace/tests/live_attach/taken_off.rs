@@ -122,7 +122,7 @@ fn it_is_found_out_at_the_end_however_short_the_trace_was() {
 fn with_any_the_trace_goes_on_with_the_others() {
     let (auto, clsact) = (AttachMode::Auto, AttachMode::Clsact);
     let ways: [(AttachMode, Deed); 2] =
-        [(auto, if has_tcx() { detach_egress } else { remove_egress }), (clsact, remove_qdisc)];
+        [(auto, if has_tcx() { detach_ingress } else { remove_egress }), (clsact, remove_qdisc)];
     for (attach, take_off) in ways {
         let (here, _there) = pair();
         within(&here, async || {

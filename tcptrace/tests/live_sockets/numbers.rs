@@ -1,4 +1,4 @@
-//! What a socket knows at the end, beside what `ss` said of it a moment before (getsockopt(TCP_INFO) says the same).
+//! What a socket knows at the end, beside what `ss` said of it a moment before (`getsockopt(TCP_INFO)` says the same).
 
 use crate::Test;
 use serde_json::Value;

@@ -94,8 +94,5 @@ pub(super) const SHORT: &[Suite] = &[
     Suite { only: &["verifier"], ..all("filtered", 120) },
     Suite { only: &["connection_is_seen", "left_after", "gone_after"], ..all("live_attach", 180) },
     all("live_paged", 120),
-    Suite {
-        only: &["of_both_ends", "from_before", "answers_late", "with_a_reset"],
-        ..all("live_sockets", 300)
-    },
+    Suite { only: &["processes::of_both_ends"], ..all("live_sockets", 300) },
 ];

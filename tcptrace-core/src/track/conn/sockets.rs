@@ -1,12 +1,12 @@
 //! The sockets of a connection's ends that are on this host, and when its first data came. Both are in one place, as there can
 //! be a million connections without either.
 
-use super::{Conn, index};
+use super::{Conn, index, times::When};
 use crate::{
     event::{Cgroup, Process, ProcessHow, Role, Socket, SocketMoment},
+    request::Request,
     segment::{Segment, Timestamp},
     socket::{How, SocketFacts, SocketNumbers, SocketOwner, SocketProcess},
-    track::first_data::FirstData,
 };
 use tcptrace_common::abi::NO_MIN_RTT;
 
@@ -15,6 +15,21 @@ use tcptrace_common::abi::NO_MIN_RTT;
 pub(crate) struct Sockets {
     ends: [EndSocket; 2],
     first_data: Option<FirstData>,
+}
+
+/// When the first octet of each direction passed.
+#[derive(Clone, Debug)]
+pub(crate) struct FirstData {
+    /// When that of the client and that of the server passed.
+    pub(crate) at: [When; 2],
+    /// The segment with the server's acknowledges some of the client's data.
+    pub(crate) answers: bool,
+    /// What the client's says of the server that is asked.
+    pub(crate) request: Option<Box<Request>>,
+}
+
+impl FirstData {
+    pub(crate) const NONE: Self = Self { at: [When::NEVER; 2], answers: false, request: None };
 }
 
 /// What is known of the socket of one end.

@@ -5,6 +5,7 @@ use super::{Conn, index};
 use crate::{
     event::{Role, State},
     segment::Timestamp,
+    source_clock::SourceClock,
 };
 
 /// A time, or none, in eight bytes. There are many of them, and an `Option<Timestamp>` is twice as large.
@@ -229,6 +230,11 @@ impl From<Timestamp> for When {
     fn from(ts: Timestamp) -> Self {
         Self(ts.0)
     }
+}
+
+/// Nanoseconds from one moment to another, where both are known and the clock of the source shows it.
+pub(crate) fn span(clock: &SourceClock, from: When, to: When) -> Option<u64> {
+    clock.span(from.get()?, to.get()?)
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use super::{
     version::{kernel_before, kernel_release},
 };
 use crate::kernel::calls::errors::{errno, with_sources};
-use aya::{EbpfError, maps::MapError, programs::ProgramError};
+use aya::{BtfError, EbpfError, maps::MapError, programs::ProgramError};
 use rustix::io::Errno;
 use std::{fs, io};
 use tcptrace_common::abi::Bucket;
@@ -30,6 +30,10 @@ pub(super) fn explain_load(error: EbpfError, options: &LoadOptions) -> LoadError
             explain_refusal(what, name == "EVENTS", &io_error)
         }
         EbpfError::MapError(error) => explain_map(error, "the maps"),
+        // The first thing that is loaded describes the types of a map.
+        EbpfError::BtfError(BtfError::LoadError { io_error, .. }) => {
+            explain_refusal("the description of the maps".into(), false, &io_error)
+        }
         other => LoadError::Other { what: "the kernel object".into(), reason: with_sources(&other) },
     }
 }
