@@ -322,7 +322,7 @@ pub const NO_MIN_RTT: u32 = u32::MAX;
 
 /// A process that did something with a socket: 32 bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(C)]
+#[repr(C, align(8))]
 #[cfg_attr(
     feature = "user",
     derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)

@@ -18,8 +18,8 @@ fn current() -> u32 {
 #[expect(clippy::cast_possible_truncation, reason = "248")]
 pub(crate) fn executed(context: &BtfTracePointContext) {
     // The third argument is a pointer to `linux_binprm`.
-    let binprm: *const u8 = context.arg(2);
-    let interp = binprm.wrapping_add(binprm_interp()).cast::<*const u8>();
+    let binprm: *const *const u8 = context.arg(2);
+    let interp = binprm.wrapping_byte_add(binprm_interp());
     // SAFETY: the helper reads kernel memory, and fails where there is none.
     let Ok(path) = (unsafe { bpf_probe_read_kernel(interp) }) else {
         return;
@@ -29,9 +29,13 @@ pub(crate) fn executed(context: &BtfTracePointContext) {
     };
     let exec = entry.as_mut_ptr();
     // SAFETY: what was reserved.
-    unsafe { (&raw mut (*exec).pid).write(current()) };
+    let pid = unsafe { &raw mut (*exec).pid };
     // SAFETY: likewise.
-    unsafe { (&raw mut (*exec).zero).write(0) };
+    unsafe { pid.write(current()) };
+    // SAFETY: likewise.
+    let zero = unsafe { &raw mut (*exec).zero };
+    // SAFETY: likewise.
+    unsafe { zero.write(0) };
     // SAFETY: likewise.
     let room = unsafe { &raw mut (*exec).path };
     // SAFETY: the helper writes at most so many bytes, the last of them zero.
@@ -44,9 +48,9 @@ pub(crate) fn executed(context: &BtfTracePointContext) {
 #[inline(always)]
 pub(crate) fn forked(context: &BtfTracePointContext) {
     // The second argument is a pointer to `task_struct`.
-    let child: *const u8 = context.arg(1);
+    let child: *const u32 = context.arg(1);
     // SAFETY: the helper reads kernel memory, and fails where there is none.
-    let Ok(child) = (unsafe { bpf_probe_read_kernel(child.wrapping_add(task_tgid()).cast::<u32>()) }) else {
+    let Ok(child) = (unsafe { bpf_probe_read_kernel(child.wrapping_byte_add(task_tgid())) }) else {
         return;
     };
     let parent = current();

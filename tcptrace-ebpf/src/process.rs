@@ -63,12 +63,18 @@ fn leave(act: &Act) {
 #[inline(always)]
 fn of_socket(cookie: u64) -> Option<Words> {
     let slot = ACTS.get_ptr(Slot::index(cookie))?;
-    // SAFETY: the kernel's pointer to a map value is valid while the program runs; any bytes are integers.
-    let own = unsafe { (&raw const (*slot).act.cookie).read_volatile() };
+    // SAFETY: the kernel's pointer to a map value is valid while the program runs.
+    let own = unsafe { &raw const (*slot).act.cookie };
+    // SAFETY: likewise; any bytes are integers.
+    let own = unsafe { own.read_volatile() };
     // SAFETY: likewise.
-    let words = unsafe { (&raw const (*slot).act.process).cast::<Words>().read_volatile() };
+    let words = unsafe { &raw const (*slot).act.process }.cast::<Words>();
     // SAFETY: likewise.
-    let seal = unsafe { (&raw const (*slot).seal).read_volatile() };
+    let words = unsafe { words.read_volatile() };
+    // SAFETY: likewise.
+    let seal = unsafe { &raw const (*slot).seal };
+    // SAFETY: likewise.
+    let seal = unsafe { seal.read_volatile() };
     if own == cookie && Slot::seal_of(cookie, words) == seal { Some(words) } else { None }
 }
 

@@ -42,8 +42,12 @@ pub(crate) fn copy<H: Hook>(hook: H, at: usize, len: u32, request: *mut Request)
         return 0;
     }
     // SAFETY: within what was reserved.
-    unsafe { (&raw mut (*request).len).write(len) };
+    let room = unsafe { &raw mut (*request).len };
     // SAFETY: likewise.
-    unsafe { (&raw mut (*request).zero).write(0) };
+    unsafe { room.write(len) };
+    // SAFETY: likewise.
+    let room = unsafe { &raw mut (*request).zero };
+    // SAFETY: likewise.
+    unsafe { room.write(0) };
     len
 }

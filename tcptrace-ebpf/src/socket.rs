@@ -21,8 +21,10 @@ const CLOSE: u32 = 7;
 #[inline(always)]
 fn referred<H: Hook>(hook: H) -> Option<(*mut __sk_buff, *mut bpf_sock)> {
     let skb = hook.outgoing()?;
-    // SAFETY: the context is valid while the program runs, and the kernel puts the whole pointer there.
-    let socket = unsafe { (*skb).__bindgen_anon_2.sk };
+    // SAFETY: the context is valid while the program runs.
+    let socket = unsafe { (*skb).__bindgen_anon_2 };
+    // SAFETY: the kernel puts the whole pointer there.
+    let socket = unsafe { socket.sk };
     if socket.is_null() { None } else { Some((skb, socket)) }
 }
 
@@ -82,7 +84,7 @@ pub(crate) fn sender<H: Hook>(hook: H, record: &Record) -> Option<*mut bpf_tcp_s
 }
 
 /// Whether a socket has the port of the segment in `record`. One that resets its connection has given its own port back when it
-/// sends the RST, but not its peer's (net/ipv4/tcp.c, `tcp_disconnect`; net/ipv4/inet_hashtables.c, `inet_put_port`).
+/// sends the RST, but not its peer's (`tcp_disconnect` in `net/ipv4/tcp.c`, `inet_put_port` in `net/ipv4/inet_hashtables.c`).
 #[inline(always)]
 fn has_port(socket: *mut bpf_sock, record: &Record) -> bool {
     // SAFETY: the caller's pointer is not null.
@@ -93,7 +95,9 @@ fn has_port(socket: *mut bpf_sock, record: &Record) -> bool {
     // SAFETY: likewise.
     let state = unsafe { (*socket).state };
     // SAFETY: likewise. The kernel keeps this port in network order.
-    let peers = unsafe { (&raw const (*socket).dst_port).read_volatile() };
+    let peers = unsafe { &raw const (*socket).dst_port };
+    // SAFETY: likewise.
+    let peers = unsafe { peers.read_volatile() };
     state == CLOSE && peers == record.dst_port.to_be()
 }
 
