@@ -368,7 +368,7 @@ fn what_a_user_namespace_may_not_ask_is_not_told_as_a_fact() {
     assert!(unknown.contains("TCX links") && unknown.ends_with("JIT"), "{first}");
     assert!(!known.contains("TCX links") && !known.contains("without ring buffer"), "{first}");
     assert!(text.contains(&format!("\n  is there      TCX programs: unknown ({why})\n")), "{text}");
-    assert!(text.contains("\n  a trace adds  TC ingress: tcptrace_tc_ingress\n"), "{text}");
+    assert!(text.contains("\n  a trace adds  TC egress: tcptrace_tc_egress\n"), "{text}");
     assert!(text.contains("\nproblem: the kernel refuses BPF although"), "{text}");
 }
 
