@@ -1,6 +1,6 @@
 //! Where fields are in the structures of the running kernel, by its own description of them (Documentation/bpf/btf.rst).
 
-use std::{fs, io};
+use std::{fs, sync::OnceLock};
 
 /// The description of the running kernel.
 const KERNEL: &str = "/sys/kernel/btf/vmlinux";
@@ -19,12 +19,14 @@ pub(crate) struct Offsets {
 }
 
 impl Offsets {
-    /// Those of the running kernel.
-    pub(crate) fn of_kernel() -> io::Result<Self> {
-        let described =
-            fs::read(KERNEL).map_err(|error| io::Error::new(error.kind(), format!("{KERNEL}: {error}")))?;
-        Self::of(&described)
-            .ok_or_else(|| io::Error::other(format!("{KERNEL} does not describe what is needed")))
+    /// Those of the running kernel, or why they are not known. The description has some MiB, and is read once.
+    pub(crate) fn of_kernel() -> Result<Self, String> {
+        static KNOWN: OnceLock<Result<Offsets, String>> = OnceLock::new();
+        let read = || {
+            let described = fs::read(KERNEL).map_err(|error| format!("{KERNEL}: {error}"))?;
+            Self::of(&described).ok_or_else(|| format!("{KERNEL} does not describe what is needed"))
+        };
+        KNOWN.get_or_init(read).clone()
     }
 
     fn of(described: &[u8]) -> Option<Self> {

@@ -5,8 +5,8 @@ use crate::kernel::calls::errors::with_sources;
 use aya::{
     Btf, Ebpf,
     programs::{
-        BtfTracePoint, CgroupAttachMode, CgroupSock, CgroupSockAddr, Program, ProgramError,
-        cgroup_sock::CgroupSockLink, cgroup_sock_addr::CgroupSockAddrLink, tp_btf::BtfTracePointLink,
+        BtfTracePoint, CgroupAttachMode, Program, ProgramError, cgroup_sock::CgroupSockLink,
+        cgroup_sock_addr::CgroupSockAddrLink, tp_btf::BtfTracePointLink,
     },
 };
 use std::os::fd::BorrowedFd;
@@ -32,6 +32,7 @@ pub(crate) struct CgroupLinks {
 impl CgroupLinks {
     /// Loads the programs and attaches them to a cgroup beside those of others.
     pub(super) fn attach(object: &mut Ebpf, cgroup: BorrowedFd<'_>) -> Result<Self, LoadError> {
+        Self::verify(object)?;
         let mut links = Self::default();
         for name in PROGRAMS {
             let program = object.program_mut(name).ok_or(LoadError::Object(name))?;
@@ -52,6 +53,7 @@ impl CgroupLinks {
         })
     }
 
+    /// Attaches a program that is loaded.
     fn add(
         &mut self,
         program: &mut Program,
@@ -63,14 +65,10 @@ impl CgroupLinks {
         let mode = CgroupAttachMode::Single;
         match program {
             Program::CgroupSockAddr(program) => {
-                let program: &mut CgroupSockAddr = program;
-                program.load().map_err(failed)?;
                 let link = program.attach(cgroup, mode).map_err(failed)?;
                 self.addresses.push(program.take_link(link).map_err(failed)?);
             }
             Program::CgroupSock(program) => {
-                let program: &mut CgroupSock = program;
-                program.load().map_err(failed)?;
                 let link = program.attach(cgroup, mode).map_err(failed)?;
                 self.sockets.push(program.take_link(link).map_err(failed)?);
             }

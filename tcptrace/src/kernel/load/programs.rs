@@ -319,10 +319,8 @@ impl Programs {
 
     /// Loads and attaches the programs that see which program a process runs. They stay as long as what is returned.
     pub(crate) fn watch_programs(&mut self) -> Result<TracepointLinks, LoadError> {
-        Offsets::of_kernel().map_err(|error| LoadError::Other {
-            what: "the programs at tracepoints".into(),
-            reason: error.to_string(),
-        })?;
+        Offsets::of_kernel()
+            .map_err(|reason| LoadError::Other { what: "the programs at tracepoints".into(), reason })?;
         TracepointLinks::attach(self.object()?)
     }
 
