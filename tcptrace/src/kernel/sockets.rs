@@ -1,6 +1,9 @@
 //! The TCP sockets of a network namespace (`sock_diag(7)`), and the processes that have them open.
 
-use super::calls::netlink::{Message, Socket, u32_at};
+use super::calls::{
+    netlink::{Message, Socket, u32_at},
+    proc::numbers,
+};
 use std::{collections::HashMap, fs, io, os::unix::ffi::OsStrExt as _};
 
 /// The request, and each of its answers (`linux/sock_diag.h`).
@@ -104,8 +107,7 @@ pub(crate) struct Holder {
 /// processes have is left out: which of them uses it is not known.
 pub(crate) fn holders() -> HashMap<u32, Holder> {
     let mut found: HashMap<u32, Option<Holder>> = HashMap::new();
-    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
-    for pid in processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok()) {
+    for pid in numbers("/proc") {
         // A process that is gone by now, or that may not be looked at, has nothing to tell.
         for entry in fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten() {
             let Some(inode) = fs::read_link(entry.path())

@@ -1,6 +1,7 @@
 //! The hierarchy of cgroups, in its second version.
 
-use std::{fs, path::PathBuf};
+use crate::kernel::calls::proc::unescaped;
+use std::{ffi::OsString, fs, os::unix::ffi::OsStringExt as _, path::PathBuf};
 
 /// What to say where the hierarchy is not mounted.
 pub(crate) const NOT_MOUNTED: &str = "the hierarchy of cgroups is not mounted in its second version; mount it, as in \
@@ -17,24 +18,9 @@ fn mounted(mounts: &str) -> Option<PathBuf> {
         let (fields, options) = line.split_once(" - ")?;
         let mut fields = fields.split(' ').skip(3);
         let (root, place) = (fields.next()?, fields.next()?);
-        (options.split(' ').next() == Some("cgroup2") && root == "/").then(|| PathBuf::from(unescaped(place)))
+        (options.split(' ').next() == Some("cgroup2") && root == "/")
+            .then(|| OsString::from_vec(unescaped(place.as_bytes())).into())
     })
-}
-
-/// A path of the list of mounts, in which blanks and the like stand as three octal digits (`mangle` in `fs/proc_namespace.c`).
-fn unescaped(path: &str) -> String {
-    let mut parts = path.split('\\');
-    let mut whole = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        if let Some(byte) = part.get(..3).and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
-            whole.push(char::from(byte));
-            whole.push_str(&part[3..]);
-        } else {
-            whole.push('\\');
-            whole.push_str(part);
-        }
-    }
-    whole
 }
 
 #[cfg(test)]

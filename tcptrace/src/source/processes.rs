@@ -3,6 +3,7 @@
 
 use super::{hierarchy, spaces::Spaces};
 use crate::kernel::{
+    calls::proc::numbers,
     load::{CgroupLinks, LoadError, Programs, TracepointLinks},
     sockets::{self, Holder, TcpSocket},
 };
@@ -143,8 +144,7 @@ struct Executables {
 impl Executables {
     /// Finds what runs already, as far as this process may look. What was seen of a process meanwhile is newer.
     fn look_around(&mut self) {
-        let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
-        for pid in processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok()) {
+        for pid in numbers("/proc") {
             if let Ok(path) = fs::read_link(format!("/proc/{pid}/exe")) {
                 self.paths.entry(pid).or_insert_with(|| path.to_string_lossy().into());
             }

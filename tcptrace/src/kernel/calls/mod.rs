@@ -3,5 +3,6 @@
 
 pub mod errors;
 pub(crate) mod netlink;
+pub(crate) mod proc;
 pub mod raw;
 pub(crate) mod readiness;

@@ -8,7 +8,10 @@ use super::{
     found::{FoundNamespace, is_named},
     netns::{Home, Netns, NetnsError, may_trace_all},
 };
-use crate::kernel::interfaces::{self, Interface, InterfaceError};
+use crate::kernel::{
+    calls::proc::{numbers, unescaped},
+    interfaces::{self, Interface, InterfaceError},
+};
 use std::{
     collections::BTreeMap,
     ffi::OsString,
@@ -133,12 +136,6 @@ pub(crate) fn of_link(text: &[u8]) -> Option<u64> {
     std::str::from_utf8(number).ok()?.parse().ok()
 }
 
-/// The entries of a directory that are numbers, in the directory's order, which in /proc is ascending.
-fn numbers(directory: &str) -> Vec<u32> {
-    let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
-    entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect()
-}
-
 /// The inode numbers and paths of the network namespaces in a table of mounts (`proc_pid_mountinfo(5)`): the fourth
 /// field of a line is the namespace, and the fifth where it is mounted.
 pub(crate) fn mounts(table: &[u8]) -> impl Iterator<Item = (u64, PathBuf)> {
@@ -147,20 +144,6 @@ pub(crate) fn mounts(table: &[u8]) -> impl Iterator<Item = (u64, PathBuf)> {
         let inode = of_link(fields.next()?)?;
         Some((inode, OsString::from_vec(unescaped(fields.next()?)).into()))
     })
-}
-
-/// A path from the table of mounts, in which blanks and backslashes are written as a backslash and three octal digits.
-fn unescaped(mut text: &[u8]) -> Vec<u8> {
-    let mut plain = Vec::with_capacity(text.len());
-    while let Some((&first, rest)) = text.split_first() {
-        let octal = rest.get(..3).filter(|_| first == b'\\').and_then(|digits| {
-            let digits = std::str::from_utf8(digits).ok()?;
-            u8::from_str_radix(digits, 8).ok()
-        });
-        plain.push(octal.unwrap_or(first));
-        text = if octal.is_some() { &rest[3..] } else { rest };
-    }
-    plain
 }
 
 #[cfg(test)]
