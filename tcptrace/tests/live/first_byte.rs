@@ -44,12 +44,18 @@ fn serve(listener: &TcpListener) -> HashMap<u16, u64> {
     (0..CONNECTIONS).map(one).collect()
 }
 
-fn ask(server: SocketAddr) {
+/// Returns the client's port, and the nanoseconds from before the request until the answer had begun.
+fn ask(server: SocketAddr) -> (u16, u64) {
     let mut stream = TcpStream::connect(server).expect("it listens");
+    let port = stream.local_addr().expect("a socket").port();
+    let asked = Instant::now();
     stream.write_all(&[1; REQUEST]).expect("it takes it");
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).expect("it answers");
-    assert_eq!(answer.len(), ANSWER);
+    stream.read_exact(&mut [0]).expect("it answers");
+    let log = asked.elapsed();
+    let mut rest = Vec::new();
+    stream.read_to_end(&mut rest).expect("it answers");
+    assert_eq!(1 + rest.len(), ANSWER);
+    (port, u64::try_from(log.as_nanos()).expect("less than centuries"))
 }
 
 /// The connections of a trace by the client's port.
@@ -62,8 +68,9 @@ fn ns(event: &Value, field: &str) -> u64 {
     event[field].as_u64().unwrap_or_else(|| panic!("{field} in {event}"))
 }
 
-/// What is seen on the server's host covers the server's log: it begins as the request comes in and ends as the answer goes out.
-/// Between that and the log are the ways through the stack.
+/// What is seen covers the server's log and is covered by the client's: on the server's host it begins as the request comes in
+/// and ends as the answer goes out, on the client's host the other way round. Between these and the logs are the ways through
+/// the stacks, and whatever else runs on the machine: so there is no bound on how much lies between them.
 #[test]
 fn what_the_server_takes_is_what_its_log_says() {
     let lab = Lab::new();
@@ -71,10 +78,10 @@ fn what_the_server_takes_is_what_its_log_says() {
         (Trace::all_events(&lab.a, &["--first-byte"]), Trace::all_events(&lab.b, &["--first-byte"]));
     let address = SocketAddr::new(lab.b.ip(Family::V4), 80);
     let listening = listener(&lab.b, address, 16);
-    let log = thread::scope(|scope| {
+    let (log, asked) = thread::scope(|scope| {
         let log = scope.spawn(|| serve(&listening));
-        lab.a.ns.enter(|| (0..CONNECTIONS).for_each(|_| ask(address)));
-        log.join().expect("the server ends")
+        let asked: HashMap<u16, u64> = lab.a.ns.enter(|| (0..CONNECTIONS).map(|_| ask(address)).collect());
+        (log.join().expect("the server ends"), asked)
     });
     server.wait_for_connections(CONNECTIONS);
     client.wait_for_connections(CONNECTIONS);
@@ -90,6 +97,7 @@ fn what_the_server_takes_is_what_its_log_says() {
         beyond_log.push(seen - logged);
         let whole = ns(here, "first_response_ns");
         assert!(whole >= seen, "{whole} ns on the client's host, {seen} ns on the server's");
+        assert!(asked[port] >= whole, "{} ns for the client, {whole} ns: {here}", asked[port]);
         assert_eq!(
             ns(here, "first_response_server_ns"),
             whole.saturating_sub(ns(here, "network_rtt_ns")),
@@ -107,8 +115,6 @@ fn what_the_server_takes_is_what_its_log_says() {
         "beyond the server's log: {median} ns in the median, {p99} ns at p99, {:?} at most",
         beyond_log.last()
     );
-    // What else runs on the machine can stop the server between the two at any time, and does in one of a hundred.
-    assert!(median <= 50_000, "{beyond_log:?}");
 }
 
 /// The server greets in a single write that segmentation offload makes one packet of, and the client says little and late.

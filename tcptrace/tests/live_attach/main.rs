@@ -506,7 +506,8 @@ impl Child {
     /// Starts the test of this name, which is to call [`hold_if_told`] first, and waits until it has attached.
     fn start(test: &str, ns: &Netns) -> Self {
         let mut child = Self::spawn(test, ns);
-        let lines = BufReader::new(child.0.stdout.take().expect("piped")).lines();
+        // By reference: the pipe stays open, for the harness in the child ends it where nobody reads what it says later.
+        let lines = BufReader::new(child.0.stdout.as_mut().expect("piped")).lines();
         let ready = lines.map_while(Result::ok).any(|line| line.contains("attached"));
         assert!(ready, "the child attaches");
         child
@@ -517,6 +518,7 @@ impl Child {
         let child = Command::new(std::env::current_exe().expect("this test"))
             .args(["--exact", test, "--nocapture"])
             .env(HOLD, ns.path())
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .expect("it runs");
@@ -545,8 +547,8 @@ fn hold_if_told(config: &LiveConfig) {
     runtime.block_on(async {
         let _held = open(config);
         writeln!(std::io::stdout(), "attached").expect("the parent reads");
-        // The parent kills this process; if it dies first, the pipe tells nobody, so the wait has an end.
-        tokio::time::sleep(6 * DEADLINE).await;
+        // The parent kills this process; if it dies first, its end of the pipe is closed.
+        let _ = std::io::stdin().read(&mut [0]);
         panic!("nobody killed this process")
     });
 }
