@@ -17,6 +17,9 @@ names! {
         SynackIsnChanged = "synack_isn_changed",
         /// An acknowledgement in the handshake that is not the peer's ISN+1.
         HandshakeAckMismatch = "handshake_ack_mismatch",
+        /// A segment in the handshake that acknowledges the peer's SYN, and whose sequence number is far from its sender's own
+        /// ISN+1.
+        HandshakeSeqMismatch = "handshake_seq_mismatch",
         /// An acknowledgement of something never sent.
         AckBeyondSent = "ack_beyond_sent",
         /// A FIN whose end differs from the sender's earlier FIN.

@@ -38,11 +38,17 @@ pub(super) fn synchronize(conn: &mut Conn, role: Role, seg: &Segment, out: &mut 
         }
     }
     if conn.is_synchronized() && !conn.flags.established {
-        // Where records are missing, a FIN need not be the first segment that proves the establishment.
-        let first = !seg.flags.fin() || out.is_complete(conn);
-        let exact = first && establishes_exactly(conn, role, seg);
+        let exact = is_surely_first(conn, seg, out) && establishes_exactly(conn, role, seg);
         establish(conn, seg.ts, exact, out);
     }
+}
+
+/// Whether no segment of its sender can have passed unseen between the SYN and `seg`, which establishes the connection. A bare
+/// acknowledgement is recorded once for each SYN-ACK. Where records are missing, a FIN, or data that are recorded as the first
+/// data, need not be the first that proves the establishment; nor need an acknowledgement where there were two SYN-ACKs.
+fn is_surely_first(conn: &Conn, seg: &Segment, out: &Out<'_>) -> bool {
+    let bare = !seg.flags.fin() && seg.payload_len == 0;
+    out.is_complete(conn) || seg.flags.syn() || (bare && conn.synacks <= 1)
 }
 
 /// Whether `seg` is its sender's first segment after the SYN, so that its time is that of the establishment. A later

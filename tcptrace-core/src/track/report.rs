@@ -1,7 +1,7 @@
 //! Makes events of what the rules find, and of connections.
 
 use super::{
-    bytes,
+    answers, bytes,
     conn::{
         Conn, Misfit,
         doubts::Fin,
@@ -435,7 +435,7 @@ fn zeek_conn_state(conn: &Conn, outcome: Outcome) -> ZeekConnState {
 
 fn handshake_times(conn: &Conn, clock: &SourceClock) -> HandshakeTimes {
     let [last_syn, established] = [conn.at(Moment::LastSyn), conn.at(Moment::Established)];
-    let syn_to_synack_ns = span(clock, last_syn, conn.at(Moment::FirstSynack));
+    let syn_to_synack_ns = span(clock, last_syn, answers::answered(conn));
     let synack_to_ack_ns = span(clock, conn.at(Moment::LastSynack), established);
     let (network_rtt_ns, local_stack_ns) = match conn.vantage {
         Some(Vantage::Client) => (syn_to_synack_ns, synack_to_ack_ns),

@@ -186,7 +186,7 @@ fn synack(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) -> Resu
         }
         // Before establishment the newer number counts, until the client answers the other.
         out.anomaly(conn, role, seg, misfit);
-        conn.extra_mut().other_synack = Some(Opening::of(conn.side(role)));
+        answers::keep_other_synack(conn, role, seg);
     }
     if conn.flags.established && role == Role::Server && known.is_some() && !conn.flags.simultaneous_open {
         evidence::record_synack_again(conn, seg.ts);
@@ -208,7 +208,7 @@ fn synack(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) -> Resu
 
 /// Applies a segment without SYN and RST: the third segment of the handshake, a FIN, or the acknowledgement of one.
 fn ack_or_fin(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) -> Result<After, Misfit> {
-    answer_other_synack(conn, role, seg);
+    answers::believe_other_synack(conn, role, seg);
     let other = *conn.side(peer(role));
     let handshaking = !state::is_synchronized(conn.side(role).state);
     if let (true, Some(first)) = (handshaking, other.first_data())
@@ -217,11 +217,12 @@ fn ack_or_fin(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) -> 
         return Err((Reason::HandshakeAckMismatch, Some(first.0)));
     }
     if handshaking && !is_near_the_handshake(conn, role, seg) {
-        if seg.ts.since(conn.last) <= LONG_NS {
-            return Err((Reason::HandshakeAckMismatch, other.first_data().map(|s| s.0)));
-        }
-        // Either the segments between were not seen, or this one is made up.
+        // Either the segments between were not seen; or this one is made up, and then the third segment is not seen any more:
+        // this one was recorded in its place, as a bare acknowledgement is recorded once, by its acknowledgement number.
         conn.flags.missed = true;
+        if seg.ts.since(conn.last) <= LONG_NS {
+            return Err(far_from_the_handshake(conn, role, seg));
+        }
     }
     if seg.flags.fin() {
         conn.closing_mut(role).fins += 1;
@@ -258,6 +259,16 @@ fn ack_or_fin(conn: &mut Conn, role: Role, seg: &Segment, out: &mut Out<'_>) -> 
     Ok(if conn.is_finished() { After::Ends(Outcome::Closed, None) } else { After::GoesOn })
 }
 
+/// Which of the numbers of `seg` is not near those of the handshake, and which would be.
+fn far_from_the_handshake(conn: &Conn, role: Role, seg: &Segment) -> Misfit {
+    let (own, other) = (conn.side(role).first_data(), conn.side(peer(role)).first_data());
+    if other.is_some_and(|first| !seg.ack.at_or_soon_after(first)) {
+        (Reason::HandshakeAckMismatch, other.map(|s| s.0))
+    } else {
+        (Reason::HandshakeSeqMismatch, own.map(|s| s.0))
+    }
+}
+
 /// Records what `seg` acknowledges. It is known to be right where `seg` is known to come from its sender's socket, and where
 /// both numbers of `seg` are near those of the handshake, a short time after that.
 fn record_ack(conn: &mut Conn, role: Role, seg: &Segment) {
@@ -268,18 +279,4 @@ fn record_ack(conn: &mut Conn, role: Role, seg: &Segment) {
         && own.bound().is_none();
     let side = conn.side_mut(role);
     if right || seg.is_of_its_socket() { side.prove_ack(seg.ack) } else { side.record_ack(seg.ack) }
-}
-
-/// Makes the other of two SYN-ACKs count, if the server sent two with different ISNs and `seg` acknowledges the one
-/// that does not count.
-fn answer_other_synack(conn: &mut Conn, role: Role, seg: &Segment) {
-    let server = peer(role);
-    if conn.flags.established || conn.side(server).first_data() == Some(seg.ack) {
-        return;
-    }
-    let other = conn.extra().other_synack;
-    if let Some(other) = other.filter(|other| other.isn.plus(1) == seg.ack) {
-        conn.extra_mut().other_synack = Some(Opening::of(conn.side(server)));
-        conn.side_mut(server).open(&other);
-    }
 }

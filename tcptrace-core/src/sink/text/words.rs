@@ -273,6 +273,7 @@ const fn reason(reason: AnomalyReason) -> &'static str {
         AnomalyReason::SynackAckMismatch => "SYN-ACK does not acknowledge the SYN",
         AnomalyReason::SynackIsnChanged => "SYN-ACK with another ISN than before",
         AnomalyReason::HandshakeAckMismatch => "acknowledgement does not fit the handshake",
+        AnomalyReason::HandshakeSeqMismatch => "sequence number does not fit the handshake",
         AnomalyReason::AckBeyondSent => "acknowledges what was never sent",
         AnomalyReason::FinMoved => "FIN at another place than before",
         AnomalyReason::FinOutOfWindow => "FIN below what was acknowledged",

@@ -5,7 +5,7 @@ use crate::{
     event::{EcnKind, Role},
     segment::{IcmpError, Segment, Timestamp},
     socket::AcceptQueue,
-    track::side::Opening,
+    track::answers::OtherSynack,
 };
 use tcptrace_common::{seq::SeqNum, tcp::TcpFlags};
 
@@ -21,7 +21,7 @@ pub(crate) struct Extra {
     /// How many SYN-ACKs came again after the acknowledgement of the first had passed.
     pub(crate) synacks_after_ack: u16,
     /// A SYN-ACK with another ISN than the one that counts.
-    pub(crate) other_synack: Option<Opening>,
+    pub(crate) other_synack: Option<OtherSynack>,
     /// The server acknowledged an earlier connection instead of the SYN, and the client reset that.
     pub(crate) challenged: bool,
     /// The first of the SYN-ACKs in `synacks_after_ack` came later than the server's first time-out.
