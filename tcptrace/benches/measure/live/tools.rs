@@ -47,9 +47,26 @@ tracepoint:sock:inet_sock_set_state /args->newstate == 7 && args->dport >= 8000 
 { printf(\"closed %d %d\\n\", args->sport, args->dport); }";
 
 #[rustfmt::skip]
-pub(crate) const TOOLS: [Tool; 17] = [
+pub(crate) const TOOLS: [Tool; 21] = [
     Tool {
         name: "json", about: "ours, JSON to a file", program: Program::Ours(&["--json"]),
+        stdout: Stdout::File, ready: OURS_READY, count: count::our_json, bpf: true,
+    },
+    Tool {
+        name: "no-sockets", about: "the same with --no-sockets", program: Program::Ours(&["--no-sockets", "--json"]),
+        stdout: Stdout::File, ready: OURS_READY, count: count::our_json, bpf: true,
+    },
+    Tool {
+        name: "first-byte", about: "the same with --first-byte", program: Program::Ours(&["--first-byte", "--json"]),
+        stdout: Stdout::File, ready: OURS_READY, count: count::our_json, bpf: true,
+    },
+    Tool {
+        name: "process", about: "the same with --process", program: Program::Ours(&["--process", "--json"]),
+        stdout: Stdout::File, ready: OURS_READY, count: count::our_json, bpf: true,
+    },
+    Tool {
+        name: "every-part", about: "the same with --process, --server-name",
+        program: Program::Ours(&["--process", "--server-name", "--json"]),
         stdout: Stdout::File, ready: OURS_READY, count: count::our_json, bpf: true,
     },
     Tool {
