@@ -4,7 +4,7 @@ use crate::netns::Netns;
 use aya::{
     Ebpf,
     programs::{
-        LinkOrder, ProgramInfo, SchedClassifier, TcAttachType, Xdp, XdpMode, loaded_links,
+        CgroupSockAddr, LinkOrder, ProgramInfo, SchedClassifier, TcAttachType, Xdp, XdpMode, loaded_links,
         tc::{NlOptions, TcAttachOptions},
     },
 };
@@ -53,6 +53,22 @@ impl Stranger {
         let mut stranger = Self { ebpf, name };
         stranger.classifier().load().expect("the verifier likes it");
         stranger
+    }
+
+    /// For the hook of cgroups at `connect(2)` to an address of IPv4: lets every process connect.
+    pub fn connect4(name: &'static str) -> Self {
+        let mut stranger = Self::load("cgroup/connect4", name, 1);
+        let program = stranger.ebpf.program_mut(name).expect("there");
+        let program: &mut CgroupSockAddr = program.try_into().expect("a program for addresses");
+        program.load().expect("the verifier likes it");
+        stranger
+    }
+
+    /// Takes the hook of a cgroup, by its folder, so that no other program can be attached there. It is free again with the cgroup.
+    pub fn take_hook(&self, cgroup: &str) {
+        let id = self.info().id().to_string();
+        let done = Command::new("bpftool").args(["cgroup", "attach", cgroup, "connect4", "id", &id]).status();
+        assert!(done.expect("bpftool runs").success(), "{cgroup} has no program there");
     }
 
     fn load(section: &str, name: &'static str, verdict: i32) -> Self {

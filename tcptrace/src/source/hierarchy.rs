@@ -1,4 +1,4 @@
-//! The hierarchy of cgroups, in its second version.
+//! The hierarchy of cgroups: its second version, and whether there is the first.
 
 use crate::kernel::calls::proc::unescaped;
 use std::{ffi::OsString, fs, os::unix::ffi::OsStringExt as _, path::PathBuf};
@@ -21,6 +21,11 @@ fn mounted(mounts: &str) -> Option<PathBuf> {
         (options.split(' ').next() == Some("cgroup2") && root == "/")
             .then(|| OsString::from_vec(unescaped(place.as_bytes())).into())
     })
+}
+
+/// Whether some hierarchy is mounted in the first version, in which container runtimes may have put processes.
+pub(crate) fn has_first_version() -> bool {
+    fs::read_to_string("/proc/self/mountinfo").is_ok_and(|mounts| mounts.contains(" - cgroup "))
 }
 
 #[cfg(test)]

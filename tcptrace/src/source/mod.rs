@@ -13,6 +13,7 @@ mod owners;
 mod pace;
 mod presence;
 mod processes;
+mod running;
 mod sender;
 mod spaces;
 mod tags;

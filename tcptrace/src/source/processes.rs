@@ -1,20 +1,17 @@
 //! Which processes use the sockets of this host. The kernel programs at the cgroup hooks see who connects, binds, accepts and
 //! closes; a segment's record has who that was. Who accepted a socket comes in a record of its own, after the SYN-ACK's.
 
-use super::{hierarchy, spaces::Spaces};
+use super::{hierarchy, running::Running, spaces::Spaces};
 use crate::kernel::{
-    calls::proc::numbers,
-    load::{CgroupLinks, LoadError, Programs, TracepointLinks},
+    load::{CgroupLinks, LoadError, Programs},
     sockets::{self, Holder, TcpSocket},
 };
 use std::{
     collections::{HashMap, VecDeque},
     fmt::Display,
-    fs::{self, File},
+    fs::File,
     io,
     os::fd::AsFd as _,
-    path::Path,
-    sync::Arc,
 };
 use tcptrace_core::{
     segment::{Acceptance, Flow, Input, Segment, Timestamp},
@@ -33,7 +30,7 @@ pub(super) struct Processes {
     /// The numbers in `waiting`, the oldest first, some of which are not there any more.
     order: VecDeque<u64>,
     before: Before,
-    executables: Executables,
+    running: Running,
 }
 
 /// The sockets that there were when the trace began, and who had them.
@@ -58,25 +55,24 @@ impl Processes {
             waiting: HashMap::new(),
             order: VecDeque::new(),
             before: Before::default(),
-            executables: Executables::default(),
+            running: Running::new(),
         })
     }
 
     /// Begins to see which programs processes run. If that cannot be, it returns why.
     pub(super) fn watch_programs(&mut self, programs: &mut Programs) -> Result<(), LoadError> {
-        self.executables.links = Some(programs.watch_programs()?);
+        self.running.watch(programs.watch_programs()?);
         Ok(())
     }
 
     /// A process runs the program at this path from now on.
     pub(super) fn executed(&mut self, pid: u32, path: String) {
-        self.executables.put(pid, path.into());
+        self.running.executed(pid, path);
     }
 
     /// A process has made another, which runs the same program.
     pub(super) fn forked(&mut self, parent: u32, child: u32) {
-        let path = self.executables.of(parent).unwrap_or_default();
-        self.executables.put(child, path);
+        self.running.forked(parent, child);
     }
 
     /// Finds the sockets that are there already, and who has them. The programs see what is opened from now on.
@@ -84,7 +80,7 @@ impl Processes {
         // Which processes have the sockets is asked after that, so that a socket is there when its process is looked at.
         let sockets = spaces.in_each(sockets::in_use);
         self.before = Before::new(sockets, &sockets::holders());
-        self.executables.look_around();
+        self.running.look_around();
     }
 
     /// Takes a segment of this host: remembers the socket of a SYN-ACK, which somebody will accept, and completes the process
@@ -98,9 +94,7 @@ impl Processes {
             let listener = || self.before.listener(netns, (flow.src, flow.src_port)).filter(|_| answers);
             socket.process = self.before.users.get(&socket.cookie).cloned().or_else(listener);
         }
-        if let Some(process) = &mut socket.process {
-            process.exe = self.executables.of(process.pid);
-        }
+        self.running.complete(socket);
         if answers {
             while self.order.len() >= MOST {
                 let oldest = self.order.pop_front();
@@ -121,46 +115,14 @@ impl Processes {
         ts: Timestamp,
     ) -> Option<Input> {
         let flow = self.waiting.remove(&cookie)?;
-        process.exe = self.executables.of(process.pid);
+        process.exe = self.running.program(process.pid);
         Some(Input::Accepted(Box::new(Acceptance { ts, flow, process })))
     }
 
     /// Takes the programs off.
     pub(super) fn stop(&mut self) {
         self.links = None;
-        self.executables.links = None;
-    }
-}
-
-/// The programs that processes run, by the numbers of the processes.
-#[derive(Default)]
-struct Executables {
-    /// The programs at the tracepoints, as long as the trace runs.
-    links: Option<TracepointLinks>,
-    /// The paths; empty where one is not known.
-    paths: HashMap<u32, Arc<str>>,
-}
-
-impl Executables {
-    /// Finds what runs already, as far as this process may look. What was seen of a process meanwhile is newer.
-    fn look_around(&mut self) {
-        for pid in numbers("/proc") {
-            if let Ok(path) = fs::read_link(format!("/proc/{pid}/exe")) {
-                self.paths.entry(pid).or_insert_with(|| path.to_string_lossy().into());
-            }
-        }
-    }
-
-    fn of(&self, pid: u32) -> Option<Arc<str>> {
-        self.paths.get(&pid).filter(|path| !path.is_empty()).cloned()
-    }
-
-    /// The ends of processes are not told, so that those which are gone are forgotten when there are many.
-    fn put(&mut self, pid: u32, path: Arc<str>) {
-        if self.paths.len() >= 2 * MOST {
-            self.paths.retain(|pid, _| Path::new(&format!("/proc/{pid}")).exists());
-        }
-        self.paths.insert(pid, path);
+        self.running.stop();
     }
 }
 

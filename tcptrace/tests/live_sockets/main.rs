@@ -1,6 +1,7 @@
 //! What is said of the sockets of this host: who uses them, and what the kernel knows of them at the end. The truth comes from
 //! the processes themselves, and from `ss`, which asks the kernel. Needs root, `ip` and `nft`; fails without them.
 
+mod cgroups;
 mod numbers;
 mod owners;
 mod processes;
@@ -17,7 +18,7 @@ fn main() -> ExitCode {
     if roles::play() {
         return ExitCode::SUCCESS;
     }
-    let tests = [numbers::TESTS, owners::TESTS, processes::TESTS].concat();
+    let tests = [cgroups::TESTS, numbers::TESTS, owners::TESTS, processes::TESTS].concat();
     let trials = tests.into_iter().map(|(name, test)| {
         Trial::test(name, move || {
             test();

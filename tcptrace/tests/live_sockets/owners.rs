@@ -2,7 +2,7 @@
 
 use crate::{
     Test,
-    roles::{Told, client, client_in},
+    roles::{Told, client},
 };
 use serde_json::{Value, json};
 use std::{
@@ -10,8 +10,7 @@ use std::{
     io::Write as _,
     net::{SocketAddr, TcpListener, TcpStream},
     os::unix::process::CommandExt as _,
-    path::PathBuf,
-    process, thread,
+    thread,
     time::Duration,
 };
 use tcptrace_testing::{
@@ -21,13 +20,12 @@ use tcptrace_testing::{
 
 pub(crate) const TESTS: &[Test] = &[
     ("owners::user", user),
-    ("owners::cgroup_that_comes_later", cgroup_that_comes_later),
     ("owners::accept_queue_that_is_full", accept_queue_that_is_full),
     ("owners::are_not_asked_for_where_they_are_not_wanted", are_not_asked_for_where_they_are_not_wanted),
 ];
 
 /// A server that closes at once.
-fn serve(host: &Host) -> SocketAddr {
+pub(crate) fn serve(host: &Host) -> SocketAddr {
     let listener = host.ns.enter(|| TcpListener::bind((host.ip(Family::V4), 0)).expect("its own address"));
     let address = listener.local_addr().expect("bound");
     thread::spawn(move || {
@@ -39,7 +37,7 @@ fn serve(host: &Host) -> SocketAddr {
 }
 
 /// What is said of one connection that `connect` makes.
-fn connection(host: &Host, arguments: &[&str], connect: impl FnOnce() -> Told + Send) -> Value {
+pub(crate) fn connection(host: &Host, arguments: &[&str], connect: impl FnOnce() -> Told + Send) -> Value {
     let trace = Trace::start(host, &[&["--json", "--events", "connection"], arguments].concat());
     host.ns.enter(connect);
     trace.wait_for_connections(1);
@@ -64,58 +62,6 @@ fn user() {
     let process = &event["client_process"];
     assert_eq!((&process["uid"], &process["user"]), (&json!(NOBODY), &json!(name)), "{event}");
     assert_eq!(event["server_process"]["uid"], 0, "{event}");
-}
-
-/// A cgroup that is made for a test, in the second version of the hierarchy.
-struct Cgroup(PathBuf);
-
-impl Cgroup {
-    fn new(path: &str) -> Self {
-        let mounts = fs::read_to_string("/proc/self/mountinfo").expect("proc");
-        let root =
-            mounts.lines().find(|line| line.contains(" - cgroup2 ")).expect("the second version is mounted");
-        let place = PathBuf::from(root.split(' ').nth(4).expect("a place")).join(path);
-        fs::create_dir_all(&place).expect("root may make one");
-        Self(place)
-    }
-}
-
-impl Drop for Cgroup {
-    fn drop(&mut self) {
-        // A process that has just ended may still be there for a moment.
-        for _ in 0..100 {
-            if fs::remove_dir(&self.0).is_ok() {
-                break;
-            }
-            thread::sleep(Duration::from_millis(10));
-        }
-        if let Some(above) = self.0.parent() {
-            let _ = fs::remove_dir(above);
-        }
-    }
-}
-
-/// Made while the trace runs, as that of a container is.
-fn cgroup_that_comes_later() {
-    let host = Host::alone();
-    let to = serve(&host);
-    let id = format!("{:064x}", process::id());
-    let name = format!("tcptrace-test-{}.slice/docker-{id}.scope", process::id());
-    let mut made = None;
-    let event = connection(&host, &["--container", &id[..60]], || {
-        let cgroup = made.insert(Cgroup::new(&name));
-        Told::by(client_in(cgroup.0.to_str().expect("text"), to))
-    });
-    drop(made);
-    let path = format!("/{name}");
-    let expected = json!({"path": path, "unit": format!("docker-{id}.scope"), "container": id, "pod": null});
-    assert_eq!(event["client_cgroup"], expected, "{event}");
-    // A container has a list of users of its own.
-    assert_eq!(
-        (&event["client_process"]["uid"], &event["client_process"]["user"]),
-        (&json!(0), &Value::Null)
-    );
-    assert_eq!(event["server_cgroup"]["container"], Value::Null, "{event}");
 }
 
 fn accept_queue_that_is_full() {

@@ -2,13 +2,15 @@
 
 use crate::{
     Test,
-    roles::{CLIENT, Told, WORKER, client, worker},
+    roles::{CLIENT, Told, WORKER, client, giver, taker, worker},
 };
 use serde_json::Value;
 use std::{
     collections::HashMap,
     net::{SocketAddr, TcpListener},
-    process, thread,
+    os::unix::net::UnixStream,
+    process::{self, Command, Stdio},
+    thread,
     time::Duration,
 };
 use tcptrace_testing::{
@@ -22,6 +24,8 @@ pub(crate) const TESTS: &[Test] = &[
     ("processes::where_the_neighbour_answers_late", where_the_neighbour_answers_late),
     ("processes::are_not_known_unless_asked_for", are_not_known_unless_asked_for),
     ("processes::choose_connections", choose_connections),
+    ("processes::that_end_without_running_a_program", that_end_without_running_a_program),
+    ("processes::that_pass_a_socket_on", that_pass_a_socket_on),
 ];
 
 const WORKERS: usize = 4;
@@ -168,4 +172,53 @@ fn choose_connections() {
     assert_eq!(traced(&["--comm", WORKER]).1, 2);
     assert_eq!(traced(&["--comm", "nobody"]).1, 0);
     assert_eq!(traced(&["--comm", WORKER, "--pid", "1"]).1, 0);
+}
+
+/// Children of a shell, each of which connects in its own process, without a program of its own, and ends at once.
+fn that_end_without_running_a_program() {
+    const CHILDREN: usize = 50;
+    const SCRIPT: &str = "for ((i = 0; i < $1; i++)); do \
+        (exec 3<> /dev/tcp/${0%:*}/${0##*:}; read -r worker port <&3; echo $port $BASHPID $worker ) & \
+        done; wait";
+    let host = Host::alone();
+    let (listener, to) = listen(&host);
+    let worker = worker(&listener);
+    let trace = Trace::start(&host, &["--process", "--json", "--events", "connection"]);
+    let output = host.ns.enter(|| {
+        let mut shell = Command::new("bash");
+        shell.args(["-c", SCRIPT, &to.to_string(), &CHILDREN.to_string()]).stdin(Stdio::null());
+        shell.output().expect("bash runs")
+    });
+    let told = String::from_utf8(output.stdout).expect("numbers");
+    let told: HashMap<u16, Told> = told.lines().map(Told::of).map(|told| (told.port, told)).collect();
+    assert_eq!(told.len(), CHILDREN, "{}", String::from_utf8_lossy(&output.stderr));
+    trace.wait_for_connections(CHILDREN);
+    let events = trace.stop().events();
+    for event in of_kind(&events, "connection") {
+        let (process, told) = (&event["client_process"], &told[&client_port(event)]);
+        assert_eq!((pid(process), &process["comm"]), (Some(told.pid), &"bash".into()), "{event}");
+        assert!(process["exe"].as_str().is_some_and(|exe| exe.ends_with("/bash")), "{event}");
+        assert_eq!(pid(&event["server_process"]), Some(worker.0.id()), "{event}");
+    }
+}
+
+/// A client passes its socket to another process (`SCM_RIGHTS`) and ends; that one reads and closes.
+fn that_pass_a_socket_on() {
+    let host = Host::alone();
+    let (listener, to) = listen(&host);
+    let _worker = worker(&listener);
+    let trace = Trace::start(&host, &["--process", "--json", "--events", "connection"]);
+    let (here, there) = UnixStream::pair().expect("a pair");
+    let taker = host.ns.enter(|| taker(here).stdout(Stdio::piped()).spawn().expect("this program starts"));
+    let gave = host.ns.enter(|| giver(to, there).output().expect("this program starts"));
+    let took = Told::of_output(&taker.wait_with_output().expect("it ends"));
+    let gave = Told::of_output(&gave);
+    assert_eq!(took.port, gave.port);
+    trace.wait_for_connections(1);
+    let events = trace.stop().events();
+    let event = of_kind(&events, "connection").next().expect("one");
+    assert_eq!(client_port(event), gave.port);
+    let (client, closed_by) = (&event["client_process"], &event["client_closed_by_process"]);
+    assert_eq!((pid(client), &client["how"]), (Some(gave.pid), &"connect".into()), "{event}");
+    assert_eq!((pid(closed_by), &closed_by["how"]), (Some(took.pid), &"close".into()), "{event}");
 }

@@ -1,6 +1,9 @@
 //! The programs at cgroup hooks, which see what processes do with sockets.
 
-use super::{error::LoadError, explain::explain_program};
+use super::{
+    error::LoadError,
+    explain::{explain_hook, explain_program},
+};
 use crate::kernel::calls::errors::with_sources;
 use aya::{
     Btf, Ebpf,
@@ -60,7 +63,7 @@ impl CgroupLinks {
         name: &'static str,
         cgroup: BorrowedFd<'_>,
     ) -> Result<(), LoadError> {
-        let failed = |error: ProgramError| explain_program(error, name);
+        let failed = |error: ProgramError| explain_hook(error, name);
         // Links are beside those of others in any case.
         let mode = CgroupAttachMode::Single;
         match program {

@@ -23,6 +23,15 @@ pub enum LoadError {
         /// Settings of the system that may explain the refusal.
         clues: String,
     },
+    /// A program at the same hook of the same cgroup lets no other be attached there.
+    #[error(
+        "a program of somebody else's is attached where {program} would be, without BPF_F_ALLOW_MULTI, which leaves no room for \
+         others: `bpftool cgroup show` with that folder names it"
+    )]
+    HookTaken {
+        /// The program's name.
+        program: &'static str,
+    },
     /// The kernel was built without BPF.
     #[error("this kernel has no BPF (CONFIG_BPF_SYSCALL is not set): run a kernel that has, 5.10 or newer")]
     NoBpf,

@@ -7,7 +7,7 @@ use super::{
     privileges,
     version::{kernel_before, kernel_release},
 };
-use crate::kernel::calls::errors::{errno, with_sources};
+use crate::kernel::calls::errors::{errno, program_errno, with_sources};
 use aya::{BtfError, EbpfError, maps::MapError, programs::ProgramError};
 use rustix::io::Errno;
 use std::{fs, io};
@@ -62,6 +62,15 @@ pub(super) fn explain_program(error: ProgramError, program: &'static str) -> Loa
         }
         ProgramError::SyscallError(e) => explain_refusal(program.into(), false, &e.io_error),
         other => LoadError::Other { what: program.into(), reason: with_sources(&other) },
+    }
+}
+
+/// The error of attaching a program at a cgroup, where the kernel refuses a second program unless all of them agreed to others
+/// (kernel/bpf/cgroup.c, `__cgroup_bpf_attach`).
+pub(super) fn explain_hook(error: ProgramError, program: &'static str) -> LoadError {
+    match program_errno(&error) {
+        Some(Errno::PERM) => not_permitted().unwrap_or(LoadError::HookTaken { program }),
+        _ => explain_program(error, program),
     }
 }
 

@@ -24,6 +24,14 @@ pub(super) fn names(path: &str) -> CgroupNames {
     }
 }
 
+/// The container that a process is in by the first version of the hierarchy, by its `/proc/PID/cgroup` (`cgroups(7)`). Each of its
+/// lines has a number, controllers and a path; that of the second version has the number 0.
+pub(crate) fn container_of_first_version(lines: &str) -> Option<CgroupNames> {
+    let paths =
+        lines.lines().filter(|line| !line.starts_with("0:")).filter_map(|line| line.splitn(3, ':').nth(2));
+    paths.map(names).find(|names| names.container.is_some() || names.pod.is_some())
+}
+
 /// Whether a cgroup is that of a unit which has processes: slices only group others.
 fn is_unit(component: &str) -> bool {
     [".service", ".scope", ".socket", ".mount", ".swap"].iter().any(|suffix| component.ends_with(suffix))
@@ -70,7 +78,7 @@ fn pod(component: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::names;
+    use super::{container_of_first_version, names};
 
     const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
     const POD: &str = "6f2c9c4e-1f0a-4b7e-9a3b-2d1c0e9f8a7b";
@@ -131,5 +139,17 @@ mod tests {
         }
         let of_file = names(&format!("/kubepods/burstable/pod0123456789abcdef0123456789abcdef/{ID}"));
         assert_eq!(of_file.pod.as_deref(), Some("0123456789abcdef0123456789abcdef"));
+    }
+
+    #[test]
+    fn the_container_is_in_some_hierarchy_of_the_first_version() {
+        let docker = format!("/docker/{ID}");
+        let lines =
+            format!("12:pids:{docker}\n1:name=systemd:{docker}\n0::/system.slice/containerd.service\n");
+        let found = container_of_first_version(&lines).expect("a container");
+        assert_eq!((&*found.path, found.container.as_deref()), (&*docker, Some(ID)));
+        // The second version is known by the socket itself.
+        let second = format!("1:name=systemd:/user.slice\n0::{docker}\nx\n");
+        assert_eq!(container_of_first_version(&second), None);
     }
 }

@@ -6,6 +6,7 @@ mod conventions;
 mod users;
 
 use cgroups::Cgroups;
+pub(super) use conventions::container_of_first_version;
 use std::{collections::HashMap, sync::Arc, time::Instant};
 use tcptrace_core::socket::{OwnerNames, SenderSocket, SocketFacts, SocketOwner};
 use users::Users;
