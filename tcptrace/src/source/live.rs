@@ -111,7 +111,8 @@ pub struct LiveSource {
     ring_peak_bytes: u64,
     undecodable: u64,
     tags: Tags,
-    owners: Owners,
+    /// The names of the owners of sockets, if sockets are asked for.
+    owners: Option<Owners>,
     listeners: Listeners,
     /// The processes that use sockets, if they are asked for and can be known.
     processes: Option<Processes>,
@@ -191,7 +192,7 @@ impl LiveSource {
             ring_peak_bytes: 0,
             undecodable: 0,
             tags: Tags::new(ignore_vlans),
-            owners: Owners::open(),
+            owners: config.load.sockets.then(Owners::open),
             listeners: Listeners::default(),
             processes,
             overwrites: 0,
@@ -540,8 +541,8 @@ impl LiveSource {
         let segment = what.segment_mut();
         segment.flow.interface = spot.interface;
         self.notices.extend(self.tags.strip(&mut segment.flow));
-        if let Some(socket) = segment.socket.as_deref_mut() {
-            self.owners.name(socket, self.last_drain);
+        if let (Some(socket), Some(owners)) = (segment.socket.as_deref_mut(), &mut self.owners) {
+            owners.name(socket, self.last_drain);
         }
         if let Some(processes) = &mut self.processes {
             processes.observe(segment, netns);
