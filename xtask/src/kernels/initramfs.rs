@@ -23,7 +23,8 @@ use std::{
 
 /// Commands that the tests call and busybox has not, or not with all their options; its shell would call its own. Each with
 /// its Debian package.
-const COMMANDS: [(&str, &str); 15] = [
+const COMMANDS: [(&str, &str); 16] = [
+    ("bash", "bash"),
     ("ip", "iproute2"),
     ("ss", "iproute2"),
     ("tc", "iproute2"),
