@@ -13,6 +13,7 @@ mod limits;
 mod output;
 mod parse;
 mod selection;
+mod settings;
 mod summary;
 mod trace;
 mod who;
@@ -24,6 +25,7 @@ pub use kernel::IngressHook;
 pub use limits::Limits;
 pub use output::{Color, Format, LineWidth, OutputConfig};
 pub use selection::{FilterText, Only};
+pub use settings::{ParseError, Source, Surroundings, parse};
 pub use trace::{Config, Input};
 pub use who::Who;
 
@@ -52,6 +54,12 @@ enum Sub {
     /// that it does. It attaches nothing.
     #[command(after_help = help::CHECK_SHORT, after_long_help = help::CHECK_LONG)]
     Check(check::CheckArgs),
+    /// Print the settings in force, and whence they are
+    ///
+    /// They are printed as a file that --config reads: those of the options given here, of the environment and of the file, and
+    /// all others as comments with their defaults.
+    #[command(after_help = help::CONFIG, after_long_help = help::CONFIG)]
+    Config(Box<trace::TraceArgs>),
     /// Print the JSON Schema of the events
     ///
     /// It describes each line that `tcptrace --json` prints.
@@ -70,6 +78,8 @@ pub enum Command {
     },
     /// Tell what is there before a trace, and whether it could begin.
     Check(CheckConfig),
+    /// Print this text, the settings in force.
+    PrintConfig(String),
     /// Print the JSON Schema of the events.
     Schema,
 }
@@ -81,6 +91,7 @@ impl Args {
         match self.subcommand {
             None => self.trace.command(),
             Some(Sub::Check(args)) => args.command(),
+            Some(Sub::Config(args)) => args.command(),
             Some(Sub::Schema) => Ok(Command::Schema),
         }
     }

@@ -1,14 +1,14 @@
 //! The `tcptrace` command: parses the arguments, dispatches, and turns errors into one line and an exit code.
 
 use anyhow::Context as _;
-use clap::Parser as _;
 use std::{
+    env, fs,
     io::{self, Write as _},
     process::ExitCode,
 };
 use tcptrace::{
     check,
-    cli::{Args, CheckConfig, Command},
+    cli::{self, CheckConfig, Command, ParseError, Surroundings},
     event,
     kernel::calls::errors::{RAISE_OPEN_FILES, is_open_files},
     run::{self, RunError},
@@ -17,8 +17,20 @@ use tcptrace::{
 };
 
 fn main() -> ExitCode {
-    // clap prints its own errors and exits with 2.
-    let command = Args::parse().command().unwrap_or_else(|error| error.exit());
+    let surroundings = Surroundings {
+        words: env::args_os().collect(),
+        variables: env::vars_os().collect(),
+        read: &|path| fs::read_to_string(path),
+    };
+    let command = match cli::parse(&surroundings) {
+        Ok(command) => command,
+        // clap prints its own errors and exits with 2.
+        Err(ParseError::Usage(error)) => error.exit(),
+        Err(error) => {
+            stderr::say(error);
+            return ExitCode::from(2);
+        }
+    };
     log_to_stderr(&command);
     match execute(&command) {
         Ok(code) => code,
@@ -39,6 +51,9 @@ fn execute(command: &Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Check(config) => return print_check(config),
         Command::Schema => print_schema(),
+        Command::PrintConfig(text) => {
+            io::stdout().write_all(text.as_bytes()).context("cannot write the settings")
+        }
         Command::Trace(config) => Ok(run::trace(config)?),
         Command::ListInterfaces { netns } => {
             io::stdout().write_all(run::interfaces(netns)?.as_bytes()).context("cannot write the list")

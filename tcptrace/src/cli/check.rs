@@ -1,6 +1,8 @@
 //! The arguments of `tcptrace check`.
 
-use super::{Command, IngressHook, Interfaces, interfaces::InterfaceArgs, kernel::KernelArgs};
+use super::{
+    Command, IngressHook, Interfaces, interfaces::InterfaceArgs, kernel::KernelArgs, settings::SettingsFile,
+};
 use crate::kernel::namespaces::Namespaces;
 use tcptrace_common::wire::tunnel::Decap;
 
@@ -12,6 +14,9 @@ pub(super) struct CheckArgs {
 
     #[command(flatten)]
     kernel: KernelArgs,
+
+    #[command(flatten)]
+    file: SettingsFile,
 
     /// Print one JSON object
     #[arg(long, help_heading = "Output")]

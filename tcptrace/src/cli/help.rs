@@ -116,6 +116,22 @@ Exit status:
   2
       Wrong usage.";
 
+/// Below the options of `tcptrace config`.
+pub(super) const CONFIG: &str = "\
+Examples:
+  tcptrace config > tcptrace.toml
+      Begin a file of settings, in which every line is a comment.
+  tcptrace config -i eth0 --json
+      What these options are in a file.
+  tcptrace config --config /etc/tcptrace.toml
+      What is in force with that file and this environment, and whence.
+
+Exit status:
+  0
+      The settings make sense.
+  2
+      They do not; one line on stderr says which, where it is and why.";
+
 /// Below the options of `tcptrace check -h`.
 pub(super) const CHECK_SHORT: &str = "\
 Exit status: 0 a trace can begin, 1 it would fail (the lines with `problem` say

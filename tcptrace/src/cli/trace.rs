@@ -3,7 +3,7 @@
 use super::{
     Command, FilterText, IngressHook, Interfaces, Limits, OutputConfig, habits::HabitArgs,
     interfaces::InterfaceArgs, kernel::KernelArgs, limits::LimitArgs, output::OutputArgs, parse,
-    selection::SelectionArgs, summary::SummaryArgs, who::Who,
+    selection::SelectionArgs, settings::SettingsFile, summary::SummaryArgs, who::Who,
 };
 use crate::{event::Kinds, kernel::namespaces::Namespaces, sink::summary::GroupBy};
 use std::{
@@ -69,6 +69,9 @@ pub(super) struct TraceArgs {
 
     #[command(flatten)]
     habits: HabitArgs,
+
+    #[command(flatten)]
+    file: SettingsFile,
 
     /// Log what the kernel programs log, to stderr
     #[arg(long, help_heading = "Debugging", hide_short_help = true)]

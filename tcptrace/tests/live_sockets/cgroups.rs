@@ -8,7 +8,7 @@ use crate::{
 use serde_json::{Value, json};
 use std::{
     fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{self, Command},
     thread,
     time::Duration,
@@ -31,10 +31,10 @@ struct Cgroup(PathBuf);
 impl Cgroup {
     /// In the second version of the hierarchy.
     fn new(path: &str) -> Self {
-        Self::within(mounted(" - cgroup2 ").expect("the second version is mounted"), path)
+        Self::within(&mounted(" - cgroup2 ").expect("the second version is mounted"), path)
     }
 
-    fn within(root: PathBuf, path: &str) -> Self {
+    fn within(root: &Path, path: &str) -> Self {
         let place = root.join(path);
         fs::create_dir_all(&place).expect("root may make one");
         Self(place)
@@ -132,7 +132,7 @@ fn of_the_first_version() {
     let to = serve(&host);
     let first = FirstVersion::new();
     let (id, name) = container();
-    let cgroup = Cgroup::within(first.root.clone(), &name);
+    let cgroup = Cgroup::within(&first.root, &name);
     let event = connection(&host, &["--process"], || {
         let client = client(to);
         let mut shell = Command::new("sh");
