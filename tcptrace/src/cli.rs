@@ -14,6 +14,7 @@ mod output;
 mod parse;
 mod selection;
 mod settings;
+mod show;
 mod summary;
 mod trace;
 mod who;
@@ -26,6 +27,7 @@ pub use limits::Limits;
 pub use output::{Color, Format, LineWidth, OutputConfig};
 pub use selection::{FilterText, Only};
 pub use settings::{ParseError, Source, Surroundings, parse};
+pub use show::ShowConfig;
 pub use trace::{Config, Input};
 pub use who::Who;
 
@@ -54,6 +56,12 @@ enum Sub {
     /// that it does. It attaches nothing.
     #[command(after_help = help::CHECK_SHORT, after_long_help = help::CHECK_LONG)]
     Check(check::CheckArgs),
+    /// Draw connections as ladders of their segments
+    ///
+    /// The segments are arrows between the two ends, one below the other, with the states of both ends at the margins and the
+    /// milliseconds since the first and since the one before.
+    #[command(after_help = help::SHOW, after_long_help = help::SHOW)]
+    Show(show::ShowArgs),
     /// Print the settings in force, and whence they are
     ///
     /// They are printed as a file that --config reads: those of the options given here, of the environment and of the file, and
@@ -78,6 +86,8 @@ pub enum Command {
     },
     /// Tell what is there before a trace, and whether it could begin.
     Check(CheckConfig),
+    /// Draw connections of a file.
+    Show(ShowConfig),
     /// Print this text, the settings in force.
     PrintConfig(String),
     /// Print the JSON Schema of the events.
@@ -91,6 +101,7 @@ impl Args {
         match self.subcommand {
             None => self.trace.command(),
             Some(Sub::Check(args)) => args.command(),
+            Some(Sub::Show(args)) => Ok(args.command()),
             Some(Sub::Config(args)) => args.command(),
             Some(Sub::Schema) => Ok(Command::Schema),
         }

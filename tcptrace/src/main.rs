@@ -51,6 +51,7 @@ fn execute(command: &Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Check(config) => return print_check(config),
         Command::Schema => print_schema(),
+        Command::Show(config) => Ok(run::show(config)?),
         Command::PrintConfig(text) => {
             io::stdout().write_all(text.as_bytes()).context("cannot write the settings")
         }

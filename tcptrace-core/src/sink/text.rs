@@ -36,6 +36,7 @@ use std::{
     fmt::{self, Write as _},
     net::IpAddr,
 };
+pub(super) use words::reason;
 
 /// The columns of the time of day and of the longest label (SYNACK-UNANSWERED), with the spaces after them.
 const HEAD: usize = 15 + 2 + 17 + 2;

@@ -116,6 +116,19 @@ Exit status:
   2
       Wrong usage.";
 
+/// Below the options of `tcptrace show`.
+pub(super) const SHOW: &str = "\
+Examples:
+  tcptrace show trace.pcapng 3
+      The third connection, as lines of a trace with --json number it.
+  tcptrace show trace.pcapng 'host 192.0.2.7 and port 443'
+      All connections of that client or server at that port.
+  tcptrace show trace.pcapng 3 --svg > ladder.svg
+      The same as a picture.
+  sudo tcptrace -i eth0 --json --events all > events.jsonl
+  tcptrace show events.jsonl
+      Of a live trace.";
+
 /// Below the options of `tcptrace config`.
 pub(super) const CONFIG: &str = "\
 Examples:

@@ -159,7 +159,7 @@ pub enum LineWidth {
 
 impl LineWidth {
     /// Parses the value of `--width`.
-    fn parse(text: &str) -> Result<Self, String> {
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
         /// A time, an outcome and the shortest addresses fit into so many columns.
         const LEAST: u16 = 40;
         match (text, text.parse()) {

@@ -43,6 +43,24 @@ pub enum RunError {
         /// Why it could not be read.
         source: io::Error,
     },
+    /// A file that is shown could not be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why it could not be read.
+        source: io::Error,
+    },
+    /// A line is no event.
+    #[error("{}:{line} is no event of tcptrace: {reason}", path.display())]
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// The line's number, from 1 on.
+        line: usize,
+        /// Why it is none.
+        reason: String,
+    },
     /// The output ended before the trace did.
     #[error(transparent)]
     Output(#[from] OutputError),

@@ -9,11 +9,13 @@ mod interfaces;
 mod live;
 mod pipeline;
 mod screen;
+mod show;
 mod signals;
 mod start;
 
 pub use error::RunError;
 pub use interfaces::list as interfaces;
+pub use show::show;
 
 use crate::cli::{Config, Input};
 use std::time::Duration;

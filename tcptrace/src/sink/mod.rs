@@ -3,4 +3,4 @@
 pub mod output;
 pub mod pipe;
 
-pub use tcptrace_core::sink::{Sink, json, pcapng, summary, text, units, wrap};
+pub use tcptrace_core::sink::{Sink, json, ladder, pcapng, summary, text, units, wrap};

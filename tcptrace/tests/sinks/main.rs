@@ -12,6 +12,7 @@ mod json;
 mod once;
 mod output;
 mod several;
+mod show;
 mod start;
 mod summary;
 mod terminal;

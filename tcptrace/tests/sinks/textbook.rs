@@ -75,7 +75,7 @@ fn frame(packet: &Packet) -> Vec<u8> {
 }
 
 /// A classic pcap with microseconds.
-fn capture() -> Vec<u8> {
+pub(crate) fn capture() -> Vec<u8> {
     let mut file = Vec::new();
     for word in [0xa1b2_c3d4_u32, 0x0004_0002, 0, 0, 65535, 1] {
         file.extend(word.to_le_bytes());

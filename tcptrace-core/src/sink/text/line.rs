@@ -27,7 +27,9 @@ impl Width {
         self.0.store(columns.unwrap_or(0), Ordering::Relaxed);
     }
 
-    pub(super) fn columns(&self) -> Option<usize> {
+    /// How many columns a line may have now; `None` is no limit.
+    #[must_use]
+    pub fn columns(&self) -> Option<usize> {
         Some(self.0.load(Ordering::Relaxed)).filter(|columns| *columns > 0)
     }
 }

@@ -268,7 +268,8 @@ pub(super) fn anomaly(event: &Anomaly, details: &mut Details<'_>) -> fmt::Result
     details.add(format_args!("length {}", event.payload_bytes))
 }
 
-const fn reason(reason: AnomalyReason) -> &'static str {
+/// What is wrong with a segment that cannot be.
+pub(in crate::sink) const fn reason(reason: AnomalyReason) -> &'static str {
     match reason {
         AnomalyReason::SynackAckMismatch => "SYN-ACK does not acknowledge the SYN",
         AnomalyReason::SynackIsnChanged => "SYN-ACK with another ISN than before",
