@@ -1,6 +1,8 @@
 //! Where events go to. The core's sinks make lines of events, and an [`output::Output`] writes these to a descriptor.
 
+mod batch;
 pub mod output;
 pub mod pipe;
+pub mod place;
 
 pub use tcptrace_core::sink::{Sink, json, pcapng, summary, text, units, wrap};
