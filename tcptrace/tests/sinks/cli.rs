@@ -317,9 +317,9 @@ fn habits_of_tcpdump_are_taken_or_told_what_to_do_instead() {
             "'-B' is not taken: the buffer between the kernel and tcptrace is set by --ring-size",
         ),
         (&["-Z", "root"], "'-Z' is not taken"),
-        (&["-G", "60"], "'-G' is not taken: files are not rotated"),
-        (&["-C", "10"], "'-C' is not taken"),
-        (&["-W", "3"], "'-W' is not taken"),
+        (&["-G", "60"], "'-G' is not taken: --rotate-every begins another file"),
+        (&["-C", "10"], "'-C' is not taken: --rotate-size begins another file"),
+        (&["-W", "3"], "'-W' is not taken: --keep says how many files are kept"),
     ] {
         let output = run(args);
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
