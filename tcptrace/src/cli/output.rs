@@ -41,7 +41,7 @@ pub(super) struct OutputArgs {
 
     /// No notices and no summary on stderr.
     ///
-    /// Errors are still reported.
+    /// Errors are still reported. With --output there are no events on stdout either.
     #[arg(short, long)]
     quiet: bool,
 

@@ -33,7 +33,7 @@ pub(super) struct TraceArgs {
     /// Write the segments of lifecycles to a pcapng file.
     ///
     /// These are the headers of lifecycle segments and of ICMP errors about them, for Wireshark. `-` is the standard output, and
-    /// no events are printed then.
+    /// no events are printed then. Files may rotate as those of --output do.
     #[arg(short, long, value_name = "FILE", help_heading = "Packets")]
     write: Option<PathBuf>,
 

@@ -6,12 +6,17 @@ use crate::{
     trace::{Trace, binary, command, command_of},
     traffic::{Kind, drive},
 };
+use nix::{
+    fcntl::OFlag,
+    pty::{posix_openpt, ptsname_r, unlockpt},
+};
 use rustix::process::Signal;
 use ruzstd::decoding::StreamingDecoder;
 use serde_json::Value;
 use std::{
     env, fs,
     io::{Read as _, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     process::{self, Command, Stdio},
     sync::atomic::{AtomicU32, Ordering},
@@ -154,6 +159,31 @@ fn a_hangup_opens_the_file_again_and_the_trace_goes_on() {
     assert!(report.status.success(), "{}", report.stderr);
     let all = [events(Path::new(&moved)), events(Path::new(&path))].concat();
     assert_eq!(ports(&all).len(), 20);
+    lab.a.assert_nothing_attached();
+}
+
+/// SIGHUP comes from a terminal as well, when it goes away.
+#[test]
+fn a_hangup_of_the_terminal_ends_the_trace() {
+    let (lab, folder) = (Lab::new(), Folder::new());
+    let path = folder.path("events.jsonl");
+    // Closed in every child, so that it goes away here.
+    let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    let terminal = posix_openpt(flags).expect("a terminal");
+    unlockpt(&terminal).expect("it is ours");
+    let end = ptsname_r(&terminal).expect("a name");
+    let end = fs::File::options().read(true).write(true).custom_flags(OFlag::O_NOCTTY.bits()).open(end);
+    let mut run = command(&["-i", lab.a.dev, "--output", &path]);
+    let mut trace = Trace::spawn(&lab.a, run.stdin(Stdio::from(end.expect("its end"))));
+    drop(run);
+    trace.wait_until_attached();
+    trace.signal(Signal::HUP);
+    connect(&lab, 1);
+    wait_for("one after the signal", 1, || ports_so_far(&path));
+    drop(terminal);
+    trace.signal(Signal::HUP);
+    let report = trace.end();
+    assert!(report.status.success() && report.stderr.contains("1 connection: 1 closed"), "{}", report.stderr);
     lab.a.assert_nothing_attached();
 }
 

@@ -234,6 +234,27 @@ fn by_time_a_file_is_done_with_also_if_nothing_comes_any_more() {
     assert_eq!(all, (0..20).collect::<Vec<_>>());
 }
 
+/// A file for each second, of which only those are there that something came in.
+#[test]
+fn by_time_a_name_that_is_filled_in_leaves_no_empty_files() {
+    let folder = Folder::new();
+    let rotation = Rotation { every: Some(Duration::from_secs(1)), ..Rotation::default() };
+    let mut output = start(plan(folder.path("%Y%m%dT%H%M%S.jsonl"), rotation), Pressure::Drop, 1 << 20);
+    let first = folder.names();
+    write(&mut output, 10);
+    let is_another = || folder.names().last().is_some_and(|name| !first.contains(name));
+    eventually("another second", is_another);
+    let second = folder.names();
+    eventually("a third", || folder.names().last() != second.last());
+    write(&mut output, 10);
+    assert_eq!(output.finish(PATIENCE).result, Ok(()));
+    let files: Vec<_> = folder.names().iter().map(|name| read(&folder.path(name))).collect();
+    assert_eq!(files.concat(), (0..20).collect::<Vec<_>>());
+    // The file of the first second may have been empty still when the second was over, and is gone then.
+    let empty = files.iter().rev().skip(1).filter(|file| file.is_empty()).count();
+    assert_eq!(empty, 0, "{:?}", folder.names());
+}
+
 #[test]
 fn what_is_moved_away_is_written_to_until_it_is_opened_again() {
     let folder = Folder::new();
@@ -437,6 +458,56 @@ fn a_disk_that_was_full_has_whole_lines_and_the_rest_is_counted() {
     assert_eq!(all.last(), Some(&(sent as u64 - 1)));
 }
 
+/// A block of pcapng of this type and length.
+fn block(kind: u32, len: u32) -> Vec<u8> {
+    let mut block = [kind.to_le_bytes(), len.to_le_bytes()].concat();
+    block.resize(len as usize - 4, 7);
+    block.extend(len.to_le_bytes());
+    block
+}
+
+/// The types of the blocks in a file, which are all whole.
+fn blocks(path: &Path) -> Vec<u32> {
+    let bytes = fs::read(path).expect("it is there");
+    let (mut rest, mut kinds) = (&bytes[..], Vec::new());
+    while !rest.is_empty() {
+        let word = |at: usize| u32::from_le_bytes(rest[at..at + 4].try_into().expect("a word"));
+        let len = word(4) as usize;
+        assert_eq!(word(len - 4) as usize, len, "the end of a block");
+        kinds.push(word(0));
+        rest = &rest[len..];
+    }
+    kinds
+}
+
+#[test]
+fn a_disk_that_was_full_has_whole_blocks() {
+    const SECTION: u32 = 0x0a0d_0d0a;
+    let disk = small_disk();
+    let folder = PathBuf::from(format!("/proc/self/fd/{}", disk.as_raw_fd()));
+    let (path, filling) = (folder.join("life.pcapng"), folder.join("filling"));
+    fs::write(&filling, vec![0; 900 * 1024]).expect("there is room");
+    let plan = Plan { framing: Framing::Blocks, ..plan(path.clone(), Rotation::default()) };
+    let confine: Confine = Arc::new(confine_to_folder);
+    let files = Files::open(plan).expect("it can be opened");
+    let mut pipe = files.start(Pressure::Drop, 1 << 20, &confine).expect("threads");
+    let mut append = |blocks: Vec<u8>| pipe.append(|out| out.extend_from_slice(&blocks)).expect("open");
+    append([block(SECTION, 28), block(1, 20), block(6, 100)].concat());
+    // Of no length that divides a page.
+    (0..3000).for_each(|_| append(block(6, 92)));
+    pipe.flush().expect("open");
+    eventually("the failure", || {
+        pipe.backlog() <= 0.0 && fs::metadata(&path).is_ok_and(|it| it.len() > 50_000)
+    });
+    let whole = blocks(&path);
+    assert!(whole.len() < 3003, "{}", whole.len());
+    fs::remove_file(&filling).expect("it was filled");
+    let finished = pipe.finish(PATIENCE);
+    assert_eq!((finished.dropped, finished.result), (0, Ok(())));
+    let kinds = blocks(&path);
+    assert_eq!((kinds.len(), &kinds[..3]), (3003, &[SECTION, 1, 6][..]));
+}
+
 /// A connection of a capture file.
 fn capture() -> Scratch {
     let packets = crate::files::connection(&Frame::default(), &[]);
@@ -482,8 +553,9 @@ fn text_is_on_stdout_beside_json_in_a_file() {
     let (stdout, ..) = run(&file, &["--json", "-q", "--output", path]);
     assert_eq!(stdout, "");
     let (stdout, ..) = run(&file, &["--output", log]);
-    assert_eq!(fs::read_to_string(log).expect("it was made"), stdout);
     assert_eq!(stdout, plain);
+    let (dated, ..) = run(&file, &["-tttt"]);
+    assert_eq!(fs::read_to_string(log).expect("it was made"), dated, "lines in a file have their date");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use crate::{
         Sink,
         files::Framing,
         json::JsonSink,
-        text::{TextOptions, TextSink, Width},
+        text::{TextOptions, TextSink, TimeFormat, Width},
     },
 };
 use jiff::tz::TimeZone;
@@ -20,7 +20,12 @@ pub(super) fn open(opening: &Opening<'_>) -> Opened {
         Ok(pipe) => pipe,
         Err(error) => return Some(Err(error)),
     };
-    let (format, times, once, zone) = (*format, config.output.times, config.output.once, TimeZone::system());
+    let times = match config.output.times {
+        // A file may be read on another day than that of its first line, and after one that was removed.
+        TimeFormat::OfDay => TimeFormat::Date,
+        times => times,
+    };
+    let (format, once, zone) = (*format, config.output.once, TimeZone::system());
     let make = move |many_interfaces| -> Box<dyn Sink> {
         match format {
             Format::Json => Box::new(JsonSink::default()),

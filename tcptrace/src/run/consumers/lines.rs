@@ -75,6 +75,8 @@ impl Lines {
                 }
                 Ok(())
             }
+            // The reader of a pipe has gone away, which is no failure to write.
+            To::Files { .. } if error == OutputError::Closed => Err(error.into()),
             To::Files { path, .. } => Err(RunError::Write { path: path.clone(), error }),
         }
     }
