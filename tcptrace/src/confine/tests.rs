@@ -182,7 +182,9 @@ fn a_thread_that_writes_files_does_so_in_its_folder_alone() {
     if tcptrace_testing::netns::kernel_is(5, 19) {
         assert_all_refused(&without);
     } else if tcptrace_testing::netns::kernel_is(5, 13) {
-        without.iter().for_each(|(what, result)| assert!(result.is_err(), "{what}"));
+        for (what, result) in &without {
+            assert!(result.is_err(), "{what}");
+        }
     }
     assert_eq!(fs::read(inside.0.join("file")).expect("it is there"), b"precious");
 }

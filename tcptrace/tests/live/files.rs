@@ -141,7 +141,7 @@ fn rotation_under_load_tells_of_every_connection_once() {
 fn a_hangup_opens_the_file_again_and_the_trace_goes_on() {
     let (lab, folder) = (Lab::new(), Folder::new());
     let (path, moved) = (folder.path("events.jsonl"), folder.path("events.jsonl.1"));
-    let trace = Trace::start(&lab.a, &["--output", &path]);
+    let trace = Trace::start(&lab.a, &["--output", &path, "--summary-interval", "1s"]);
     let read = |path: &str| ports_so_far(path);
     connect(&lab, 5);
     wait_for("the first", 5, || read(&path));
@@ -155,6 +155,7 @@ fn a_hangup_opens_the_file_again_and_the_trace_goes_on() {
     eventually("the new file", || fs::metadata(&path).map(drop).map_err(|error| error.to_string()));
     connect(&lab, 5);
     wait_for("those after the signal", 5, || read(&path));
+    trace.wait_for_notice("so far: 20 connections: 20 closed");
     let report = trace.stop();
     assert!(report.status.success(), "{}", report.stderr);
     let all = [events(Path::new(&moved)), events(Path::new(&path))].concat();

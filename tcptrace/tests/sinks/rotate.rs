@@ -7,18 +7,19 @@ use rustix::{
     mount::{
         FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_string, fsmount, fsopen,
     },
+    process::{Pid, Signal, kill_process},
 };
 use ruzstd::decoding::StreamingDecoder;
 use std::{
     ffi::OsString,
     fs::{self, File},
-    io::{BufRead as _, BufReader, Read as _},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
     os::{
         fd::AsRawFd as _,
         unix::fs::{MetadataExt as _, PermissionsExt as _, symlink},
     },
     path::{Path, PathBuf},
-    process::{self, Command},
+    process::{self, Command, Stdio},
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -37,7 +38,7 @@ use tcptrace::{
 };
 
 /// Long enough for any machine; nothing waits for it unless a test fails.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// How long a line is, with its line feed.
 const LINE: usize = 100;
@@ -556,6 +557,35 @@ fn text_is_on_stdout_beside_json_in_a_file() {
     assert_eq!(stdout, plain);
     let (dated, ..) = run(&file, &["-tttt"]);
     assert_eq!(fs::read_to_string(log).expect("it was made"), dated, "lines in a file have their date");
+}
+
+/// Captures that come through a pipe may go on for as long as a live trace.
+#[test]
+fn a_hangup_opens_the_file_of_a_trace_that_reads_a_pipe_again() {
+    let folder = Folder::new();
+    let (path, moved) = (folder.path("events.jsonl"), folder.path("moved"));
+    let capture = |port| {
+        let packets = crate::files::connection(&Frame { src_port: port, ..Frame::default() }, &[]);
+        let later = packets.into_iter().map(|(us, bytes)| (us + 1000 * u32::from(port), bytes)).collect();
+        fs::read(crate::files::pcap(&crate::files::snapped(later, 1 << 16)).0.as_path()).expect("it was made")
+    };
+    let (first, second) = (capture(1000), capture(2000));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tcptrace"));
+    let command = command.args(["-q", "-r", "-", "--output"]).arg(&path).stdin(Stdio::piped());
+    let mut child = command.spawn().expect("it starts");
+    let mut input = child.stdin.take().expect("piped");
+    input.write_all(&first).expect("it reads");
+    let has = |path: &Path, port: &str| {
+        fs::read_to_string(path).is_ok_and(|text| text.contains("\"connection\"") && text.contains(port))
+    };
+    eventually("the first", || has(&path, "\"port\":1000"));
+    fs::rename(&path, &moved).expect("our folder");
+    kill_process(Pid::from_child(&child), Signal::HUP).expect("it runs");
+    // The header of a file is 24 octets, and a pipe has one.
+    input.write_all(&second[24..]).expect("it reads");
+    drop(input);
+    assert!(child.wait().expect("our child").success());
+    assert!(has(&path, "\"port\":2000") && !has(&path, "\"port\":1000") && !has(&moved, "\"port\":2000"));
 }
 
 #[test]

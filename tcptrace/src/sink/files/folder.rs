@@ -111,9 +111,14 @@ impl Folder {
         Ok(File::from(openat(&*self.fd, name, flags, Mode::empty())?))
     }
 
-    /// Makes a file that is empty, in the place of one that is there.
+    /// Makes a file that is empty, in the place of one that is there. The old one is removed and not written to, as in a
+    /// folder that everybody can write to it may be somebody else's.
     pub(super) fn make(&self, name: &OsStr) -> io::Result<File> {
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        match self.remove(name) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         Ok(File::from(openat(&*self.fd, name, flags, Mode::from_raw_mode(0o600))?))
     }
 

@@ -101,7 +101,7 @@ mod tests {
         let now: Timestamp = "2026-06-13T10:00:00Z".parse().expect("a time");
         let due: Timestamp = "2026-06-13T11:00:00Z".parse().expect("a time");
         let hour = Duration::from_secs(HOUR);
-        assert_eq!(wait(now, due), Duration::from_secs(60), "the clock is looked at now and then");
+        assert_eq!(wait(now, due), Duration::from_mins(1), "the clock is looked at now and then");
         assert_eq!(wait(due, now), Duration::ZERO);
         assert!(!is_too_far(now, due, hour));
         assert!(is_too_far("2026-06-13T09:59:59Z".parse().expect("a time"), due, hour));
