@@ -240,7 +240,6 @@ fn allow_live(rules: &mut Rules) -> Result<(), BackendError> {
 const FILES: &[i64] = &[
     libc::SYS_openat,
     libc::SYS_flock,
-    libc::SYS_renameat,
     libc::SYS_renameat2,
     libc::SYS_unlinkat,
     libc::SYS_getdents64,

@@ -4,7 +4,7 @@ use super::{Purpose, confine, confine_to_folder};
 use libc::{O_CREAT, O_TRUNC};
 use memmap2::MmapMut;
 use rustix::{
-    fs::{AtFlags, CWD, renameat, unlinkat},
+    fs::{AtFlags, CWD, RenameFlags, renameat_with, unlinkat},
     net::{AddressFamily, SocketType, socket},
     thread::capabilities,
 };
@@ -141,7 +141,9 @@ fn confined_to<R: Send>(folder: &Path, f: impl FnOnce() -> R + Send) -> R {
 fn a_thread_that_writes_files_does_so_in_its_folder_alone() {
     let (inside, outside) = (Folder::new("inside"), Folder::new("outside"));
     // As the thread does it: the system calls that the standard library takes for these are refused altogether.
-    let rename = |from: PathBuf, to: PathBuf| renameat(CWD, from, CWD, to).map_err(io::Error::from);
+    let rename = |from: PathBuf, to: PathBuf| {
+        renameat_with(CWD, from, CWD, to, RenameFlags::empty()).map_err(io::Error::from)
+    };
     let remove = |path: PathBuf| unlinkat(CWD, path, AtFlags::empty()).map_err(io::Error::from);
     let (own, other) = (inside.0.clone(), outside.0.clone());
     let (within, without, everywhere) = confined_to(&inside.0, move || {

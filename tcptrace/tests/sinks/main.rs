@@ -11,6 +11,7 @@ mod icmp;
 mod json;
 mod once;
 mod output;
+mod output_file;
 mod rotate;
 mod several;
 mod start;

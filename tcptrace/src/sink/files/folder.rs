@@ -4,7 +4,7 @@
 use rustix::{
     fs::{
         AtFlags, CWD, Dir, FlockOperation, Mode, OFlags, RenameFlags, Stat, fchmod, fcntl_getfl, fcntl_setfl,
-        flock, fstat, openat, renameat, renameat_with, statat, unlinkat,
+        flock, fstat, openat, renameat_with, statat, unlinkat,
     },
     io::Errno,
     process::geteuid,
@@ -138,7 +138,7 @@ impl Folder {
         match renameat_with(&*self.fd, from, &*self.fd, to, RenameFlags::NOREPLACE) {
             // Some file systems have no such flag.
             Err(Errno::INVAL) if matches!(self.stat(to), Err(Errno::NOENT)) => {
-                renameat(&*self.fd, from, &*self.fd, to)
+                renameat_with(&*self.fd, from, &*self.fd, to, RenameFlags::empty())
             }
             result => result,
         }
@@ -146,7 +146,7 @@ impl Folder {
 
     /// Renames a file, in the place of one that is there.
     pub(super) fn replace(&self, from: &OsStr, to: &OsStr) -> rustix::io::Result<()> {
-        renameat(&*self.fd, from, &*self.fd, to)
+        renameat_with(&*self.fd, from, &*self.fd, to, RenameFlags::empty())
     }
 
     pub(super) fn remove(&self, name: &OsStr) -> rustix::io::Result<()> {
