@@ -74,7 +74,8 @@ What the lines say:
 
 Streams:
   stdout
-      Events alone, and none with -q where --output has them. Times of day are local (TZ), those in JSON are UTC.
+      Events alone, and none with -q where --output has them. Times of day are
+      local (TZ), those in JSON are UTC.
   stderr
       Notices, the summary and errors.
 
