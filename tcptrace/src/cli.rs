@@ -5,6 +5,7 @@
 //! them take are a group in a file of its own.
 
 mod check;
+mod files;
 mod habits;
 mod help;
 mod interfaces;
@@ -20,6 +21,7 @@ mod trace;
 mod who;
 
 pub use check::CheckConfig;
+pub use files::{FilesConfig, OutputFile};
 pub use habits::meant;
 pub use interfaces::Interfaces;
 pub use kernel::IngressHook;

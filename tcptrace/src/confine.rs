@@ -2,8 +2,12 @@
 //!
 //! A trace of files keeps only what reading them and writing to open descriptors takes. A live trace also keeps what it
 //! takes to follow interfaces and to read the kernel's maps, and, where interfaces may come later, what it takes to
-//! attach to them. Files that are written are opened before. The lists name what is allowed: a system call that nobody
-//! thought of is refused.
+//! attach to them. Files that are written are opened before, or by threads that may do that and little else. The lists
+//! name what is allowed: a system call that nobody thought of is refused.
+
+mod folder;
+
+pub use folder::confine_to_folder;
 
 use rustix::{
     io,
@@ -31,6 +35,11 @@ pub enum Purpose {
     },
     /// The process traces all network namespaces, which it looks for everywhere and at any time.
     Everywhere,
+    /// The thread writes files in one folder, and renames and removes them.
+    Files {
+        /// Whether the folder is another user's, who may not let us write to it.
+        of_others: bool,
+    },
 }
 
 /// Why a process could not be confined. The user cannot be at fault, and a trace that cannot be confined does not
@@ -43,6 +52,9 @@ pub enum ConfineError {
     /// The filter of system calls was refused.
     #[error("cannot confine system calls: {0}; a kernel with CONFIG_SECCOMP_FILTER is needed")]
     Seccomp(String),
+    /// The thread could not be confined to a folder.
+    #[error("cannot confine a thread to the folder that it writes to: {0}")]
+    Folder(#[from] landlock::RulesetError),
 }
 
 /// Confines this thread, and those that it starts from now on, to what `purpose` needs.
@@ -60,7 +72,9 @@ pub fn confine(purpose: Purpose) -> Result<(), ConfineError> {
 /// Gives up all capabilities but those that the purpose needs.
 fn give_up_capabilities(purpose: Purpose) -> io::Result<()> {
     let needed = match purpose {
-        Purpose::File => CapabilitySet::empty(),
+        Purpose::File | Purpose::Files { of_others: false } => CapabilitySet::empty(),
+        // Whoever may write to every folder goes on to do so in this one.
+        Purpose::Files { of_others: true } => CapabilitySet::DAC_OVERRIDE,
         // BPF is for changing maps, for which kernels before 5.19 ask it (kernel/bpf/syscall.c, __sys_bpf). SYS_ADMIN
         // is for the kernel's run statistics, which are switched on now and then (bpf_enable_stats, in the same file),
         // and for entering another namespace.
@@ -91,6 +105,7 @@ fn filter(purpose: Purpose) -> Result<SeccompFilter, BackendError> {
     let mut rules = allowed_always()?;
     match purpose {
         Purpose::File => {}
+        Purpose::Files { .. } => rules.extend(without_conditions(FILES)),
         Purpose::Live { settled, elsewhere } => {
             allow_live(&mut rules)?;
             if elsewhere {
@@ -219,6 +234,19 @@ fn allow_live(rules: &mut Rules) -> Result<(), BackendError> {
     rules.insert(libc::SYS_sendto, vec![condition_of(SeccompCmpArgLen::Qword, 4, SeccompCmpOp::Eq, 0)?]);
     Ok(())
 }
+
+/// The system calls that a thread needs besides that writes files that rotate: to open, lock, rename and remove them, and
+/// to look into their folder.
+const FILES: &[i64] = &[
+    libc::SYS_openat,
+    libc::SYS_flock,
+    libc::SYS_renameat2,
+    libc::SYS_unlinkat,
+    libc::SYS_getdents64,
+    libc::SYS_fchmod,
+    libc::SYS_utimensat,
+    libc::SYS_statx,
+];
 
 /// Allows every command of bpf(2), to attach to interfaces that come and to take filters off again.
 fn allow_to_attach(rules: &mut Rules) {

@@ -4,11 +4,11 @@
 //! put together first and is one write(2), and no line on stdout comes in the middle of it. The standard library's
 //! stderr has no buffer: it would write a formatted message piece by piece.
 
-use crate::sink::units::plain;
 use std::{
     fmt::Display,
     io::{self, Write as _},
 };
+use tcptrace_core::sink::units::plain;
 
 /// Writes a line with the command's name before it. What would move a terminal's cursor is escaped, as the line may
 /// have names in it that others chose.

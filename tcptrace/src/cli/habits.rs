@@ -44,20 +44,17 @@ struct Refused {
     #[arg(short = 'Z', value_name = "USER", hide = true)]
     user: Option<String>,
     #[arg(short = 'G', value_name = "SECONDS", hide = true)]
-    rotate_seconds: Option<String>,
+    seconds_a_file: Option<String>,
     #[arg(short = 'C', value_name = "SIZE", hide = true)]
-    rotate_size: Option<String>,
+    megabytes_a_file: Option<String>,
     #[arg(short = 'W', value_name = "COUNT", hide = true)]
-    rotate_count: Option<String>,
+    number_of_files: Option<String>,
 }
-
-/// Why files are not rotated, and how to do without.
-const ROTATE: &str = "files are not rotated: end a trace by --for, or pipe lines into a program that rotates, such as rotatelogs";
 
 impl HabitArgs {
     /// Refuses options of tcpdump that tcptrace cannot obey, with an error that says what to do instead.
     pub(super) fn check(&self) -> Result<(), clap::Error> {
-        let Refused { link_headers, buffer_size, user, rotate_seconds, rotate_size, rotate_count } =
+        let Refused { link_headers, buffer_size, user, seconds_a_file, megabytes_a_file, number_of_files } =
             &self.refused;
         let refused = [
             (
@@ -75,9 +72,13 @@ impl HabitArgs {
                 'Z',
                 "what a trace does not need is given up without being asked: no other user is needed",
             ),
-            (rotate_seconds.is_some(), 'G', ROTATE),
-            (rotate_size.is_some(), 'C', ROTATE),
-            (rotate_count.is_some(), 'W', ROTATE),
+            (seconds_a_file.is_some(), 'G', "--rotate-every begins another file, such as --rotate-every 1h"),
+            (
+                megabytes_a_file.is_some(),
+                'C',
+                "--rotate-size begins another file, such as --rotate-size 100M",
+            ),
+            (number_of_files.is_some(), 'W', "--keep says how many files are kept that are done with"),
         ];
         match refused.into_iter().find(|(given, ..)| *given) {
             Some((_, letter, instead)) => Err(clap::Error::raw(

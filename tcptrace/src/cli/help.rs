@@ -53,8 +53,8 @@ Examples:
       Keep the segments of openings and closings, for Wireshark.
   sudo tcptrace -i eth0 --json | jq 'select(.outcome == \"refused\")'
       Those that were refused, as JSON.
-  sudo tcptrace -i eth0 --json --stats-interval 10s >> events.jsonl
-      Leave it running.
+  sudo tcptrace -i eth0 -q --output events.jsonl --rotate-every 1h --keep 168
+      Leave it running, with a file for each hour of a week.
   sudo tcptrace check -i eth0
       What is there, what a trace would attach, what stands in its way.
 
@@ -74,14 +74,17 @@ What the lines say:
 
 Streams:
   stdout
-      Events alone. Times of day are local (TZ), those in JSON are UTC.
+      Events alone, and none with -q where --output has them. Times of day are
+      local (TZ), those in JSON are UTC.
   stderr
       Notices, the summary and errors.
 
 Signals:
   SIGINT (Ctrl-C), SIGTERM, SIGALRM, SIGUSR2, SIGHUP
       The trace ends with its summary. A SIGHUP that is ignored when it begins,
-      as under nohup(1), stays ignored.
+      as under nohup(1), stays ignored. With --output, or with -w and rotation,
+      SIGHUP has the files opened again instead, as logrotate needs it, unless
+      the terminal has gone away.
   SIGUSR1
       The summary so far is printed on stderr, and the trace goes on.
 

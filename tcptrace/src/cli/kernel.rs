@@ -20,7 +20,7 @@ pub(super) struct KernelArgs {
     ///
     /// A connection then says when each end sent its first data, and how long the server took to answer. It costs two records a
     /// connection more.
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     first_byte: bool,
 
     /// Tell the names of servers that clients ask for

@@ -41,7 +41,7 @@ pub(super) struct OutputArgs {
 
     /// No notices and no summary on stderr.
     ///
-    /// Errors are still reported.
+    /// Errors are still reported. With --output there are no events on stdout either.
     #[arg(short, long)]
     quiet: bool,
 
@@ -49,7 +49,7 @@ pub(super) struct OutputArgs {
     ///
     /// Not at all (-t), in seconds since 1970 (-tt), as time since the line before (-ttt), with the date (-tttt), or as time
     /// since the first line (-ttttt). [default: local time of day]
-    #[arg(short = 't', action = ArgAction::Count, conflicts_with = "json")]
+    #[arg(short = 't', action = ArgAction::Count, conflicts_with = "json", hide_short_help = true)]
     times: u8,
 
     /// When text has colour
@@ -71,10 +71,14 @@ pub(super) struct OutputArgs {
 }
 
 impl OutputArgs {
+    /// The kinds of events that are written in a format.
+    pub(super) fn kinds(&self, format: Format) -> Kinds {
+        self.events.unwrap_or_else(|| kinds(self.verbose, format, self.stats_interval.is_some()))
+    }
+
     pub(super) fn config(&self, only: Only) -> Result<OutputConfig, clap::Error> {
         let format = if self.json { Format::Json } else { Format::Text };
-        let events =
-            self.events.unwrap_or_else(|| kinds(self.verbose, format, self.stats_interval.is_some()));
+        let events = self.kinds(format);
         let times = habits::times(self.times).ok_or_else(|| {
             clap::Error::raw(clap::error::ErrorKind::TooManyValues, "'-t' is given five times at most\n")
         })?;

@@ -92,6 +92,34 @@ pub(super) fn ring_bytes(text: &str) -> Result<u32, String> {
     }
 }
 
+/// Parses the most bytes that a file may have, with K, M, G or T for the powers of 1024.
+pub(super) fn file_size(text: &str) -> Result<u64, String> {
+    /// Less than this is a mistake.
+    const LEAST: u64 = 4096;
+    let (digits, shift) = match text.as_bytes().last() {
+        Some(b'K' | b'k') => (&text[..text.len() - 1], 10),
+        Some(b'M' | b'm') => (&text[..text.len() - 1], 20),
+        Some(b'G' | b'g') => (&text[..text.len() - 1], 30),
+        Some(b'T' | b't') => (&text[..text.len() - 1], 40),
+        _ => (text, 0),
+    };
+    let bytes = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(1 << shift));
+    bytes
+        .filter(|&bytes| bytes >= LEAST)
+        .ok_or_else(|| "a size from 4K on is needed, such as 100M".to_owned())
+}
+
+/// Parses how often another file is begun.
+pub(super) fn rotate_every(text: &str) -> Result<Duration, String> {
+    duration(text, "1s", "24h")
+}
+
+/// Parses the access mode of a file, in octal.
+pub(super) fn file_mode(text: &str) -> Result<u32, String> {
+    let mode = u32::from_str_radix(text, 8).ok().filter(|&mode| mode <= 0o777 && mode & 0o200 != 0);
+    mode.ok_or_else(|| "three octal digits are needed by which the owner may write, such as 640".to_owned())
+}
+
 /// Parses the part of connections that is followed, as `1/N`.
 pub(super) fn sample(text: &str) -> Result<Admission, String> {
     match text.strip_prefix("1/").map(str::parse) {

@@ -19,7 +19,7 @@ pub(super) struct ShowArgs {
     #[arg(value_name = "ID|FILTER")]
     which: Vec<String>,
 
-    /// Draw a picture in SVG, of the first connection that matches
+    /// Draw the first connection that matches in SVG
     #[arg(long)]
     svg: bool,
 

@@ -1,9 +1,9 @@
 //! The arguments of a trace, which is what tcptrace does without a subcommand.
 
 use super::{
-    Command, FilterText, IngressHook, Interfaces, Limits, OutputConfig, habits::HabitArgs,
-    interfaces::InterfaceArgs, kernel::KernelArgs, limits::LimitArgs, output::OutputArgs, parse,
-    selection::SelectionArgs, settings::SettingsFile, summary::SummaryArgs, who::Who,
+    Command, FilesConfig, FilterText, IngressHook, Interfaces, Limits, OutputConfig, files::FileArgs,
+    habits::HabitArgs, interfaces::InterfaceArgs, kernel::KernelArgs, limits::LimitArgs, output::OutputArgs,
+    parse, selection::SelectionArgs, settings::SettingsFile, summary::SummaryArgs, who::Who,
 };
 use crate::{event::Kinds, kernel::namespaces::Namespaces, sink::summary::GroupBy};
 use std::{
@@ -20,7 +20,7 @@ pub(super) struct TraceArgs {
 
     /// List the interfaces and exit
     // No other option than --netns and --all-netns has an effect on the list.
-    #[arg(short = 'D', long, help_heading = "Interfaces", conflicts_with_all = ["interfaces", "read", "write", "decap", "first_byte", "ingress", "process", "no_sockets", "server_name", "Who", "ring_size", "filter", "filter_file", "failed", "slower", "count", "duration", "OutputArgs", "SummaryArgs", "LimitArgs", "kernel_log"])]
+    #[arg(short = 'D', long, hide_short_help = true, help_heading = "Interfaces", conflicts_with_all = ["interfaces", "read", "write", "decap", "first_byte", "ingress", "process", "no_sockets", "server_name", "Who", "ring_size", "filter", "filter_file", "failed", "slower", "count", "duration", "OutputArgs", "FileArgs", "SummaryArgs", "LimitArgs", "kernel_log"])]
     list_interfaces: bool,
 
     /// Read a capture file; `-` is the standard input.
@@ -33,7 +33,7 @@ pub(super) struct TraceArgs {
     /// Write the segments of lifecycles to a pcapng file.
     ///
     /// These are the headers of lifecycle segments and of ICMP errors about them, for Wireshark. `-` is the standard output, and
-    /// no events are printed then.
+    /// no events are printed then. Files may rotate as those of --output do.
     #[arg(short, long, value_name = "FILE", help_heading = "Packets")]
     write: Option<PathBuf>,
 
@@ -60,6 +60,9 @@ pub(super) struct TraceArgs {
 
     #[command(flatten)]
     output: OutputArgs,
+
+    #[command(flatten)]
+    files: FileArgs,
 
     #[command(flatten)]
     summary: SummaryArgs,
@@ -91,7 +94,10 @@ impl TraceArgs {
     fn config(self) -> Result<Config, clap::Error> {
         let (filter, only) = self.selection.config();
         let mut output = self.output.config(only)?;
-        if self.write.as_deref() == Some(Path::new("-")) {
+        let file = self.files.format(output.format).map(|format| (format, self.output.kinds(format)));
+        let has_file = file.is_some();
+        let files = self.files.config(file, self.write.as_deref())?;
+        if self.write.as_deref() == Some(Path::new("-")) || (has_file && output.quiet) {
             output.events = Kinds::NONE;
         }
         let (interfaces, netns) = self.interfaces.config()?;
@@ -104,6 +110,7 @@ impl TraceArgs {
             write: self.write,
             ingress: kernel.ingress,
             output,
+            files,
             count: self.count,
             duration: self.duration,
             summary_interval: summary.interval,
@@ -141,6 +148,8 @@ pub struct Config {
     pub ingress: IngressHook,
     /// What to print.
     pub output: OutputConfig,
+    /// What the files are that are written.
+    pub files: FilesConfig,
     /// The trace ends after this many connections were reported.
     pub count: Option<u64>,
     /// The trace ends after so long.
@@ -178,6 +187,28 @@ pub struct Config {
 }
 
 impl Config {
+    /// The kinds of events that are printed or go to a file.
+    #[must_use]
+    pub fn events(&self) -> Kinds {
+        self.files.output.iter().fold(self.output.events, |all, file| all.or(file.events))
+    }
+
+    /// Whether anything is written to a file, so that stdout is not all there is.
+    #[must_use]
+    pub fn writes_files(&self) -> bool {
+        self.files.output.is_some() || self.writes_capture()
+    }
+
+    /// Whether SIGHUP has files opened again instead of ending the trace: those that are made to be left running.
+    #[must_use]
+    pub fn reopens(&self) -> bool {
+        self.files.output.is_some() || (self.writes_capture() && self.files.rotation.is_asked())
+    }
+
+    fn writes_capture(&self) -> bool {
+        self.write.as_deref().is_some_and(|path| path != Path::new("-"))
+    }
+
     /// Whether more than one interface can occur, so that the output has to say which.
     #[must_use]
     pub fn has_many_interfaces(&self) -> bool {

@@ -1,9 +1,10 @@
 //! Tests of what a confined thread may do. A filter is for one thread, so each test confines a thread of its own.
 
-use super::{Purpose, confine};
+use super::{Purpose, confine, confine_to_folder};
 use libc::{O_CREAT, O_TRUNC};
 use memmap2::MmapMut;
 use rustix::{
+    fs::{AtFlags, CWD, RenameFlags, renameat_with, unlinkat},
     net::{AddressFamily, SocketType, socket},
     thread::capabilities,
 };
@@ -12,6 +13,7 @@ use std::{
     fs::{File, OpenOptions, Permissions},
     io,
     net::{TcpListener, TcpStream, UdpSocket},
+    os::fd::AsFd as _,
     os::unix::{
         fs::{OpenOptionsExt as _, PermissionsExt as _, symlink},
         net::{UnixDatagram, UnixListener, UnixStream},
@@ -121,6 +123,72 @@ fn over_a_file_nothing_is_opened_either() {
     });
     assert_all_refused(&attempts);
     assert_all_refused(&[("read", read), ("ask the kernel", netlink)]);
+}
+
+/// What `f` returns on a thread that writes files in a folder.
+fn confined_to<R: Send>(folder: &Path, f: impl FnOnce() -> R + Send) -> R {
+    let folder = File::open(folder).expect("a folder");
+    thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            confine_to_folder(folder.as_fd(), false).expect("it can be confined");
+            f()
+        });
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+#[test]
+fn a_thread_that_writes_files_does_so_in_its_folder_alone() {
+    let (inside, outside) = (Folder::new("inside"), Folder::new("outside"));
+    // As the thread does it: the system calls that the standard library takes for these are refused altogether.
+    let rename = |from: PathBuf, to: PathBuf| {
+        renameat_with(CWD, from, CWD, to, RenameFlags::empty()).map_err(io::Error::from)
+    };
+    let remove = |path: PathBuf| unlinkat(CWD, path, AtFlags::empty()).map_err(io::Error::from);
+    let (own, other) = (inside.0.clone(), outside.0.clone());
+    let (within, without, everywhere) = confined_to(&inside.0, move || {
+        let within = [
+            ("create", File::create(own.join("new")).map(drop)),
+            ("append", OpenOptions::new().append(true).open(own.join("new")).map(drop)),
+            ("rename", rename(own.join("new"), own.join("renamed"))),
+            ("look", fs::read_dir(&own).map(drop)),
+            ("remove", remove(own.join("renamed"))),
+        ];
+        let without = [
+            ("create", File::create(other.join("new")).map(drop)),
+            ("append", OpenOptions::new().append(true).open(other.join("file")).map(drop)),
+            ("read", File::open(other.join("file")).map(drop)),
+            ("remove", remove(other.join("file"))),
+            ("rename", rename(other.join("file"), other.join("other"))),
+            ("take away", rename(other.join("file"), own.join("file"))),
+            ("give", rename(own.join("file"), other.join("new"))),
+            ("read the system", File::open("/etc/passwd").map(drop)),
+        ];
+        let everywhere = [
+            ("start a program", Command::new("true").status().map(drop)),
+            ("link", fs::hard_link(own.join("file"), own.join("other"))),
+            ("link by name", symlink(other.join("file"), own.join("other"))),
+            ("make a folder", fs::create_dir(own.join("folder"))),
+            ("listen", TcpListener::bind("127.0.0.1:0").map(drop)),
+            ("connect", TcpStream::connect("127.0.0.1:9").map(drop)),
+            ("connect locally", UnixStream::connect(own.join("socket")).map(drop)),
+            ("make code of data", MmapMut::map_anon(1).and_then(MmapMut::make_exec).map(drop)),
+        ];
+        (within, without, everywhere)
+    });
+    for (what, result) in within {
+        result.expect(what);
+    }
+    assert_all_refused(&everywhere);
+    // Landlock came with Linux 5.13, and takes no file to another folder before 5.19, by another error.
+    if tcptrace_testing::netns::kernel_is(5, 19) {
+        assert_all_refused(&without);
+    } else if tcptrace_testing::netns::kernel_is(5, 13) {
+        for (what, result) in &without {
+            assert!(result.is_err(), "{what}");
+        }
+    }
+    assert_eq!(fs::read(inside.0.join("file")).expect("it is there"), b"precious");
 }
 
 #[test]

@@ -1,47 +1,43 @@
-//! Opens the file that a trace writes. That happens before the process confines itself: afterwards nothing can be
-//! opened for writing.
+//! Opens the files that a trace writes, and starts the threads that write them, each confined to their folder. That
+//! happens before the process confines itself: afterwards nothing can be opened for writing, but by these threads.
 
-use rustix::{
-    fs::{OFlags, fcntl_getfl, fcntl_setfl},
-    io::Errno,
-    process::geteuid,
-};
-use std::{
-    fs::{self, File, OpenOptions},
-    io,
-    os::{
-        fd::AsFd as _,
-        unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _},
+use super::RunError;
+use crate::{
+    cli::Config,
+    confine,
+    sink::{
+        files::{Files, Framing, Plan},
+        pipe::{Pipe, Pressure, QUEUE_BYTES},
     },
-    path::Path,
+    source::pcap::Unread,
 };
+use jiff::tz::TimeZone;
+use std::{path::Path, sync::Arc};
 
-/// Opens a file to be written, or the standard output for `-`. A new file is readable by its owner alone. In a folder
-/// that everybody can write to, somebody else may have put a link or a file in the place: it is an error, and nothing
-/// is written to it.
-pub(super) fn create(path: &Path) -> io::Result<File> {
-    if path == Path::new("-") {
-        return io::stdout().as_fd().try_clone_to_owned().map(File::from);
-    }
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    // If the folder does not exist, opening the file says so below.
-    let shared = fs::metadata(folder).is_ok_and(|folder| folder.mode() & 0o002 != 0);
-    if shared && fs::symlink_metadata(path).is_ok_and(|file| file.is_symlink()) {
-        return Err(io::Error::other("it is a link in a folder that everybody can write to"));
-    }
-    // NOFOLLOW, as the path may have become a link since. NONBLOCK, so that a pipe that nobody reads is not waited for.
-    let no_follow = if shared { OFlags::NOFOLLOW } else { OFlags::empty() };
-    let flags = i32::try_from((OFlags::NONBLOCK | no_follow).bits()).unwrap_or_default();
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(false).mode(0o600).custom_flags(flags);
-    let file = options.open(path).map_err(|error| match Errno::from_io_error(&error) {
-        Some(Errno::NXIO) => io::Error::other("nobody reads from this pipe: start its reader first"),
-        _ => error,
+/// Opens a file to be written, unless it is one of those that are read, and starts writing to it. Nothing in it is
+/// changed before the first bytes come.
+pub(super) fn create(
+    config: &Config,
+    path: &Path,
+    framing: Framing,
+    pressure: Pressure,
+    unread: &[Unread],
+) -> Result<Pipe, RunError> {
+    let rotation = config.files.rotation;
+    // A capture is one of its own, unless it is one of several.
+    let alone = framing == Framing::Blocks && !rotation.is_asked();
+    let files = Files::open(Plan {
+        path: path.to_owned(),
+        mode: config.files.mode,
+        follows: alone,
+        empties: alone,
+        framing,
+        rotation,
+        // It is read from a file, which cannot be opened once the process is confined.
+        zone: TimeZone::system(),
     })?;
-    let metadata = file.metadata()?;
-    if shared && metadata.uid() != geteuid().as_raw() && !metadata.file_type().is_char_device() {
-        return Err(io::Error::other("it is somebody else's, in a folder that everybody can write to"));
+    if unread.iter().any(|unread| files.file().is_some_and(|file| unread.is_same_file(file))) {
+        return Err(RunError::Same { path: path.to_owned() });
     }
-    fcntl_setfl(&file, fcntl_getfl(&file)? - OFlags::NONBLOCK)?;
-    Ok(file)
+    Ok(files.start(pressure, QUEUE_BYTES, &(Arc::new(confine::confine_to_folder) as _))?)
 }

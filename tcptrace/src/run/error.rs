@@ -3,7 +3,7 @@
 use crate::{
     confine::ConfineError,
     filter::FilterError,
-    sink::output::OutputError,
+    sink::{files::FilesError, output::OutputError},
     source::{live::LiveError, pcap::FileError},
 };
 use std::{io, path::PathBuf};
@@ -64,24 +64,19 @@ pub enum RunError {
     /// The output ended before the trace did.
     #[error(transparent)]
     Output(#[from] OutputError),
-    /// The capture that is to be written could not be created.
-    #[error("cannot create {}: {source}", path.display())]
-    Create {
-        /// The capture.
-        path: PathBuf,
-        /// Why it could not be created.
-        source: io::Error,
-    },
-    /// The capture that is to be written would take the place of one that is read.
+    /// What is to be written could not be opened.
+    #[error(transparent)]
+    Files(#[from] FilesError),
+    /// What is to be written would take the place of one that is read.
     #[error("{} is a capture that is read: write to another", path.display())]
     Same {
         /// The capture.
         path: PathBuf,
     },
-    /// The capture could not be written.
+    /// A file could not be written.
     #[error("{}: {error}", path.display())]
     Write {
-        /// The capture.
+        /// The file.
         path: PathBuf,
         /// Why it could not be written.
         error: OutputError,

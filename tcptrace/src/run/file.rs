@@ -39,7 +39,7 @@ const PROGRESS: Duration = Duration::from_secs(1);
 /// Reads `paths` to their end, or until a signal comes, `--count` is reached or the reader of the output goes away.
 /// Where a file is damaged, connections that come before the damage are reported, and then the damage is.
 pub(super) fn trace(config: &Config, paths: &[PathBuf], filter: Filter) -> Result<(), RunError> {
-    let stop = Stop::new()?;
+    let stop = Stop::new(config.reopens())?;
     let mut options = CaptureOptions {
         filter: filter.clone(),
         decap: config.decap,
@@ -52,7 +52,7 @@ pub(super) fn trace(config: &Config, paths: &[PathBuf], filter: Filter) -> Resul
         options.batch = 1;
     }
     let unread = paths.iter().map(|path| Reader::open_unread(path)).collect::<Result<Vec<_>, _>>()?;
-    let consumers = Consumers::open(&Opening { config, unread: &unread })?;
+    let consumers = Consumers::open(&Opening { config, unread: &unread, pressure: Pressure::Wait })?;
     let identity = Identity::read()?;
     confine::confine(Purpose::File)?;
     let until = Arc::new(stop.pipe()?);
@@ -66,7 +66,7 @@ pub(super) fn trace(config: &Config, paths: &[PathBuf], filter: Filter) -> Resul
     // This reads ahead, so that the interfaces that a file begins with have names.
     let many_interfaces = source.has_many_interfaces();
     let start = identity.start(config, &filter, source.named(), None);
-    let beginning = Beginning { pressure: Pressure::Wait, many_interfaces, end: Arc::new(stop.setter()?) };
+    let beginning = Beginning { many_interfaces, end: Arc::new(stop.setter()?) };
     let mut file = File {
         pipeline: Pipeline::begin(config, filter, consumers, &beginning, start)?,
         source,
@@ -121,6 +121,9 @@ impl File<'_> {
             for (interface, name) in self.source.new_names() {
                 self.names.insert(interface, Arc::clone(&name));
                 self.pipeline.name_interface(interface, name);
+            }
+            if stop.reopens() {
+                self.pipeline.reopen();
             }
             self.report_overlap();
             self.hand_over_packets()?;

@@ -5,7 +5,7 @@ use super::{
     RunError,
     consumers::{Beginning, Consumers, Opening, Packet},
     pipeline::Pipeline,
-    signals,
+    signals::{self, Terminals},
     start::Identity,
 };
 use crate::{
@@ -79,7 +79,8 @@ async fn run(
     filter: Filter,
     program: Box<Program>,
 ) -> Result<(), RunError> {
-    let (signals, asks) = (Signals::new()?, listen(signals::THAT_ASKS)?);
+    let (signals, asks) = (Signals::new(config.reopens())?, listen(signals::THAT_ASKS)?);
+    let reopens = Reopens::new(config.reopens())?;
     let (source, notices) = LiveSource::open(&live_config(config, interfaces, program))?;
     heap::give_back();
     let purpose = match config.netns {
@@ -87,13 +88,12 @@ async fn run(
         Namespaces::Own => Purpose::Live { settled: source.is_settled(), elsewhere: false },
         Namespaces::Named(_) => Purpose::Live { settled: source.is_settled(), elsewhere: true },
     };
-    let consumers = Consumers::open(&Opening { config, unread: &[] })?;
+    let consumers = Consumers::open(&Opening { config, unread: &[], pressure: Pressure::Drop })?;
     let identity = Identity::read()?;
     confine::confine(purpose)?;
     let start = identity.start(config, &filter, source.traced(), Some(source.wall_clock()));
     let ended = Arc::new(Notify::new());
     let beginning = Beginning {
-        pressure: Pressure::Drop,
         many_interfaces: config.has_many_interfaces(),
         end: {
             let ended = Arc::clone(&ended);
@@ -115,7 +115,7 @@ async fn run(
         Namespaces::Own | Namespaces::All => String::new(),
     };
     live.pipeline.say(format_args!("tracing {}{place}; Ctrl-C ends", live.source.describe()));
-    let watched = live.watch(signals, asks, &ended).await;
+    let watched = live.watch(signals, asks, reopens, &ended).await;
     let result = watched.and_then(|()| live.report_rest());
     let result = result.and_then(|()| Ok(live.source.verdict()?));
     // The programs come off before the output is waited for.
@@ -169,6 +169,7 @@ impl Live<'_> {
         &mut self,
         mut signals: Signals,
         mut asks: Signal,
+        mut reopens: Reopens,
         ended: &Notify,
     ) -> Result<(), RunError> {
         let mut inputs = Vec::new();
@@ -189,6 +190,10 @@ impl Live<'_> {
                 () = tick(stats.as_mut()) => self.stats(false)?,
                 () = tick(summary.as_mut()) => self.report_so_far()?,
                 _ = asks.recv() => self.report_so_far()?,
+                has_gone = reopens.asked() => {
+                    over = has_gone;
+                    self.pipeline.reopen();
+                }
                 after = self.source.next_batch(&mut inputs) => over = after? == AfterBatch::End,
             }
             let notices = self.source.take_notices();
@@ -425,12 +430,40 @@ fn listen(number: i32) -> Result<Signal, RunError> {
     signal(SignalKind::from_raw(number)).map_err(RunError::system("listen for signals"))
 }
 
+/// The signal that has files opened again, if there are any.
+struct Reopens {
+    signal: Option<Signal>,
+    terminals: Terminals,
+}
+
+impl Reopens {
+    fn new(reopens: bool) -> Result<Self, RunError> {
+        let signal = reopens.then(|| listen(signals::THAT_REOPENS)).transpose()?;
+        let terminals = Terminals::new().map_err(RunError::system("listen for signals"))?;
+        Ok(Self { signal, terminals })
+    }
+
+    /// Waits for the signal, and returns whether it came because the terminal has gone away. Cancel-safe.
+    async fn asked(&mut self) -> bool {
+        match &mut self.signal {
+            Some(signal) => {
+                signal.recv().await;
+                self.terminals.have_gone()
+            }
+            None => std::future::pending().await,
+        }
+    }
+}
+
 /// The signals that end a trace.
 struct Signals(Vec<(i32, Signal)>);
 
 impl Signals {
-    fn new() -> Result<Self, RunError> {
-        signals::that_end().map(|number| Ok((number, listen(number)?))).collect::<Result<_, _>>().map(Self)
+    fn new(reopens: bool) -> Result<Self, RunError> {
+        signals::that_end(reopens)
+            .map(|number| Ok((number, listen(number)?)))
+            .collect::<Result<_, _>>()
+            .map(Self)
     }
 
     /// Waits for any of the signals, and returns its number. Cancel-safe.

@@ -96,7 +96,7 @@ impl<'a> Pipeline<'a> {
         }
         let once = config.output.once.then(|| {
             Once::new(once::Config {
-                keep: config.output.events,
+                keep: config.events(),
                 time_wait_ns: nanoseconds(limits.time_wait),
                 max_sightings: limits.max_connections.saturating_add(once::MAX_HELD),
             })
@@ -134,6 +134,11 @@ impl<'a> Pipeline<'a> {
         if !said.is_empty() {
             screen::say(self.config.output.width, &said);
         }
+    }
+
+    /// Has the consumers open their files again.
+    pub(super) fn reopen(&mut self) {
+        self.delivery.consumers.reopen();
     }
 
     /// Whether as many connections were reported as `--count` asked for.

@@ -95,7 +95,7 @@ fn settings(config: &Config, live: bool) -> Settings {
         IngressHook::Xdp => "xdp",
     };
     Settings {
-        events: config.output.events,
+        events: config.events(),
         failed: config.output.only.failed,
         slower_ns: config.output.only.slower.map(nanoseconds),
         once: config.output.once,

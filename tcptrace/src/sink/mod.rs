@@ -1,6 +1,9 @@
 //! Where events go to. The core's sinks make lines of events, and an [`output::Output`] writes these to a descriptor.
 
+mod batch;
+pub mod files;
 pub mod output;
 pub mod pipe;
+pub mod place;
 
 pub use tcptrace_core::sink::{Sink, json, ladder, pcapng, summary, text, units, wrap};

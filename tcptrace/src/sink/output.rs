@@ -22,6 +22,12 @@ pub struct Output {
 }
 
 impl Output {
+    /// Writes what `sink` makes of events by a pipe that has begun.
+    #[must_use]
+    pub fn new(sink: Box<dyn Sink>, pipe: Pipe) -> Self {
+        Self { sink, pipe }
+    }
+
     /// Starts writing what `sink` makes of events to `fd`; see [`Pipe::start`].
     pub fn start(
         sink: Box<dyn Sink>,
@@ -30,7 +36,7 @@ impl Output {
         on_end: impl FnOnce() + Send + 'static,
     ) -> Result<Self, OutputError> {
         let pipe = Pipe::start(fd, options.pressure, options.queue_bytes, on_end)?;
-        Ok(Self { sink, pipe })
+        Ok(Self::new(sink, pipe))
     }
 
     /// Appends the lines of one event; see [`Pipe::append`].
@@ -49,6 +55,11 @@ impl Output {
     #[must_use]
     pub fn backlog(&self) -> f64 {
         self.pipe.backlog()
+    }
+
+    /// Has what is written to opened again; see [`Pipe::reopen`].
+    pub fn reopen(&self) {
+        self.pipe.reopen();
     }
 
     /// Events dropped so far; see [`Pipe::dropped`].

@@ -8,6 +8,7 @@ mod check;
 mod coexistence;
 mod everywhere;
 mod far;
+mod files;
 mod filters;
 mod first_byte;
 mod flood;

@@ -197,7 +197,7 @@ fn the_list_of_interfaces_takes_only_namespaces_and_habits() {
     let refused: Vec<_> = command.get_arg_conflicts_with(list).iter().map(|it| it.get_id()).collect();
     let taken = command.get_arguments().filter(|it| !it.is_hide_set() && !refused.contains(&it.get_id()));
     let taken: Vec<&str> = taken.map(|it| it.get_id().as_str()).collect();
-    assert_eq!(taken, ["netns", "all_netns", "list_interfaces", "numeric", "help", "version"]);
+    assert_eq!(taken, ["netns", "all_netns", "list_interfaces", "numeric", "config", "help", "version"]);
 }
 
 /// The program's help and that of each subcommand, as on a terminal of 80 columns.
@@ -317,9 +317,9 @@ fn habits_of_tcpdump_are_taken_or_told_what_to_do_instead() {
             "'-B' is not taken: the buffer between the kernel and tcptrace is set by --ring-size",
         ),
         (&["-Z", "root"], "'-Z' is not taken"),
-        (&["-G", "60"], "'-G' is not taken: files are not rotated"),
-        (&["-C", "10"], "'-C' is not taken"),
-        (&["-W", "3"], "'-W' is not taken"),
+        (&["-G", "60"], "'-G' is not taken: --rotate-every begins another file"),
+        (&["-C", "10"], "'-C' is not taken: --rotate-size begins another file"),
+        (&["-W", "3"], "'-W' is not taken: --keep says how many files are kept"),
     ] {
         let output = run(args);
         let said = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -11,6 +11,8 @@ mod icmp;
 mod json;
 mod once;
 mod output;
+mod output_file;
+mod rotate;
 mod several;
 mod show;
 mod start;

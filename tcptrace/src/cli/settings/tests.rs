@@ -16,10 +16,14 @@ fn parsed(typed: &[&str], variables: &[(&str, &str)], file: &str) -> Result<Comm
     parse(&Surroundings { words, variables, read: &read })
 }
 
-/// What comes of words that are all typed.
-fn typed(words: &[OsString]) -> Command {
+/// What comes of words that are all typed, if they make sense.
+fn tried_typing(words: &[OsString]) -> Option<Command> {
     let all = [OsString::from("tcptrace")].into_iter().chain(words.iter().cloned());
-    Args::try_parse_from(all).expect("they make sense").command().expect("they make sense together")
+    Args::try_parse_from(all).ok()?.command().ok()
+}
+
+fn typed(words: &[OsString]) -> Command {
+    tried_typing(words).expect("they make sense")
 }
 
 fn printed(typed: &[&str], variables: &[(&str, &str)], file: &str) -> String {
@@ -43,7 +47,7 @@ fn error(typed: &[&str], variables: &[(&str, &str)], file: &str) -> String {
 
 /// What an option takes, as words that would be typed and as a value in a file.
 fn example(whole: &clap::Command, arg: &Arg) -> (Vec<OsString>, String) {
-    const TEXTS: [&str; 13] = [
+    const TEXTS: [&str; 15] = [
         "0123456789abcdef",
         "eth0",
         "port 443",
@@ -57,6 +61,8 @@ fn example(whole: &clap::Command, arg: &Arg) -> (Vec<OsString>, String) {
         "connection",
         "always",
         "xdp",
+        "600",
+        "1M",
     ];
     let value = |text: &str| match Takes::of(arg) {
         Takes::Several => format!("[\"{text}\"]"),
@@ -83,10 +89,17 @@ fn every_option_means_the_same_in_a_file_in_the_environment_and_as_it_is_printed
     let mut tried = 0;
     for arg in options(&whole) {
         let key = key(arg).expect("options have one");
-        // Without these the option says nothing.
-        let beside: &[OsString] = if key == "summary-top" { &["--summary-by=client".into()] } else { &[] };
         let (words, value) = example(&whole, arg);
-        let expected = typed(&[beside, &words].concat());
+        // Some options say nothing without another.
+        let beside: [&[OsString]; 4] = [
+            &[],
+            &["--summary-by=client".into()],
+            &["--output=x".into()],
+            &["--output=x".into(), "--rotate-size=1M".into()],
+        ];
+        let found =
+            beside.iter().find_map(|beside| Some((beside, tried_typing(&[*beside, &words].concat())?)));
+        let (beside, expected) = found.unwrap_or_else(|| panic!("{key} makes sense with none of {beside:?}"));
         let beside: Vec<_> = beside.iter().map(|word| word.to_str().expect("text")).collect();
         let file = format!("{key} = {value}");
         let with_file = [&["--config=/f"], &beside[..]].concat();

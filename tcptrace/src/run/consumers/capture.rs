@@ -5,27 +5,31 @@ use crate::{
     event::{Event, Kinds},
     run::{PATIENCE, RunError, create::create},
     sink::{
+        files::Framing,
         pcapng::Writer,
-        pipe::{Finished, OutputError, Pipe, QUEUE_BYTES},
+        pipe::{Finished, OutputError, Pipe, Pressure, QUEUE_BYTES},
     },
-    source::pcap::Unread,
 };
 use std::{
-    fs::File,
     io,
+    os::fd::AsFd as _,
     path::{Path, PathBuf},
 };
 
 pub(super) fn open(opening: &Opening<'_>) -> Opened {
-    let path = opening.config.write.clone()?;
-    Some(Capture::create(path, opening.unread).map(|capture| Box::new(capture) as _))
+    let &Opening { config, unread, pressure } = opening;
+    let path = config.write.clone()?;
+    let to_stdout = path == Path::new("-");
+    let file = (!to_stdout).then(|| create(config, &path, Framing::Blocks, pressure, unread)).transpose();
+    Some(file.map(|pipe| Box::new(Capture { path, pressure, pipe, writing: None, missing: 0 }) as _))
 }
 
 /// The capture that is written.
 struct Capture {
     path: PathBuf,
-    /// The open file, until the trace begins. Not a byte of it is changed before.
-    file: Option<File>,
+    pressure: Pressure,
+    /// The pipe to the files, until the trace begins; `None` if the capture goes to the standard output.
+    pipe: Option<Pipe>,
     /// The writer, from the beginning of the trace to its end.
     writing: Option<Writing>,
     /// How many packets the capture lacks, known at its end.
@@ -42,16 +46,14 @@ impl Consumer for Capture {
     }
 
     fn begin(&mut self, beginning: &Beginning) -> Result<(), RunError> {
-        let Some(file) = self.file.take() else { return Ok(()) };
-        // The file is emptied only now, when the input is known to be good. A pipe has no length (EINVAL), and what is
-        // in a file that is the standard output may be another program's.
-        if self.path != Path::new("-")
-            && let Err(source) = file.set_len(0)
-            && source.kind() != io::ErrorKind::InvalidInput
-        {
-            return Err(RunError::Create { path: self.path.clone(), source });
-        }
-        let pipe = Pipe::start(file.into(), beginning.pressure, QUEUE_BYTES, beginning.on_end())?;
+        // A file is emptied only by the first bytes for it, now that the input is known to be good.
+        let pipe = if let Some(pipe) = self.pipe.take() {
+            pipe
+        } else {
+            let stdout = io::stdout().as_fd().try_clone_to_owned().map_err(RunError::system("use stdout"))?;
+            Pipe::start(stdout, self.pressure, QUEUE_BYTES, || ())?
+        };
+        pipe.on_end(beginning.on_end());
         let mut writing = Writing { pipe, writer: Writer::new(), block: Vec::with_capacity(512) };
         // A trace without connections makes a valid capture, too.
         writing.writer.begin(&mut writing.block);
@@ -76,6 +78,12 @@ impl Consumer for Capture {
         writing.watch_for_gaps(Pipe::flush).map_err(|error| self.failed(error))
     }
 
+    fn reopen(&mut self) {
+        if let Some(writing) = &self.writing {
+            writing.pipe.reopen();
+        }
+    }
+
     fn end(&mut self) -> Result<u64, RunError> {
         let Some(writing) = self.writing.take() else { return Ok(0) };
         let Finished { dropped, result, .. } = writing.pipe.finish(PATIENCE);
@@ -88,23 +96,11 @@ impl Consumer for Capture {
     fn report(&mut self, moment: Moment<'_>) -> Option<String> {
         let missing = self.missing;
         let lacks = matches!(moment, Moment::End { .. }) && missing > 0;
-        lacks.then(|| format!("the capture lacks {missing} packets: its disk was too slow\n"))
+        lacks.then(|| format!("the capture lacks {missing} packets: its disk was too slow or full\n"))
     }
 }
 
 impl Capture {
-    /// Opens the file, unless it is one of those that are read.
-    fn create(path: PathBuf, unread: &[Unread]) -> Result<Self, RunError> {
-        let file = match create(&path) {
-            Ok(file) => file,
-            Err(source) => return Err(RunError::Create { path, source }),
-        };
-        if unread.iter().any(|unread| unread.is_same_file(&file)) {
-            return Err(RunError::Same { path });
-        }
-        Ok(Self { path, file: Some(file), writing: None, missing: 0 })
-    }
-
     fn failed(&self, error: OutputError) -> RunError {
         match error {
             // The reader of our stdout has gone away, which is no failure to write.

@@ -4,6 +4,8 @@ use super::{Opened, Opening, lines::Lines};
 use crate::{cli::Format, sink::json::JsonSink};
 
 pub(super) fn open(opening: &Opening<'_>) -> Opened {
-    let asked = opening.config.output.format == Format::Json;
-    asked.then(|| Ok(Lines::open(opening.config, Box::new(|_| Box::new(JsonSink::default())))))
+    if opening.config.output.format != Format::Json {
+        return None;
+    }
+    Lines::to_stdout(opening, Box::new(|_| Box::new(JsonSink::default())))
 }

@@ -1,6 +1,7 @@
 //! The consumers of a trace's events. Each has a file, and a line in [`OPEN`].
 
 mod capture;
+mod files;
 mod json;
 mod lines;
 mod summary;
@@ -23,6 +24,7 @@ type Opened = Option<Result<Box<dyn Consumer>, RunError>>;
 const OPEN: &[fn(&Opening<'_>) -> Opened] = &[
     json::open,    // lines of JSON on stdout
     text::open,    // lines of text on stdout
+    files::open,   // lines in files
     summary::open, // the summary on stderr
     capture::open, // packets to a file
 ];
@@ -65,6 +67,9 @@ pub(super) trait Consumer {
         0.0
     }
 
+    /// Opens the files that the consumer writes again, as they may have been moved away.
+    fn reopen(&mut self) {}
+
     /// Ends with the trace: writes what is left, and returns how many events were never written.
     fn end(&mut self) -> Result<u64, RunError> {
         Ok(0)
@@ -81,12 +86,12 @@ pub(super) struct Opening<'a> {
     pub(super) config: &'a Config,
     /// The captures that are read: none of them may be written over.
     pub(super) unread: &'a [Unread],
+    /// What to do where a reader is slower than the trace.
+    pub(super) pressure: Pressure,
 }
 
 /// What is known when the trace begins.
 pub(super) struct Beginning {
-    /// What to do where a reader is slower than the trace.
-    pub(super) pressure: Pressure,
     /// Whether more than one interface can occur.
     pub(super) many_interfaces: bool,
     /// Ends the trace. A thread calls it that cannot write any more.
@@ -169,6 +174,10 @@ impl Consumers {
     /// How full the fullest queue of any consumer is, from 0 to 1.
     pub(super) fn backlog(&self) -> f64 {
         self.each().map(Consumer::backlog).fold(0.0, f64::max)
+    }
+
+    pub(super) fn reopen(&mut self) {
+        self.0.iter_mut().for_each(|(_, consumer)| consumer.reopen());
     }
 
     /// Ends each consumer, even if another fails. Returns how many events were never written, or the first error.

@@ -11,7 +11,7 @@ use crate::{
 pub(super) fn open(opening: &Opening<'_>) -> Opened {
     let config = opening.config;
     let speaks = !config.output.quiet;
-    if !speaks && !config.output.events.contains(Kind::Stats) {
+    if !speaks && !config.events().contains(Kind::Stats) {
         return None;
     }
     let filters = !matches!(&config.filter, FilterText::Given(text) if text.trim().is_empty());

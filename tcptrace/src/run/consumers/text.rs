@@ -27,7 +27,7 @@ pub(super) fn open(opening: &Opening<'_>) -> Opened {
         let options = TextOptions { interfaces, color, zone, times, width: screen.width() };
         Fitted { text: TextSink::new(options), screen, asked: false }
     };
-    Some(Ok(Lines::open(config, Box::new(move |trace| Box::new(make(trace.many_interfaces || once))))))
+    Lines::to_stdout(opening, Box::new(move |trace| Box::new(make(trace.many_interfaces || once))))
 }
 
 fn color(config: &Config) -> bool {
