@@ -1,6 +1,7 @@
 //! Sinks turn events into bytes, and do no I/O.
 
 pub mod json;
+pub mod metrics;
 pub mod pcapng;
 pub mod summary;
 pub mod text;

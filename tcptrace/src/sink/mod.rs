@@ -3,4 +3,4 @@
 pub mod output;
 pub mod pipe;
 
-pub use tcptrace_core::sink::{Sink, json, pcapng, summary, text, units, wrap};
+pub use tcptrace_core::sink::{Sink, json, metrics, pcapng, summary, text, units, wrap};
