@@ -1,11 +1,12 @@
 //! The arguments of a trace, which is what tcptrace does without a subcommand.
 
 use super::{
-    Command, FilterText, IngressHook, Interfaces, Limits, OutputConfig, habits::HabitArgs,
-    interfaces::InterfaceArgs, kernel::KernelArgs, limits::LimitArgs, output::OutputArgs, parse,
-    selection::SelectionArgs, summary::SummaryArgs, who::Who,
+    Command, FilterText, IngressHook, Interfaces, Limits, MetricsConfig, OutputConfig, habits::HabitArgs,
+    interfaces::InterfaceArgs, kernel::KernelArgs, limits::LimitArgs, metrics::MetricsArgs,
+    output::OutputArgs, parse, selection::SelectionArgs, summary::SummaryArgs, who::Who,
 };
 use crate::{event::Kinds, kernel::namespaces::Namespaces, sink::summary::GroupBy};
+use clap::error::ErrorKind;
 use std::{
     path::{Path, PathBuf},
     time::Duration,
@@ -20,7 +21,7 @@ pub(super) struct TraceArgs {
 
     /// List the interfaces and exit
     // No other option than --netns and --all-netns has an effect on the list.
-    #[arg(short = 'D', long, help_heading = "Interfaces", conflicts_with_all = ["interfaces", "read", "write", "decap", "first_byte", "ingress", "process", "no_sockets", "server_name", "Who", "ring_size", "filter", "filter_file", "failed", "slower", "count", "duration", "OutputArgs", "SummaryArgs", "LimitArgs", "kernel_log"])]
+    #[arg(short = 'D', long, help_heading = "Interfaces", conflicts_with_all = ["interfaces", "read", "write", "decap", "first_byte", "ingress", "process", "no_sockets", "server_name", "Who", "ring_size", "filter", "filter_file", "failed", "slower", "count", "duration", "OutputArgs", "SummaryArgs", "MetricsArgs", "LimitArgs", "kernel_log"])]
     list_interfaces: bool,
 
     /// Read a capture file; `-` is the standard input.
@@ -65,6 +66,9 @@ pub(super) struct TraceArgs {
     summary: SummaryArgs,
 
     #[command(flatten)]
+    metrics: MetricsArgs,
+
+    #[command(flatten)]
     limits: LimitArgs,
 
     #[command(flatten)]
@@ -91,6 +95,13 @@ impl TraceArgs {
         if self.write.as_deref() == Some(Path::new("-")) {
             output.events = Kinds::NONE;
         }
+        if self.metrics.metrics.is_some() && !self.read.is_empty() {
+            return Err(clap::Error::raw(
+                ErrorKind::ArgumentConflict,
+                "'--metrics' is for a live trace: files are read in one go, and nobody could ask while they are; \
+                 --summary-by sums them up\n",
+            ));
+        }
         let (interfaces, netns) = self.interfaces.config()?;
         let kernel = self.kernel.config();
         let summary = self.summary.config();
@@ -107,6 +118,7 @@ impl TraceArgs {
             summary_by: summary.by,
             summary_top: summary.top,
             stats_interval: self.output.stats_interval,
+            metrics: self.metrics.config(),
             limits: self.limits.config(),
             ring_bytes: kernel.ring_bytes,
             sockets: kernel.sockets,
@@ -150,6 +162,8 @@ pub struct Config {
     pub summary_top: usize,
     /// How often a `stats` event comes, besides the one at the end.
     pub stats_interval: Option<Duration>,
+    /// Where metrics are served, if they are.
+    pub metrics: Option<MetricsConfig>,
     /// Bounds of the tracker.
     pub limits: Limits,
     /// Bytes of the ring buffer between the kernel and this process: a power of two.
@@ -196,7 +210,7 @@ impl Input {
     fn files(paths: Vec<PathBuf>) -> Result<Self, clap::Error> {
         if paths.iter().filter(|path| path.as_os_str() == "-").count() > 1 {
             return Err(clap::Error::raw(
-                clap::error::ErrorKind::ArgumentConflict,
+                ErrorKind::ArgumentConflict,
                 "'-r -' is the standard input and can be given once\n",
             ));
         }
