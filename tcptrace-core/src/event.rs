@@ -231,7 +231,7 @@ object! {
 
 names! {
     /// Where the capture point stands.
-    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
     pub enum Vantage {
         /// On the client's host.
         Client = "client",

@@ -2,6 +2,8 @@
 
 pub mod json;
 pub mod ladder;
+#[cfg(feature = "metrics")]
+pub mod metrics;
 pub mod pcapng;
 pub mod summary;
 pub mod text;

@@ -17,7 +17,7 @@ use seccompiler::{
     BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
     SeccompRule, TargetArch, apply_filter,
 };
-use std::{collections::BTreeMap, env};
+use std::{collections::BTreeMap, env, os::fd::RawFd};
 use thiserror::Error;
 
 /// What a process goes on to do, which decides what it keeps.
@@ -57,11 +57,12 @@ pub enum ConfineError {
     Folder(#[from] landlock::RulesetError),
 }
 
-/// Confines this thread, and those that it starts from now on, to what `purpose` needs.
-pub fn confine(purpose: Purpose) -> Result<(), ConfineError> {
+/// Confines this thread, and those that it starts from now on, to what `purpose` needs, and to accepting connections on
+/// `listeners`, which are sockets that stay open to the end of the process.
+pub fn confine(purpose: Purpose, listeners: &[RawFd]) -> Result<(), ConfineError> {
     give_up_capabilities(purpose).map_err(ConfineError::Capabilities)?;
     let seccomp = |error: &dyn std::error::Error| ConfineError::Seccomp(error.to_string());
-    for filter in [without_clone3(), filter(purpose)] {
+    for filter in [without_clone3(), filter(purpose, listeners)] {
         let program: BpfProgram = filter.and_then(TryInto::try_into).map_err(|e| seccomp(&e))?;
         // This also sets no_new_privs, which the kernel demands for a filter.
         apply_filter(&program).map_err(|e| seccomp(&e))?;
@@ -100,9 +101,13 @@ fn give_up_capabilities(purpose: Purpose) -> io::Result<()> {
 
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
-/// The filter that allows the system calls that `purpose` needs. All others fail with EPERM.
-fn filter(purpose: Purpose) -> Result<SeccompFilter, BackendError> {
+/// The filter that allows the system calls that `purpose` needs, and those to serve on `listeners`. All others fail with
+/// EPERM.
+fn filter(purpose: Purpose, listeners: &[RawFd]) -> Result<SeccompFilter, BackendError> {
     let mut rules = allowed_always()?;
+    if !listeners.is_empty() {
+        allow_to_serve(&mut rules, listeners)?;
+    }
     match purpose {
         Purpose::File => {}
         Purpose::Files { .. } => rules.extend(without_conditions(FILES)),
@@ -247,6 +252,16 @@ const FILES: &[i64] = &[
     libc::SYS_utimensat,
     libc::SYS_statx,
 ];
+
+/// Allows what it takes to serve clients: to accept connections on these sockets alone, and to read, write and end them. A
+/// message that names no address goes to whom the socket is connected to.
+fn allow_to_serve(rules: &mut Rules, listeners: &[RawFd]) -> Result<(), BackendError> {
+    let accept = listeners.iter().map(|&fd| argument_is(0, bits(fd))).collect::<Result<_, _>>()?;
+    rules.insert(libc::SYS_accept4, accept);
+    rules.extend(without_conditions(&[libc::SYS_recvfrom, libc::SYS_shutdown]));
+    rules.insert(libc::SYS_sendto, vec![condition_of(SeccompCmpArgLen::Qword, 4, SeccompCmpOp::Eq, 0)?]);
+    Ok(())
+}
 
 /// Allows every command of bpf(2), to attach to interfaces that come and to take filters off again.
 fn allow_to_attach(rules: &mut Rules) {

@@ -1,9 +1,10 @@
 //! The arguments of a trace, which is what tcptrace does without a subcommand.
 
 use super::{
-    Command, FilesConfig, FilterText, IngressHook, Interfaces, Limits, OutputConfig, files::FileArgs,
-    habits::HabitArgs, interfaces::InterfaceArgs, kernel::KernelArgs, limits::LimitArgs, output::OutputArgs,
-    parse, selection::SelectionArgs, settings::SettingsFile, summary::SummaryArgs, who::Who,
+    Command, FilesConfig, FilterText, IngressHook, Interfaces, Limits, MetricsConfig, OutputConfig,
+    files::FileArgs, habits::HabitArgs, interfaces::InterfaceArgs, kernel::KernelArgs, limits::LimitArgs,
+    metrics::MetricsArgs, output::OutputArgs, parse, selection::SelectionArgs, settings::SettingsFile,
+    summary::SummaryArgs, who::Who,
 };
 use crate::{event::Kinds, kernel::namespaces::Namespaces, sink::summary::GroupBy};
 use std::{
@@ -20,14 +21,14 @@ pub(super) struct TraceArgs {
 
     /// List the interfaces and exit
     // No other option than --netns and --all-netns has an effect on the list.
-    #[arg(short = 'D', long, hide_short_help = true, help_heading = "Interfaces", conflicts_with_all = ["interfaces", "read", "write", "decap", "first_byte", "ingress", "process", "no_sockets", "server_name", "Who", "ring_size", "filter", "filter_file", "failed", "slower", "count", "duration", "OutputArgs", "FileArgs", "SummaryArgs", "LimitArgs", "kernel_log"])]
+    #[arg(short = 'D', long, hide_short_help = true, help_heading = "Interfaces", conflicts_with_all = ["interfaces", "read", "write", "decap", "first_byte", "ingress", "process", "no_sockets", "server_name", "Who", "ring_size", "filter", "filter_file", "failed", "slower", "count", "duration", "OutputArgs", "FileArgs", "SummaryArgs", "MetricsArgs", "LimitArgs", "kernel_log"])]
     list_interfaces: bool,
 
     /// Read a capture file; `-` is the standard input.
     ///
     /// It is pcap or pcapng, also in gzip or zstd. Given several times, the files are read as one trace, in the order of their
     /// first packets.
-    #[arg(short, long, value_name = "FILE", help_heading = "Packets", conflicts_with_all = ["interfaces", "netns", "all_netns", "ingress", "process", "no_sockets", "Who", "ring_size", "kernel_log", "stats_interval", "duration", "summary_interval"])]
+    #[arg(short, long, value_name = "FILE", help_heading = "Packets", conflicts_with_all = ["interfaces", "netns", "all_netns", "ingress", "process", "no_sockets", "Who", "ring_size", "kernel_log", "stats_interval", "duration", "summary_interval", "MetricsArgs"])]
     read: Vec<PathBuf>,
 
     /// Write the segments of lifecycles to a pcapng file.
@@ -66,6 +67,9 @@ pub(super) struct TraceArgs {
 
     #[command(flatten)]
     summary: SummaryArgs,
+
+    #[command(flatten)]
+    metrics: MetricsArgs,
 
     #[command(flatten)]
     limits: LimitArgs,
@@ -117,6 +121,7 @@ impl TraceArgs {
             summary_by: summary.by,
             summary_top: summary.top,
             stats_interval: self.output.stats_interval,
+            metrics: self.metrics.config(),
             limits: self.limits.config(),
             ring_bytes: kernel.ring_bytes,
             sockets: kernel.sockets,
@@ -162,6 +167,8 @@ pub struct Config {
     pub summary_top: usize,
     /// How often a `stats` event comes, besides the one at the end.
     pub stats_interval: Option<Duration>,
+    /// Where metrics are served, if they are.
+    pub metrics: Option<MetricsConfig>,
     /// Bounds of the tracker.
     pub limits: Limits,
     /// Bytes of the ring buffer between the kernel and this process: a power of two.

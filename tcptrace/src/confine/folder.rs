@@ -14,7 +14,7 @@ const INTERFACE: ABI = ABI::V5;
 /// kernels that have it (5.13).
 pub fn confine_to_folder(folder: BorrowedFd<'_>, of_others: bool) -> Result<(), ConfineError> {
     restrict(folder)?;
-    confine(Purpose::Files { of_others })
+    confine(Purpose::Files { of_others }, &[])
 }
 
 /// Has Landlock refuse everything but files in the folder.

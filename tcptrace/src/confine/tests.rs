@@ -11,12 +11,14 @@ use rustix::{
 use std::{
     env, fs,
     fs::{File, OpenOptions, Permissions},
-    io,
-    net::{TcpListener, TcpStream, UdpSocket},
-    os::fd::AsFd as _,
-    os::unix::{
-        fs::{OpenOptionsExt as _, PermissionsExt as _, symlink},
-        net::{UnixDatagram, UnixListener, UnixStream},
+    io::{self, Read as _, Write as _},
+    net::{Shutdown, TcpListener, TcpStream, UdpSocket},
+    os::{
+        fd::{AsFd as _, AsRawFd as _, RawFd},
+        unix::{
+            fs::{OpenOptionsExt as _, PermissionsExt as _, symlink},
+            net::{UnixDatagram, UnixListener, UnixStream},
+        },
     },
     path::{Path, PathBuf},
     process::{self, Command},
@@ -43,9 +45,14 @@ impl Drop for Folder {
 
 /// What `f` returns on a thread that was confined.
 fn confined<R: Send>(purpose: Purpose, f: impl FnOnce() -> R + Send) -> R {
+    confined_with(purpose, &[], f)
+}
+
+/// What `f` returns on a thread that was confined, but may accept connections on `listeners`.
+fn confined_with<R: Send>(purpose: Purpose, listeners: &[RawFd], f: impl FnOnce() -> R + Send) -> R {
     thread::scope(|scope| {
         let thread = scope.spawn(|| {
-            confine(purpose).expect("it can be confined");
+            confine(purpose, listeners).expect("it can be confined");
             f()
         });
         thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
@@ -208,4 +215,39 @@ fn capabilities_are_given_up_for_good() {
         assert_eq!(sets.effective, sets.permitted);
         assert!(sets.inheritable.is_empty());
     }
+}
+
+#[test]
+fn connections_are_accepted_where_they_are_to_be_and_nowhere_else() {
+    let folder = Folder::new("serve");
+    let path = folder.0.clone();
+    let [ours, other] = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
+    let clients = [&ours, &other].map(|listener| {
+        let address = listener.local_addr().expect("it is bound");
+        let mut client = TcpStream::connect(address).expect("it listens");
+        client.write_all(b"question").expect("it is open");
+        client
+    });
+    let udp = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+    let to = udp.local_addr().expect("it is bound");
+    let purpose = Purpose::Live { settled: true, elsewhere: false };
+    let (attempts, question, refused) = confined_with(purpose, &[ours.as_raw_fd()], || {
+        let (mut stream, _) = ours.accept().expect("it is allowed");
+        let mut question = [0; 8];
+        stream.read_exact(&mut question).expect("it is allowed");
+        stream.write_all(b"answer").expect("it is allowed");
+        stream.shutdown(Shutdown::Both).expect("it is allowed");
+        let refused = vec![
+            ("accept elsewhere", other.accept().map(drop)),
+            ("send to any address", udp.send_to(b"x", to).map(drop)),
+        ];
+        (attempts(&path), question, refused)
+    });
+    assert_all_refused(&attempts);
+    assert_all_refused(&refused);
+    assert_eq!(&question, b"question");
+    let [mut client, _] = clients;
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).expect("it was sent");
+    assert_eq!(answer, "answer");
 }

@@ -1,6 +1,7 @@
 //! Why a trace could not begin or go on, each in one line.
 
 use crate::{
+    cli::MetricsAddress,
     confine::ConfineError,
     filter::FilterError,
     sink::{files::FilesError, output::OutputError},
@@ -81,6 +82,14 @@ pub enum RunError {
         /// Why it could not be written.
         error: OutputError,
     },
+    /// Metrics cannot be served.
+    #[error("cannot serve metrics at {address}: {source}{}", what_to_do(source, address))]
+    Serve {
+        /// Where they were to be served.
+        address: MetricsAddress,
+        /// Why they cannot be.
+        source: io::Error,
+    },
     /// The system refused something that every trace needs.
     #[error("cannot {what}: {source}")]
     System {
@@ -89,6 +98,22 @@ pub enum RunError {
         /// Why it failed.
         source: io::Error,
     },
+}
+
+/// What to do about an address that cannot be listened at.
+fn what_to_do(source: &io::Error, address: &MetricsAddress) -> &'static str {
+    match (source.kind(), address) {
+        (io::ErrorKind::AddrInUse, MetricsAddress::Tcp(_)) => {
+            ": another program listens there (ss -ltnp tells which): give another port"
+        }
+        (io::ErrorKind::AddrInUse, MetricsAddress::Unix(_)) => {
+            ": another program listens there, or the file is no socket: give another path"
+        }
+        (io::ErrorKind::AddrNotAvailable, _) => {
+            ": give an address of this host, 0.0.0.0 for all, or 127.0.0.1 for this host alone"
+        }
+        _ => "",
+    }
 }
 
 impl RunError {

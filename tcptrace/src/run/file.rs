@@ -32,6 +32,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
+use tokio::sync::Notify;
 
 /// How often a terminal shows how far the files are read; nothing is shown about files that take less time than that.
 const PROGRESS: Duration = Duration::from_secs(1);
@@ -54,7 +55,7 @@ pub(super) fn trace(config: &Config, paths: &[PathBuf], filter: Filter) -> Resul
     let unread = paths.iter().map(|path| Reader::open_unread(path)).collect::<Result<Vec<_>, _>>()?;
     let consumers = Consumers::open(&Opening { config, unread: &unread, pressure: Pressure::Wait })?;
     let identity = Identity::read()?;
-    confine::confine(Purpose::File)?;
+    confine::confine(Purpose::File, &[])?;
     let until = Arc::new(stop.pipe()?);
     let unread: Vec<Unread> =
         unread.into_iter().map(|unread| unread.interrupted_by(Arc::clone(&until))).collect();
@@ -66,7 +67,8 @@ pub(super) fn trace(config: &Config, paths: &[PathBuf], filter: Filter) -> Resul
     // This reads ahead, so that the interfaces that a file begins with have names.
     let many_interfaces = source.has_many_interfaces();
     let start = identity.start(config, &filter, source.named(), None);
-    let beginning = Beginning { many_interfaces, end: Arc::new(stop.setter()?) };
+    let beginning =
+        Beginning { many_interfaces, end: Arc::new(stop.setter()?), ask: Arc::new(Notify::new()) };
     let mut file = File {
         pipeline: Pipeline::begin(config, filter, consumers, &beginning, start)?,
         source,

@@ -90,15 +90,16 @@ async fn run(
     };
     let consumers = Consumers::open(&Opening { config, unread: &[], pressure: Pressure::Drop })?;
     let identity = Identity::read()?;
-    confine::confine(purpose)?;
+    confine::confine(purpose, &consumers.listeners())?;
     let start = identity.start(config, &filter, source.traced(), Some(source.wall_clock()));
-    let ended = Arc::new(Notify::new());
+    let (ended, asked) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let beginning = Beginning {
         many_interfaces: config.has_many_interfaces(),
         end: {
             let ended = Arc::clone(&ended);
             Arc::new(move || ended.notify_one())
         },
+        ask: Arc::clone(&asked),
     };
     let mut live = Live {
         pipeline: Pipeline::begin(config, filter, consumers, &beginning, start)?,
@@ -115,7 +116,7 @@ async fn run(
         Namespaces::Own | Namespaces::All => String::new(),
     };
     live.pipeline.say(format_args!("tracing {}{place}; Ctrl-C ends", live.source.describe()));
-    let watched = live.watch(signals, asks, reopens, &ended).await;
+    let watched = live.watch(signals, asks, reopens, &ended, &asked).await;
     let result = watched.and_then(|()| live.report_rest());
     let result = result.and_then(|()| Ok(live.source.verdict()?));
     // The programs come off before the output is waited for.
@@ -171,6 +172,7 @@ impl Live<'_> {
         mut asks: Signal,
         mut reopens: Reopens,
         ended: &Notify,
+        asked: &Notify,
     ) -> Result<(), RunError> {
         let mut inputs = Vec::new();
         let Config { stats_interval, summary_interval, duration, .. } = self.pipeline.config;
@@ -194,6 +196,7 @@ impl Live<'_> {
                     over = has_gone;
                     self.pipeline.reopen();
                 }
+                () = asked.notified() => self.tell_counters()?,
                 after = self.source.next_batch(&mut inputs) => over = after? == AfterBatch::End,
             }
             let notices = self.source.take_notices();
@@ -298,6 +301,13 @@ impl Live<'_> {
     fn report_so_far(&mut self) -> Result<(), RunError> {
         let stats = self.counters(false)?;
         self.pipeline.report(stats);
+        Ok(())
+    }
+
+    /// Gives the counters as they are now to the consumers, one of which has asked for them.
+    fn tell_counters(&mut self) -> Result<(), RunError> {
+        let stats = self.counters(false)?;
+        self.pipeline.counters(stats);
         Ok(())
     }
 

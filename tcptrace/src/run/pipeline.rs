@@ -237,6 +237,12 @@ impl<'a> Pipeline<'a> {
         self.delivery.consumers.complete(stats);
     }
 
+    /// Gives the counters of the source, the tracker and the consumers to the consumers. They are no event.
+    pub(super) fn counters(&mut self, mut stats: Stats) {
+        self.complete(&mut stats);
+        self.delivery.consumers.counters(&stats);
+    }
+
     /// Delivers a `stats` event with the counters of the source, the tracker and the consumers.
     pub(super) fn stats(&mut self, mut stats: Stats, offset_ns: i64) -> Result<(), RunError> {
         let last = stats.last;

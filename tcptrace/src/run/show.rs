@@ -55,7 +55,7 @@ fn begins_with_a_brace(path: &Path) -> io::Result<bool> {
 fn capture(config: &ShowConfig, filter: Filter, mut drawing: Drawing) -> Result<(), RunError> {
     let options = CaptureOptions { filter: filter.clone(), decap: config.decap, ..CaptureOptions::default() };
     let unread = Reader::open_unread(&config.file)?;
-    confine::confine(Purpose::File)?;
+    confine::confine(Purpose::File, &[])?;
     let mut source = PcapSource::new(Files::open(vec![unread])?, &options);
     let mut tracker = Tracker::new(track::Config::default());
     tracker.set_filter(filter);
@@ -78,7 +78,7 @@ fn capture(config: &ShowConfig, filter: Filter, mut drawing: Drawing) -> Result<
 fn events(config: &ShowConfig, filter: &Filter, mut drawing: Drawing) -> Result<(), RunError> {
     let read = |source| RunError::Read { path: config.file.clone(), source };
     let file = File::open(&config.file).map_err(read)?;
-    confine::confine(Purpose::File)?;
+    confine::confine(Purpose::File, &[])?;
     for (number, line) in BufReader::new(file).lines().enumerate() {
         let line = line.map_err(read)?;
         let event: Event = serde_json::from_str(&line).map_err(|error| RunError::Line {

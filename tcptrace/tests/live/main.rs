@@ -20,6 +20,12 @@ mod kinds;
 mod latency;
 mod lifecycles;
 mod load;
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::float_cmp,
+    reason = "the numbers of a scrape are floating-point"
+)]
+mod metrics;
 mod namespaces;
 mod once;
 mod oracle;

@@ -8,7 +8,10 @@ use std::{
     time::Duration,
 };
 use tcptrace::{
-    cli::{self, Args, Color, Config, FilterText, Format, Input, Interfaces, Limits, LineWidth, Only},
+    cli::{
+        self, Args, Color, Config, FilterText, Format, Input, Interfaces, Limits, LineWidth, MetricsAddress,
+        MetricsConfig, Only,
+    },
     event::{Kind, Kinds},
     kernel::namespaces::Namespaces,
     sink::text::TimeFormat,
@@ -188,6 +191,21 @@ fn text_is_as_wide_as_it_is_asked_to_be() {
     }
 }
 
+#[test]
+fn metrics_are_served_at_a_port_or_at_a_path() {
+    assert_eq!(config(&[]).metrics, None);
+    for (address, parsed) in [
+        ("127.0.0.1:9464", MetricsAddress::Tcp("127.0.0.1:9464".to_owned())),
+        ("[::1]:0", MetricsAddress::Tcp("[::1]:0".to_owned())),
+        ("localhost:9464", MetricsAddress::Tcp("localhost:9464".to_owned())),
+        ("unix:/run/a:1", MetricsAddress::Unix("/run/a:1".into())),
+    ] {
+        assert_eq!(parsed.to_string(), address);
+        let config = config(&["--metrics", address, "--metrics-top", "7"]);
+        assert_eq!(config.metrics, Some(MetricsConfig { address: parsed, top: 7 }));
+    }
+}
+
 /// Also one that comes later: what would do nothing beside `-D` is refused.
 #[test]
 fn the_list_of_interfaces_takes_only_namespaces_and_habits() {
@@ -289,6 +307,15 @@ fn wrong_usage_is_said_on_stderr_with_exit_code_2() {
         (&["--summary-by", "client", "-q"], "cannot be used with"),
         (&["--summary-by", "client", "--summary-top", "0"], "is not in 1..=1000"),
         (&["--summary-top", "5"], "--summary-by"),
+        (&["--metrics", "9464"], "a host and a port are needed, such as 127.0.0.1:9464, or unix:PATH"),
+        (&["--metrics", ":9464"], "a host and a port are needed"),
+        (&["--metrics", "localhost:94640"], "a host and a port are needed"),
+        (&["--metrics", "::1:9464"], "an IPv6 address is in brackets, as in [::1]:9464"),
+        (&["--metrics", "unix:"], "the path of a socket has 1 to 107 octets"),
+        (&["--metrics", "localhost:9464", "--metrics-top", "0"], "is not in 1..=1000"),
+        (&["--metrics-top", "5"], "--metrics <ADDR>"),
+        (&["-r", "a.pcap", "--metrics", "localhost:9464"], "cannot be used with"),
+        (&["-D", "--metrics", "localhost:9464"], "cannot be used with"),
         (&["-i", "eth0", "schema"], "'schema' is neither a word of the filter language nor an address"),
         (&["--ingress", "af_xdp"], "[possible values: tc, xdp]"),
         (&["check", "-i", "any", "-i", "eth0"], "cannot be combined with others"),

@@ -29,7 +29,7 @@ use std::{
 use work::{Board, Counts, Job};
 
 /// Commands that tests call, and the packages they come in.
-const COMMANDS: [(&str, &str); 9] = [
+const COMMANDS: [(&str, &str); 10] = [
     ("ip", "iproute2"),
     ("nft", "nftables"),
     ("bpftool", "bpftool"),
@@ -39,6 +39,7 @@ const COMMANDS: [(&str, &str); 9] = [
     ("setcap", "libcap2-bin"),
     ("xdp-filter", "xdp-tools"),
     ("mandoc", "mandoc"),
+    ("prometheus", "prometheus"),
 ];
 
 /// Names the file to which a test that finds it cannot run here appends a line with its name and the reason. The

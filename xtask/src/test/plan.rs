@@ -19,8 +19,10 @@ const WAITING: [&str; 6] = ["live", "live_attach", "live_sockets", "live_icmp", 
 const BUSY: [&str; 4] = ["test_run", "corpus", "tcptrace_core", "sinks"];
 /// Tests that measure times, or load the machine until something gives way: nothing else may run beside them. No name of
 /// tests is all of the binary.
-const ALONE: [(&str, &[&str]); 2] =
-    [("live", &["first_byte::", "flood::", "latency::", "load::", "oracle::"]), ("endure", &[])];
+const ALONE: [(&str, &[&str]); 2] = [
+    ("live", &["first_byte::", "flood::", "latency::", "load::", "metrics::hostile::", "oracle::"]),
+    ("endure", &[]),
+];
 
 /// The tests, by what they can run beside.
 pub(super) struct Plan<'a> {
@@ -214,7 +216,7 @@ mod tests {
             for name in names {
                 let module =
                     name.strip_suffix("::").expect("a whole module, so that no other name has it in it");
-                assert!(exists(&tests.join(binary), module), "{binary} {name}");
+                assert!(exists(&tests.join(binary), &module.replace("::", "/")), "{binary} {name}");
             }
         }
     }

@@ -9,6 +9,7 @@ use tcptrace::{
     sink::{
         Sink,
         json::JsonSink,
+        metrics::{Metrics, Options},
         pcapng::{Origin, Writer},
         summary::Summary,
         text::{TextOptions, TextSink, TimeFormat, Width},
@@ -30,11 +31,12 @@ pub(crate) struct Layer {
 const LIVES: Kinds = Kinds::NONE.with(Kind::Established).with(Kind::Connection);
 
 #[rustfmt::skip]
-pub(crate) const LAYERS: [Layer; 8] = [
+pub(crate) const LAYERS: [Layer; 9] = [
     Layer { name: "decode", about: "decode", start: || State::new(None, Out::Nowhere) },
     Layer { name: "track", about: "+ track, telling nothing", start: || State::new(Some(Kinds::NONE), Out::Nowhere) },
     Layer { name: "events", about: "+ track, established and connection", start: || State::new(Some(LIVES), Out::Nowhere) },
     Layer { name: "summary", about: "  + summary", start: || State::new(Some(LIVES), Out::Summary(Box::default())) },
+    Layer { name: "metrics", about: "  + metrics", start: || State::new(Some(LIVES), Out::Metrics(metrics())) },
     Layer { name: "json", about: "  + JSON", start: || State::new(Some(LIVES), Out::Sink(Box::new(JsonSink::default()))) },
     Layer { name: "text", about: "  + text", start: || State::new(Some(LIVES), Out::Sink(Box::new(text()))) },
     Layer { name: "json-all", about: "+ track, all events + JSON", start: || State::new(Some(Kinds::ALL), Out::Sink(Box::new(JsonSink::default()))) },
@@ -51,8 +53,13 @@ fn text() -> TextSink {
     })
 }
 
+fn metrics() -> Metrics {
+    Metrics::new(Options { top: 100, max_connections: 262_144 })
+}
+
 enum Out {
     Nowhere,
+    Metrics(Metrics),
     Summary(Box<Summary>),
     Sink(Box<dyn Sink>),
     Pcapng(Writer),
@@ -114,6 +121,7 @@ impl State {
             event.shift(OFFSET_NS);
             match out {
                 Out::Summary(summary) => summary.observe(&event),
+                Out::Metrics(metrics) => metrics.observe(&event),
                 Out::Sink(sink) => sink.event(&event, bytes),
                 Out::Nowhere | Out::Pcapng(_) => drop(black_box(event)),
             }

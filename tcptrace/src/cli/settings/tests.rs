@@ -47,7 +47,7 @@ fn error(typed: &[&str], variables: &[(&str, &str)], file: &str) -> String {
 
 /// What an option takes, as words that would be typed and as a value in a file.
 fn example(whole: &clap::Command, arg: &Arg) -> (Vec<OsString>, String) {
-    const TEXTS: [&str; 15] = [
+    const TEXTS: [&str; 16] = [
         "0123456789abcdef",
         "eth0",
         "port 443",
@@ -63,6 +63,7 @@ fn example(whole: &clap::Command, arg: &Arg) -> (Vec<OsString>, String) {
         "xdp",
         "600",
         "1M",
+        "127.0.0.1:9464",
     ];
     let value = |text: &str| match Takes::of(arg) {
         Takes::Several => format!("[\"{text}\"]"),
@@ -91,11 +92,12 @@ fn every_option_means_the_same_in_a_file_in_the_environment_and_as_it_is_printed
         let key = key(arg).expect("options have one");
         let (words, value) = example(&whole, arg);
         // Some options say nothing without another.
-        let beside: [&[OsString]; 4] = [
+        let beside: [&[OsString]; 5] = [
             &[],
             &["--summary-by=client".into()],
             &["--output=x".into()],
             &["--output=x".into(), "--rotate-size=1M".into()],
+            &["--metrics=127.0.0.1:9464".into()],
         ];
         let found =
             beside.iter().find_map(|beside| Some((beside, tried_typing(&[*beside, &words].concat())?)));

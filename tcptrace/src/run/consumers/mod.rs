@@ -4,6 +4,7 @@ mod capture;
 mod files;
 mod json;
 mod lines;
+mod metrics;
 mod summary;
 mod text;
 
@@ -15,7 +16,8 @@ use crate::{
     sink::{pcapng::Origin, pipe::Pressure},
     source::pcap::Unread,
 };
-use std::sync::Arc;
+use std::{os::fd::RawFd, sync::Arc};
+use tokio::sync::Notify;
 
 /// A consumer that has opened what it writes to, or why it could not; `None` if the user did not ask for it.
 type Opened = Option<Result<Box<dyn Consumer>, RunError>>;
@@ -27,6 +29,7 @@ const OPEN: &[fn(&Opening<'_>) -> Opened] = &[
     files::open,   // lines in files
     summary::open, // the summary on stderr
     capture::open, // packets to a file
+    metrics::open, // metrics to whoever asks for them
 ];
 
 /// A consumer is given the events of a trace and does something with them. It is made, and opens what it writes to,
@@ -38,6 +41,11 @@ pub(super) trait Consumer {
     /// Whether the consumer is to be given packets too.
     fn wants_packets(&self) -> bool {
         false
+    }
+
+    /// The socket on which the consumer accepts connections, if it does. It stays open to the end of the process.
+    fn listener(&self) -> Option<RawFd> {
+        None
     }
 
     /// Begins with the trace. The process is confined by now, and so are threads that are started here.
@@ -58,6 +66,9 @@ pub(super) trait Consumer {
     fn end_of_batch(&mut self) -> Result<(), RunError> {
         Ok(())
     }
+
+    /// Takes the counters of the trace as they are now, after a consumer has asked for them ([`Beginning::ask`]).
+    fn counters(&mut self, _: &Stats) {}
 
     /// Adds what the consumer counted to counters that are about to be reported.
     fn complete(&self, _: &mut Stats) {}
@@ -96,6 +107,8 @@ pub(super) struct Beginning {
     pub(super) many_interfaces: bool,
     /// Ends the trace. A thread calls it that cannot write any more.
     pub(super) end: Arc<dyn Fn() + Send + Sync>,
+    /// Asks the trace for its counters, which [`Consumer::counters`] is given then. Only a live trace answers.
+    pub(super) ask: Arc<Notify>,
 }
 
 impl Beginning {
@@ -145,6 +158,11 @@ impl Consumers {
         self.each().any(Consumer::wants_packets)
     }
 
+    /// The sockets on which consumers accept connections.
+    pub(super) fn listeners(&self) -> Vec<RawFd> {
+        self.each().filter_map(Consumer::listener).collect()
+    }
+
     pub(super) fn begin(&mut self, beginning: &Beginning) -> Result<(), RunError> {
         self.0.iter_mut().try_for_each(|(_, consumer)| consumer.begin(beginning))
     }
@@ -165,6 +183,10 @@ impl Consumers {
 
     pub(super) fn end_of_batch(&mut self) -> Result<(), RunError> {
         self.0.iter_mut().try_for_each(|(_, consumer)| consumer.end_of_batch())
+    }
+
+    pub(super) fn counters(&mut self, stats: &Stats) {
+        self.0.iter_mut().for_each(|(_, consumer)| consumer.counters(stats));
     }
 
     pub(super) fn complete(&self, stats: &mut Stats) {
