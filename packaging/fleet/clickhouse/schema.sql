@@ -138,7 +138,8 @@ TTL toDateTime(ts) + INTERVAL 30 DAY
 SETTINGS non_replicated_deduplication_window = 10000, ttl_only_drop_parts = 1;
 
 -- What is left of connections after their 30 days: for each hour, service and vantage their number, and quantiles whose
--- states can be merged over any hours. DDSketch is right within one percent of the time itself.
+-- states can be merged over any hours. DDSketch is right within one percent of the time itself. The view counts lines as they
+-- come: hourly_again.sql counts a day again, without what was delivered twice.
 CREATE TABLE IF NOT EXISTS tcptrace.hourly
 (
     hour DateTime('UTC') CODEC(Delta, ZSTD(1)),

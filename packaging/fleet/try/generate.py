@@ -22,7 +22,8 @@ CLIENTS = [(f"web{n}", f"198.51.100.{n}", f"2001:db8:1::{n:x}") for n in range(1
 SERVERS = [(f"db{n}", f"203.0.113.{n}", f"2001:db8:2::{n:x}") for n in range(1, 41)]
 # Of the connections from web7 to db3 one in five loses a segment on its way to the server; of all others one in 2,000.
 LOSSY = ("web7", "db3")
-# Some clients always fail one in 20 times at one server, and one begins with it 40 minutes before the end.
+# Some clients always fail one in 20 times at one server. Another begins to connect more often, and to fail half of the time,
+# 40 minutes before the end.
 FAILING = {(f"web{n}", f"db{n % 7 + 20}") for n in range(10, 30)}
 NEW, NEW_SINCE_S = ("web17", "db5"), 40 * 60
 # For an hour, ten hours before the end, one server takes twenty times as long in one of thirty connections.
@@ -123,11 +124,13 @@ def generate(count, seed=1, end_ns=None):
     servers, made = chance.choices(SERVERS, weights, k=1 << 16), 0
     while made < count:
         client, server = chance.choice(CLIENTS), chance.choice(servers)
-        pair = (client[0], server[0])
         start = begin + SPAN_NS * made // count + chance.randrange(1000)
         left_s = (begin + SPAN_NS - start) / 1e9
         lot = chance.random()
-        if (pair in FAILING or pair == NEW and left_s < NEW_SINCE_S) and lot < 0.05:
+        if left_s < NEW_SINCE_S and lot < 0.01:
+            client, server = (next(host for host in hosts if host[0] in NEW) for hosts in (CLIENTS, SERVERS))
+        pair = (client[0], server[0])
+        if pair in FAILING and lot < 0.05 or pair == NEW and left_s < NEW_SINCE_S and lot < 0.005:
             kind = "failed"
         elif lot < (0.2 if pair == LOSSY else 0.0005):
             kind = "lossy"

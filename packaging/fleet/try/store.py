@@ -1,5 +1,6 @@
 """What the other programs here share: the tables of schema.sql in chdb, which is ClickHouse as a library, and the questions."""
 
+import json
 import re
 import time
 from pathlib import Path
@@ -30,10 +31,14 @@ def questions():
     return [(name, words, sql.strip().rstrip(";")) for name, words, sql in zip(parts[::3], parts[1::3], parts[2::3])]
 
 
+def hourly_again(day):
+    """The statements that make the hours of a day anew."""
+    text = (CLICKHOUSE / "hourly_again.sql").read_text().replace("{day:Date}", f"'{day}'")
+    return [sql for sql in text.split(";\n") if sql.strip()]
+
+
 def rows(store, sql):
     """The rows of an answer, as lists."""
-    import json
-
     text = str(store.query(sql, "JSONCompactEachRow"))
     return [json.loads(line) for line in text.splitlines()]
 

@@ -1,0 +1,44 @@
+"""ClickHouse's HTTP interface as far as an insert needs it, before chdb: `front.py FOLDER PORT [FORGET]`.
+
+It stands for a server where none can be installed: what it hands on is a query and its data, and the answer is 200, or 500
+with what chdb says. The first FORGET inserts are done and not answered, as when a network fails at the worst moment.
+"""
+
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, urlsplit
+
+from store import opened
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        query = parse_qs(urlsplit(self.path).query)["query"][0]
+        with turns:
+            try:
+                answer, code = str(store.query(f"{query}\n{body.decode()}", "TabSeparated")), 200
+            except Exception as error:
+                answer, code = str(error), 500
+        if query.startswith("INSERT"):
+            forget = Handler.forget > 0
+            print(f"{query.split()[2]}: {body.count(10) + 1} lines, {code}{', not answered' if forget else ''} {answer[:300]}", flush=True)
+            if forget:
+                Handler.forget -= 1
+                self.close_connection = True
+                return
+        self.send_response(code)
+        self.send_header("Content-Length", str(len(answer.encode())))
+        self.end_headers()
+        self.wfile.write(answer.encode())
+
+    def log_message(self, *_):
+        pass
+
+
+store, turns = opened(sys.argv[1]), threading.Lock()
+Handler.forget = int(sys.argv[3]) if len(sys.argv) > 3 else 0
+ThreadingHTTPServer(("127.0.0.1", int(sys.argv[2])), Handler).serve_forever()
