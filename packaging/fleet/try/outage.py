@@ -1,7 +1,7 @@
 """Sends lines by syslog-ng to ClickHouse while both are killed, and counts what comes: `outage.py FOLDER [LINES]`.
 
-The store is away for a while, each program ends by SIGKILL, inserts are done and not answered, and one line is cut in its
-middle. At the end each whole line has to be there, and once.
+The store is away for a while, each program ends by SIGKILL, inserts are done and not answered, others are refused, and one
+line is cut in its middle. At the end each whole line has to be there, and once.
 """
 
 import shutil
@@ -29,8 +29,8 @@ def say(text):
     print(f"{time.monotonic() - began:5.1f} s  {text}", flush=True)
 
 
-def front(forget=0):
-    return started([sys.executable, HERE / "front.py", folder / "store", str(PORT), str(forget)], "front.log")
+def front(forget, refuse=0):
+    return started([sys.executable, HERE / "front.py", folder / "store", str(PORT), str(forget), str(refuse)], "front.log")
 
 
 def started(args, log):
@@ -51,6 +51,8 @@ def configure():
         "/var/log/tcptrace/": f"{folder}/",
         "/var/lib/syslog-ng/tcptrace": f"{folder}/buffer",
         "clickhouse.example:8123": f"127.0.0.1:{PORT}",
+        # Tries follow sooner, so that more of them than any limit on tries fit into the test.
+        "time-reopen(5)": "time-reopen(1)",
     }
     for old, new in changes.items():
         assert old in text, f"tcptrace.conf has no {old}"
@@ -110,8 +112,8 @@ def main():
     shipper = syslog_ng()
     say("syslog-ng runs again, without a store")
     time.sleep(6)
-    server = front(forget=3)
-    say("the store runs again, and does not answer its first three inserts")
+    server = front(forget=3, refuse=10)
+    say("the store runs again, and does not answer its first three inserts, and then refuses ten")
     time.sleep(8)
     kill(shipper, "syslog-ng")
     shipper = syslog_ng()
