@@ -4,6 +4,7 @@ The store is away for a while, each program ends by SIGKILL, inserts are done an
 line is cut in its middle. At the end each whole line has to be there, and once.
 """
 
+import os
 import shutil
 import subprocess
 import sys
@@ -23,6 +24,7 @@ count = int(sys.argv[2]) if len(sys.argv) > 2 else 20_000
 RATE = 700
 began = time.monotonic()
 running = []
+go_on = threading.Event()
 
 
 def say(text):
@@ -48,7 +50,7 @@ def syslog_ng():
 def configure():
     text = (HERE.parent / "syslog-ng" / "tcptrace.conf").read_text()
     changes = {
-        "/var/log/tcptrace/": f"{folder}/",
+        "/var/log/tcptrace": f"{folder}/lines",
         "/var/lib/syslog-ng/tcptrace": f"{folder}/buffer",
         "clickhouse.example:8123": f"127.0.0.1:{PORT}",
         # Tries follow sooner, so that more of them than any limit on tries fit into the test.
@@ -61,26 +63,32 @@ def configure():
 
 
 def kill(process, name):
+    """Ends a process at once, and returns how many seconds of CPU it took."""
     process.kill()
-    process.wait()
+    _, _, usage = os.wait4(process.pid, 0)
     say(f"{name}: SIGKILL")
+    return usage.ru_utime + usage.ru_stime
 
 
 def write():
-    """Writes the lines as a tracer does, with lines of statistics between, and ends once in the middle of a line."""
+    """Writes the lines as a tracer does, with lines of statistics between; it ends once in the middle of a line, and goes on in
+    another file once."""
     stats = '{"event":"stats","schema":2,"ts":"2026-11-28T01:00:%02d.%09dZ","run":"4142e14e-9868-44bf-90b7-3e2ae6bd8c5d","packets":%d}\n'
-    with open(folder / "events.jsonl", "a", buffering=1) as file:
-        start = time.monotonic()
-        for number, line in enumerate(generate(count)):
-            # What the shipper puts in is not in the file.
-            line = "{" + line.split(",", 1)[1]
-            if number == count // 2:
-                file.write(line[: len(line) // 2])
-            file.write(line + "\n")
-            if number % 1000 == 999:
-                file.write(stats % (number // 1000 % 60, number, number))
-            if number % 50 == 0:
-                time.sleep(max(0, start + number / RATE - time.monotonic()))
+    file = open(folder / "lines/events-1.jsonl", "a", buffering=1)
+    start, gone_on = time.monotonic(), False
+    for number, line in enumerate(generate(count)):
+        # What the shipper puts in is not in the file.
+        line = "{" + line.split(",", 1)[1]
+        if number == count // 2:
+            file.write(line[: len(line) // 2])
+        file.write(line + "\n")
+        if number % 1000 == 999:
+            file.write(stats % (number // 1000 % 60, number, number))
+        if number % 50 == 0:
+            time.sleep(max(0, start + number / RATE - time.monotonic()))
+            if go_on.is_set() and not gone_on:
+                gone_on, file = True, open(folder / "lines/events-2.jsonl", "a", buffering=1)
+                say("the writer goes on in another file")
     say(f"{count} lines are written")
 
 
@@ -95,7 +103,7 @@ def ask(sql):
 def main():
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "buffer").mkdir(parents=True)
-    (folder / "events.jsonl").touch()
+    (folder / "lines").mkdir()
     configure()
     server = front(forget=2)
     while ask("SELECT 1") != ["1"]:
@@ -107,7 +115,8 @@ def main():
     time.sleep(12)
     kill(server, "store")
     time.sleep(4)
-    kill(shipper, "syslog-ng")
+    spent = kill(shipper, "syslog-ng")
+    go_on.set()
     time.sleep(2)
     shipper = syslog_ng()
     say("syslog-ng runs again, without a store")
@@ -115,7 +124,7 @@ def main():
     server = front(forget=3, refuse=10)
     say("the store runs again, and does not answer its first three inserts, and then refuses ten")
     time.sleep(8)
-    kill(shipper, "syslog-ng")
+    spent += kill(shipper, "syslog-ng")
     shipper = syslog_ng()
     writer.join()
     deadline, there = time.monotonic() + 300, "0"
@@ -134,8 +143,10 @@ def main():
             ask(statement)
     again = ask("SELECT sum(connections) FROM tcptrace.hourly")
     buffer = sum(file.stat().st_size for file in (folder / "buffer").iterdir())
+    spent += kill(shipper, "syslog-ng")
+    say(f"syslog-ng took {spent:.2f} s of CPU for {count} lines")
     say(f"{kept} of {count - 1} connections, {rows - kept} of them were there twice before FINAL; {statistics} of {count // 1000} lines of statistics")
-    say(f"the hourly view counted {hours[0]}, and {again[0]} after hourly_again.sql; the buffers' files have {buffer / 1e6:.1f} MB")
+    say(f"the hourly view counted {hours[0]}, and {again[0]} after hourly_again.sql; the buffers' files had {buffer / 1e6:.1f} MB")
     good = [str(kept)] == [str(keys)] == again == [str(count - 1)] and statistics == count // 1000
     print("nothing was lost, and nothing is there twice" if good else "WRONG: lines were lost, or are there twice")
     return 0 if good else 1
