@@ -81,18 +81,18 @@ HAVING failures > 0 AND minIf(ts, failed) >= now() - INTERVAL 1 HOUR
 ORDER BY first_failure
 LIMIT 8;
 
--- both_hosts: How does one connection look from both hosts? (Here: the slowest first answers of the last hour.)
+-- both_hosts: How does one connection look from both hosts? These are the slowest first answers of the last hour.
 SELECT
-    c.from_host AS client_host,
-    s.from_host AS server_host,
+    c.from_host AS client,
+    s.from_host AS server,
     c.service AS service,
     c.client_isn AS client_isn,
     c.server_isn AS server_isn,
-    round(c.syn_to_established_ns / 1e6, 3) AS client_waited_ms,
+    round(c.syn_to_established_ns / 1e6, 3) AS waited_ms,
     c.syn_retransmits AS syns_again,
-    s.syn_retransmits AS of_them_arrived,
-    round(c.first_response_ns / 1e6, 3) AS client_first_response_ms,
-    round(s.first_response_ns / 1e6, 3) AS server_first_response_ms,
+    s.syn_retransmits AS arrived,
+    round(c.first_response_ns / 1e6, 3) AS response_ms,
+    round(s.first_response_ns / 1e6, 3) AS by_server_ms,
     c.client.ip != s.client.ip OR c.server != s.server AS translated
 FROM (SELECT *, service FROM tcptrace.connections FINAL WHERE vantage = 'client' AND ts >= now() - INTERVAL 1 HOUR) AS c
 INNER JOIN (SELECT *, service FROM tcptrace.connections FINAL WHERE vantage = 'server' AND ts >= now() - INTERVAL 1 HOUR) AS s
@@ -106,8 +106,8 @@ LIMIT 5;
 -- the connection). `data` is of the sockets, where the client closed first: all its segments, with its FIN, and those that the
 -- server's socket had by its own FIN.
 SELECT
-    client_host,
-    server_host,
+    client_host AS client,
+    server_host AS server,
     count() AS connections,
     sum(c_out) AS to_server,
     sum(c_out) - sum(c_in) AS lost,

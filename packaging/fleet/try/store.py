@@ -43,7 +43,8 @@ def rows(store, sql):
     return [json.loads(line) for line in text.splitlines()]
 
 
-def timed(store, sql, form="PrettyCompactNoEscapes"):
+def timed(store, sql):
+    """The answer as a table, and how many seconds it took."""
     began = time.monotonic()
-    answer = str(store.query(sql, form))
+    answer = str(store.query(f"{sql}\nSETTINGS output_format_pretty_row_numbers = 0, output_format_pretty_color = 0", "PrettySpace"))
     return answer, time.monotonic() - began

@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
 # Makes connections between two network namespaces, the "hosts" web1 and db1, through a third that loses segments one way,
-# and traces them on both hosts: two_hosts.sh TCPTRACE FOLDER leaves web1.jsonl and db1.jsonl there. It needs root and nft.
+# and traces them on both hosts: two_hosts.sh TCPTRACE FOLDER [FILTER] leaves web1.jsonl and
+# db1.jsonl there. It needs root and nft.
 set -euo pipefail
 
 tcptrace=$1
 folder=$2
+filter=${3:-}
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 mkdir -p "$folder"
 
@@ -49,7 +51,7 @@ tracers=()
 for host in web1 db1; do
   # The host's name is that of a UTS namespace of its own.
   unshare --uts sh -c \
-    "hostname $host; exec '$tcptrace' --netns fleet-$host -i eth0 --json --first-byte --process --syn-timeout 8s --stats-interval 10s" \
+    "hostname $host; exec '$tcptrace' --netns fleet-$host -i eth0 --json --first-byte --process --syn-timeout 8s --stats-interval 10s $filter" \
     >"$folder/$host.jsonl" 2>"$folder/$host.log" &
   tracers+=($!)
 done
