@@ -122,14 +122,14 @@ TTL toDateTime(ts) + INTERVAL 30 DAY
 -- A block that comes again unchanged is not written again, nor seen by the views below.
 SETTINGS non_replicated_deduplication_window = 10000, ttl_only_drop_parts = 1;
 
--- All other events, as their lines are (FORMAT JSONAsString). `start` and `stats` say which host was traced when, and what
+-- All other events, as their lines are (FORMAT LineAsString), also lines that were cut: these have 1970 for a time, and go at once. `start` and `stats` say which host was traced when, and what
 -- was lost there.
 CREATE TABLE IF NOT EXISTS tcptrace.events
 (
     line String CODEC(ZSTD(3)),
     from_host LowCardinality(String) MATERIALIZED JSONExtractString(line, 'from_host'),
     event LowCardinality(String) MATERIALIZED JSONExtractString(line, 'event'),
-    ts DateTime64(9, 'UTC') MATERIALIZED parseDateTime64BestEffort(JSONExtractString(line, 'ts'), 9, 'UTC')
+    ts DateTime64(9, 'UTC') MATERIALIZED parseDateTime64BestEffortOrZero(JSONExtractString(line, 'ts'), 9, 'UTC')
 )
 ENGINE = ReplacingMergeTree
 PARTITION BY toDate(ts)

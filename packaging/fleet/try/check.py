@@ -48,7 +48,8 @@ def columns_are_fields(store, real):
 
 
 def nothing_twice(store, made):
-    """A block that comes again is passed over; lines that come again in another block are left out by FINAL."""
+    """A block that comes again is passed over; lines that come again in another block are left out by FINAL. Up to ten lines
+    that were cut are left out, as the shipper asks for it, and more are an error."""
     count = lambda table, how="": rows(store, f"SELECT count()::Float64 FROM tcptrace.{table} {how}")[0][0]
     hourly = lambda: rows(store, "SELECT sum(connections)::Float64, quantilesDDMerge(0.01, 0.5, 0.9, 0.99)(syn_to_established) FROM tcptrace.hourly")
     insert(store, "connections", made)
@@ -57,6 +58,16 @@ def nothing_twice(store, made):
     check("the same block twice", count("connections") == LINES and hourly() == exact)
     insert(store, "connections", made[: LINES // 2])
     check("FINAL", count("connections", "FINAL") == LINES and hourly() != exact)
+    for cut in (10, 11):
+        other = made[0].replace('"from_host":"', '"from_host":"other')
+        lines = [other] + [made[0][:300] + line for line in made[:cut]]
+        try:
+            store.query("INSERT INTO tcptrace.connections SETTINGS input_format_allow_errors_num = 10 FORMAT JSONEachRow\n" + "\n".join(lines))
+            good = cut == 10
+        except RuntimeError:
+            good = cut == 11
+        check(f"{cut} lines that were cut", good and count("connections", "FINAL") == LINES + 1)
+    store.query("DELETE FROM tcptrace.connections WHERE startsWith(from_host, 'other')")
     days = [day for [day] in rows(store, "SELECT DISTINCT toDate(ts) FROM tcptrace.connections")]
     for statement in [sql for day in days for sql in hourly_again(day)] * 2:
         store.query(statement)
@@ -66,8 +77,8 @@ def nothing_twice(store, made):
 def other_events(store):
     run = "4142e14e-9868-44bf-90b7-3e2ae6bd8c5d"
     lines = [json.dumps({"from_host": "web1", "event": event, "ts": "2026-11-28T01:36:44.123456789Z", "run": run}) for event in ("start", "stats")]
-    insert(store, "events", lines)
-    found = rows(store, "SELECT from_host, event, ts, JSONExtractString(line, 'run') FROM tcptrace.events ORDER BY event")
+    insert(store, "events", [lines[0][:60] + lines[1], *lines])
+    found = rows(store, "SELECT from_host, event, ts, JSONExtractString(line, 'run') FROM tcptrace.events WHERE event != '' ORDER BY event")
     check("other events", found == [["web1", event, "2026-11-28 01:36:44.123456789", run] for event in ("start", "stats")], found)
 
 

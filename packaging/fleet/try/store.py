@@ -20,7 +20,7 @@ def opened(folder):
 
 
 def insert(store, table, lines):
-    form = "JSONEachRow" if table == "connections" else "JSONAsString"
+    form = "JSONEachRow" if table == "connections" else "LineAsString"
     store.query(f"INSERT INTO tcptrace.{table} FORMAT {form}\n" + "\n".join(lines))
 
 
