@@ -1,4 +1,4 @@
-//! `cargo xtask fleet`: tries what `packaging/fleet` has for the events of many hosts, with chdb, which is ClickHouse as a
+//! `cargo xtask fleet`: tries what `packaging/fleet` has for the events of many hosts, with chdb, which is `ClickHouse` as a
 //! library. That is 180 MB to download, so that it is no part of `cargo xtask test`.
 
 #[cfg(test)]
@@ -43,7 +43,7 @@ fn python() -> Result<PathBuf> {
         packages::ensure(&["python3-venv"], "chdb is put into an environment of its own")?;
         capture(Command::new("python3").args(["-m", "venv"]).arg(&folder))?;
     }
-    say("getting chdb and DuckDB, unless they are there (200 MB)");
+    say("getting chdb and DuckDB, unless they are there (chdb is 180 MB)");
     capture(Command::new(&python).args(["-m", "pip", "install", "--quiet"]).args(PYTHON_PACKAGES))?;
     Ok(python)
 }

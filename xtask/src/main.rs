@@ -105,7 +105,7 @@ enum Task {
         #[arg(long, default_value_t = 600)]
         seconds: u32,
     },
-    /// Try the tables and questions of packaging/fleet in ClickHouse as a library, which is 200 MB to download
+    /// Try the tables and questions of packaging/fleet with a library of 180 MB, which it gets
     Fleet {
         /// Also send lines by syslog-ng while it and the store are killed, which takes a minute
         #[arg(long)]
