@@ -35,12 +35,18 @@ def alike(cell, value):
 def columns_are_fields(store, real):
     """Every column of every real line has the value of the field by whose name it goes."""
     insert(store, "connections", real)
-    options = "SETTINGS output_format_json_quote_64bit_integers = 0, output_format_json_named_tuples_as_objects = 1"
+    options = (
+        "SETTINGS output_format_json_quote_64bit_integers = 0, output_format_json_named_tuples_as_objects = 1"
+    )
     text = str(store.query(f"SELECT *, community_id FROM tcptrace.connections {options}", "JSONEachRow"))
     lines = {(line["from_host"], line["id"]): line for line in map(json.loads, real)}
     for row in map(json.loads, text.splitlines()):
         line = lines.pop((row["from_host"], row["id"]))
-        wrong = {name: (cell, line.get(name)) for name, cell in row.items() if name not in line or not alike(cell, line[name])}
+        wrong = {
+            name: (cell, line.get(name))
+            for name, cell in row.items()
+            if name not in line or not alike(cell, line[name])
+        }
         check("a column has another value than its field", not wrong, wrong)
     check("real lines are missing", not lines, list(lines))
     store.query("TRUNCATE TABLE tcptrace.connections")
@@ -51,7 +57,10 @@ def nothing_twice(store, made):
     """A block that comes again is passed over; lines that come again in another block are left out by FINAL. Up to ten lines
     that were cut are left out, as the shipper asks for it, and more are an error."""
     count = lambda table, how="": rows(store, f"SELECT count()::Float64 FROM tcptrace.{table} {how}")[0][0]
-    hourly = lambda: rows(store, "SELECT sum(connections)::Float64, quantilesDDMerge(0.01, 0.5, 0.9, 0.99)(syn_to_established) FROM tcptrace.hourly")
+    hourly = lambda: rows(
+        store,
+        "SELECT sum(connections)::Float64, quantilesDDMerge(0.01, 0.5, 0.9, 0.99)(syn_to_established) FROM tcptrace.hourly",
+    )
     insert(store, "connections", made)
     exact = hourly()
     insert(store, "connections", made)
@@ -62,7 +71,10 @@ def nothing_twice(store, made):
         other = made[0].replace('"from_host":"', '"from_host":"other')
         lines = [other] + [made[0][:300] + line for line in made[:cut]]
         try:
-            store.query("INSERT INTO tcptrace.connections SETTINGS input_format_allow_errors_num = 10 FORMAT JSONEachRow\n" + "\n".join(lines))
+            store.query(
+                "INSERT INTO tcptrace.connections SETTINGS input_format_allow_errors_num = 10 FORMAT JSONEachRow\n"
+                + "\n".join(lines)
+            )
             good = cut == 10
         except RuntimeError:
             good = cut == 11
@@ -76,10 +88,20 @@ def nothing_twice(store, made):
 
 def other_events(store):
     run = "4142e14e-9868-44bf-90b7-3e2ae6bd8c5d"
-    lines = [json.dumps({"from_host": "web1", "event": event, "ts": "2026-11-28T01:36:44.123456789Z", "run": run}) for event in ("start", "stats")]
+    lines = [
+        json.dumps({"from_host": "web1", "event": event, "ts": "2026-11-28T01:36:44.123456789Z", "run": run})
+        for event in ("start", "stats")
+    ]
     insert(store, "events", [lines[0][:60] + lines[1], *lines])
-    found = rows(store, "SELECT from_host, event, ts, JSONExtractString(line, 'run') FROM tcptrace.events WHERE event != '' ORDER BY event")
-    check("other events", found == [["web1", event, "2026-11-28 01:36:44.123456789", run] for event in ("start", "stats")], found)
+    found = rows(
+        store,
+        "SELECT from_host, event, ts, JSONExtractString(line, 'run') FROM tcptrace.events WHERE event != '' ORDER BY event",
+    )
+    check(
+        "other events",
+        found == [["web1", event, "2026-11-28 01:36:44.123456789", run] for event in ("start", "stats")],
+        found,
+    )
 
 
 def answers(store):
@@ -92,27 +114,57 @@ def answers(store):
             check(f"the question {name}", False, error)
             got[name] = []
         check(f"the question {name} has no answer", got[name])
-    check("loss", got["one_way_loss"][0][:2] == ["web7", "db3"] and got["one_way_loss"][0][7] == 0, got["one_way_loss"])
-    check("the new pair", any(row[0] == "198.51.100.17" and row[1].startswith("203.0.113.5:") for row in got["new_pairs"]), got["new_pairs"])
-    check("both hosts", all(row[0].startswith("web") and row[1].startswith("db") for row in got["both_hosts"]), got["both_hosts"])
+    check(
+        "loss",
+        got["one_way_loss"][0][:2] == ["web7", "db3"] and got["one_way_loss"][0][7] == 0,
+        got["one_way_loss"],
+    )
+    check(
+        "the new pair",
+        any(row[0] == "198.51.100.17" and row[1].startswith("203.0.113.5:") for row in got["new_pairs"]),
+        got["new_pairs"],
+    )
+    check(
+        "both hosts",
+        all(row[0].startswith("web") and row[1].startswith("db") for row in got["both_hosts"]),
+        got["both_hosts"],
+    )
     by_rows = {(row[0], row[1].replace(":", " ")): row[2:4] for row in got["slowest"]}
     by_hours = {(row[0], row[1]): row[2:4] for row in got["slowest_by_hours"]}
     both = by_rows.keys() & by_hours.keys()
-    check("hours count as rows do", both and all(by_rows[key] == by_hours[key] for key in both), (by_rows, by_hours))
+    check(
+        "hours count as rows do",
+        both and all(by_rows[key] == by_hours[key] for key in both),
+        (by_rows, by_hours),
+    )
 
 
-def one_liners(made, folder):
+def one_liners(folder):
     """Each command of docs/fleet.md that calls duckdb runs where the lines of one host are."""
     page = (HERE / "../../../docs/fleet.md").read_text()
-    commands = [line.strip() for line in page.replace("\\\n", " ").splitlines() if line.startswith("    duckdb ")]
+    commands = [
+        line.strip() for line in page.replace("\\\n", " ").splitlines() if line.startswith("    duckdb ")
+    ]
     check("docs/fleet.md has one-liners for duckdb", len(commands) > 2)
     for host in ("web1", "db1"):
-        lines = [line for line in (HERE / "lines.jsonl").read_text().splitlines() if f'"from_host":"{host}"' in line]
+        lines = [
+            line
+            for line in (HERE / "lines.jsonl").read_text().splitlines()
+            if f'"from_host":"{host}"' in line
+        ]
         for name in (f"{host}.jsonl", "events.jsonl"):
             (folder / name).write_text("\n".join(lines) + "\n")
     for command in commands:
-        done = subprocess.run(shlex.split(command), cwd=folder, capture_output=True, text=True, env={"PATH": str(Path(sys.executable).parent)})
-        check(command, done.returncode == 0 and ("COPY" in command or done.stdout.count("│") > 9), done.stderr)
+        done = subprocess.run(
+            shlex.split(command),
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            env={"PATH": str(Path(sys.executable).parent)},
+        )
+        check(
+            command, done.returncode == 0 and ("COPY" in command or done.stdout.count("│") > 9), done.stderr
+        )
 
 
 def main():
@@ -124,7 +176,7 @@ def main():
         nothing_twice(store, made)
         other_events(store)
         answers(store)
-        one_liners(made, folder)
+        one_liners(folder)
         store.close()
     finally:
         shutil.rmtree(folder)

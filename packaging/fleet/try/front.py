@@ -21,15 +21,25 @@ class Handler(BaseHTTPRequestHandler):
         query = parse_qs(urlsplit(self.path).query)["query"][0]
         is_insert = query.startswith("INSERT")
         with turns:
-            forget, refuse = is_insert and faults["forget"] > 0, is_insert and faults["forget"] == 0 and faults["refuse"] > 0
+            forget, refuse = (
+                is_insert and faults["forget"] > 0,
+                is_insert and faults["forget"] == 0 and faults["refuse"] > 0,
+            )
             faults["forget"] -= forget
             faults["refuse"] -= refuse
             try:
-                answer, code = ("", 500) if refuse else (str(store.query(f"{query}\n{body.decode()}", "TabSeparated")), 200)
-            except Exception as error:
+                answer, code = (
+                    ("", 500)
+                    if refuse
+                    else (str(store.query(f"{query}\n{body.decode()}", "TabSeparated")), 200)
+                )
+            except RuntimeError as error:
                 answer, code = str(error), 500
         if is_insert:
-            print(f"{query.split()[2]}: {body.count(10) + 1} lines, {code}{', not answered' if forget else ''} {answer[:300]}", flush=True)
+            print(
+                f"{query.split()[2]}: {body.count(10) + 1} lines, {code}{', not answered' if forget else ''} {answer[:300]}",
+                flush=True,
+            )
         if forget:
             self.close_connection = True
             return

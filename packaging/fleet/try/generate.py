@@ -16,6 +16,7 @@ import socket
 import struct
 import sys
 import time
+from functools import lru_cache
 from pathlib import Path
 
 CLIENTS = [(f"web{n}", f"198.51.100.{n}", f"2001:db8:1::{n:x}") for n in range(1, 61)]
@@ -52,7 +53,9 @@ class Line:
             if kind == "time":
                 self.times.append((len(self.pieces) - 1, int(value)))
             else:
-                self.places[kind if kind in ("community_id", "id", "host") else f"{kind} {value}"] = len(self.pieces) - 1
+                self.places[kind if kind in ("community_id", "id", "host") else f"{kind} {value}"] = (
+                    len(self.pieces) - 1
+                )
             at = inner[1]
         self.pieces.append(text[at:].rstrip("\n"))
 
@@ -79,19 +82,19 @@ def nanoseconds(text):
     return int(datetime.datetime.fromisoformat(seconds + "+00:00").timestamp()) * 10**9 + int(fraction)
 
 
-def stamp(ns, cache={}):
+@lru_cache(maxsize=4096)
+def second_stamp(second):
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+
+
+def stamp(ns):
     second, rest = divmod(ns, 10**9)
-    if second not in cache:
-        if len(cache) > 4096:
-            cache.clear()
-        cache[second] = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-    return f"{cache[second]}.{rest:09d}Z"
+    return f"{second_stamp(second)}.{rest:09d}Z"
 
 
-def packed(ip, cache={}):
-    if ip not in cache:
-        cache[ip] = socket.inet_pton(socket.AF_INET6 if ":" in ip else socket.AF_INET, ip)
-    return cache[ip]
+@lru_cache(maxsize=None)
+def packed(ip):
+    return socket.inet_pton(socket.AF_INET6 if ":" in ip else socket.AF_INET, ip)
 
 
 def community_id(client_ip, server_ip, ports):
@@ -110,7 +113,15 @@ def stories():
         event = story[0].event
         sockets = (line.event[f"{end}_socket"] or {} for line in story for end in ("client", "server"))
         lossy = event["syn_retransmits"] > 0 or any(socket.get("retransmits") for socket in sockets)
-        kind = "failed" if event["failed"] else "reset" if event["outcome"] == "reset" else "lossy" if lossy else "good"
+        kind = (
+            "failed"
+            if event["failed"]
+            else "reset"
+            if event["outcome"] == "reset"
+            else "lossy"
+            if lossy
+            else "good"
+        )
         by[kind].append(story)
     return by
 

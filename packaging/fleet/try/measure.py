@@ -18,12 +18,18 @@ def load(store, count):
         began, used = time.monotonic(), time.process_time()
         insert(store, "connections", batch)
         spent, cpu = spent + time.monotonic() - began, cpu + time.process_time() - used
-    print(f"{count} lines of {octets / count:.0f} octets, inserted {BATCH} at a time: {count / spent:.0f} a second,", end=" ")
+    print(
+        f"{count} lines of {octets / count:.0f} octets, inserted {BATCH} at a time: {count / spent:.0f} a second,",
+        end=" ",
+    )
     print(f"{cpu / count * 1e6:.1f} s of CPU for a million")
 
 
 def sizes(store, table):
-    [[count, octets]] = rows(store, f"SELECT sum(rows)::Float64, sum(bytes_on_disk)::Float64 FROM system.parts WHERE active AND table = '{table}'")
+    [[count, octets]] = rows(
+        store,
+        f"SELECT sum(rows)::Float64, sum(bytes_on_disk)::Float64 FROM system.parts WHERE active AND table = '{table}'",
+    )
     print(f"{table}: {count:.0f} rows, {octets / 1e6:.1f} MB on disk, {octets / count:.1f} octets a row")
 
 
@@ -37,14 +43,21 @@ def main():
         print("after OPTIMIZE FINAL:")
     for table in ("connections", "hourly"):
         sizes(store, table)
-    print(timed(store, """SELECT column, round(sum(column_data_compressed_bytes) / sum(rows), 2) AS octets_a_row
-        FROM system.parts_columns WHERE active AND table = 'connections' GROUP BY column ORDER BY octets_a_row DESC LIMIT 20""")[0])
+    print(
+        timed(
+            store,
+            """SELECT column, round(sum(column_data_compressed_bytes) / sum(rows), 2) AS octets_a_row
+        FROM system.parts_columns WHERE active AND table = 'connections' GROUP BY column ORDER BY octets_a_row DESC LIMIT 20""",
+        )[0]
+    )
     for name, words, sql in questions():
         answer, first = timed(store, sql)
         used = time.process_time()
         again = median(timed(store, sql)[1] for _ in range(3))
         used = (time.process_time() - used) / 3
-        print(f"{name}: {words}\n{answer}{first:.2f} s at first, {again:.2f} s again, with {used:.2f} s of CPU\n")
+        print(
+            f"{name}: {words}\n{answer}{first:.2f} s at first, {again:.2f} s again, with {used:.2f} s of CPU\n"
+        )
 
 
 main()

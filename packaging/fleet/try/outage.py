@@ -32,11 +32,14 @@ def say(text):
 
 
 def front(forget, refuse=0):
-    return started([sys.executable, HERE / "front.py", folder / "store", str(PORT), str(forget), str(refuse)], "front.log")
+    return started(
+        [sys.executable, HERE / "front.py", folder / "store", str(PORT), str(forget), str(refuse)],
+        "front.log",
+    )
 
 
-def started(args, log):
-    with open(folder / log, "a") as log:
+def started(args, name):
+    with open(folder / name, "a") as log:
         running.append(subprocess.Popen(args, stdout=log, stderr=log))
     return running[-1]
 
@@ -95,7 +98,12 @@ def write():
 def ask(sql):
     url = f"http://127.0.0.1:{PORT}/?query=" + urllib.parse.quote(sql)
     try:
-        return urllib.request.urlopen(urllib.request.Request(url, data=b"", method="POST"), timeout=60).read().decode().split()
+        return (
+            urllib.request.urlopen(urllib.request.Request(url, data=b"", method="POST"), timeout=60)
+            .read()
+            .decode()
+            .split()
+        )
     except OSError as error:
         return [str(error)]
 
@@ -135,7 +143,12 @@ def main():
     # What comes once more would come within this time.
     time.sleep(10)
     # The line that was cut takes the beginning of the next one with it.
-    [rows, kept, keys] = map(int, ask("SELECT count(), (SELECT count() FROM tcptrace.connections FINAL), uniqExact(from_host, ts, id) FROM tcptrace.connections"))
+    [rows, kept, keys] = map(
+        int,
+        ask(
+            "SELECT count(), (SELECT count() FROM tcptrace.connections FINAL), uniqExact(from_host, ts, id) FROM tcptrace.connections"
+        ),
+    )
     [statistics] = map(int, ask("SELECT count() FROM tcptrace.events FINAL WHERE event = 'stats'"))
     hours = ask("SELECT sum(connections) FROM tcptrace.hourly")
     for day in ask("SELECT DISTINCT toDate(ts) FROM tcptrace.connections"):
@@ -145,10 +158,18 @@ def main():
     buffer = sum(file.stat().st_size for file in (folder / "buffer").iterdir())
     spent += kill(shipper, "syslog-ng")
     say(f"syslog-ng took {spent:.2f} s of CPU for {count} lines")
-    say(f"{kept} of {count - 1} connections, {rows - kept} of them were there twice before FINAL; {statistics} of {count // 1000} lines of statistics")
-    say(f"the hourly view counted {hours[0]}, and {again[0]} after hourly_again.sql; the buffers' files had {buffer / 1e6:.1f} MB")
+    say(
+        f"{kept} of {count - 1} connections, {rows - kept} of them were there twice before FINAL; {statistics} of {count // 1000} lines of statistics"
+    )
+    say(
+        f"the hourly view counted {hours[0]}, and {again[0]} after hourly_again.sql; the buffers' files had {buffer / 1e6:.1f} MB"
+    )
     good = [str(kept)] == [str(keys)] == again == [str(count - 1)] and statistics == count // 1000
-    print("nothing was lost, and nothing is there twice" if good else "WRONG: lines were lost, or are there twice")
+    print(
+        "nothing was lost, and nothing is there twice"
+        if good
+        else "WRONG: lines were lost, or are there twice"
+    )
     return 0 if good else 1
 
 

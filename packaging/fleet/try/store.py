@@ -28,7 +28,10 @@ def questions():
     """The name, the question in words and the SQL of each in questions.sql."""
     text = (CLICKHOUSE / "questions.sql").read_text()
     parts = re.split(r"(?:\A|\n\n)-- ([a-z_]+): (.+)\n", text)[1:]
-    return [(name, words, sql.strip().rstrip(";")) for name, words, sql in zip(parts[::3], parts[1::3], parts[2::3])]
+    return [
+        (name, words, sql.strip().rstrip(";"))
+        for name, words, sql in zip(parts[::3], parts[1::3], parts[2::3])
+    ]
 
 
 def hourly_again(day):
@@ -46,5 +49,10 @@ def rows(store, sql):
 def timed(store, sql):
     """The answer as a table, and how many seconds it took."""
     began = time.monotonic()
-    answer = str(store.query(f"{sql}\nSETTINGS output_format_pretty_row_numbers = 0, output_format_pretty_color = 0", "PrettySpace"))
+    answer = str(
+        store.query(
+            f"{sql}\nSETTINGS output_format_pretty_row_numbers = 0, output_format_pretty_color = 0",
+            "PrettySpace",
+        )
+    )
     return answer, time.monotonic() - began

@@ -31,7 +31,9 @@ def answer(port, peer):
 
 def serve():
     def listen(port):
-        listener = socket.create_server(("::", port), family=socket.AF_INET6, backlog=256, dualstack_ipv6=True)
+        listener = socket.create_server(
+            ("::", port), family=socket.AF_INET6, backlog=256, dualstack_ipv6=True
+        )
         while True:
             peer, _ = listener.accept()
             threading.Thread(target=answer, args=(port, peer), daemon=True).start()
