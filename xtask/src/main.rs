@@ -1,4 +1,4 @@
-//! Project tasks: `cargo xtask setup | run | test | soak | chaos | lifecycle | bench | fuzz | schema | man`.
+//! Project tasks: `cargo xtask setup | run | test | soak | chaos | lifecycle | bench | fuzz | fleet | schema | man`.
 //!
 //! Standard output is for the programs that a task runs (and for the totals of `test`). Messages of the tasks
 //! themselves go to standard error, one line each.
@@ -9,6 +9,7 @@ mod cargo;
 mod circles;
 mod deny;
 mod endure;
+mod fleet;
 mod fuzz;
 mod kernels;
 mod lifecycle;
@@ -104,6 +105,12 @@ enum Task {
         #[arg(long, default_value_t = 600)]
         seconds: u32,
     },
+    /// Try the tables and questions of packaging/fleet with a library of 180 MB, which it gets
+    Fleet {
+        /// Also send lines by syslog-ng while it and the store are killed, which takes a minute
+        #[arg(long)]
+        outage: bool,
+    },
     /// Write tcptrace/schema/events.schema.json anew from the types
     Schema,
     /// Write the man pages and the completions for bash, zsh and fish
@@ -125,6 +132,7 @@ fn main() -> ExitCode {
         Task::Lifecycle { write, files } => lifecycle::run(write, &files),
         Task::Bench { part, args } => bench::run(part.as_deref(), &args),
         Task::Fuzz { target, seconds } => fuzz::run(target.as_deref(), seconds),
+        Task::Fleet { outage } => fleet::run(outage),
         Task::Schema => schema::run().map(|()| ExitCode::SUCCESS),
         Task::Man { folder } => man::run(folder.as_deref()),
     };
