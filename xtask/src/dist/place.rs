@@ -6,7 +6,9 @@ use crate::{
 };
 use anyhow::{Context as _, Result};
 use std::{
-    env, fs,
+    env,
+    fs::{self, File, FileTimes},
+    io,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -39,18 +41,28 @@ impl Place {
     }
 
     /// A copy of those files that git knows, in a folder of another name and depth, so that a path that gets into the
-    /// results makes them differ.
+    /// results makes them differ. What was built there before stays, and the files keep their times, so that cargo knows what
+    /// is still the same.
     pub(super) fn copy_of(other: &Self) -> Result<Self> {
         let root = other.root.join("target/again/the-same-sources");
         say(format_args!("copying the sources to {}", root.display()));
-        empty(&root)?;
+        fs::create_dir_all(&root).with_context(|| format!("cannot make {}", root.display()))?;
+        for entry in fs::read_dir(&root)? {
+            let entry = entry?;
+            match entry.file_type()?.is_dir() {
+                true if entry.file_name() == "target" => {}
+                true => fs::remove_dir_all(entry.path())?,
+                false => fs::remove_file(entry.path())?,
+            }
+        }
         let list = capture(Command::new("git").args(["ls-files", "-z"]).current_dir(&other.root))?;
         for name in list.split_terminator('\0') {
-            let to = root.join(name);
-            fs::create_dir_all(to.parent().unwrap_or(&root))?;
-            fs::copy(other.root.join(name), &to).with_context(|| format!("cannot copy {name}"))?;
+            copy(&other.root.join(name), &root.join(name)).with_context(|| format!("cannot copy {name}"))?;
         }
-        Ok(Self { root, epoch: other.epoch.clone(), version: other.version.clone() })
+        let place = Self { root, epoch: other.epoch.clone(), version: other.version.clone() };
+        empty(&place.out())?;
+        empty(&place.stage())?;
+        Ok(place)
     }
 
     /// Where the results go.
@@ -93,6 +105,14 @@ impl Place {
         tar.arg("--directory").arg(folder).arg("--file").arg(to).arg(what);
         setup::run(&mut tar)
     }
+}
+
+/// Copies a file with its rights and its time.
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    fs::create_dir_all(to.parent().unwrap_or(to))?;
+    fs::copy(from, to)?;
+    let times = FileTimes::new().set_modified(from.metadata()?.modified()?);
+    File::options().append(true).open(to)?.set_times(times)
 }
 
 /// Makes the folder, without anything in it.
