@@ -166,9 +166,14 @@ fn executables(messages: &str) -> Vec<Executable> {
 /// The variable by which cargo is told how to run what it builds, such as
 /// `CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER`.
 fn runner_variable() -> Result<String> {
+    Ok(format!("CARGO_TARGET_{}_RUNNER", host()?.to_uppercase().replace('-', "_")))
+}
+
+/// What rustc calls this machine, such as `x86_64-unknown-linux-gnu`.
+pub(crate) fn host() -> Result<String> {
     let version = capture(Command::new("rustc").arg("-vV"))?;
-    let host = version.lines().find_map(|line| line.strip_prefix("host: ")).context("rustc names no host")?;
-    Ok(format!("CARGO_TARGET_{}_RUNNER", host.to_uppercase().replace('-', "_")))
+    let host = version.lines().find_map(|line| line.strip_prefix("host: "));
+    Ok(host.context("rustc names no host")?.to_owned())
 }
 
 impl Compiler {

@@ -1,4 +1,5 @@
-//! Project tasks: `cargo xtask setup | run | test | soak | chaos | lifecycle | bench | fuzz | fleet | schema | man`.
+//! Project tasks: `cargo xtask setup | run | test | soak | chaos | lifecycle | bench | fuzz | fleet | schema | man |
+//! dist`.
 //!
 //! Standard output is for the programs that a task runs (and for the totals of `test`). Messages of the tasks
 //! themselves go to standard error, one line each.
@@ -8,6 +9,7 @@ mod cargo;
 #[cfg(test)]
 mod circles;
 mod deny;
+mod dist;
 mod endure;
 mod fleet;
 mod fuzz;
@@ -118,6 +120,15 @@ enum Task {
         /// Where the folders `man` and `completions` are to be [default: target]
         folder: Option<PathBuf>,
     },
+    /// Make what a release has, into target/dist: a static program, packages, an image, checksums
+    Dist {
+        /// Make it again from a copy of the sources elsewhere, and compare every file
+        #[arg(long)]
+        twice: bool,
+        /// Install, upgrade, run and remove the package in a system of its own, and run the image
+        #[arg(long)]
+        r#try: bool,
+    },
 }
 
 fn main() -> ExitCode {
@@ -135,6 +146,7 @@ fn main() -> ExitCode {
         Task::Fleet { outage } => fleet::run(outage),
         Task::Schema => schema::run().map(|()| ExitCode::SUCCESS),
         Task::Man { folder } => man::run(folder.as_deref()),
+        Task::Dist { twice, r#try } => dist::run(twice, r#try).map(|()| ExitCode::SUCCESS),
     };
     result.unwrap_or_else(|error| {
         shell::say(format_args!("error: {error:#}"));
@@ -197,6 +209,18 @@ mod tests {
             assert_eq!(task, Some(format!("Man {{ folder: {folder} }}")));
         }
         assert!(Cli::try_parse_from(["xtask", "man", "a", "b"]).is_err());
+    }
+
+    #[test]
+    fn dist_makes_and_does_more_only_when_asked() {
+        for (line, task) in [
+            (&["dist"][..], "Dist { twice: false, try: false }"),
+            (&["dist", "--twice", "--try"], "Dist { twice: true, try: true }"),
+        ] {
+            let words = ["xtask"].iter().chain(line);
+            let found = Cli::try_parse_from(words).ok().map(|cli| format!("{:?}", cli.task));
+            assert_eq!(found.as_deref(), Some(task));
+        }
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! `cargo xtask man`: man pages and completions, from the definition of the command line and from the schema of the events.
 
 use crate::{setup, shell::root};
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use std::{
     path::{self, Path},
-    process::ExitCode,
+    process::{Command, ExitCode},
 };
 
 /// Runs the example that writes the pages and completions. It is built with tcptrace's own definitions, which xtask
@@ -17,8 +17,22 @@ pub(crate) fn run(folder: Option<&Path>) -> Result<ExitCode> {
         }
         None => root().join("target"),
     };
+    let status = command(&folder)?.status().context("cannot run cargo")?;
+    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Writes them with the day of that second (`SOURCE_DATE_EPOCH`), and says nothing.
+pub(crate) fn write(folder: &Path, epoch: &str) -> Result<()> {
+    let output = command(folder)?.env("SOURCE_DATE_EPOCH", epoch).output().context("cannot run cargo")?;
+    if !output.status.success() {
+        bail!("cannot write the man pages: {}", String::from_utf8_lossy(&output.stderr).trim_end());
+    }
+    Ok(())
+}
+
+fn command(folder: &Path) -> Result<Command> {
     let mut command =
         setup::ensure()?.cargo(["run", "--quiet", "--package", "tcptrace", "--example", "man", "--"]);
-    let status = command.arg(folder).status().context("cannot run cargo")?;
-    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    command.arg(folder);
+    Ok(command)
 }

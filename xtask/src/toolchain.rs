@@ -153,6 +153,11 @@ pub(crate) fn cargo_home() -> PathBuf {
     env::var_os("CARGO_HOME").map_or_else(|| home().join(".cargo"), PathBuf::from)
 }
 
+/// Where rustup keeps its toolchains.
+pub(crate) fn rustup_home() -> PathBuf {
+    env::var_os("RUSTUP_HOME").map_or_else(|| home().join(".rustup"), PathBuf::from)
+}
+
 /// Where a linker goes when cargo's directory holds one that somebody else needs with another LLVM.
 pub(crate) fn own_tools() -> PathBuf {
     env::var_os("XDG_CACHE_HOME").map_or_else(|| home().join(".cache"), PathBuf::from).join("tcptrace")

@@ -1,7 +1,9 @@
 //! The hierarchy of cgroups: its second version, and whether there is the first.
 
 use crate::kernel::calls::proc::unescaped;
-use std::{ffi::OsString, fs, os::unix::ffi::OsStringExt as _, path::PathBuf};
+use std::{
+    cmp::Reverse, collections::HashMap, ffi::OsString, fs, os::unix::ffi::OsStringExt as _, path::PathBuf,
+};
 
 /// What to say where the hierarchy is not mounted.
 pub(crate) const NOT_MOUNTED: &str = "the hierarchy of cgroups is not mounted in its second version; mount it, as in \
@@ -12,15 +14,28 @@ pub(crate) fn root() -> Option<PathBuf> {
     mounted(&fs::read_to_string("/proc/self/mountinfo").ok()?)
 }
 
-/// The same, by the list of mounts (`proc_pid_mountinfo(5)`).
+/// The same, by the list of mounts (`proc_pid_mountinfo(5)`). A process in a cgroup namespace of its own sees roots as
+/// they lie from its own cgroup (`cgroup_namespaces(7)`): its own is `/`, and that of the host, which a container may have
+/// been given, is as many steps above as there are. So the highest is taken. What is mounted later covers what was at the
+/// same place.
 fn mounted(mounts: &str) -> Option<PathBuf> {
-    mounts.lines().find_map(|line| {
-        let (fields, options) = line.split_once(" - ")?;
+    let mut places = HashMap::new();
+    for line in mounts.lines() {
+        let Some((fields, options)) = line.split_once(" - ") else { continue };
         let mut fields = fields.split(' ').skip(3);
-        let (root, place) = (fields.next()?, fields.next()?);
-        (options.split(' ').next() == Some("cgroup2") && root == "/")
-            .then(|| OsString::from_vec(unescaped(place.as_bytes())).into())
-    })
+        let (Some(root), Some(place)) = (fields.next(), fields.next()) else { continue };
+        places.insert(place, steps_up(root).filter(|_| options.split(' ').next() == Some("cgroup2")));
+    }
+    let hierarchies = places.into_iter().filter_map(|(place, steps)| Some((steps?, place)));
+    // Several may be as high: one of them, and always the same.
+    let (_, Reverse(place)) = hierarchies.map(|(steps, place)| (steps, Reverse(place))).max()?;
+    Some(OsString::from_vec(unescaped(place.as_bytes())).into())
+}
+
+/// How many steps above the reader's own root that root is; `None` for one that lies within, or beside.
+fn steps_up(root: &str) -> Option<usize> {
+    let steps = root.strip_prefix('/')?.split('/').filter(|step| !step.is_empty());
+    steps.map(|step| (step == "..").then_some(1)).sum()
 }
 
 /// Whether some hierarchy is mounted in the first version, in which container runtimes may have put processes.
@@ -44,5 +59,19 @@ mod tests {
     fn the_hierarchy_is_where_all_of_it_is_mounted() {
         assert_eq!(mounted(MOUNTS).as_deref(), Some(Path::new("/sys/fs/my groups")));
         assert_eq!(mounted("22 1 0:20 / /proc rw - proc proc rw\nx\n"), None);
+    }
+
+    #[test]
+    fn in_a_namespace_of_cgroups_the_host_s_hierarchy_is_above() {
+        let own = "40 39 0:28 / /sys/fs/cgroup ro - cgroup2 cgroup ro\n";
+        let sibling = "41 39 0:28 /../other /other ro - cgroup2 cgroup ro\n";
+        let host = "42 39 0:28 /../../.. /host ro - cgroup2 cgroup ro\n";
+        assert_eq!(mounted(&(own.to_owned() + sibling)).as_deref(), Some(Path::new("/sys/fs/cgroup")));
+        assert_eq!(mounted(&(own.to_owned() + sibling + host)).as_deref(), Some(Path::new("/host")));
+        assert_eq!(mounted(&(host.to_owned() + own)).as_deref(), Some(Path::new("/host")));
+        let covered = host.replace("/host", "/sys/fs/cgroup");
+        assert_eq!(mounted(&(covered.clone() + own + host)).as_deref(), Some(Path::new("/host")));
+        assert_eq!(mounted(&(covered + own)).as_deref(), Some(Path::new("/sys/fs/cgroup")));
+        assert_eq!(mounted(sibling), None);
     }
 }

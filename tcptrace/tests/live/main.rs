@@ -1,6 +1,6 @@
 //! The built `tcptrace` on the real kernel, as its users run it: in network namespaces over veth and on loopback, with
-//! real sockets as the traffic. Needs root and the commands `ip`, `tc`, `nft`, `ethtool`, `setpriv` and
-//! `setcap`; fails without them.
+//! real sockets as the traffic. Needs root and the commands `ip`, `tc`, `nft`, `ethtool`, `setpriv`,
+//! `setcap` and `systemd-analyze`; fails without them.
 
 mod between;
 mod capture;
@@ -33,6 +33,7 @@ mod privileges;
 mod robust;
 mod routed;
 mod scenes;
+mod service;
 mod shedding;
 mod start;
 mod surroundings;

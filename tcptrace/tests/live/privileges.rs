@@ -12,7 +12,7 @@ use serde_json::Value;
 use std::{
     env, fs,
     io::Write as _,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{self, Command},
     sync::atomic::{AtomicU32, Ordering},
 };
@@ -23,12 +23,12 @@ const USER: &str = "54321";
 const NEEDED: [&str; 3] = ["bpf", "net_admin", "perfmon"];
 
 /// The program where everybody may execute it: where the build is, others may not be let in.
-struct Installed {
+pub(super) struct Installed {
     folder: PathBuf,
 }
 
 impl Installed {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let folder = env::temp_dir().join(format!("tcptrace-privileges-{}-{number}", process::id()));
@@ -37,7 +37,12 @@ impl Installed {
         Self { folder }
     }
 
-    fn path(&self) -> String {
+    /// Where it is, and what else a test puts there.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    pub(super) fn path(&self) -> String {
         self.folder.join("tcptrace").to_str().expect("text").to_owned()
     }
 
@@ -85,14 +90,14 @@ fn start(host: &Host, command: &mut Command) -> Trace {
 }
 
 /// A line of a process' status.
-fn status(trace: &Trace, field: &str) -> String {
+pub(super) fn status(trace: &Trace, field: &str) -> String {
     let status = fs::read_to_string(format!("/proc/{}/status", trace.id())).expect("it runs");
     let line = status.lines().find_map(|line| line.strip_prefix(field));
     line.unwrap_or_else(|| panic!("{field} is in {status}")).trim().to_owned()
 }
 
 /// Ends a trace that has seen this connection; it is reported once, closed.
-fn assert_saw(trace: Trace, flow: Flow) -> Vec<Value> {
+pub(super) fn assert_saw(trace: Trace, flow: Flow) -> Vec<Value> {
     trace.wait_for_connections(1);
     let events = trace.stop().events();
     let outcomes: Vec<_> = of_kind(&events, "connection")

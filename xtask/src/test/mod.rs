@@ -29,7 +29,7 @@ use std::{
 use work::{Board, Counts, Job};
 
 /// Commands that tests call, and the packages they come in.
-const COMMANDS: [(&str, &str); 10] = [
+const COMMANDS: [(&str, &str); 11] = [
     ("ip", "iproute2"),
     ("nft", "nftables"),
     ("bpftool", "bpftool"),
@@ -37,6 +37,7 @@ const COMMANDS: [(&str, &str); 10] = [
     ("tshark", "tshark"),
     ("ethtool", "ethtool"),
     ("setcap", "libcap2-bin"),
+    ("systemd-analyze", "systemd"),
     ("xdp-filter", "xdp-tools"),
     ("mandoc", "mandoc"),
     ("prometheus", "prometheus"),
