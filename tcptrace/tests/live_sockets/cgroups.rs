@@ -160,10 +160,13 @@ fn with_a_hook_that_is_taken() {
     let root = std::env::temp_dir().join(format!("tcptrace-test-taken-{}", process::id()));
     fs::create_dir_all(&root).expect("a folder to mount it at");
     let (at, program) = (root.to_str().expect("text"), tracer.get_program().to_str().expect("text"));
-    let within = "echo 0 > \"$0/cgroup.procs\" && \
-        exec unshare --cgroup --mount sh -c 'mount -t cgroup2 none \"$0\" && exec \"$@\"' \"$@\"";
+    // Where the host's hierarchy is mounted too, that is the one that a trace takes.
+    let within = "echo 0 > \"$0/cgroup.procs\" && exec unshare --cgroup --mount sh -c \
+        'umount -l \"$1\" && mount -t cgroup2 none \"$0\" && shift && exec \"$@\"' \"$@\"";
+    let host_s = mounted(" - cgroup2 ").expect("the second version is mounted");
+    let host_s = host_s.to_str().expect("text");
     let arguments: Vec<_> = tracer.get_args().map(|it| it.to_str().expect("text")).collect();
-    let arguments = [&["-c", within, cgroup.path(), at, program], &arguments[..]].concat();
+    let arguments = [&["-c", within, cgroup.path(), at, host_s, program], &arguments[..]].concat();
     let mut trace = Trace::spawn(&host, &mut command_of("sh", &arguments));
     trace.wait_until_attached();
     host.ns.enter(|| Told::by(client(to)));

@@ -155,14 +155,19 @@ impl Running<'_> {
             }
         }
         thread::sleep(LAST);
+        if self.script.end == End::CaptureFull {
+            // It goes on, and tries to write again, until it is told to end.
+            disk.fill();
+            self.trace.wait_for_notice("cannot write ");
+        }
         let now = Instant::now();
         match self.script.end {
-            End::Interrupted => self.trace.signal(Signal::INT),
+            End::Interrupted | End::CaptureFull => self.trace.signal(Signal::INT),
             End::Killed => self.trace.signal(Signal::KILL),
             End::ReaderGone => {
                 self.reader.as_ref().expect("it has one").leaves.store(true, Ordering::Relaxed);
             }
-            End::DiskFull | End::CaptureFull => disk.fill(),
+            End::DiskFull => disk.fill(),
         }
         eventually("it ends", || self.ended());
         (Ended::AsPlanned(self.script.end), now)

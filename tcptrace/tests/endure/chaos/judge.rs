@@ -284,7 +284,7 @@ fn ending_faults(episode: &Episode) -> Vec<String> {
             (status.code() == Some(1), &["tcptrace: cannot write the output", "No space left on device"])
         }
         Ended::AsPlanned(End::CaptureFull) => {
-            (status.code() == Some(1), &["/output: cannot write", "No space left on device"])
+            (status.success(), &["/output: No space left on device", "the capture lacks"])
         }
         Ended::ByItself => (false, &[]),
     };

@@ -29,7 +29,7 @@ pub(super) enum End {
     ReaderGone,
     /// The disk that the output goes to is full.
     DiskFull,
-    /// The disk that the capture (`-w`) goes to is full.
+    /// Ctrl-C, after the disk that the capture (`-w`) goes to is full.
     CaptureFull,
 }
 
