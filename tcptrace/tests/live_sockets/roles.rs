@@ -156,6 +156,9 @@ fn take() {
         .expect("somebody gives it");
     let message = rights.drain().next().expect("a message");
     let RecvAncillaryMessage::ScmRights(mut sockets) = message else { panic!("it has no socket") };
+    // The other process has the socket too, until it has ended: then this one is the last to have it.
+    let rest = io::stdin().read(&mut [0]).expect("the other ends");
+    assert_eq!(rest, 0, "it says no more");
     read_and_tell(TcpStream::from(sockets.next().expect("one")));
 }
 
