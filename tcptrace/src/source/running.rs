@@ -54,11 +54,13 @@ impl Running {
         }
     }
 
-    /// A process runs the program at this path from now on.
+    /// A process runs the program at this path from now on; the path is empty where it is not known
+    /// ([`tcptrace_core::decode::Item::Exec`]).
     pub(super) fn executed(&mut self, pid: u32, path: String) {
         // One that has ended meanwhile had the cgroup of the process that made it, as far as anybody knows.
         let cgroup = self.cgroup(pid).or_else(|| self.known.get(&pid)?.cgroup.clone());
-        self.put(pid, Known { exe: Some(path.into()), cgroup });
+        let exe = (!path.is_empty()).then(|| path.into());
+        self.put(pid, Known { exe, cgroup });
     }
 
     /// A process has made another, which runs the same program in the same cgroup.
@@ -98,5 +100,23 @@ impl Running {
             self.known.retain(|pid, _| Path::new(&format!("/proc/{pid}")).exists());
         }
         self.known.insert(pid, known);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Running;
+
+    #[test]
+    fn a_program_is_passed_on_until_another_is_run_and_an_unknown_one_is_none() {
+        let mut running = Running { links: None, known: super::HashMap::new(), has_first_version: false };
+        running.executed(2, "/bin/a".into());
+        running.forked(2, 3);
+        assert_eq!(running.program(3).as_deref(), Some("/bin/a"));
+        running.executed(3, String::new());
+        assert_eq!((running.program(3), running.program(2).as_deref()), (None, Some("/bin/a")));
+        // Of a process that was there before, nothing may be known.
+        running.forked(7, 2);
+        assert_eq!(running.program(2), None);
     }
 }
