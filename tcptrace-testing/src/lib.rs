@@ -7,6 +7,7 @@
 //! | [`packet`] | the segments of a script as packets |
 //! | [`packets`] | packets of every shape, byte by byte |
 //! | [`fuzzing`] | the bodies of the fuzz targets, which are run as property tests too |
+//! | [`folder`] | a folder of a test's own, which is removed in the end |
 //! | [`skips`] | how a test that cannot run is counted |
 //!
 //! The feature `program` adds what needs the program, and so a compiler for the kernel programs, and root when it is run:
@@ -35,6 +36,7 @@
     )
 )]
 
+pub mod folder;
 pub mod fuzzing;
 pub mod packet;
 pub mod packets;

@@ -2,6 +2,7 @@
 //! emptied, and what the threads that write may do.
 
 use crate::{
+    folder::Folder,
     lab::{Family, Lab, eventually},
     trace::{Trace, binary, command, command_of},
     traffic::{Kind, drive},
@@ -14,44 +15,12 @@ use rustix::process::Signal;
 use ruzstd::decoding::StreamingDecoder;
 use serde_json::Value;
 use std::{
-    env, fs,
+    fs,
     io::{Read as _, Write as _},
     os::unix::fs::OpenOptionsExt as _,
-    path::{Path, PathBuf},
-    process::{self, Command, Stdio},
-    sync::atomic::{AtomicU32, Ordering},
+    path::Path,
+    process::{Command, Stdio},
 };
-
-/// A folder of the test's own.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new() -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = env::temp_dir().join(format!("tcptrace-files-{}-{number}", process::id()));
-        fs::create_dir_all(&path).expect("a folder");
-        Self(path)
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.0.join(name).to_str().expect("a plain name").to_owned()
-    }
-
-    /// The paths of the files in it, in the order of their names.
-    fn files(&self) -> Vec<PathBuf> {
-        let mut files: Vec<_> =
-            fs::read_dir(&self.0).expect("our folder").map(|it| it.expect("a file").path()).collect();
-        files.sort();
-        files
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
 
 /// The events in a file, whose lines are all whole.
 fn events(path: &Path) -> Vec<Value> {
@@ -104,7 +73,7 @@ fn wait_for(what: &str, count: usize, read: impl Fn() -> Vec<u64>) {
 #[test]
 fn rotation_under_load_tells_of_every_connection_once() {
     let (lab, folder) = (Lab::new(), Folder::new());
-    let path = folder.path("events.jsonl");
+    let path = folder.word("events.jsonl");
     let args =
         ["--output", &path, "--rotate-size", "16K", "--rotate-every", "1s", "--rotate-zstd", "--keep", "500"];
     let trace = Trace::start(&lab.a, &args);
@@ -116,7 +85,7 @@ fn rotation_under_load_tells_of_every_connection_once() {
     assert!(report.status.success(), "{}", report.stderr);
     let text = report.lines.iter().filter(|line| line.contains("CLOSED")).count();
     assert_eq!(text, 300, "text on stdout beside it");
-    let files = folder.files();
+    let files = folder.paths();
     assert!(files.len() > 10, "{files:?}");
     let all: Vec<_> = files.iter().flat_map(|path| events(path)).collect();
     let ports = ports(&all);
@@ -140,7 +109,7 @@ fn rotation_under_load_tells_of_every_connection_once() {
 #[test]
 fn a_hangup_opens_the_file_again_and_the_trace_goes_on() {
     let (lab, folder) = (Lab::new(), Folder::new());
-    let (path, moved) = (folder.path("events.jsonl"), folder.path("events.jsonl.1"));
+    let (path, moved) = (folder.word("events.jsonl"), folder.word("events.jsonl.1"));
     let trace = Trace::start(&lab.a, &["--output", &path, "--summary-interval", "1s"]);
     let read = |path: &str| ports_so_far(path);
     connect(&lab, 5);
@@ -167,7 +136,7 @@ fn a_hangup_opens_the_file_again_and_the_trace_goes_on() {
 #[test]
 fn a_hangup_of_the_terminal_ends_the_trace() {
     let (lab, folder) = (Lab::new(), Folder::new());
-    let path = folder.path("events.jsonl");
+    let path = folder.word("events.jsonl");
     // Closed in every child, so that it goes away here.
     let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
     let terminal = posix_openpt(flags).expect("a terminal");
@@ -191,7 +160,7 @@ fn a_hangup_of_the_terminal_ends_the_trace() {
 #[test]
 fn after_a_kill_another_trace_goes_on_in_the_same_file() {
     let (lab, folder) = (Lab::new(), Folder::new());
-    let path = folder.path("events.jsonl");
+    let path = folder.word("events.jsonl");
     let trace = Trace::start(&lab.a, &["--output", &path]);
     connect(&lab, 3);
     wait_for("the first", 3, || ports_so_far(&path));
@@ -224,7 +193,7 @@ fn after_a_kill_another_trace_goes_on_in_the_same_file() {
 #[test]
 fn a_disk_that_fills_costs_what_is_counted_and_is_got_over() {
     let (lab, folder) = (Lab::new(), Folder::new());
-    let disk = folder.path("disk");
+    let disk = folder.word("disk");
     fs::create_dir(&disk).expect("our folder");
     let path = format!("{disk}/events.jsonl");
     // In a mount namespace of its own, so that nothing is left of it.
@@ -276,7 +245,7 @@ fn a_disk_that_fills_costs_what_is_counted_and_is_got_over() {
 #[test]
 fn a_reader_of_stdout_that_goes_away_does_not_end_the_file() {
     let (lab, folder) = (Lab::new(), Folder::new());
-    let path = folder.path("events.jsonl");
+    let path = folder.word("events.jsonl");
     let mut run = command(&["-i", lab.a.dev, "--output", &path]);
     let (reader, writer) = std::io::pipe().expect("a pipe");
     let mut trace = Trace::spawn(&lab.a, run.stdout(Stdio::from(writer)));
@@ -294,13 +263,13 @@ fn a_reader_of_stdout_that_goes_away_does_not_end_the_file() {
 #[test]
 fn a_capture_that_rotates_is_read_by_others_file_by_file() {
     let (lab, folder) = (Lab::new(), Folder::new());
-    let path = folder.path("life.pcapng");
+    let path = folder.word("life.pcapng");
     let trace = Trace::start(&lab.a, &["-w", &path, "--rotate-size", "8K"]);
     connect(&lab, 50);
     trace.wait_for_lines(50, "CLOSED");
     let report = trace.stop();
     assert!(report.status.success(), "{}", report.stderr);
-    let files = folder.files();
+    let files = folder.paths();
     assert!(files.len() > 3, "{files:?}");
     let mut syns = 0;
     for file in &files {
@@ -325,7 +294,7 @@ fn field(status: &str, name: &str) -> String {
 #[test]
 fn the_threads_that_write_files_have_no_capabilities() {
     let (lab, folder) = (Lab::new(), Folder::new());
-    let path = folder.path("events.jsonl");
+    let path = folder.word("events.jsonl");
     let trace = Trace::start(&lab.a, &["--output", &path, "--rotate-size", "1M", "--keep", "2"]);
     let tasks = fs::read_dir(format!("/proc/{}/task", trace.id())).expect("it runs");
     let mut seen = Vec::new();

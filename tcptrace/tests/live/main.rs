@@ -39,4 +39,4 @@ mod start;
 mod surroundings;
 mod textbook;
 
-use tcptrace_testing::{lab, loss, netns, packets, schema, skips, stranger, trace, traffic};
+use tcptrace_testing::{folder, lab, loss, netns, packets, schema, skips, stranger, trace, traffic};

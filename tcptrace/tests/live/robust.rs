@@ -2,6 +2,7 @@
 //! that says what to do, and nothing stays attached.
 
 use crate::{
+    folder::Folder,
     lab::{Family, Host, Lab, assert_no_link_is_left, eventually},
     load::Load,
     loss::{Loss, lose_segments},
@@ -14,7 +15,7 @@ use std::{
     io::{self, BufRead as _, BufReader},
     net::TcpStream,
     os::unix::process::{CommandExt as _, ExitStatusExt as _},
-    process::{self, Command, Stdio},
+    process::{Command, Stdio},
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
@@ -35,22 +36,12 @@ fn assert_fails(report: &Report, code: i32, words: &[&str]) {
     assert!(report.lines.is_empty(), "stdout has events only: {:?}", report.lines);
 }
 
-/// A directory of its own, removed when dropped.
-struct Directory(std::path::PathBuf);
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
 #[test]
 fn without_root_the_capabilities_are_named() {
     let lab = Lab::new();
     // Where the build is, others may not be let in.
-    let directory = Directory(std::env::temp_dir().join(format!("tcptrace-test-{}", process::id())));
-    fs::create_dir(&directory.0).expect("a directory can be made");
-    let copy = directory.0.join("tcptrace");
+    let folder = Folder::new();
+    let copy = folder.join("tcptrace");
     fs::copy(binary(), &copy).expect("it can be copied");
     let mut nobody = Command::new(copy);
     nobody.args(["-i", lab.a.dev]).uid(65534).gid(65534);

@@ -15,29 +15,15 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
+use tcptrace_testing::folder::Folder;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_tcptrace");
 
-/// A folder of the test's own.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str, mode: u32) -> Self {
-        let path = std::env::temp_dir().join(format!("tcptrace-confined-{name}-{}", std::process::id()));
-        fs::create_dir_all(&path).expect("a folder");
-        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("our folder");
-        Self(path)
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
+/// A folder of the test's own with this access mode.
+fn folder_of_mode(mode: u32) -> Folder {
+    let folder = Folder::new();
+    fs::set_permissions(&*folder, fs::Permissions::from_mode(mode)).expect("our folder");
+    folder
 }
 
 /// A pcap file without packets (Ethernet, microseconds).
@@ -119,10 +105,10 @@ fn write_to(path: &Path, input: &Path) -> Output {
 
 #[test]
 fn a_new_capture_is_its_owners_alone() {
-    let folder = Folder::new("mode", 0o755);
-    let input = folder.path("in.pcap");
+    let folder = folder_of_mode(0o755);
+    let input = folder.join("in.pcap");
     fs::write(&input, EMPTY).expect("our folder");
-    let path = folder.path("out.pcapng");
+    let path = folder.join("out.pcapng");
     assert!(write_to(&path, &input).status.success());
     let metadata = fs::metadata(&path).expect("it was created");
     assert_eq!(metadata.permissions().mode() & 0o777, 0o600);
@@ -131,10 +117,10 @@ fn a_new_capture_is_its_owners_alone() {
 
 #[test]
 fn a_link_in_a_shared_folder_is_not_followed() {
-    let folder = Folder::new("shared", 0o1777);
-    let input = folder.path("in.pcap");
+    let folder = folder_of_mode(0o1777);
+    let input = folder.join("in.pcap");
     fs::write(&input, EMPTY).expect("our folder");
-    let (target, link) = (folder.path("precious"), folder.path("out.pcapng"));
+    let (target, link) = (folder.join("precious"), folder.join("out.pcapng"));
     fs::write(&target, "precious").expect("our folder");
     symlink(&target, &link).expect("our folder");
     let output = write_to(&link, &input);
@@ -143,17 +129,17 @@ fn a_link_in_a_shared_folder_is_not_followed() {
     assert!(said.contains("a link in a folder that everybody can write to"), "{said}");
     assert_eq!(fs::read_to_string(&target).expect("it is there"), "precious");
     // In a folder of one's own a link is as good as a file.
-    fs::set_permissions(&folder.0, fs::Permissions::from_mode(0o755)).expect("our folder");
+    fs::set_permissions(&*folder, fs::Permissions::from_mode(0o755)).expect("our folder");
     assert!(write_to(&link, &input).status.success());
     assert_ne!(fs::read(&target).expect("it is there"), b"precious");
 }
 
 #[test]
 fn what_cannot_be_read_costs_no_capture() {
-    let folder = Folder::new("kept", 0o755);
-    let input = folder.path("in.pcap");
+    let folder = folder_of_mode(0o755);
+    let input = folder.join("in.pcap");
     fs::write(&input, "no capture at all").expect("our folder");
-    let path = folder.path("out.pcapng");
+    let path = folder.join("out.pcapng");
     let mut before: File =
         OpenOptions::new().create(true).write(true).truncate(true).open(&path).expect("ours");
     before.write_all(b"precious").expect("a disk");
@@ -166,8 +152,8 @@ fn what_cannot_be_read_costs_no_capture() {
 
 #[test]
 fn the_capture_that_is_read_is_not_written_over() {
-    let folder = Folder::new("same", 0o755);
-    let (input, link) = (folder.path("in.pcap"), folder.path("link.pcap"));
+    let folder = folder_of_mode(0o755);
+    let (input, link) = (folder.join("in.pcap"), folder.join("link.pcap"));
     fs::write(&input, EMPTY).expect("our folder");
     fs::hard_link(&input, &link).expect("our folder");
     let mut commands = [Command::new(BINARY), Command::new(BINARY)];
@@ -183,15 +169,15 @@ fn the_capture_that_is_read_is_not_written_over() {
 }
 
 fn pipe_in(folder: &Folder) -> PathBuf {
-    let path = folder.path("pipe");
+    let path = folder.join("pipe");
     assert!(Command::new("mkfifo").arg(&path).status().expect("mkfifo runs").success());
     path
 }
 
 #[test]
 fn a_pipe_that_nobody_reads_is_not_waited_for() {
-    let folder = Folder::new("pipe", 0o755);
-    let input = folder.path("in.pcap");
+    let folder = folder_of_mode(0o755);
+    let input = folder.join("in.pcap");
     fs::write(&input, EMPTY).expect("our folder");
     let output = write_to(&pipe_in(&folder), &input);
     assert_eq!(output.status.code(), Some(1));
@@ -201,8 +187,8 @@ fn a_pipe_that_nobody_reads_is_not_waited_for() {
 
 #[test]
 fn somebody_else_s_pipe_in_a_shared_folder_is_not_written_to() {
-    let folder = Folder::new("theirs", 0o1777);
-    let input = folder.path("in.pcap");
+    let folder = folder_of_mode(0o1777);
+    let input = folder.join("in.pcap");
     fs::write(&input, EMPTY).expect("our folder");
     let path = pipe_in(&folder);
     let no_wait = i32::try_from(OFlags::NONBLOCK.bits()).expect("a flag");

@@ -3,7 +3,7 @@
 use crate::{
     icmp::Scratch,
     packets::Frame,
-    rotate::{Folder, eventually},
+    rotate::{eventually, names_in},
 };
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
@@ -12,6 +12,7 @@ use std::{
     path::Path,
     process::{Command, Stdio},
 };
+use tcptrace_testing::folder::Folder;
 
 /// A connection of a capture file.
 fn capture() -> Scratch {
@@ -29,7 +30,7 @@ fn run(file: &Scratch, args: &[&str]) -> (String, String, Option<i32>) {
 #[test]
 fn text_is_on_stdout_beside_json_in_a_file() {
     let (folder, file) = (Folder::new(), capture());
-    let path = folder.path("events.jsonl");
+    let path = folder.join("events.jsonl");
     let path = path.to_str().expect("UTF-8");
     let (plain, ..) = run(&file, &[]);
     let (json, ..) = run(&file, &["--json", "-q"]);
@@ -53,7 +54,7 @@ fn text_is_on_stdout_beside_json_in_a_file() {
     assert!(twice.starts_with(&written));
     assert_eq!(twice.lines().count(), 2 * written.lines().count());
     // With --json both are JSON, and a name of no kind has what stdout has.
-    let log = folder.path("events.log");
+    let log = folder.join("events.log");
     let log = log.to_str().expect("UTF-8");
     let (stdout, ..) = run(&file, &["--json", "-q", "--output", path]);
     assert_eq!(stdout, "");
@@ -67,7 +68,7 @@ fn text_is_on_stdout_beside_json_in_a_file() {
 #[test]
 fn a_hangup_opens_the_file_of_a_trace_that_reads_a_pipe_again() {
     let folder = Folder::new();
-    let (path, moved) = (folder.path("events.jsonl"), folder.path("moved"));
+    let (path, moved) = (folder.join("events.jsonl"), folder.join("moved"));
     let capture = |port| {
         let packets = crate::files::connection(&Frame { src_port: port, ..Frame::default() }, &[]);
         let later = packets.into_iter().map(|(us, bytes)| (us + 1000 * u32::from(port), bytes)).collect();
@@ -113,14 +114,14 @@ fn a_capture_that_rotates_is_valid_file_by_file() {
         packets.into_iter().map(move |(us, bytes)| (us + 200_000 * u32::from(port), bytes))
     });
     let file = crate::files::pcap(&crate::files::snapped(packets.collect(), 1 << 16));
-    let path = folder.path("events.pcapng");
+    let path = folder.join("events.pcapng");
     let to = path.to_str().expect("UTF-8");
     let (_, stderr, code) = run(&file, &["-q", "-w", to, "--rotate-size", "16K"]);
     assert_eq!(code, Some(0), "{stderr}");
-    let names = folder.names();
+    let names = names_in(&folder);
     assert!(names.len() > 5, "{names:?}");
     for name in &names {
-        let part = folder.path(name);
+        let part = folder.join(name);
         assert!(fs::metadata(&part).expect("it is there").len() <= 16 * 1024, "{name}");
         let read = Command::new(env!("CARGO_BIN_EXE_tcptrace")).arg("-r").arg(&part).arg("-q").output();
         let read = read.expect("it starts");
@@ -129,14 +130,14 @@ fn a_capture_that_rotates_is_valid_file_by_file() {
     // All of them as one trace are what was captured.
     let mut command = Command::new(env!("CARGO_BIN_EXE_tcptrace"));
     for name in &names {
-        command.arg("-r").arg(folder.path(name));
+        command.arg("-r").arg(folder.join(name));
     }
     let whole = command.output().expect("it starts");
     let summary = String::from_utf8_lossy(&whole.stderr).into_owned();
     assert!(summary.contains("200 connections: 200 closed"), "{summary}");
     // A second run does not write behind what is there, as its end might be half a block.
     let (_, stderr, code) = run(&file, &["-q", "-w", to, "--rotate-size", "1G"]);
-    assert_eq!((code, folder.names().len()), (Some(0), names.len() + 1), "{stderr}");
+    assert_eq!((code, names_in(&folder).len()), (Some(0), names.len() + 1), "{stderr}");
 }
 
 #[test]

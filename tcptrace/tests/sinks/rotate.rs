@@ -19,10 +19,7 @@ use std::{
     },
     path::{Path, PathBuf},
     process::{self, Command},
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -35,6 +32,7 @@ use tcptrace::{
         output::{Output, Pressure},
     },
 };
+use tcptrace_testing::folder::Folder;
 
 /// Long enough for any machine; nothing waits for it unless a test fails.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -42,40 +40,14 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// How long a line is, with its line feed.
 const LINE: usize = 100;
 
-/// A folder of the test's own.
-pub(crate) struct Folder(PathBuf);
-
-impl Folder {
-    pub(crate) fn new() -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("tcptrace-rotate-{}-{number}", process::id()));
-        fs::create_dir_all(&path).expect("a folder");
-        Self(path)
-    }
-
-    pub(crate) fn path(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-
-    /// The names of the files in it, in order.
-    pub(crate) fn names(&self) -> Vec<String> {
-        let names = fs::read_dir(&self.0).expect("our folder");
-        let mut names: Vec<_> = names.map(|it| it.expect("a file").file_name()).map(utf8).collect();
-        names.sort();
-        names
-    }
-
-    /// The names of those that are done with.
-    fn done(&self) -> Vec<String> {
-        self.names().into_iter().filter(|name| name.starts_with("events-2")).collect()
-    }
+/// The names of the files in a folder, in order.
+pub(crate) fn names_in(folder: &Folder) -> Vec<String> {
+    folder.paths().iter().map(|path| utf8(path.file_name().expect("a file has one").to_owned())).collect()
 }
 
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
+/// The names of those that are done with.
+fn done_in(folder: &Folder) -> Vec<String> {
+    names_in(folder).into_iter().filter(|name| name.starts_with("events-2")).collect()
 }
 
 fn utf8(name: OsString) -> String {
@@ -157,17 +129,17 @@ pub(crate) fn eventually(what: &str, mut is: impl FnMut() -> bool) {
 #[test]
 fn by_size_nothing_is_lost_and_nothing_is_there_twice() {
     let folder = Folder::new();
-    let mut output = start(plan(folder.path("events.jsonl"), of_size(64 * 1024)), Pressure::Wait, 1 << 20);
+    let mut output = start(plan(folder.join("events.jsonl"), of_size(64 * 1024)), Pressure::Wait, 1 << 20);
     for _ in 0..200 {
         write(&mut output, 100);
     }
     let finished = output.finish(PATIENCE);
     assert_eq!((finished.dropped, finished.result), (0, Ok(())));
-    let names = folder.names();
+    let names = names_in(&folder);
     assert!(names.len() > 20, "{names:?}");
     let mut all = Vec::new();
     for name in &names {
-        let path = folder.path(name);
+        let path = folder.join(name);
         assert!(fs::metadata(&path).expect("it is there").len() <= 64 * 1024, "{name}");
         // Those that are done with come before the one that is written.
         all.extend(read(&path));
@@ -178,10 +150,10 @@ fn by_size_nothing_is_lost_and_nothing_is_there_twice() {
 #[test]
 fn an_event_larger_than_a_file_has_one_of_its_own() {
     let folder = Folder::new();
-    let mut output = start(plan(folder.path("events.jsonl"), of_size(50)), Pressure::Wait, 1 << 20);
+    let mut output = start(plan(folder.join("events.jsonl"), of_size(50)), Pressure::Wait, 1 << 20);
     write(&mut output, 3);
     assert_eq!(output.finish(PATIENCE).result, Ok(()));
-    let files: Vec<_> = folder.names().iter().map(|name| read(&folder.path(name))).collect();
+    let files: Vec<_> = names_in(&folder).iter().map(|name| read(&folder.join(name))).collect();
     assert_eq!(files, [[0], [1], [2]]);
 }
 
@@ -190,29 +162,29 @@ fn so_many_are_kept_and_they_are_compressed_and_those_of_others_stay() {
     let folder = Folder::new();
     let others = ["events-old.jsonl", "events-20260613T100000.123Z.json", "other-20260613T100000.123Z.jsonl"];
     for name in others {
-        fs::write(folder.path(name), "precious").expect("our folder");
+        fs::write(folder.join(name), "precious").expect("our folder");
     }
     // Of a run before, the oldest; and what that had not finished.
-    fs::write(folder.path("events-20200101T000000.000Z.jsonl"), "").expect("our folder");
-    fs::write(folder.path("events-20200101T000000.000Z.jsonl.zst.part"), "half").expect("our folder");
+    fs::write(folder.join("events-20200101T000000.000Z.jsonl"), "").expect("our folder");
+    fs::write(folder.join("events-20200101T000000.000Z.jsonl.zst.part"), "half").expect("our folder");
     let rotation = Rotation { keep: Some(3), zstd: true, ..of_size(64 * 1024) };
-    let mut output = start(plan(folder.path("events.jsonl"), rotation), Pressure::Wait, 1 << 20);
+    let mut output = start(plan(folder.join("events.jsonl"), rotation), Pressure::Wait, 1 << 20);
     for _ in 0..100 {
         write(&mut output, 100);
     }
     assert_eq!(output.finish(PATIENCE).result, Ok(()));
     for name in others {
-        assert_eq!(fs::read(folder.path(name)).expect("it stays"), b"precious");
+        assert_eq!(fs::read(folder.join(name)).expect("it stays"), b"precious");
     }
-    let done: Vec<_> = folder.done().into_iter().filter(|name| !others.contains(&&**name)).collect();
+    let done: Vec<_> = done_in(&folder).into_iter().filter(|name| !others.contains(&&**name)).collect();
     assert_eq!(done.len(), 3, "{done:?}");
     let mut all = Vec::new();
     for name in &done {
         assert!(name.ends_with("Z.jsonl.zst"), "{name}");
-        assert_eq!(fs::metadata(folder.path(name)).expect("it is there").mode() & 0o777, 0o600);
-        all.extend(read(&folder.path(name)));
+        assert_eq!(fs::metadata(folder.join(name)).expect("it is there").mode() & 0o777, 0o600);
+        all.extend(read(&folder.join(name)));
     }
-    all.extend(read(&folder.path("events.jsonl")));
+    all.extend(read(&folder.join("events.jsonl")));
     let first = all[0];
     assert!(first > 5000, "{first}");
     assert_eq!(all, (first..10_000).collect::<Vec<_>>(), "the newest, without a gap");
@@ -222,15 +194,15 @@ fn so_many_are_kept_and_they_are_compressed_and_those_of_others_stay() {
 fn by_time_a_file_is_done_with_also_if_nothing_comes_any_more() {
     let folder = Folder::new();
     let rotation = Rotation { every: Some(Duration::from_secs(1)), ..Rotation::default() };
-    let mut output = start(plan(folder.path("events.jsonl"), rotation), Pressure::Drop, 1 << 20);
+    let mut output = start(plan(folder.join("events.jsonl"), rotation), Pressure::Drop, 1 << 20);
     write(&mut output, 10);
-    eventually("the end of its time", || folder.done().len() == 1);
+    eventually("the end of its time", || done_in(&folder).len() == 1);
     // It stays empty, and an empty file is not put away.
     thread::sleep(Duration::from_millis(2100));
-    assert_eq!(folder.names().len(), 2, "{:?}", folder.names());
+    assert_eq!(names_in(&folder).len(), 2, "{:?}", names_in(&folder));
     write(&mut output, 10);
     assert_eq!(output.finish(PATIENCE).result, Ok(()));
-    let all: Vec<_> = folder.names().iter().flat_map(|name| read(&folder.path(name))).collect();
+    let all: Vec<_> = names_in(&folder).iter().flat_map(|name| read(&folder.join(name))).collect();
     assert_eq!(all, (0..20).collect::<Vec<_>>());
 }
 
@@ -239,26 +211,26 @@ fn by_time_a_file_is_done_with_also_if_nothing_comes_any_more() {
 fn by_time_a_name_that_is_filled_in_leaves_no_empty_files() {
     let folder = Folder::new();
     let rotation = Rotation { every: Some(Duration::from_secs(1)), ..Rotation::default() };
-    let mut output = start(plan(folder.path("%Y%m%dT%H%M%S.jsonl"), rotation), Pressure::Drop, 1 << 20);
-    let first = folder.names();
+    let mut output = start(plan(folder.join("%Y%m%dT%H%M%S.jsonl"), rotation), Pressure::Drop, 1 << 20);
+    let first = names_in(&folder);
     write(&mut output, 10);
-    let is_another = || folder.names().last().is_some_and(|name| !first.contains(name));
+    let is_another = || names_in(&folder).last().is_some_and(|name| !first.contains(name));
     eventually("another second", is_another);
-    let second = folder.names();
-    eventually("a third", || folder.names().last() != second.last());
+    let second = names_in(&folder);
+    eventually("a third", || names_in(&folder).last() != second.last());
     write(&mut output, 10);
     assert_eq!(output.finish(PATIENCE).result, Ok(()));
-    let files: Vec<_> = folder.names().iter().map(|name| read(&folder.path(name))).collect();
+    let files: Vec<_> = names_in(&folder).iter().map(|name| read(&folder.join(name))).collect();
     assert_eq!(files.concat(), (0..20).collect::<Vec<_>>());
     // The file of the first second may have been empty still when the second was over, and is gone then.
     let empty = files.iter().rev().skip(1).filter(|file| file.is_empty()).count();
-    assert_eq!(empty, 0, "{:?}", folder.names());
+    assert_eq!(empty, 0, "{:?}", names_in(&folder));
 }
 
 #[test]
 fn what_is_moved_away_is_written_to_until_it_is_opened_again() {
     let folder = Folder::new();
-    let (path, moved) = (folder.path("events.jsonl"), folder.path("events.jsonl.1"));
+    let (path, moved) = (folder.join("events.jsonl"), folder.join("events.jsonl.1"));
     let mut output = start(plan(path.clone(), Rotation::default()), Pressure::Drop, 1 << 20);
     write(&mut output, 100);
     eventually("the first", || read(&path).len() == 100);
@@ -281,7 +253,7 @@ fn what_is_moved_away_is_written_to_until_it_is_opened_again() {
 fn half_a_line_of_a_killed_process_is_ended_first() {
     for (before, expected) in [("", ""), ("one\n", "one\n"), ("one\ntwo and a h", "one\ntwo and a h\n")] {
         let folder = Folder::new();
-        let path = folder.path("events.jsonl");
+        let path = folder.join("events.jsonl");
         fs::write(&path, before).expect("our folder");
         let mut output = start(plan(path.clone(), Rotation::default()), Pressure::Drop, 1 << 20);
         write(&mut output, 1);
@@ -296,7 +268,7 @@ fn half_a_line_of_a_killed_process_is_ended_first() {
 fn a_new_file_is_its_owners_alone_unless_others_may_read_it() {
     let folder = Folder::new();
     for (mode, name) in [(0o600, "events.jsonl"), (0o666, "open.jsonl")] {
-        let path = folder.path(name);
+        let path = folder.join(name);
         let plan = Plan { mode, ..plan(path.clone(), Rotation::default()) };
         let output = start(plan, Pressure::Drop, 1 << 20);
         assert_eq!(fs::metadata(&path).expect("it is there").mode() & 0o777, mode, "whatever the mask is");
@@ -308,12 +280,12 @@ fn a_new_file_is_its_owners_alone_unless_others_may_read_it() {
 #[test]
 fn in_another_user_s_folder_files_rotate_as_well() {
     let folder = Folder::new();
-    chown(&folder.0, Some(54321), Some(54321)).expect("root may");
-    let mut output = start(plan(folder.path("events.jsonl"), of_size(64 * 1024)), Pressure::Wait, 1 << 20);
+    chown(&*folder, Some(54321), Some(54321)).expect("root may");
+    let mut output = start(plan(folder.join("events.jsonl"), of_size(64 * 1024)), Pressure::Wait, 1 << 20);
     write(&mut output, 2000);
     let finished = output.finish(PATIENCE);
     assert_eq!((finished.dropped, finished.result), (0, Ok(())));
-    assert!(folder.names().len() > 2, "{:?}", folder.names());
+    assert!(names_in(&folder).len() > 2, "{:?}", names_in(&folder));
 }
 
 fn refusal(plan: Plan) -> String {
@@ -323,12 +295,12 @@ fn refusal(plan: Plan) -> String {
 #[test]
 fn a_link_is_refused() {
     let folder = Folder::new();
-    let (path, precious) = (folder.path("events.jsonl"), folder.path("precious"));
+    let (path, precious) = (folder.join("events.jsonl"), folder.join("precious"));
     fs::write(&precious, "precious").expect("our folder");
     symlink(&precious, &path).expect("our folder");
     let said = refusal(plan(path.clone(), Rotation::default()));
     assert!(said.ends_with("events.jsonl: it is a symbolic link: give the file that is meant"), "{said}");
-    fs::set_permissions(&folder.0, fs::Permissions::from_mode(0o1777)).expect("our folder");
+    fs::set_permissions(&*folder, fs::Permissions::from_mode(0o1777)).expect("our folder");
     let said = refusal(plan(path, Rotation::default()));
     assert!(said.ends_with("it is a link in a folder that everybody can write to"), "{said}");
     assert_eq!(fs::read(precious).expect("it is there"), b"precious");
@@ -337,7 +309,7 @@ fn a_link_is_refused() {
 #[test]
 fn two_do_not_write_the_same_file() {
     let folder = Folder::new();
-    let path = folder.path("events.jsonl");
+    let path = folder.join("events.jsonl");
     let output = start(plan(path.clone(), Rotation::default()), Pressure::Drop, 1 << 20);
     let error = Files::open(plan(path.clone(), Rotation::default())).expect_err("it is written");
     assert!(matches!(error, FilesError::Held { .. }));
@@ -352,16 +324,16 @@ fn two_do_not_write_the_same_file() {
 fn a_name_is_filled_in() {
     let folder = Folder::new();
     let year = jiff::Timestamp::now().strftime("%Y").to_string();
-    let mut output = start(plan(folder.path("events-%Y.jsonl"), of_size(64 * 1024)), Pressure::Wait, 1 << 20);
+    let mut output = start(plan(folder.join("events-%Y.jsonl"), of_size(64 * 1024)), Pressure::Wait, 1 << 20);
     write(&mut output, 1000);
     assert_eq!(output.finish(PATIENCE).result, Ok(()));
-    let names = folder.names();
+    let names = names_in(&folder);
     let expected = format!("events-{year}.jsonl");
     assert!(names.len() == 2 && names[1] == expected, "{names:?}");
     let second = format!("events-{year}-{year}");
     assert!(names[0].starts_with(&second), "{names:?}");
     for wrong in ["%", "events-%!.jsonl", "%D"] {
-        let said = refusal(plan(folder.path(wrong), Rotation::default()));
+        let said = refusal(plan(folder.join(wrong), Rotation::default()));
         assert!(said.starts_with("cannot name files by ") && said.lines().count() == 1, "{said}");
     }
 }
@@ -369,7 +341,7 @@ fn a_name_is_filled_in() {
 #[test]
 fn a_pipe_whose_reader_comes_back_has_no_half_line() {
     let folder = Folder::new();
-    let path = folder.path("pipe");
+    let path = folder.join("pipe");
     assert!(Command::new("mkfifo").arg(&path).status().expect("mkfifo runs").success());
     let said = refusal(plan(path.clone(), Rotation::default()));
     assert!(said.ends_with("nobody reads from this pipe: start its reader first"), "{said}");

@@ -1,31 +1,20 @@
 //! `tcptrace show`: the ladders of the textbook connection.
 
-use crate::textbook;
+use crate::{icmp::Scratch, textbook};
 use insta::assert_snapshot;
 use std::{
     env, fs,
-    path::PathBuf,
-    process::{self, Command, Output},
+    process::{Command, Output},
 };
 
-/// A file that is removed when it is dropped.
-struct Temporary(PathBuf);
-
-impl Temporary {
-    fn new(name: &str, content: &[u8]) -> Self {
-        let path = env::temp_dir().join(format!("tcptrace-show-{name}-{}", process::id()));
-        fs::write(&path, content).expect("a folder for temporary files");
-        Self(path)
-    }
+/// A file with this content.
+fn written(content: &[u8]) -> Scratch {
+    let file = Scratch::new();
+    fs::write(&file.0, content).expect("a folder for temporary files");
+    file
 }
 
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0);
-    }
-}
-
-fn run(words: &[&str], file: &Temporary, more: &[&str]) -> Output {
+fn run(words: &[&str], file: &Scratch, more: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tcptrace"));
     command.args(words).arg(&file.0).args(more).env("TZ", "UTC").output().expect("it starts")
 }
@@ -41,7 +30,7 @@ fn said(output: &Output) -> String {
 
 #[test]
 fn the_textbook_connection_is_a_ladder() {
-    let file = Temporary::new("textbook", &textbook::capture());
+    let file = written(&textbook::capture());
     assert_snapshot!(text(run(&["show"], &file, &[])), @"
     2020-06-10 06:59:50.330991  CLOSED       192.168.64.128:60592 > 180.101.49.11:80   66.336 ms  by client, 172 B sent, 2781 B received, close_wait 18.874 ms
            ms       +ms  CLIENT                                         SERVER
@@ -72,9 +61,9 @@ fn the_textbook_connection_is_a_ladder() {
 /// The lines of JSON have all that the ladder shows.
 #[test]
 fn events_give_the_ladder_of_the_capture() {
-    let file = Temporary::new("capture", &textbook::capture());
+    let file = written(&textbook::capture());
     let json = text(run(&["--json", "--events", "all", "-q", "-r"], &file, &[]));
-    let events = Temporary::new("events", json.as_bytes());
+    let events = written(json.as_bytes());
     for more in [&[][..], &["1"], &["--svg"], &["port", "80"]] {
         let of_capture = text(run(&["show"], &file, more));
         assert!(of_capture.contains("SYN ACK"), "{of_capture}");
@@ -94,7 +83,7 @@ fn events_give_the_ladder_of_the_capture() {
 
 #[test]
 fn the_picture_has_the_segments_and_states() {
-    let file = Temporary::new("picture", &textbook::capture());
+    let file = written(&textbook::capture());
     let picture = text(run(&["show"], &file, &["--svg"]));
     assert!(picture.starts_with("<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 760 "), "{picture}");
     assert!(picture.ends_with("</svg>\n"));
@@ -112,7 +101,7 @@ fn the_picture_has_the_segments_and_states() {
 
 #[test]
 fn what_cannot_be_shown_is_told() {
-    let other = Temporary::new("other", b"{\"a\":1}\n");
+    let other = written(b"{\"a\":1}\n");
     let output = run(&["show"], &other, &[]);
     assert_eq!(output.status.code(), Some(1));
     assert!(
@@ -122,7 +111,7 @@ fn what_cannot_be_shown_is_told() {
     );
     let mut cut = textbook::capture();
     cut.truncate(cut.len() - 5);
-    let output = run(&["show"], &Temporary::new("cut", &cut), &[]);
+    let output = run(&["show"], &written(&cut), &[]);
     assert_eq!(
         output.status.code(),
         Some(1),
@@ -130,6 +119,6 @@ fn what_cannot_be_shown_is_told() {
     );
     assert!(String::from_utf8_lossy(&output.stdout).contains("SYN ACK 0 ack 1"));
     assert_eq!(said(&output).lines().count(), 1, "{}", said(&output));
-    let missing = Temporary(env::temp_dir().join("tcptrace-show-missing"));
+    let missing = Scratch::new();
     assert!(said(&run(&["show"], &missing, &[])).starts_with("tcptrace: cannot open "));
 }

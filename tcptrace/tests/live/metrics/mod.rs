@@ -4,6 +4,7 @@ mod hostile;
 mod prometheus;
 
 use crate::{
+    folder::Folder,
     lab::{Family, Host, Lab},
     trace::{Report, Trace, of_kind},
     traffic::{Kind, drive},
@@ -11,12 +12,11 @@ use crate::{
 use serde_json::Value;
 use std::{
     collections::BTreeMap,
-    env, fs,
+    fs,
     io::{Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpStream},
     os::unix::{fs::PermissionsExt as _, net::UnixStream},
-    path::PathBuf,
-    process::{self, Command, Stdio},
+    process::{Command, Stdio},
     time::Duration,
 };
 
@@ -99,23 +99,6 @@ fn lint(text: &str) {
     let output = promtool.wait_with_output().expect("it ends");
     let said = [output.stdout, output.stderr].concat();
     assert!(output.status.success() && said.is_empty(), "{}", String::from_utf8_lossy(&said));
-}
-
-/// A folder of this test's, removed when dropped.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let path = env::temp_dir().join(format!("tcptrace-metrics-{name}-{}", process::id()));
-        fs::create_dir_all(&path).expect("a folder");
-        Self(path)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
 }
 
 /// Ways to live and die that are over within a second or two, and need nobody to lose a segment.
@@ -263,8 +246,8 @@ fn what_is_asked_for_otherwise_is_refused_and_other_formats_are_there() {
 #[test]
 fn a_socket_is_for_its_owner_and_one_that_was_left_is_replaced() {
     let lab = Lab::new();
-    let folder = Folder::new("socket");
-    let path = folder.0.join("metrics.sock");
+    let folder = Folder::new();
+    let path = folder.join("metrics.sock");
     let address = format!("unix:{}", path.display());
     let ended = |report: Report, said: &str| {
         assert!(!report.status.success() && report.stderr.contains(said), "{}", report.stderr);
@@ -282,7 +265,7 @@ fn a_socket_is_for_its_owner_and_one_that_was_left_is_replaced() {
         trace.stop().events();
     }
     // What is no socket stays.
-    let file = folder.0.join("file");
+    let file = folder.join("file");
     fs::write(&file, "precious").expect("our folder");
     ended(command(&lab.a, &format!("unix:{}", file.display())).end(), "give another path");
     assert_eq!(fs::read(&file).expect("it is there"), b"precious");

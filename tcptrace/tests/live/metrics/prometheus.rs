@@ -1,6 +1,7 @@
 //! Debian's Prometheus scrapes a trace, and its own queries give what the events of the trace say.
 
-use super::{AT, Folder, exchange};
+use super::{AT, exchange};
+use crate::folder::Folder;
 use crate::{
     lab::{Family, Host, Lab, eventually},
     loss::lose_segments,
@@ -32,8 +33,8 @@ struct Prometheus<'a> {
 }
 
 impl<'a> Prometheus<'a> {
-    fn start(host: &'a Host, name: &str, features: &[&str]) -> Self {
-        let folder = Folder::new(name);
+    fn start(host: &'a Host, features: &[&str]) -> Self {
+        let folder = Folder::new();
         let rules = fs::canonicalize(RULES).expect("the rules are in the repository");
         let config = format!(
             "global:\n  scrape_interval: 1s\n  evaluation_interval: 1s\n\
@@ -41,16 +42,16 @@ impl<'a> Prometheus<'a> {
              scrape_configs:\n  - job_name: tcptrace\n    static_configs:\n      - targets: ['{AT}']\n",
             rules.display()
         );
-        let file = folder.0.join("prometheus.yml");
+        let file = folder.join("prometheus.yml");
         fs::write(&file, config).expect("our folder");
         let mut command = Command::new("prometheus");
         command
             .arg(format!("--config.file={}", file.display()))
-            .arg(format!("--storage.tsdb.path={}", folder.0.join("data").display()))
+            .arg(format!("--storage.tsdb.path={}", folder.join("data").display()))
             .arg(format!("--web.listen-address={API}"))
             .args(features)
             .stdout(Stdio::null())
-            .stderr(fs::File::create(folder.0.join("log")).expect("our folder"));
+            .stderr(fs::File::create(folder.join("log")).expect("our folder"));
         let child = host.ns.enter(|| command.spawn()).unwrap_or_else(|error| panic!("prometheus: {error}"));
         Self { child, host, _folder: folder }
     }
@@ -129,7 +130,7 @@ fn quantiles(
 ) {
     let lab = Lab::new();
     let trace = Trace::all_events(&lab.a, &["--metrics", AT]);
-    let prometheus = Prometheus::start(&lab.a, name, features);
+    let prometheus = Prometheus::start(&lab.a, features);
     for nth in 0..FAST {
         drive([Kind::ClientCloses, Kind::Silent, Kind::Bulk][nth % 3], &lab.a, &lab.b, Family::V4);
     }
