@@ -6,7 +6,7 @@ use crate::{
     socket::{AcceptQueue, SenderSocket, SocketFacts, SocketProcess},
     tunnel::Layer,
 };
-use std::fmt;
+use std::{fmt, net::IpAddr};
 use tcptrace_common::{
     abi::MAX_OPTIONS,
     admission::Admission,
@@ -102,6 +102,15 @@ pub struct Flow {
     pub ipv6: bool,
     /// A number that stands for the tunnels around the packet ([`crate::tunnel::identity`]); 0 without any.
     pub tunnel: u32,
+}
+
+/// An address as records and [`Flow`] have it: IPv4 as an IPv4-mapped address (RFC 4291 §2.5.5.2).
+#[must_use]
+pub fn mapped(address: IpAddr) -> [u8; 16] {
+    match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
+        IpAddr::V6(address) => address.octets(),
+    }
 }
 
 impl Flow {

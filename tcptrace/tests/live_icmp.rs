@@ -9,7 +9,7 @@ use std::{
 };
 use tcptrace::{
     kernel::attach::IngressHook,
-    segment::{Direction, IcmpError, Input, Sender},
+    segment::{Direction, IcmpError, Input, Sender, mapped},
     source::live::{LiveConfig, LiveSource, Selection},
 };
 use tcptrace_common::tcp::TcpFlags;
@@ -69,11 +69,7 @@ fn refuse(ns: &Netns, chain: &str, reason: &str) {
 }
 
 fn is_for(error: &IcmpError, from: IpAddr, to: IpAddr) {
-    let bytes = |address| match address {
-        IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
-        IpAddr::V6(address) => address.octets(),
-    };
-    assert_eq!((error.from, error.quoted.flow.dst), (bytes(from), bytes(to)), "{error:?}");
+    assert_eq!((error.from, error.quoted.flow.dst), (mapped(from), mapped(to)), "{error:?}");
     assert_eq!(error.quoted.flow.ipv6, to.is_ipv6());
     assert_eq!(error.quoted.flow.dst_port, 81);
     // Linux quotes the whole SYN.

@@ -77,7 +77,7 @@ impl BuildEnv {
             if !sudo_works() {
                 bail!("attaching kernel programs takes root: run this as root, or where `sudo -n` works");
             }
-            command.env(runner_variable()?, "sudo --non-interactive --preserve-env");
+            command.env(target_variable(&host()?, "RUNNER"), "sudo --non-interactive --preserve-env");
         }
         Ok(command)
     }
@@ -163,10 +163,10 @@ fn executables(messages: &str) -> Vec<Executable> {
     messages.lines().filter_map(of_line).collect()
 }
 
-/// The variable by which cargo is told how to run what it builds, such as
+/// The variable by which cargo is told something about what it builds for a target, such as
 /// `CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER`.
-fn runner_variable() -> Result<String> {
-    Ok(format!("CARGO_TARGET_{}_RUNNER", host()?.to_uppercase().replace('-', "_")))
+pub(crate) fn target_variable(target: &str, what: &str) -> String {
+    format!("CARGO_TARGET_{}_{what}", target.to_uppercase().replace('-', "_"))
 }
 
 /// What rustc calls this machine, such as `x86_64-unknown-linux-gnu`.

@@ -1,7 +1,7 @@
 //! `cargo xtask man`: man pages and completions, from the definition of the command line and from the schema of the events.
 
 use crate::{setup, shell::root};
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use std::{
     path::{self, Path},
     process::{Command, ExitCode},
@@ -23,11 +23,7 @@ pub(crate) fn run(folder: Option<&Path>) -> Result<ExitCode> {
 
 /// Writes them with the day of that second (`SOURCE_DATE_EPOCH`), and says nothing.
 pub(crate) fn write(folder: &Path, epoch: &str) -> Result<()> {
-    let output = command(folder)?.env("SOURCE_DATE_EPOCH", epoch).output().context("cannot run cargo")?;
-    if !output.status.success() {
-        bail!("cannot write the man pages: {}", String::from_utf8_lossy(&output.stderr).trim_end());
-    }
-    Ok(())
+    setup::run(command(folder)?.env("SOURCE_DATE_EPOCH", epoch))
 }
 
 fn command(folder: &Path) -> Result<Command> {

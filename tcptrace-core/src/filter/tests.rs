@@ -1,6 +1,7 @@
 //! Tests of the filter language, word by word. `tcptrace/tests/corpus/filters.rs` compares it with tcpdump.
 
 use super::{Filter, Names};
+use crate::segment::mapped;
 use proptest::prelude::*;
 use std::net::IpAddr;
 use tcptrace_common::{
@@ -40,10 +41,7 @@ fn error(text: &str) -> String {
 /// A record from `SRC PORT DST PORT`, followed by any number of `vlanID` and by `out` for egress.
 fn record(line: &str) -> Record {
     let words: Vec<&str> = line.split_whitespace().collect();
-    let address = |word: &str| match word.parse::<IpAddr>().expect("an address") {
-        IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
-        IpAddr::V6(v6) => v6.octets(),
-    };
+    let address = |word: &str| mapped(word.parse().expect("an address"));
     let mut vlan = [NO_VLAN; 2];
     for (place, id) in vlan.iter_mut().zip(words.iter().filter_map(|w| w.strip_prefix("vlan"))) {
         *place = id.parse().expect("an identifier");

@@ -7,7 +7,7 @@ use tcptrace_common::{
 };
 use tcptrace_core::{
     filter::{Filter, Names},
-    segment::{Direction, Flow},
+    segment::{Direction, Flow, mapped},
 };
 
 /// A system that knows one host and one service.
@@ -75,12 +75,8 @@ fn flows(bytes: &[u8]) -> impl Iterator<Item = (Flow, bool)> {
 }
 
 fn flow(src: IpAddr, dst: IpAddr, src_port: u16, dst_port: u16) -> Flow {
-    let octets = |address: IpAddr| match address {
-        IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
-        IpAddr::V6(v6) => v6.octets(),
-    };
     let vlan = [if src_port.is_multiple_of(2) { Flow::NO_VLAN } else { 5 }, Flow::NO_VLAN];
-    let (ipv6, src, dst) = (src.is_ipv6(), octets(src), octets(dst));
+    let (ipv6, src, dst) = (src.is_ipv6(), mapped(src), mapped(dst));
     Flow { src, dst, src_port, dst_port, interface: 1, vlan, ipv6, tunnel: 0 }
 }
 

@@ -13,7 +13,7 @@ use clap::{
     Arg, ArgAction, ArgMatches, CommandFactory, FromArgMatches as _, error::ErrorKind, parser::ValueSource,
 };
 use std::{
-    ffi::{OsStr, OsString},
+    ffi::OsString,
     fmt, io,
     path::{Path, PathBuf},
 };
@@ -116,7 +116,7 @@ pub fn parse(surroundings: &Surroundings<'_>) -> Result<Command, ParseError> {
         Some((name, matches)) => (whole.find_subcommand(name).unwrap_or(&whole), matches),
         None => (&whole, &typed),
     };
-    let settings = if option(command, CONFIG).is_some() {
+    let settings = if option_by_id(command, CONFIG).is_some() {
         added(settings(&whole, matches, surroundings)?, command, matches)
     } else {
         Vec::new()
@@ -243,11 +243,17 @@ fn in_a_line(error: &clap::Error) -> String {
     first.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// The options that can be set in a file, in the order of the help.
-fn options(whole: &clap::Command) -> impl Iterator<Item = &Arg> {
-    whole.get_arguments().filter(|arg| {
-        !arg.is_hide_set() && !TYPED_ONLY.contains(&arg.get_id().as_str()) && key(arg).is_some()
-    })
+/// The options that can be set in a file, with their keys, in the order of the help.
+fn options(whole: &clap::Command) -> impl Iterator<Item = (&str, &Arg)> {
+    let all = whole
+        .get_arguments()
+        .filter(|arg| !arg.is_hide_set() && !TYPED_ONLY.contains(&arg.get_id().as_str()));
+    all.filter_map(|arg| Some((key(arg)?, arg)))
+}
+
+/// The option that a file or the environment can set by this key.
+fn option<'a>(whole: &'a clap::Command, name: &str) -> Option<&'a Arg> {
+    options(whole).find(|(key, _)| *key == name).map(|(_, arg)| arg)
 }
 
 /// The key of an option: its long name, or what it is called where it has only a letter. The options that have neither an
@@ -259,11 +265,6 @@ fn key(arg: &Arg) -> Option<&str> {
         "times" => Some("times"),
         _ => arg.get_long(),
     }
-}
-
-/// The option with this key.
-fn option<'a>(command: &'a clap::Command, name: &str) -> Option<&'a Arg> {
-    command.get_arguments().find(|arg| key(arg) == Some(name))
 }
 
 fn option_by_id<'a>(command: &'a clap::Command, id: &str) -> Option<&'a Arg> {
@@ -326,12 +327,6 @@ fn switch(arg: &Arg) -> OsString {
 /// What would be typed to give an option so often; nothing for 0.
 fn count(arg: &Arg, times: u8) -> Vec<OsString> {
     (0..times).map(|_| switch(arg)).collect()
-}
-
-/// Whether a variable of the environment is one of ours, and the key in it.
-fn is_ours(variable: &OsStr) -> Option<String> {
-    let key = variable.to_str()?.strip_prefix(environment::PREFIX)?;
-    Some(key.to_lowercase().replace('_', "-"))
 }
 
 #[cfg(test)]

@@ -154,11 +154,7 @@ mod tests {
     }
 
     fn end(address: SocketAddr) -> ([u8; 16], u16) {
-        let ip = match address.ip() {
-            std::net::IpAddr::V4(ip) => ip.to_ipv6_mapped(),
-            std::net::IpAddr::V6(ip) => ip,
-        };
-        (ip.octets(), address.port())
+        (crate::segment::mapped(address.ip()), address.port())
     }
 
     #[test]

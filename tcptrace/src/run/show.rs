@@ -6,7 +6,7 @@ use crate::{
     confine::{self, Purpose},
     event::Event,
     filter::Filter,
-    segment::{Direction, Flow},
+    segment::{Direction, Flow, mapped},
     sink::{
         Sink as _,
         ladder::{LadderForm, LadderSink},
@@ -21,7 +21,6 @@ use jiff::tz::TimeZone;
 use std::{
     fs::File,
     io::{self, BufRead as _, BufReader, Read as _, Write as _},
-    net::IpAddr,
     path::Path,
 };
 
@@ -99,14 +98,10 @@ fn events(config: &ShowConfig, filter: &Filter, mut drawing: Drawing) -> Result<
 /// Whether the filter takes the connection of an event. How its first segment went is not in that.
 fn takes(filter: &Filter, event: &Event) -> bool {
     let Some(common) = event.common() else { return false };
-    let octets = |ip: IpAddr| match ip {
-        IpAddr::V4(ip) => ip.to_ipv6_mapped().octets(),
-        IpAddr::V6(ip) => ip.octets(),
-    };
     let tags = [common.vlan.outer, common.vlan.inner];
     let flow = Flow {
-        src: octets(common.client.ip),
-        dst: octets(common.server.ip),
+        src: mapped(common.client.ip),
+        dst: mapped(common.server.ip),
         src_port: common.client.port,
         dst_port: common.server.port,
         interface: 0,

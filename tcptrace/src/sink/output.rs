@@ -2,18 +2,9 @@
 
 use super::{Sink, pipe::Pipe};
 use crate::event::Event;
-use std::{os::fd::OwnedFd, time::Duration};
+use std::time::Duration;
 
 pub use super::pipe::{Finished, OutputError, Pressure, QUEUE_BYTES};
-
-/// How an [`Output`] behaves.
-#[derive(Clone, Copy, Debug)]
-pub struct OutputOptions {
-    /// What to do when the reader is slower than the trace.
-    pub pressure: Pressure,
-    /// How many bytes may wait for the reader.
-    pub queue_bytes: usize,
-}
 
 /// A sink that makes lines of events, and the pipe that they are written by.
 pub struct Output {
@@ -26,17 +17,6 @@ impl Output {
     #[must_use]
     pub fn new(sink: Box<dyn Sink>, pipe: Pipe) -> Self {
         Self { sink, pipe }
-    }
-
-    /// Starts writing what `sink` makes of events to `fd`; see [`Pipe::start`].
-    pub fn start(
-        sink: Box<dyn Sink>,
-        fd: OwnedFd,
-        options: OutputOptions,
-        on_end: impl FnOnce() + Send + 'static,
-    ) -> Result<Self, OutputError> {
-        let pipe = Pipe::start(fd, options.pressure, options.queue_bytes, on_end)?;
-        Ok(Self::new(sink, pipe))
     }
 
     /// Appends the lines of one event; see [`Pipe::append`].

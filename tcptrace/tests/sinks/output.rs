@@ -13,7 +13,8 @@ use tcptrace::{
     event::Event,
     sink::{
         Sink,
-        output::{Output, OutputError, OutputOptions, Pressure},
+        output::{Output, OutputError, Pressure},
+        pipe::Pipe,
     },
 };
 
@@ -36,10 +37,10 @@ fn event() -> Event {
 
 /// An output of lines of a kilobyte, of which 64 may wait; and a channel that tells of its end.
 fn start(fd: impl Into<OwnedFd>, pressure: Pressure) -> (Output, Receiver<()>) {
-    let options = OutputOptions { pressure, queue_bytes: 64 * 1024 };
     let (ended, end) = channel();
     let on_end = move || ended.send(()).expect("the test listens");
-    (Output::start(Box::new(Lines(1024)), fd.into(), options, on_end).expect("a thread"), end)
+    let pipe = Pipe::start(fd.into(), pressure, 64 * 1024, on_end).expect("a thread");
+    (Output::new(Box::new(Lines(1024)), pipe), end)
 }
 
 fn read_all(mut reader: PipeReader) -> thread::JoinHandle<Vec<u8>> {
@@ -129,8 +130,8 @@ fn a_source_that_waits_is_told_when_the_reader_goes_away() {
 fn a_reader_that_never_reads_does_not_hold_up_the_end() {
     let (reader, writer) = pipe().expect("a pipe");
     // More may wait than a pipe holds, so that some is still waiting at the end.
-    let options = OutputOptions { pressure: Pressure::Drop, queue_bytes: 1024 * 1024 };
-    let mut output = Output::start(Box::new(Lines(1024)), writer.into(), options, || ()).expect("a thread");
+    let pipe = Pipe::start(writer.into(), Pressure::Drop, 1024 * 1024, || ()).expect("a thread");
+    let mut output = Output::new(Box::new(Lines(1024)), pipe);
     let mut sent = 0;
     while output.dropped() == 0 {
         output.event(&event()).expect("open");

@@ -26,18 +26,13 @@ pub(super) fn binary(env: &BuildEnv, place: &Place) -> Result<PathBuf> {
         .args(["--target", &host, "--target-dir"])
         .arg(place.build())
         .current_dir(&place.root)
-        .env(flags_variable(&host), "-C target-feature=+crt-static")
+        .env(cargo::target_variable(&host, "RUSTFLAGS"), "-C target-feature=+crt-static")
         .env("RUSTC_WRAPPER", wrapper(place)?)
         .env("SOURCE_DATE_EPOCH", &place.epoch);
     setup::run(command.arg("--quiet"))?;
     let binary = place.build().join(host).join("dist/tcptrace");
     check(&binary, place)?;
     Ok(binary)
-}
-
-/// The variable by which cargo is told flags for what it builds for a target.
-fn flags_variable(target: &str) -> String {
-    format!("CARGO_TARGET_{}_RUSTFLAGS", target.to_uppercase().replace('-', "_"))
 }
 
 /// Paths of this machine, and what stands for them in the program.
@@ -80,12 +75,13 @@ fn contains(bytes: &[u8], part: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{contains, flags_variable};
+    use super::contains;
+    use crate::cargo::target_variable;
 
     #[test]
     fn flags_are_for_the_target_alone() {
         assert_eq!(
-            flags_variable("x86_64-unknown-linux-gnu"),
+            target_variable("x86_64-unknown-linux-gnu", "RUSTFLAGS"),
             "CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS"
         );
     }

@@ -8,6 +8,7 @@ use super::{
     arch::{Arch, Cross},
 };
 use crate::{
+    cargo::target_variable,
     setup,
     shell::{capture, say},
     toolchain::DEBIAN_RUSTC,
@@ -57,11 +58,10 @@ impl Tools {
 
     /// Has cargo build for the other processor.
     pub(super) fn prepare(&self, cargo: &mut Command) {
-        let variable = self.cross.target.to_uppercase().replace('-', "_");
         cargo
             .args(["--target", self.cross.target])
             .env("RUSTC", DEBIAN_RUSTC)
-            .env(format!("CARGO_TARGET_{variable}_LINKER"), self.tool("gcc"))
+            .env(target_variable(self.cross.target, "LINKER"), self.tool("gcc"))
             // In this form a path may have spaces, and nothing that is set for other builds comes along. Programs that run
             // here, such as build scripts, are built without it.
             .env("CARGO_ENCODED_RUSTFLAGS", format!("--sysroot\u{1f}{}", self.sysroot.display()));

@@ -1,7 +1,7 @@
 //! Draws a ladder in text.
 
 use super::rungs::{Entered, Rung, Rungs};
-use crate::{event::Role, segment::Timestamp};
+use crate::{event::Role, segment::Timestamp, sink::units::Millis};
 use bytes::{BufMut as _, BytesMut};
 use std::fmt::Write as _;
 
@@ -40,14 +40,12 @@ fn line(out: &mut BytesMut, text: std::fmt::Arguments<'_>) {
     out.put_u8(b'\n');
 }
 
-/// The milliseconds between two times, with three digits behind the point; a dash where one of them is not known.
+/// The milliseconds between two times; a dash where one of them is not known.
 fn since(later: Timestamp, earlier: Timestamp) -> String {
     if [later, earlier].contains(&Timestamp::UNKNOWN) {
         return "-".to_owned();
     }
-    let ns = later.since(earlier);
-    let us = (ns + 500) / 1000;
-    format!("{}.{:03}", us / 1000, us % 1000)
+    Millis(later.since(earlier)).to_string()
 }
 
 /// A state as it stands at the margin; one that no segment shows has a question mark.

@@ -1,14 +1,23 @@
 //! Settings in the environment: `TCPTRACE_` and the option's name in capitals, with `_` for `-`.
 
-use super::{CONFIG, ParseError, Setting, Source, Takes, count, is_ours, option, options, switch, words};
-use std::{ffi::OsString, path::PathBuf};
+use super::{CONFIG, ParseError, Setting, Source, Takes, count, option, switch, words};
+use std::{
+    ffi::{OsStr, OsString},
+    path::PathBuf,
+};
 
 /// What the names of our variables begin with.
-pub(super) const PREFIX: &str = "TCPTRACE_";
+const PREFIX: &str = "TCPTRACE_";
+
+/// The key of the option that a variable sets, if it is one of ours.
+fn key(variable: &OsStr) -> Option<String> {
+    let key = variable.to_str()?.strip_prefix(PREFIX)?;
+    Some(key.to_lowercase().replace('_', "-"))
+}
 
 /// The file that the environment names, if it does.
 pub(super) fn file(variables: &[(OsString, OsString)]) -> Option<PathBuf> {
-    let (_, path) = variables.iter().find(|(variable, _)| is_ours(variable).as_deref() == Some(CONFIG))?;
+    let (_, path) = variables.iter().find(|(variable, _)| key(variable).as_deref() == Some(CONFIG))?;
     (!path.is_empty()).then(|| path.into())
 }
 
@@ -19,10 +28,8 @@ pub(super) fn settings(
 ) -> Result<Vec<Setting>, ParseError> {
     let mut settings = Vec::new();
     for (variable, value) in variables {
-        let Some(arg) = is_ours(variable).and_then(|key| option(whole, &key)) else { continue };
-        if value.is_empty() || !options(whole).any(|other| other.get_id() == arg.get_id()) {
-            continue;
-        }
+        let set = key(variable).and_then(|key| option(whole, &key)).filter(|_| !value.is_empty());
+        let Some(arg) = set else { continue };
         let source = Source::Environment(variable.to_string_lossy().into_owned());
         let wrong = |reason: &str| ParseError::Setting { place: source.clone(), reason: reason.to_owned() };
         let value = value.to_str().ok_or_else(|| wrong("it is no text of UTF-8"))?;

@@ -25,9 +25,7 @@ pub(super) fn settings(whole: &clap::Command, path: &Path, text: &str) -> Result
                 "[{name}]: the file has no sections, each option is a line by itself"
             )));
         }
-        let Some(arg) = options(whole).find(|arg| key(arg) == Some(name)) else {
-            return Err(wrong(unknown(whole, name)));
-        };
+        let arg = option(whole, name).ok_or_else(|| wrong(unknown(whole, name)))?;
         let takes = Takes::of(arg);
         let words = match (takes, item) {
             (Takes::Switch, Item::Value(Value::Boolean(on))) => {
@@ -50,10 +48,10 @@ pub(super) fn settings(whole: &clap::Command, path: &Path, text: &str) -> Result
 
 /// What to say of a key that no option has.
 fn unknown(whole: &clap::Command, name: &str) -> String {
-    if let Some(arg) = option(whole, name) {
+    if let Some(arg) = whole.get_arguments().find(|arg| key(arg) == Some(name)) {
         return format!("{name} is for the command line alone, as {} is", switch(arg).to_string_lossy());
     }
-    let near = near_names(name, options(whole).filter_map(key));
+    let near = near_names(name, options(whole).map(|(key, _)| key));
     format!("there is no option {name}{}; `tcptrace config` has all", Suggestion(&near))
 }
 

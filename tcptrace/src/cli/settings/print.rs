@@ -1,6 +1,6 @@
 //! Prints what is in force as a file of settings.
 
-use super::{FILTER, Setting, Takes, key, options};
+use super::{FILTER, Setting, Takes, options};
 use clap::{Arg, ArgMatches, parser::ValueSource};
 use std::fmt::Write as _;
 use toml_edit::{Array, Value};
@@ -15,8 +15,7 @@ const HEADER: &str = "\
 pub(super) fn print(whole: &clap::Command, matches: &ArgMatches, settings: &[Setting]) -> String {
     let mut text = HEADER.to_owned();
     let mut heading = None;
-    for arg in options(whole) {
-        let Some(key) = key(arg) else { continue };
+    for (key, arg) in options(whole) {
         if arg.get_help_heading() != heading {
             heading = arg.get_help_heading();
             let _ = write!(text, "\n### {}\n", heading.unwrap_or_default());

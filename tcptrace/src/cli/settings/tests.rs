@@ -1,6 +1,4 @@
-use super::{
-    FILTER, ParseError, Setting, Source, Surroundings, Takes, check, key, options, parse, switch, words,
-};
+use super::{FILTER, ParseError, Setting, Source, Surroundings, Takes, check, options, parse, switch, words};
 use crate::cli::{Args, Command};
 use clap::{Arg, CommandFactory, Parser as _};
 use proptest::prelude::*;
@@ -88,8 +86,7 @@ fn example(whole: &clap::Command, arg: &Arg) -> (Vec<OsString>, String) {
 fn every_option_means_the_same_in_a_file_in_the_environment_and_as_it_is_printed() {
     let whole = <Args as CommandFactory>::command();
     let mut tried = 0;
-    for arg in options(&whole) {
-        let key = key(arg).expect("options have one");
+    for (key, arg) in options(&whole) {
         let (words, value) = example(&whole, arg);
         // Some options say nothing without another.
         let beside: [&[OsString]; 5] = [
