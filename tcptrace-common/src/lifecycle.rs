@@ -477,23 +477,38 @@ fn watch(slots: &mut impl Slots, (tag, vlans): (u32, u32)) {
     }
 }
 
-/// Puts the word `wanted` into the first free slot from `start` on, unless it is there already. Returns whether a word
-/// with an expected acknowledgement of another flow had to give way.
+/// Puts the word `wanted` into the first free slot from `start` on, unless it is there already. Where no slot is free, the
+/// word gives way that is missed the least. Returns whether that is one whose expected acknowledgement is of another flow.
 #[inline(always)]
 fn arm(slots: &mut impl Slots, start: usize, wanted: u64) -> bool {
-    let (mut free, mut watching) = (None, None);
+    let (mut room, mut dispensable) = (start, 0);
     for step in 0..BUCKET_WORDS {
         let slot = (start + step) % BUCKET_WORDS;
-        match slots.get(slot) {
-            present if present & !WATCHED == wanted => return false,
-            0 if free.is_none() => free = Some(slot),
-            present if present & KIND != 0 => watching = Some(slot),
-            _ => {}
+        let present = slots.get(slot);
+        if present & !WATCHED == wanted {
+            return false;
+        }
+        let this = dispensability(present);
+        if this > dispensable {
+            (room, dispensable) = (slot, this);
         }
     }
-    let room = if free.is_some() { free } else { watching };
-    slots.set(room.unwrap_or(start) % BUCKET_WORDS, wanted);
-    room.is_none()
+    slots.set(room % BUCKET_WORDS, wanted);
+    dispensable == 0
+}
+
+/// How well the table can do without a word, as a number that is larger the better it can: what is in a free slot, then a
+/// word that awaits data, then one that only watches its flow, then an expected acknowledgement of a flow that is watched
+/// too. It is 0 for any other expected acknowledgement.
+#[inline(always)]
+const fn dispensability(word: u64) -> u32 {
+    match word & KIND {
+        _ if word == 0 => 4,
+        NOTHING_EXPECTED => 3,
+        KIND => 2,
+        WATCHED => 1,
+        _ => 0,
+    }
 }
 
 /// Has the first data of `flow` awaited, whose first octet has the number `first`, by a word in the first free slot from
