@@ -3,6 +3,7 @@
 mod consumers;
 mod create;
 mod error;
+mod events;
 mod file;
 mod filter;
 mod interfaces;

@@ -1,27 +1,27 @@
 //! Draws the ladders of connections: of a capture file, or of the lines of JSON that a trace has written.
 
-use super::{RunError, filter, screen::Screen};
+use super::{
+    RunError,
+    events::{EventFiles, Selection},
+    filter,
+    screen::Screen,
+};
 use crate::{
     cli::ShowConfig,
     confine::{self, Purpose},
     event::Event,
-    filter::Filter,
-    segment::{Direction, Flow, mapped},
     sink::{
         Sink as _,
         ladder::{LadderForm, LadderSink},
         text::{TextOptions, TextSink, TimeFormat},
     },
-    source::pcap::{CaptureOptions, Files, PcapSource, Reader},
     stderr,
-    track::{self, Tracker},
 };
 use bytes::BytesMut;
 use jiff::tz::TimeZone;
 use std::{
-    fs::File,
-    io::{self, BufRead as _, BufReader, Read as _, Write as _},
-    path::Path,
+    io::{self, Write as _},
+    slice,
 };
 
 /// How many bytes are drawn before they are written.
@@ -33,83 +33,13 @@ const USUAL_WIDTH: usize = 80;
 /// Draws what is asked for on the standard output.
 pub fn show(config: &ShowConfig) -> Result<(), RunError> {
     let filter = filter::compile(&config.filter)?;
-    let read = |source| RunError::Read { path: config.file.clone(), source };
-    // What is not a file can be read once, and is taken for a capture.
-    let is_file = config.file.metadata().is_ok_and(|file| file.is_file());
-    let drawing = Drawing::new(config);
-    if is_file && begins_with_a_brace(&config.file).map_err(read)? {
-        events(config, &filter, drawing)
-    } else {
-        capture(config, filter, drawing)
-    }
-}
-
-/// Whether a file is one of lines of JSON. No capture begins so.
-fn begins_with_a_brace(path: &Path) -> io::Result<bool> {
-    let mut first = [0];
-    Ok(File::open(path)?.read(&mut first)? == 1 && first == *b"{")
-}
-
-/// Draws the connections of a capture file. Those that come before damage in it are drawn, and then the damage is told.
-fn capture(config: &ShowConfig, filter: Filter, mut drawing: Drawing) -> Result<(), RunError> {
-    let options = CaptureOptions { filter: filter.clone(), decap: config.decap, ..CaptureOptions::default() };
-    let unread = Reader::open_unread(&config.file)?;
+    let mut drawing = Drawing::new(config);
+    let files = EventFiles::open(slice::from_ref(&config.file))?;
     confine::confine(Purpose::File, &[])?;
-    let mut source = PcapSource::new(Files::open(vec![unread])?, &options);
-    let mut tracker = Tracker::new(track::Config::default());
-    tracker.set_filter(filter);
-    let mut inputs = Vec::new();
-    let read = loop {
-        let more = source.next_batch(&mut inputs);
-        for input in inputs.drain(..) {
-            tracker.input(&input, &mut |event| drawing.event(&event));
-        }
-        if !matches!(more, Ok(true)) || !drawing.write()? {
-            break more;
-        }
-    };
-    tracker.finish(source.last_packet(), &mut |event| drawing.event(&event));
+    let read = files.read(&Selection { filter, decap: config.decap }, &mut |event| drawing.event(event));
+    // Damage does not take back what was drawn before it.
     drawing.end()?;
-    read.map(drop).map_err(RunError::from)
-}
-
-/// Draws the connections of lines of JSON.
-fn events(config: &ShowConfig, filter: &Filter, mut drawing: Drawing) -> Result<(), RunError> {
-    let read = |source| RunError::Read { path: config.file.clone(), source };
-    let file = File::open(&config.file).map_err(read)?;
-    confine::confine(Purpose::File, &[])?;
-    for (number, line) in BufReader::new(file).lines().enumerate() {
-        let line = line.map_err(read)?;
-        let event: Event = serde_json::from_str(&line).map_err(|error| RunError::Line {
-            path: config.file.clone(),
-            line: number + 1,
-            reason: error.to_string(),
-        })?;
-        if takes(filter, &event) {
-            drawing.event(&event);
-        }
-        if !drawing.write()? {
-            break;
-        }
-    }
-    drawing.end()
-}
-
-/// Whether the filter takes the connection of an event. How its first segment went is not in that.
-fn takes(filter: &Filter, event: &Event) -> bool {
-    let Some(common) = event.common() else { return false };
-    let tags = [common.vlan.outer, common.vlan.inner];
-    let flow = Flow {
-        src: mapped(common.client.ip),
-        dst: mapped(common.server.ip),
-        src_port: common.client.port,
-        dst_port: common.server.port,
-        interface: 0,
-        vlan: tags.map(|tag| tag.unwrap_or(Flow::NO_VLAN)),
-        ipv6: common.ip_version == 6,
-        tunnel: 0,
-    };
-    filter.takes(&flow, Direction::Unknown)
+    read
 }
 
 /// The ladders, on their way to the standard output.
@@ -138,12 +68,9 @@ impl Drawing {
         Self { sink: LadderSink::new(form, config.only, head), drawn: BytesMut::new(), is_read: true }
     }
 
-    fn event(&mut self, event: &Event) {
+    /// Draws, and writes what was drawn if that is much. Returns false if nobody reads any more.
+    fn event(&mut self, event: &Event) -> Result<bool, RunError> {
         self.sink.event(event, &mut self.drawn);
-    }
-
-    /// Writes what was drawn, if that is much. Returns false if nobody reads any more.
-    fn write(&mut self) -> Result<bool, RunError> {
         if self.drawn.len() >= BATCH {
             self.write_all()?;
         }
