@@ -5,6 +5,7 @@
 //! them take are a group in a file of its own.
 
 mod check;
+mod extcap;
 mod files;
 mod habits;
 mod help;
@@ -22,6 +23,7 @@ mod trace;
 mod who;
 
 pub use check::CheckConfig;
+pub use extcap::{ExtcapQuestion, PREFIX as EXTCAP_PREFIX};
 pub use files::{FilesConfig, OutputFile};
 pub use habits::meant;
 pub use interfaces::Interfaces;
@@ -66,6 +68,13 @@ enum Sub {
     /// milliseconds since the first and since the one before.
     #[command(after_help = help::SHOW, after_long_help = help::SHOW)]
     Show(show::ShowArgs),
+    /// Capture for Wireshark, which calls this
+    ///
+    /// A script of the package in Wireshark's folder for such programs makes interfaces of it there: `tcptrace-eth0` has the
+    /// lifecycle segments of `eth0`.
+    #[command(hide = true, override_usage = "tcptrace extcap [OPTIONS]")]
+    #[command(after_help = help::EXTCAP, after_long_help = help::EXTCAP)]
+    Extcap(extcap::ExtcapArgs),
     /// Print the settings in force, and whence they are
     ///
     /// They are printed as a file that --config reads: those of the options given here, of the environment and of the file, and
@@ -92,6 +101,8 @@ pub enum Command {
     Check(CheckConfig),
     /// Draw connections of a file.
     Show(ShowConfig),
+    /// Answer what Wireshark asks.
+    Extcap(ExtcapQuestion),
     /// Print this text, the settings in force.
     PrintConfig(String),
     /// Print the JSON Schema of the events.
@@ -106,6 +117,7 @@ impl Args {
             None => self.trace.command(),
             Some(Sub::Check(args)) => args.command(),
             Some(Sub::Show(args)) => Ok(args.command()),
+            Some(Sub::Extcap(args)) => args.command(),
             Some(Sub::Config(args)) => args.command(),
             Some(Sub::Schema) => Ok(Command::Schema),
         }

@@ -52,6 +52,9 @@ fn execute(command: &Command) -> anyhow::Result<ExitCode> {
         Command::Check(config) => return print_check(config),
         Command::Schema => print_schema(),
         Command::Show(config) => Ok(run::show(config)?),
+        Command::Extcap(question) => {
+            io::stdout().write_all(run::extcap(question)?.as_bytes()).context("cannot answer")
+        }
         Command::PrintConfig(text) => {
             io::stdout().write_all(text.as_bytes()).context("cannot write the settings")
         }

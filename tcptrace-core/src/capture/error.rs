@@ -24,6 +24,16 @@ pub enum FileError {
         /// The error of the system.
         source: io::Error,
     },
+    /// The lines of a file could not be read on.
+    #[error("cannot read {name} (after {lines} line{}): {source}", if *lines == 1 { "" } else { "s" })]
+    Lines {
+        /// The name of the file.
+        name: String,
+        /// How many lines come before.
+        lines: u64,
+        /// What went wrong.
+        source: io::Error,
+    },
     /// The file has no bytes.
     #[error(
         "{name} is empty: a capture has at least a file header; was the capture stopped before it began?"

@@ -1,4 +1,5 @@
-//! Capture files: pcap and pcapng, plain or compressed with gzip or zstd, from a file or a pipe.
+//! Capture files: pcap and pcapng, plain or compressed with gzip or zstd, from a file or a pipe; and files of lines that come the
+//! same ways.
 //!
 //! A capture file comes from anybody, so that nothing in it is trusted. Every length is checked against what is there
 //! and against a limit before it is used, nothing is allocated for a packet, and the memory used depends on the limits
@@ -8,6 +9,7 @@ mod classic;
 mod error;
 mod files;
 mod interfaces;
+mod lines;
 pub mod link;
 mod link_type;
 mod ng;
@@ -23,6 +25,7 @@ mod zstd;
 pub use error::{Damage, ErrorPlace, FileError, Foreign};
 pub use files::Files;
 pub use interfaces::{Dropped, Interface};
+pub use lines::{Content, Lines};
 pub use link_type::LinkType;
 pub use open::Unread;
 pub use reader::{Position, Reader, Ready};

@@ -112,7 +112,8 @@ impl Reader {
         Self::begin(open::stream(name.to_owned(), Box::new(read))?)
     }
 
-    fn begin(opened: Opened) -> Result<Self, FileError> {
+    /// Reads a file of which nothing was consumed.
+    pub(super) fn begin(opened: Opened) -> Result<Self, FileError> {
         let Opened { window, name, read, total, compressed } = opened;
         let mut reader = Self {
             window,

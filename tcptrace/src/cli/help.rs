@@ -132,6 +132,15 @@ Examples:
   tcptrace show events.jsonl
       Of a live trace.";
 
+/// Below the options of `tcptrace extcap`.
+pub(super) const EXTCAP: &str = "\
+Examples:
+  sudo tshark -i tcptrace-eth0
+      With the script in place, show the segments that open, fail or end a
+      connection on eth0. `tshark -G folders` names the folder for the script.
+  tcptrace extcap --extcap-interfaces
+      What Wireshark asks first.";
+
 /// Below the options of `tcptrace config`.
 pub(super) const CONFIG: &str = "\
 Examples:

@@ -6,11 +6,13 @@ use crate::{
     sink::text::TimeFormat,
 };
 use clap::ArgAction;
+use jiff::tz::TimeZone;
 use std::time::Duration;
 
 /// Arguments that say what is printed, and how, as typed.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Output")]
+#[expect(clippy::struct_excessive_bools, reason = "each is asked for by itself")]
 pub(super) struct OutputArgs {
     /// Print one JSON object a line (see `tcptrace schema`)
     #[arg(long)]
@@ -52,6 +54,16 @@ pub(super) struct OutputArgs {
     #[arg(short = 't', action = ArgAction::Count, conflicts_with = "json", hide_short_help = true)]
     times: u8,
 
+    /// How lines say when, by name
+    #[arg(long, value_name = "HOW", value_enum, conflicts_with_all = ["times", "json"], hide_short_help = true)]
+    time: Option<Time>,
+
+    /// Times of day in UTC, not local.
+    ///
+    /// That is also so in the names of files. Times in JSON are always UTC.
+    #[arg(long, hide_short_help = true)]
+    utc: bool,
+
     /// When text has colour
     #[arg(long, value_name = "WHEN", value_enum, default_value_t = Color::Auto, hide_short_help = true)]
     color: Color,
@@ -79,13 +91,17 @@ impl OutputArgs {
     pub(super) fn config(&self, only: Only) -> Result<OutputConfig, clap::Error> {
         let format = if self.json { Format::Json } else { Format::Text };
         let events = self.kinds(format);
-        let times = habits::times(self.times).ok_or_else(|| {
-            clap::Error::raw(clap::error::ErrorKind::TooManyValues, "'-t' is given five times at most\n")
-        })?;
+        let times = match self.time {
+            Some(time) => time.format(),
+            None => habits::times(self.times).ok_or_else(|| {
+                clap::Error::raw(clap::error::ErrorKind::TooManyValues, "'-t' is given five times at most\n")
+            })?,
+        };
         Ok(OutputConfig {
             format,
             events,
             times,
+            utc: self.utc,
             only,
             color: self.color,
             width: self.width.unwrap_or_default(),
@@ -106,6 +122,8 @@ pub struct OutputConfig {
     pub only: Only,
     /// How text says when something was.
     pub times: TimeFormat,
+    /// Whether times of day are those of UTC, and not local.
+    pub utc: bool,
     /// Whether text has colour.
     pub color: Color,
     /// How wide text is.
@@ -114,6 +132,44 @@ pub struct OutputConfig {
     pub quiet: bool,
     /// Whether each connection is reported once, however many interfaces it passes.
     pub once: bool,
+}
+
+impl OutputConfig {
+    /// The time zone of times of day. The local one is read from a file, which cannot be opened once the process is confined.
+    #[must_use]
+    pub fn zone(&self) -> TimeZone {
+        if self.utc { TimeZone::UTC } else { TimeZone::system() }
+    }
+}
+
+/// The names of the formats in which lines say when something was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Time {
+    /// Time of day, after the date where the day changes
+    Day,
+    /// Date and time
+    Date,
+    /// Seconds since 1970
+    Epoch,
+    /// Time since the first line
+    Relative,
+    /// Time since the line before
+    Delta,
+    /// Not at all
+    None,
+}
+
+impl Time {
+    const fn format(self) -> TimeFormat {
+        match self {
+            Self::Day => TimeFormat::OfDay,
+            Self::Date => TimeFormat::Date,
+            Self::Epoch => TimeFormat::Epoch,
+            Self::Relative => TimeFormat::SinceFirst,
+            Self::Delta => TimeFormat::SincePrevious,
+            Self::None => TimeFormat::None,
+        }
+    }
 }
 
 /// Lines for people or for programs.

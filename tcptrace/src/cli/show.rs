@@ -9,7 +9,8 @@ use tcptrace_common::wire::tunnel::Decap;
 pub(super) struct ShowArgs {
     /// Capture file, or lines of JSON
     ///
-    /// `-` is a capture on the standard input. Of `tcptrace --json` the lines have to have the segments: `--events all`.
+    /// It may be compressed with gzip or zstd, and `-` is the standard input. Of `tcptrace --json` the lines have to have the
+    /// segments: `--events all`.
     #[arg(value_name = "FILE")]
     file: PathBuf,
 

@@ -11,7 +11,6 @@ use crate::{
     },
     source::pcap::Unread,
 };
-use jiff::tz::TimeZone;
 use std::{path::Path, sync::Arc};
 
 /// Opens a file to be written, unless it is one of those that are read, and starts writing to it. Nothing in it is
@@ -33,8 +32,7 @@ pub(super) fn create(
         empties: alone,
         framing,
         rotation,
-        // It is read from a file, which cannot be opened once the process is confined.
-        zone: TimeZone::system(),
+        zone: config.output.zone(),
     })?;
     if unread.iter().any(|unread| files.file().is_some_and(|file| unread.is_same_file(file))) {
         return Err(RunError::Same { path: path.to_owned() });

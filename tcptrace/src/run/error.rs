@@ -44,21 +44,13 @@ pub enum RunError {
         /// Why it could not be read.
         source: io::Error,
     },
-    /// A file that is shown could not be read.
-    #[error("cannot read {}: {source}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why it could not be read.
-        source: io::Error,
-    },
     /// A line is no event.
-    #[error("{}:{line} is no event of tcptrace: {reason}", path.display())]
+    #[error("{name}:{line} is no event of tcptrace: {reason}")]
     Line {
         /// The file.
-        path: PathBuf,
+        name: String,
         /// The line's number, from 1 on.
-        line: usize,
+        line: u64,
         /// Why it is none.
         reason: String,
     },

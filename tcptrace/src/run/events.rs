@@ -1,32 +1,26 @@
 //! The events of files that a subcommand reads: of captures, whose connections are traced first, or of the lines of JSON that
 //! a trace has written.
 
-use super::RunError;
+use super::{RunError, progress::Progress};
 use crate::{
     event::Event,
     filter::Filter,
     segment::{Direction, Flow, mapped},
-    source::pcap::{CaptureOptions, Files, PcapSource, Reader, Unread},
+    source::pcap::{CaptureOptions, Content, Files, Lines, PcapSource, Reader, Unread},
     track::{self, Tracker},
 };
-use std::{
-    fs::File,
-    io::{BufRead as _, BufReader, Read as _, Seek as _},
-    path::{Path, PathBuf},
-};
+use std::path::PathBuf;
 use tcptrace_common::wire::tunnel::Decap;
 
 /// Files that are open, so that nothing has to be opened any more once the process is confined.
-pub(super) struct EventFiles {
-    parts: Vec<Part>,
-}
+pub(super) struct EventFiles(Vec<Unread>);
 
 /// Files that are read as one.
 enum Part {
     /// Captures, whose packets are merged by time, so that a connection may begin in one and end in another.
-    Captures(Vec<Unread>),
+    Captures(Box<Files>),
     /// Lines of JSON.
-    Lines { path: PathBuf, file: File },
+    Lines(Box<Lines>),
 }
 
 /// Which connections are read.
@@ -41,29 +35,19 @@ pub(super) struct Selection {
 type Take<'a> = &'a mut dyn FnMut(&Event) -> Result<bool, RunError>;
 
 impl EventFiles {
-    /// Opens captures and files of JSON lines, each of which tells by its first byte what it is. `-` is a capture on the
-    /// standard input.
+    /// Opens captures and files of JSON lines, plain or compressed. `-` is the standard input.
     pub(super) fn open(paths: &[PathBuf]) -> Result<Self, RunError> {
-        let (mut captures, mut parts) = (Vec::new(), Vec::new());
-        for path in paths {
-            match lines(path)? {
-                Some(file) => parts.push(Part::Lines { path: path.clone(), file }),
-                None => captures.push(Reader::open_unread(path)?),
-            }
-        }
-        if !captures.is_empty() {
-            parts.insert(0, Part::Captures(captures));
-        }
-        Ok(Self { parts })
+        let files = paths.iter().map(|path| Reader::open_unread(path)).collect::<Result<_, _>>()?;
+        Ok(Self(files))
     }
 
-    /// Reads the events of the connections that are selected, until there are no more or none is wanted. Where a capture is
+    /// Reads the events of the connections that are selected, until there are no more or none is wanted. Where a file is
     /// damaged, the events before the damage are given, and then the damage is the error.
     pub(super) fn read(self, selection: &Selection, take: Take<'_>) -> Result<(), RunError> {
-        for part in self.parts {
+        for part in self.parts()? {
             let wanted = match part {
-                Part::Captures(unread) => captures(unread, selection, take)?,
-                Part::Lines { path, file } => events(&path, file, &selection.filter, take)?,
+                Part::Captures(files) => captures(*files, selection, take)?,
+                Part::Lines(lines) => events(*lines, &selection.filter, take)?,
             };
             if !wanted {
                 break;
@@ -71,37 +55,41 @@ impl EventFiles {
         }
         Ok(())
     }
-}
 
-/// Opens a file if it is one of JSON lines. No capture begins with a brace. What is not a file can be read once, and is taken
-/// for a capture.
-fn lines(path: &Path) -> Result<Option<File>, RunError> {
-    let read = |source| RunError::Read { path: path.to_owned(), source };
-    if !path.metadata().is_ok_and(|file| file.is_file()) {
-        return Ok(None);
+    /// Finds out what the files are, each by its first byte.
+    fn parts(self) -> Result<Vec<Part>, RunError> {
+        let (mut captures, mut parts) = (Vec::new(), Vec::new());
+        for file in self.0 {
+            match file.content()? {
+                Content::Lines(lines) => parts.push(Part::Lines(lines)),
+                Content::Stream(files) => parts.push(Part::Captures(files)),
+                Content::Capture(unread) => captures.push(unread),
+            }
+        }
+        if !captures.is_empty() {
+            parts.insert(0, Part::Captures(Box::new(Files::open(captures)?)));
+        }
+        Ok(parts)
     }
-    let mut first = [0];
-    let mut file = File::open(path).map_err(read)?;
-    let is_lines = file.read(&mut first).map_err(read)? == 1 && first == *b"{";
-    file.rewind().map_err(read)?;
-    Ok(is_lines.then_some(file))
 }
 
 /// Gives the events of captures. Returns whether more are wanted.
-fn captures(unread: Vec<Unread>, selection: &Selection, take: Take<'_>) -> Result<bool, RunError> {
+fn captures(files: Files, selection: &Selection, take: Take<'_>) -> Result<bool, RunError> {
     let filter = selection.filter.clone();
     let options =
         CaptureOptions { filter: filter.clone(), decap: selection.decap, ..CaptureOptions::default() };
-    let mut source = PcapSource::new(Files::open(unread)?, &options);
+    let mut source = PcapSource::new(files, &options);
     let mut tracker = Tracker::new(track::Config::default());
     tracker.set_filter(filter);
     let mut inputs = Vec::new();
     let mut taken = Ok(true);
+    let mut progress = Progress::new(false);
     let read = loop {
         let more = source.next_batch(&mut inputs);
         for input in inputs.drain(..) {
             tracker.input(&input, &mut |event| give(&event, take, &mut taken));
         }
+        progress.step(|| source.position());
         if !matches!((&more, &taken), (Ok(true), Ok(true))) {
             break more;
         }
@@ -120,17 +108,20 @@ fn give(event: &Event, take: Take<'_>, taken: &mut Result<bool, RunError>) {
 }
 
 /// Gives the events of lines of JSON. Returns whether more are wanted.
-fn events(path: &Path, file: File, filter: &Filter, take: Take<'_>) -> Result<bool, RunError> {
-    for (number, line) in BufReader::new(file).lines().enumerate() {
-        let line = line.map_err(|source| RunError::Read { path: path.to_owned(), source })?;
-        let event: Event = serde_json::from_str(&line).map_err(|error| RunError::Line {
-            path: path.to_owned(),
-            line: number + 1,
-            reason: error.to_string(),
-        })?;
+fn events(mut lines: Lines, filter: &Filter, take: Take<'_>) -> Result<bool, RunError> {
+    let mut progress = Progress::new(false);
+    while let Some(line) = lines.next()? {
+        let event: Event = match serde_json::from_slice(line) {
+            Ok(event) => event,
+            Err(error) => {
+                let (name, line) = (lines.name().to_owned(), lines.count());
+                return Err(RunError::Line { name, line, reason: error.to_string() });
+            }
+        };
         if takes(filter, &event) && !take(&event)? {
             return Ok(false);
         }
+        progress.step(|| lines.position());
     }
     Ok(true)
 }

@@ -4,6 +4,7 @@ use super::{
     RunError,
     consumers::{Beginning, Consumers, Opening, Packet},
     pipeline::Pipeline,
+    progress::Progress,
     signals::Stop,
     start::Identity,
 };
@@ -20,22 +21,12 @@ use crate::{
     },
     source::{
         counters::CountersTotal,
-        pcap::{CaptureOptions, Captured, Files, LinkType, Overlap, PcapSource, Position, Reader, Unread},
+        pcap::{CaptureOptions, Captured, Files, LinkType, Overlap, PcapSource, Reader, Unread},
     },
-    stderr,
 };
 use hashbrown::HashMap;
-use std::{
-    io::{self, IsTerminal as _},
-    ops::Range,
-    path::PathBuf,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{ops::Range, path::PathBuf, sync::Arc};
 use tokio::sync::Notify;
-
-/// How often a terminal shows how far the files are read; nothing is shown about files that take less time than that.
-const PROGRESS: Duration = Duration::from_secs(1);
 
 /// Reads `paths` to their end, or until a signal comes, `--count` is reached or the reader of the output goes away.
 /// Where a file is damaged, connections that come before the damage are reported, and then the damage is.
@@ -256,53 +247,4 @@ impl Packets {
         self.packets.clear();
         self.bytes.clear();
     }
-}
-
-/// Shows on a terminal how far files that take long are read.
-struct Progress {
-    start: Instant,
-    /// When the line is next written; `None` if stderr is no terminal or `--quiet` was given.
-    next: Option<Instant>,
-    shown: bool,
-}
-
-impl Progress {
-    fn new(quiet: bool) -> Self {
-        let start = Instant::now();
-        let watched = !quiet && io::stderr().is_terminal();
-        Self { start, next: watched.then(|| start + PROGRESS), shown: false }
-    }
-
-    fn step(&mut self, position: impl FnOnce() -> Position) {
-        let now = Instant::now();
-        if self.next.is_some_and(|next| next <= now) {
-            self.next = Some(now + PROGRESS);
-            self.shown = true;
-            let line = progress_line(&position(), now - self.start);
-            // The line is written over the one before it, and the rest of that is blanked.
-            stderr::write(&format!("\r{line}\x1b[K"));
-        }
-    }
-}
-
-impl Drop for Progress {
-    fn drop(&mut self) {
-        if self.shown {
-            stderr::write("\r\x1b[K");
-        }
-    }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "for a person to read")]
-fn progress_line(position: &Position, elapsed: Duration) -> String {
-    let seconds = elapsed.as_secs_f64();
-    let megabytes = position.bytes as f64 / 1e6;
-    let rate = position.packets as f64 / seconds / 1e6;
-    let mut line = format!("{megabytes:.0} MB");
-    if let Some(total) = position.total.filter(|&total| total > 0) {
-        let part = position.bytes as f64 / total as f64;
-        let left = if part > 0.0 { seconds / part - seconds } else { 0.0 };
-        line = format!("{:.0} % of {:.0} MB, {left:.0} s left", 100.0 * part, total as f64 / 1e6);
-    }
-    format!("{line}, {} packets, {rate:.1} million/s", position.packets)
 }

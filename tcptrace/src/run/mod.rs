@@ -4,17 +4,20 @@ mod consumers;
 mod create;
 mod error;
 mod events;
+mod extcap;
 mod file;
 mod filter;
 mod interfaces;
 mod live;
 mod pipeline;
+mod progress;
 mod screen;
 mod show;
 mod signals;
 mod start;
 
 pub use error::RunError;
+pub use extcap::extcap;
 pub use interfaces::list as interfaces;
 pub use show::show;
 

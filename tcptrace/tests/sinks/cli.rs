@@ -1,9 +1,11 @@
 //! The command line: what it accepts, what it refuses and how.
 
+use crate::{icmp::Scratch, textbook};
 use clap::Parser as _;
 use std::{
     ffi::OsStr,
-    fs::File,
+    fs::{self, File},
+    path::Path,
     process::{Command, Output, Stdio},
     time::Duration,
 };
@@ -367,6 +369,81 @@ fn habits_of_tcpdump_are_taken_or_told_what_to_do_instead() {
 }
 
 #[test]
+fn the_forms_of_times_have_names_too() {
+    let letters = ["day", "none", "epoch", "delta", "date", "relative"];
+    for (count, name) in letters.iter().enumerate() {
+        let letters = "t".repeat(count);
+        let by_letters = if count == 0 { config(&[]) } else { config(&[&format!("-{letters}")]) };
+        assert_eq!(config(&["--time", name]).output.times, by_letters.output.times, "{name}");
+    }
+    assert!(parse(&["--time", "delta", "-t"]).is_err());
+    assert!(parse(&["--time", "delta", "--json"]).is_err());
+    assert!(config(&["--utc"]).output.utc && !config(&[]).output.utc);
+}
+
+#[test]
+fn times_are_those_of_utc_where_that_is_asked_for() {
+    let file = Scratch::new();
+    fs::write(&file.0, textbook::capture()).expect("a folder for temporary files");
+    let path = file.0.to_str().expect("a plain name");
+    let first_line = |args: &[&str]| {
+        let output = tcptrace(&[&["-q", "-r", path], args].concat()).env("TZ", "XXX-7").output();
+        let text = String::from_utf8(output.expect("it starts").stdout).expect("UTF-8");
+        text.lines().next().expect("a line").chars().take(26).collect::<String>()
+    };
+    assert_eq!(first_line(&["--time=date"]), "2020-06-10 13:59:50.293475");
+    assert_eq!(first_line(&["--time=date", "--utc"]), "2020-06-10 06:59:50.293475");
+}
+
+/// What Wireshark calls with, and reads.
+#[test]
+fn wireshark_is_answered() {
+    let answer = |args: &[&str]| {
+        let output = run(&[&["extcap"], args].concat());
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("UTF-8")
+    };
+    let interfaces = answer(&["--extcap-interfaces", "--extcap-version=4.0"]);
+    let version = env!("CARGO_PKG_VERSION");
+    assert!(interfaces.starts_with(&format!("extcap {{version={version}}}{{display=TCP lifecycles}}\n")));
+    for line in [
+        "interface {value=tcptrace-any}{display=TCP lifecycles of all interfaces}",
+        "interface {value=tcptrace-lo}{display=TCP lifecycles of lo}",
+    ] {
+        assert!(interfaces.lines().any(|it| it == line), "{interfaces}");
+    }
+    let lo = ["--extcap-interface", "tcptrace-lo"];
+    assert_eq!(
+        answer(&[&["--extcap-dlts"], &lo[..]].concat()),
+        "dlt {number=1}{name=EN10MB}{display=Ethernet}\n"
+    );
+    assert!(answer(&[&["--extcap-config"], &lo[..]].concat()).starts_with("arg {number=0}{call=--decap}"));
+    let filter = |text| answer(&[&lo[..], &["--extcap-capture-filter", text]].concat());
+    assert_eq!(filter("tcp port 443"), "");
+    assert!(filter("prt 443").starts_with("cannot use the filter: 'prt' is neither"));
+}
+
+#[test]
+fn a_capture_for_wireshark_is_a_trace_that_prints_nothing() {
+    let words = ["extcap", "--capture", "--extcap-interface", "tcptrace-eth0", "--fifo", "/tmp/fifo"];
+    let config = config(&[&words[..], &["--extcap-capture-filter", "port 443", "--decap"]].concat());
+    assert_eq!(config.input, Input::Live(Interfaces::Named(vec!["eth0".to_owned()])));
+    assert_eq!(config.write.as_deref(), Some(Path::new("/tmp/fifo")));
+    assert_eq!(config.filter, FilterText::Given("port 443".to_owned()));
+    assert_eq!((config.output.events, config.output.quiet), (Kinds::NONE, true));
+    assert_ne!(config.decap, self::config(&words).decap);
+    for wrong in [
+        &["extcap"][..],
+        &["extcap", "--capture", "--extcap-interface", "tcptrace-eth0"],
+        &["extcap", "--extcap-dlts"],
+        &["extcap", "--extcap-dlts", "--extcap-interface", "eth0"],
+        &["extcap", "--extcap-dlts", "--extcap-interface", "tcptrace-"],
+    ] {
+        assert!(parse(wrong).is_err(), "{wrong:?}");
+    }
+}
+
+#[test]
 fn a_file_or_interface_in_the_place_of_a_filter_is_told_where_it_belongs() {
     for (word, hint) in [
         ("lo", "'lo' is an interface: to trace it, tcptrace -i lo"),
@@ -384,9 +461,9 @@ fn a_file_or_interface_in_the_place_of_a_filter_is_told_where_it_belongs() {
 /// There a word is a condition, and in the place of nothing else.
 #[test]
 fn a_filter_from_a_file_is_given_no_hint_about_options() {
-    let file = crate::icmp::Scratch::new();
+    let file = Scratch::new();
     for word in ["lo", "Cargo.toml"] {
-        std::fs::write(&file.0, format!("{word}\n")).expect("a folder for temporary files");
+        fs::write(&file.0, format!("{word}\n")).expect("a folder for temporary files");
         let output = run(&["-r", "nowhere.pcap", "-F", file.0.to_str().expect("UTF-8")]);
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(said.starts_with("tcptrace: cannot use the filter: ") && said.lines().count() == 3, "{said}");
@@ -405,7 +482,7 @@ fn a_filter_is_as_long_as_what_runs_it_allows() {
     assert!(said.contains("with -r, it may be longer"), "{said}");
     assert_eq!(live.status.code(), Some(2));
     let syn = |dst_port| crate::packets::Frame { flags: 2, ack: 0, dst_port, ..Default::default() }.bytes();
-    let capture = crate::icmp::Scratch::capture(&[syn(99), syn(100)]);
+    let capture = Scratch::capture(&[syn(99), syn(100)]);
     let taken = crate::icmp::run(&capture, &["--json", "-q", "--events", "connection", &filter]);
     assert_eq!(taken.lines().count(), 1, "{taken}");
     assert!(taken.contains("\"port\":99}"), "{taken}");

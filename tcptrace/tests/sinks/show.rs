@@ -1,10 +1,12 @@
 //! `tcptrace show`: the ladders of the textbook connection.
 
 use crate::{icmp::Scratch, textbook};
+use flate2::{Compression, write::GzEncoder};
 use insta::assert_snapshot;
 use std::{
     env, fs,
-    process::{Command, Output},
+    io::Write as _,
+    process::{Command, Output, Stdio},
 };
 
 /// A file with this content.
@@ -78,6 +80,30 @@ fn events_give_the_ladder_of_the_capture() {
                 "{which}"
             );
         }
+    }
+}
+
+/// Lines that were rotated away may be compressed, and those of a trace that goes on come by a pipe.
+#[test]
+fn events_may_be_compressed_or_come_by_a_pipe() {
+    let capture = written(&textbook::capture());
+    let json = text(run(&["--json", "--events", "all", "-q", "-r"], &capture, &[]));
+    let expected = text(run(&["show"], &capture, &[]));
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+    gzip.write_all(json.as_bytes()).expect("a Vec takes everything");
+    let compressed = written(&gzip.finish().expect("a Vec takes everything"));
+    assert_eq!(text(run(&["show"], &compressed, &[])), expected);
+    for bytes in [json.as_bytes(), &textbook::capture()] {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_tcptrace"))
+            .args(["show", "-"])
+            .env("TZ", "UTC")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("it starts");
+        child.stdin.take().expect("a pipe").write_all(bytes).expect("it reads");
+        assert_eq!(text(child.wait_with_output().expect("it ends")), expected);
     }
 }
 

@@ -45,7 +45,7 @@ fn error(typed: &[&str], variables: &[(&str, &str)], file: &str) -> String {
 
 /// What an option takes, as words that would be typed and as a value in a file.
 fn example(whole: &clap::Command, arg: &Arg) -> (Vec<OsString>, String) {
-    const TEXTS: [&str; 16] = [
+    const TEXTS: [&str; 17] = [
         "0123456789abcdef",
         "eth0",
         "port 443",
@@ -62,6 +62,7 @@ fn example(whole: &clap::Command, arg: &Arg) -> (Vec<OsString>, String) {
         "600",
         "1M",
         "127.0.0.1:9464",
+        "date",
     ];
     let value = |text: &str| match Takes::of(arg) {
         Takes::Several => format!("[\"{text}\"]"),

@@ -11,7 +11,6 @@ use crate::{
         text::{TextOptions, TextSink, TimeFormat, Width},
     },
 };
-use jiff::tz::TimeZone;
 
 pub(super) fn open(opening: &Opening<'_>) -> Opened {
     let &Opening { config, unread, pressure } = opening;
@@ -25,7 +24,7 @@ pub(super) fn open(opening: &Opening<'_>) -> Opened {
         TimeFormat::OfDay => TimeFormat::Date,
         times => times,
     };
-    let (format, once, zone) = (*format, config.output.once, TimeZone::system());
+    let (format, once, zone) = (*format, config.output.once, config.output.zone());
     let make = move |many_interfaces| -> Box<dyn Sink> {
         match format {
             Format::Json => Box::new(JsonSink::default()),

@@ -11,7 +11,6 @@ use crate::{
     },
 };
 use bytes::BytesMut;
-use jiff::tz::TimeZone;
 use std::io::{self, IsTerminal as _};
 
 pub(super) fn open(opening: &Opening<'_>) -> Opened {
@@ -19,8 +18,7 @@ pub(super) fn open(opening: &Opening<'_>) -> Opened {
     if config.output.format != Format::Text {
         return None;
     }
-    // The time zone is read from a file, and some files can no longer be opened once the process is confined.
-    let zone = TimeZone::system();
+    let zone = config.output.zone();
     let screen = Screen::new(config.output.width);
     let (color, times, once) = (color(config), config.output.times, config.output.once);
     let make = move |interfaces| {
