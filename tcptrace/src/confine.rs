@@ -11,7 +11,10 @@ pub use folder::confine_to_folder;
 
 use rustix::{
     io,
-    thread::{CapabilitySet, CapabilitySets, capabilities, clear_ambient_capability_set, set_capabilities},
+    thread::{
+        CapabilitySet, CapabilitySets, capabilities, clear_ambient_capability_set, set_capabilities,
+        set_no_new_privs,
+    },
 };
 use seccompiler::{
     BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
@@ -68,6 +71,13 @@ pub fn confine(purpose: Purpose, listeners: &[RawFd]) -> Result<(), ConfineError
         apply_filter(&program).map_err(|e| seccomp(&e))?;
     }
     Ok(())
+}
+
+/// Gives up all capabilities of this thread, for the programs that it starts too: none of them gets any again.
+pub fn give_up_everything() -> Result<(), ConfineError> {
+    set_no_new_privs(true)
+        .and_then(|()| give_up_capabilities(Purpose::File))
+        .map_err(ConfineError::Capabilities)
 }
 
 /// Gives up all capabilities but those that the purpose needs.

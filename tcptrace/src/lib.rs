@@ -7,6 +7,7 @@ pub mod kernel;
 pub mod names;
 mod near;
 mod random;
+pub mod resolver;
 pub mod run;
 pub mod sink;
 pub mod source;

@@ -10,6 +10,7 @@
 
 mod clock;
 mod details;
+mod ends;
 mod first_data;
 mod fit;
 mod handshake;
@@ -20,8 +21,8 @@ mod words;
 
 use super::Sink;
 use crate::event::{
-    Address, Anomaly, Common, Connection, Established, Event, IcmpErrorEvent, Outcome, Path, Process, Role,
-    SegmentEvent, Stats, Teids, Transition, Vlans,
+    Anomaly, Common, Connection, Established, Event, IcmpErrorEvent, Outcome, Path, Process, SegmentEvent,
+    Stats, Teids, Transition, Vlans,
 };
 use crate::sink::units::{Column, plain};
 use anstyle::{AnsiColor, Style};
@@ -29,12 +30,14 @@ use bytes::{BufMut as _, BytesMut};
 use clock::TimeColumn;
 pub use clock::TimeFormat;
 use details::Details;
+pub use ends::Naming;
+use ends::{End, Named, directed, write_pair};
 use jiff::tz::TimeZone;
 pub use line::Width;
 use line::{Line, Rank};
 use std::{
     fmt::{self, Write as _},
-    net::IpAddr,
+    sync::Arc,
 };
 pub(super) use words::reason;
 
@@ -72,6 +75,8 @@ pub struct TextSink {
     interface_width: usize,
     /// The processes of the ends are to be written after the other facts.
     processes_follow: bool,
+    /// Names for addresses and ports, where they are wanted.
+    names: Option<Arc<dyn Naming>>,
 }
 
 impl Sink for TextSink {
@@ -107,7 +112,14 @@ impl TextSink {
             pair_width: 0,
             interface_width: 0,
             processes_follow: false,
+            names: None,
         }
+    }
+
+    /// The same sink, which writes names for addresses and ports that have any.
+    #[must_use]
+    pub fn named_by(self, names: Option<Arc<dyn Naming>>) -> Self {
+        Self { names, ..self }
     }
 
     fn write(&mut self, event: &Event, line: &mut Line) -> fmt::Result {
@@ -130,8 +142,8 @@ impl TextSink {
             &"ESTABLISHED",
             color(AnsiColor::Green),
             (
-                End(event.common.client, event.client_process.as_ref()),
-                End(event.common.server, event.server_process.as_ref()),
+                End::of(event.common.client, event.client_process.as_ref(), event.client_cgroup.as_ref()),
+                End::of(event.common.server, event.server_process.as_ref(), event.server_cgroup.as_ref()),
             ),
             line,
         )?;
@@ -144,8 +156,10 @@ impl TextSink {
 
     fn connection(&mut self, event: &Connection, line: &mut Line) -> fmt::Result {
         let (label, style) = outcome(event.outcome);
-        let client = End(event.common.client, event.client_process.as_ref());
-        let server = End(event.common.server, event.server_process.as_ref());
+        let client =
+            End::of(event.common.client, event.client_process.as_ref(), event.client_cgroup.as_ref());
+        let server =
+            End::of(event.common.server, event.server_process.as_ref(), event.server_cgroup.as_ref());
         self.head(&event.common, &label, style, (client, server), line)?;
         took(Column(event.lifetime_ns), line)?;
         words::connection(event, &mut Details::new(line))?;
@@ -171,7 +185,7 @@ impl TextSink {
     }
 
     fn transition(&mut self, event: &Transition, line: &mut Line) -> fmt::Result {
-        let pair = (End(event.common.client, None), End(event.common.server, None));
+        let pair = (End::at(event.common.client), End::at(event.common.server));
         self.head(
             &event.common,
             &Indented(details::role(event.endpoint)),
@@ -207,7 +221,7 @@ impl TextSink {
         common: &Common,
         label: &dyn fmt::Display,
         style: Style,
-        (from, to): (End<'_>, End<'_>),
+        ends: (End<'_>, End<'_>),
         line: &mut Line,
     ) -> fmt::Result {
         line.begin(Rank::Time);
@@ -220,20 +234,30 @@ impl TextSink {
         }
         line.begin(Rank::Label);
         self.label(label, style, line)?;
-        self.pair.clear();
-        write!(self.pair, "{from} > {to}")?;
-        // A process beside its address is left for later where both addresses would not fit into the line.
-        self.processes_follow = false;
-        if self.options.width.columns().is_some_and(|width| self.pair.chars().count() + HEAD > width) {
-            let whole = self.pair.len();
-            self.pair.clear();
-            write!(self.pair, "{} > {}", from.0, to.0)?;
-            self.processes_follow = self.pair.len() < whole;
-        }
+        self.write_pair(ends)?;
         if self.pair.len() <= MAX_PAIR {
             self.pair_width = self.pair_width.max(self.pair.len());
         }
         line.part(Rank::Pair, format_args!("  {:1$}", self.pair, self.pair_width))
+    }
+
+    /// Makes the pair of both ends. A process beside its address is left for later where both addresses would not fit into the
+    /// line, and then names are.
+    fn write_pair(&mut self, ends: (End<'_>, End<'_>)) -> fmt::Result {
+        let names = self.names.as_deref();
+        write_pair(ends, names, true, &mut self.pair)?;
+        self.processes_follow = false;
+        let Some(width) = self.options.width.columns() else { return Ok(()) };
+        let too_wide = |pair: &str| pair.chars().count() + HEAD > width;
+        if too_wide(&self.pair) {
+            let whole = self.pair.len();
+            write_pair(ends, names, false, &mut self.pair)?;
+            self.processes_follow = self.pair.len() < whole;
+        }
+        if names.is_some() && too_wide(&self.pair) {
+            write_pair(ends, None, false, &mut self.pair)?;
+        }
+        Ok(())
     }
 
     /// Writes the processes of the ends, where they are not beside the addresses.
@@ -266,50 +290,9 @@ impl fmt::Display for Indented<'_> {
     }
 }
 
-/// An end of a connection: `curl[1234] 192.0.2.1:40000` where the process is known.
-#[derive(Clone, Copy)]
-struct End<'a>(Address, Option<&'a Process>);
-
-impl fmt::Display for End<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(process) = self.1.filter(|process| process.pid.is_some()) {
-            write!(f, "{} ", Named(process))?;
-        }
-        write!(f, "{}", self.0)
-    }
-}
-
-/// A process that is known: `curl[1234]`.
-struct Named<'a>(&'a Process);
-
-impl fmt::Display for Named<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A process gives itself any name.
-        write!(f, "{}[{}]", plain(self.0.comm.as_deref().unwrap_or_default()), self.0.pid.unwrap_or_default())
-    }
-}
-
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.ip {
-            IpAddr::V4(ip) => write!(f, "{ip}:{}", self.port),
-            IpAddr::V6(ip) => write!(f, "[{ip}]:{}", self.port),
-        }
-    }
-}
-
 /// Writes the column that says how long it took.
 fn took(column: Column, line: &mut Line) -> fmt::Result {
     line.part(Rank::Took, format_args!("  {column}"))
-}
-
-/// The sender and the receiver of a segment of the connection.
-const fn directed(common: &Common, sender: Role) -> (End<'static>, End<'static>) {
-    let (client, server) = (End(common.client, None), End(common.server, None));
-    match sender {
-        Role::Client => (client, server),
-        Role::Server => (server, client),
-    }
 }
 
 /// Writes the interfaces on the way, where there are several.

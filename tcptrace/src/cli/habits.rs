@@ -7,13 +7,9 @@ use clap::{ArgAction, error::ErrorKind};
 /// Options of tcpdump's. Those that are hidden either change nothing or are refused with what to do instead.
 #[derive(Debug, clap::Args)]
 pub(super) struct HabitArgs {
-    /// Print numbers, not names: accepted for tcpdump's sake, names are never looked up
+    /// Print numbers, not names: accepted for tcpdump's sake, names are looked up for -N alone
     #[arg(short = 'n', action = ArgAction::Count, help_heading = "Output", hide_short_help = true)]
     numeric: u8,
-
-    /// Names without domains: there are no names
-    #[arg(short = 'N', action = ArgAction::Count, hide = true)]
-    without_domains: u8,
 
     /// Lines at once: they always come at once
     #[arg(short = 'l', action = ArgAction::Count, hide = true)]

@@ -47,6 +47,13 @@ pub(super) struct OutputArgs {
     #[arg(short, long)]
     quiet: bool,
 
+    /// Names of hosts, ports and units.
+    ///
+    /// The system's resolver is asked for names of hosts, by a process without rights, and may ask the network for them. A live
+    /// trace does not wait for it: a name that is not known yet is in a later line. Only lines on stdout have names.
+    #[arg(short = 'N', long, conflicts_with = "json", hide_short_help = true)]
+    names: bool,
+
     /// How lines say when, as in tcpdump: -t to -ttttt.
     ///
     /// Not at all (-t), in seconds since 1970 (-tt), as time since the line before (-ttt), with the date (-tttt), or as time
@@ -102,6 +109,7 @@ impl OutputArgs {
             events,
             times,
             utc: self.utc,
+            names: self.names,
             only,
             color: self.color,
             width: self.width.unwrap_or_default(),
@@ -113,6 +121,7 @@ impl OutputArgs {
 
 /// What to print, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is asked for by itself")]
 pub struct OutputConfig {
     /// Lines for people or for programs.
     pub format: Format,
@@ -124,6 +133,8 @@ pub struct OutputConfig {
     pub times: TimeFormat,
     /// Whether times of day are those of UTC, and not local.
     pub utc: bool,
+    /// Whether text has names for addresses and ports.
+    pub names: bool,
     /// Whether text has colour.
     pub color: Color,
     /// How wide text is.

@@ -4,6 +4,7 @@ use crate::{
     cli::MetricsAddress,
     confine::ConfineError,
     filter::FilterError,
+    resolver::ResolverError,
     sink::{files::FilesError, output::OutputError},
     source::{live::LiveError, pcap::FileError},
 };
@@ -57,6 +58,9 @@ pub enum RunError {
     /// The output ended before the trace did.
     #[error(transparent)]
     Output(#[from] OutputError),
+    /// Nobody can be asked for names.
+    #[error(transparent)]
+    Names(#[from] ResolverError),
     /// What is to be written could not be opened.
     #[error(transparent)]
     Files(#[from] FilesError),

@@ -395,6 +395,35 @@ fn times_are_those_of_utc_where_that_is_asked_for() {
     assert_eq!(first_line(&["--time=date", "--utc"]), "2020-06-10 06:59:50.293475");
 }
 
+#[test]
+fn hosts_and_ports_have_names_on_request() {
+    let mut capture = textbook::capture();
+    // Both ends become this host, whose name is known everywhere.
+    for address in [[192, 168, 64, 128], [180, 101, 49, 11]] {
+        for at in 0..capture.len() - 4 {
+            if capture[at..at + 4] == address {
+                capture[at..at + 4].copy_from_slice(&[127, 0, 0, 1]);
+            }
+        }
+    }
+    let file = Scratch::new();
+    fs::write(&file.0, capture).expect("a folder for temporary files");
+    let path = file.0.to_str().expect("a plain name");
+    let services = fs::read_to_string("/etc/services").unwrap_or_default();
+    let has_http = services.lines().any(|line| line.starts_with("http\t") || line.starts_with("http "));
+    let http = if has_http { "http" } else { "80" };
+    for (args, pair) in [
+        (&["-N"][..], format!("localhost:60592 > localhost:{http} ")),
+        (&["--names", "--width", "40"], "127.0.0.1:60592 > 127.0.0.1:80\n".to_owned()),
+        (&[], "127.0.0.1:60592 > 127.0.0.1:80 ".to_owned()),
+    ] {
+        let output = run(&[args, &["-q", "-r", path]].concat());
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && text.contains(&pair), "{args:?}: {text}");
+    }
+    assert!(parse(&["-N", "--json"]).is_err(), "JSON has numbers");
+}
+
 /// What Wireshark calls with, and reads.
 #[test]
 fn wireshark_is_answered() {

@@ -4,14 +4,20 @@ use super::{Opened, Opening, lines::Lines};
 use crate::{
     cli::{Config, Format},
     event::Event,
+    resolver::Resolver,
     run::screen::Screen,
     sink::{
         Sink,
-        text::{TextOptions, TextSink},
+        pipe::Pressure,
+        text::{Naming, TextOptions, TextSink},
     },
 };
 use bytes::BytesMut;
-use std::io::{self, IsTerminal as _};
+use std::{
+    io::{self, IsTerminal as _},
+    sync::Arc,
+    time::Duration,
+};
 
 pub(super) fn open(opening: &Opening<'_>) -> Opened {
     let config = opening.config;
@@ -20,12 +26,24 @@ pub(super) fn open(opening: &Opening<'_>) -> Opened {
     }
     let zone = config.output.zone();
     let screen = Screen::new(config.output.width);
+    let names = match config.output.names.then(|| Resolver::start(patience(opening.pressure))).transpose() {
+        Ok(names) => names.map(|names| names as Arc<dyn Naming>),
+        Err(error) => return Some(Err(error.into())),
+    };
     let (color, times, once) = (color(config), config.output.times, config.output.once);
     let make = move |interfaces| {
         let options = TextOptions { interfaces, color, zone, times, width: screen.width() };
-        Fitted { text: TextSink::new(options), screen, asked: false }
+        Fitted { text: TextSink::new(options).named_by(names), screen, asked: false }
     };
     Lines::to_stdout(opening, Box::new(move |trace| Box::new(make(trace.many_interfaces || once))))
+}
+
+/// How long a line may wait for the name of a host: not at all where packets come meanwhile.
+const fn patience(pressure: Pressure) -> Duration {
+    match pressure {
+        Pressure::Wait => Duration::from_secs(2),
+        Pressure::Drop => Duration::ZERO,
+    }
 }
 
 fn color(config: &Config) -> bool {
