@@ -11,8 +11,9 @@ use crate::{
 };
 use std::{
     fs::File,
-    io::{BufRead as _, BufReader, Read as _, Seek as _},
+    io::{BufRead as _, BufReader, PipeReader, Read as _, Seek as _},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 use tcptrace_common::wire::tunnel::Decap;
 
@@ -29,12 +30,23 @@ enum Part {
     Lines { path: PathBuf, file: File },
 }
 
-/// Which connections are read.
+/// Which connections are read, and how captures are traced.
 pub(super) struct Selection {
     /// Takes the connections.
     pub(super) filter: Filter,
     /// The tunnels of captures that are looked into.
     pub(super) decap: Decap,
+    /// Whether the first data of captures is looked for, and read for the name of the server.
+    pub(super) first_data: [bool; 2],
+    /// Bounds of the tracker of captures.
+    pub(super) tracker: track::Config,
+}
+
+impl Selection {
+    /// A selection that looks for nothing else, with the usual bounds.
+    pub(super) fn new(filter: Filter, decap: Decap) -> Self {
+        Self { filter, decap, first_data: [false; 2], tracker: track::Config::default() }
+    }
 }
 
 /// Takes an event. It returns false if no more are wanted.
@@ -55,6 +67,17 @@ impl EventFiles {
             parts.insert(0, Part::Captures(captures));
         }
         Ok(Self { parts })
+    }
+
+    /// The same files, of which captures are not waited for once `until` can be read from.
+    pub(super) fn interrupted_by(self, until: &Arc<PipeReader>) -> Self {
+        let parts = self.parts.into_iter().map(|part| match part {
+            Part::Captures(unread) => {
+                Part::Captures(unread.into_iter().map(|it| it.interrupted_by(Arc::clone(until))).collect())
+            }
+            lines @ Part::Lines { .. } => lines,
+        });
+        Self { parts: parts.collect() }
     }
 
     /// Reads the events of the connections that are selected, until there are no more or none is wanted. Where a capture is
@@ -90,10 +113,15 @@ fn lines(path: &Path) -> Result<Option<File>, RunError> {
 /// Gives the events of captures. Returns whether more are wanted.
 fn captures(unread: Vec<Unread>, selection: &Selection, take: Take<'_>) -> Result<bool, RunError> {
     let filter = selection.filter.clone();
-    let options =
-        CaptureOptions { filter: filter.clone(), decap: selection.decap, ..CaptureOptions::default() };
+    let options = CaptureOptions {
+        filter: filter.clone(),
+        decap: selection.decap,
+        first_byte: selection.first_data[0],
+        server_name: selection.first_data[1],
+        ..CaptureOptions::default()
+    };
     let mut source = PcapSource::new(Files::open(unread)?, &options);
-    let mut tracker = Tracker::new(track::Config::default());
+    let mut tracker = Tracker::new(selection.tracker);
     tracker.set_filter(filter);
     let mut inputs = Vec::new();
     let mut taken = Ok(true);

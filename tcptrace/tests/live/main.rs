@@ -38,5 +38,6 @@ mod shedding;
 mod start;
 mod surroundings;
 mod textbook;
+mod top;
 
 use tcptrace_testing::{folder, lab, loss, netns, packets, schema, skips, stranger, trace, traffic};
