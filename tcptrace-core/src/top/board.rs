@@ -418,20 +418,24 @@ impl Board {
         let unseen = Unseen { dropped: 0, incomplete: self.incomplete, evicted: self.evicted };
         let nothing = Stats { last: true, ..Stats::default() };
         let stats = self.stats.as_deref().unwrap_or(&nothing);
-        let mut lost = Lost(stats, unseen).to_string();
+        let lost = Lost(stats, unseen).to_string();
         let shed = stats.shed.total();
-        if shed > 0 {
-            lost = format!("{lost}; {shed} segments of connections that are not followed");
+        let more = [
+            (shed > 0).then(|| format!("{shed} segments of connections that are not followed")),
+            (self.not_kept > 0)
+                .then(|| format!("{} connections are not shown while they are open", self.not_kept)),
+        ];
+        let more: Vec<_> = more.into_iter().flatten().collect();
+        if more.is_empty() {
+            return lost;
         }
-        if self.not_kept > 0 {
-            lost = format!("{lost}; {} connections are not shown while they are open", self.not_kept);
-        }
-        lost
+        let lost = (!lost.starts_with("nothing")).then_some(lost);
+        lost.into_iter().chain(more).collect::<Vec<_>>().join("; ")
     }
 
     /// Whether anything was lost.
     #[must_use]
     pub fn has_lost(&self) -> bool {
-        !self.lost().starts_with("nothing") || self.not_kept > 0
+        !self.lost().starts_with("nothing")
     }
 }

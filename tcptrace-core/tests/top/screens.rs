@@ -9,7 +9,7 @@ use ratatui_core::{
     terminal::Terminal,
 };
 use tcptrace_core::{
-    event::{Event, Stats},
+    event::{Event, SegmentCounts, Stats},
     segment::Timestamp,
     top::{
         Board, Column, Marks, Ui,
@@ -227,6 +227,10 @@ fn loss_is_told_and_not_only_by_colour() {
     let backend = backend(&board, &mut Ui::default(), &around(), &look(), [80, 24]);
     assert!(backend.to_string().contains("LOST: 7 records between kernel and tracer"));
     assert_eq!(backend.buffer()[(0, 2)].fg, Color::Red);
+    let shed = SegmentCounts { syn: 5, ..SegmentCounts::default() };
+    board.counters(&Stats { shed, last: true, ..Stats::default() });
+    let drawn = draw(&board, &mut Ui::default(), [80, 24]);
+    assert!(drawn.contains("LOST: 5 segments of connections that are not followed"), "{drawn}");
 }
 
 #[test]
