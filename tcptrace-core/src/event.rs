@@ -244,7 +244,7 @@ names! {
 
 names! {
     /// Which of the two.
-    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
     pub enum Role {
         /// The active opener.
         Client = "client",

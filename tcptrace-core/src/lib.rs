@@ -56,6 +56,8 @@ pub mod sink;
 pub mod socket;
 pub mod source_clock;
 pub mod sweep;
+#[cfg(feature = "top")]
+pub mod top;
 pub mod track;
 pub mod tunnel;
 

@@ -19,6 +19,7 @@ mod selection;
 mod settings;
 mod show;
 mod summary;
+mod top;
 mod trace;
 mod who;
 
@@ -75,6 +76,12 @@ enum Sub {
     #[command(hide = true, override_usage = "tcptrace extcap [OPTIONS]")]
     #[command(after_help = help::EXTCAP, after_long_help = help::EXTCAP)]
     Extcap(extcap::ExtcapArgs),
+    /// Show services, their connections and the ladder of one on a screen
+    ///
+    /// It is a trace whose connections are summed up by service, client, process, container or interface, as they come and go: how
+    /// many are open and new, how many fail and why, and how long handshakes take. `?` shows the keys, and q ends it.
+    #[command(after_help = help::TOP, after_long_help = help::TOP)]
+    Top(Box<top::TopArgs>),
     /// Print the settings in force, and whence they are
     ///
     /// They are printed as a file that --config reads: those of the options given here, of the environment and of the file, and
@@ -103,6 +110,8 @@ pub enum Command {
     Show(ShowConfig),
     /// Answer what Wireshark asks.
     Extcap(ExtcapQuestion),
+    /// Show connections on a screen.
+    Top(Box<Config>),
     /// Print this text, the settings in force.
     PrintConfig(String),
     /// Print the JSON Schema of the events.
@@ -118,6 +127,7 @@ impl Args {
             Some(Sub::Check(args)) => args.command(),
             Some(Sub::Show(args)) => Ok(args.command()),
             Some(Sub::Extcap(args)) => args.command(),
+            Some(Sub::Top(args)) => args.command(),
             Some(Sub::Config(args)) => args.command(),
             Some(Sub::Schema) => Ok(Command::Schema),
         }

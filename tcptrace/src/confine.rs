@@ -63,9 +63,19 @@ pub enum ConfineError {
 /// Confines this thread, and those that it starts from now on, to what `purpose` needs, and to accepting connections on
 /// `listeners`, which are sockets that stay open to the end of the process.
 pub fn confine(purpose: Purpose, listeners: &[RawFd]) -> Result<(), ConfineError> {
+    confine_at_terminal(purpose, listeners, None)
+}
+
+/// Does what [`confine`] does, and leaves the right to change the modes of a terminal, if there is one, which stays open to the end
+/// of the process.
+pub fn confine_at_terminal(
+    purpose: Purpose,
+    listeners: &[RawFd],
+    terminal: Option<RawFd>,
+) -> Result<(), ConfineError> {
     give_up_capabilities(purpose).map_err(ConfineError::Capabilities)?;
     let seccomp = |error: &dyn std::error::Error| ConfineError::Seccomp(error.to_string());
-    for filter in [without_clone3(), filter(purpose, listeners)] {
+    for filter in [without_clone3(), filter(purpose, listeners, terminal)] {
         let program: BpfProgram = filter.and_then(TryInto::try_into).map_err(|e| seccomp(&e))?;
         // This also sets no_new_privs, which the kernel demands for a filter.
         apply_filter(&program).map_err(|e| seccomp(&e))?;
@@ -111,10 +121,17 @@ fn give_up_capabilities(purpose: Purpose) -> io::Result<()> {
 
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
-/// The filter that allows the system calls that `purpose` needs, and those to serve on `listeners`. All others fail with
-/// EPERM.
-fn filter(purpose: Purpose, listeners: &[RawFd]) -> Result<SeccompFilter, BackendError> {
+/// The filter that allows the system calls that `purpose` needs, those to serve on `listeners`, and those to change the modes of
+/// `terminal`. All others fail with EPERM.
+fn filter(
+    purpose: Purpose,
+    listeners: &[RawFd],
+    terminal: Option<RawFd>,
+) -> Result<SeccompFilter, BackendError> {
     let mut rules = allowed_always()?;
+    if let Some(terminal) = terminal {
+        allow_modes_of(&mut rules, terminal)?;
+    }
     if !listeners.is_empty() {
         allow_to_serve(&mut rules, listeners)?;
     }
@@ -270,6 +287,20 @@ fn allow_to_serve(rules: &mut Rules, listeners: &[RawFd]) -> Result<(), BackendE
     rules.insert(libc::SYS_accept4, accept);
     rules.extend(without_conditions(&[libc::SYS_recvfrom, libc::SYS_shutdown]));
     rules.insert(libc::SYS_sendto, vec![condition_of(SeccompCmpArgLen::Qword, 4, SeccompCmpOp::Eq, 0)?]);
+    Ok(())
+}
+
+/// Allows to change the modes of this terminal: how it was has to come back at the end. Reading it, writing to it and asking for
+/// its size is allowed always.
+fn allow_modes_of(rules: &mut Rules, terminal: RawFd) -> Result<(), BackendError> {
+    // rustix tries the newer of the two first.
+    for request in [libc::TCSETS2, libc::TCSETS] {
+        let dword = |argument, value| {
+            SeccompCondition::new(argument, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, value)
+        };
+        let rule = SeccompRule::new(vec![dword(0, bits(terminal))?, dword(1, request)?])?;
+        rules.entry(libc::SYS_ioctl).or_default().push(rule);
+    }
     Ok(())
 }
 

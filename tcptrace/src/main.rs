@@ -55,6 +55,7 @@ fn execute(command: &Command) -> anyhow::Result<ExitCode> {
         Command::Extcap(question) => {
             io::stdout().write_all(run::extcap(question)?.as_bytes()).context("cannot answer")
         }
+        Command::Top(config) => Ok(run::top(config)?),
         Command::PrintConfig(text) => {
             io::stdout().write_all(text.as_bytes()).context("cannot write the settings")
         }
@@ -92,7 +93,12 @@ fn print_schema() -> anyhow::Result<()> {
 fn log_to_stderr(command: &Command) {
     let kernel_log = matches!(command, Command::Trace(config) if config.kernel_log);
     let default = if kernel_log { "tcptrace=trace" } else { "off" };
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(default)).init();
+    let mut builder = env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(default));
+    if matches!(command, Command::Top(_)) {
+        // What goes to stderr straight would be drawn over.
+        builder.target(env_logger::Target::Pipe(Box::new(stderr::Stderr)));
+    }
+    builder.init();
 }
 
 /// An error with its causes on one line, whatever they contain. A cause that an error before it has named already is

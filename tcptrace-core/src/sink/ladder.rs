@@ -17,7 +17,8 @@ use super::{Sink, text::TextSink};
 use crate::event::Event;
 use bytes::BytesMut;
 use hashbrown::HashMap;
-use rungs::Rungs;
+pub(crate) use rungs::Rungs;
+pub(crate) use text::draw;
 
 /// What a ladder is drawn as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,7 +78,7 @@ impl Sink for LadderSink {
                     out.extend_from_slice(b"\n");
                 }
                 self.head.event(event, out);
-                text::draw(&rungs, width.max(Self::LEAST_WIDTH), out);
+                draw(&rungs, width.max(Self::LEAST_WIDTH), out);
             }
             LadderForm::Svg if self.drawn == 0 => svg::draw(connection, &rungs, out),
             LadderForm::Svg => {}

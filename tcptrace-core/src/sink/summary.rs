@@ -2,6 +2,7 @@
 
 mod failures;
 mod groups;
+mod loss;
 mod servers;
 mod sockets;
 mod times;
@@ -12,10 +13,11 @@ use super::units::{Count, Nanos};
 use crate::event::{Copies, Established, Event, HandshakeStats, Outcome, OutcomeCounts, Stats};
 use failures::Failures;
 use groups::Groups;
+pub(crate) use loss::{Lost, Unseen};
 use servers::Slowest;
 use sockets::Sockets;
 use std::fmt::{self, Write as _};
-use times::Distribution;
+pub(crate) use times::Distribution;
 
 /// The length of the longest bar, in characters.
 const BAR_LENGTH: u64 = 40;
@@ -188,7 +190,13 @@ impl Summary {
         self.failures.write(out)?;
         self.groups.iter().try_for_each(|groups| groups.write(out))?;
         if let Some(stats) = &self.stats {
-            self.write_loss(stats, out)?;
+            let unseen = Unseen {
+                dropped: self.dropped,
+                incomplete: self.incomplete,
+                evicted: self.outcomes.of(Outcome::Evicted),
+            };
+            writeln!(out, "\nlost: {}", Lost(stats, unseen))?;
+            write_shed(stats, out)?;
             write_copies(stats, out)?;
             write_tunnels(stats, out)?;
             write_cost(stats, out)?;
@@ -264,66 +272,6 @@ impl Summary {
             }
         }
         Ok(())
-    }
-
-    fn write_loss(&self, stats: &Stats, out: &mut String) -> fmt::Result {
-        write!(out, "\nlost: ")?;
-        let mut separator = "";
-        let ring_full = stats.ring_full.total();
-        let capture = stats.capture.unwrap_or_default();
-        let cut = capture.cut_too_short;
-        let not_parsed = stats.unparsable.total().saturating_sub(cut);
-        for (count, one, many, what) in [
-            (
-                stats.interfaces_taken_off.unwrap_or_default(),
-                "interface",
-                "interfaces",
-                "that somebody has taken the programs off",
-            ),
-            (stats.records_lost, "record", "records", "between kernel and tracer"),
-            (ring_full, "record", "records", "for which the ring was full"),
-            (
-                stats.pending_overwrites,
-                "expected acknowledgement",
-                "expected acknowledgements",
-                "overwritten",
-            ),
-            (
-                capture.dropped_by_interface,
-                "packet",
-                "packets",
-                "dropped by the interface when the file was taken, it does not say when",
-            ),
-            (
-                capture.dropped_by_system,
-                "packet",
-                "packets",
-                "dropped by the operating system when the file was taken, it does not say when",
-            ),
-            (capture.dropped_between_packets, "packet", "packets", "dropped between those in the file"),
-            (cut, "packet", "packets", "cut too short by the snapshot length"),
-            (not_parsed, "packet", "packets", "not parsable"),
-            (stats.events_dropped.max(self.dropped), "event", "events", "dropped for a slow reader"),
-            (self.incomplete, "connection", "connections", "incomplete"),
-            (
-                self.outcomes.of(Outcome::Evicted),
-                "connection",
-                "connections",
-                "given up: there were more at once than --max-connections",
-            ),
-        ] {
-            if count > 0 {
-                write!(out, "{separator}{} {what}", Count(count, one, many))?;
-                separator = ", ";
-            }
-        }
-        let nothing = if stats.last || stats.capture.is_none() {
-            "nothing"
-        } else {
-            "nothing that is known by now: what a capture lacks may stand at its end"
-        };
-        writeln!(out, "{}", if separator.is_empty() { nothing } else { "" })?;
-        write_shed(stats, out)
     }
 }
 

@@ -119,6 +119,30 @@ Exit status:
   2
       Wrong usage.";
 
+/// Below the options of `tcptrace top`.
+pub(super) const TOP: &str = "\
+Examples:
+  sudo tcptrace top -i eth0
+      The services that connections of eth0 are with.
+  sudo tcptrace top -i any --once --process
+      Those of all interfaces, each connection once, with processes and units.
+  sudo tcptrace top -i eth0 --server-name 'port 443'
+      Of these alone, with the names that clients ask for and first answers.
+  tcptrace top -r trace.pcapng
+      A capture, by its own clock.
+  tcptrace top -r events.jsonl
+      What a trace has written with --json --events all.
+
+Keys:
+  arrows, Enter, Esc
+      Choose a row, look into it, and go back: from a service to its
+      connections, with the states of both ends, and to the ladder of one.
+  s, r, g, /
+      Sort by the next column, the other way round; group by what comes next;
+      only rows with a text.
+  p, ?, q
+      Hold what is shown; all keys and columns; quit.";
+
 /// Below the options of `tcptrace show`.
 pub(super) const SHOW: &str = "\
 Examples:

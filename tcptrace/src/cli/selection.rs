@@ -4,10 +4,10 @@ use super::parse;
 use crate::event::Event;
 use std::{path::PathBuf, time::Duration};
 
-/// Arguments that choose connections.
+/// The filter as typed, or where it is.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Connections")]
-pub(super) struct SelectionArgs {
+pub(super) struct FilterArgs {
     /// Only connections that match, in tcpdump's language.
     ///
     /// The language has `host`, `net`, `port` and `portrange`, with `src` and `dst` (the client and the server), `ip`, `ip6`,
@@ -19,6 +19,14 @@ pub(super) struct SelectionArgs {
     /// Read the filter from a file
     #[arg(short = 'F', long, value_name = "FILE", conflicts_with = "filter", hide_short_help = true)]
     filter_file: Option<PathBuf>,
+}
+
+/// Arguments that choose connections.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Connections")]
+pub(super) struct SelectionArgs {
+    #[command(flatten)]
+    filter: FilterArgs,
 
     /// Print only connections whose handshake failed
     #[arg(long, conflicts_with_all = ["events", "verbose"])]
@@ -31,13 +39,18 @@ pub(super) struct SelectionArgs {
     slower: Option<Duration>,
 }
 
-impl SelectionArgs {
-    pub(super) fn config(self) -> (FilterText, Only) {
-        let filter = match self.filter_file {
+impl FilterArgs {
+    pub(super) fn config(self) -> FilterText {
+        match self.filter_file {
             Some(path) => FilterText::File(path),
             None => FilterText::Given(self.filter.join(" ")),
-        };
-        (filter, Only { failed: self.failed, slower: self.slower })
+        }
+    }
+}
+
+impl SelectionArgs {
+    pub(super) fn config(self) -> (FilterText, Only) {
+        (self.filter.config(), Only { failed: self.failed, slower: self.slower })
     }
 }
 

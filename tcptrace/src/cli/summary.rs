@@ -13,7 +13,7 @@ pub(super) struct SummaryArgs {
     ///
     /// LIST has one or more of these, separated by commas; a service is a server's address and port. For each the summary says
     /// how many connections there were, established and failed, why, how long handshakes took, and what SYN retries lost.
-    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = parse::summary_by, conflicts_with = "quiet")]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = parse::summary_by, conflicts_with = "quiet", hide_short_help = true)]
     summary_by: Vec<GroupBy>,
 
     /// With --summary-by, rows for so many of the busiest.

@@ -133,6 +133,7 @@ impl TraceArgs {
             latency: self.limits.latency,
             decap: kernel.decap,
             kernel_log: self.kernel_log,
+            screen: false,
         })
     }
 }
@@ -191,12 +192,17 @@ pub struct Config {
     pub decap: Decap,
     /// Whether the log of the kernel programs is written to stderr.
     pub kernel_log: bool,
+    /// Whether connections are shown on a screen, and nothing is printed (`tcptrace top`).
+    pub screen: bool,
 }
 
 impl Config {
-    /// The kinds of events that are printed or go to a file.
+    /// The kinds of events that are printed, go to a file or are shown on a screen.
     #[must_use]
     pub fn events(&self) -> Kinds {
+        if self.screen {
+            return Kinds::ALL;
+        }
         self.files.output.iter().fold(self.output.events, |all, file| all.or(file.events))
     }
 
@@ -234,7 +240,7 @@ pub enum Input {
 
 impl Input {
     /// The capture files, refused if the standard input is among them twice: it can be read once.
-    fn files(paths: Vec<PathBuf>) -> Result<Self, clap::Error> {
+    pub(super) fn files(paths: Vec<PathBuf>) -> Result<Self, clap::Error> {
         if paths.iter().filter(|path| path.as_os_str() == "-").count() > 1 {
             return Err(clap::Error::raw(
                 clap::error::ErrorKind::ArgumentConflict,

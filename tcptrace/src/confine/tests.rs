@@ -1,11 +1,13 @@
 //! Tests of what a confined thread may do. A filter is for one thread, so each test confines a thread of its own.
 
-use super::{Purpose, confine, confine_to_folder};
+use super::{Purpose, confine, confine_at_terminal, confine_to_folder};
 use libc::{O_CREAT, O_TRUNC};
 use memmap2::MmapMut;
+use nix::pty::openpty;
 use rustix::{
     fs::{AtFlags, CWD, RenameFlags, renameat_with, unlinkat},
     net::{AddressFamily, SocketType, socket},
+    termios::{OptionalActions, tcgetattr, tcgetwinsize, tcsetattr},
     thread::capabilities,
 };
 use std::{
@@ -250,4 +252,30 @@ fn connections_are_accepted_where_they_are_to_be_and_nowhere_else() {
     let mut answer = String::new();
     client.read_to_string(&mut answer).expect("it was sent");
     assert_eq!(answer, "answer");
+}
+
+#[test]
+fn the_modes_of_its_terminal_may_be_changed_and_of_no_other() {
+    let pairs = [(); 2].map(|()| openpty(None, None).expect("a pseudo-terminal"));
+    let [ours, other] = &pairs;
+    let modes = tcgetattr(&ours.slave).expect("a terminal");
+    for purpose in [Purpose::File, Purpose::Live { settled: true, elsewhere: false }] {
+        let fd = ours.slave.as_raw_fd();
+        let (changed, refused, size) = thread::scope(|scope| {
+            let thread = scope.spawn(|| {
+                confine_at_terminal(purpose, &[], Some(fd)).expect("it can be confined");
+                let change =
+                    |terminal| tcsetattr(terminal, OptionalActions::Now, &modes).map_err(io::Error::from);
+                (change(&ours.slave), change(&other.slave), tcgetwinsize(&ours.slave).map(drop))
+            });
+            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        });
+        changed.expect("it is allowed");
+        size.expect("it is allowed");
+        assert_all_refused(&[("change the modes of another terminal", refused)]);
+    }
+    let changed = confined(Purpose::File, || {
+        tcsetattr(&ours.slave, OptionalActions::Now, &modes).map_err(io::Error::from)
+    });
+    assert_all_refused(&[("change the modes of a terminal", changed)]);
 }

@@ -55,6 +55,11 @@ pub enum RunError {
         /// Why it is none.
         reason: String,
     },
+    /// There is no terminal to draw on.
+    #[error(
+        "there is no terminal to draw on and to read keys from: tcptrace without `top` prints lines into pipes and files"
+    )]
+    NoTerminal,
     /// The output ended before the trace did.
     #[error(transparent)]
     Output(#[from] OutputError),

@@ -9,7 +9,7 @@ use crate::{
     source::pcap::{CaptureOptions, Content, Files, Lines, PcapSource, Reader, Unread},
     track::{self, Tracker},
 };
-use std::path::PathBuf;
+use std::{io::PipeReader, path::PathBuf, sync::Arc};
 use tcptrace_common::wire::tunnel::Decap;
 
 /// Files that are open, so that nothing has to be opened any more once the process is confined.
@@ -23,12 +23,25 @@ enum Part {
     Lines(Box<Lines>),
 }
 
-/// Which connections are read.
+/// Which connections are read, and how captures are traced.
 pub(super) struct Selection {
     /// Takes the connections.
     pub(super) filter: Filter,
     /// The tunnels of captures that are looked into.
     pub(super) decap: Decap,
+    /// Whether the first data of captures is looked for, and read for the name of the server.
+    pub(super) first_data: [bool; 2],
+    /// Bounds of the tracker of captures.
+    pub(super) tracker: track::Config,
+    /// Whether a person at the terminal is not told how far the reading is.
+    pub(super) quiet: bool,
+}
+
+impl Selection {
+    /// A selection that looks for nothing else, with the usual bounds.
+    pub(super) fn new(filter: Filter, decap: Decap) -> Self {
+        Self { filter, decap, first_data: [false; 2], tracker: track::Config::default(), quiet: false }
+    }
 }
 
 /// Takes an event. It returns false if no more are wanted.
@@ -41,13 +54,18 @@ impl EventFiles {
         Ok(Self(files))
     }
 
+    /// The same files, of which streams are not waited for once `until` can be read from.
+    pub(super) fn interrupted_by(self, until: &Arc<PipeReader>) -> Self {
+        Self(self.0.into_iter().map(|file| file.interrupted_by(Arc::clone(until))).collect())
+    }
+
     /// Reads the events of the connections that are selected, until there are no more or none is wanted. Where a file is
     /// damaged, the events before the damage are given, and then the damage is the error.
     pub(super) fn read(self, selection: &Selection, take: Take<'_>) -> Result<(), RunError> {
         for part in self.parts()? {
             let wanted = match part {
                 Part::Captures(files) => captures(*files, selection, take)?,
-                Part::Lines(lines) => events(*lines, &selection.filter, take)?,
+                Part::Lines(lines) => events(*lines, selection, take)?,
             };
             if !wanted {
                 break;
@@ -76,14 +94,19 @@ impl EventFiles {
 /// Gives the events of captures. Returns whether more are wanted.
 fn captures(files: Files, selection: &Selection, take: Take<'_>) -> Result<bool, RunError> {
     let filter = selection.filter.clone();
-    let options =
-        CaptureOptions { filter: filter.clone(), decap: selection.decap, ..CaptureOptions::default() };
+    let options = CaptureOptions {
+        filter: filter.clone(),
+        decap: selection.decap,
+        first_byte: selection.first_data[0],
+        server_name: selection.first_data[1],
+        ..CaptureOptions::default()
+    };
     let mut source = PcapSource::new(files, &options);
-    let mut tracker = Tracker::new(track::Config::default());
+    let mut tracker = Tracker::new(selection.tracker);
     tracker.set_filter(filter);
     let mut inputs = Vec::new();
     let mut taken = Ok(true);
-    let mut progress = Progress::new(false);
+    let mut progress = Progress::new(selection.quiet);
     let read = loop {
         let more = source.next_batch(&mut inputs);
         for input in inputs.drain(..) {
@@ -108,8 +131,8 @@ fn give(event: &Event, take: Take<'_>, taken: &mut Result<bool, RunError>) {
 }
 
 /// Gives the events of lines of JSON. Returns whether more are wanted.
-fn events(mut lines: Lines, filter: &Filter, take: Take<'_>) -> Result<bool, RunError> {
-    let mut progress = Progress::new(false);
+fn events(mut lines: Lines, selection: &Selection, take: Take<'_>) -> Result<bool, RunError> {
+    let mut progress = Progress::new(selection.quiet);
     while let Some(line) = lines.next()? {
         let event: Event = match serde_json::from_slice(line) {
             Ok(event) => event,
@@ -118,7 +141,7 @@ fn events(mut lines: Lines, filter: &Filter, take: Take<'_>) -> Result<bool, Run
                 return Err(RunError::Line { name, line, reason: error.to_string() });
             }
         };
-        if takes(filter, &event) && !take(&event)? {
+        if takes(&selection.filter, &event) && !take(&event)? {
             return Ok(false);
         }
         progress.step(|| lines.position());

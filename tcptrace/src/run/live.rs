@@ -90,7 +90,7 @@ async fn run(
     };
     let consumers = Consumers::open(&Opening { config, unread: &[], pressure: Pressure::Drop })?;
     let identity = Identity::read()?;
-    confine::confine(purpose, &consumers.listeners())?;
+    confine::confine_at_terminal(purpose, &consumers.listeners(), consumers.terminal())?;
     let start = identity.start(config, &filter, source.traced(), Some(source.wall_clock()));
     let (ended, asked) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let beginning = Beginning {
@@ -115,7 +115,9 @@ async fn run(
         Namespaces::Named(netns) => format!(" in network namespace {netns}"),
         Namespaces::Own | Namespaces::All => String::new(),
     };
-    live.pipeline.say(format_args!("tracing {}{place}; Ctrl-C ends", live.source.describe()));
+    if !config.screen {
+        live.pipeline.say(format_args!("tracing {}{place}; Ctrl-C ends", live.source.describe()));
+    }
     let watched = live.watch(signals, asks, reopens, &ended, &asked).await;
     let result = watched.and_then(|()| live.report_rest());
     let result = result.and_then(|()| Ok(live.source.verdict()?));
@@ -207,7 +209,7 @@ impl Live<'_> {
             if self.pipeline.is_holding() {
                 self.source.tick_within(HOLDING_TICK);
             }
-            if over || self.pipeline.has_counted() {
+            if over || self.pipeline.has_counted() || self.pipeline.is_over() {
                 return Ok(());
             }
         }

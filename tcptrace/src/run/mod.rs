@@ -15,6 +15,7 @@ mod screen;
 mod show;
 mod signals;
 mod start;
+mod top;
 
 pub use error::RunError;
 pub use extcap::extcap;
@@ -34,6 +35,16 @@ pub fn trace(config: &Config) -> Result<(), RunError> {
     match &config.input {
         Input::Live(interfaces) => live::trace(config, interfaces, filter),
         Input::Files(paths) => file::trace(config, paths, filter),
+    }
+}
+
+/// Shows connections on a screen, until the user has seen enough or a signal comes.
+pub fn top(config: &Config) -> Result<(), RunError> {
+    // Nothing is attached for a screen that cannot be.
+    top::Terminal::open()?;
+    match &config.input {
+        Input::Live(_) => trace(config),
+        Input::Files(paths) => top::of_files(config, paths, filter::compile(&config.filter)?),
     }
 }
 

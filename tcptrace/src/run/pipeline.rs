@@ -146,6 +146,11 @@ impl<'a> Pipeline<'a> {
         self.delivery.reported >= self.delivery.limit
     }
 
+    /// Whether the user has ended the trace by a consumer.
+    pub(super) fn is_over(&self) -> bool {
+        self.delivery.consumers.are_over()
+    }
+
     /// Whether `--once` holds back events until time has gone on.
     pub(super) fn is_holding(&self) -> bool {
         self.once.as_ref().is_some_and(Once::is_holding)

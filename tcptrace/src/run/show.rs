@@ -36,7 +36,7 @@ pub fn show(config: &ShowConfig) -> Result<(), RunError> {
     let mut drawing = Drawing::new(config);
     let files = EventFiles::open(slice::from_ref(&config.file))?;
     confine::confine(Purpose::File, &[])?;
-    let read = files.read(&Selection { filter, decap: config.decap }, &mut |event| drawing.event(event));
+    let read = files.read(&Selection::new(filter, config.decap), &mut |event| drawing.event(event));
     // Damage does not take back what was drawn before it.
     drawing.end()?;
     read

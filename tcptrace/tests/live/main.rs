@@ -38,6 +38,7 @@ mod shedding;
 mod start;
 mod surroundings;
 mod textbook;
+mod top;
 mod wireshark;
 
 use tcptrace_testing::{folder, lab, loss, netns, packets, schema, skips, stranger, trace, traffic};

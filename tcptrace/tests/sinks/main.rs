@@ -21,6 +21,7 @@ mod summary;
 mod terminal;
 mod text;
 mod textbook;
+mod top;
 mod tunnels;
 mod width;
 

@@ -29,7 +29,7 @@ use std::{
 use work::{Board, Counts, Job};
 
 /// Commands that tests call, and the packages they come in.
-const COMMANDS: [(&str, &str); 11] = [
+const COMMANDS: [(&str, &str); 12] = [
     ("ip", "iproute2"),
     ("nft", "nftables"),
     ("bpftool", "bpftool"),
@@ -41,6 +41,7 @@ const COMMANDS: [(&str, &str); 11] = [
     ("xdp-filter", "xdp-tools"),
     ("mandoc", "mandoc"),
     ("prometheus", "prometheus"),
+    ("tmux", "tmux"),
 ];
 
 /// Names the file to which a test that finds it cannot run here appends a line with its name and the reason. The

@@ -35,7 +35,7 @@ pub(super) struct Entered {
 
 /// The rungs of a connection so far.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Rungs {
+pub(crate) struct Rungs {
     all: Vec<Rung>,
     /// How many were not kept.
     pub(super) missing: u64,
@@ -43,7 +43,7 @@ pub(super) struct Rungs {
 
 impl Rungs {
     /// Adds what an event says of the connection.
-    pub(super) fn add(&mut self, event: &Event) {
+    pub(crate) fn add(&mut self, event: &Event) {
         match event {
             // A copy is captured twice and sent once.
             Event::Segment(segment) if !segment.copy => self.push(of_segment(segment)),
@@ -56,6 +56,12 @@ impl Rungs {
             }
             _ => {}
         }
+    }
+
+    /// How many rungs there are.
+    #[cfg(feature = "top")]
+    pub(crate) fn len(&self) -> usize {
+        self.all.len()
     }
 
     /// The rungs, the earliest first.

@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 const BESIDE: usize = 49;
 
 /// Draws the rungs, in lines of this width.
-pub(super) fn draw(rungs: &Rungs, width: usize, out: &mut BytesMut) {
+pub(crate) fn draw(rungs: &Rungs, width: usize, out: &mut BytesMut) {
     let room = width.saturating_sub(BESIDE);
     line(out, format_args!("{:>9} {:>9}  {:<12}  {:room$}  SERVER", "ms", "+ms", "CLIENT", ""));
     let mut before = None;

@@ -12,8 +12,8 @@ const LONGEST_NS: u64 = 3_600_000_000_000;
 
 /// A distribution of durations. Minimum and maximum are exact; quantiles have as many digits as the histogram was made
 /// with.
-#[derive(Debug)]
-pub(super) struct Distribution<C: Counter = u64> {
+#[derive(Clone, Debug)]
+pub(crate) struct Distribution<C: Counter = u64> {
     min: u64,
     max: u64,
     /// This is `None` only if the bounds of the histogram were refused, which does not happen with constant ones.
@@ -30,7 +30,7 @@ impl Distribution {
 impl Distribution<u32> {
     /// A small distribution, of which there may be many: two digits from a microsecond on. It grows with the longest
     /// duration, to 13 KiB at most.
-    pub(super) fn small() -> Self {
+    pub(crate) fn small() -> Self {
         let histogram = Histogram::new_with_bounds(1_000, 2_000, 2).ok();
         Self::of(histogram.map(|mut histogram| {
             histogram.auto(true);
@@ -44,7 +44,7 @@ impl<C: Counter> Distribution<C> {
         Self { min: u64::MAX, max: 0, histogram }
     }
 
-    pub(super) fn record(&mut self, ns: Option<u64>) {
+    pub(crate) fn record(&mut self, ns: Option<u64>) {
         if let (Some(histogram), Some(ns)) = (&mut self.histogram, ns) {
             // Recording cannot fail: no duration is above the limit, and a small histogram grows up to it.
             let _ = histogram.record(ns.min(LONGEST_NS));
@@ -54,7 +54,7 @@ impl<C: Counter> Distribution<C> {
     }
 
     /// Adds all durations of another distribution.
-    pub(super) fn add(&mut self, other: &Self) {
+    pub(crate) fn add(&mut self, other: &Self) {
         if let (Some(histogram), Some(others)) = (&mut self.histogram, &other.histogram) {
             // Adding cannot fail: both have the same bounds, and a small histogram grows.
             let _ = histogram.add(others);
@@ -64,12 +64,12 @@ impl<C: Counter> Distribution<C> {
     }
 
     /// The number of durations.
-    pub(super) fn count(&self) -> u64 {
+    pub(crate) fn count(&self) -> u64 {
         self.histogram.as_ref().map_or(0, Histogram::len)
     }
 
     /// The quantiles, as events and rows have them.
-    pub(super) fn percentiles(&self) -> Percentiles {
+    pub(crate) fn percentiles(&self) -> Percentiles {
         let Some(histogram) = self.histogram.as_ref().filter(|histogram| !histogram.is_empty()) else {
             return Percentiles::default();
         };

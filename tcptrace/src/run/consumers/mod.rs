@@ -7,6 +7,7 @@ mod lines;
 mod metrics;
 mod summary;
 mod text;
+mod top;
 
 use super::RunError;
 use crate::{
@@ -30,6 +31,7 @@ const OPEN: &[fn(&Opening<'_>) -> Opened] = &[
     summary::open, // the summary on stderr
     capture::open, // packets to a file
     metrics::open, // metrics to whoever asks for them
+    top::open,     // a screen on the terminal
 ];
 
 /// A consumer is given the events of a trace and does something with them. It is made, and opens what it writes to,
@@ -45,6 +47,11 @@ pub(super) trait Consumer {
 
     /// The socket on which the consumer accepts connections, if it does. It stays open to the end of the process.
     fn listener(&self) -> Option<RawFd> {
+        None
+    }
+
+    /// The terminal whose modes the consumer changes, if it does. It stays open to the end of the process.
+    fn terminal(&self) -> Option<RawFd> {
         None
     }
 
@@ -76,6 +83,11 @@ pub(super) trait Consumer {
     /// How full the consumer's queue for a slow reader is, from 0 to 1.
     fn backlog(&self) -> f64 {
         0.0
+    }
+
+    /// Whether the user has ended the trace by the consumer.
+    fn is_over(&self) -> bool {
+        false
     }
 
     /// Opens the files that the consumer writes again, as they may have been moved away.
@@ -163,6 +175,11 @@ impl Consumers {
         self.each().filter_map(Consumer::listener).collect()
     }
 
+    /// The terminal whose modes a consumer changes.
+    pub(super) fn terminal(&self) -> Option<RawFd> {
+        self.each().find_map(Consumer::terminal)
+    }
+
     pub(super) fn begin(&mut self, beginning: &Beginning) -> Result<(), RunError> {
         self.0.iter_mut().try_for_each(|(_, consumer)| consumer.begin(beginning))
     }
@@ -196,6 +213,11 @@ impl Consumers {
     /// How full the fullest queue of any consumer is, from 0 to 1.
     pub(super) fn backlog(&self) -> f64 {
         self.each().map(Consumer::backlog).fold(0.0, f64::max)
+    }
+
+    /// Whether the user has ended the trace by a consumer.
+    pub(super) fn are_over(&self) -> bool {
+        self.each().any(Consumer::is_over)
     }
 
     pub(super) fn reopen(&mut self) {

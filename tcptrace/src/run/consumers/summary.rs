@@ -11,6 +11,10 @@ use crate::{
 pub(super) fn open(opening: &Opening<'_>) -> Opened {
     let config = opening.config;
     let speaks = !config.output.quiet;
+    if config.screen {
+        // The screen has what the summary would say.
+        return None;
+    }
     if !speaks && !config.events().contains(Kind::Stats) {
         return None;
     }
