@@ -7,7 +7,7 @@ pub(super) const SECONDS: usize = 60;
 /// Nanoseconds in a second.
 const SECOND: u64 = 1_000_000_000;
 
-/// Counts of the last [`SECONDS`] seconds.
+/// Counts of the last minute, second by second.
 #[derive(Clone, Debug)]
 pub struct Window {
     /// A count for each second; that of second `s` is at `s % SECONDS`.
