@@ -90,9 +90,9 @@ pub(super) const FULL: &[Suite] = &[
 
 /// In every `cargo xtask test`: loading and attaching in all ways, and a connection through each.
 pub(super) const SHORT: &[Suite] = &[
-    all("features", 120),
-    Suite { only: &["verifier"], ..all("filtered", 120) },
-    Suite { only: &["connection_is_seen", "left_after", "gone_after"], ..all("live_attach", 180) },
-    all("live_paged", 120),
+    all("features", 300),
+    Suite { only: &["verifier"], ..all("filtered", 400) },
+    Suite { only: &["connection_is_seen", "left_after", "gone_after"], ..all("live_attach", 500) },
+    all("live_paged", 300),
     Suite { only: &["processes::of_both_ends"], ..all("live_sockets", 300) },
 ];
