@@ -1,7 +1,7 @@
 //! Looks up the names of hosts and ports that a filter mentions.
 
 use crate::filter::Names;
-use std::{fs, net::IpAddr, net::ToSocketAddrs as _};
+use std::{fs, net::IpAddr, net::ToSocketAddrs as _, str::SplitWhitespace};
 
 /// Names as this system knows them: hosts by its resolver, ports by `/etc/services`.
 #[derive(Clone, Copy, Debug, Default)]
@@ -21,15 +21,20 @@ impl Names for SystemNames {
     }
 }
 
-/// The TCP port that `name` has in the text of `/etc/services`. By services(5) a line has the name, the port with its
-/// protocol, and then aliases.
+/// The TCP port that `name` has in the text of `/etc/services`.
 fn service(services: &str, name: &str) -> Option<u16> {
-    services.lines().find_map(|line| {
+    tcp_ports(services)
+        .find(|(_, first, aliases)| *first == name || aliases.clone().any(|alias| alias == name))
+        .map(|(port, ..)| port)
+}
+
+/// The TCP ports in the text of `/etc/services`, each with its name and its aliases. By services(5) a line has the name, the port
+/// with its protocol, and then aliases.
+pub(crate) fn tcp_ports(services: &str) -> impl Iterator<Item = (u16, &str, SplitWhitespace<'_>)> {
+    services.lines().filter_map(|line| {
         let mut words = line.split('#').next()?.split_whitespace();
-        let (first, port) = (words.next()?, words.next()?);
-        let (number, protocol) = port.split_once('/')?;
-        let named = protocol == "tcp" && (first == name || words.any(|alias| alias == name));
-        if named { number.parse().ok() } else { None }
+        let (name, port) = (words.next()?, words.next()?);
+        Some((port.strip_suffix("/tcp")?.parse().ok()?, name, words))
     })
 }
 

@@ -6,10 +6,11 @@
 
 use crate::{
     confine::{self, ConfineError},
+    names::tcp_ports,
     sink::text::Naming,
 };
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map::Entry},
     fs,
     io::{self, BufRead as _, BufReader, Write as _},
     net::IpAddr,
@@ -17,7 +18,7 @@ use std::{
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
-        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+        mpsc::{Receiver, SyncSender, sync_channel},
     },
     thread,
     time::{Duration, Instant},
@@ -114,15 +115,9 @@ impl Resolver {
 impl Naming for Resolver {
     fn host(&self, ip: IpAddr) -> Option<Arc<str>> {
         let mut names = self.known.lock();
-        match names.get(&ip) {
-            Some(Answer::Name(name)) => return Some(Arc::clone(name)),
-            Some(Answer::None) => return None,
-            Some(Answer::Asked) => {}
-            None => match self.asks.try_send(ip) {
-                Ok(()) => _ = names.insert(ip, Answer::Asked),
-                Err(TrySendError::Full(_)) if self.patience > Duration::ZERO => {}
-                Err(_) => return None,
-            },
+        if let Entry::Vacant(unknown) = names.entry(ip) {
+            self.asks.try_send(ip).ok()?;
+            unknown.insert(Answer::Asked);
         }
         let silent = self.known.silent.load(Ordering::Relaxed);
         let end = Instant::now() + if silent { Duration::ZERO } else { self.patience };
@@ -221,12 +216,8 @@ fn name(line: &str) -> Option<&str> {
 /// The names of TCP ports in the text of `/etc/services`: the first of each (services(5)).
 fn ports(services: &str) -> HashMap<u16, Arc<str>> {
     let mut ports = HashMap::new();
-    for line in services.lines() {
-        let mut words = line.split('#').next().unwrap_or_default().split_whitespace();
-        let (Some(name), Some(place)) = (words.next(), words.next()) else { continue };
-        if let Some(port) = place.strip_suffix("/tcp").and_then(|port| port.parse().ok()) {
-            ports.entry(port).or_insert_with(|| name.into());
-        }
+    for (port, name, _) in tcp_ports(services) {
+        ports.entry(port).or_insert_with(|| name.into());
     }
     ports
 }

@@ -36,13 +36,11 @@ impl Unread {
         // What cannot be read is told when the file is read as a capture.
         let begins_with_a_brace = matches!(opened.window.want(1, true), Ok(Fill::Ready))
             && opened.window.bytes().first() == Some(&b'{');
+        if begins_with_a_brace {
+            return Ok(Content::Lines(Box::new(Lines { opened, given: 0, count: 0 })));
+        }
         Ok(match again {
-            Some(again) if begins_with_a_brace => {
-                let opened = open::start_reading(again.rewind()?)?;
-                Content::Lines(Box::new(Lines { opened, given: 0, count: 0 }))
-            }
             Some(again) => Content::Capture(again.rewind()?),
-            None if begins_with_a_brace => Content::Lines(Box::new(Lines { opened, given: 0, count: 0 })),
             None => Content::Stream(Box::new(Files::from(Reader::begin(opened)?))),
         })
     }
@@ -114,33 +112,21 @@ mod tests {
     use super::{Content, LONGEST, Lines};
     use crate::capture::open::open_unread;
     use flate2::{Compression, write::GzEncoder};
-    use std::{env, fs, io::Write as _, path::PathBuf, process};
+    use std::{fs, io::Write as _};
+    use tcptrace_testing::folder::Folder;
 
-    /// A file that goes away with this.
-    struct Temporary(PathBuf);
-
-    impl Temporary {
-        fn new(name: &str, bytes: &[u8]) -> Self {
-            let path = env::temp_dir().join(format!("tcptrace-lines-{}-{name}", process::id()));
-            fs::write(&path, bytes).expect("it can be written");
-            Self(path)
-        }
-
-        fn content(&self) -> Content {
-            open_unread(&self.0).expect("it opens").content().expect("it can be read")
-        }
-
-        fn lines(&self) -> Lines {
-            match self.content() {
-                Content::Lines(lines) => *lines,
-                Content::Capture(_) | Content::Stream(_) => panic!("it is taken for a capture"),
-            }
-        }
+    fn content(bytes: &[u8]) -> Content {
+        let folder = Folder::new();
+        let path = folder.join("file");
+        fs::write(&path, bytes).expect("it can be written");
+        // What is open can be read after the folder is gone.
+        open_unread(&path).expect("it opens").content().expect("it can be read")
     }
 
-    impl Drop for Temporary {
-        fn drop(&mut self) {
-            _ = fs::remove_file(&self.0);
+    fn lines(bytes: &[u8]) -> Lines {
+        match content(bytes) {
+            Content::Lines(lines) => *lines,
+            Content::Capture(_) | Content::Stream(_) => panic!("it is taken for a capture"),
         }
     }
 
@@ -157,31 +143,26 @@ mod tests {
     fn lines_are_given_one_by_one_whether_compressed_or_not() {
         let plain = b"{1}\n\n{2}\n{3}";
         let expected = ["{1}", "", "{2}", "{3}"];
-        assert_eq!(all(Temporary::new("plain", plain).lines()), expected);
+        assert_eq!(all(lines(plain)), expected);
         let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
         gzip.write_all(plain).expect("a Vec takes everything");
         let gzip = gzip.finish().expect("a Vec takes everything");
-        assert_eq!(all(Temporary::new("gzip", &gzip).lines()), expected);
+        assert_eq!(all(lines(&gzip)), expected);
     }
 
     #[test]
     fn a_long_line_is_whole_and_one_without_end_is_an_error() {
         let long = [b"{".repeat(LONGEST - 1), b"\n{}\n".to_vec()].concat();
-        let lines = all(Temporary::new("long", &long).lines());
-        assert_eq!(lines.iter().map(String::len).collect::<Vec<_>>(), [LONGEST - 1, 2]);
-        let error = Temporary::new("endless", &b"{".repeat(4 * LONGEST))
-            .lines()
-            .next()
-            .map(|_| ())
-            .expect_err("too long");
+        let all = all(lines(&long));
+        assert_eq!(all.iter().map(String::len).collect::<Vec<_>>(), [LONGEST - 1, 2]);
+        let error = lines(&b"{".repeat(4 * LONGEST)).next().map(|_| ()).expect_err("too long");
         assert!(error.to_string().ends_with("a line without an end"), "{error}");
     }
 
     #[test]
     fn what_begins_with_no_brace_is_taken_for_a_capture() {
         for bytes in [&b"\xd4\xc3\xb2\xa1"[..], b"text", b"\x1f\x8b\x08\x00 damaged"] {
-            let file = Temporary::new("other", bytes);
-            assert!(matches!(file.content(), Content::Capture(_)), "{bytes:?}");
+            assert!(matches!(content(bytes), Content::Capture(_)), "{bytes:?}");
         }
     }
 }

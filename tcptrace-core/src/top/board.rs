@@ -4,7 +4,7 @@
 use super::{
     by::{By, Facts, Key},
     ended::Ended,
-    group::{Group, retries, tells_handshake},
+    group::{Group, failed_percent, retries, tells_handshake},
     ladders::{Ladder, Ladders},
     table::{Slot, Table},
     window::Window,
@@ -85,6 +85,14 @@ pub struct Totals {
     pub failed: u64,
     /// How many begin in a second.
     pub rate: f64,
+}
+
+impl Totals {
+    /// How many handshakes of a hundred failed; none where none is over.
+    #[must_use]
+    pub fn failed_percent(&self) -> Option<f64> {
+        failed_percent(self.failed, self.established)
+    }
 }
 
 /// The connections of a trace at a moment.
@@ -260,7 +268,7 @@ impl Board {
             let before = std::mem::replace(slot, table.slot(key, now));
             let group = table.of(before);
             group.take_back(open.started);
-            group.open = group.open.saturating_sub(1);
+            group.leave();
             if let Some(retries) = open.established {
                 group.take_back_handshake(retries);
             }
@@ -287,10 +295,7 @@ impl Board {
         self.refine(id, &facts, &event.times);
         let (slots, was_established) = match self.open.remove(&id) {
             Some(open) => {
-                for (table, slot) in self.tables.iter_mut().zip(open.slots) {
-                    let group = table.of(slot);
-                    group.open = group.open.saturating_sub(1);
-                }
+                self.leave(open.slots);
                 (open.slots, open.established.is_some())
             }
             None => (self.begin(&facts, event.start), false),
@@ -322,12 +327,16 @@ impl Board {
     /// Forgets the connections that are open: their ends are not told any more, as another run begins.
     fn forget_open(&mut self) {
         for open in std::mem::take(&mut self.open).into_values() {
-            for (table, slot) in self.tables.iter_mut().zip(open.slots) {
-                let group = table.of(slot);
-                group.open = group.open.saturating_sub(1);
-            }
+            self.leave(open.slots);
         }
         self.ladders.clear();
+    }
+
+    /// Counts a connection no more among those of its groups that are open.
+    fn leave(&mut self, slots: [Slot; By::ALL.len()]) {
+        for (table, slot) in self.tables.iter_mut().zip(slots) {
+            table.of(slot).leave();
+        }
     }
 
     /// The latest time that was told.
@@ -415,27 +424,29 @@ impl Board {
     /// What was not seen, or is not shown, in words; "nothing" where that is so.
     #[must_use]
     pub fn lost(&self) -> String {
-        let unseen = Unseen { dropped: 0, incomplete: self.incomplete, evicted: self.evicted };
-        let nothing = Stats { last: true, ..Stats::default() };
-        let stats = self.stats.as_deref().unwrap_or(&nothing);
-        let lost = Lost(stats, unseen).to_string();
-        let shed = stats.shed.total();
-        let more = [
-            (shed > 0).then(|| format!("{shed} segments of connections that are not followed")),
-            (self.not_kept > 0)
-                .then(|| format!("{} connections are not shown while they are open", self.not_kept)),
-        ];
-        let more: Vec<_> = more.into_iter().flatten().collect();
-        if more.is_empty() {
-            return lost;
-        }
-        let lost = (!lost.starts_with("nothing")).then_some(lost);
-        lost.into_iter().chain(more).collect::<Vec<_>>().join("; ")
+        self.with_lost(|lost, shed| {
+            let more = [
+                (shed > 0).then(|| format!("{shed} segments of connections that are not followed")),
+                (self.not_kept > 0)
+                    .then(|| format!("{} connections are not shown while they are open", self.not_kept)),
+            ];
+            let more: Vec<_> = more.into_iter().flatten().collect();
+            let seen = (more.is_empty() || !lost.is_nothing()).then(|| lost.to_string());
+            seen.into_iter().chain(more).collect::<Vec<_>>().join("; ")
+        })
     }
 
     /// Whether anything was lost.
     #[must_use]
     pub fn has_lost(&self) -> bool {
-        !self.lost().starts_with("nothing")
+        self.with_lost(|lost, shed| !lost.is_nothing() || shed > 0 || self.not_kept > 0)
+    }
+
+    /// Gives what was lost, and how many segments are of connections that are not followed.
+    fn with_lost<T>(&self, give: impl FnOnce(&Lost<'_>, u64) -> T) -> T {
+        let unseen = Unseen { dropped: 0, incomplete: self.incomplete, evicted: self.evicted };
+        let nothing = Stats { last: true, ..Stats::default() };
+        let stats = self.stats.as_deref().unwrap_or(&nothing);
+        give(&Lost(stats, unseen), stats.shed.total())
     }
 }

@@ -106,11 +106,8 @@ impl Group {
 
     /// How many handshakes of a hundred failed; none where none is over.
     #[must_use]
-    #[expect(clippy::cast_precision_loss, reason = "a percentage needs no 53 bits")]
     pub fn failed_percent(&self) -> Option<f64> {
-        let failed = self.failed.total();
-        let over = failed + self.established;
-        (over > 0).then(|| 100.0 * failed as f64 / over as f64)
+        failed_percent(self.failed.total(), self.established)
     }
 
     /// The outcome that most of the failed handshakes had.
@@ -129,6 +126,11 @@ impl Group {
     pub(super) fn take_back(&mut self, ts: Timestamp) {
         self.begun = self.begun.saturating_sub(1);
         self.recent.take_back(ts);
+    }
+
+    /// One that is open is so no more.
+    pub(super) fn leave(&mut self) {
+        self.open = self.open.saturating_sub(1);
     }
 
     pub(super) fn established(&mut self, event: &Established) {
@@ -198,6 +200,13 @@ impl Group {
             self.ended.push_front(Arc::clone(ended));
         }
     }
+}
+
+/// How many handshakes of a hundred failed; none where none is over.
+#[expect(clippy::cast_precision_loss, reason = "a percentage needs no 53 bits")]
+pub(super) fn failed_percent(failed: u64, established: u64) -> Option<f64> {
+    let over = failed + established;
+    (over > 0).then(|| 100.0 * failed as f64 / over as f64)
 }
 
 /// How many SYNs and SYN-ACKs were sent again.

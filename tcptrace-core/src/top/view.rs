@@ -65,16 +65,11 @@ pub fn draw(board: &Board, ui: &mut Ui, around: &Surroundings, look: &Look, buff
     lost(board, &mut pen, area.y + 2, area);
     let body = Rect { y: area.y + ABOVE, height: area.height - ABOVE - BELOW, ..area };
     let headings = Rect { y: body.y - 1, height: 1, ..area };
+    let without_headings = Rect { y: headings.y, height: body.height + 1, ..area };
     if let Some(scroll) = ui.help {
-        ui.help = Some(help::draw(scroll, &mut pen, Rect { y: headings.y, height: body.height + 1, ..area }));
+        ui.help = Some(help::draw(scroll, &mut pen, without_headings));
     } else if let Some(id) = ui.shown {
-        ui.scroll = ladder::draw(
-            board,
-            id,
-            ui.scroll,
-            &mut pen,
-            Rect { y: headings.y, height: body.height + 1, ..area },
-        );
+        ui.scroll = ladder::draw(board, id, ui.scroll, &mut pen, without_headings);
     } else if let Some(key) = ui.opened.clone() {
         connections::draw(board, ui, &key, &mut pen, headings, body);
     } else {
@@ -101,16 +96,15 @@ fn title(board: &Board, ui: &Ui, around: &Surroundings, pen: &mut Pen<'_>, area:
     pen.right(area.x, area.y, usize::from(area.width), &right, Emphasis::Strong);
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a percentage needs no 53 bits")]
 fn totals(board: &Board, pen: &mut Pen<'_>, y: u16, area: Rect) {
     let totals = board.totals();
-    let over = totals.failed + totals.established;
-    let failed = percent((over > 0).then(|| 100.0 * totals.failed as f64 / over as f64));
     let text = format!(
-        "open {}  new {:.1}/s ({RATE_SECONDS} s)  failed {failed} ({} of {over})  {} in all",
+        "open {}  new {:.1}/s ({RATE_SECONDS} s)  failed {} ({} of {})  {} in all",
         totals.open,
         totals.rate,
+        percent(totals.failed_percent()),
         totals.failed,
+        totals.failed + totals.established,
         Count(totals.begun, "connection", "connections"),
     );
     pen.text(area.x, y, usize::from(area.width), &text, Emphasis::None);

@@ -55,22 +55,26 @@ impl Window {
     /// The counts of so many seconds before `now`, the earliest first. The second that `now` is in is not over, and not among them.
     #[must_use]
     pub fn before(&self, now: Timestamp, seconds: usize) -> Vec<u32> {
-        let now = now.0 / SECOND;
-        (1..=seconds as u64)
-            .rev()
-            .map(|ago| now.checked_sub(ago).map_or(0, |second| self.of(second)))
-            .collect()
+        self.each_before(now, seconds).collect()
     }
 
     /// How many things happened in so many seconds before `now`.
     #[must_use]
     pub fn sum(&self, now: Timestamp, seconds: usize) -> u64 {
-        self.before(now, seconds).into_iter().map(u64::from).sum()
+        self.each_before(now, seconds).map(u64::from).sum()
     }
 
-    fn of(&self, second: u64) -> u32 {
-        let is_kept = second <= self.last && self.last - second < SECONDS as u64;
-        if is_kept { self.counts[place(second)] } else { 0 }
+    fn each_before(&self, now: Timestamp, seconds: usize) -> impl Iterator<Item = u32> {
+        let now = now.0 / SECOND;
+        let seconds = (1..=seconds as u64).rev().map(move |ago| now.checked_sub(ago));
+        seconds.map(|second| {
+            second.filter(|second| self.keeps(*second)).map_or(0, |second| self.counts[place(second)])
+        })
+    }
+
+    /// Whether the count of a second is still there.
+    const fn keeps(&self, second: u64) -> bool {
+        second <= self.last && self.last - second < SECONDS as u64
     }
 
     /// Makes room for the second that a time is in.
@@ -85,8 +89,7 @@ impl Window {
 
     fn at(&mut self, ts: Timestamp) -> Option<&mut u32> {
         let second = ts.0 / SECOND;
-        let is_kept = second <= self.last && self.last - second < SECONDS as u64;
-        is_kept.then(|| &mut self.counts[place(second)])
+        self.keeps(second).then(|| &mut self.counts[place(second)])
     }
 }
 

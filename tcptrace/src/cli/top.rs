@@ -1,11 +1,11 @@
 //! The arguments of `tcptrace top`.
 
 use super::{
-    Color, Command, Config, FilesConfig, Format, Input, LineWidth, Only, OutputConfig,
-    interfaces::InterfaceArgs, kernel::KernelArgs, limits::LimitArgs, selection::FilterArgs,
-    settings::SettingsFile, who::Who,
+    Color, Command, Config, Format, LineWidth, Only, OutputConfig, interfaces::InterfaceArgs,
+    kernel::KernelArgs, limits::LimitArgs, selection::FilterArgs, settings::SettingsFile, trace::Traced,
+    who::Who,
 };
-use crate::{event::Kinds, sink::files::Rotation, sink::text::TimeFormat};
+use crate::{event::Kinds, sink::text::TimeFormat};
 use std::path::PathBuf;
 
 /// The arguments of `top` as typed: those of a trace that say what is traced.
@@ -42,46 +42,26 @@ pub(super) struct TopArgs {
 
 impl TopArgs {
     pub(super) fn command(self) -> Result<Command, clap::Error> {
-        let (interfaces, netns) = self.interfaces.config()?;
-        let kernel = self.kernel.config();
-        Ok(Command::Top(Box::new(Config {
-            input: if self.read.is_empty() { Input::Live(interfaces) } else { Input::files(self.read)? },
-            netns,
-            filter: self.filter.config(),
-            write: None,
-            ingress: kernel.ingress,
-            output: OutputConfig {
-                names: false,
-                utc: false,
-                format: Format::Text,
-                events: Kinds::NONE,
-                times: TimeFormat::Date,
-                only: Only::default(),
-                color: Color::Auto,
-                width: LineWidth::Terminal,
-                quiet: false,
-                once: self.once,
-            },
-            files: FilesConfig { output: None, mode: 0o600, rotation: Rotation::default() },
-            count: None,
-            duration: None,
-            summary_interval: None,
-            summary_by: Vec::new(),
-            summary_top: 0,
-            stats_interval: None,
-            metrics: None,
-            limits: self.limits.config(),
-            ring_bytes: kernel.ring_bytes,
-            sockets: kernel.sockets,
-            processes: kernel.processes || self.who.wants_processes(),
+        let output = OutputConfig {
+            names: false,
+            utc: false,
+            format: Format::Text,
+            events: Kinds::NONE,
+            times: TimeFormat::Date,
+            only: Only::default(),
+            color: Color::Auto,
+            width: LineWidth::Terminal,
+            quiet: false,
+            once: self.once,
+        };
+        let traced = Traced {
+            interfaces: self.interfaces,
+            read: self.read,
+            kernel: self.kernel,
             who: self.who,
-            first_byte: kernel.first_byte,
-            server_name: kernel.server_name,
-            sample: self.limits.sample,
-            latency: self.limits.latency,
-            decap: kernel.decap,
-            kernel_log: false,
-            screen: true,
-        })))
+            filter: self.filter.config(),
+            limits: self.limits,
+        };
+        Ok(Command::Top(Box::new(Config { screen: true, ..traced.config(output)? })))
     }
 }

@@ -6,7 +6,11 @@ use super::{
     metrics::MetricsArgs, output::OutputArgs, parse, selection::SelectionArgs, settings::SettingsFile,
     summary::SummaryArgs, who::Who,
 };
-use crate::{event::Kinds, kernel::namespaces::Namespaces, sink::summary::GroupBy};
+use crate::{
+    event::Kinds,
+    kernel::namespaces::Namespaces,
+    sink::{files::Rotation, summary::GroupBy},
+};
 use std::{
     path::{Path, PathBuf},
     time::Duration,
@@ -104,16 +108,17 @@ impl TraceArgs {
         if self.write.as_deref() == Some(Path::new("-")) || (has_file && output.quiet) {
             output.events = Kinds::NONE;
         }
-        let (interfaces, netns) = self.interfaces.config()?;
-        let kernel = self.kernel.config();
         let summary = self.summary.config();
-        Ok(Config {
-            input: if self.read.is_empty() { Input::Live(interfaces) } else { Input::files(self.read)? },
-            netns,
+        let traced = Traced {
+            interfaces: self.interfaces,
+            read: self.read,
+            kernel: self.kernel,
+            who: self.who,
             filter,
+            limits: self.limits,
+        };
+        Ok(Config {
             write: self.write,
-            ingress: kernel.ingress,
-            output,
             files,
             count: self.count,
             duration: self.duration,
@@ -122,6 +127,42 @@ impl TraceArgs {
             summary_top: summary.top,
             stats_interval: self.output.stats_interval,
             metrics: self.metrics.config(),
+            kernel_log: self.kernel_log,
+            ..traced.config(output)?
+        })
+    }
+}
+
+/// The arguments that say what is traced, and how, whatever becomes of it.
+pub(super) struct Traced {
+    pub(super) interfaces: InterfaceArgs,
+    pub(super) read: Vec<PathBuf>,
+    pub(super) kernel: KernelArgs,
+    pub(super) who: Who,
+    pub(super) filter: FilterText,
+    pub(super) limits: LimitArgs,
+}
+
+impl Traced {
+    /// A trace that writes no files and no summary, and ends with what it traces.
+    pub(super) fn config(self, output: OutputConfig) -> Result<Config, clap::Error> {
+        let (interfaces, netns) = self.interfaces.config()?;
+        let kernel = self.kernel.config();
+        Ok(Config {
+            input: if self.read.is_empty() { Input::Live(interfaces) } else { Input::files(self.read)? },
+            netns,
+            filter: self.filter,
+            write: None,
+            ingress: kernel.ingress,
+            output,
+            files: FilesConfig { output: None, mode: 0o600, rotation: Rotation::default() },
+            count: None,
+            duration: None,
+            summary_interval: None,
+            summary_by: Vec::new(),
+            summary_top: 0,
+            stats_interval: None,
+            metrics: None,
             limits: self.limits.config(),
             ring_bytes: kernel.ring_bytes,
             sockets: kernel.sockets,
@@ -132,7 +173,7 @@ impl TraceArgs {
             sample: self.limits.sample,
             latency: self.limits.latency,
             decap: kernel.decap,
-            kernel_log: self.kernel_log,
+            kernel_log: false,
             screen: false,
         })
     }
@@ -240,7 +281,7 @@ pub enum Input {
 
 impl Input {
     /// The capture files, refused if the standard input is among them twice: it can be read once.
-    pub(super) fn files(paths: Vec<PathBuf>) -> Result<Self, clap::Error> {
+    fn files(paths: Vec<PathBuf>) -> Result<Self, clap::Error> {
         if paths.iter().filter(|path| path.as_os_str() == "-").count() > 1 {
             return Err(clap::Error::raw(
                 clap::error::ErrorKind::ArgumentConflict,

@@ -29,9 +29,9 @@ pub(super) struct Selection {
     pub(super) filter: Filter,
     /// The tunnels of captures that are looked into.
     pub(super) decap: Decap,
-    /// Whether the first data of captures is looked for, and read for the name of the server.
-    pub(super) first_data: [bool; 2],
-    /// Bounds of the tracker of captures.
+    /// Whether the first data of captures is read for the name of the server.
+    pub(super) server_name: bool,
+    /// How the connections of captures are followed.
     pub(super) tracker: track::Config,
     /// Whether a person at the terminal is not told how far the reading is.
     pub(super) quiet: bool,
@@ -40,7 +40,7 @@ pub(super) struct Selection {
 impl Selection {
     /// A selection that looks for nothing else, with the usual bounds.
     pub(super) fn new(filter: Filter, decap: Decap) -> Self {
-        Self { filter, decap, first_data: [false; 2], tracker: track::Config::default(), quiet: false }
+        Self { filter, decap, server_name: false, tracker: track::Config::default(), quiet: false }
     }
 }
 
@@ -97,8 +97,8 @@ fn captures(files: Files, selection: &Selection, take: Take<'_>) -> Result<bool,
     let options = CaptureOptions {
         filter: filter.clone(),
         decap: selection.decap,
-        first_byte: selection.first_data[0],
-        server_name: selection.first_data[1],
+        first_byte: selection.tracker.first_byte,
+        server_name: selection.server_name,
         ..CaptureOptions::default()
     };
     let mut source = PcapSource::new(files, &options);

@@ -22,7 +22,10 @@ pub use extcap::extcap;
 pub use interfaces::list as interfaces;
 pub use show::show;
 
-use crate::cli::{Config, Input};
+use crate::{
+    cli::{Config, Input},
+    track,
+};
 use std::time::Duration;
 
 /// How long the end of a trace waits for a reader of its output that does not read.
@@ -45,6 +48,18 @@ pub fn top(config: &Config) -> Result<(), RunError> {
     match &config.input {
         Input::Live(_) => trace(config),
         Input::Files(paths) => top::of_files(config, paths, filter::compile(&config.filter)?),
+    }
+}
+
+/// How connections are followed, with all events about them.
+fn tracking(config: &Config) -> track::Config {
+    let limits = &config.limits;
+    track::Config {
+        give_up_ns: nanoseconds(limits.syn_timeout),
+        time_wait_ns: nanoseconds(limits.time_wait),
+        max_connections: limits.max_connections,
+        first_byte: config.first_byte,
+        ..track::Config::default()
     }
 }
 

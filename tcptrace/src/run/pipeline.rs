@@ -4,7 +4,7 @@
 use super::{
     RunError,
     consumers::{Beginning, Consumers, Moment, Packet},
-    nanoseconds, screen,
+    nanoseconds, screen, tracking,
 };
 use crate::{
     cli::{Config, Who},
@@ -84,13 +84,8 @@ impl<'a> Pipeline<'a> {
         start: Start,
     ) -> Result<Self, RunError> {
         let limits = &config.limits;
-        let mut tracker = Tracker::new(track::Config {
-            give_up_ns: nanoseconds(limits.syn_timeout),
-            time_wait_ns: nanoseconds(limits.time_wait),
-            max_connections: limits.max_connections,
-            wants: wants(config, &consumers),
-            first_byte: config.first_byte,
-        });
+        let mut tracker =
+            Tracker::new(track::Config { wants: wants(config, &consumers), ..tracking(config) });
         if filter.tells_ends_apart() {
             tracker.set_filter(filter);
         }

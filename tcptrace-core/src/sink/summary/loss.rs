@@ -17,15 +17,15 @@ pub(crate) struct Unseen {
 /// What was lost, as a list in words; "nothing" where that is so.
 pub(crate) struct Lost<'a>(pub(crate) &'a Stats, pub(crate) Unseen);
 
-impl fmt::Display for Lost<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Lost<'_> {
+    /// What may be lost: how many, the words for one and for several, and how.
+    fn parts(&self) -> [(u64, &'static str, &'static str, &'static str); 12] {
         let Self(stats, unseen) = self;
-        let mut separator = "";
         let ring_full = stats.ring_full.total();
         let capture = stats.capture.unwrap_or_default();
         let cut = capture.cut_too_short;
         let not_parsed = stats.unparsable.total().saturating_sub(cut);
-        for (count, one, many, what) in [
+        [
             (
                 stats.interfaces_taken_off.unwrap_or_default(),
                 "interface",
@@ -63,7 +63,21 @@ impl fmt::Display for Lost<'_> {
                 "connections",
                 "given up: there were more at once than --max-connections",
             ),
-        ] {
+        ]
+    }
+
+    /// Whether nothing is known to be lost.
+    #[cfg(feature = "top")]
+    pub(crate) fn is_nothing(&self) -> bool {
+        self.parts().iter().all(|(count, ..)| *count == 0)
+    }
+}
+
+impl fmt::Display for Lost<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(stats, _) = self;
+        let mut separator = "";
+        for (count, one, many, what) in self.parts() {
             if count > 0 {
                 write!(f, "{separator}{} {what}", Count(count, one, many))?;
                 separator = ", ";

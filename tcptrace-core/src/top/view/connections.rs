@@ -45,7 +45,6 @@ pub(super) fn draw(board: &Board, ui: &Ui, key: &Key, pen: &mut Pen<'_>, heading
         let line = Rect { y, height: 1, ..body };
         connection(board, row, ui.by, &widths, pen, line);
         if nth == place {
-            pen.text(line.x, line.y, 1, ">", Emphasis::Strong);
             pen.select(line);
         }
     }

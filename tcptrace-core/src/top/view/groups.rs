@@ -60,7 +60,6 @@ fn row(
         x += u16::try_from(*width).unwrap_or_default();
     }
     if selected {
-        pen.text(line.x, line.y, 1, ">", Emphasis::Strong);
         pen.select(line);
     }
 }

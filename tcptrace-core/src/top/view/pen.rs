@@ -65,8 +65,9 @@ impl<'a> Pen<'a> {
         self.buffer.set_stringn(x + blank, y, text, room, style);
     }
 
-    /// Marks a row as the selected one.
+    /// Marks a row as the selected one, by a sign at its begin and by turning its colours round.
     pub(super) fn select(&mut self, row: Rect) {
+        self.text(row.x, row.y, 1, ">", Emphasis::Strong);
         self.buffer.set_style(row, Style::new().add_modifier(Modifier::REVERSED));
     }
 

@@ -8,10 +8,9 @@ use crate::{
     run::{
         RunError,
         events::{EventFiles, Selection},
-        nanoseconds,
         signals::Stop,
+        tracking,
     },
-    track,
 };
 use std::{path::PathBuf, sync::Arc};
 
@@ -50,18 +49,11 @@ pub(in crate::run) fn top(config: &Config, paths: &[PathBuf], filter: Filter) ->
 
 /// What is read of the files.
 fn selection(config: &Config, filter: Filter) -> Selection {
-    let limits = &config.limits;
     Selection {
         filter,
         decap: config.decap,
-        first_data: [config.first_byte, config.server_name],
-        tracker: track::Config {
-            give_up_ns: nanoseconds(limits.syn_timeout),
-            time_wait_ns: nanoseconds(limits.time_wait),
-            max_connections: limits.max_connections,
-            first_byte: config.first_byte,
-            ..track::Config::default()
-        },
+        server_name: config.server_name,
+        tracker: tracking(config),
         // The line about it would be in the midst of the screen.
         quiet: true,
     }

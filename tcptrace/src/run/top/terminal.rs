@@ -1,6 +1,10 @@
 //! The terminal: taken for a screen, and given back as it was, however that ends.
 
-use crate::{run::RunError, stderr, top::frame};
+use crate::{
+    run::{PATIENCE, RunError},
+    stderr,
+    top::frame,
+};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::retry_on_intr,
@@ -25,9 +29,6 @@ static TAKEN: AtomicBool = AtomicBool::new(false);
 static BEFORE: Mutex<Option<(Termios, OwnedFd)>> = Mutex::new(None);
 /// Is held by whoever writes to the terminal.
 static WRITING: Mutex<()> = Mutex::new(());
-
-/// How long the end waits for a write that a slow terminal holds up.
-const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A terminal that shows the standard output and sends keys. It is open, and not taken yet.
 pub(in crate::run) struct Terminal {

@@ -1,6 +1,6 @@
 //! The image in a container, with the rights that the `DaemonSet` gives it.
 
-use super::in_words;
+use super::{CONNECT, in_words};
 use crate::{
     dist::place::{Place, empty},
     setup,
@@ -10,41 +10,43 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Value, json};
 use std::{fs, path::Path};
 
-/// What runs beside the program: one connection is opened and closed, and the program is ended when it has told of it.
-/// The words are the program's command.
+/// What runs beside the program, in its network and outside of its container: one connection is opened and closed, and the program
+/// is ended when it has told of it. The words are a folder, the container's name, and what starts it.
+///
+/// The runtime wants a host with cgroups of the second version alone, and is shown one. The container is in a cgroup that the
+/// client is not in.
 const SERVE: &str = r#"
-"$@" > /tmp/events 2> /tmp/notices &
-pid=$!
+umount --lazy /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup && ip link set lo up || exit 1
+cgroups=/sys/fs/cgroup/tcptrace-trial
+trap 'echo $$ > /sys/fs/cgroup/cgroup.procs; rmdir $cgroups/* $cgroups' EXIT
+mkdir -p $cgroups/container $cgroups/client.service
+echo $$ > $cgroups/container/cgroup.procs
+cd "$1" || exit 1
+name=$2
+shift 2
+"$@" > events 2> notices &
+runtime=$!
 tries=0
-until grep -q tracing /tmp/notices; do
-    tries=$((tries + 1)); [ $tries -lt 200 ] || { cat /tmp/notices >&2; exit 1; }
+until grep -q tracing notices; do
+    tries=$((tries + 1)); [ $tries -lt 200 ] || { cat notices >&2; exit 1; }
     sleep 0.1
 done
-grep -E '^(Uid|CapEff|CapPrm|CapBnd|NoNewPrivs|VmRSS|VmHWM):' /proc/$pid/status > /tmp/status
-perl -MIO::Socket::INET -e '
-    $listener = IO::Socket::INET->new(Listen => 1, LocalAddr => "127.0.0.1:8080") or die;
-    $client = IO::Socket::INET->new("127.0.0.1:8080") or die;
-    $server = $listener->accept; close $client; close $server'
+pid=$(crun state "$name" | sed -n 's/.*"pid": //p' | tr -d ,)
+grep -E '^(Uid|CapEff|CapPrm|CapBnd|NoNewPrivs|VmRSS|VmHWM):' "/proc/$pid/status" > status
+echo $$ > $cgroups/client.service/cgroup.procs
+perl connect
 tries=0
-until grep -q '"outcome":"closed"' /tmp/events; do
-    tries=$((tries + 1)); [ $tries -lt 200 ] || { cat /tmp/events /tmp/notices >&2; exit 1; }
+until grep -q '"outcome":"closed"' events; do
+    tries=$((tries + 1)); [ $tries -lt 200 ] || { cat events notices >&2; exit 1; }
     sleep 0.1
 done
-kill -TERM $pid
-wait $pid
+crun kill "$name" TERM
+wait $runtime
 "#;
 
 /// The image, as the `DaemonSet` runs it: in namespaces of its own but for the network, with three capabilities, nothing
 /// to write to, and the host's cgroups to read.
 pub(super) fn run(place: &Place) -> Result<()> {
-    // The runtime wants a host with cgroups of the second version alone, and is shown one. The container is in a cgroup that
-    // the client is not in.
-    const ENTER: &str =
-        "umount --lazy /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup && ip link set lo up || exit 1
-cgroups=/sys/fs/cgroup/tcptrace-trial
-trap 'echo $$ > /sys/fs/cgroup/cgroup.procs; rmdir $cgroups/* $cgroups' EXIT
-mkdir -p $cgroups/container $cgroups/client.service
-echo $$ > $cgroups/container/cgroup.procs";
     let folder = place.root.join("target/trial/container");
     empty(&folder)?;
     let bundle = folder.join("bundle");
@@ -54,19 +56,10 @@ echo $$ > $cgroups/container/cgroup.procs";
     let config = configured(serde_json::from_str(&fs::read_to_string(&path)?)?, place)?;
     fs::write(&path, serde_json::to_string_pretty(&config)?)?;
     say("in a container, with the rights that packaging/kubernetes/daemonset.yaml gives:");
-    // The service's script runs outside of the container, in its network; what the container knows is its own.
+    fs::write(folder.join("connect"), CONNECT)?;
     let name = format!("tcptrace-trial-{}", std::process::id());
-    let script = SERVE
-        .replace("/tmp/", &format!("{}/", folder.display()))
-        .replace("kill -TERM $pid", &format!("crun kill {name} TERM"))
-        .replace("perl -M", "echo $$ > $cgroups/client.service/cgroup.procs\nperl -M");
-    let script = script.replace(
-        "/proc/$pid/status",
-        &format!("/proc/$(crun state {name} | sed -n 's/.*\"pid\": //p' | tr -d ,)/status"),
-    );
-    fs::write(folder.join("serve"), format!("{ENTER}\n{script}"))?;
     let mut command = place.command("unshare");
-    command.args(["--mount", "--net", "--", "sh"]).arg(folder.join("serve"));
+    command.args(["--mount", "--net", "--", "sh", "-c", SERVE, "serve"]).arg(&folder).arg(&name);
     command.args(["crun", "--cgroup-manager=disabled", "run", "--bundle"]);
     say(format_args!("  # crun run {name}"));
     capture(command.arg(&bundle).arg(&name))?;

@@ -1,6 +1,6 @@
 //! Tries the service under systemd: what it tells, with which rights, and what becomes of it where something goes wrong.
 
-use super::{in_words, system::System};
+use super::{CONNECT, in_words, system::System};
 use crate::shell::say;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
@@ -11,14 +11,6 @@ const SETTINGS: &str = "/etc/tcptrace/tcptrace.toml";
 /// What is added to the unit for `process`, and where an administrator puts it.
 const PROCESS: [&str; 2] =
     ["/usr/share/doc/tcptrace-ebpf/process.conf", "/etc/systemd/system/tcptrace.service.d/process.conf"];
-/// One connection to itself. The names of a cgroup are looked up within a tenth of a second, and it goes with its last process.
-const CONNECT: &str = r#"use IO::Socket::INET;
-$listener = IO::Socket::INET->new(Listen => 1, LocalAddr => "127.0.0.1:8080", ReuseAddr => 1) or die;
-$client = IO::Socket::INET->new("127.0.0.1:8080") or die;
-$server = $listener->accept; close $client; close $server;
-sleep 1;
-"#;
-
 /// Starts it, for the first time.
 pub(super) fn start(system: &System) -> Result<()> {
     system.run(&["systemctl", "enable", "--now", "tcptrace"])?;
@@ -47,13 +39,17 @@ pub(super) fn traces(system: &System) -> Result<()> {
 
 /// It tells of one connection, with the unit that had it open.
 pub(super) fn tells(system: &System) -> Result<()> {
-    connect(system)?;
-    let connection = system
-        .until("has no service that tells of a connection", |system| connection_in(&journal(system)?))?;
+    let connection = told(system)?;
     let unit = &connection["client_cgroup"]["unit"];
     ensure!(unit == "visitor.service", "the connection is of another unit: {connection}");
     say(format_args!("    {}", in_words(&connection)));
     Ok(())
+}
+
+/// Has a connection opened and closed, and returns what the journal has of it.
+fn told(system: &System) -> Result<Value> {
+    connect(system)?;
+    system.until("has no service that tells of a connection", |system| connection_in(&journal(system)?))
 }
 
 /// The process that is the service, by its number in the system.
@@ -172,9 +168,7 @@ fn names_processes(system: &System) -> Result<()> {
     system.run(&["install", "-D", "--mode=644", PROCESS[0], PROCESS[1]])?;
     system.run(&["systemctl", "daemon-reload"])?;
     let right = set(system, "process = true")?;
-    connect(system)?;
-    let connection = system
-        .until("has no service that tells of a connection", |system| connection_in(&journal(system)?))?;
+    let connection = told(system)?;
     for end in ["client_process", "server_process"] {
         let name = &connection[end]["comm"];
         ensure!(name == "perl", "{end} is {name}: {connection}");
