@@ -2,13 +2,18 @@
 //! and behind it, and some drivers show each packet more than once. A copy says nothing that its original did not say:
 //! it is no retransmission, and no time is measured by it.
 
-use super::{Tracker, key::Key, report::Originality, views};
+use super::{
+    Tracker,
+    key::{self, Key},
+    report::Originality,
+    views,
+};
 use crate::{
     event::{Copies, Event},
-    segment::{Flow, Segment, Timestamp},
+    segment::{Flow, RawOptions, Segment, Timestamp},
 };
 use hashbrown::DefaultHashBuilder;
-use std::hash::BuildHasher as _;
+use std::hash::{BuildHasher as _, Hasher as _};
 use tcptrace_common::{
     seq::SeqNum,
     tcp::{TcpFlags, TcpOptions},
@@ -87,12 +92,13 @@ impl Prints {
 
     /// Whether `segment` is a SYN like one before it but for its sequence number, and comes too soon for another try:
     /// the same SYN on the other side of a device that rewrites numbers. A SYN that is not is remembered.
-    fn resembles(&mut self, segment: &Segment) -> bool {
+    fn resembles(&mut self, segment: &Segment, numbers: &Numbers) -> bool {
         if !segment.flags.syn() || segment.flags.ack() {
             return false;
         }
-        let tag = self.tag(&Segment { seq: SeqNum(0), flags: TcpFlags(0), ..segment.clone() });
-        let print = Print::new(tag, segment);
+        let numbers = Numbers { seq: SeqNum(0), flags: TcpFlags(0), ..*numbers };
+        let print = Print::new(self.tag(segment, &numbers), segment);
+        let tag = print.tag();
         let Some(first) = self.find(tag) else {
             self.remember(print);
             return false;
@@ -123,9 +129,9 @@ impl Prints {
 
     /// Whether `segment` is a copy of one before it; a segment that is not is remembered. `asked` is when the last SYN
     /// passed that it may answer, where that matters.
-    fn is_copy(&mut self, segment: &Segment, asked: Option<Timestamp>) -> bool {
-        let tag = self.tag(segment);
-        let print = Print::new(tag, segment);
+    fn is_copy(&mut self, segment: &Segment, numbers: &Numbers, asked: Option<Timestamp>) -> bool {
+        let print = Print::new(self.tag(segment, numbers), segment);
+        let tag = print.tag();
         let Some(first) = self.find(tag) else {
             self.remember(print);
             return false;
@@ -145,13 +151,14 @@ impl Prints {
         self.counts.ttl.get_or_insert(ttl);
     }
 
-    /// A hash of all of a segment that does not change on the way. The maximum segment size is not in it, as routers
-    /// lower it.
-    fn tag(&self, segment: &Segment) -> u64 {
-        let Segment { flow, flags, seq, ack, window, payload_len, fragmented, id, options, .. } = segment;
-        let options = options.map(|raw| (TcpOptions { mss: None, ..raw.parse() }, raw.timestamps()));
-        let numbers = (flags, seq, ack, window, payload_len, fragmented, id, options);
-        self.hasher.hash_one((flow, numbers)) >> 8
+    /// A hash of all of a segment that does not change on the way, with these numbers.
+    fn tag(&self, segment: &Segment, numbers: &Numbers) -> u64 {
+        let [ends @ .., [ipv6, _]] = key::pairs_of(&segment.flow);
+        let [first, second, rest] = numbers.words(segment);
+        let mut state = self.hasher.build_hasher();
+        key::hash_pairs(ends, &mut state);
+        key::hash_pairs([[first, second], numbers.options, [rest, ipv6]], &mut state);
+        state.finish() >> 8
     }
 
     /// The index of the bucket for a tag.
@@ -169,11 +176,10 @@ impl Prints {
         loop {
             let may_grow = self.buckets.len() < Self::MOST;
             let index = self.index_of(print.tag());
-            let bucket = &mut self.buckets[index];
-            let Some(oldest) = bucket.iter_mut().min_by_key(|old| (!old.is_free(), old.ts)) else { return };
-            let is_over = oldest.is_free() || print.ts.since(oldest.ts) > ROUTED_NS;
+            let place = place_in(&mut self.buckets[index]);
+            let is_over = place.is_free() || print.ts.since(place.ts) > ROUTED_NS;
             if is_over || !may_grow {
-                *oldest = print;
+                *place = print;
                 return;
             }
             self.grow();
@@ -191,6 +197,54 @@ impl Prints {
             }
         }
     }
+}
+
+/// The place of a bucket that is free, or else that of the oldest print.
+fn place_in(bucket: &mut Bucket) -> &mut Print {
+    let mut place = 0;
+    for (at, print) in bucket.iter().enumerate() {
+        if print.is_free() {
+            place = at;
+            break;
+        }
+        if print.ts < bucket[place].ts {
+            place = at;
+        }
+    }
+    &mut bucket[place]
+}
+
+/// What a segment says besides its flow, and what copies have in common.
+struct Numbers {
+    flags: TcpFlags,
+    seq: SeqNum,
+    /// The options but for the maximum segment size, which routers lower, and the time stamp among them; in two words.
+    options: [u64; 2],
+}
+
+impl Numbers {
+    fn of(segment: &Segment) -> Self {
+        Self { flags: segment.flags, seq: segment.seq, options: segment.options.map_or([0; 2], options_of) }
+    }
+
+    fn words(&self, segment: &Segment) -> [u64; 3] {
+        let Segment { ack, window, payload_len, fragmented, id, .. } = *segment;
+        let small = u64::from(self.flags.0) << 48
+            | u64::from(fragmented) << 32
+            | u64::from(window) << 16
+            | u64::from(id);
+        let numbers = u64::from(self.seq.0) << 32 | u64::from(ack.0);
+        [numbers, small, u64::from(payload_len)]
+    }
+}
+
+/// Options but for the maximum segment size, as two words that are not both zero.
+fn options_of(raw: RawOptions) -> [u64; 2] {
+    let TcpOptions { mss: _, window_scale, sack_permitted, timestamps, fast_open, mptcp, cut } = raw.parse();
+    let bits = [true, window_scale.is_some(), sack_permitted, timestamps, fast_open, mptcp, cut];
+    let about = bits.into_iter().fold(0, |word, bit| word << 1 | u64::from(bit));
+    let (value, reply) = raw.timestamps().unwrap_or_default();
+    [about << 8 | u64::from(window_scale.unwrap_or_default()), u64::from(value) << 32 | u64::from(reply)]
 }
 
 /// Whether `segment` is a copy of `first`, which has the same tag: no stack would have sent it again so soon.
@@ -239,8 +293,9 @@ impl Tracker {
         sink: &mut dyn FnMut(Event),
     ) -> bool {
         let asked = self.asked(key, seg);
-        let copy = self.prints.is_copy(seg, asked);
-        let resembles = !copy && self.prints.resembles(seg);
+        let numbers = Numbers::of(seg);
+        let copy = self.prints.is_copy(seg, &numbers, asked);
+        let resembles = !copy && self.prints.resembles(seg, &numbers);
         self.rewritten |= resembles;
         if !copy && !self.rewritten {
             return false;
@@ -264,7 +319,7 @@ impl Tracker {
 
 #[cfg(test)]
 mod tests {
-    use super::{Bucket, Prints};
+    use super::{Bucket, Numbers, Prints};
     use crate::segment::{Direction, Flow, RawOptions, Segment, Sender, Timestamp};
     use tcptrace_common::{seq::SeqNum, tcp::TcpFlags};
 
@@ -310,10 +365,14 @@ mod tests {
         RawOptions::new(&[2, 4, high, low, 1, 1, 8, 10, a, b, c, d, 0, 0, 0, 0])
     }
 
+    fn takes(prints: &mut Prints, segment: &Segment) -> bool {
+        prints.is_copy(segment, &Numbers::of(segment), None)
+    }
+
     fn is_copy(first: &Segment, second: &Segment) -> bool {
         let mut prints = Prints::default();
-        assert!(!prints.is_copy(first, None), "{first:?}");
-        prints.is_copy(second, None)
+        assert!(!takes(&mut prints, first), "{first:?}");
+        takes(&mut prints, second)
     }
 
     #[test]
@@ -364,7 +423,7 @@ mod tests {
     fn a_third_one_is_compared_with_the_first() {
         let mut prints = Prints::default();
         let mut copies = [0, 1, 2, 9, 12, 13].into_iter();
-        let copies = copies.by_ref().map(|ms| prints.is_copy(&segment(ms * 1_000, SYN, 7, 64), None));
+        let copies = copies.by_ref().map(|ms| takes(&mut prints, &segment(ms * 1_000, SYN, 7, 64)));
         assert_eq!(copies.collect::<Vec<_>>(), [false, true, true, true, false, true]);
         assert_eq!((prints.counts.segments, prints.counts.ttl), (4, Some([64, 64])));
     }
@@ -378,8 +437,8 @@ mod tests {
         for n in 0..40_000_u32 {
             one.ts = Timestamp(1_000_000_000 + u64::from(n) * 20_000);
             one.seq.0 = n * 7;
-            assert!(!prints.is_copy(&one, None));
-            missed += u32::from(!prints.is_copy(&one, None));
+            assert!(!takes(&mut prints, &one));
+            missed += u32::from(!takes(&mut prints, &one));
         }
         assert_eq!(missed, 0);
         assert!((4096..=Prints::MOST).contains(&prints.buckets.len()), "{}", prints.buckets.len());
@@ -388,7 +447,7 @@ mod tests {
         for n in 0..1000_u32 {
             one.ts = Timestamp(1_000_000_000 * u64::from(n));
             one.seq.0 = n * 7;
-            assert!(!prints.is_copy(&one, None));
+            assert!(!takes(&mut prints, &one));
         }
         assert_eq!(prints.buckets.len(), Prints::FEWEST);
     }

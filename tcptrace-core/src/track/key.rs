@@ -4,7 +4,7 @@ use crate::segment::Flow;
 use std::hash::{Hash, Hasher};
 
 /// An address as two words, which are compared and hashed faster than 16 bytes.
-type Words = [u64; 2];
+pub(super) type Words = [u64; 2];
 
 /// The four-tuple without a direction, and with it the interface, tunnels and VLAN tags. `low` is the lesser of the two
 /// ends, so that both directions have the same key. It takes 48 bytes, as every connection has one.
@@ -66,12 +66,25 @@ impl Hash for Key {
     fn hash<H: Hasher>(&self, state: &mut H) {
         let pair = |high: u32, low: u32| u64::from(high) << 32 | u64::from(low);
         let ports = u32::from(self.low_port) << 16 | u32::from(self.high_port);
-        let [a, b] = self.low;
-        let [c, d] = self.high;
-        for word in [a, b, c, d, pair(ports, self.interface), pair(self.tunnel, self.tags)] {
-            state.write_u64(word);
-        }
+        let place = [pair(ports, self.interface), pair(self.tunnel, self.tags)];
+        hash_pairs([self.low, self.high, place], state);
     }
+}
+
+/// Hashes pairs of words, which takes one multiplication a pair.
+pub(super) fn hash_pairs<const N: usize>(pairs: [Words; N], state: &mut impl Hasher) {
+    for [high, low] in pairs {
+        state.write_u128(u128::from(high) << 64 | u128::from(low));
+    }
+}
+
+/// All of a flow as pairs of words, which are hashed several times as fast as its fields. No two flows have the same.
+pub(super) fn pairs_of(flow: &Flow) -> [Words; 4] {
+    let &Flow { src, dst, src_port, dst_port, interface, vlan: [outer, inner], ipv6, tunnel } = flow;
+    let four = |parts: [u16; 4]| parts.into_iter().fold(0, |word, part| word << 16 | u64::from(part));
+    let ends = four([src_port, dst_port, outer, inner]);
+    let place = u64::from(interface) << 32 | u64::from(tunnel);
+    [words(src), words(dst), [ends, place], [u64::from(ipv6), 0]]
 }
 
 fn words(address: [u8; 16]) -> Words {

@@ -81,7 +81,8 @@ impl Losses {
                 self.recent.has(syn.before(ago + ago / 8 + SLACK_NS), syn.before(ago - SLACK_NS))
             })
         };
-        self.recent.reaches(syn)
+        !self.recent.is_empty()
+            && self.recent.reaches(syn)
             && FIRST_WAITS_NS
                 .iter()
                 .any(|&first| (1..=MOST_RETRIES).any(|retries| all_hidden(first, retries)))
@@ -115,6 +116,11 @@ impl RecentLosses {
         for slot in first.max(self.oldest())..=last {
             *self.word(slot) |= Self::bit(slot);
         }
+    }
+
+    /// Whether no loss was ever added: no trace has begun within the first slot after the host started.
+    const fn is_empty(&self) -> bool {
+        self.newest == 0
     }
 
     /// Whether some records were lost between these times, as far back as is known.
