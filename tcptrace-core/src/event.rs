@@ -204,6 +204,7 @@ object! {
         /// Where the capture point stands.
         pub vantage: Vantage,
         /// False where a record of this connection may have been lost.
+        #[serde(default)]
         pub complete: bool,
         /// What the same connection has in common on other interfaces; not printed.
         #[serde(skip)]
@@ -414,12 +415,15 @@ object! {
         #[schemars(schema_with = "value::path")]
         pub path: Path,
         /// The SYN was not seen: the trace began later.
+        #[serde(default)]
         pub partial: bool,
         /// Who is client was guessed from the ports.
+        #[serde(default)]
         pub direction_inferred: bool,
         /// How it ended.
         pub outcome: Outcome,
         /// Its handshake failed: it was refused, not answered, or given up.
+        #[serde(default)]
         pub failed: bool,
         /// Who closed first; null without a FIN.
         pub closed_by: Option<ClosedBy>,
@@ -429,10 +433,13 @@ object! {
         pub reset_phase: Option<ResetPhase>,
         /// The RST is one by which a host answers that knows no such connection: without ACK, and its number is what the other
         /// end acknowledged last (RFC 9293 §3.10.7.1).
+        #[serde(default)]
         pub no_such_connection: bool,
         /// Data or time lay between the two FINs.
+        #[serde(default)]
         pub half_closed: bool,
         /// Both sent a SYN.
+        #[serde(default)]
         pub simultaneous_open: bool,
         /// The first segment seen.
         pub start: Timestamp,
@@ -458,12 +465,14 @@ object! {
         /// Octets the server sent, likewise.
         pub server_bytes: Option<u64>,
         /// The byte counts may be short by a multiple of 2^32.
+        #[serde(default)]
         pub bytes_mod_4gib: bool,
         /// SYNs beyond the first.
         pub syn_retransmits: u32,
         /// SYN-ACKs beyond the first.
         pub synack_retransmits: u32,
         /// From each of the client's SYNs to the next, the first ten; empty without a retry.
+        #[serde(default)]
         pub syn_intervals_ns: Vec<Option<u64>>,
         /// Whether these are a stack's back-off; null without a retry.
         pub syn_backoff: Option<Backoff>,
@@ -476,6 +485,7 @@ object! {
         pub accept_queue: Option<AcceptQueue>,
         /// The server first answered the SYN with a bare acknowledgement of an earlier connection on the same ports (RFC 5961
         /// §4.2), and the client reset that.
+        #[serde(default)]
         pub challenge_ack: bool,
         /// RSTs and SYN-ACKs that came instead of an answer to the SYN; null where there were none.
         pub wrong_answers: Option<WrongAnswers>,
@@ -498,6 +508,7 @@ object! {
         pub reset_seq: Option<u32>,
         /// There was no SYN: the client sent a segment with control bits that no stack sends together (none, FIN, or several, and
         /// no ACK), as scanners do, and this was answered as no connection is there (RFC 9293 §3.10.7.1).
+        #[serde(default)]
         pub probe: bool,
         /// Segments that were captured more than once, as mirror ports and both legs of a router show them. Such a copy has the
         /// numbers, options and identification of its original, another TTL or hardly a distance in time, and is counted here
@@ -581,6 +592,7 @@ object! {
         /// The state entered.
         pub to: State,
         /// No segment showed it: a time-out or a presumption did.
+        #[serde(default)]
         pub inferred: bool,
         /// Since this endpoint's previous transition.
         pub since_previous_ns: Option<u64>,
@@ -617,6 +629,7 @@ object! {
         /// TTL or hop limit.
         pub ttl: u8,
         /// It was captured before: a copy, of which nothing comes.
+        #[serde(default)]
         pub copy: bool,
         /// The options of a SYN or SYN-ACK.
         pub options: Option<Options>,

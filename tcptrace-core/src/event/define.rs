@@ -138,6 +138,9 @@ macro_rules! put_field {
     ($out:ident, $self:ident.$field:ident, [deserialize_with = $how:literal]) => {
         $crate::event::define::put_field!($out, stringify!($field), $self.$field);
     };
+    ($out:ident, $self:ident.$field:ident, [default]) => {
+        $crate::event::define::put_field!($out, stringify!($field), $self.$field);
+    };
     ($out:ident, $self:ident.$field:ident, [default, skip_serializing_if = "is_default"]) => {
         if !is_default(&$self.$field) {
             $crate::event::define::put_field!($out, stringify!($field), $self.$field);
@@ -148,8 +151,10 @@ macro_rules! put_field {
     };
     ($out:ident, $self:ident.$field:ident, [skip]) => {};
     ($out:ident, $name:expr, $value:expr) => {
-        $out.extend_from_slice(concat!(",\"", $name, "\":").as_bytes());
-        $crate::event::put::Put::put(&$value, $out);
+        if !($out.is_compact && $crate::event::put::Put::is_nothing(&$value)) {
+            $out.extend_from_slice(concat!(",\"", $name, "\":").as_bytes());
+            $crate::event::put::Put::put(&$value, $out);
+        }
     };
 }
 

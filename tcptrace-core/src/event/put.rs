@@ -23,6 +23,8 @@ pub(crate) struct Line {
     bytes: Vec<u8>,
     /// The Community ID of the event's connection, where it is known already; else it is computed.
     pub(crate) community_id: Option<CommunityId>,
+    /// Whether fields that say nothing are left out ([`Put::is_nothing`]).
+    pub(crate) is_compact: bool,
 }
 
 impl Deref for Line {
@@ -43,6 +45,12 @@ impl DerefMut for Line {
 pub(crate) trait Put {
     /// Appends the value as JSON.
     fn put(&self, out: &mut Line);
+
+    /// Whether the value is null, false or an empty array, which a reader takes a field to be that is left out.
+    #[inline]
+    fn is_nothing(&self) -> bool {
+        false
+    }
 }
 
 /// An object, whose fields can stand among those of another.
@@ -56,8 +64,11 @@ impl<T: PutFields> Put for T {
     fn put(&self, out: &mut Line) {
         let begin = out.len();
         self.put_fields(out);
-        // The bracket takes the place of the first comma.
-        out[begin] = b'{';
+        // The bracket takes the place of the first comma, unless all fields were left out.
+        match out.get_mut(begin) {
+            Some(comma) => *comma = b'{',
+            None => out.push(b'{'),
+        }
         out.push(b'}');
     }
 }
@@ -137,6 +148,11 @@ impl Put for bool {
             out.extend_from_slice(b"false");
         }
     }
+
+    #[inline]
+    fn is_nothing(&self) -> bool {
+        !self
+    }
 }
 
 impl<T: Put> Put for Option<T> {
@@ -146,6 +162,11 @@ impl<T: Put> Put for Option<T> {
             Some(value) => value.put(out),
             None => out.extend_from_slice(b"null"),
         }
+    }
+
+    #[inline]
+    fn is_nothing(&self) -> bool {
+        self.is_none()
     }
 }
 
@@ -158,6 +179,11 @@ impl<T: Put> Put for [T] {
 impl<T: Put> Put for Vec<T> {
     fn put(&self, out: &mut Line) {
         array(self, out);
+    }
+
+    #[inline]
+    fn is_nothing(&self) -> bool {
+        self.is_empty()
     }
 }
 

@@ -24,11 +24,14 @@ object! {
         /// The release of the host's kernel; null of a capture file.
         pub kernel: Option<String>,
         /// Packets are traced as they pass; false of a capture file.
+        #[serde(default)]
         pub live: bool,
         /// The capture files that are read, as they were given; `-` is the standard input. Empty of a live trace.
+        #[serde(default)]
         pub files: Vec<String>,
         /// Interfaces that are traced from the beginning, to which others may come with `-i any` and `--all-netns`; of a capture file
         /// those that it names before its first packet.
+        #[serde(default)]
         pub interfaces: Vec<TracedInterface>,
         /// The filter as it was given, on the command line or in a file; null for all connections.
         pub filter: Option<String>,
@@ -72,10 +75,12 @@ object! {
         #[schemars(schema_with = "value::kinds")]
         pub events: Kinds,
         /// Only handshakes that failed are printed, and with `slower_ns` slow ones (`--failed`).
+        #[serde(default)]
         pub failed: bool,
         /// Only handshakes that took so long are printed (`--slower`); null for all.
         pub slower_ns: Option<u64>,
         /// Each connection is reported once, however many interfaces it passes (`--once`).
+        #[serde(default)]
         pub once: bool,
         /// The trace ends after so many connections (`-c`); null for no such end.
         pub count: Option<u64>,
@@ -84,14 +89,19 @@ object! {
         /// The hook for packets that come in (`--ingress`): `tc` or `xdp`; null of a capture file.
         pub ingress: Option<Cow<'static, str>>,
         /// Tunnels that are looked into (`--decap`), those in UDP with their ports, in the form that `--decap` takes.
+        #[serde(default)]
         pub decap: Vec<String>,
         /// The sockets of this host are asked whose they are and what they know; false with `--no-sockets`, and of a capture file.
+        #[serde(default)]
         pub sockets: bool,
         /// The processes that use these sockets are told (`--process`).
+        #[serde(default)]
         pub process: bool,
         /// Connections say when their first data came (`--first-byte`).
+        #[serde(default)]
         pub first_byte: bool,
         /// Connections say which server is asked (`--server-name`).
+        #[serde(default)]
         pub server_name: bool,
         /// The part of connections that is followed at most (`--sample`), 1 for all.
         pub sample: f64,

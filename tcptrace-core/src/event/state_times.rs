@@ -78,8 +78,10 @@ impl PutFields for StateTimes {
     #[inline]
     fn put_fields(&self, out: &mut Line) {
         for (state, ns) in State::TIMED.into_iter().zip(self.by_state()) {
-            out.extend_from_slice(state.json_key());
-            ns.put(out);
+            if !(out.is_compact && ns.is_nothing()) {
+                out.extend_from_slice(state.json_key());
+                ns.put(out);
+            }
         }
     }
 }

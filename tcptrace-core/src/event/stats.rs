@@ -14,6 +14,7 @@ object! {
         /// Since the trace began; null where a file's clock does not tell.
         pub elapsed_ns: Option<u64>,
         /// This is the last one.
+        #[serde(default)]
         pub last: bool,
         /// Packets the hooks looked at.
         pub packets: u64,

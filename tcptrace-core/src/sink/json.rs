@@ -14,6 +14,16 @@ pub struct JsonSink {
     ids: Ids,
 }
 
+impl JsonSink {
+    /// A sink that leaves out fields that are null, false or an empty array.
+    #[must_use]
+    pub fn compact() -> Self {
+        let mut sink = Self::default();
+        sink.line.is_compact = true;
+        sink
+    }
+}
+
 impl Sink for JsonSink {
     fn event(&mut self, event: &Event, out: &mut BytesMut) {
         let Self { line, ids } = self;

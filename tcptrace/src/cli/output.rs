@@ -18,6 +18,14 @@ pub(super) struct OutputArgs {
     #[arg(long)]
     json: bool,
 
+    /// Shorter JSON: no field that is null, false or [].
+    ///
+    /// What reads the lines takes a field that is missing for null, false or an empty array, as the schema has it. It holds for
+    /// all JSON, also that in files.
+    #[expect(clippy::doc_markdown, reason = "printed as it stands")]
+    #[arg(long, hide_short_help = true)]
+    compact: bool,
+
     /// Kinds of events to print, such as connection,stats.
     ///
     /// LIST names them, separated by commas: established, connection, stats, transition, segment, anomaly, icmp_error, start, or
@@ -95,6 +103,15 @@ impl OutputArgs {
         self.events.unwrap_or_else(|| kinds(self.verbose, format, self.stats_interval.is_some()))
     }
 
+    /// Refuses `--compact` where neither stdout nor the file, whose format is `file`, has JSON.
+    pub(super) fn check_compact(&self, file: Format) -> Result<(), clap::Error> {
+        if self.compact && !self.json && file != Format::Json {
+            let line = "--compact is about JSON: it needs --json, or --output FILE.jsonl\n";
+            return Err(clap::Error::raw(clap::error::ErrorKind::MissingRequiredArgument, line));
+        }
+        Ok(())
+    }
+
     pub(super) fn config(&self, only: Only) -> Result<OutputConfig, clap::Error> {
         let format = if self.json { Format::Json } else { Format::Text };
         let events = self.kinds(format);
@@ -106,6 +123,7 @@ impl OutputArgs {
         };
         Ok(OutputConfig {
             format,
+            compact: self.compact,
             events,
             times,
             utc: self.utc,
@@ -125,6 +143,8 @@ impl OutputArgs {
 pub struct OutputConfig {
     /// Lines for people or for programs.
     pub format: Format,
+    /// Whether JSON is without fields that are null, false or empty.
+    pub compact: bool,
     /// The kinds of events that are printed.
     pub events: Kinds,
     /// Which of the connections are printed.

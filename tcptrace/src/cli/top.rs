@@ -44,6 +44,7 @@ impl TopArgs {
     pub(super) fn command(self) -> Result<Command, clap::Error> {
         let output = OutputConfig {
             names: false,
+            compact: false,
             utc: false,
             format: Format::Text,
             events: Kinds::NONE,

@@ -103,6 +103,7 @@ impl TraceArgs {
         let (filter, only) = self.selection.config();
         let mut output = self.output.config(only)?;
         let file = self.files.format(output.format).map(|format| (format, self.output.kinds(format)));
+        self.output.check_compact(file.map_or(output.format, |(format, _)| format))?;
         let has_file = file.is_some();
         let files = self.files.config(file, self.write.as_deref())?;
         if self.write.as_deref() == Some(Path::new("-")) || (has_file && output.quiet) {

@@ -3,6 +3,7 @@
 use crate::{any::Dice, fixtures, schema};
 use insta::assert_snapshot;
 use proptest::prelude::*;
+use serde_json::{Value, json};
 use tcptrace::{
     event::{self, Event, Origin, Outcome, SCHEMA_VERSION, State, StateTimes, Vlans},
     segment::Timestamp,
@@ -10,8 +11,11 @@ use tcptrace::{
 };
 
 fn lines(events: &[Event]) -> String {
+    lines_of(JsonSink::default(), events)
+}
+
+fn lines_of(mut sink: JsonSink, events: &[Event]) -> String {
     let mut out = bytes::BytesMut::new();
-    let mut sink = JsonSink::default();
     for event in events {
         sink.event(event, &mut out);
     }
@@ -106,6 +110,55 @@ proptest! {
     fn any_event_is_read_back(seed: u64) {
         assert_read_back(&Dice(seed).events());
     }
+
+    #[test]
+    fn any_compact_line_says_the_same(seed: u64) {
+        assert_compact_lines(&Dice(seed).events());
+    }
+}
+
+/// Compares a compact line with the line that has all fields: the same values, without those that say nothing.
+fn assert_compact(compact: &Value, full: &Value) {
+    let (Value::Object(compact), Value::Object(full)) = (compact, full) else {
+        // Elements of arrays that are objects have to be compact as well.
+        if let (Value::Array(compact), Value::Array(full)) = (compact, full) {
+            assert_eq!(compact.len(), full.len());
+            compact.iter().zip(full).for_each(|(compact, full)| assert_compact(compact, full));
+        } else {
+            assert_eq!(compact, full);
+        }
+        return;
+    };
+    assert!(compact.keys().all(|name| full.contains_key(name)));
+    for (name, value) in full {
+        match compact.get(name) {
+            Some(compact) => assert_compact(compact, value),
+            None => {
+                assert!(matches!(value, Value::Null | Value::Bool(false)) || *value == json!([]), "{name}")
+            }
+        }
+    }
+}
+
+fn assert_compact_lines(events: &[Event]) {
+    let (compact, full) = (lines_of(JsonSink::compact(), events), lines(events));
+    assert_eq!(compact.lines().count(), events.len());
+    for ((compact, full), event) in compact.lines().zip(full.lines()).zip(events) {
+        let [compact_value, full] = [compact, full].map(|line| serde_json::from_str(line).expect("JSON"));
+        assert_compact(&compact_value, &full);
+        let read: Event = serde_json::from_str(compact).unwrap_or_else(|error| panic!("{error}: {compact}"));
+        assert_eq!(read, as_written(event), "{compact}");
+    }
+}
+
+#[test]
+fn a_compact_line_has_no_field_that_says_nothing() {
+    let events = fixtures::full_and_minimal();
+    assert_compact_lines(&events);
+    let connection = [Event::Connection(Box::new(fixtures::connection()))];
+    let (compact, full) = (lines_of(JsonSink::compact(), &connection), lines(&connection));
+    assert!(!compact.contains("null") && !compact.contains("false") && !compact.contains("[]"), "{compact}");
+    assert!(compact.len() * 5 < full.len() * 3, "{} of {}", compact.len(), full.len());
 }
 
 /// A line, changed, as an event, or why it is none.
@@ -145,7 +198,7 @@ fn a_line_that_is_no_event_of_this_version_is_refused_with_the_reason() {
             set("vlan", [1, 2, 3].as_slice().into()),
             without("schema"),
             without("event"),
-            without("inferred"),
+            without("from"),
         ]
         .join("\n")
     );

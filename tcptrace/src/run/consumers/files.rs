@@ -1,13 +1,12 @@
 //! Writes events as lines to the files of `--output FILE`.
 
-use super::{Opened, Opening, lines::Lines};
+use super::{Opened, Opening, json, lines::Lines};
 use crate::{
     cli::{Format, OutputFile},
     run::create::create,
     sink::{
         Sink,
         files::Framing,
-        json::JsonSink,
         text::{TextOptions, TextSink, TimeFormat, Width},
     },
 };
@@ -24,10 +23,11 @@ pub(super) fn open(opening: &Opening<'_>) -> Opened {
         TimeFormat::OfDay => TimeFormat::Date,
         times => times,
     };
+    let is_compact = config.output.compact;
     let (format, once, zone) = (*format, config.output.once, config.output.zone());
     let make = move |many_interfaces| -> Box<dyn Sink> {
         match format {
-            Format::Json => Box::new(JsonSink::default()),
+            Format::Json => Box::new(json::sink(is_compact)),
             Format::Text => {
                 let interfaces = many_interfaces || once;
                 let width = Width::new(None);
