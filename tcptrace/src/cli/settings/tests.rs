@@ -90,8 +90,9 @@ fn every_option_means_the_same_in_a_file_in_the_environment_and_as_it_is_printed
     for (key, arg) in options(&whole) {
         let (words, value) = example(&whole, arg);
         // Some options say nothing without another.
-        let beside: [&[OsString]; 5] = [
+        let beside: [&[OsString]; 6] = [
             &[],
+            &["--json".into()],
             &["--summary-by=client".into()],
             &["--output=x".into()],
             &["--output=x".into(), "--rotate-size=1M".into()],
