@@ -134,4 +134,6 @@ pub struct CgroupNames {
     pub container: Option<Arc<str>>,
     /// The unique identifier of the Kubernetes pod.
     pub pod: Option<Arc<str>>,
+    /// The pod's name behind its namespace: `shop/web-7d4b9c-x2x4q`.
+    pub pod_name: Option<Arc<str>>,
 }

@@ -1,6 +1,9 @@
 //! What the kernel of this host knows of a connection's end that is its own: the socket, and whose it is.
 
-use super::define::{names, object};
+use super::{
+    define::{names, object},
+    put::is_default,
+};
 use std::sync::Arc;
 
 object! {
@@ -92,6 +95,9 @@ object! {
         pub container: Option<Arc<str>>,
         /// The unique identifier of the Kubernetes pod that it belongs to.
         pub pod: Option<Arc<str>>,
+        /// The pod's name behind its namespace, as `shop/web-0`; left out without `--pod-names`, and where it is not known.
+        #[serde(default, skip_serializing_if = "is_default")]
+        pub pod_name: Option<Arc<str>>,
     }
 }
 

@@ -138,7 +138,8 @@ impl<'a> Facts<'a> {
                 .user(|_, cgroup| {
                     let cgroup = cgroup?;
                     let container = cgroup.container.as_deref().map(short);
-                    container.or(cgroup.pod.as_deref()).or(cgroup.unit.as_deref())
+                    let pod = cgroup.pod_name.as_deref();
+                    pod.or(container).or(cgroup.pod.as_deref()).or(cgroup.unit.as_deref())
                 })
                 .map(|key| if let Key::User(_, name) = key { Key::Name(name) } else { key }),
             By::Interface => Some(Key::Name(kept(interface))),

@@ -104,6 +104,7 @@ fn a_connection_goes_to_the_group_that_turns_out_to_be_its_own() {
                 unit: None,
                 container: Some(container.as_str().into()),
                 pod: None,
+                pod_name: None,
             })
         };
         match event {

@@ -2,10 +2,11 @@
 
 use super::parse;
 use crate::kernel::attach;
+use std::path::PathBuf;
 use tcptrace_common::wire::tunnel::Decap;
 
 /// Arguments that say how the kernel programs are loaded and attached, as typed.
-#[derive(Clone, Copy, Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Packets")]
 #[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub(super) struct KernelArgs {
@@ -41,6 +42,13 @@ pub(super) struct KernelArgs {
     #[arg(long, conflicts_with = "no_sockets")]
     process: bool,
 
+    /// Tell names of Kubernetes pods, not their UIDs alone
+    ///
+    /// They are read from the names of folders that the kubelet makes for the logs of pods, as `--pod-names=DIR` if that is not
+    /// /var/log/pods.
+    #[arg(long, value_name = "DIR", num_args = 0..=1, require_equals = true, default_missing_value = "/var/log/pods", conflicts_with = "no_sockets", hide_short_help = true)]
+    pod_names: Option<PathBuf>,
+
     /// Do not ask this host's sockets
     ///
     /// Whose a socket is, and what it knows of its connection at the end, is left out then: a record of a SYN, FIN or RST costs
@@ -63,6 +71,7 @@ impl KernelArgs {
             ring_bytes: self.ring_size,
             sockets: !self.no_sockets,
             processes: self.process,
+            pod_names: self.pod_names,
             first_byte: self.first_byte || self.server_name,
             server_name: self.server_name,
         }
@@ -77,6 +86,7 @@ pub(super) struct KernelConfig {
     pub(super) ring_bytes: u32,
     pub(super) sockets: bool,
     pub(super) processes: bool,
+    pub(super) pod_names: Option<PathBuf>,
     pub(super) first_byte: bool,
     pub(super) server_name: bool,
 }

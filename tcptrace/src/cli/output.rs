@@ -22,7 +22,6 @@ pub(super) struct OutputArgs {
     ///
     /// What reads the lines takes a field that is missing for null, false or an empty array, as the schema has it. It holds for
     /// all JSON, also that in files.
-    #[expect(clippy::doc_markdown, reason = "printed as it stands")]
     #[arg(long, hide_short_help = true)]
     compact: bool,
 

@@ -17,7 +17,7 @@ pub(super) struct TopArgs {
     /// Read a capture file, or lines of JSON.
     ///
     /// `-` is a capture on the standard input. What is read stays to be looked at. It may be given several times.
-    #[arg(short, long, value_name = "FILE", help_heading = "Packets", conflicts_with_all = ["interfaces", "netns", "all_netns", "ingress", "process", "no_sockets", "ring_size", "once"])]
+    #[arg(short, long, value_name = "FILE", help_heading = "Packets", conflicts_with_all = ["interfaces", "netns", "all_netns", "ingress", "process", "pod_names", "no_sockets", "ring_size", "once"])]
     read: Vec<PathBuf>,
 
     #[command(flatten)]

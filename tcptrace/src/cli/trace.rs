@@ -25,14 +25,14 @@ pub(super) struct TraceArgs {
 
     /// List the interfaces and exit
     // No other option than --netns and --all-netns has an effect on the list.
-    #[arg(short = 'D', long, hide_short_help = true, help_heading = "Interfaces", conflicts_with_all = ["interfaces", "read", "write", "decap", "first_byte", "ingress", "process", "no_sockets", "server_name", "Who", "ring_size", "filter", "filter_file", "failed", "slower", "count", "duration", "OutputArgs", "FileArgs", "SummaryArgs", "MetricsArgs", "LimitArgs", "kernel_log"])]
+    #[arg(short = 'D', long, hide_short_help = true, help_heading = "Interfaces", conflicts_with_all = ["interfaces", "read", "write", "decap", "first_byte", "ingress", "process", "pod_names", "no_sockets", "server_name", "Who", "ring_size", "filter", "filter_file", "failed", "slower", "count", "duration", "OutputArgs", "FileArgs", "SummaryArgs", "MetricsArgs", "LimitArgs", "kernel_log"])]
     list_interfaces: bool,
 
     /// Read a capture file; `-` is the standard input.
     ///
     /// It is pcap or pcapng, also in gzip or zstd. Given several times, the files are read as one trace, in the order of their
     /// first packets.
-    #[arg(short, long, value_name = "FILE", help_heading = "Packets", conflicts_with_all = ["interfaces", "netns", "all_netns", "ingress", "process", "no_sockets", "Who", "ring_size", "kernel_log", "stats_interval", "duration", "summary_interval", "MetricsArgs"])]
+    #[arg(short, long, value_name = "FILE", help_heading = "Packets", conflicts_with_all = ["interfaces", "netns", "all_netns", "ingress", "process", "pod_names", "no_sockets", "Who", "ring_size", "kernel_log", "stats_interval", "duration", "summary_interval", "MetricsArgs"])]
     read: Vec<PathBuf>,
 
     /// Write the segments of lifecycles to a pcapng file.
@@ -168,6 +168,7 @@ impl Traced {
             ring_bytes: kernel.ring_bytes,
             sockets: kernel.sockets,
             processes: kernel.processes || self.who.wants_processes(),
+            pod_names: kernel.pod_names,
             who: self.who,
             first_byte: kernel.first_byte,
             server_name: kernel.server_name,
@@ -220,6 +221,8 @@ pub struct Config {
     pub sockets: bool,
     /// Whether the processes that use sockets are told (`--process`).
     pub processes: bool,
+    /// The kubelet's folder of logs, if it is to tell the names of pods (`--pod-names`).
+    pub pod_names: Option<PathBuf>,
     /// Who uses the sockets of the connections that are reported.
     pub who: Who,
     /// Whether connections say when their first data came (`--first-byte`).

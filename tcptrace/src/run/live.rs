@@ -147,6 +147,7 @@ fn live_config(config: &Config, interfaces: &Interfaces, filter: Box<Program>) -
             server_name: config.server_name,
             ..LoadOptions::default()
         },
+        pod_names: config.pod_names.clone(),
         sample: config.sample,
         latency: config.latency,
         ..LiveConfig::default()

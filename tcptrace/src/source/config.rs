@@ -6,7 +6,7 @@ use crate::kernel::{
     load::LoadOptions,
     namespaces::Namespaces,
 };
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 use tcptrace_common::{admission::Admission, filter::Program};
 
 /// Which interfaces are traced.
@@ -36,6 +36,8 @@ pub struct LiveConfig {
     pub filter: Box<Program>,
     /// What the programs are loaded with: sizes, tunnels, and whether they log.
     pub load: LoadOptions,
+    /// The kubelet's folder of logs, if it is to tell the names of pods.
+    pub pod_names: Option<PathBuf>,
     /// The largest part of connections that is followed.
     pub sample: Admission,
     /// How long after it happened something may be reported, as long as there is CPU time.
@@ -58,6 +60,7 @@ impl Default for LiveConfig {
             attach: AttachMode::default(),
             filter: Box::default(),
             load: LoadOptions::default(),
+            pod_names: None,
             sample: Admission::ALL,
             latency: Self::DEFAULT_LATENCY,
             pending_for: sweep::PERIOD,

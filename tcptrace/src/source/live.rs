@@ -192,7 +192,7 @@ impl LiveSource {
             ring_peak_bytes: 0,
             undecodable: 0,
             tags: Tags::new(ignore_vlans),
-            owners: config.load.sockets.then(Owners::open),
+            owners: config.load.sockets.then(|| Owners::open(config.pod_names.clone())),
             listeners: Listeners::default(),
             processes,
             overwrites: 0,

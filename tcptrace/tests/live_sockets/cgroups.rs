@@ -14,6 +14,7 @@ use std::{
     time::Duration,
 };
 use tcptrace_testing::{
+    folder::Folder,
     lab::Host,
     stranger::Stranger,
     trace::{Trace, command, command_of, of_kind},
@@ -21,6 +22,7 @@ use tcptrace_testing::{
 
 pub(crate) const TESTS: &[Test] = &[
     ("cgroups::that_comes_later", that_comes_later),
+    ("cgroups::of_a_pod", of_a_pod),
     ("cgroups::of_the_first_version", of_the_first_version),
     ("cgroups::with_a_hook_that_is_taken", with_a_hook_that_is_taken),
 ];
@@ -54,9 +56,9 @@ impl Drop for Cgroup {
             }
             thread::sleep(Duration::from_millis(10));
         }
-        if let Some(above) = self.0.parent() {
-            let _ = fs::remove_dir(above);
-        }
+        // As far as they are empty.
+        let mut above = self.0.ancestors().skip(1);
+        while above.next().is_some_and(|above| fs::remove_dir(above).is_ok()) {}
     }
 }
 
@@ -94,6 +96,27 @@ fn that_comes_later() {
         (&json!(0), &Value::Null)
     );
     assert_eq!(event["server_cgroup"]["container"], Value::Null, "{event}");
+}
+
+/// As the kubelet makes it with systemd and containerd; the folder of the pod's logs comes before its first container.
+fn of_a_pod() {
+    let host = Host::alone();
+    let to = serve(&host);
+    let (id, logs) = (format!("{:064x}", process::id()), Folder::new());
+    let uid = "6f2c9c4e-1f0a-4b7e-9a3b-2d1c0e9f8a7b";
+    let slice = format!("kubepods-burstable-pod{}.slice", uid.replace('-', "_"));
+    let name = format!("tcptrace-test-{}.slice/{slice}/cri-containerd-{id}.scope", process::id());
+    let mut made = None;
+    let option = format!("--pod-names={}", logs.display());
+    let event = connection(&host, &[&option, "--container", &id[..60]], || {
+        fs::create_dir(logs.join(format!("shop_web-0_{uid}"))).expect("a folder");
+        let cgroup = made.insert(Cgroup::new(&name));
+        Told::by(client_in(cgroup.path(), to))
+    });
+    drop(made);
+    let client = &event["client_cgroup"];
+    assert_eq!((&client["pod"], &client["pod_name"]), (&json!(uid), &json!("shop/web-0")), "{event}");
+    assert_eq!(event["server_cgroup"].get("pod_name"), None, "{event}");
 }
 
 /// A hierarchy of the first version, mounted for a test where there is none yet.

@@ -201,6 +201,7 @@ impl Dice {
             unit: self.maybe(Self::text),
             container: self.maybe(Self::text),
             pod: self.maybe(Self::text),
+            pod_name: self.maybe(Self::text),
         }
     }
 

@@ -162,11 +162,9 @@ fn a_compact_line_has_no_field_that_says_nothing() {
 }
 
 /// A line, changed, as an event, or why it is none.
-fn read_changed(
-    change: impl FnOnce(&mut serde_json::Map<String, serde_json::Value>),
-) -> Result<Event, String> {
+fn read_changed(change: impl FnOnce(&mut serde_json::Map<String, Value>)) -> Result<Event, String> {
     let line = lines(&[Event::Transition(fixtures::transition())]);
-    let mut line: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+    let mut line: Value = serde_json::from_str(&line).expect("JSON");
     change(line.as_object_mut().expect("an object"));
     serde_json::from_str(&line.to_string()).map_err(|error| error.to_string())
 }
@@ -181,7 +179,7 @@ fn a_field_that_is_not_known_is_passed_over() {
 
 #[test]
 fn a_line_that_is_no_event_of_this_version_is_refused_with_the_reason() {
-    let set = |name: &'static str, value: serde_json::Value| {
+    let set = |name: &'static str, value: Value| {
         let error = read_changed(|line| drop(line.insert(name.to_owned(), value))).expect_err("it is wrong");
         // Without the place in the line.
         error.split(" at line ").next().map(str::to_owned).expect("a text")
@@ -214,7 +212,7 @@ fn every_outcome_is_in_the_schema() {
 fn the_schema_refuses_what_is_not_an_event() {
     let validator = schema::validator();
     let line = lines(&[Event::Transition(fixtures::transition())]);
-    let good: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+    let good: Value = serde_json::from_str(&line).expect("JSON");
     assert!(validator.is_valid(&good));
     for (key, value) in [
         ("extra", 1.into()),

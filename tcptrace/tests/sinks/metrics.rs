@@ -28,7 +28,7 @@ fn samples(metrics: &Metrics) -> String {
 
 fn unit(name: &str) -> Cgroup {
     let path = format!("/system.slice/{name}").into();
-    Cgroup { path, unit: Some(name.into()), container: None, pod: None }
+    Cgroup { path, unit: Some(name.into()), container: None, pod: None, pod_name: None }
 }
 
 fn socket(rtt_ns: u64) -> Socket {

@@ -139,6 +139,7 @@ mod tests {
             unit: Some("web.service".into()),
             container: None,
             pod: None,
+            pod_name: None,
         };
         let pair = (End::at(at("2001:db8::1", 40000)), End::of(at("192.0.2.1", 443), None, Some(&cgroup)));
         let mut out = "before".to_owned();

@@ -121,6 +121,7 @@ impl Conn {
             unit: names.unit.clone(),
             container: names.container.clone(),
             pod: names.pod.clone(),
+            pod_name: names.pod_name.clone(),
         })
     }
 }

@@ -1,7 +1,7 @@
 //! The paths of cgroups by their numbers. The number of a cgroup is that of its folder's inode (fs/kernfs/dir.c), so a walk
 //! through the folders finds all of them; opening one by its number alone would take a capability that reads every file.
 
-use super::{super::hierarchy, conventions};
+use super::{super::hierarchy, conventions, pods::Pods};
 use std::{
     collections::HashMap,
     fs,
@@ -23,14 +23,15 @@ pub(super) struct Cgroups {
     /// Where the hierarchy is mounted; `None` if it is not.
     root: Option<PathBuf>,
     names: HashMap<u64, Arc<CgroupNames>>,
+    pods: Pods,
     /// When the next walk may begin.
     next: Option<Instant>,
 }
 
 impl Cgroups {
     /// Finds where the hierarchy is mounted, and walks through it for the first time.
-    pub(super) fn open() -> Self {
-        let mut cgroups = Self { root: hierarchy::root(), names: HashMap::new(), next: None };
+    pub(super) fn open(pods: Pods) -> Self {
+        let mut cgroups = Self { root: hierarchy::root(), names: HashMap::new(), pods, next: None };
         cgroups.walk();
         cgroups
     }
@@ -50,6 +51,7 @@ impl Cgroups {
 
     fn walk(&mut self) {
         let Some(root) = &self.root else { return };
+        self.pods.read();
         let mut found = HashMap::new();
         if let Ok(metadata) = fs::metadata(root) {
             found.insert(metadata.ino(), self.named(metadata.ino(), "/"));
@@ -72,7 +74,13 @@ impl Cgroups {
     /// The names of the cgroup at `path`, as they are known already, or new.
     fn named(&self, number: u64, path: &str) -> Arc<CgroupNames> {
         let known = self.names.get(&number).filter(|known| &*known.path == path);
-        known.map_or_else(|| Arc::new(conventions::names(path)), Arc::clone)
+        let mut names = known.map_or_else(|| Arc::new(conventions::names(path)), Arc::clone);
+        if names.pod_name.is_none()
+            && let Some(name) = names.pod.as_deref().and_then(|uid| self.pods.find(uid))
+        {
+            Arc::make_mut(&mut names).pod_name = Some(name);
+        }
+        names
     }
 }
 
@@ -84,12 +92,12 @@ fn path_from(root: &Path, folder: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::Cgroups;
+    use super::{Cgroups, Pods};
     use std::{collections::HashMap, time::Instant};
 
     #[test]
     fn without_the_hierarchy_nothing_is_known() {
-        let mut none = Cgroups { root: None, names: HashMap::new(), next: None };
+        let mut none = Cgroups { root: None, names: HashMap::new(), pods: Pods::default(), next: None };
         assert_eq!(none.find(1, Instant::now()), None);
     }
 }

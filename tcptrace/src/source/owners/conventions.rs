@@ -21,6 +21,7 @@ pub(super) fn names(path: &str) -> CgroupNames {
         unit: text(components.iter().rev().copied().find(|component| is_unit(component))),
         container: text(container(&components)),
         pod: components.iter().find_map(|component| pod(component)).map(Arc::from),
+        pod_name: None,
     }
 }
 

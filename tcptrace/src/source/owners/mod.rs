@@ -3,11 +3,13 @@
 
 mod cgroups;
 mod conventions;
+mod pods;
 mod users;
 
 use cgroups::Cgroups;
 pub(super) use conventions::container_of_first_version;
-use std::{collections::HashMap, sync::Arc, time::Instant};
+use pods::Pods;
+use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Instant};
 use tcptrace_core::socket::{OwnerNames, SenderSocket, SocketFacts, SocketOwner};
 use users::Users;
 
@@ -23,9 +25,10 @@ pub(super) struct Owners {
 const MOST: usize = 65_536;
 
 impl Owners {
-    /// Opens what the names are read from. It is called before the process confines itself.
-    pub(super) fn open() -> Self {
-        Self { users: Users::open(), cgroups: Cgroups::open(), known: HashMap::new() }
+    /// Opens what the names are read from; `pods` is the folder of the kubelet's that names of pods are read from, where they were
+    /// asked for. It is called before the process confines itself.
+    pub(super) fn open(pods: Option<PathBuf>) -> Self {
+        Self { users: Users::open(), cgroups: Cgroups::open(Pods::new(pods)), known: HashMap::new() }
     }
 
     /// Completes what is known of a socket by the names of its owner.
