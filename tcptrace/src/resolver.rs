@@ -17,7 +17,7 @@ use std::{
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
         mpsc::{Receiver, SyncSender, sync_channel},
     },
     thread,
@@ -64,6 +64,8 @@ struct Known {
     answered: Condvar,
     /// Whether somebody has waited in vain since the last answer: then nobody waits before there is another.
     silent: AtomicBool,
+    /// How many answers have come.
+    answers: AtomicU64,
 }
 
 #[derive(Clone, Debug)]
@@ -141,6 +143,10 @@ impl Naming for Resolver {
     fn port(&self, port: u16) -> Option<Arc<str>> {
         self.ports.get(&port).cloned()
     }
+
+    fn answers(&self) -> u64 {
+        self.known.answers.load(Ordering::Relaxed)
+    }
 }
 
 impl Known {
@@ -154,6 +160,7 @@ impl Known {
             names.retain(|_, answer| matches!(answer, Answer::Asked));
         }
         names.insert(ip, answer);
+        self.answers.fetch_add(1, Ordering::Relaxed);
         self.silent.store(false, Ordering::Relaxed);
         self.answered.notify_all();
     }

@@ -30,6 +30,8 @@ use bytes::{BufMut as _, BytesMut};
 use clock::TimeColumn;
 pub use clock::TimeFormat;
 use details::Details;
+#[cfg(feature = "top")]
+pub(crate) use ends::NamedAddress;
 pub use ends::Naming;
 use ends::{End, Named, directed, write_pair};
 use jiff::tz::TimeZone;

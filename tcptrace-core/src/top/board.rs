@@ -14,7 +14,10 @@ use crate::{
         Address, Common, Connection, Event, HandshakeTimes, Outcome, Role, RunId, State, Stats, Transition,
     },
     segment::Timestamp,
-    sink::summary::{Lost, Unseen},
+    sink::{
+        summary::{Lost, Unseen},
+        text::Naming,
+    },
     top::RATE_SECONDS,
 };
 use hashbrown::HashMap;
@@ -115,6 +118,7 @@ pub struct Board {
     /// How many connections were open when there was no room for more.
     not_kept: u64,
     changes: u64,
+    names: Option<Arc<dyn Naming>>,
 }
 
 impl Board {
@@ -138,7 +142,19 @@ impl Board {
             evicted: 0,
             not_kept: 0,
             changes: 0,
+            names: None,
         }
+    }
+
+    /// The same board, which shows names for addresses and ports.
+    #[must_use]
+    pub fn named_by(self, names: Arc<dyn Naming>) -> Self {
+        Self { names: Some(names), ..self }
+    }
+
+    /// What gives names to addresses, if anything does.
+    pub(super) fn names(&self) -> Option<&dyn Naming> {
+        self.names.as_deref()
     }
 
     /// Tells the time. It does not go back.
@@ -363,8 +379,8 @@ impl Board {
 
     /// How often something has changed: what is drawn is the same as long as this is, and the time.
     #[must_use]
-    pub const fn changes(&self) -> u64 {
-        self.changes
+    pub fn changes(&self) -> u64 {
+        self.changes + self.names().map_or(0, Naming::answers)
     }
 
     /// All groups of a kind, in no order.

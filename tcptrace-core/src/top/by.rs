@@ -1,6 +1,12 @@
 //! What connections are grouped by, and which group a connection is in as far as it is known by now.
 
-use crate::event::{Address, Cgroup, Common, Connection, Established, Process, Role};
+use crate::{
+    event::{Address, Cgroup, Common, Connection, Established, Process, Role},
+    sink::{
+        text::{NamedAddress, Naming},
+        units::plain,
+    },
+};
 use std::{fmt, net::IpAddr, sync::Arc};
 
 /// The most characters that are kept of a name that others chose.
@@ -70,6 +76,20 @@ pub enum Key {
     Unknown,
     /// The groups that are not kept apart, as there are too many.
     Other,
+}
+
+impl Key {
+    /// The group as it is shown, with names for addresses where there are any.
+    pub(super) fn named(&self, names: Option<&dyn Naming>) -> String {
+        match self {
+            Self::Service(address) => NamedAddress(*address, names).to_string(),
+            Self::Host(ip) => match names.and_then(|names| names.host(*ip)) {
+                Some(name) => plain(&name).to_string(),
+                None => ip.to_string(),
+            },
+            _ => self.to_string(),
+        }
+    }
 }
 
 impl fmt::Display for Key {

@@ -208,7 +208,7 @@ impl Column {
         let now = board.now();
         match self {
             Self::Group => {
-                let key = group.key.to_string();
+                let key = group.key.named(board.names());
                 group.name.as_ref().map_or(key.clone(), |name| {
                     if key.starts_with(&**name) { key } else { format!("{key} {name}") }
                 })

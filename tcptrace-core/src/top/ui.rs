@@ -9,6 +9,7 @@ use super::{
     rows::{Life, Order, Row, rows},
     spark::Marks,
 };
+use crate::sink::text::NamedAddress;
 
 /// The longest text that can be typed, in characters.
 const LONGEST_TEXT: usize = 60;
@@ -216,7 +217,11 @@ impl Ui {
         }
         let find = self.find.to_lowercase();
         let texts: Vec<String> = if let Some(key) = &self.opened {
-            self.connections(board, key).0.iter().map(|row| connection_text(row).to_lowercase()).collect()
+            self.connections(board, key)
+                .0
+                .iter()
+                .map(|row| connection_text(row, board).to_lowercase())
+                .collect()
         } else {
             self.groups(board).iter().map(|group| group_text(group, board).to_lowercase()).collect()
         };
@@ -292,25 +297,28 @@ impl Ui {
     pub(super) fn connections<'a>(&self, board: &'a Board, key: &Key) -> (Vec<Row<'a>>, usize) {
         let filter = self.filters[1].to_lowercase();
         let (mut rows, left_out) = rows(board, self.by, key, self.order, self.order_falls);
-        rows.retain(|row| filter.is_empty() || connection_text(row).to_lowercase().contains(&filter));
+        rows.retain(|row| filter.is_empty() || connection_text(row, board).to_lowercase().contains(&filter));
         (rows, left_out)
     }
 }
 
-/// The text of a group that is searched.
+/// The text of a group that is searched: what is shown, and the address behind a name.
 fn group_text(group: &Group, board: &Board) -> String {
     let columns = [Column::Group, Column::Owner, Column::Reason];
-    columns.map(|column| column.text(group, board, Marks::default())).join(" ")
+    let shown = columns.map(|column| column.text(group, board, Marks::default())).join(" ");
+    if board.names().is_some() { format!("{shown} {}", group.key) } else { shown }
 }
 
-/// The text of a connection that is searched.
-fn connection_text(row: &Row<'_>) -> String {
+/// The text of a connection that is searched: its addresses, also behind names, and its states.
+fn connection_text(row: &Row<'_>, board: &Board) -> String {
     let [client, server] = row.ends();
+    let names = board.names().map(|names| row.ends().map(|end| NamedAddress(end, Some(names)).to_string()));
+    let names = names.map(|names| names.join(" ")).unwrap_or_default();
     let states = match row.life {
         Life::Open(open) => open.states.map(|it| it.map_or("", |it| it.state.name())).join(" "),
         Life::Ended(ended) => super::columns::reason(ended.outcome).to_owned(),
     };
-    format!("{} {client} {server} {states}", row.id)
+    format!("{} {client} {server} {names} {states}", row.id)
 }
 
 fn offset(place: usize, rows: i32) -> usize {

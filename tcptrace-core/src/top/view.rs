@@ -87,7 +87,7 @@ fn title(board: &Board, ui: &Ui, around: &Surroundings, pen: &mut Pen<'_>, area:
     let right = parts.into_iter().flatten().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("  ");
     let by = match (&ui.opened, ui.shown) {
         (_, Some(id)) => format!("connection {id}"),
-        (Some(key), None) => format!("{} {key}", ui.by.word()),
+        (Some(key), None) => format!("{} {}", ui.by.word(), key.named(board.names())),
         (None, None) => format!("by {}", ui.by.word()),
     };
     let left = format!("tcptrace top  {}  {by}", around.what);

@@ -8,9 +8,11 @@ use ratatui_core::{
     style::{Color, Modifier},
     terminal::Terminal,
 };
+use std::{net::IpAddr, sync::Arc};
 use tcptrace_core::{
     event::{Event, SegmentCounts, Stats},
     segment::Timestamp,
+    sink::text::Naming,
     top::{
         Board, Column, Marks, Ui,
         view::{self, Look, Surroundings},
@@ -176,6 +178,44 @@ fn rows_are_sorted_filtered_and_found() {
 }
 
 /// A row that is selected stays selected when others move.
+/// Knows one host and one port.
+#[derive(Debug)]
+struct Few;
+
+impl Naming for Few {
+    fn host(&self, ip: IpAddr) -> Option<Arc<str>> {
+        (ip == IpAddr::from([10, 0, 0, 81])).then(|| "db.example".into())
+    }
+
+    fn port(&self, port: u16) -> Option<Arc<str>> {
+        (port == 5432).then(|| "postgresql".into())
+    }
+
+    fn answers(&self) -> u64 {
+        1
+    }
+}
+
+#[test]
+fn names_stand_for_addresses_and_both_are_found() {
+    let board = board().named_by(Arc::new(Few));
+    let numbers = rows(&self::board(), &mut Ui::default());
+    let shown = rows(&board, &mut Ui::default());
+    assert_eq!(shown.len(), numbers.len());
+    assert!(shown.iter().any(|row| row.contains("db.example:postgresql")), "{shown:?}");
+    for find in ["db.exam", "0.81:54"] {
+        let mut ui = Ui::default();
+        press(&mut ui, &board, &format!("/{find}\r"));
+        let found = rows(&board, &mut ui);
+        assert_eq!(found.len(), 1, "{find}: {found:?}");
+        assert!(found[0].contains("db.example:postgresql"), "{found:?}");
+        // Its connections, and their servers by the key of another grouping.
+        press(&mut ui, &board, "\r");
+        assert!(draw(&board, &mut ui, [120, 24]).contains("service db.example:postgresql"));
+    }
+    assert_eq!(board.changes(), self::board().changes() + 1, "another answer has it drawn anew");
+}
+
 #[test]
 fn the_selection_stays_with_its_row() {
     let board = board();

@@ -33,6 +33,13 @@ pub(super) struct TopArgs {
     #[arg(long, help_heading = "Connections")]
     once: bool,
 
+    /// Names of hosts and ports.
+    ///
+    /// The system's resolver is asked for names of hosts, by a process without rights, and may ask the network for them. The screen
+    /// does not wait for it: an address is a number until its name is known. Rows are found by both.
+    #[arg(short = 'N', long, help_heading = "Output")]
+    names: bool,
+
     #[command(flatten)]
     limits: LimitArgs,
 
@@ -43,7 +50,7 @@ pub(super) struct TopArgs {
 impl TopArgs {
     pub(super) fn command(self) -> Result<Command, clap::Error> {
         let output = OutputConfig {
-            names: false,
+            names: self.names,
             compact: false,
             utc: false,
             format: Format::Text,

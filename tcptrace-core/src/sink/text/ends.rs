@@ -16,6 +16,26 @@ pub trait Naming: fmt::Debug + Send + Sync {
     fn host(&self, ip: IpAddr) -> Option<Arc<str>>;
     /// The name of a TCP port.
     fn port(&self, port: u16) -> Option<Arc<str>>;
+    /// How many hosts were found to have a name, or none, so far: what was shown before has to be shown anew if it is more.
+    fn answers(&self) -> u64;
+}
+
+/// An address and a port, with names for what has any.
+pub(crate) struct NamedAddress<'a>(pub(crate) Address, pub(crate) Option<&'a dyn Naming>);
+
+impl fmt::Display for NamedAddress<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(Address { ip, port }, names) = *self;
+        match (names.and_then(|names| names.host(ip)), ip) {
+            (Some(name), _) => write!(f, "{}:", plain(&name))?,
+            (None, IpAddr::V4(ip)) => write!(f, "{ip}:")?,
+            (None, IpAddr::V6(ip)) => write!(f, "[{ip}]:")?,
+        }
+        match names.and_then(|names| names.port(port)) {
+            Some(name) => write!(f, "{}", plain(&name)),
+            None => write!(f, "{port}"),
+        }
+    }
 }
 
 /// An end of a connection: `curl[1234] 192.0.2.1:40000` where the process is known.
@@ -49,20 +69,6 @@ impl<'a> End<'a> {
             _ => Ok(()),
         }
     }
-
-    /// Writes the address, with names for what has any.
-    fn write_address(&self, names: Option<&dyn Naming>, out: &mut String) -> fmt::Result {
-        let Address { ip, port } = self.address;
-        match (names.and_then(|names| names.host(ip)), ip) {
-            (Some(name), _) => write!(out, "{}:", plain(&name))?,
-            (None, IpAddr::V4(ip)) => write!(out, "{ip}:")?,
-            (None, IpAddr::V6(ip)) => write!(out, "[{ip}]:")?,
-        }
-        match names.and_then(|names| names.port(port)) {
-            Some(name) => write!(out, "{}", plain(&name)),
-            None => write!(out, "{port}"),
-        }
-    }
 }
 
 /// Writes `FROM > TO` in place of what is in `out`.
@@ -78,7 +84,7 @@ pub(super) fn write_pair(
         if owners {
             end.write_owner(names.is_some(), out)?;
         }
-        end.write_address(names, out)?;
+        write!(out, "{}", NamedAddress(end.address, names))?;
     }
     Ok(())
 }
@@ -104,10 +110,7 @@ impl fmt::Display for Named<'_> {
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.ip {
-            IpAddr::V4(ip) => write!(f, "{ip}:{}", self.port),
-            IpAddr::V6(ip) => write!(f, "[{ip}]:{}", self.port),
-        }
+        NamedAddress(*self, None).fmt(f)
     }
 }
 
@@ -128,6 +131,10 @@ mod tests {
 
         fn port(&self, port: u16) -> Option<Arc<str>> {
             (port == 443).then(|| "https".into())
+        }
+
+        fn answers(&self) -> u64 {
+            1
         }
     }
 

@@ -3,7 +3,7 @@
 use super::pen::{Emphasis, Pen};
 use crate::{
     event::State,
-    sink::units::Nanos,
+    sink::{text::NamedAddress, units::Nanos},
     top::{
         board::{Board, Entered},
         by::{By, Key},
@@ -101,7 +101,7 @@ impl Widths {
 }
 
 fn connection(board: &Board, row: &Row<'_>, by: By, widths: &Widths, pen: &mut Pen<'_>, line: Rect) {
-    let [client, server] = row.ends();
+    let [client, server] = row.ends().map(|end| NamedAddress(end, board.names()));
     let ends = match by {
         By::Service | By::Name => client.to_string(),
         By::Client => server.to_string(),

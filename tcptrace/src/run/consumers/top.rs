@@ -15,7 +15,7 @@ pub(super) fn open(opening: &Opening<'_>) -> Opened {
     let config = opening.config;
     config.screen.then(|| {
         let terminal = Terminal::open()?;
-        let (fd, feed) = (terminal.remember()?, Feed::new(config));
+        let (fd, feed) = (terminal.remember()?, Feed::new(config)?);
         Ok(Box::new(Top { feed, fd, prepared: Some((terminal, look())), screen: None }) as _)
     })
 }

@@ -3,9 +3,14 @@
 use crate::{
     cli::Config,
     event::{Event, Stats},
+    resolver::Resolver,
+    run::RunError,
     top::{Board, Limits},
 };
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError},
+    time::Duration,
+};
 
 /// The most events that are kept while the board is held by whoever draws it.
 const MOST_WAITING: usize = 1 << 16;
@@ -34,10 +39,14 @@ pub(in crate::run) struct Feed {
 }
 
 impl Feed {
-    pub(in crate::run) fn new(config: &Config) -> Self {
-        let board = Board::new(Limits { open: config.limits.max_connections });
+    /// A feed of an empty board. What asks for names, where they are wanted, starts here, before the process is confined.
+    pub(in crate::run) fn new(config: &Config) -> Result<Self, RunError> {
+        let mut board = Board::new(Limits { open: config.limits.max_connections });
+        if config.output.names {
+            board = board.named_by(Resolver::start(Duration::ZERO)?);
+        }
         let shown = Shown { board, what: String::new(), state: "", notice: None };
-        Self { shared: Arc::new(Mutex::new(shown)), waiting: Vec::new(), dropped: 0 }
+        Ok(Self { shared: Arc::new(Mutex::new(shown)), waiting: Vec::new(), dropped: 0 })
     }
 
     pub(super) fn shared(&self) -> Shared {

@@ -22,8 +22,8 @@ pub(in crate::run) fn top(config: &Config, paths: &[PathBuf], filter: Filter) ->
     let terminal = Terminal::open()?;
     let fd = terminal.remember()?;
     let look = screen::look();
+    let mut feed = Feed::new(config)?;
     confine::confine_at_terminal(Purpose::File, &[], Some(fd))?;
-    let mut feed = Feed::new(config);
     {
         let mut shown = feed.shown();
         shown.what = paths.iter().map(|path| path.to_string_lossy()).collect::<Vec<_>>().join(" ");
