@@ -134,7 +134,7 @@ fn assert_compact(compact: &Value, full: &Value) {
         match compact.get(name) {
             Some(compact) => assert_compact(compact, value),
             None => {
-                assert!(matches!(value, Value::Null | Value::Bool(false)) || *value == json!([]), "{name}")
+                assert!(matches!(value, Value::Null | Value::Bool(false)) || *value == json!([]), "{name}");
             }
         }
     }
