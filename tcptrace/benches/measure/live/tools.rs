@@ -47,9 +47,13 @@ tracepoint:sock:inet_sock_set_state /args->newstate == 7 && args->dport >= 8000 
 { printf(\"closed %d %d\\n\", args->sport, args->dport); }";
 
 #[rustfmt::skip]
-pub(crate) const TOOLS: [Tool; 21] = [
+pub(crate) const TOOLS: [Tool; 22] = [
     Tool {
         name: "json", about: "ours, JSON to a file", program: Program::Ours(&["--json"]),
+        stdout: Stdout::File, ready: OURS_READY, count: count::our_json, bpf: true,
+    },
+    Tool {
+        name: "compact", about: "the same with --compact", program: Program::Ours(&["--json", "--compact"]),
         stdout: Stdout::File, ready: OURS_READY, count: count::our_json, bpf: true,
     },
     Tool {

@@ -31,13 +31,14 @@ pub(crate) struct Layer {
 const LIVES: Kinds = Kinds::NONE.with(Kind::Established).with(Kind::Connection);
 
 #[rustfmt::skip]
-pub(crate) const LAYERS: [Layer; 9] = [
+pub(crate) const LAYERS: [Layer; 10] = [
     Layer { name: "decode", about: "decode", start: || State::new(None, Out::Nowhere) },
     Layer { name: "track", about: "+ track, telling nothing", start: || State::new(Some(Kinds::NONE), Out::Nowhere) },
     Layer { name: "events", about: "+ track, established and connection", start: || State::new(Some(LIVES), Out::Nowhere) },
     Layer { name: "summary", about: "  + summary", start: || State::new(Some(LIVES), Out::Summary(Box::default())) },
     Layer { name: "metrics", about: "  + metrics", start: || State::new(Some(LIVES), Out::Metrics(metrics())) },
     Layer { name: "json", about: "  + JSON", start: || State::new(Some(LIVES), Out::Sink(Box::new(JsonSink::default()))) },
+    Layer { name: "compact", about: "  + JSON, compact", start: || State::new(Some(LIVES), Out::Sink(Box::new(JsonSink::compact()))) },
     Layer { name: "text", about: "  + text", start: || State::new(Some(LIVES), Out::Sink(Box::new(text()))) },
     Layer { name: "json-all", about: "+ track, all events + JSON", start: || State::new(Some(Kinds::ALL), Out::Sink(Box::new(JsonSink::default()))) },
     Layer { name: "pcapng", about: "+ track, telling nothing + pcapng", start: || State::new(Some(Kinds::NONE), Out::Pcapng(Writer::new())) },

@@ -1,6 +1,7 @@
 //! What user space makes of the ring's records, layer by layer, on one processor: by its own time, and in instructions,
 //! which nothing else on the machine disturbs.
 
+mod known;
 mod layers;
 pub(crate) mod stream;
 
@@ -43,6 +44,12 @@ pub(crate) struct Args {
     /// Do not count instructions, which needs valgrind
     #[arg(long)]
     no_instructions: bool,
+    /// Count instructions alone, and fail if a layer takes over 5 % more than is checked in
+    #[arg(long, conflicts_with_all = ["layer", "no_instructions"])]
+    check: bool,
+    /// Count instructions alone, and write them down to be checked in
+    #[arg(long, conflicts_with_all = ["layer", "no_instructions", "check"])]
+    accept: bool,
     /// Where the figures go
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -54,6 +61,9 @@ pub(crate) fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         let found = LAYERS.iter().find(|layer| layer.name == *name);
         let layer = found.ok_or_else(|| format!("there is no layer '{name}'; there is: {names}"))?;
         return alone(layer, args);
+    }
+    if args.check || args.accept {
+        return count_alone(args.accept);
     }
     let mut stream = Stream::new(args.connections);
     let mut states = LAYERS.each_ref().map(|layer| (layer.start)());
@@ -84,6 +94,18 @@ pub(crate) fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         }
         None => Ok(()),
     }
+}
+
+/// The instructions of each layer, which nothing else on the machine changes.
+#[expect(clippy::print_stdout, reason = "the figures are what this program is for")]
+fn count_alone(accept: bool) -> Result<(), Box<dyn Error>> {
+    let counts = LAYERS.iter().map(|layer| Ok((layer.name.to_owned(), instructions(layer)?)));
+    let counts = counts.collect::<Result<_, Box<dyn Error>>>()?;
+    if accept {
+        known::accept(&counts)?;
+    }
+    known::check(&counts)?.iter().for_each(|line| println!("{line}"));
+    Ok(())
 }
 
 /// One layer and nothing else.
