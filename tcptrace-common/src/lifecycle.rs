@@ -287,7 +287,19 @@ pub fn reached<T: Table + ?Sized>(own: FlowHash, shown: Shown, table: &mut T) ->
 /// another flow's word had to give way. The hashes are those of the segment's flow and of the other direction's
 /// ([`hashes`]).
 #[inline(always)]
-pub fn announce<T>(record: &Record, (own, peer): (FlowHash, FlowHash), table: &mut T) -> bool
+pub fn announce<T>(record: &Record, hashes: (FlowHash, FlowHash), table: &mut T) -> bool
+where
+    T: Table + ?Sized,
+{
+    let overwritten = expect(record, hashes, table);
+    await_first_data(record, hashes, table);
+    overwritten
+}
+
+/// The first half of [`announce`]: what is expected to be acknowledged. The kernel programs do the halves in functions of their
+/// own, which need less stack than one for both.
+#[inline(always)]
+pub fn expect<T>(record: &Record, (own, peer): (FlowHash, FlowHash), table: &mut T) -> bool
 where
     T: Table + ?Sized,
 {
@@ -320,21 +332,35 @@ where
         return false;
     };
     let flow = flow_bits(slots.tag(peer.tag), peer.vlans);
-    let overwritten = arm(&mut slots, start, flow | u64::from(expected.0));
-    let awaits_data = slots.awaits_data() && flags.syn();
-    if awaits_data {
+    arm(&mut slots, start, flow | u64::from(expected.0))
+}
+
+/// The second half of [`announce`]: behind a SYN-ACK the first data of both directions, where that is wanted.
+#[inline(always)]
+pub fn await_first_data<T>(record: &Record, (own, peer): (FlowHash, FlowHash), table: &mut T)
+where
+    T: Table + ?Sized,
+{
+    let flags = TcpFlags(record.flags);
+    if !(flags.syn() && flags.ack()) || flags.fin() || flags.rst() {
+        return;
+    }
+    let start = table.forget(peer.tag) as usize;
+    if let Some(mut slots) = table.bucket(peer.bucket) {
+        if !slots.awaits_data() {
+            return;
+        }
+        let flow = flow_bits(slots.tag(peer.tag), peer.vlans);
         await_data(&mut slots, start, flow, SeqNum(record.ack));
     }
-    drop(slots);
     // What comes with the SYN-ACK itself (RFC 7413 §4.2) is in its record.
-    if awaits_data && record.payload_len == 0 {
+    if record.payload_len == 0 {
         let start = table.forget(own.tag) as usize;
         if let Some(mut slots) = table.bucket(own.bucket) {
             let flow = flow_bits(slots.tag(own.tag), own.vlans);
-            await_data(&mut slots, start, flow, expected);
+            await_data(&mut slots, start, flow, SeqNum(record.seq).plus(1));
         }
     }
-    overwritten
 }
 
 /// Has the flow of a RST watched. A RST that refuses a SYN has the sequence number 0 (RFC 9293 §3.10.7.1): its flow is

@@ -2,7 +2,7 @@
 
 use crate::{
     hook::{Hook, Reach as _},
-    maps::{LoadedSeeds, Work, admission, counters, decap, filter, work},
+    maps::{LoadedSeeds, Work, admission, counters, decap, filter, first_byte, work},
     pending::PendingTable,
     send::{MAX_OFFSET, emit},
 };
@@ -327,6 +327,9 @@ fn publish<H: Hook>(hook: H, work: &mut Work, counters: &mut Counters) {
         if announce(hook, work) {
             counters.pending_overwrites += 1;
         }
+        if first_byte() {
+            await_first_data(hook, work);
+        }
     }
     emit(hook, work, counters, record::kind_of(flags));
 }
@@ -387,5 +390,12 @@ fn hash_tunnel(work: &mut Work) {
 /// give way. It is not inlined for the reason that [`is_awaited`] gives.
 #[inline(never)]
 fn announce<H: Hook>(hook: H, work: &Work) -> bool {
-    lifecycle::announce(&work.entry.record, (work.own, work.peer), &mut PendingTable(hook))
+    lifecycle::expect(&work.entry.record, (work.own, work.peer), &mut PendingTable(hook))
+}
+
+/// Has the first data of both directions awaited, if the record's segment is a SYN-ACK. Together with [`announce`] it would need
+/// more stack than there is below everything else.
+#[inline(never)]
+fn await_first_data<H: Hook>(hook: H, work: &Work) {
+    lifecycle::await_first_data(&work.entry.record, (work.own, work.peer), &mut PendingTable(hook));
 }

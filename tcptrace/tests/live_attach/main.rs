@@ -1,6 +1,7 @@
 //! The live source against the real kernel, in network namespaces of its own. Needs root; fails without.
 
 mod clsact;
+mod parts;
 mod pending;
 mod taken_off;
 mod vlans;
