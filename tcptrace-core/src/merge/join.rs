@@ -63,7 +63,7 @@ impl<'a> Join<'a> {
             Self { traces, groups: Vec::new(), not_joined: vec![NotJoined::default(); traces.len()] };
         let mut all: Vec<(Numbers, usize, u32)> = Vec::new();
         for (place, trace) in traces.iter().enumerate() {
-            for (conn, at) in trace.conns.iter().zip(0_u32..) {
+            for (at, conn) in trace.wholes() {
                 if let [Some(client), Some(server)] = conn.isns {
                     all.push(((client.min(server), client.max(server)), place, at));
                 }
@@ -142,9 +142,8 @@ impl<'a> Join<'a> {
             }
         }
         for trace in 0..self.traces.len() {
-            for at in 0..self.traces[trace].conns.len() {
-                let Ok(at) = u32::try_from(at) else { break };
-                match self.conn((trace, at)).isns {
+            for (at, conn) in self.traces[trace].wholes() {
+                match conn.isns {
                     [Some(client), None] => {
                         let group = self.add_by_client((trace, at), by_isn.get(&client), &near);
                         if let Some(new) = group {

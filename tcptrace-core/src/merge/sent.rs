@@ -113,41 +113,45 @@ fn assign<'a>(
     identity: Identity,
     fits: &impl Fn(&Sent<'a>, &Seg) -> Option<bool>,
 ) -> (Vec<(usize, usize)>, bool) {
-    let in_order = || (0..alike.len().min(segs.len())).map(|at| (at, at)).collect::<Vec<_>>();
+    let in_order: Vec<(usize, usize)> = (0..alike.len().min(segs.len())).map(|at| (at, at)).collect();
     if alike.is_empty() {
-        return (Vec::new(), true);
+        return (in_order, true);
     }
     if alike.len() == segs.len() {
-        // What is recorded only when somebody waits for it may be another one at each place.
-        let all_fit = identity.is_always_recorded()
-            || alike.iter().zip(segs).all(|(sent, seg)| fits(sent, seg) != Some(false));
-        return (in_order(), all_fit);
-    }
-    if alike.len().saturating_mul(segs.len()) > MOST_CANDIDATES {
-        return (in_order(), false);
-    }
-    let fitting = |sent: usize, seg: usize| fits(&alike[sent], segs[seg]);
-    let only = |candidates: Vec<Option<bool>>| {
-        let mut found = candidates.iter().enumerate().filter(|(_, fits)| **fits == Some(true));
-        let (at, _) = found.next()?;
-        (found.next().is_none() && !candidates.contains(&None)).then_some(at)
-    };
-    // Each of the fewer has to fit one of the more, and no other.
-    let pairs: Option<Vec<(usize, usize)>> = if segs.len() < alike.len() {
-        let all = 0..alike.len();
-        (0..segs.len())
-            .map(|seg| Some((only(all.clone().map(|sent| fitting(sent, seg)).collect())?, seg)))
-            .collect()
-    } else {
-        let all = 0..segs.len();
-        (0..alike.len())
-            .map(|sent| Some((sent, only(all.clone().map(|seg| fitting(sent, seg)).collect())?)))
-            .collect()
-    };
-    match pairs {
-        Some(pairs) if pairs.windows(2).all(|two| two[0].0 < two[1].0 && two[0].1 < two[1].1) => {
-            (pairs, true)
+        let fit: Vec<Option<bool>> = alike.iter().zip(segs).map(|(sent, seg)| fits(sent, seg)).collect();
+        // What is recorded only when somebody waits for it may be another one at each place, even if there is one at each.
+        let is_one = identity.is_always_recorded() && segs.len() == 1;
+        if is_one || fit.iter().all(|fits| *fits == Some(true)) {
+            return (in_order, true);
         }
-        _ => (in_order(), false),
+        if fit.contains(&None) {
+            return (in_order, identity.is_always_recorded());
+        }
     }
+    match by_time(alike, segs, fits) {
+        Some(pairs) => (pairs, true),
+        None => (in_order, false),
+    }
+}
+
+/// The sightings of segments, if no time fits more than one segment and none is seen twice. What has no time is not told apart.
+fn by_time<'a>(
+    alike: &[Sent<'a>],
+    segs: &[&'a Seg],
+    fits: &impl Fn(&Sent<'a>, &Seg) -> Option<bool>,
+) -> Option<Vec<(usize, usize)>> {
+    if alike.len().saturating_mul(segs.len()) > MOST_CANDIDATES {
+        return None;
+    }
+    let mut pairs = Vec::new();
+    for (at, sent) in alike.iter().enumerate() {
+        let mut found = None;
+        for (seg, it) in segs.iter().enumerate() {
+            if fits(sent, it)? && found.replace(seg).is_some() {
+                return None;
+            }
+        }
+        pairs.extend(found.map(|seg| (at, seg)));
+    }
+    pairs.windows(2).all(|two| two[0].1 < two[1].1).then_some(pairs)
 }

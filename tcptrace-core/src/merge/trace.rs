@@ -5,6 +5,10 @@ use crate::{
     segment::Timestamp,
 };
 use hashbrown::HashMap;
+use std::{
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    net::IpAddr,
+};
 use tcptrace_common::{seq::SeqNum, tcp::TcpFlags};
 
 /// A segment, in 32 octets.
@@ -69,8 +73,14 @@ pub(super) struct Conn {
     pub(super) server: Address,
     /// The initial sequence numbers of client and server.
     pub(super) isns: [Option<u32>; 2],
+    /// The interface and the tags and tunnels that it was seen with, as a hash: the same can be seen at several.
+    place: u64,
+    /// Its segments count as those of an earlier connection, which it is the rest of.
+    pub(super) is_rest: bool,
     /// The first of it that was seen.
     pub(super) start: Timestamp,
+    /// The last of it that was seen.
+    last: Timestamp,
     /// How it ended; `None` where the trace does not say.
     pub(super) outcome: Option<Outcome>,
     /// Whether none of its records may have been lost.
@@ -88,7 +98,10 @@ impl Conn {
             client: common.client,
             server: common.server,
             isns: [None; 2],
+            place: place(common),
+            is_rest: false,
             start: common.ts,
+            last: common.ts,
             outcome: None,
             complete: true,
             vantage: common.vantage,
@@ -111,11 +124,47 @@ impl Conn {
         });
     }
 
+    /// Both ends, in an order that is the same for both directions.
+    fn ends(&self) -> [(IpAddr, u16); 2] {
+        let ends = [self.client, self.server].map(|end| (end.ip, end.port));
+        if ends[0] <= ends[1] { ends } else { [ends[1], ends[0]] }
+    }
+
+    /// Whether a later one of the same ends is the rest of this one: the tracker took a segment that came late, or was sent once
+    /// more after it had given up, for a new connection.
+    fn goes_on_as(&self, later: &Self) -> bool {
+        match (later.isns, self.isns) {
+            ([Some(client), server], [Some(own), own_server]) => {
+                let servers = server.zip(own_server);
+                self.client == later.client
+                    && client == own
+                    && servers.is_none_or(|(one, other)| one == other)
+            }
+            ([None, _], [Some(_), _]) => later.start.since(self.last) < LATE_NS,
+            (_, [None, _]) => false,
+        }
+    }
+
     fn end(&mut self, event: &Connection) {
         self.learn([event.client_isn, event.server_isn]);
         self.start = self.start.min(event.start);
         self.outcome = Some(event.outcome);
     }
+}
+
+/// What is under way for longer than this belongs to no connection any more: two maximum segment lifetimes (RFC 9293 §3.4.2).
+const LATE_NS: u64 = 240_000_000_000;
+
+/// A hash of where a connection was seen at its vantage.
+fn place(common: &Common) -> u64 {
+    // It is compared within one run only.
+    let mut hasher = DefaultHasher::new();
+    common.interface.hash(&mut hasher);
+    [common.vlan.outer, common.vlan.inner].hash(&mut hasher);
+    for tunnel in &common.tunnel {
+        format!("{tunnel:?}").hash(&mut hasher);
+    }
+    hasher.finish()
 }
 
 /// What one trace saw.
@@ -162,6 +211,9 @@ impl Trace {
         self.covers_also(common.ts);
         let conn = &mut self.conns[at as usize];
         conn.complete &= common.complete;
+        if common.ts != Timestamp::UNKNOWN {
+            conn.last = conn.last.max(common.ts);
+        }
         if conn.vantage == Vantage::Middle {
             conn.vantage = common.vantage;
         }
@@ -205,6 +257,7 @@ impl Trace {
     /// Brings the segments of each connection together, in the order in which they passed. No event may come after that.
     pub(super) fn sort(&mut self) {
         self.by_id = HashMap::new();
+        self.unite();
         self.segs.sort_by_key(|seg| (seg.conn, seg.ts));
         let mut from = 0;
         for run in self.segs.chunk_by(|a, b| a.conn == b.conn) {
@@ -214,6 +267,47 @@ impl Trace {
             }
             from = to;
         }
+    }
+
+    /// Gives the segments of each connection that is the rest of another to that one.
+    fn unite(&mut self) {
+        let mut order: Vec<u32> = (0..self.conns.len()).filter_map(|at| u32::try_from(at).ok()).collect();
+        let key = |conn: &Conn| (conn.ends(), conn.place);
+        order.sort_by_key(|&at| {
+            let conn = &self.conns[at as usize];
+            (key(conn), conn.start)
+        });
+        // Where the segments of a connection go, and whether its two ends are the other way round there.
+        let mut rests: HashMap<u32, (u32, bool)> = HashMap::new();
+        let mut whole: Option<u32> = None;
+        for at in order {
+            let conn = self.conns[at as usize].clone();
+            let base = whole.map(|whole| (whole, &mut self.conns[whole as usize]));
+            match base.filter(|(_, base)| key(base) == key(&conn) && base.goes_on_as(&conn)) {
+                Some((whole, base)) => {
+                    let is_reversed = base.client != conn.client;
+                    if !is_reversed {
+                        base.learn(conn.isns);
+                    }
+                    base.last = base.last.max(conn.last);
+                    base.complete &= conn.complete;
+                    rests.insert(at, (whole, is_reversed));
+                    self.conns[at as usize].is_rest = true;
+                }
+                None => whole = Some(at),
+            }
+        }
+        for seg in &mut self.segs {
+            if let Some(&(whole, is_reversed)) = rests.get(&seg.conn) {
+                seg.conn = whole;
+                seg.by_server ^= is_reversed;
+            }
+        }
+    }
+
+    /// The connections that are not the rest of others, with their places.
+    pub(super) fn wholes(&self) -> impl Iterator<Item = (u32, &Conn)> {
+        (0_u32..).zip(&self.conns).filter(|(_, conn)| !conn.is_rest)
     }
 
     /// The segments of a connection, once they are sorted.

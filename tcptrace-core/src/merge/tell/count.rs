@@ -82,7 +82,7 @@ impl Counts {
             vantages: vantages
                 .map(|(at, ((trace, not_joined), alone))| VantageSummary {
                     vantage: name(at),
-                    connections: trace.conns.len() as u64,
+                    connections: trace.wholes().count() as u64,
                     alone: *alone,
                     without_isn: not_joined.without_isn,
                     ambiguous: not_joined.ambiguous,
