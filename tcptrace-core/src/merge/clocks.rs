@@ -80,12 +80,15 @@ impl Between {
         u64::try_from(there.least.saturating_sub(back.most)).ok()
     }
 
-    /// How much later at the second place a segment may be seen that goes there, or comes from there: as much as others were, and
-    /// somewhat less or more.
-    pub(super) fn window(&self, goes_there: bool) -> Option<(i64, i64)> {
-        let Range { least, most, .. } = if goes_there { self.there? } else { self.back? };
+    /// How much later at the second place a segment may be seen that goes there: as much as others were, and somewhat less or more,
+    /// but not before it was sent.
+    pub(super) fn window(&self) -> Option<(i64, i64)> {
+        let Range { least, most, .. } = self.there?;
         let slack = (most.saturating_sub(least) / 2).max(SLACK_NS);
-        Some((least.saturating_sub(slack), most.saturating_add(slack)))
+        let earliest = least.saturating_sub(slack);
+        // Something came back that late at the most, so that the difference of the clocks is no less.
+        let sent = self.back.map_or(earliest, |back| back.most);
+        Some((earliest.max(sent).min(least), most.saturating_add(slack)))
     }
 
     /// The same from the second place to the first.

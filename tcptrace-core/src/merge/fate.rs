@@ -71,15 +71,16 @@ impl Judge<'_> {
         from != to && self.complete[there] && is_covered() == Some(true)
     }
 
-    /// How much later at the least and at the most it would be seen at another place, before or after the first on the path.
+    /// The times by the clock of another place between which it passed there, as far as is known, counted from when it was seen
+    /// here: from now on at a place that comes after this one, and until now at one before.
     fn margins(&self, here: usize, there: usize) -> Option<(i64, i64)> {
         let (from, to) = (self.path[here].trace, self.path[there].trace);
-        if there > here {
-            (self.windows)(from, to)
+        let now = (self.shift)(from, to)?;
+        Some(if there > here {
+            (now, (self.windows)(from, to).map_or(now, |(_, most)| most.max(now)))
         } else {
-            (self.windows)(to, from).map(|(least, most)| (most.saturating_neg(), least.saturating_neg()))
-        }
-        .or_else(|| (self.shift)(from, to).map(|shift| (shift, shift)))
+            ((self.windows)(to, from).map_or(now, |(_, most)| most.saturating_neg().min(now)), now)
+        })
     }
 
     /// An acknowledgement is recorded where somebody waits for it: where a SYN-ACK or FIN has passed, until something that

@@ -66,7 +66,7 @@ pub(super) fn surely_same<'a>(
     same
 }
 
-/// The segments that have their identity alone, by their identities.
+/// The segments that have their identity alone, also among what may be copies, by their identities.
 fn once(segs: &[Seg], flipped: bool) -> Vec<(Identity, &Seg)> {
     let mut all: Vec<_> = segs
         .iter()

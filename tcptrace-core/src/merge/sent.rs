@@ -34,9 +34,6 @@ pub(super) struct Sent<'a> {
 /// Between which least and most later a segment is seen at the second of two traces than at the first; `None` if not known.
 pub(super) type Windows<'a> = &'a dyn Fn(usize, usize) -> Option<(i64, i64)>;
 
-/// More candidates than this are not weighed against each other.
-const MOST_CANDIDATES: usize = 1 << 16;
-
 /// The segments that `sender` sent. `path` has the places from the sender on.
 pub(super) fn all_sent<'a>(path: &[Stop<'a>], sender: Role, windows: Windows<'_>) -> Vec<Sent<'a>> {
     let mut all: Vec<(Identity, usize, &'a Seg)> = Vec::new();
@@ -50,46 +47,47 @@ pub(super) fn all_sent<'a>(path: &[Stop<'a>], sender: Role, windows: Windows<'_>
     for same in all.chunk_by(|a, b| a.0 == b.0) {
         let mut alike: Vec<Sent<'a>> = Vec::new();
         for of_one in same.chunk_by(|a, b| a.1 == b.1) {
-            let at = of_one[0].1;
+            let (identity, at, _) = of_one[0];
             let segs: Vec<&'a Seg> = of_one.iter().map(|&(_, _, seg)| seg).collect();
-            continue_at(&mut alike, path, at, &segs, same[0].0, windows);
+            let window = |sent: &Sent<'a>| {
+                let (from, before) = sent.last()?;
+                let (least, most) = windows(path[from].trace, path[at].trace)?;
+                let is_known = before.ts != Timestamp::UNKNOWN;
+                let arrives = |later: i64| nanoseconds(before.ts).saturating_add(later);
+                is_known.then(|| (arrives(least), arrives(most)))
+            };
+            continue_at(&mut alike, (identity, at, path.len()), &segs, &window);
         }
-        sent.append(&mut alike);
+        // What all traces take for a copy is none that was sent.
+        sent.extend(alike.into_iter().filter(|it| !it.is_copy()));
     }
     sent
 }
 
-/// Finds for each sighting at one more place which of the segments it is of.
+/// Finds for each sighting at one more place which of the segments it is of. What a trace takes for a copy counts where otherwise
+/// there would be fewer than at the other place.
 fn continue_at<'a>(
     alike: &mut Vec<Sent<'a>>,
-    path: &[Stop<'a>],
-    at: usize,
+    (identity, at, places): (Identity, usize, usize),
     segs: &[&'a Seg],
-    identity: Identity,
-    windows: Windows<'_>,
+    window: &dyn Fn(&Sent<'a>) -> Option<(i64, i64)>,
 ) {
-    let fits = |sent: &Sent<'a>, seg: &Seg| {
-        let (from, before) = sent.last()?;
-        let (least, most) = windows(path[from].trace, path[at].trace)?;
-        if [before.ts, seg.ts].contains(&Timestamp::UNKNOWN) {
-            return None;
-        }
-        let later = nanoseconds(seg.ts).saturating_sub(nanoseconds(before.ts));
-        Some((least..=most).contains(&later))
-    };
-    let (pairs, are_settled) = assign(alike, segs, identity, &fits);
-    if !are_settled {
-        alike.iter_mut().for_each(|sent| sent.is_settled = false);
-    }
+    let arrivals: Vec<Option<(i64, i64)>> = alike.iter().map(window).collect();
+    let found = assign(alike, segs, &arrivals);
     let mut is_taken = vec![false; segs.len()];
-    for (sent, seg) in pairs {
+    for (sent, is_settled) in alike.iter_mut().zip(found.settled) {
+        sent.is_settled &= is_settled;
+    }
+    for (sent, seg) in found.pairs {
         alike[sent].seen[at] = Some(segs[seg]);
         is_taken[seg] = true;
     }
-    for (seg, _) in segs.iter().zip(&is_taken).filter(|(_, is_taken)| !**is_taken) {
-        let mut seen = vec![None; path.len()];
+    for (at_seg, seg) in segs.iter().enumerate().filter(|(at, _)| !is_taken[*at]) {
+        let mut seen = vec![None; places];
         seen[at] = Some(*seg);
-        let is_settled = are_settled || alike.is_empty();
+        let could_be =
+            |arrival: &Option<(i64, i64)>| arrival.is_none_or(|arrival| fits(arrival, segs[at_seg]));
+        let is_settled = !arrivals.iter().any(could_be);
         alike.push(Sent { identity, seen, is_settled });
     }
 }
@@ -100,58 +98,87 @@ impl<'a> Sent<'a> {
         self.seen.iter().enumerate().rev().find_map(|(at, seg)| Some((at, (*seg)?)))
     }
 
+    /// Whether all who saw it take it for a copy of one before.
+    fn is_copy(&self) -> bool {
+        self.seen.iter().flatten().all(|seg| seg.is_copy)
+    }
+
     /// The first place that saw it, and what it saw.
     pub(super) fn first(&self) -> Option<(usize, &'a Seg)> {
         self.seen.iter().enumerate().find_map(|(at, seg)| Some((at, (*seg)?)))
     }
 }
 
-/// Which sighting is of which segment, by their places, and whether nothing else would fit.
-fn assign<'a>(
-    alike: &[Sent<'a>],
-    segs: &[&'a Seg],
-    identity: Identity,
-    fits: &impl Fn(&Sent<'a>, &Seg) -> Option<bool>,
-) -> (Vec<(usize, usize)>, bool) {
-    let in_order: Vec<(usize, usize)> = (0..alike.len().min(segs.len())).map(|at| (at, at)).collect();
-    if alike.is_empty() {
-        return (in_order, true);
-    }
-    if alike.len() == segs.len() {
-        let fit: Vec<Option<bool>> = alike.iter().zip(segs).map(|(sent, seg)| fits(sent, seg)).collect();
-        // What is recorded only when somebody waits for it may be another one at each place, even if there is one at each.
-        let is_one = identity.is_always_recorded() && segs.len() == 1;
-        if is_one || fit.iter().all(|fits| *fits == Some(true)) {
-            return (in_order, true);
-        }
-        if fit.contains(&None) {
-            return (in_order, identity.is_always_recorded());
-        }
-    }
-    match by_time(alike, segs, fits) {
-        Some(pairs) => (pairs, true),
-        None => (in_order, false),
-    }
+/// Which sighting is of which segment, by their places.
+type Pairs = Vec<(usize, usize)>;
+
+/// What was found of like segments.
+struct Found {
+    pairs: Pairs,
+    /// Of each segment, whether nothing else would fit.
+    settled: Vec<bool>,
 }
 
-/// The sightings of segments, if no time fits more than one segment and none is seen twice. What has no time is not told apart.
-fn by_time<'a>(
-    alike: &[Sent<'a>],
-    segs: &[&'a Seg],
-    fits: &impl Fn(&Sent<'a>, &Seg) -> Option<bool>,
-) -> Option<Vec<(usize, usize)>> {
-    if alike.len().saturating_mul(segs.len()) > MOST_CANDIDATES {
-        return None;
+/// Finds which sighting is of which segment. `arrivals` says between which times each can have arrived.
+fn assign(alike: &[Sent<'_>], segs: &[&Seg], arrivals: &[Option<(i64, i64)>]) -> Found {
+    let originals: Vec<usize> = (0..alike.len()).filter(|&at| !alike[at].is_copy()).collect();
+    let seen: Vec<usize> = (0..segs.len()).filter(|&at| !segs[at].is_copy).collect();
+    let all = |pairs, is_settled| Found { pairs, settled: vec![is_settled; alike.len()] };
+    let in_order = || originals.iter().copied().zip(seen.iter().copied()).collect::<Pairs>();
+    let Some(first) = alike.first() else { return all(Vec::new(), true) };
+    let is_always = first.identity.is_always_recorded();
+    let are_equal = originals.len() == seen.len();
+    // What is recorded only when somebody waits for it may be another one at each place, even if there is one at each.
+    if are_equal && originals.len() == 1 && is_always {
+        return all(in_order(), true);
     }
-    let mut pairs = Vec::new();
-    for (at, sent) in alike.iter().enumerate() {
-        let mut found = None;
-        for (seg, it) in segs.iter().enumerate() {
-            if fits(sent, it)? && found.replace(seg).is_some() {
-                return None;
-            }
+    let times: Option<Vec<(i64, i64)>> = arrivals.iter().copied().collect();
+    let Some(times) = times.filter(|_| segs.iter().all(|seg| seg.ts != Timestamp::UNKNOWN)) else {
+        return all(in_order(), are_equal && is_always);
+    };
+    let (early, _) = by_time(&times, segs, &originals, &seen);
+    if are_equal && early.len() == seen.len() {
+        return all(early, true);
+    }
+    let (early, late) =
+        by_time(&times, segs, &Vec::from_iter(0..alike.len()), &Vec::from_iter(0..segs.len()));
+    let settled = (0..alike.len()).map(|at| {
+        let of = |pairs: &Pairs| pairs.iter().find(|(sent, _)| *sent == at).map(|(_, seg)| *seg);
+        match (of(&early), of(&late)) {
+            (None, None) => !segs.iter().any(|seg| fits(times[at], seg)),
+            (early, late) => early == late,
         }
-        pairs.extend(found.map(|seg| (at, seg)));
-    }
-    pairs.windows(2).all(|two| two[0].1 < two[1].1).then_some(pairs)
+    });
+    Found { settled: settled.collect(), pairs: early }
+}
+
+/// Whether a sighting is at a time at which a segment can have arrived.
+fn fits((least, most): (i64, i64), seg: &Seg) -> bool {
+    seg.ts != Timestamp::UNKNOWN && (least..=most).contains(&nanoseconds(seg.ts))
+}
+
+/// Pairs as many as can be of these segments and sightings, each sighting at a time at which its segment can have arrived: those
+/// that come of beginning with the earliest, and of beginning with the latest. Which of several like segments overtook another is
+/// not asked, as nobody could tell.
+fn by_time(times: &[(i64, i64)], segs: &[&Seg], sent: &[usize], seen: &[usize]) -> (Pairs, Pairs) {
+    let pair =
+        |sent: &mut dyn Iterator<Item = usize>, seen: &mut dyn Iterator<Item = usize>, is_late: bool| {
+            let mut pairs = Vec::new();
+            let (mut one, mut other) = (sent.next(), seen.next());
+            while let (Some(at), Some(seg)) = (one, other) {
+                let ((least, most), ts) = (times[at], nanoseconds(segs[seg].ts));
+                if ts < least {
+                    if is_late { one = sent.next() } else { other = seen.next() }
+                } else if ts > most {
+                    if is_late { other = seen.next() } else { one = sent.next() }
+                } else {
+                    pairs.push((at, seg));
+                    (one, other) = (sent.next(), seen.next());
+                }
+            }
+            pairs
+        };
+    let early = pair(&mut sent.iter().copied(), &mut seen.iter().copied(), false);
+    let late = pair(&mut sent.iter().rev().copied(), &mut seen.iter().rev().copied(), true);
+    (early, late)
 }

@@ -170,7 +170,7 @@ impl<'a> Teller<'a> {
             .iter()
             .map(|place| place.seen.map_or(self.traces[place.trace].lost() == 0, |(_, conn)| conn.complete))
             .collect();
-        let windows = |from, to| local.best(self.pairs, from, to).window(true);
+        let windows = |from, to| local.best(self.pairs, from, to).window();
         let shift = |from, to| local.best(self.pairs, from, to).shift();
         let judge = Judge {
             traces: self.traces,
@@ -232,7 +232,7 @@ impl<'a> Teller<'a> {
             .segs
             .iter()
             .filter(|seg| role(seg.sender(), stop.flipped) == sender)
-            .filter(|seg| seg.is_always_recorded() && !seg.flags().rst())
+            .filter(|seg| seg.is_always_recorded() && !seg.flags().rst() && !seg.is_copy)
             .map(|seg| seg.ttl);
         let first = ttls.next()?;
         ttls.all(|ttl| ttl == first).then_some(first)

@@ -26,6 +26,8 @@ pub(super) struct Seg {
     /// TTL or hop limit.
     pub(super) ttl: u8,
     by_server: bool,
+    /// The trace takes it for a copy of one before. Where a stack gives no identification, it may have been sent again.
+    pub(super) is_copy: bool,
 }
 
 impl Seg {
@@ -40,6 +42,7 @@ impl Seg {
             flags: event.flags.0,
             ttl: event.ttl,
             by_server: event.sender == Role::Server,
+            is_copy: event.copy,
         }
     }
 
@@ -218,7 +221,7 @@ impl Trace {
             conn.vantage = common.vantage;
         }
         match event {
-            Event::Segment(segment) if !segment.copy => {
+            Event::Segment(segment) => {
                 conn.start = conn.start.min(common.ts);
                 conn.learn_from_segment(segment);
                 self.segs.push(Seg::of(segment, at));
@@ -317,7 +320,7 @@ impl Trace {
 
     /// How many segments there are.
     pub(super) fn segments(&self) -> usize {
-        self.segs.len()
+        self.segs.iter().filter(|seg| !seg.is_copy).count()
     }
 
     /// How many records, segments or packets it is known to have lost or left out.
