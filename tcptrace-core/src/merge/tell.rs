@@ -132,12 +132,15 @@ impl<'a> Teller<'a> {
     }
 
     /// The places from the client to the server. Where one trace alone has the connection, those of others that see connections
-    /// between the same two are among them.
+    /// between the same two are among them, unless it came to the server without their seeing it.
     fn places(&self, group: &Group) -> Vec<Place<'a>> {
         let conn = |member: Member| &self.traces[member.trace].conns[member.conn as usize];
         let seen = |&member: &Member| Place { trace: member.trace, seen: Some((member, conn(member))) };
         let mut places: Vec<Place<'a>> = group.members.iter().map(seen).collect();
-        if let [member] = group.members[..] {
+        // An answer to the SYN shows that it came to the server, on whatever way.
+        if let [member] = group.members[..]
+            && conn(member).isns[1].is_none()
+        {
             let (client, server) = (conn(member).client.ip, conn(member).server);
             for other in 0..self.traces.len() {
                 if self.passing.contains(&(member.trace, other, client, server)) {

@@ -201,3 +201,56 @@ fn all_that_is_lost_is_named() {
     println!("{counts:?}");
     assert_eq!((counts.named, counts.one_of_several, counts.unknown), (counts.happened, 0, 0), "{counts:?}");
 }
+
+/// What is seen twice by one clock has lost nothing, and took no time.
+#[test]
+fn a_capture_beside_itself_has_no_loss_and_no_difference() {
+    let plan = Plan {
+        seed: 3,
+        connections: 300,
+        losses: [100, 100, 100],
+        delays_ms: [7, 12],
+        jitter_us: 2000,
+        overtakes: true,
+        offset_ns: 0,
+        nat: false,
+        torn: 5,
+    };
+    let capture = World::run(&plan).capture(0);
+    let (told, summary) = merge([capture.clone(), capture]);
+    assert_eq!(told.iter().filter(|it| it.is_remarkable()).count(), 0);
+    assert_eq!(summary.joined.total(), told.len() as u64);
+    let between = &summary.between[0];
+    let known = (between.offset_ns, between.offset_bound_ns, between.round_trip_ns, between.clocks_steady);
+    assert_eq!(known, (Some(0), Some(0), Some(0), true));
+}
+
+/// Of a trace that begins in the midst of things nothing is said to be lost before.
+#[test]
+fn what_a_trace_did_not_cover_is_not_lost() {
+    let plan = Plan {
+        seed: 5,
+        connections: 300,
+        losses: [0, 0, 0],
+        delays_ms: [7, 12],
+        jitter_us: 2000,
+        overtakes: false,
+        offset_ns: -5_000_000_000,
+        nat: true,
+        torn: 0,
+    };
+    let world = World::run(&plan);
+    let mut late = world.capture(1);
+    // The first packets are gone: each is of 16 octets and its length.
+    let header = late[..24].to_vec();
+    for _ in 0..700 {
+        let len = 16 + u32::from_le_bytes(late[32..36].try_into().expect("four")) as usize;
+        late.drain(24..24 + len);
+    }
+    assert_eq!(late[..24], header[..]);
+    let (told, summary) = merge([world.capture(0), late]);
+    let lost = summary.between[0].there.lost.total() + summary.between[0].back.lost.total();
+    assert_eq!((lost, summary.between[0].there.appeared), (0, 0), "{:?}", summary.between);
+    assert!(summary.vantages[1].without_isn > 0, "{:?}", summary.vantages);
+    assert!(summary.joined.total() > 100 && told.len() >= 300, "{:?}", summary.joined);
+}
