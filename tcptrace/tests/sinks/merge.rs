@@ -32,14 +32,17 @@ fn named(name: &str, file: &Scratch) -> String {
 /// The textbook connection, and the same without its first FIN.
 fn two() -> [Scratch; 2] {
     let whole = textbook::capture();
+    let link = if whole[20] == 1 { 14 } else { 0 };
     let mut at = 24;
-    let mut without = whole.clone();
-    for _ in 0..3 {
-        at += 16 + u32::from_le_bytes(whole[at + 8..at + 12].try_into().expect("four")) as usize;
+    loop {
+        let len = u32::from_le_bytes(whole[at + 8..at + 12].try_into().expect("four")) as usize;
+        let packet = &whole[at + 16 + link..at + 16 + len];
+        if packet[usize::from(packet[0] & 15) * 4 + 13] & 1 != 0 {
+            let without = [&whole[..at], &whole[at + 16 + len..]].concat();
+            return [written(&whole), written(&without)];
+        }
+        at += 16 + len;
     }
-    let len = 16 + u32::from_le_bytes(whole[at + 8..at + 12].try_into().expect("four")) as usize;
-    without.drain(at..at + len);
-    [written(&whole), written(&without)]
 }
 
 #[test]
