@@ -163,8 +163,8 @@ Examples:
       What was lost between the two, and who reset what.
   tcptrace merge office=a.jsonl vpn=b.jsonl dc=c.jsonl --filter 'port 443'
       Of three traces, each by --json --events all and with its own clock.
-  tcptrace merge a.pcapng b.pcapng --json | jq 'select(.segments[]?.fate == \"lost\")'
-      The connections that lost something, as JSON.";
+  tcptrace merge a.pcapng b.pcapng --json | jq -c '.torn_down_between // empty'
+      Between which vantages connections were torn down.";
 
 /// Below the options of `tcptrace extcap`.
 pub(super) const EXTCAP: &str = "\

@@ -22,11 +22,13 @@ pub(super) struct MergeArgs {
     #[arg(long, value_name = "FILTER", default_value = "", hide_default_value = true)]
     filter: String,
 
-    /// Tell also of connections of which there is nothing to say
+    /// Tell of each connection, not only of what is odd
+    ///
+    /// Without this the text is about connections that lost something, or to which something came from between.
     #[arg(long)]
     all: bool,
 
-    /// Print JSON: a line for each connection, and one that sums up
+    /// Print JSON: a line a connection, and one for all
     ///
     /// All connections are told of. `tcptrace schema merge` prints the JSON Schema.
     #[arg(long)]

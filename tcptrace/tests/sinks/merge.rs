@@ -48,7 +48,29 @@ fn two() -> [Scratch; 2] {
 #[test]
 fn the_text_has_a_table_and_sums_up() {
     let [a, b] = two();
-    insta::assert_snapshot!(text(run(&["merge", &named("a", &a), &named("b", &b)])), @"");
+    insta::assert_snapshot!(text(run(&["merge", &named("a", &a), &named("b", &b)])), @r"
+    2020-06-10 06:59:50.264655  192.168.64.128:60592 > 180.101.49.11:80  CLOSED/OPEN
+      nothing tells which vantage is nearer to the client: the order is that of the
+          files
+              a          b
+          0.000      0.000  client SYN 0
+         28.789     28.789  server SYN ACK 0 ack 1
+         28.820     28.820  client ACK 1 ack 1
+         47.243       lost  client FIN ACK 173 ack 2782
+         47.445          -  server ACK 2782 ack 174
+         66.319     66.319  server FIN ACK 2782 ack 174
+         66.336     66.336  client ACK 174 ack 2783
+      a to b: round trip 0.000 ms; at most 0.000 ms there and 0.000 ms back over the
+          least; there 0.000 ms longer than back, ± 0.000 ms
+
+    a: 1 connection, 0 of them seen nowhere else; 7 segments
+    b: 1 connection, 0 of them seen nowhere else; 5 segments
+    1 connection joined: 1 by addresses, ports and both initial sequence numbers
+    The clock of b is 0.000 ms ahead of that of a, ± 0.000 ms, by 3 segments; the
+        least round trip between them is 0.000 ms
+    a to b: 3 segments passed, 1 lost (1 FIN)
+    b to a: 2 segments passed, 0 lost
+    ");
 }
 
 #[test]
