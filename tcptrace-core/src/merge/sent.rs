@@ -136,12 +136,12 @@ fn assign(alike: &[Sent<'_>], segs: &[&Seg], arrivals: &[Option<(i64, i64)>]) ->
     let Some(times) = times.filter(|_| segs.iter().all(|seg| seg.ts != Timestamp::UNKNOWN)) else {
         return all(in_order(), are_equal && is_always);
     };
+    let places = |count: usize| (0..count).collect::<Vec<usize>>();
     let (early, _) = by_time(&times, segs, &originals, &seen);
     if are_equal && early.len() == seen.len() {
         return all(early, true);
     }
-    let (early, late) =
-        by_time(&times, segs, &Vec::from_iter(0..alike.len()), &Vec::from_iter(0..segs.len()));
+    let (early, late) = by_time(&times, segs, &places(alike.len()), &places(segs.len()));
     let settled = (0..alike.len()).map(|at| {
         let of = |pairs: &Pairs| pairs.iter().find(|(sent, _)| *sent == at).map(|(_, seg)| *seg);
         match (of(&early), of(&late)) {

@@ -160,10 +160,9 @@ impl<'a> Clocks<'a> {
             shifts.push((name, shift));
         }
         let mut clocks = Self { shifts, zero: 0 };
-        let first =
-            connection.segments.iter().flat_map(|it| &it.seen).filter_map(|it| {
-                (it.ts.0 != Timestamp::UNKNOWN).then(|| clocks.on_first(&it.vantage, it.ts.0))
-            });
+        let timed =
+            connection.segments.iter().flat_map(|it| &it.seen).filter(|it| it.ts.0 != Timestamp::UNKNOWN);
+        let first = timed.map(|it| clocks.on_first(&it.vantage, it.ts.0));
         clocks.zero = first.min().unwrap_or_default();
         clocks
     }
