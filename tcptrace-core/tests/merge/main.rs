@@ -198,7 +198,7 @@ fn all_that_is_lost_is_named() {
     let counts = verify(&plan).expect("what is told is true");
     assert!(counts.happened > 400, "{counts:?}");
     assert!(counts.forged > 50, "{counts:?}");
-    println!("{counts:?}");
+    eprintln!("{counts:?}");
     assert_eq!((counts.named, counts.one_of_several, counts.unknown), (counts.happened, 0, 0), "{counts:?}");
 }
 

@@ -133,7 +133,7 @@ fn key(segment: &Value) -> Key {
         }
     });
     let word = |name| u32::try_from(number(name)).expect("32 bits");
-    (segment["sender"] == "server", bits, word("seq"), word("ack"), number("payload_bytes") as usize)
+    (segment["sender"] == "server", bits, word("seq"), word("ack"), word("payload_bytes") as usize)
 }
 
 /// Lets the router translate the client's address, tear down what goes to one port, and lose packets, each onto a device.
@@ -260,7 +260,9 @@ fn nanoseconds(ts: &Value) -> i64 {
 fn each_lost_segment_is_named_behind_a_translation_and_with_other_clocks() {
     let (lab, folder) = (Routed::new(), Folder::new());
     set_up(&lab);
-    [80, TORN].into_iter().for_each(|port| serve(&lab.server, port));
+    for port in [80, TORN] {
+        serve(&lab.server, port);
+    }
     // Who is behind which address is found out before: what waits for that can be lost too.
     tear(&lab);
     let dumps = ["lost1", "lost2"].map(|device| Dump::start(&lab.router, device, &folder));
@@ -318,12 +320,16 @@ impl Losses {
         for packet in lost {
             let sent = recorded.get(&packet.key()).into_iter().flatten();
             match sent.filter(|(ns, _)| *ns <= packet.ns).max() {
-                Some((_, true)) => losses.taken_for_copies += 1,
+                Some((_, true)) => {
+                    losses.taken_for_copies += 1;
+                }
                 Some((ns, false)) => {
                     assert!(losses.sent.insert((packet.key(), *ns)), "two are one: {packet:?}")
                 }
                 // Data is not recorded.
-                None => assert_eq!(packet.flags & ALWAYS, 0, "it was not recorded: {packet:?}"),
+                None => {
+                    assert_eq!(packet.flags & ALWAYS, 0, "it was not recorded: {packet:?}");
+                }
             }
         }
         losses
@@ -353,7 +359,7 @@ fn check_losses(told: &[Value], losses: &Losses) {
     }
     let always =
         losses.sent.iter().filter(|(key, _)| key.1 & ALWAYS != 0 && !incomplete.contains(key)).count();
-    println!(
+    eprintln!(
         "{tally:?} of {always} SYNs, FINs and RSTs that were lost; {} taken for copies",
         losses.taken_for_copies
     );
@@ -413,7 +419,7 @@ fn check_clocks(summary: &Value) {
     let between = &summary["between"][0];
     let number = |name: &str| between[name].as_i64().unwrap_or_else(|| panic!("{name}: {summary:#}"));
     let (offset, bound) = (number("offset_ns"), number("offset_bound_ns"));
-    println!("the clock is found {offset} ns ahead, ± {bound}");
+    eprintln!("the clock is found {offset} ns ahead, ± {bound}");
     assert!(offset.abs_diff(AHEAD_NS) <= bound.unsigned_abs(), "{summary:#}");
     assert!(bound < 1_000_000, "two hops between namespaces take less than 2 ms: {summary:#}");
 }
