@@ -1,5 +1,6 @@
 //! Merges of what two vantages saw of a world that knows what became of each packet.
 
+#[expect(clippy::cast_possible_truncation, reason = "numbers at random are cut to what fits")]
 mod world;
 
 use proptest::prelude::*;

@@ -324,7 +324,7 @@ impl Losses {
                     losses.taken_for_copies += 1;
                 }
                 Some((ns, false)) => {
-                    assert!(losses.sent.insert((packet.key(), *ns)), "two are one: {packet:?}")
+                    assert!(losses.sent.insert((packet.key(), *ns)), "two are one: {packet:?}");
                 }
                 // Data is not recorded.
                 None => {
