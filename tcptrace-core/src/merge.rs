@@ -15,8 +15,6 @@ mod report;
 mod same;
 mod sent;
 mod tell;
-#[cfg(test)]
-mod tests;
 mod text;
 mod trace;
 
