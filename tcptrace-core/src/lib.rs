@@ -47,6 +47,7 @@ pub mod counters;
 pub mod decode;
 pub mod event;
 pub mod filter;
+pub mod merge;
 pub mod once;
 pub mod parse;
 pub mod reorder;

@@ -12,6 +12,7 @@ mod help;
 mod interfaces;
 mod kernel;
 mod limits;
+mod merge;
 mod metrics;
 mod output;
 mod parse;
@@ -30,6 +31,7 @@ pub use habits::meant;
 pub use interfaces::Interfaces;
 pub use kernel::IngressHook;
 pub use limits::Limits;
+pub use merge::{MergeConfig, VantageFile};
 pub use metrics::{MetricsAddress, MetricsConfig};
 pub use output::{Color, Format, LineWidth, OutputConfig};
 pub use selection::{FilterText, Only};
@@ -39,7 +41,7 @@ pub use trace::{Config, Input};
 pub use who::Who;
 
 use crate::kernel::namespaces::Namespaces;
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 
 /// The command line as typed.
 #[derive(Debug, Parser)]
@@ -69,6 +71,12 @@ enum Sub {
     /// milliseconds since the first and since the one before.
     #[command(after_help = help::SHOW, after_long_help = help::SHOW)]
     Show(show::ShowArgs),
+    /// Tell one story of what two or more vantages saw
+    ///
+    /// The connections of their files are matched by their initial sequence numbers, also where addresses are translated between
+    /// them. It is told where each segment was seen and where it was lost, how the clocks differ, and who sent a RST.
+    #[command(after_help = help::MERGE, after_long_help = help::MERGE)]
+    Merge(merge::MergeArgs),
     /// Capture for Wireshark, which calls this
     ///
     /// A script of the package in Wireshark's folder for such programs makes interfaces of it there: `tcptrace-eth0` has the
@@ -91,7 +99,20 @@ enum Sub {
     /// Print the JSON Schema of the events
     ///
     /// It describes each line that `tcptrace --json` prints.
-    Schema,
+    Schema {
+        /// What is described: events, or what `tcptrace merge --json` prints
+        #[arg(value_enum, value_name = "OF", default_value_t = SchemaOf::Events)]
+        of: SchemaOf,
+    },
+}
+
+/// The lines of JSON that have a schema.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SchemaOf {
+    /// What a trace prints with --json
+    Events,
+    /// What merge prints with --json
+    Merge,
 }
 
 /// What the user asked for.
@@ -108,14 +129,16 @@ pub enum Command {
     Check(CheckConfig),
     /// Draw connections of a file.
     Show(ShowConfig),
+    /// Tell what several vantages saw together.
+    Merge(MergeConfig),
     /// Answer what Wireshark asks.
     Extcap(ExtcapQuestion),
     /// Show connections on a screen.
     Top(Box<Config>),
     /// Print this text, the settings in force.
     PrintConfig(String),
-    /// Print the JSON Schema of the events.
-    Schema,
+    /// Print a JSON Schema.
+    Schema(SchemaOf),
 }
 
 impl Args {
@@ -126,10 +149,11 @@ impl Args {
             None => self.trace.command(),
             Some(Sub::Check(args)) => args.command(),
             Some(Sub::Show(args)) => Ok(args.command()),
+            Some(Sub::Merge(args)) => args.command(),
             Some(Sub::Extcap(args)) => args.command(),
             Some(Sub::Top(args)) => args.command(),
             Some(Sub::Config(args)) => args.command(),
-            Some(Sub::Schema) => Ok(Command::Schema),
+            Some(Sub::Schema { of }) => Ok(Command::Schema(of)),
         }
     }
 }

@@ -13,4 +13,6 @@ pub mod sink;
 pub mod source;
 pub mod stderr;
 
-pub use tcptrace_core::{decode, event, filter, once, parse, segment, source_clock, top, track, tunnel};
+pub use tcptrace_core::{
+    decode, event, filter, merge, once, parse, segment, source_clock, top, track, tunnel,
+};

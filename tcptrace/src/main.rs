@@ -8,9 +8,10 @@ use std::{
 };
 use tcptrace::{
     check,
-    cli::{self, CheckConfig, Command, ParseError, Surroundings},
+    cli::{self, CheckConfig, Command, ParseError, SchemaOf, Surroundings},
     event,
     kernel::calls::errors::{RAISE_OPEN_FILES, is_open_files},
+    merge::merge_schema,
     run::{self, RunError},
     sink::output::OutputError,
     stderr,
@@ -50,8 +51,9 @@ fn main() -> ExitCode {
 fn execute(command: &Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Check(config) => return print_check(config),
-        Command::Schema => print_schema(),
+        Command::Schema(of) => print_schema(*of),
         Command::Show(config) => Ok(run::show(config)?),
+        Command::Merge(config) => Ok(run::merge(config)?),
         Command::Extcap(question) => {
             io::stdout().write_all(run::extcap(question)?.as_bytes()).context("cannot answer")
         }
@@ -81,9 +83,12 @@ fn print_check(config: &CheckConfig) -> anyhow::Result<ExitCode> {
     Ok(if report.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn print_schema() -> anyhow::Result<()> {
-    let mut text =
-        serde_json::to_string_pretty(&event::schema()).context("cannot write the schema as JSON")?;
+fn print_schema(of: SchemaOf) -> anyhow::Result<()> {
+    let schema = match of {
+        SchemaOf::Events => event::schema(),
+        SchemaOf::Merge => merge_schema(),
+    };
+    let mut text = serde_json::to_string_pretty(&schema).context("cannot write the schema as JSON")?;
     text.push('\n');
     io::stdout().write_all(text.as_bytes()).context("cannot write the schema")
 }

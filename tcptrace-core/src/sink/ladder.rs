@@ -17,7 +17,7 @@ use super::{Sink, text::TextSink};
 use crate::event::Event;
 use bytes::BytesMut;
 use hashbrown::HashMap;
-pub(crate) use rungs::Rungs;
+pub(crate) use rungs::{Rungs, names as flag_names};
 pub(crate) use text::draw;
 
 /// What a ladder is drawn as.

@@ -156,6 +156,16 @@ Examples:
   tcptrace show events.jsonl
       Of a live trace.";
 
+/// Below the options of `tcptrace merge`.
+pub(super) const MERGE: &str = "\
+Examples:
+  tcptrace merge client.pcapng server.pcapng
+      What was lost between the two, and who reset what.
+  tcptrace merge office=a.jsonl vpn=b.jsonl dc=c.jsonl --filter 'port 443'
+      Of three traces, each by --json --events all and with its own clock.
+  tcptrace merge a.pcapng b.pcapng --json | jq -c '.torn_down_between // empty'
+      Between which vantages connections were torn down.";
+
 /// Below the options of `tcptrace extcap`.
 pub(super) const EXTCAP: &str = "\
 Examples:

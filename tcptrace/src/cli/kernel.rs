@@ -14,7 +14,7 @@ pub(super) struct KernelArgs {
     ///
     /// LIST names them, separated by commas: `ipip`, `6in4`, `4in6`, `gre`, `erspan`, `vxlan`, `geneve`, `gtpu`, `tzsp`; those in
     /// UDP with a port if it is not the usual one, as in `vxlan:4790`. [default: none]
-    #[arg(long, value_name = "LIST", num_args = 0..=1, require_equals = true, default_missing_value = "all", value_parser = parse::decap)]
+    #[arg(long, value_name = "LIST", num_args = 0..=1, require_equals = true, default_missing_value = "all", value_parser = parse::decap, hide_short_help = true)]
     decap: Option<Decap>,
 
     /// Time the first request and the first answer

@@ -5,7 +5,7 @@ use super::{RunError, progress::Progress};
 use crate::{
     event::Event,
     filter::Filter,
-    segment::{Direction, Flow, mapped},
+    segment::{Direction, Flow, Timestamp, mapped},
     source::pcap::{CaptureOptions, Content, Files, Lines, PcapSource, Reader, Unread},
     track::{self, Tracker},
 };
@@ -44,6 +44,15 @@ impl Selection {
     }
 }
 
+/// What is known of captures when they have been read, besides their events.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Noted {
+    /// How many packets they say were dropped while they were taken.
+    pub(super) dropped: u64,
+    /// When their last packet passed; `None` where there was no capture.
+    pub(super) last: Option<Timestamp>,
+}
+
 /// Takes an event. It returns false if no more are wanted.
 type Take<'a> = &'a mut dyn FnMut(&Event) -> Result<bool, RunError>;
 
@@ -62,9 +71,19 @@ impl EventFiles {
     /// Reads the events of the connections that are selected, until there are no more or none is wanted. Where a file is
     /// damaged, the events before the damage are given, and then the damage is the error.
     pub(super) fn read(self, selection: &Selection, take: Take<'_>) -> Result<(), RunError> {
+        self.read_noting(selection, &mut Noted::default(), take)
+    }
+
+    /// The same, which notes what is known of captures besides.
+    pub(super) fn read_noting(
+        self,
+        selection: &Selection,
+        noted: &mut Noted,
+        take: Take<'_>,
+    ) -> Result<(), RunError> {
         for part in self.parts()? {
             let wanted = match part {
-                Part::Captures(files) => captures(*files, selection, take)?,
+                Part::Captures(files) => captures(*files, selection, noted, take)?,
                 Part::Lines(lines) => events(*lines, selection, take)?,
             };
             if !wanted {
@@ -92,7 +111,12 @@ impl EventFiles {
 }
 
 /// Gives the events of captures. Returns whether more are wanted.
-fn captures(files: Files, selection: &Selection, take: Take<'_>) -> Result<bool, RunError> {
+fn captures(
+    files: Files,
+    selection: &Selection,
+    noted: &mut Noted,
+    take: Take<'_>,
+) -> Result<bool, RunError> {
     let filter = selection.filter.clone();
     let options = CaptureOptions {
         filter: filter.clone(),
@@ -117,6 +141,7 @@ fn captures(files: Files, selection: &Selection, take: Take<'_>) -> Result<bool,
             break more;
         }
     };
+    *noted = Noted { dropped: source.capture().dropped(), last: Some(source.last_packet()) };
     tracker.finish(source.last_packet(), &mut |event| give(&event, take, &mut taken));
     let wanted = taken?;
     read?;

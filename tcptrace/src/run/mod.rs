@@ -9,6 +9,7 @@ mod file;
 mod filter;
 mod interfaces;
 mod live;
+mod merge;
 mod pipeline;
 mod progress;
 mod screen;
@@ -20,6 +21,7 @@ mod top;
 pub use error::RunError;
 pub use extcap::extcap;
 pub use interfaces::list as interfaces;
+pub use merge::merge;
 pub use show::show;
 
 use crate::{

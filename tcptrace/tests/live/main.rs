@@ -20,6 +20,7 @@ mod kinds;
 mod latency;
 mod lifecycles;
 mod load;
+mod merge;
 #[expect(
     clippy::cast_precision_loss,
     clippy::float_cmp,

@@ -140,7 +140,7 @@ fn values() {
     let all = config(&["--all-netns"]);
     assert_eq!((&all.netns, &all.input), (&Namespaces::All, &Input::Live(Interfaces::Any)));
     assert!(config(&["--all-netns", "-i", "eth0"]).has_many_interfaces());
-    assert_eq!(parse(&["schema"]).expect("valid"), cli::Command::Schema);
+    assert_eq!(parse(&["schema"]).expect("valid"), cli::Command::Schema(cli::SchemaOf::Events));
     let checked = cli::CheckConfig {
         interfaces: Interfaces::Named(vec!["eth0".into()]),
         netns: blue.clone(),

@@ -9,6 +9,7 @@ mod files;
 mod fixtures;
 mod icmp;
 mod json;
+mod merge;
 mod metrics;
 mod once;
 mod output;

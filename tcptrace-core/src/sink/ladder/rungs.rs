@@ -132,7 +132,7 @@ fn of_segment(segment: &SegmentEvent) -> Rung {
 }
 
 /// The control bits by their names, without those that only data has.
-fn names(flags: TcpFlags) -> String {
+pub(crate) fn names(flags: TcpFlags) -> String {
     let all = [
         (TcpFlags::SYN, "SYN"),
         (TcpFlags::FIN, "FIN"),
