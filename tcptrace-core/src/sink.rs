@@ -2,9 +2,12 @@
 
 pub mod json;
 pub mod ladder;
+mod markup;
 #[cfg(feature = "metrics")]
 pub mod metrics;
 pub mod pcapng;
+#[cfg(feature = "report")]
+pub mod report;
 pub mod summary;
 pub mod text;
 pub mod units;

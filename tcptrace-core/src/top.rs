@@ -10,7 +10,6 @@ mod ended;
 pub mod frame;
 mod group;
 pub mod keys;
-mod ladders;
 mod rows;
 mod spark;
 mod table;

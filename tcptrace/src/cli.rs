@@ -16,6 +16,7 @@ mod merge;
 mod metrics;
 mod output;
 mod parse;
+mod report;
 mod selection;
 mod settings;
 mod show;
@@ -34,6 +35,7 @@ pub use limits::Limits;
 pub use merge::{MergeConfig, VantageFile};
 pub use metrics::{MetricsAddress, MetricsConfig};
 pub use output::{Color, Format, LineWidth, OutputConfig};
+pub use report::ReportConfig;
 pub use selection::{FilterText, Only};
 pub use settings::{ParseError, Source, Surroundings, parse};
 pub use show::ShowConfig;
@@ -77,6 +79,12 @@ enum Sub {
     /// them. It is told where each segment was seen and where it was lost, how the clocks differ, and who sent a RST.
     #[command(after_help = help::MERGE, after_long_help = help::MERGE)]
     Merge(merge::MergeArgs),
+    /// Make a page in HTML of what happened
+    ///
+    /// It is one file that loads nothing: how long handshakes took, what failed and when, how long each state lasted, who reset
+    /// connections, the slowest and the oddest with their ladders, and a table of connections.
+    #[command(after_help = help::REPORT, after_long_help = help::REPORT)]
+    Report(report::ReportArgs),
     /// Capture for Wireshark, which calls this
     ///
     /// A script of the package in Wireshark's folder for such programs makes interfaces of it there: `tcptrace-eth0` has the
@@ -131,6 +139,8 @@ pub enum Command {
     Show(ShowConfig),
     /// Tell what several vantages saw together.
     Merge(MergeConfig),
+    /// Make a page of files.
+    Report(ReportConfig),
     /// Answer what Wireshark asks.
     Extcap(ExtcapQuestion),
     /// Show connections on a screen.
@@ -150,6 +160,7 @@ impl Args {
             Some(Sub::Check(args)) => args.command(),
             Some(Sub::Show(args)) => Ok(args.command()),
             Some(Sub::Merge(args)) => args.command(),
+            Some(Sub::Report(args)) => Ok(args.command()),
             Some(Sub::Extcap(args)) => args.command(),
             Some(Sub::Top(args)) => args.command(),
             Some(Sub::Config(args)) => args.command(),

@@ -54,6 +54,7 @@ fn execute(command: &Command) -> anyhow::Result<ExitCode> {
         Command::Schema(of) => print_schema(*of),
         Command::Show(config) => Ok(run::show(config)?),
         Command::Merge(config) => Ok(run::merge(config)?),
+        Command::Report(config) => Ok(run::report(config)?),
         Command::Extcap(question) => {
             io::stdout().write_all(run::extcap(question)?.as_bytes()).context("cannot answer")
         }

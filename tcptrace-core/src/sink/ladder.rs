@@ -9,6 +9,8 @@
 //!
 //! A ladder is drawn when its connection is over, so that the events of the connections that are open are kept until then.
 
+#[cfg(any(feature = "report", feature = "top"))]
+mod kept;
 mod rungs;
 mod svg;
 mod text;
@@ -17,7 +19,11 @@ use super::{Sink, text::TextSink};
 use crate::event::Event;
 use bytes::BytesMut;
 use hashbrown::HashMap;
+#[cfg(any(feature = "report", feature = "top"))]
+pub(crate) use kept::{Ladder, Ladders};
 pub(crate) use rungs::{Rungs, names as flag_names};
+#[cfg(feature = "report")]
+pub(crate) use svg::embed;
 pub(crate) use text::draw;
 
 /// What a ladder is drawn as.

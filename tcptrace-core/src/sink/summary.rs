@@ -1,5 +1,6 @@
 //! The summary of a trace, at its end or in the middle of it.
 
+mod counts;
 mod failures;
 mod groups;
 mod loss;
@@ -7,6 +8,8 @@ mod servers;
 mod sockets;
 mod times;
 
+#[cfg(feature = "report")]
+pub(crate) use counts::Counts;
 pub use groups::GroupBy;
 
 use super::units::{Count, Nanos};
@@ -276,7 +279,7 @@ impl Summary {
 }
 
 /// Writes what was not followed because of overload.
-fn write_shed(stats: &Stats, out: &mut String) -> fmt::Result {
+pub(crate) fn write_shed(stats: &Stats, out: &mut String) -> fmt::Result {
     let shed = stats.shed;
     if shed.total() == 0 {
         return Ok(());
@@ -347,7 +350,7 @@ impl Bars {
     }
 }
 
-const fn outcome_name(outcome: Outcome) -> &'static str {
+pub(crate) const fn outcome_name(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Closed => "closed",
         Outcome::Reset => "reset",

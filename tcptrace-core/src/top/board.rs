@@ -5,7 +5,6 @@ use super::{
     by::{By, Facts, Key},
     ended::Ended,
     group::{Group, failed_percent, retries, tells_handshake},
-    ladders::{Ladder, Ladders},
     table::{Slot, Table},
     window::Window,
 };
@@ -15,6 +14,7 @@ use crate::{
     },
     segment::Timestamp,
     sink::{
+        ladder::{Ladder, Ladders},
         summary::{Lost, Unseen},
         text::Naming,
     },

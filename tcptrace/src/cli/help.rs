@@ -165,6 +165,16 @@ Examples:
       Of three traces, each by --json --events all and with its own clock.
   tcptrace merge a.pcapng b.pcapng --json | jq -c '.torn_down_between // empty'
       Between which vantages connections were torn down.";
+/// Below the options of `tcptrace report`.
+pub(super) const REPORT: &str = "\
+Examples:
+  tcptrace report trace.pcapng -o report.html
+      What happened in a capture, to be opened in a browser.
+  tcptrace report trace.pcap* --filter 'port 443' -o report.html
+      Of connections to that port, in files that a capture was rotated through.
+  sudo tcptrace -i eth0 --json --events all > events.jsonl
+  tcptrace report events.jsonl -o report.html
+      Of a live trace.";
 
 /// Below the options of `tcptrace extcap`.
 pub(super) const EXTCAP: &str = "\

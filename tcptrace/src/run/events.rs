@@ -3,13 +3,16 @@
 
 use super::{RunError, progress::Progress};
 use crate::{
-    event::Event,
+    event::{Event, Stats},
     filter::Filter,
     segment::{Direction, Flow, Timestamp, mapped},
-    source::pcap::{CaptureOptions, Content, Files, Lines, PcapSource, Reader, Unread},
+    source::{
+        counters::CountersTotal,
+        pcap::{CaptureOptions, Content, Files, Lines, PcapSource, Reader, Unread},
+    },
     track::{self, Tracker},
 };
-use std::{io::PipeReader, path::PathBuf, sync::Arc};
+use std::{fs::File, io::PipeReader, path::PathBuf, slice, sync::Arc};
 use tcptrace_common::wire::tunnel::Decap;
 
 /// Files that are open, so that nothing has to be opened any more once the process is confined.
@@ -33,6 +36,8 @@ pub(super) struct Selection {
     pub(super) server_name: bool,
     /// How the connections of captures are followed.
     pub(super) tracker: track::Config,
+    /// Whether captures end with their counters, which tell what they lack.
+    pub(super) counters: bool,
     /// Whether a person at the terminal is not told how far the reading is.
     pub(super) quiet: bool,
 }
@@ -40,7 +45,14 @@ pub(super) struct Selection {
 impl Selection {
     /// A selection that looks for nothing else, with the usual bounds.
     pub(super) fn new(filter: Filter, decap: Decap) -> Self {
-        Self { filter, decap, server_name: false, tracker: track::Config::default(), quiet: false }
+        Self {
+            filter,
+            decap,
+            server_name: false,
+            tracker: track::Config::default(),
+            counters: false,
+            quiet: false,
+        }
     }
 }
 
@@ -61,6 +73,11 @@ impl EventFiles {
     pub(super) fn open(paths: &[PathBuf]) -> Result<Self, RunError> {
         let files = paths.iter().map(|path| Reader::open_unread(path)).collect::<Result<_, _>>()?;
         Ok(Self(files))
+    }
+
+    /// Whether one of them is this file.
+    pub(super) fn have(&self, file: &File) -> bool {
+        self.0.iter().any(|unread| unread.is_same_file(file))
     }
 
     /// The same files, of which streams are not waited for once `until` can be read from.
@@ -143,9 +160,25 @@ fn captures(
     };
     *noted = Noted { dropped: source.capture().dropped(), last: Some(source.last_packet()) };
     tracker.finish(source.last_packet(), &mut |event| give(&event, take, &mut taken));
+    if selection.counters {
+        let stats = Stats { ts: source.last_packet(), last: true, ..counters(&source) };
+        give(&Event::Stats(Box::new(stats)), take, &mut taken);
+    }
     let wanted = taken?;
     read?;
     Ok(wanted)
+}
+
+/// What a source of captures has counted so far.
+pub(super) fn counters(source: &PcapSource) -> Stats {
+    let mut stats = Stats {
+        capture: Some(source.capture()),
+        admission_rate: 1.0,
+        pending_expired: source.pending_expired(),
+        ..Stats::default()
+    };
+    CountersTotal::sum(slice::from_ref(source.counters())).fill(&mut stats);
+    stats
 }
 
 /// Gives an event, unless the one before was the last that was wanted.

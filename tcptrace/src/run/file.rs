@@ -3,6 +3,7 @@
 use super::{
     RunError,
     consumers::{Beginning, Consumers, Opening, Packet},
+    events::counters,
     pipeline::Pipeline,
     progress::Progress,
     signals::Stop,
@@ -19,10 +20,7 @@ use crate::{
         pipe::Pressure,
         units::{Count, Nanos},
     },
-    source::{
-        counters::CountersTotal,
-        pcap::{CaptureOptions, Captured, Files, LinkType, Overlap, PcapSource, Reader, Unread},
-    },
+    source::pcap::{CaptureOptions, Captured, Files, LinkType, Overlap, PcapSource, Reader, Unread},
 };
 use hashbrown::HashMap;
 use std::{ops::Range, path::PathBuf, sync::Arc};
@@ -190,18 +188,13 @@ impl File<'_> {
 
     /// The counters as they are now, `last` at the end of the trace.
     fn counters(&self, last: bool) -> Stats {
-        let mut stats = Stats {
+        Stats {
             // Without a segment no time is known.
             ts: self.first.map_or(Timestamp::UNKNOWN, |_| self.end()),
             elapsed_ns: self.first.and_then(|first| self.pipeline.clock().span(first, self.last)),
             last,
-            capture: Some(self.source.capture()),
-            admission_rate: 1.0,
-            pending_expired: self.source.pending_expired(),
-            ..Stats::default()
-        };
-        CountersTotal::sum(std::slice::from_ref(self.source.counters())).fill(&mut stats);
-        stats
+            ..counters(&self.source)
+        }
     }
 
     /// Says what is wrong with the times in the files.

@@ -12,6 +12,7 @@ mod live;
 mod merge;
 mod pipeline;
 mod progress;
+mod report;
 mod screen;
 mod show;
 mod signals;
@@ -22,6 +23,7 @@ pub use error::RunError;
 pub use extcap::extcap;
 pub use interfaces::list as interfaces;
 pub use merge::merge;
+pub use report::report;
 pub use show::show;
 
 use crate::{

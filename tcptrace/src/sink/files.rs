@@ -11,9 +11,11 @@ mod holder;
 mod keeper;
 mod name;
 mod schedule;
+mod whole;
 mod zstd;
 
 pub use framing::Framing;
+pub use whole::{Whole, WholeWriter};
 
 use super::{
     batch::Batch,

@@ -6,4 +6,4 @@ pub mod output;
 pub mod pipe;
 pub mod place;
 
-pub use tcptrace_core::sink::{Sink, json, ladder, metrics, pcapng, summary, text, units, wrap};
+pub use tcptrace_core::sink::{Sink, json, ladder, metrics, pcapng, report, summary, text, units, wrap};

@@ -59,7 +59,7 @@ impl Rungs {
     }
 
     /// How many rungs there are.
-    #[cfg(feature = "top")]
+    #[cfg(any(feature = "report", feature = "top"))]
     pub(crate) fn len(&self) -> usize {
         self.all.len()
     }

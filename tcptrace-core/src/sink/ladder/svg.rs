@@ -4,7 +4,7 @@ use super::rungs::{Entered, Rung, Rungs};
 use crate::{
     event::{Connection, Role},
     segment::Timestamp,
-    sink::units::Millis,
+    sink::{markup::Escaped, units::Millis},
 };
 use bytes::BytesMut;
 use std::fmt::{self, Write as _};
@@ -26,18 +26,34 @@ text{fill:currentColor}line,path{stroke:currentColor;fill:none}.end{stroke-opaci
 /// Draws the rungs of a connection.
 pub(super) fn draw(connection: &Connection, rungs: &Rungs, out: &mut BytesMut) {
     // Memory is the only limit of such a buffer.
-    let _ = write(connection, rungs, out);
+    let _ = write_picture(connection, rungs, out);
 }
 
-fn write(connection: &Connection, rungs: &Rungs, out: &mut BytesMut) -> fmt::Result {
-    let height = HEAD + STEP * (rungs.all().len() + 1);
+/// Draws the rungs of a connection as a part of a page, which has the style, and the point of the arrows by the name `head`.
+#[cfg(feature = "report")]
+pub(crate) fn embed(connection: &Connection, rungs: &Rungs, out: &mut dyn fmt::Write) -> fmt::Result {
+    let title = title(connection);
+    let (title, height) = (Escaped(&title), height(rungs));
+    writeln!(
+        out,
+        "<svg class=\"ladder\" viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-label=\"Ladder of {title}\">"
+    )?;
+    write_rungs(connection, rungs, out)
+}
+
+fn title(connection: &Connection) -> String {
     let common = &connection.common;
-    let title = Escaped(format!(
-        "{} > {}: {}",
-        common.client,
-        common.server,
-        connection.outcome.json_name().replace('_', " ")
-    ));
+    let outcome = connection.outcome.json_name().replace('_', " ");
+    format!("{} > {}: {outcome}", common.client, common.server)
+}
+
+fn height(rungs: &Rungs) -> usize {
+    HEAD + STEP * (rungs.all().len() + 1)
+}
+
+fn write_picture(connection: &Connection, rungs: &Rungs, out: &mut BytesMut) -> fmt::Result {
+    let title = title(connection);
+    let (title, height) = (Escaped(&title), height(rungs));
     writeln!(
         out,
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-label=\"{title}\">\
@@ -45,6 +61,11 @@ fn write(connection: &Connection, rungs: &Rungs, out: &mut BytesMut) -> fmt::Res
          <defs><marker id=\"head\" markerWidth=\"9\" markerHeight=\"8\" refX=\"8\" refY=\"4\" orient=\"auto\">\
          <path d=\"M0,0 L8,4 L0,8\"/></marker></defs>"
     )?;
+    write_rungs(connection, rungs, out)
+}
+
+fn write_rungs(connection: &Connection, rungs: &Rungs, out: &mut dyn fmt::Write) -> fmt::Result {
+    let (common, height) = (&connection.common, height(rungs));
     text(out, CLIENT, 24, "middle", "", &common.client)?;
     text(out, SERVER, 24, "middle", "", &common.server)?;
     text(out, 10, 24, "start", "time", &"ms")?;
@@ -62,7 +83,7 @@ fn write(connection: &Connection, rungs: &Rungs, out: &mut BytesMut) -> fmt::Res
     out.write_str("</svg>\n")
 }
 
-fn write_rung(out: &mut BytesMut, rung: &Rung, y: usize) -> fmt::Result {
+fn write_rung(out: &mut dyn fmt::Write, rung: &Rung, y: usize) -> fmt::Result {
     let label = rung.labels.first().map(String::as_str).unwrap_or_default();
     let (from, to) = match rung.sender {
         Some(Role::Client) => (CLIENT, SERVER),
@@ -83,7 +104,7 @@ fn write_rung(out: &mut BytesMut, rung: &Rung, y: usize) -> fmt::Result {
 }
 
 fn write_state(
-    out: &mut BytesMut,
+    out: &mut dyn fmt::Write,
     entered: Option<Entered>,
     x: usize,
     y: usize,
@@ -94,32 +115,14 @@ fn write_state(
 }
 
 fn text(
-    out: &mut BytesMut,
+    out: &mut dyn fmt::Write,
     x: usize,
     y: usize,
     anchor: &str,
     class: &str,
     what: &dyn fmt::Display,
 ) -> fmt::Result {
-    let what = Escaped(what.to_string());
+    let what = what.to_string();
+    let what = Escaped(&what);
     writeln!(out, "<text x=\"{x}\" y=\"{y}\" text-anchor=\"{anchor}\" class=\"{class}\">{what}</text>")
-}
-
-/// A text in which nothing is taken for markup.
-struct Escaped(String);
-
-impl fmt::Display for Escaped {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for character in self.0.chars() {
-            match character {
-                '&' => f.write_str("&amp;")?,
-                '<' => f.write_str("&lt;")?,
-                '>' => f.write_str("&gt;")?,
-                '"' => f.write_str("&quot;")?,
-                character if character.is_control() => f.write_char('\u{fffd}')?,
-                character => f.write_char(character)?,
-            }
-        }
-        Ok(())
-    }
 }

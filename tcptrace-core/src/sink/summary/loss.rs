@@ -67,7 +67,7 @@ impl Lost<'_> {
     }
 
     /// Whether nothing is known to be lost.
-    #[cfg(feature = "top")]
+    #[cfg(any(feature = "report", feature = "top"))]
     pub(crate) fn is_nothing(&self) -> bool {
         self.parts().iter().all(|(count, ..)| *count == 0)
     }

@@ -68,6 +68,19 @@ impl<C: Counter> Distribution<C> {
         self.histogram.as_ref().map_or(0, Histogram::len)
     }
 
+    /// Durations and how many there are of each, the shortest first, with as many digits as the histogram was made with.
+    #[cfg(feature = "report")]
+    pub(crate) fn recorded(&self) -> impl Iterator<Item = (u64, u64)> {
+        let steps = self.histogram.iter().flat_map(Histogram::iter_recorded);
+        steps.map(|step| (step.value_iterated_to().min(self.max), step.count_since_last_iteration()))
+    }
+
+    /// The shortest duration, exactly.
+    #[cfg(feature = "report")]
+    pub(crate) fn min(&self) -> Option<u64> {
+        (self.count() > 0).then_some(self.min)
+    }
+
     /// The quantiles, as events and rows have them.
     pub(crate) fn percentiles(&self) -> Percentiles {
         let Some(histogram) = self.histogram.as_ref().filter(|histogram| !histogram.is_empty()) else {

@@ -8,11 +8,11 @@ use crate::{
     event::Event,
     sink::{
         Sink as _,
-        ladder::{self, LadderSink},
+        ladder::{self, Ladder, LadderSink},
         text::{TextOptions, TextSink, TimeFormat, Width},
         wrap::wrap,
     },
-    top::{board::Board, ladders::Ladder},
+    top::board::Board,
 };
 use bytes::BytesMut;
 use jiff::tz::TimeZone;

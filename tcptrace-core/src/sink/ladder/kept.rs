@@ -1,9 +1,7 @@
 //! The segments of the latest connections, for their ladders. Their number is bounded.
 
-use crate::{
-    event::{Common, Connection, Event},
-    sink::ladder::Rungs,
-};
+use super::Rungs;
+use crate::event::{Common, Connection, Event};
 use hashbrown::HashMap;
 use std::collections::VecDeque;
 
@@ -14,16 +12,16 @@ const MOST_RUNGS: usize = 1 << 16;
 
 /// What is kept of a connection to draw its ladder.
 #[derive(Clone, Debug)]
-pub(super) struct Ladder {
-    pub(super) common: Common,
-    pub(super) rungs: Rungs,
+pub(crate) struct Ladder {
+    pub(crate) common: Common,
+    pub(crate) rungs: Rungs,
     /// The connection's end, once it is over.
-    pub(super) end: Option<Box<Connection>>,
+    pub(crate) end: Option<Box<Connection>>,
 }
 
 /// The ladders of the latest connections.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Ladders {
+pub(crate) struct Ladders {
     known: HashMap<u64, Ladder>,
     /// The numbers of the connections, the earliest first.
     order: VecDeque<u64>,
@@ -33,7 +31,7 @@ pub(super) struct Ladders {
 
 impl Ladders {
     /// Adds what an event shows of its connection.
-    pub(super) fn add(&mut self, event: &Event) {
+    pub(crate) fn add(&mut self, event: &Event) {
         let Some(common) = event.common() else { return };
         let ladder = self.known.entry(common.id).or_insert_with(|| {
             self.order.push_back(common.id);
@@ -45,20 +43,35 @@ impl Ladders {
         if let Event::Connection(connection) = event {
             ladder.end = Some(connection.clone());
         }
-        while self.order.len() > MOST_LADDERS || self.rungs > MOST_RUNGS {
+        while self.known.len() > MOST_LADDERS || self.rungs > MOST_RUNGS {
             let Some(id) = self.order.pop_front() else { break };
-            if let Some(ladder) = self.known.remove(&id) {
-                self.rungs -= ladder.rungs.len();
-            }
+            self.forget(id);
+        }
+        // Numbers of those that were taken stay in the order until they are too many.
+        if self.order.len() > 2 * MOST_LADDERS {
+            self.order.retain(|id| self.known.contains_key(id));
         }
     }
 
-    pub(super) fn get(&self, id: u64) -> Option<&Ladder> {
+    /// Takes the ladder of a connection out.
+    #[cfg(feature = "report")]
+    pub(crate) fn take(&mut self, id: u64) -> Option<Ladder> {
+        self.forget(id)
+    }
+
+    fn forget(&mut self, id: u64) -> Option<Ladder> {
+        let ladder = self.known.remove(&id)?;
+        self.rungs -= ladder.rungs.len();
+        Some(ladder)
+    }
+
+    #[cfg(feature = "top")]
+    pub(crate) fn get(&self, id: u64) -> Option<&Ladder> {
         self.known.get(&id)
     }
 
     /// Forgets all of them: another run gives the same numbers to other connections.
-    pub(super) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         *self = Self::default();
     }
 }
