@@ -9,7 +9,7 @@ use crate::{
     cargo::BuildEnv,
     kernels::{self, Choice},
     packages, setup,
-    shell::{say, which},
+    shell::{capture, root, say, which},
     tally::{self, Tally},
     toolchain::Origin,
 };
@@ -29,7 +29,7 @@ use std::{
 use work::{Board, Counts, Job};
 
 /// Commands that tests call, and the packages they come in.
-const COMMANDS: [(&str, &str); 12] = [
+const COMMANDS: [(&str, &str); 14] = [
     ("ip", "iproute2"),
     ("nft", "nftables"),
     ("bpftool", "bpftool"),
@@ -42,6 +42,8 @@ const COMMANDS: [(&str, &str); 12] = [
     ("mandoc", "mandoc"),
     ("prometheus", "prometheus"),
     ("tmux", "tmux"),
+    ("chromium", "chromium"),
+    ("npm", "npm"),
 ];
 
 /// Names the file to which a test that finds it cannot run here appends a line with its name and the reason. The
@@ -153,7 +155,22 @@ pub(crate) fn install_commands(env: &BuildEnv) -> Result<()> {
     if which("cargo-fmt").is_none() {
         wanted.push("rustfmt-web");
     }
-    packages::ensure_any(&wanted, "tests and lints use them")
+    packages::ensure_any(&wanted, "tests and lints use them")?;
+    get_axe()
+}
+
+/// Gets the script that says whether everybody can use a page, where it is missing. It is in no package of Debian's.
+fn get_axe() -> Result<()> {
+    const AXE: &str = "axe-core@4.14.1";
+    let folder = root().join("target/axe");
+    if folder.join("package/axe.min.js").is_file() {
+        return Ok(());
+    }
+    say(format_args!("getting {AXE} from npm: it looks at the page of `tcptrace report`"));
+    fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    let packed = capture(Command::new("npm").args(["pack", "--silent", AXE]).current_dir(&folder))?;
+    capture(Command::new("tar").args(["-xzf", packed.trim()]).current_dir(&folder))?;
+    Ok(())
 }
 
 /// The file to which tests that could not run append their names and the reasons.

@@ -84,7 +84,7 @@ fn write_example(
         let name = Escaped(&ends);
         writeln!(
             out,
-            "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Segments of {name}\">"
+            "<div class=\"scroll\" tabindex=\"0\" role=\"group\" aria-label=\"Segments of {name}\">"
         )?;
         ladder::embed(&example.connection, rungs, out)?;
         writeln!(out, "</div>")?;
