@@ -23,7 +23,7 @@ pub(super) struct InterfaceArgs {
     /// All network namespaces, also those to come.
     ///
     /// All interfaces in them are meant, or those of the names that -i gives.
-    #[arg(long, conflicts_with = "netns")]
+    #[arg(long, conflicts_with = "netns", hide_short_help = true)]
     all_netns: bool,
 }
 

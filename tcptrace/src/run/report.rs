@@ -53,15 +53,19 @@ pub fn report(config: &ReportConfig) -> Result<(), RunError> {
         Err(_) => return read,
     }
     let html = report.render();
-    match page {
-        Some(page) => page.write(html.into_bytes())?,
-        None => {
-            let mut stdout = io::stdout().lock();
-            stdout
-                .write_all(html.as_bytes())
-                .and_then(|()| stdout.flush())
-                .map_err(RunError::system("write to stdout"))?;
-        }
+    if let Some(page) = page {
+        page.write(html.into_bytes())?;
+    } else {
+        print(&html)?;
     }
     read
+}
+
+/// Writes the page to the standard output. Nothing is wrong where nobody reads it to its end.
+fn print(html: &str) -> Result<(), RunError> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(html.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result.map_err(RunError::system("write to stdout")),
+    }
 }

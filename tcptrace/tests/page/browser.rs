@@ -23,7 +23,7 @@ impl Browser {
     }
 
     /// Chromium on a page, which is of no other user and in no window.
-    fn chromium(&self, words: &[&str], page: &Path) -> Vec<u8> {
+    fn chromium(words: &[&str], page: &Path) -> Vec<u8> {
         let profile = page.with_extension("profile");
         let output = Command::new("chromium")
             // The tests run as root, as whom it has no sandbox. The pages are our own.
@@ -55,7 +55,7 @@ impl Browser {
             format!("{before}{body}<script>{script}</script><script>{RUN}</script></body>{end}"),
         )
         .expect("our folder");
-        let dom = self.chromium(&["--virtual-time-budget=60000", "--dump-dom"], &copy);
+        let dom = Self::chromium(&["--virtual-time-budget=60000", "--dump-dom"], &copy);
         let dom = String::from_utf8(dom).expect("UTF-8");
         let told = dom.split_once("<pre id=\"told\">").and_then(|(_, rest)| rest.split_once("</pre>"));
         let (told, _) =
@@ -67,7 +67,7 @@ impl Browser {
     }
 
     /// Takes pictures of the page in each width, in light and dark, and checks that it has the browser draw something.
-    pub(crate) fn take_pictures(&self, page: &Path, name: &str) {
+    pub(crate) fn take_pictures(page: &Path, name: &str) {
         let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("page");
         fs::create_dir_all(&folder).expect("cargo's folder");
         for width in WIDTHS {
@@ -80,7 +80,7 @@ impl Browser {
                 if dark {
                     words.push("--blink-settings=preferredColorScheme=0");
                 }
-                self.chromium(&words, page);
+                Self::chromium(&words, page);
                 let octets = fs::metadata(&picture).expect("a picture").len();
                 assert!(octets > 20_000, "{}: {octets} octets", picture.display());
             }

@@ -110,7 +110,7 @@ fn every_story_is_on_the_page_and_everybody_can_use_it() {
     }
     let browser = Browser::new();
     browser.assert_accessible(Path::new(&made));
-    browser.take_pictures(Path::new(&made), "stories");
+    Browser::take_pictures(Path::new(&made), "stories");
 }
 
 #[test]

@@ -72,7 +72,7 @@ pub(super) struct Rows {
     failed: Lot,
     all: Lot,
     /// By their number in the order of their ends, with how many of the lists above have them.
-    rows: BTreeMap<u64, (Row, u8)>,
+    kept: BTreeMap<u64, (Row, u8)>,
 }
 
 impl Rows {
@@ -99,22 +99,22 @@ impl Rows {
         lists += u8::from(self.all.draw(number, MOST_OF_ALL, &mut gone[2]));
         gone.into_iter().flatten().for_each(|number| self.leave(number));
         if lists > 0 {
-            self.rows.insert(number, (Row::new(event), lists));
+            self.kept.insert(number, (Row::new(event), lists));
         }
     }
 
     fn leave(&mut self, number: u64) {
-        if let Some((_, lists)) = self.rows.get_mut(&number) {
+        if let Some((_, lists)) = self.kept.get_mut(&number) {
             *lists -= 1;
             if *lists == 0 {
-                self.rows.remove(&number);
+                self.kept.remove(&number);
             }
         }
     }
 
     /// The rows, in the order in which the connections ended.
     pub(super) fn all(&self) -> impl ExactSizeIterator<Item = &Row> {
-        self.rows.values().map(|(row, _)| row)
+        self.kept.values().map(|(row, _)| row)
     }
 
     /// How many of the slowest, of the failed, and of all were put in.

@@ -202,8 +202,7 @@ fn write_table(report: &Report, out: &mut String) -> fmt::Result {
     let shown = busiest.len().min(ROWS);
     write!(
         out,
-        "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Servers\"><table>\n<caption>The {} busiest servers",
-        shown
+        "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Servers\"><table>\n<caption>The {shown} busiest servers"
     )?;
     if services.folded > 0 {
         write!(

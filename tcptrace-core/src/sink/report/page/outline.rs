@@ -6,6 +6,7 @@ use crate::{
     sink::{
         markup::Escaped,
         report::{Report, resets::Sender},
+        summary::Distribution,
         units::Nanos,
     },
 };
@@ -16,7 +17,7 @@ const ENOUGH: u64 = 10;
 
 pub(super) fn write(report: &Report, out: &mut String) -> fmt::Result {
     let lines = [
-        connections(report),
+        Some(connections(report)),
         handshakes(report),
         parts(report),
         busiest(report),
@@ -25,7 +26,7 @@ pub(super) fn write(report: &Report, out: &mut String) -> fmt::Result {
         retries(report),
         resets(report),
         oddities(report),
-        lost(report),
+        Some(lost(report).to_owned()),
     ];
     writeln!(out, "<ol class=\"happened\">")?;
     for line in lines.into_iter().flatten() {
@@ -34,11 +35,11 @@ pub(super) fn write(report: &Report, out: &mut String) -> fmt::Result {
     writeln!(out, "</ol>")
 }
 
-fn connections(report: &Report) -> Option<String> {
+fn connections(report: &Report) -> String {
     let outcomes = report.outcomes;
     let total = outcomes.total();
     if total + report.endless == 0 {
-        return Some("No connection was seen.".to_owned());
+        return "No connection was seen.".to_owned();
     }
     let mut line = Many(total, "connection", "connections").to_string();
     if let Some([first, last]) = report.period {
@@ -52,7 +53,7 @@ fn connections(report: &Report) -> Option<String> {
     if report.partial > 0 {
         let _ = write!(line, "; {} began before the trace", Number(report.partial));
     }
-    Some(line + ".")
+    line + "."
 }
 
 fn handshakes(report: &Report) -> Option<String> {
@@ -72,7 +73,7 @@ fn handshakes(report: &Report) -> Option<String> {
 
 fn parts(report: &Report) -> Option<String> {
     let [network, host] =
-        [&report.services.all.network, &report.services.all.host].map(|it| it.percentiles());
+        [&report.services.all.network, &report.services.all.host].map(Distribution::percentiles);
     (network.count > 0).then(|| {
         format!(
             "The network's part of {} was {} in the middle, this host's {}.",
@@ -179,7 +180,7 @@ fn oddities(report: &Report) -> Option<String> {
     ))
 }
 
-fn lost(report: &Report) -> Option<String> {
+fn lost(report: &Report) -> &'static str {
     let whole = report.damage.is_none() && report.endless == 0 && report.traces.are_whole();
-    Some(if whole { "Nothing is known to be lost." } else { "Something is missing: see above." }.to_owned())
+    if whole { "Nothing is known to be lost." } else { "Something is missing: see above." }
 }
