@@ -20,7 +20,10 @@ const BUSY: [&str; 4] = ["test_run", "corpus", "tcptrace_core", "sinks"];
 /// Tests that measure times, or load the machine until something gives way: nothing else may run beside them. No name of
 /// tests is all of the binary.
 const ALONE: [(&str, &[&str]); 2] = [
-    ("live", &["first_byte::", "flood::", "latency::", "load::", "metrics::hostile::", "oracle::"]),
+    (
+        "live",
+        &["first_byte::", "flood::", "latency::", "load::", "merge::", "metrics::hostile::", "oracle::"],
+    ),
     ("endure", &[]),
 ];
 
