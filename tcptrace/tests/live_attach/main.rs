@@ -1,7 +1,6 @@
 //! The live source against the real kernel, in network namespaces of its own. Needs root; fails without.
 
 mod clsact;
-mod parts;
 mod pending;
 mod taken_off;
 mod vlans;
