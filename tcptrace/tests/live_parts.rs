@@ -26,7 +26,7 @@ fn parts_load_together() {
         here.enter(|| {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("one");
             runtime.block_on(async {
-                drop(LiveSource::open(&config).unwrap_or_else(|error| panic!("{error}")))
+                drop(LiveSource::open(&config).unwrap_or_else(|error| panic!("{error}")));
             });
         });
     }
