@@ -15,9 +15,9 @@ impl Axis {
     pub(super) fn covering(min: u64, max: u64, left: f64, width: f64) -> Self {
         let steps: Vec<u64> =
             (2..14).flat_map(|power| [1, 2, 5].map(|factor| factor * 10_u64.pow(power))).collect();
-        let first = steps.partition_point(|step| *step <= min).saturating_sub(1);
+        // Nothing is longer than the last step but times that nobody can have measured.
+        let first = steps.partition_point(|step| *step <= min).saturating_sub(1).min(steps.len() - 2);
         let last = steps.partition_point(|step| *step < max).clamp(first + 1, steps.len() - 1);
-        let first = first.min(last - 1);
         Self { edges: steps[first..=last].to_vec(), left, width }
     }
 
