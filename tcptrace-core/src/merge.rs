@@ -26,7 +26,7 @@ pub use report::{
 };
 pub use text::MergeText;
 
-use crate::{event::Event, segment::Timestamp};
+use crate::event::Event;
 use between::Pairs;
 use join::{Join, Member};
 use order::Known;
@@ -55,20 +55,6 @@ impl Merger {
     pub fn event(&mut self, trace: usize, event: &Event) {
         if let Some(trace) = self.traces.get_mut(trace) {
             trace.event(event);
-        }
-    }
-
-    /// Takes note of packets that the capture with this number is known to lack.
-    pub fn lacks(&mut self, trace: usize, packets: u64) {
-        if let Some(trace) = self.traces.get_mut(trace) {
-            trace.lacks(packets);
-        }
-    }
-
-    /// Takes note of when the last packet passed of the capture with this number.
-    pub fn covers(&mut self, trace: usize, last: Option<Timestamp>) {
-        if let (Some(trace), Some(last)) = (self.traces.get_mut(trace), last) {
-            trace.covers_also(last);
         }
     }
 

@@ -84,7 +84,11 @@ pub use play::{Difference, Played};
 pub use scene::{CLIENT, Level, Levels, SERVER, Scene};
 
 use expect::Expectation;
-use tcptrace_core::segment::{Input, Timestamp};
+use tcptrace_core::{
+    Config, Tracker,
+    event::Event,
+    segment::{Input, Timestamp},
+};
 
 /// The time 0 of every script.
 pub const START: Timestamp = Timestamp(1_000_000_000);
@@ -149,6 +153,22 @@ impl Script {
         self.lines
             .iter()
             .filter_map(|line| if let LineKind::Step(step) = &line.what { Some(step) } else { None })
+    }
+
+    /// All events that the tracker makes of the script, as if nobody expected any; the first interface is eth0.
+    #[must_use]
+    pub fn events(&self) -> Vec<Event> {
+        let mut tracker = Tracker::new(Config::default());
+        tracker.name_interface(1, "eth0".into());
+        let (mut events, mut last) = (Vec::new(), START);
+        for step in self.steps() {
+            if let Step::Input(input) = step {
+                last = last.max(input.ts().unwrap_or(last));
+                tracker.input(input, &mut |event| events.push(event));
+            }
+        }
+        tracker.finish(last, &mut |event| events.push(event));
+        events
     }
 
     /// Whether the script has expectations.

@@ -26,3 +26,10 @@ object! {
         pub http_host: Option<Box<str>>,
     }
 }
+
+impl FirstData {
+    /// Who is asked: the name in TLS, else the host of HTTP.
+    pub(crate) fn asked_for(&self) -> Option<&str> {
+        self.server_name.as_deref().or(self.http_host.as_deref())
+    }
+}

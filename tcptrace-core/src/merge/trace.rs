@@ -244,17 +244,12 @@ impl Trace {
     }
 
     /// Takes note of a moment at which it was looking.
-    pub(super) fn covers_also(&mut self, ts: Timestamp) {
+    fn covers_also(&mut self, ts: Timestamp) {
         if ts == Timestamp::UNKNOWN {
             return;
         }
         let (from, to) = self.covers.unwrap_or((ts, ts));
         self.covers = Some((from.min(ts), to.max(ts)));
-    }
-
-    /// Takes note of packets that are known to be missing in a capture.
-    pub(super) fn lacks(&mut self, packets: u64) {
-        self.lost.0 += packets;
     }
 
     /// Brings the segments of each connection together, in the order in which they passed. No event may come after that.

@@ -24,6 +24,13 @@ fn acts_on_terminal(c: char) -> bool {
         || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
+/// As much of a name that others chose as is kept, where many are: its first 64 characters.
+#[cfg(any(feature = "report", feature = "top"))]
+pub(crate) fn shortened(name: &str) -> &str {
+    const LONGEST: usize = 64;
+    name.char_indices().nth(LONGEST).map_or(name, |(end, _)| &name[..end])
+}
+
 /// A duration in nanoseconds, printed with as many digits as mean something: `28.820 ms`, `3.029 s`, `12m 05s`.
 #[derive(Clone, Copy, Debug)]
 pub struct Nanos(pub u64);

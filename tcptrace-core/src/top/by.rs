@@ -4,13 +4,11 @@ use crate::{
     event::{Address, Cgroup, Common, Connection, Established, Process, Role},
     sink::{
         text::{NamedAddress, Naming},
-        units::plain,
+        units::{plain, shortened},
     },
 };
 use std::{fmt, net::IpAddr, sync::Arc};
 
-/// The most characters that are kept of a name that others chose.
-const LONGEST_NAME: usize = 64;
 /// The digits of a container's identifier that are shown, as Docker and podman show it.
 const CONTAINER_DIGITS: usize = 12;
 
@@ -192,8 +190,7 @@ impl<'a> Facts<'a> {
 
 /// As much of a name as is kept.
 fn kept(name: &str) -> Arc<str> {
-    let end = name.char_indices().nth(LONGEST_NAME).map_or(name.len(), |(end, _)| end);
-    name[..end].into()
+    shortened(name).into()
 }
 
 /// A container's identifier as it is shown.

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use std::{collections::BTreeMap, io::Cursor};
 use tcptrace_core::{
     CaptureOptions, Config, Event, PcapSource, Reader, Role, Timestamp, Tracker,
+    event::Stats,
     merge::{Fate, JoinedBy, MergeSummary, MergedConnection, MergedSegment, Merger, ResetFrom},
 };
 use world::{FIN, Passage, Plan, RST, SYN, World};
@@ -30,7 +31,7 @@ fn merge(captures: [Vec<u8>; 2]) -> (Vec<MergedConnection>, MergeSummary) {
     let mut merger = Merger::new(vec!["a".into(), "b".into()]);
     for (at, capture) in captures.into_iter().enumerate() {
         let last = events(capture, &mut |event| merger.event(at, &event));
-        merger.covers(at, Some(last));
+        merger.event(at, &Event::Stats(Box::new(Stats { ts: last, last: true, ..Stats::default() })));
     }
     let mut told = Vec::new();
     let summary = merger

@@ -5,7 +5,6 @@ mod board;
 mod screens;
 
 use tcptrace_core::{
-    Config, Tracker,
     event::Event,
     segment::Timestamp,
     top::{
@@ -14,7 +13,7 @@ use tcptrace_core::{
         keys::{Key, Keys},
     },
 };
-use tcptrace_testing::script::{START, Script, Step};
+use tcptrace_testing::script::{START, Script};
 
 /// 2020-06-10T07:00:00Z.
 const BEGIN: u64 = 1_591_772_400_000_000_000;
@@ -76,7 +75,7 @@ impl Traffic {
         let (client, id) = (format!("{client}:{}", 40000 + self.connections), u64::from(self.connections));
         let text = format!("vantage client\nclient {client}\nserver {server}\n{script}\n");
         let script = Script::parse(&text).unwrap_or_else(|error| panic!("{error} of {text}"));
-        for mut event in trace(&script) {
+        for mut event in script.events() {
             event.retime(|ts| Timestamp(ts.0 - START.0 + BEGIN + at_ms * MS));
             let common = event.common_mut().expect("all are of a connection");
             common.id = id;
@@ -101,21 +100,6 @@ impl Traffic {
         self.events().iter().for_each(|event| board.observe(event));
         board
     }
-}
-
-/// All events of a script.
-fn trace(script: &Script) -> Vec<Event> {
-    let mut tracker = Tracker::new(Config::default());
-    tracker.name_interface(1, "eth0".into());
-    let (mut events, mut last) = (Vec::new(), START);
-    for step in script.steps() {
-        if let Step::Input(input) = step {
-            last = last.max(input.ts().unwrap_or(last));
-            tracker.input(input, &mut |event| events.push(event));
-        }
-    }
-    tracker.finish(last, &mut |event| events.push(event));
-    events
 }
 
 /// Three services: one that works, one that is refused now and then, and one whose connections stay open.

@@ -165,6 +165,7 @@ Examples:
       Of three traces, each by --json --events all and with its own clock.
   tcptrace merge a.pcapng b.pcapng --json | jq -c '.torn_down_between // empty'
       Between which vantages connections were torn down.";
+
 /// Below the options of `tcptrace report`.
 pub(super) const REPORT: &str = "\
 Examples:

@@ -5,7 +5,7 @@ use super::{RunError, progress::Progress};
 use crate::{
     event::{Event, Stats},
     filter::Filter,
-    segment::{Direction, Flow, Timestamp, mapped},
+    segment::{Direction, Flow, mapped},
     source::{
         counters::CountersTotal,
         pcap::{CaptureOptions, Content, Files, Lines, PcapSource, Reader, Unread},
@@ -36,8 +36,6 @@ pub(super) struct Selection {
     pub(super) server_name: bool,
     /// How the connections of captures are followed.
     pub(super) tracker: track::Config,
-    /// Whether captures end with their counters, which tell what they lack.
-    pub(super) counters: bool,
     /// Whether a person at the terminal is not told how far the reading is.
     pub(super) quiet: bool,
 }
@@ -45,24 +43,8 @@ pub(super) struct Selection {
 impl Selection {
     /// A selection that looks for nothing else, with the usual bounds.
     pub(super) fn new(filter: Filter, decap: Decap) -> Self {
-        Self {
-            filter,
-            decap,
-            server_name: false,
-            tracker: track::Config::default(),
-            counters: false,
-            quiet: false,
-        }
+        Self { filter, decap, server_name: false, tracker: track::Config::default(), quiet: false }
     }
-}
-
-/// What is known of captures when they have been read, besides their events.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Noted {
-    /// How many packets they say were dropped while they were taken.
-    pub(super) dropped: u64,
-    /// When their last packet passed; `None` where there was no capture.
-    pub(super) last: Option<Timestamp>,
 }
 
 /// Takes an event. It returns false if no more are wanted.
@@ -88,19 +70,9 @@ impl EventFiles {
     /// Reads the events of the connections that are selected, until there are no more or none is wanted. Where a file is
     /// damaged, the events before the damage are given, and then the damage is the error.
     pub(super) fn read(self, selection: &Selection, take: Take<'_>) -> Result<(), RunError> {
-        self.read_noting(selection, &mut Noted::default(), take)
-    }
-
-    /// The same, which notes what is known of captures besides.
-    pub(super) fn read_noting(
-        self,
-        selection: &Selection,
-        noted: &mut Noted,
-        take: Take<'_>,
-    ) -> Result<(), RunError> {
         for part in self.parts()? {
             let wanted = match part {
-                Part::Captures(files) => captures(*files, selection, noted, take)?,
+                Part::Captures(files) => captures(*files, selection, take)?,
                 Part::Lines(lines) => events(*lines, selection, take)?,
             };
             if !wanted {
@@ -127,13 +99,8 @@ impl EventFiles {
     }
 }
 
-/// Gives the events of captures. Returns whether more are wanted.
-fn captures(
-    files: Files,
-    selection: &Selection,
-    noted: &mut Noted,
-    take: Take<'_>,
-) -> Result<bool, RunError> {
+/// Gives the events of captures, and at last their counters, which tell what they lack. Returns whether more are wanted.
+fn captures(files: Files, selection: &Selection, take: Take<'_>) -> Result<bool, RunError> {
     let filter = selection.filter.clone();
     let options = CaptureOptions {
         filter: filter.clone(),
@@ -158,12 +125,9 @@ fn captures(
             break more;
         }
     };
-    *noted = Noted { dropped: source.capture().dropped(), last: Some(source.last_packet()) };
     tracker.finish(source.last_packet(), &mut |event| give(&event, take, &mut taken));
-    if selection.counters {
-        let stats = Stats { ts: source.last_packet(), last: true, ..counters(&source) };
-        give(&Event::Stats(Box::new(stats)), take, &mut taken);
-    }
+    let stats = Stats { ts: source.last_packet(), last: true, ..counters(&source) };
+    give(&Event::Stats(Box::new(stats)), take, &mut taken);
     let wanted = taken?;
     read?;
     Ok(wanted)

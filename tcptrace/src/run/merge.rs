@@ -2,7 +2,7 @@
 
 use super::{
     RunError,
-    events::{EventFiles, Noted, Selection},
+    events::{EventFiles, Selection},
     filter,
     screen::Screen,
 };
@@ -18,9 +18,6 @@ use std::{
     slice,
 };
 
-/// The width of what goes to no terminal.
-const USUAL_WIDTH: usize = 80;
-
 /// Reads the files of all vantages, and prints what they tell together. Where a file is damaged, what comes before the damage is
 /// told, and then the damage is the error.
 pub fn merge(config: &MergeConfig) -> Result<(), RunError> {
@@ -31,19 +28,16 @@ pub fn merge(config: &MergeConfig) -> Result<(), RunError> {
         .map(|file| EventFiles::open(slice::from_ref(&file.path)))
         .collect::<Result<_, _>>()?;
     let screen = Screen::new(config.width);
-    let text = MergeText::new(Some(screen.width().columns().unwrap_or(USUAL_WIDTH)), TimeZone::system());
+    let text = MergeText::new(Some(screen.columns()), TimeZone::system());
     confine::confine(Purpose::File, &[])?;
     let mut merger = Merger::new(names(&config.files));
     let selection = Selection::new(filter, config.decap);
     let mut damage = Ok(());
     for (vantage, files) in files.into_iter().enumerate() {
-        let mut noted = Noted::default();
-        let read = files.read_noting(&selection, &mut noted, &mut |event| {
+        let read = files.read(&selection, &mut |event| {
             merger.event(vantage, event);
             Ok(true)
         });
-        merger.lacks(vantage, noted.dropped);
-        merger.covers(vantage, noted.last);
         damage = damage.and(read);
     }
     let mut printer = Printer { config, text, out: BufWriter::new(io::stdout().lock()), line: String::new() };

@@ -30,7 +30,10 @@ use crate::{
     cli::{Config, Input},
     track,
 };
-use std::time::Duration;
+use std::{
+    io::{self, Write as _},
+    time::Duration,
+};
 
 /// How long the end of a trace waits for a reader of its output that does not read.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -52,6 +55,15 @@ pub fn top(config: &Config) -> Result<(), RunError> {
     match &config.input {
         Input::Live(_) => trace(config),
         Input::Files(paths) => top::of_files(config, paths, filter::compile(&config.filter)?),
+    }
+}
+
+/// Writes to the standard output at once. Returns false if nobody reads it any more, in which nothing is wrong.
+fn print(bytes: &[u8]) -> Result<bool, RunError> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        result => result.map(|()| true).map_err(RunError::system("write to stdout")),
     }
 }
 

@@ -3,17 +3,14 @@
 use super::{
     RunError,
     events::{EventFiles, Selection},
-    filter,
+    filter, print,
 };
 use crate::{
     cli::{FilterText, ReportConfig},
     confine::{self, Purpose},
     sink::{files::Whole, report::Report, units::plain},
 };
-use std::{
-    io::{self, Write as _},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 /// The access mode of a page that is new, as of all files that a trace writes: it tells who talks to whom.
 const MODE: u32 = 0o600;
@@ -41,8 +38,7 @@ pub fn report(config: &ReportConfig) -> Result<(), RunError> {
     {
         report.filtered(text);
     }
-    let selection = Selection { counters: true, ..Selection::new(filter, config.decap) };
-    let read = files.read(&selection, &mut |event| {
+    let read = files.read(&Selection::new(filter, config.decap), &mut |event| {
         report.observe(event);
         Ok(true)
     });
@@ -56,16 +52,7 @@ pub fn report(config: &ReportConfig) -> Result<(), RunError> {
     if let Some(page) = page {
         page.write(html.into_bytes())?;
     } else {
-        print(&html)?;
+        print(html.as_bytes())?;
     }
     read
-}
-
-/// Writes the page to the standard output. Nothing is wrong where nobody reads it to its end.
-fn print(html: &str) -> Result<(), RunError> {
-    let mut stdout = io::stdout().lock();
-    match stdout.write_all(html.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        result => result.map_err(RunError::system("write to stdout")),
-    }
 }

@@ -28,6 +28,12 @@ impl Screen {
         self.width.clone()
     }
 
+    /// How many columns there are for what needs a width; 80 where nothing tells.
+    pub(super) fn columns(&self) -> usize {
+        const USUAL: usize = 80;
+        self.width.columns().unwrap_or(USUAL)
+    }
+
     /// Asks how wide the terminal is now, where the width is a terminal's.
     pub(super) fn follow(&self) {
         if self.follows {

@@ -3,7 +3,7 @@
 use super::{
     RunError,
     events::{EventFiles, Selection},
-    filter,
+    filter, print,
     screen::Screen,
 };
 use crate::{
@@ -19,16 +19,10 @@ use crate::{
 };
 use bytes::BytesMut;
 use jiff::tz::TimeZone;
-use std::{
-    io::{self, Write as _},
-    slice,
-};
+use std::slice;
 
 /// How many bytes are drawn before they are written.
 const BATCH: usize = 1 << 16;
-
-/// The width of what goes to no terminal.
-const USUAL_WIDTH: usize = 80;
 
 /// Draws what is asked for on the standard output.
 pub fn show(config: &ShowConfig) -> Result<(), RunError> {
@@ -60,11 +54,7 @@ impl Drawing {
             times: TimeFormat::Date,
             width: screen.width(),
         });
-        let form = if config.svg {
-            LadderForm::Svg
-        } else {
-            LadderForm::Text { width: screen.width().columns().unwrap_or(USUAL_WIDTH) }
-        };
+        let form = if config.svg { LadderForm::Svg } else { LadderForm::Text { width: screen.columns() } };
         Self { sink: LadderSink::new(form, config.only, head), drawn: BytesMut::new(), is_read: true }
     }
 
@@ -78,13 +68,8 @@ impl Drawing {
     }
 
     fn write_all(&mut self) -> Result<(), RunError> {
-        let mut stdout = io::stdout().lock();
-        let result = stdout.write_all(&self.drawn).and_then(|()| stdout.flush());
+        self.is_read &= print(&self.drawn)?;
         self.drawn.clear();
-        match result {
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => self.is_read = false,
-            result => result.map_err(RunError::system("write to stdout"))?,
-        }
         Ok(())
     }
 

@@ -11,16 +11,10 @@ use std::{
     process::{Command, Output},
 };
 use tcptrace::{
-    event::Event,
     segment::Timestamp,
     sink::{Sink as _, json::JsonSink},
-    track::{Config, Tracker},
 };
-use tcptrace_testing::{
-    folder::Folder,
-    script::{START, Script, Step},
-    stories,
-};
+use tcptrace_testing::{folder::Folder, script::START, stories};
 
 /// 2026-06-13T10:00:00Z.
 const BEGIN: u64 = 1_781_344_800_000_000_000;
@@ -37,26 +31,11 @@ fn page(words: &[&str]) -> String {
     String::from_utf8(output.stdout).expect("UTF-8")
 }
 
-/// All events of a script.
-fn events(script: &Script) -> Vec<Event> {
-    let mut tracker = Tracker::new(Config::default());
-    tracker.name_interface(1, "eth0".into());
-    let (mut events, mut last) = (Vec::new(), START);
-    for step in script.steps() {
-        if let Step::Input(input) = step {
-            last = last.max(input.ts().unwrap_or(last));
-            tracker.input(input, &mut |event| events.push(event));
-        }
-    }
-    tracker.finish(last, &mut |event| events.push(event));
-    events
-}
-
 /// The events of all stories, one a second, as lines of JSON.
 fn all_stories() -> Vec<u8> {
     let (mut sink, mut out) = (JsonSink::default(), bytes::BytesMut::new());
     for (number, story) in (0_u64..).zip(stories::all()) {
-        for mut event in events(story.script().expect("stories are tested elsewhere")) {
+        for mut event in story.script().expect("stories are tested elsewhere").events() {
             event.retime(|ts| match ts {
                 Timestamp::UNKNOWN => ts,
                 // A story can begin before its first input.

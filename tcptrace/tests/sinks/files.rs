@@ -4,7 +4,6 @@ use crate::{icmp::Scratch, packets::Frame};
 use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, recv, socketpair};
 use serde_json::{Value, json};
 use std::{
-    fs,
     path::Path,
     process::{Command, Stdio},
 };
@@ -80,13 +79,7 @@ pub(crate) fn pcap_of(link: u32, packets: &[Captured]) -> Scratch {
         }
         file.extend(bytes);
     }
-    written(&file)
-}
-
-fn written(file: &[u8]) -> Scratch {
-    let scratch = Scratch::new();
-    fs::write(&scratch.0, file).expect("a folder for temporary files");
-    scratch
+    Scratch::holding(&file)
 }
 
 /// The first event of a kind.
@@ -295,7 +288,7 @@ pub(crate) fn simple_packets(packets: &[Captured]) -> Scratch {
         let original = u32::try_from(*original).expect("short").to_le_bytes();
         file.extend(pcapng_block(3, &[&original[..], bytes].concat()));
     }
-    written(&file)
+    Scratch::holding(&file)
 }
 
 #[test]
@@ -371,7 +364,7 @@ pub(crate) fn pcapng(
             file.extend(pcapng_block(5, &[&place.to_le_bytes()[..], &[0; 8], &options].concat()));
         }
     }
-    written(&file)
+    Scratch::holding(&file)
 }
 
 pub(crate) fn on(interface: u32, packets: Vec<(u32, Vec<u8>)>) -> Vec<(u32, Captured, u64)> {

@@ -19,6 +19,13 @@ impl Scratch {
         Self(env::temp_dir().join(format!("tcptrace-icmp-{}-{number}.pcap", process::id())))
     }
 
+    /// A file with this content.
+    pub(crate) fn holding(content: &[u8]) -> Self {
+        let scratch = Self::new();
+        fs::write(&scratch.0, content).expect("a folder for temporary files");
+        scratch
+    }
+
     /// A classic pcap of these frames, a millisecond apart.
     pub(crate) fn capture(frames: &[Vec<u8>]) -> Self {
         let mut file = Vec::new();
@@ -32,9 +39,7 @@ impl Scratch {
             }
             file.extend(frame);
         }
-        let scratch = Self::new();
-        fs::write(&scratch.0, file).expect("a folder for temporary files");
-        scratch
+        Self::holding(&file)
     }
 }
 

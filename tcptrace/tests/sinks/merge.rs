@@ -2,17 +2,7 @@
 
 use crate::{icmp::Scratch, textbook};
 use serde_json::Value;
-use std::{
-    fs,
-    process::{Command, Output},
-};
-
-/// A file with this content.
-fn written(content: &[u8]) -> Scratch {
-    let file = Scratch::new();
-    fs::write(&file.0, content).expect("a folder for temporary files");
-    file
-}
+use std::process::{Command, Output};
 
 fn run(words: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tcptrace"));
@@ -39,7 +29,7 @@ fn two() -> [Scratch; 2] {
         let packet = &whole[at + 16 + link..at + 16 + len];
         if packet[usize::from(packet[0] & 15) * 4 + 13] & 1 != 0 {
             let without = [&whole[..at], &whole[at + 16 + len..]].concat();
-            return [written(&whole), written(&without)];
+            return [Scratch::holding(&whole), Scratch::holding(&without)];
         }
         at += 16 + len;
     }
@@ -114,7 +104,7 @@ fn wrong_usage_says_what_would_be_right() {
     assert_eq!(output.status.code(), Some(1));
     // Without segments there is a sentence.
     let lines = text(run(&["-r", &path, "--json", "-q"]));
-    let without = written(lines.as_bytes());
+    let without = Scratch::holding(lines.as_bytes());
     let told = text(run(&["merge", &named("a", &without), &named("b", &b)]));
     assert!(told.contains("trace with --events all"), "{told}");
 }

@@ -4,17 +4,10 @@ use crate::{icmp::Scratch, textbook};
 use flate2::{Compression, write::GzEncoder};
 use insta::assert_snapshot;
 use std::{
-    env, fs,
+    env,
     io::Write as _,
     process::{Command, Output, Stdio},
 };
-
-/// A file with this content.
-fn written(content: &[u8]) -> Scratch {
-    let file = Scratch::new();
-    fs::write(&file.0, content).expect("a folder for temporary files");
-    file
-}
 
 fn run(words: &[&str], file: &Scratch, more: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tcptrace"));
@@ -32,7 +25,7 @@ fn said(output: &Output) -> String {
 
 #[test]
 fn the_textbook_connection_is_a_ladder() {
-    let file = written(&textbook::capture());
+    let file = Scratch::holding(&textbook::capture());
     assert_snapshot!(text(run(&["show"], &file, &[])), @"
     2020-06-10 06:59:50.330991  CLOSED       192.168.64.128:60592 > 180.101.49.11:80   66.336 ms  by client, 172 B sent, 2781 B received, close_wait 18.874 ms
            ms       +ms  CLIENT                                         SERVER
@@ -63,9 +56,9 @@ fn the_textbook_connection_is_a_ladder() {
 /// The lines of JSON have all that the ladder shows.
 #[test]
 fn events_give_the_ladder_of_the_capture() {
-    let file = written(&textbook::capture());
+    let file = Scratch::holding(&textbook::capture());
     let json = text(run(&["--json", "--events", "all", "-q", "-r"], &file, &[]));
-    let events = written(json.as_bytes());
+    let events = Scratch::holding(json.as_bytes());
     for more in [&[][..], &["1"], &["--svg"], &["port", "80"]] {
         let of_capture = text(run(&["show"], &file, more));
         assert!(of_capture.contains("SYN ACK"), "{of_capture}");
@@ -86,12 +79,12 @@ fn events_give_the_ladder_of_the_capture() {
 /// Lines that were rotated away may be compressed, and those of a trace that goes on come by a pipe.
 #[test]
 fn events_may_be_compressed_or_come_by_a_pipe() {
-    let capture = written(&textbook::capture());
+    let capture = Scratch::holding(&textbook::capture());
     let json = text(run(&["--json", "--events", "all", "-q", "-r"], &capture, &[]));
     let expected = text(run(&["show"], &capture, &[]));
     let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
     gzip.write_all(json.as_bytes()).expect("a Vec takes everything");
-    let compressed = written(&gzip.finish().expect("a Vec takes everything"));
+    let compressed = Scratch::holding(&gzip.finish().expect("a Vec takes everything"));
     assert_eq!(text(run(&["show"], &compressed, &[])), expected);
     for bytes in [json.as_bytes(), &textbook::capture()] {
         let mut child = Command::new(env!("CARGO_BIN_EXE_tcptrace"))
@@ -109,7 +102,7 @@ fn events_may_be_compressed_or_come_by_a_pipe() {
 
 #[test]
 fn the_picture_has_the_segments_and_states() {
-    let file = written(&textbook::capture());
+    let file = Scratch::holding(&textbook::capture());
     let picture = text(run(&["show"], &file, &["--svg"]));
     assert!(picture.starts_with("<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 760 "), "{picture}");
     assert!(picture.ends_with("</svg>\n"));
@@ -127,7 +120,7 @@ fn the_picture_has_the_segments_and_states() {
 
 #[test]
 fn what_cannot_be_shown_is_told() {
-    let other = written(b"{\"a\":1}\n");
+    let other = Scratch::holding(b"{\"a\":1}\n");
     let output = run(&["show"], &other, &[]);
     assert_eq!(output.status.code(), Some(1));
     assert!(
@@ -137,7 +130,7 @@ fn what_cannot_be_shown_is_told() {
     );
     let mut cut = textbook::capture();
     cut.truncate(cut.len() - 5);
-    let output = run(&["show"], &written(&cut), &[]);
+    let output = run(&["show"], &Scratch::holding(&cut), &[]);
     assert_eq!(
         output.status.code(),
         Some(1),

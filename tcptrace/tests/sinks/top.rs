@@ -7,7 +7,7 @@ use rustix::{
     termios::{Termios, Winsize, tcgetattr, tcsetwinsize},
 };
 use std::{
-    fs::{self, File},
+    fs::File,
     io::{Read as _, Write as _},
     os::fd::OwnedFd,
     process::{Child, Command, Output, Stdio},
@@ -21,13 +21,6 @@ fn tcptrace(words: &[&str]) -> Command {
 
 fn said(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).expect("UTF-8")
-}
-
-/// A file with this content.
-fn written(content: &[u8]) -> Scratch {
-    let file = Scratch::new();
-    fs::write(&file.0, content).expect("a folder for temporary files");
-    file
 }
 
 /// What a terminal shows of the bytes that come: places, and text.
@@ -159,10 +152,10 @@ impl Top {
 
 #[test]
 fn a_capture_and_the_events_of_it_are_shown_alike() {
-    let capture = written(&textbook::capture());
+    let capture = Scratch::holding(&textbook::capture());
     let json =
         tcptrace(&["--json", "--events", "all", "-q", "-r"]).arg(&capture.0).output().expect("it starts");
-    let events = written(&json.stdout);
+    let events = Scratch::holding(&json.stdout);
     for file in [&capture, &events] {
         let mut top = Top::start(file, &[], true);
         top.wait_for("180.101.49.11:80");
@@ -182,7 +175,7 @@ fn a_capture_and_the_events_of_it_are_shown_alike() {
 
 #[test]
 fn a_filter_leaves_connections_out() {
-    let capture = written(&textbook::capture());
+    let capture = Scratch::holding(&textbook::capture());
     let mut top = Top::start(&capture, &["port", "81"], true);
     top.wait_for("no connections yet");
     let (text, output) = top.quit();
@@ -193,7 +186,7 @@ fn a_filter_leaves_connections_out() {
 fn damage_is_told_on_the_screen_and_after_it() {
     let mut cut = textbook::capture();
     cut.truncate(cut.len() - 5);
-    let cut = written(&cut);
+    let cut = Scratch::holding(&cut);
     let mut top = Top::start(&cut, &[], true);
     top.wait_for("DAMAGED");
     top.wait_for("180.101.49.11:80");
@@ -218,7 +211,7 @@ fn no_color_is_obeyed() {
 
 #[test]
 fn without_a_terminal_it_is_an_error_of_one_line() {
-    let capture = written(&textbook::capture());
+    let capture = Scratch::holding(&textbook::capture());
     let file = capture.0.to_str().expect("a path that is text");
     for words in [&["top", "-r", file][..], &["top", "-i", "lo"], &["top", "-r", "/nowhere"]] {
         let output = tcptrace(words).stdin(Stdio::null()).output().expect("it starts");

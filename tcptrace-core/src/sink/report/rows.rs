@@ -1,9 +1,10 @@
 //! The connections of the table. Their number is bounded: the slowest, those that failed, and others by lot.
 
-use super::services::{asked_for, shortened};
+use super::services::asked_for;
 use crate::{
     event::{Address, Cgroup, Connection, Outcome, Process},
     segment::Timestamp,
+    sink::units::shortened,
 };
 use std::{
     cmp::Reverse,
@@ -42,7 +43,7 @@ impl Row {
             start: event.start,
             client: event.common.client,
             server: event.common.server,
-            name: asked_for(event).map(|name| shortened(name).into()),
+            name: asked_for(event).map(Into::into),
             user: users.into_iter().find_map(|(process, cgroup)| user(process.as_ref(), cgroup.as_ref())),
             outcome: event.outcome,
             handshake_ns: event.times.syn_to_established_ns,

@@ -2,15 +2,13 @@
 
 use crate::{
     event::{Address, Connection, HandshakeTimes, Outcome, OutcomeCounts},
-    sink::summary::Distribution,
+    sink::{summary::Distribution, units::shortened},
 };
 use hashbrown::HashMap;
 use std::{cmp::Reverse, sync::Arc};
 
 /// The most servers that are known by themselves. If there are more, those that are less busy are summed up.
 const MOST: usize = 512;
-/// The most characters of a name that others chose.
-const LONGEST_NAME: usize = 64;
 
 /// The connections with a server, or with several.
 #[derive(Clone, Debug)]
@@ -65,8 +63,8 @@ impl Service {
         self.answer.record(event.first_data.first_response_ns);
         let Some(name) = asked_for(event) else { return };
         match &mut self.name {
-            None => self.name = Some((shortened(name).into(), false)),
-            Some((first, several)) => *several |= **first != *shortened(name),
+            None => self.name = Some((name.into(), false)),
+            Some((first, several)) => *several |= **first != *name,
         }
     }
 
@@ -88,15 +86,9 @@ impl Service {
     }
 }
 
-/// The name that the client asks for, where one is known.
+/// As much as is kept of the name that the client asks for, where one is known.
 pub(super) fn asked_for(event: &Connection) -> Option<&str> {
-    let first = &event.first_data;
-    first.server_name.as_deref().or(first.http_host.as_deref()).filter(|name| !name.is_empty())
-}
-
-/// As much of a name as is kept.
-pub(super) fn shortened(name: &str) -> &str {
-    name.char_indices().nth(LONGEST_NAME).map_or(name, |(end, _)| &name[..end])
+    event.first_data.asked_for().filter(|name| !name.is_empty()).map(shortened)
 }
 
 /// All servers.

@@ -11,7 +11,7 @@ use std::fmt;
 /// in it; or that the server spoke first.
 pub(super) fn first_data(event: &Connection, details: &mut Details<'_>) -> fmt::Result {
     let FirstData { first_response_ns, first_response_server_ns, server_spoke_first, .. } = event.first_data;
-    if let Some(name) = event.first_data.server_name.as_ref().or(event.first_data.http_host.as_ref()) {
+    if let Some(name) = event.first_data.asked_for() {
         details.add(format_args!("asked for {}", plain(name)))?;
     }
     match first_response_ns {

@@ -54,7 +54,6 @@ fn selection(config: &Config, filter: Filter) -> Selection {
         decap: config.decap,
         server_name: config.server_name,
         tracker: tracking(config),
-        counters: true,
         // The line about it would be in the midst of the screen.
         quiet: true,
     }

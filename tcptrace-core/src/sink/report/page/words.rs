@@ -1,12 +1,10 @@
 //! Numbers, times and names as the page has them.
 
+pub(super) use crate::sink::summary::outcome_name as outcome;
 use crate::{
-    event::{Address, Outcome, Rfc3339},
+    event::{Address, Rfc3339},
     segment::Timestamp,
-    sink::{
-        summary::outcome_name,
-        units::{Millis, Nanos},
-    },
+    sink::units::{Millis, Nanos},
 };
 use std::fmt;
 
@@ -84,11 +82,6 @@ pub(super) fn server(address: Address, name: Option<&(std::sync::Arc<str>, bool)
             format!("{address} ({name}{})", if *several { " and others" } else { "" })
         }
     }
-}
-
-/// How a connection ended, as the summary says it.
-pub(super) const fn outcome(outcome: Outcome) -> &'static str {
-    outcome_name(outcome)
 }
 
 #[cfg(test)]
