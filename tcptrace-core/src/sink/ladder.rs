@@ -19,8 +19,10 @@ use super::{Sink, text::TextSink};
 use crate::event::Event;
 use bytes::BytesMut;
 use hashbrown::HashMap;
+#[cfg(feature = "top")]
+pub(crate) use kept::Ladder;
 #[cfg(any(feature = "report", feature = "top"))]
-pub(crate) use kept::{Ladder, Ladders};
+pub(crate) use kept::Ladders;
 pub(crate) use rungs::{Rungs, names as flag_names};
 #[cfg(feature = "report")]
 pub(crate) use svg::embed;

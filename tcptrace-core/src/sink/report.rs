@@ -163,7 +163,7 @@ impl Report {
         self.states.add(event);
         self.resets.add(event);
         self.rows.add(event);
-        let rungs = self.ladders.take(event.common.id).map(|ladder| ladder.rungs);
+        let rungs = self.ladders.take(event.common.id);
         self.slowest.offer(event, rungs.as_ref());
         self.oddest.offer(event, rungs.as_ref());
     }

@@ -12,6 +12,10 @@ const MOST_RUNGS: usize = 1 << 16;
 
 /// What is kept of a connection to draw its ladder.
 #[derive(Clone, Debug)]
+#[cfg_attr(
+    not(feature = "top"),
+    expect(dead_code, reason = "a report has the end and all that it tells itself")
+)]
 pub(crate) struct Ladder {
     pub(crate) common: Common,
     pub(crate) rungs: Rungs,
@@ -53,10 +57,10 @@ impl Ladders {
         }
     }
 
-    /// Takes the ladder of a connection out.
+    /// Takes the rungs of a connection out.
     #[cfg(feature = "report")]
-    pub(crate) fn take(&mut self, id: u64) -> Option<Ladder> {
-        self.forget(id)
+    pub(crate) fn take(&mut self, id: u64) -> Option<Rungs> {
+        self.forget(id).map(|ladder| ladder.rungs)
     }
 
     fn forget(&mut self, id: u64) -> Option<Ladder> {
