@@ -43,7 +43,9 @@ fn each_command_has_a_page_with_all_its_options() {
         for option in command.get_arguments().filter(|it| !it.is_hide_set()) {
             let long = option.get_long().map(|long| format!("--{long}"));
             let typed = long.or(option.get_short().map(|short| format!("-{short}")));
-            let typed = typed.map_or("FILTER".to_owned(), |typed| format!("\\fB{}\\fR", roff(&typed)));
+            // What is typed without an option goes by the name of its value.
+            let value = || option.get_value_names().expect("arguments have names").join(" ");
+            let typed = typed.map_or_else(|| roff(&value()), |typed| format!("\\fB{}\\fR", roff(&typed)));
             assert!(options.contains(&typed), "{name} has no {typed}");
         }
         assert!(!options.contains("tcpdump's '-"), "{name} has what is hidden");
