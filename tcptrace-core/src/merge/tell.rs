@@ -208,7 +208,7 @@ impl<'a> Teller<'a> {
             flags: Bits(flags),
             seq,
             ack,
-            relative_seq: isn(sender).map(|isn| seq.wrapping_sub(isn)),
+            relative_seq: if flags.syn() { Some(0) } else { isn(sender).map(|isn| seq.wrapping_sub(isn)) },
             relative_ack: ack.zip(isn(peer)).map(|(ack, isn)| ack.wrapping_sub(isn)),
             payload_bytes: len,
             seen: seen

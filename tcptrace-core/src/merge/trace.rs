@@ -118,13 +118,23 @@ impl Conn {
         }
     }
 
+    /// Takes the numbers that its trace came to hold for true: a server that remembers no SYN, as with SYN cookies, answers each
+    /// with another number of its own, of which the client acknowledges one.
+    fn believe(&mut self, isns: [Option<u32>; 2]) {
+        for (known, isn) in self.isns.iter_mut().zip(isns) {
+            *known = isn.or(*known);
+        }
+    }
+
     fn learn_from_segment(&mut self, event: &SegmentEvent) {
         let isn = event.relative_seq.map(|relative| event.seq.wrapping_sub(relative));
         let peer = event.relative_ack.zip(event.ack).map(|(relative, ack)| ack.wrapping_sub(relative));
-        self.learn(match event.sender {
+        let isns = match event.sender {
             Role::Client => [isn, peer],
             Role::Server => [peer, isn],
-        });
+        };
+        // A SYN says what its sender begins with, whoever that may be. Another segment is told by the numbers that are believed.
+        if event.flags.syn() { self.learn(isns) } else { self.believe(isns) }
     }
 
     /// Both ends, in an order that is the same for both directions.
@@ -149,7 +159,7 @@ impl Conn {
     }
 
     fn end(&mut self, event: &Connection) {
-        self.learn([event.client_isn, event.server_isn]);
+        self.believe([event.client_isn, event.server_isn]);
         self.start = self.start.min(event.start);
         self.outcome = Some(event.outcome);
     }
@@ -226,7 +236,7 @@ impl Trace {
                 conn.learn_from_segment(segment);
                 self.segs.push(Seg::of(segment, at));
             }
-            Event::Established(event) => conn.learn([event.client_isn, event.server_isn]),
+            Event::Established(event) => conn.believe([event.client_isn, event.server_isn]),
             Event::Connection(event) => conn.end(event),
             _ => {}
         }

@@ -172,7 +172,8 @@ impl Out<'_> {
             flags: seg.flags,
             seq: seg.seq.0,
             ack: ack.map(|a| a.0),
-            relative_seq: relative(seg.seq, own_isn),
+            // A SYN's number is the one that its sender counts from, also where the connection holds another for true.
+            relative_seq: if seg.flags.syn() { Some(0) } else { relative(seg.seq, own_isn) },
             relative_ack: ack.and_then(|a| relative(a, conn.side(peer(role)).isn())),
             window: seg.window,
             payload_bytes: seg.payload_len,

@@ -154,12 +154,12 @@ fn plans() -> impl Strategy<Value = Plan> {
     let outer = prop_oneof![3 => Just(0_usize), 1 => 1..200_usize];
     let delays = (0..80_u64, 0..80_u64);
     let world = (any::<u64>(), 1..60_u32, losses, (outer.clone(), outer), delays, 0..5_000_u64);
-    (world, -100_000_000_000..100_000_000_000_i64, any::<[bool; 2]>(), 0..20_usize).prop_map(
+    (world, -100_000_000_000..100_000_000_000_i64, any::<[bool; 2]>(), [0..20_usize, 0..40_usize]).prop_map(
         |(
             (seed, connections, between, (before, behind), (there, back), jitter_us),
             offset_ns,
             [nat, overtakes],
-            torn,
+            [torn, forgetful],
         )| Plan {
             seed,
             connections,
@@ -170,6 +170,7 @@ fn plans() -> impl Strategy<Value = Plan> {
             offset_ns,
             nat,
             torn,
+            forgetful,
         },
     )
 }
@@ -187,7 +188,7 @@ proptest! {
 #[test]
 fn all_that_is_lost_is_named() {
     let plan = Plan {
-        seed: 1,
+        seed: 4,
         connections: 1000,
         losses: [0, 100, 0],
         delays_ms: [7, 12],
@@ -196,6 +197,7 @@ fn all_that_is_lost_is_named() {
         offset_ns: 3_204_000_000,
         nat: true,
         torn: 5,
+        forgetful: 10,
     };
     let counts = verify(&plan).expect("what is told is true");
     assert!(counts.happened > 400, "{counts:?}");
@@ -217,6 +219,7 @@ fn a_capture_beside_itself_has_no_loss_and_no_difference() {
         offset_ns: 0,
         nat: false,
         torn: 5,
+        forgetful: 10,
     };
     let capture = World::run(&plan).capture(0);
     let (told, summary) = merge([capture.clone(), capture]);
@@ -240,6 +243,7 @@ fn what_a_trace_did_not_cover_is_not_lost() {
         offset_ns: -5_000_000_000,
         nat: true,
         torn: 0,
+        forgetful: 10,
     };
     let world = World::run(&plan);
     let mut late = world.capture(1);

@@ -32,6 +32,8 @@ pub(crate) struct Plan {
     pub(crate) nat: bool,
     /// Of a hundred connections so many are torn down between the vantages.
     pub(crate) torn: usize,
+    /// Of a hundred servers so many answer each SYN anew with another number, and remember none, as with SYN cookies (RFC 4987 §3.6).
+    pub(crate) forgetful: usize,
 }
 
 /// A packet that passed a vantage.
@@ -106,6 +108,7 @@ struct Running {
     ends: Vec<[End; 2]>,
     passages: Vec<Passage>,
     torn: Vec<bool>,
+    forgetful: Vec<bool>,
     times: HashSet<(usize, u64)>,
     /// When the last packet arrived, from the client's side and from the server's.
     latest: [u64; 2],
@@ -135,6 +138,7 @@ impl World {
             })
             .collect();
         let torn = (0..plan.connections).map(|_| rng.below(100) < plan.torn).collect();
+        let forgetful = (0..plan.connections).map(|_| rng.below(100) < plan.forgetful).collect();
         let mut running = Running {
             plan: plan.clone(),
             rng,
@@ -144,6 +148,7 @@ impl World {
             ends,
             passages: Vec::new(),
             torn,
+            forgetful,
             times: HashSet::new(),
             latest: [0; 2],
         };
@@ -345,6 +350,10 @@ impl Running {
         };
         let packet = self.segment(connection, by_server, flags, len);
         self.send(packet);
+        // Who remembers nothing sends nothing again.
+        if by_server && item == Item::Syn && self.forgetful[connection as usize] {
+            return;
+        }
         let wait = (first * MS) << (tries - 1);
         self.push(self.now + wait, Event::Timer(connection, by_server, now, tries));
     }
@@ -383,6 +392,13 @@ impl Running {
             self.reads(connection, is_server, flags, len);
         }
         if self.end(connection, is_server).over {
+            return;
+        }
+        let is_answered = is_server && !is_new && flags & SYN != 0;
+        if is_answered && self.forgetful[connection as usize] && self.end(connection, true).now == 0 {
+            let isn = self.rng.next() as u32;
+            self.end(connection, true).seq = isn;
+            self.send_item(connection, true);
             return;
         }
         // A SYN is acknowledged by the server's own.
