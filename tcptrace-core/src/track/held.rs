@@ -174,9 +174,11 @@ fn is_of_a_fin(conn: &Conn, held: &HeldReset, role: Role, seg: &Segment) -> bool
         && ![held.seg.seq, held.seg.seq.plus(1)].contains(&seg.ack)
 }
 
-/// Whether `seg`, which passed after the RST of the same sender, may have been sent before it.
+/// Whether `seg`, which passed after the RST of the same sender, may have been sent before it. As nothing follows a FIN, a RST
+/// beyond one does not come from who sent that.
 fn may_be_reordered(held: &HeldReset, seg: &Segment) -> bool {
     let before = held.seg.seq.0.wrapping_sub(seg.end().0);
     let after_ns = seg.ts.since(held.seg.ts);
-    (before == 0 && after_ns <= EXCHANGED_NS) || (before <= REORDERED_OCTETS && after_ns <= REORDERED_NS)
+    (before == 0 && after_ns <= EXCHANGED_NS)
+        || (!seg.flags.fin() && before <= REORDERED_OCTETS && after_ns <= REORDERED_NS)
 }
