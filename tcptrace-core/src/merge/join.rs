@@ -1,7 +1,7 @@
 //! Which connections of several traces are one: those with the same initial sequence numbers.
 //!
 //! Both numbers are 64 bits that the two ends chose at random, and no translation of addresses changes them. Where the answer to
-//! the SYN was not seen, only the client's number is known. Then addresses and ports have to be equal as well, or where they are
+//! the SYN was not seen, or the server gave several, only the client's number tells. Then addresses and ports have to be equal as well, or where they are
 //! translated those of one end. What fits in more than one way is not joined.
 
 use super::{
@@ -10,6 +10,7 @@ use super::{
 };
 use crate::event::Address;
 use hashbrown::HashMap;
+use std::mem;
 
 /// A connection of a trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,13 +55,19 @@ pub(super) struct Join<'a> {
     pub(super) groups: Vec<Group>,
     /// For each trace, what could not be looked for.
     pub(super) not_joined: Vec<NotJoined>,
+    /// Those whose two numbers no other trace has, but whose server gave others too.
+    left: Vec<(usize, u32)>,
 }
 
 impl<'a> Join<'a> {
     /// Joins the connections whose initial numbers are both known.
     pub(super) fn by_both_numbers(traces: &'a [Trace]) -> Self {
-        let mut join =
-            Self { traces, groups: Vec::new(), not_joined: vec![NotJoined::default(); traces.len()] };
+        let mut join = Self {
+            traces,
+            groups: Vec::new(),
+            not_joined: vec![NotJoined::default(); traces.len()],
+            left: Vec::new(),
+        };
         let mut all: Vec<(Numbers, usize, u32)> = Vec::new();
         for (place, trace) in traces.iter().enumerate() {
             for (at, conn) in trace.wholes() {
@@ -72,7 +79,10 @@ impl<'a> Join<'a> {
         all.sort_unstable();
         for same in all.chunk_by(|a, b| a.0 == b.0) {
             let same: Vec<(usize, u32)> = same.iter().map(|&(_, trace, conn)| (trace, conn)).collect();
-            join.add(&same);
+            match same[..] {
+                [one] if join.conn(one).isn_varies => join.left.push(one),
+                _ => join.add(&same),
+            }
         }
         join
     }
@@ -131,7 +141,7 @@ impl<'a> Join<'a> {
         self.groups.push(Group { members, by, ordered_by: None });
     }
 
-    /// Joins the connections of which only the client's number is known. `near` says whether what began at two times in two
+    /// Joins the connections of which only the client's number is known for certain. `near` says whether what began at two times in two
     /// traces may have begun at once.
     pub(super) fn by_client_number(&mut self, near: impl Fn(&Conn, usize, &Conn, usize) -> bool) {
         let mut by_isn: HashMap<u32, Vec<usize>> = HashMap::new();
@@ -141,18 +151,21 @@ impl<'a> Join<'a> {
                 by_isn.entry(isn).or_default().push(at);
             }
         }
-        for trace in 0..self.traces.len() {
+        let mut unanswered = mem::take(&mut self.left);
+        for (trace, not_joined) in self.not_joined.iter_mut().enumerate() {
             for (at, conn) in self.traces[trace].wholes() {
                 match conn.isns {
-                    [Some(client), None] => {
-                        let group = self.add_by_client((trace, at), by_isn.get(&client), &near);
-                        if let Some(new) = group {
-                            by_isn.entry(client).or_default().push(new);
-                        }
-                    }
+                    [Some(_), None] => unanswered.push((trace, at)),
                     [Some(_), Some(_)] => {}
-                    [None, _] => self.not_joined[trace].without_isn += 1,
+                    [None, _] => not_joined.without_isn += 1,
                 }
+            }
+        }
+        unanswered.sort_unstable();
+        for one in unanswered {
+            let Some(client) = self.conn(one).isns[0] else { continue };
+            if let Some(new) = self.add_by_client(one, by_isn.get(&client), &near) {
+                by_isn.entry(client).or_default().push(new);
             }
         }
     }

@@ -76,6 +76,8 @@ pub(super) struct Conn {
     pub(super) server: Address,
     /// The initial sequence numbers of client and server.
     pub(super) isns: [Option<u32>; 2],
+    /// Its server answered with several numbers, so that another trace may hold another of them for true.
+    pub(super) isn_varies: bool,
     /// The interface and the tags and tunnels that it was seen with, as a hash: the same can be seen at several.
     place: u64,
     /// Its segments count as those of an earlier connection, which it is the rest of.
@@ -101,6 +103,7 @@ impl Conn {
             client: common.client,
             server: common.server,
             isns: [None; 2],
+            isn_varies: false,
             place: place(common),
             is_rest: false,
             start: common.ts,
@@ -134,7 +137,12 @@ impl Conn {
             Role::Server => [peer, isn],
         };
         // A SYN says what its sender begins with, whoever that may be. Another segment is told by the numbers that are believed.
-        if event.flags.syn() { self.learn(isns) } else { self.believe(isns) }
+        if event.flags.syn() {
+            self.isn_varies |= self.isns[1].zip(isns[1]).is_some_and(|(known, isn)| known != isn);
+            self.learn(isns);
+        } else {
+            self.believe(isns);
+        }
     }
 
     /// Both ends, in an order that is the same for both directions.
@@ -151,7 +159,7 @@ impl Conn {
                 let servers = server.zip(own_server);
                 self.client == later.client
                     && client == own
-                    && servers.is_none_or(|(one, other)| one == other)
+                    && (self.isn_varies || servers.is_none_or(|(one, other)| one == other))
             }
             ([None, _], [Some(_), _]) => later.start.since(self.last) < LATE_NS,
             (_, [None, _]) => false,
@@ -299,6 +307,7 @@ impl Trace {
                     }
                     base.last = base.last.max(conn.last);
                     base.complete &= conn.complete;
+                    base.isn_varies |= conn.isn_varies;
                     rests.insert(at, (whole, is_reversed));
                     self.conns[at as usize].is_rest = true;
                 }

@@ -353,12 +353,18 @@ fn check_losses(told: &[Value], losses: &Losses) {
         }
     }
     assert!(incomplete.len() < alike.len() / 20, "nearly all are complete: {}", incomplete.len());
+    let told: HashSet<(Key, i64)> = alike
+        .iter()
+        .flat_map(|(key, segments)| segments.iter().filter_map(|segment| Some((*key, sent_at(segment)?))))
+        .collect();
+    let is_always = |(key, _): &&(Key, i64)| key.1 & ALWAYS != 0 && !incomplete.contains(key);
+    let untold: Vec<_> = losses.sent.iter().filter(is_always).filter(|lost| !told.contains(*lost)).collect();
+    assert!(untold.is_empty(), "nothing is said of these: {untold:?}");
     let mut tally = Tally::default();
     for (key, segments) in alike {
         check_alike(key, &segments, losses, &mut tally);
     }
-    let always =
-        losses.sent.iter().filter(|(key, _)| key.1 & ALWAYS != 0 && !incomplete.contains(key)).count();
+    let always = losses.sent.iter().filter(is_always).count();
     eprintln!(
         "{tally:?} of {always} SYNs, FINs and RSTs that were lost; {} taken for copies",
         losses.taken_for_copies
