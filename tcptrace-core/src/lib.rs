@@ -68,4 +68,4 @@ pub use filter::{Filter, FilterError};
 pub use once::Once;
 pub use segment::{Input, Segment, Timestamp};
 pub use sink::{Sink, json::JsonSink, summary::Summary, text::TextSink};
-pub use track::{Config, Tracker};
+pub use track::{Ahead, Config, Next, Tracker};

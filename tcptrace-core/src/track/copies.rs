@@ -2,12 +2,7 @@
 //! and behind it, and some drivers show each packet more than once. A copy says nothing that its original did not say:
 //! it is no retransmission, and no time is measured by it.
 
-use super::{
-    Tracker,
-    key::{self, Key},
-    report::Originality,
-    views,
-};
+use super::{Tracker, ahead::Place, key, report::Originality, views};
 use crate::{
     event::{Copies, Event},
     segment::{Flow, RawOptions, Segment, Timestamp},
@@ -47,7 +42,9 @@ pub(super) struct Prints {
 }
 
 /// Four prints, which fill a cache line.
-type Bucket = [Print; 4];
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(align(64))]
+struct Bucket([Print; 4]);
 
 /// The print of one segment: when it passed, its TTL in the low 8 bits, and above that 56 bits of a hash of all that
 /// its copies have in common with it.
@@ -92,11 +89,11 @@ impl Prints {
 
     /// Whether `segment` is a SYN like one before it but for its sequence number, and comes too soon for another try:
     /// the same SYN on the other side of a device that rewrites numbers. A SYN that is not is remembered.
-    fn resembles(&mut self, segment: &Segment, numbers: &Numbers) -> bool {
+    fn resembles(&mut self, segment: &Segment) -> bool {
         if !segment.flags.syn() || segment.flags.ack() {
             return false;
         }
-        let numbers = Numbers { seq: SeqNum(0), flags: TcpFlags(0), ..*numbers };
+        let numbers = Numbers { seq: SeqNum(0), flags: TcpFlags(0), ..Numbers::of(segment) };
         let print = Print::new(self.tag(segment, &numbers), segment);
         let tag = print.tag();
         let Some(first) = self.find(tag) else {
@@ -127,11 +124,20 @@ impl Prints {
         self.hasher.hash_one((flow, "answer", ack)) >> 8
     }
 
-    /// Whether `segment` is a copy of one before it; a segment that is not is remembered. `asked` is when the last SYN
-    /// passed that it may answer, where that matters.
-    fn is_copy(&mut self, segment: &Segment, numbers: &Numbers, asked: Option<Timestamp>) -> bool {
-        let print = Print::new(self.tag(segment, numbers), segment);
-        let tag = print.tag();
+    /// The tag of the print of `segment`.
+    pub(super) fn tag_of(&self, segment: &Segment) -> u64 {
+        self.tag(segment, &Numbers::of(segment))
+    }
+
+    /// Reads the place of a print, of whatever segment. The result means nothing.
+    pub(super) fn read(&self, tag: u64) -> u64 {
+        self.buckets[self.index_of(tag)].0[0].tag_and_ttl
+    }
+
+    /// Whether `segment`, with a print of this tag, is a copy of one before it; a segment that is not is remembered. `asked` is
+    /// when the last SYN passed that it may answer, where that matters.
+    fn is_copy(&mut self, segment: &Segment, tag: u64, asked: Option<Timestamp>) -> bool {
+        let print = Print::new(tag, segment);
         let Some(first) = self.find(tag) else {
             self.remember(print);
             return false;
@@ -169,7 +175,7 @@ impl Prints {
 
     fn find(&mut self, tag: u64) -> Option<&mut Print> {
         let index = self.index_of(tag);
-        self.buckets[index].iter_mut().find(|print| print.tag() == tag)
+        self.buckets[index].0.iter_mut().find(|print| print.tag() == tag)
     }
 
     fn remember(&mut self, print: Print) {
@@ -190,9 +196,9 @@ impl Prints {
     fn grow(&mut self) {
         let twice = vec![Bucket::default(); self.buckets.len() * 2];
         let old = std::mem::replace(&mut self.buckets, twice);
-        for print in old.into_iter().flatten().filter(|print| !print.is_free()) {
+        for print in old.into_iter().flat_map(|bucket| bucket.0).filter(|print| !print.is_free()) {
             let index = self.index_of(print.tag());
-            if let Some(free) = self.buckets[index].iter_mut().find(|print| print.is_free()) {
+            if let Some(free) = self.buckets[index].0.iter_mut().find(|print| print.is_free()) {
                 *free = print;
             }
         }
@@ -200,7 +206,7 @@ impl Prints {
 }
 
 /// The place of a bucket that is free, or else that of the oldest print.
-fn place_in(bucket: &mut Bucket) -> &mut Print {
+fn place_in(Bucket(bucket): &mut Bucket) -> &mut Print {
     let mut place = 0;
     for (at, print) in bucket.iter().enumerate() {
         if print.is_free() {
@@ -275,34 +281,33 @@ impl Tracker {
     /// When the last SYN passed to which `seg`, a SYN-ACK without an identification of its own, may be an answer. A
     /// server sends its SYN-ACK again by its timer and for each SYN that comes again, and many stacks give all of them
     /// the same identification. `None` for every other segment.
-    fn asked(&self, key: &Key, seg: &Segment) -> Option<Timestamp> {
+    fn asked(&self, place: &Place, seg: &Segment) -> Option<Timestamp> {
         let unnumbered = seg.flags.syn() && seg.flags.ack() && seg.id <= 1;
         if !unnumbered {
             return None;
         }
-        self.table[self.table.find(key)?].latest_syn()
+        self.table[self.table.find_hashed(place.hash, &place.key)?].latest_syn()
     }
 
-    /// Whether `seg` is a copy, or is of the view of its connection that is not followed (`views.rs`). If so it is
+    /// Whether `seg`, with a print of this tag, is a copy, or is of the view of its connection that is not followed (`views.rs`). If so it is
     /// counted with its connection, and nothing else follows from it.
     pub(super) fn is_copy(
         &mut self,
-        key: &Key,
-        src_is_low: bool,
+        place: &Place,
+        tag: u64,
         seg: &Segment,
         sink: &mut dyn FnMut(Event),
     ) -> bool {
-        let asked = self.asked(key, seg);
-        let numbers = Numbers::of(seg);
-        let copy = self.prints.is_copy(seg, &numbers, asked);
-        let resembles = !copy && self.prints.resembles(seg, &numbers);
+        let asked = self.asked(place, seg);
+        let copy = self.prints.is_copy(seg, tag, asked);
+        let resembles = !copy && self.prints.resembles(seg);
         self.rewritten |= resembles;
         if !copy && !self.rewritten {
             return false;
         }
-        if let Some(slot) = self.table.find(key) {
+        if let Some(slot) = self.table.find_hashed(place.hash, &place.key) {
             let conn = &mut self.table[slot];
-            let role = conn.role_of(src_is_low);
+            let role = conn.role_of(place.src_is_low);
             if !copy && (conn.flags.ended || !views::is_of_the_other(conn, role, seg, resembles)) {
                 return false;
             }
@@ -319,7 +324,7 @@ impl Tracker {
 
 #[cfg(test)]
 mod tests {
-    use super::{Bucket, Numbers, Prints};
+    use super::{Bucket, Prints};
     use crate::segment::{Direction, Flow, RawOptions, Segment, Sender, Timestamp};
     use tcptrace_common::{seq::SeqNum, tcp::TcpFlags};
 
@@ -366,7 +371,7 @@ mod tests {
     }
 
     fn takes(prints: &mut Prints, segment: &Segment) -> bool {
-        prints.is_copy(segment, &Numbers::of(segment), None)
+        prints.is_copy(segment, prints.tag_of(segment), None)
     }
 
     fn is_copy(first: &Segment, second: &Segment) -> bool {

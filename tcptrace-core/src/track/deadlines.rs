@@ -94,8 +94,8 @@ impl Tracker {
             }
         }
         if let Some(syn) = self.forget_known_syn(slot, ts) {
-            let (key, src_is_low) = self.key_of(&syn.flow);
-            self.begin_connection(key, src_is_low, &syn, sink);
+            let place = self.place_of(&syn);
+            self.begin_connection(&place, &syn, sink);
         }
     }
 }

@@ -50,10 +50,15 @@ impl Halves {
 }
 
 impl Tracker {
+    /// Whether the key of a segment may depend on more than its flow.
+    pub(super) fn has_halves(&self) -> bool {
+        !self.halves.found.is_empty()
+    }
+
     /// The key of the connection that a segment of `flow` belongs to, and whether its source is the `low` end.
     pub(super) fn key_of(&self, flow: &Flow) -> (Key, bool) {
         let (key, src_is_low) = Key::of(flow);
-        if self.halves.found.is_empty() {
+        if !self.has_halves() {
             return (key, src_is_low);
         }
         let whole = self.halves.found.get(&key).filter(|whole| self.table.find(whole).is_some());

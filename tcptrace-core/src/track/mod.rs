@@ -5,6 +5,7 @@
 //! A connection that is *over* was reported, and is remembered for a while, as late segments of it may come.
 
 mod after;
+mod ahead;
 mod answers;
 mod bytes;
 mod challenge;
@@ -36,6 +37,7 @@ mod state;
 mod table;
 mod views;
 
+pub use ahead::{Ahead, Next};
 pub(crate) use held::DOUBT_NS;
 
 use crate::{
@@ -46,6 +48,7 @@ use crate::{
     source_clock::SourceClock,
 };
 use after::After;
+use ahead::{Known, Place};
 use conn::{Conn, List, peer, teardown::Teardown};
 use copies::Prints;
 use elsewhere::AnsweredSyns;
@@ -246,27 +249,32 @@ impl Tracker {
     }
 
     fn segment(&mut self, seg: &Segment, sink: &mut dyn FnMut(Event)) {
-        let (key, src_is_low) = self.key_of(&seg.flow);
-        if !self.is_copy(&key, src_is_low, seg, sink) {
-            self.original_with_key(key, src_is_low, seg, sink);
+        let known = (self.place_of(seg), self.prints.tag_of(seg));
+        self.segment_at(known, seg, sink);
+    }
+
+    fn segment_at(&mut self, (place, tag): Known, seg: &Segment, sink: &mut dyn FnMut(Event)) {
+        if !self.is_copy(&place, tag, seg, sink) {
+            self.original_at(place, seg, sink);
         }
     }
 
     /// Takes a segment that is no copy of one before it. It may have been deferred, so its connection can be another by
     /// now.
     fn original(&mut self, seg: &Segment, sink: &mut dyn FnMut(Event)) {
-        let (key, src_is_low) = self.key_of(&seg.flow);
-        self.original_with_key(key, src_is_low, seg, sink);
+        let place = self.place_of(seg);
+        self.original_at(place, seg, sink);
     }
 
-    /// Takes a segment that is no copy of one before it, and is of the connection with `key`.
-    fn original_with_key(&mut self, key: Key, src_is_low: bool, seg: &Segment, sink: &mut dyn FnMut(Event)) {
+    /// Takes a segment that is no copy of one before it, and belongs to `place`.
+    fn original_at(&mut self, place: Place, seg: &Segment, sink: &mut dyn FnMut(Event)) {
+        let Place { key, hash, src_is_low } = place;
         if numbers::are_impossible(seg.flags) {
             self.impossible_flags(key, src_is_low, seg, sink);
             return;
         }
         let opens = seg.flags.syn() && !seg.flags.ack();
-        if let Some(slot) = self.table.find(&key) {
+        if let Some(slot) = self.table.find_hashed(hash, &key) {
             if self.table[slot].is_held() {
                 self.while_held(slot, src_is_low, seg, sink);
                 return;
@@ -301,7 +309,7 @@ impl Tracker {
             self.continue_connection(slot, src_is_low, seg, sink);
             return;
         }
-        self.begin_connection(key, src_is_low, seg, sink);
+        self.begin_connection(&place, seg, sink);
     }
 
     /// Takes who accepted a connection, unless that is over by now.
@@ -437,7 +445,8 @@ impl Tracker {
     }
 
     /// Begins a connection with the first segment that is seen of it.
-    fn begin_connection(&mut self, key: Key, src_is_low: bool, seg: &Segment, sink: &mut dyn FnMut(Event)) {
+    fn begin_connection(&mut self, place: &Place, seg: &Segment, sink: &mut dyn FnMut(Event)) {
+        let &Place { key, hash, src_is_low } = place;
         let (sender, guessed) = role_of_first_sender(seg);
         if !seg.flags.syn() && !seg.flags.rst() && !seg.flags.fin() {
             // An acknowledgement alone announces nothing: its connection was dropped from the table.
@@ -471,7 +480,7 @@ impl Tracker {
                 rules::segment(&mut conn, sender, seg, &mut out)
             }
         };
-        let slot = self.table.insert(conn, List::Handshake);
+        let slot = self.table.insert_hashed(hash, conn, List::Handshake);
         self.carry_out(slot, after, src_is_low, seg, sink);
     }
 
@@ -512,7 +521,8 @@ impl Tracker {
             After::Restarts(outcome) => {
                 let conn = self.table.remove(slot);
                 self.report(&conn, seg.ts, outcome, sink);
-                self.begin_connection(conn.key, src_is_low, seg, sink);
+                let place = Place { key: conn.key, hash: self.table.hash(&conn.key), src_is_low };
+                self.begin_connection(&place, seg, sink);
             }
         }
     }

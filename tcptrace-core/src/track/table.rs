@@ -124,8 +124,35 @@ impl Table {
         self.new_heads = false;
     }
 
+    pub(crate) fn hash(&self, key: &Key) -> u64 {
+        self.hasher.hash_one(key)
+    }
+
     pub(crate) fn find(&self, key: &Key) -> Option<u32> {
-        self.index.find(self.hasher.hash_one(key), |&slot| self[slot].key == *key).copied()
+        self.find_hashed(self.hash(key), key)
+    }
+
+    /// The slot of the connection with this key, of which `hash` is the hash in this table.
+    pub(crate) fn find_hashed(&self, hash: u64, key: &Key) -> Option<u32> {
+        self.index.find(hash, |&slot| self[slot].key == *key).copied()
+    }
+
+    /// The slot of a connection whose key is likely to have this hash, without a look at the key.
+    pub(crate) fn guess(&self, hash: u64) -> Option<u32> {
+        self.index.find(hash, |_| true).copied()
+    }
+
+    /// Reads what a segment of the connection in `slot` will need: parts of the connection that lie far apart, and its
+    /// neighbours in its list. The result means nothing.
+    pub(crate) fn read(&self, slot: u32) -> u64 {
+        let Links { previous, next } = self.links[slot];
+        let of_neighbours = [previous, next]
+            .into_iter()
+            .filter(|&neighbour| neighbour != NONE)
+            .map(|neighbour| u64::from(self.links[neighbour].next));
+        let conn = self.conns[slot].as_ref();
+        let of_conn = conn.map_or(0, |conn| conn.id ^ conn.last.0 ^ conn.start.0 ^ u64::from(conn.lot));
+        of_neighbours.fold(of_conn, |all, one| all ^ one)
     }
 
     /// All slots in use, in no order.
@@ -140,7 +167,12 @@ impl Table {
 
     /// Adds a connection whose key is not there yet, as the youngest of `list`.
     pub(crate) fn insert(&mut self, conn: Conn, list: List) -> u32 {
-        let hash = self.hasher.hash_one(conn.key);
+        let hash = self.hash(&conn.key);
+        self.insert_hashed(hash, conn, list)
+    }
+
+    /// Adds a connection whose key is not there yet and has this hash in this table, as the youngest of `list`.
+    pub(crate) fn insert_hashed(&mut self, hash: u64, conn: Conn, list: List) -> u32 {
         let slot = if let Some(slot) = self.free.pop() {
             self.conns[slot] = Some(conn);
             slot
@@ -169,7 +201,7 @@ impl Table {
     pub(crate) fn remove(&mut self, slot: u32) -> Conn {
         self.unlink(slot);
         let conn = self.conns[slot].take().expect("a slot in use");
-        if let Ok(found) = self.index.find_entry(self.hasher.hash_one(conn.key), |&other| other == slot) {
+        if let Ok(found) = self.index.find_entry(self.hash(&conn.key), |&other| other == slot) {
             found.remove();
         }
         self.free.push(slot);

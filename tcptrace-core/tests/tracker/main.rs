@@ -1,5 +1,6 @@
 //! The tracker, case by case; [`tcptrace_testing::script`] has the language of the scripts.
 
+mod ahead;
 mod filtered;
 mod grid;
 mod handshakes;

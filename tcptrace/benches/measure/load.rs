@@ -261,7 +261,7 @@ fn own_cpu() -> f64 {
 
 /// CPU seconds of the whole machine so far: everything in the first line of `/proc/stat` (proc(5)) that is neither
 /// idle, waiting nor stolen.
-fn machine_cpu() -> Result<f64, Box<dyn Error>> {
+pub(crate) fn machine_cpu() -> Result<f64, Box<dyn Error>> {
     let stat = fs::read_to_string("/proc/stat")?;
     let numbers =
         stat.lines().next().and_then(|line| line.strip_prefix("cpu ")).ok_or("/proc/stat is odd")?;

@@ -153,9 +153,7 @@ impl Full {
             self.now += 10_000_000;
         }
         let before = cpu_ns();
-        for input in &inputs {
-            self.tracker.input(input, &mut |event| drop(black_box(event)));
-        }
+        self.tracker.inputs(&inputs, &mut |event| drop(black_box(event)));
         self.times.push((cpu_ns() - before) / f64::from(6 * TURNS));
         self.closed += u64::from(TURNS);
     }

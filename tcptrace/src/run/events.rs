@@ -117,9 +117,8 @@ fn captures(files: Files, selection: &Selection, take: Take<'_>) -> Result<bool,
     let mut progress = Progress::new(selection.quiet);
     let read = loop {
         let more = source.next_batch(&mut inputs);
-        for input in inputs.drain(..) {
-            tracker.input(&input, &mut |event| give(&event, take, &mut taken));
-        }
+        tracker.inputs(&inputs, &mut |event| give(&event, take, &mut taken));
+        inputs.clear();
         progress.step(|| source.position());
         if !matches!((&more, &taken), (Ok(true), Ok(true))) {
             break more;

@@ -16,7 +16,7 @@ use crate::{
     source::live::LiveError,
     source_clock::SourceClock,
     stderr,
-    track::{self, Tracker},
+    track::{self, Ahead, Next, Tracker},
 };
 use std::{
     fmt::{Display, Write as _},
@@ -185,20 +185,32 @@ impl<'a> Pipeline<'a> {
 
     /// Tracks a batch, and delivers the events that come of it.
     pub(super) fn track(&mut self, inputs: &mut Vec<Input>, offset_ns: i64) -> Result<(), RunError> {
-        for input in inputs.drain(..) {
-            if let Input::Clock(change) = input {
-                self.delivery.clock.change(change);
-            }
-            self.step(offset_ns, |tracker, sink| tracker.input(&input, sink))?;
-            if let (Some(once), Some(now)) = (&mut self.once, input.ts()) {
-                once.advance(now, &mut |event| self.delivery.deliver(event, offset_ns));
-                self.delivery.result()?;
-            }
-            if self.has_counted() {
-                break;
-            }
-        }
+        let result = inputs.chunks(Ahead::MOST).try_for_each(|some| self.track_some(some, offset_ns));
+        inputs.clear();
+        result?;
         self.delivery.consumers.end_of_batch()
+    }
+
+    /// Tracks at most [`Ahead::MOST`] inputs, unless as many connections were reported as `--count` asked for.
+    fn track_some(&mut self, some: &[Input], offset_ns: i64) -> Result<(), RunError> {
+        for next in self.tracker.look_ahead(some).iter() {
+            if self.has_counted() {
+                return Ok(());
+            }
+            self.track_next(&next, offset_ns)?;
+        }
+        Ok(())
+    }
+
+    fn track_next(&mut self, next: &Next<'_>, offset_ns: i64) -> Result<(), RunError> {
+        if let Input::Clock(change) = next.input() {
+            self.delivery.clock.change(*change);
+        }
+        self.step(offset_ns, |tracker, sink| tracker.take(next, sink))?;
+        if let (Some(once), Some(now)) = (&mut self.once, next.input().ts()) {
+            once.advance(now, &mut |event| self.delivery.deliver(event, offset_ns));
+        }
+        self.delivery.result()
     }
 
     /// Reports connections that are still in the tracker's table at `ts`, unless `--count` was given.

@@ -14,11 +14,13 @@ use crate::{
 use count::Count;
 use rows::Row;
 use serde_json::json;
-use std::{error::Error, fs, path::PathBuf, thread, time::Duration};
+use std::{error::Error, fs, iter, path::PathBuf, thread, time::Duration};
 use tools::{Program, TOOLS, Tool};
 
 /// The servers listen from here on.
 pub(crate) const PORT: u16 = 8000;
+/// Connections of a round at the least: fewer say nothing about the CPU time of one.
+const FEWEST: f64 = 500.0;
 /// A second of the kernel's program statistics at the beginning is part of a trace; it is let pass.
 const OUR_SAMPLE: Duration = Duration::from_millis(1100);
 /// How long libpcap leaves packets in a block that is not full (tcpdump.c, `pcap_set_timeout`: 1000 ms).
@@ -36,9 +38,10 @@ pub(crate) struct Args {
     /// Only these, by the names of the last column
     #[arg(long, value_delimiter = ',')]
     tools: Vec<String>,
-    /// Connections a second in the second mode; 0 leaves it out
-    #[arg(long, default_value_t = 5000.0)]
-    rate: f64,
+    /// Connections a second in the modes after the first; 0 leaves these out. At the lower ones caches are cold, and a round
+    /// takes as long as it needs for 500 connections
+    #[arg(long, value_delimiter = ',', default_value = "5000,1000,100")]
+    rates: Vec<f64>,
     /// Which processors clients and servers are on
     #[arg(long, value_enum, default_value_t = Placement::Apart)]
     placement: Placement,
@@ -62,15 +65,12 @@ pub(crate) fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         &world,
         Load { time: Duration::from_secs(1), rate: None, port: PORT, placement: args.placement },
     )?;
-    let rates = if args.rate > 0.0 { vec![None, Some(args.rate)] } else { vec![None] };
+    let rates = args.rates.iter().copied().filter(|&rate| rate > 0.0).map(Some);
     let mut modes = Vec::new();
-    for rate in rates {
-        modes.push(mode(
-            &world,
-            &tools,
-            args.repeats,
-            Load { time, rate, port: PORT, placement: args.placement },
-        )?);
+    for rate in iter::once(None).chain(rates) {
+        let least = rate.map_or(Duration::ZERO, |rate| Duration::from_secs_f64(FEWEST / rate));
+        let load = Load { time: time.max(least), rate, port: PORT, placement: args.placement };
+        modes.push(mode(&world, &tools, args.repeats, load)?);
     }
     let programs: Vec<&str> = tools.iter().filter_map(|tool| tool.binary()).collect();
     println!("{}", rows::FOOTNOTE);

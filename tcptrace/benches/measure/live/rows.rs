@@ -14,7 +14,8 @@ machine (/proc/stat) for 100,000 connections beyond those without it and beyond 
 and servers alone, whom the tool's part in the kernel and its bursts make slower; other work on the machine shows in
 rest and not here. connect: connect(2) as the clients measured it, medians of the rounds. lost: connections made that
 the tool's own output does not have (of all TCP: packets by its own count). kernel: nanoseconds a connection in the
-tool's BPF programs, by the kernel's run statistics, one round of their own. Medians (least..most).";
+tool's BPF programs, by the kernel's run statistics, one round of their own. At a rate connections come one at a time, and
+own has what a tool does by the clock too. Medians (least..most).";
 
 /// What is known of one tool.
 pub(crate) struct Row {

@@ -19,6 +19,8 @@ use tcptrace::{
 
 /// Output is handed over when there is so much of it.
 const BATCH: usize = 256 * 1024;
+/// Records that are tracked together, as those are that a busy ring has.
+const TOGETHER: usize = 256;
 /// The wall clock's distance, which every event is moved by.
 const OFFSET_NS: i64 = 1_767_225_600_000_000_000;
 
@@ -92,8 +94,20 @@ impl State {
     /// Every record of the stream.
     pub(crate) fn pass(&mut self, stream: &Stream) {
         self.passes += 1;
-        for record in stream.records() {
-            let input = input(record);
+        let mut batch = Vec::with_capacity(TOGETHER);
+        let mut records = stream.records();
+        loop {
+            batch.extend(records.by_ref().take(TOGETHER).map(input));
+            if batch.is_empty() {
+                return;
+            }
+            self.batch(&batch);
+            batch.clear();
+        }
+    }
+
+    fn batch(&mut self, batch: &[Input]) {
+        for input in batch {
             if let Out::Pcapng(writer) = &mut self.out
                 && let Some(what) = input.observation()
             {
@@ -102,22 +116,22 @@ impl State {
                 self.bytes.extend_from_slice(&self.block);
                 self.block.clear();
             }
-            self.track(&input);
-            if self.bytes.len() >= BATCH {
-                self.written += self.bytes.len();
-                black_box(&self.bytes);
-                self.bytes.clear();
-            }
+        }
+        self.track(batch);
+        if self.bytes.len() >= BATCH {
+            self.written += self.bytes.len();
+            black_box(&self.bytes);
+            self.bytes.clear();
         }
     }
 
-    fn track(&mut self, input: &Input) {
+    fn track(&mut self, batch: &[Input]) {
         let Self { tracker, out, bytes, connections, .. } = self;
         let Some(tracker) = tracker else {
-            black_box(input);
+            black_box(batch);
             return;
         };
-        tracker.input(input, &mut |mut event| {
+        tracker.inputs(batch, &mut |mut event| {
             *connections += u64::from(matches!(event, Event::Connection(_)));
             event.shift(OFFSET_NS);
             match out {
