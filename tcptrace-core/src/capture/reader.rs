@@ -202,31 +202,48 @@ impl Reader {
         self.get(false)
     }
 
-    #[inline]
-    fn get(&mut self, wait: bool) -> Result<Ready<'_>, FileError> {
+    /// The next packet, which may be waited for. What is nearly always so is inlined: what a function returns goes through memory,
+    /// and waiting for that takes as long as all else here.
+    #[inline(always)]
+    pub(super) fn get(&mut self, wait: bool) -> Result<Ready<'_>, FileError> {
+        self.window.consume(self.given);
+        self.given = 0;
+        if let Format::Classic(classic) = &self.format
+            && !self.ended
+            && let Ok(Some(head)) = Self::record_in(self.window.bytes(), classic)
+        {
+            return Ok(Ready::Packet(self.packet(head)));
+        }
+        self.get_slowly(wait)
+    }
+
+    /// The packet whose bytes are in the window.
+    #[inline(always)]
+    fn packet(&mut self, head: PacketInWindow) -> Packet<'_> {
+        self.packets += 1;
+        self.given = head.len;
+        Packet {
+            ts: head.ts,
+            link: head.link,
+            interface: head.interface,
+            direction: head.direction,
+            data: &self.window.bytes()[head.at..head.at + head.captured],
+            original_len: head.original_len,
+            dropped: head.dropped,
+        }
+    }
+
+    #[inline(never)]
+    fn get_slowly(&mut self, wait: bool) -> Result<Ready<'_>, FileError> {
         if self.ended {
             return Ok(Ready::End);
         }
-        self.window.consume(self.given);
-        self.given = 0;
         let step = match self.format {
             Format::Classic(classic) => self.next_record(&classic, wait),
             Format::Ng(_) => self.next_block_packet(wait),
         };
         match step {
-            Ok(ReadStep::Packet(head)) => {
-                self.packets += 1;
-                self.given = head.len;
-                Ok(Ready::Packet(Packet {
-                    ts: head.ts,
-                    link: head.link,
-                    interface: head.interface,
-                    direction: head.direction,
-                    data: &self.window.bytes()[head.at..head.at + head.captured],
-                    original_len: head.original_len,
-                    dropped: head.dropped,
-                }))
-            }
+            Ok(ReadStep::Packet(head)) => Ok(Ready::Packet(self.packet(head))),
             Ok(ReadStep::Later | ReadStep::Skipped) => Ok(Ready::Later),
             Ok(ReadStep::End) => {
                 self.ended = true;
@@ -239,12 +256,8 @@ impl Reader {
         }
     }
 
-    /// Reads the next packet of a pcap file.
-    #[inline]
+    /// Reads the next packet of a pcap file, which is not in the window.
     fn next_record(&mut self, classic: &Classic, wait: bool) -> Result<ReadStep, FileError> {
-        if let Some(head) = self.record_in_window(classic)? {
-            return Ok(ReadStep::Packet(head));
-        }
         match self.want(classic.header_len, "a packet's header", wait)? {
             Fill::Ready => {}
             Fill::Later => return Ok(ReadStep::Later),
@@ -253,21 +266,23 @@ impl Reader {
         let header = self.window.bytes().first_chunk().copied().unwrap_or_default();
         let head = classic.record_header(&header).map_err(|damage| self.damaged(damage))?;
         match self.want(classic.header_len + head.captured as usize, "a packet", wait)? {
-            Fill::Ready => Ok(self.record_in_window(classic)?.map_or(ReadStep::End, ReadStep::Packet)),
+            Fill::Ready => {
+                let head = Self::record_in(self.window.bytes(), classic);
+                Ok(head.map_err(|damage| self.damaged(damage))?.map_or(ReadStep::End, ReadStep::Packet))
+            }
             Fill::Later => Ok(ReadStep::Later),
             Fill::End => Ok(ReadStep::End),
         }
     }
 
-    /// The next packet of a pcap file if it is in the window. This is nearly always so, and takes one look at the
-    /// window.
-    #[inline]
-    fn record_in_window(&self, classic: &Classic) -> Result<Option<PacketInWindow>, FileError> {
-        let bytes = self.window.bytes();
+    /// The next packet of a pcap file if all of it is in the window, which has these bytes. This is nearly always so, and takes
+    /// one look.
+    #[inline(always)]
+    fn record_in(bytes: &[u8], classic: &Classic) -> Result<Option<PacketInWindow>, Damage> {
         let Some(header) = bytes.first_chunk() else {
             return Ok(None);
         };
-        let head = classic.record_header(header).map_err(|damage| self.damaged(damage))?;
+        let head = classic.record_header(header)?;
         let captured = head.captured as usize;
         let len = classic.header_len + captured;
         if bytes.len() < len {

@@ -157,9 +157,7 @@ impl PcapSource {
                 break;
             }
             // Only the first packet of a batch is waited for.
-            let reader = self.files.reader();
-            let ready = if number == 0 { reader.next().map(Ready::from) } else { reader.next_ready() };
-            let error = match ready {
+            let error = match self.files.reader().get(number == 0) {
                 Ok(Ready::Packet(packet)) => {
                     self.finder.packet(&packet, out, &mut tap);
                     continue;
@@ -349,10 +347,11 @@ impl SegmentFinder {
     ) {
         self.counters.packets += 1;
         let placed = self.place_in_time(packet, out);
-        let Ok(dissected) = link::dissect(packet, &self.tunnels.decap) else {
+        let mut dissected = Dissected::NOTHING;
+        if link::dissect(packet, &self.tunnels.decap, &mut dissected).is_err() {
             count_unknown_link(&mut self.unknown_links, packet.link);
             return;
-        };
+        }
         if let Some(unseen) = dissected.unseen {
             self.oddities.count_unseen(unseen);
         }
@@ -560,11 +559,5 @@ fn count_unknown_link(links: &mut Vec<(LinkType, u64)>, link: LinkType) {
     match links.iter_mut().find(|(known, _)| *known == link) {
         Some((_, packets)) => *packets += 1,
         None => links.push((link, 1)),
-    }
-}
-
-impl<'a> From<Option<Packet<'a>>> for Ready<'a> {
-    fn from(packet: Option<Packet<'a>>) -> Self {
-        packet.map_or(Ready::End, Ready::Packet)
     }
 }

@@ -24,21 +24,29 @@ const FIXED: usize = 20;
 /// The most captured bytes of a packet whose TCP header may be cut. No snapshot length that cuts a header is longer.
 const SHORT: usize = 512;
 
-/// Parses a packet. Returns its length on the wire too, which is the one to compare lengths within the packet with.
-#[inline]
-pub(super) fn parse(bytes: Bytes<'_>, link: Link, decap: &Decap) -> (Parsed, usize) {
-    match wire::parse(&Deep { packet: bytes, decap }, link, None) {
+/// Parses a packet, and writes down what it is. Returns its length on the wire, which is the one to compare lengths within the
+/// packet with.
+#[inline(always)]
+pub(super) fn parse(bytes: Bytes<'_>, link: Link, decap: &Decap, parsed: &mut Parsed) -> usize {
+    *parsed = wire::parse(&Deep { packet: bytes, decap }, link, None);
+    match *parsed {
         Parsed::Unparsable(reason @ (Unparsable::BadLength | Unparsable::Truncated)) => {
-            parse_cut(bytes, link, decap, reason)
+            parse_cut(bytes, link, decap, reason, parsed)
         }
-        parsed => (parsed, bytes.wire_len),
+        _ => bytes.wire_len,
     }
 }
 
 /// Parses a packet that does not parse as it is, as one that was cut before the file recorded its length, or within its
 /// TCP header.
 #[cold]
-fn parse_cut(bytes: Bytes<'_>, link: Link, decap: &Decap, reason: Unparsable) -> (Parsed, usize) {
+fn parse_cut(
+    bytes: Bytes<'_>,
+    link: Link,
+    decap: &Decap,
+    reason: Unparsable,
+    parsed: &mut Parsed,
+) -> usize {
     // The IP header may say that the packet was longer than the file says. An IP header with the length 0 stands for a
     // packet as long as its frame, which is never too long, so that it does not get here.
     let wire_len = match reason {
@@ -46,11 +54,11 @@ fn parse_cut(bytes: Bytes<'_>, link: Link, decap: &Decap, reason: Unparsable) ->
         _ => bytes.wire_len,
     };
     let bytes = Bytes { wire_len, ..bytes };
-    let parsed = match wire::parse(&Deep { packet: bytes, decap }, link, None) {
+    *parsed = match wire::parse(&Deep { packet: bytes, decap }, link, None) {
         Parsed::Unparsable(Unparsable::Truncated) => parse_cut_tcp(bytes, link),
         parsed => parsed,
     };
-    (parsed, wire_len)
+    wire_len
 }
 
 /// Parses a packet whose TCP header may lack its last six octets. The missing octets are read as 0; the window is 0 if

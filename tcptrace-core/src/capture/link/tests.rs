@@ -1,4 +1,4 @@
-use super::{Device, UnknownLink, dissect};
+use super::{Device, Dissected, UnknownLink, dissect};
 use crate::{
     capture::{LinkType, Packet},
     segment::{Direction, Timestamp},
@@ -26,9 +26,14 @@ fn packet(link: LinkType, data: &[u8]) -> Packet<'_> {
     Packet { ts, link, interface: 0, direction, data, original_len, dropped: 0 }
 }
 
+fn dissected(packet: &Packet<'_>, decap: &Decap) -> Result<Dissected, UnknownLink> {
+    let mut out = Dissected::NOTHING;
+    dissect(packet, decap, &mut out).map(|()| out)
+}
+
 /// Where the IP or Ethernet header of the SYN above was found, and its VLANs; `None` if no TCP header was found.
 fn found(link: LinkType, data: &[u8]) -> Option<(usize, [u16; 2])> {
-    let dissected = dissect(&packet(link, data), &Decap::NONE).expect("a known link type");
+    let dissected = dissected(&packet(link, data), &Decap::NONE).expect("a known link type");
     let (ports, vlans) = match dissected.parsed {
         Parsed::V4(tcp) => (tcp.ports, tcp.vlans),
         Parsed::V6(tcp) => (tcp.ports, tcp.vlans),
@@ -135,7 +140,7 @@ fn every_link_type_leads_to_the_same_segment() {
                 original_len: u32::try_from(data.len()).expect("short"),
                 ..packet(LinkType(link), &data[..len])
             };
-            let parsed = dissect(&cut, &Decap::NONE).expect("a known link type").parsed;
+            let parsed = dissected(&cut, &Decap::NONE).expect("a known link type").parsed;
             assert!(
                 matches!(parsed, Parsed::Other | Parsed::Unparsable(Unparsable::Truncated)),
                 "{name} cut to {len}: {parsed:?}"
@@ -194,7 +199,7 @@ fn cooked_headers_say_the_direction_and_the_device() {
         [(0, Direction::Ingress), (2, Direction::Ingress), (3, Direction::Unknown), (4, Direction::Egress)]
     {
         let data = sll2(kind);
-        let dissected = dissect(&packet(LinkType::LINUX_SLL2, &data), &Decap::NONE).expect("known");
+        let dissected = dissected(&packet(LinkType::LINUX_SLL2, &data), &Decap::NONE).expect("known");
         assert_eq!((dissected.direction, dissected.device), (direction, Some(Device::Index(3))));
     }
 }
@@ -202,12 +207,12 @@ fn cooked_headers_say_the_direction_and_the_device() {
 #[test]
 fn what_is_not_known_is_not_guessed() {
     let known = packet(LinkType(274), &V4);
-    assert_eq!(dissect(&known, &Decap::NONE), Err(UnknownLink(LinkType(274))));
+    assert_eq!(dissected(&known, &Decap::NONE), Err(UnknownLink(LinkType(274))));
     let ppi = behind(&[0, 0, 8, 0, 0x12, 1, 0, 0]);
-    assert_eq!(dissect(&packet(LinkType::PPI, &ppi), &Decap::NONE), Err(UnknownLink(LinkType::PPI)));
+    assert_eq!(dissected(&packet(LinkType::PPI, &ppi), &Decap::NONE), Err(UnknownLink(LinkType::PPI)));
     let within_itself = behind(&[0, 0, 8, 0, 192, 0, 0, 0]);
     assert_eq!(
-        dissect(&packet(LinkType::PPI, &within_itself), &Decap::NONE),
+        dissected(&packet(LinkType::PPI, &within_itself), &Decap::NONE),
         Err(UnknownLink(LinkType::PPI))
     );
     for (name, link, data) in [
@@ -232,6 +237,6 @@ proptest! {
         data in proptest::collection::vec(any::<u8>(), 0..120),
         original_len: u32,
     ) {
-        let _ = dissect(&Packet { original_len, ..packet(LinkType(link), &data) }, &Decap::NONE);
+        let _ = dissected(&Packet { original_len, ..packet(LinkType(link), &data) }, &Decap::NONE);
     }
 }

@@ -28,7 +28,9 @@ fn v6(payload: u16) -> Vec<u8> {
 }
 
 fn parsed(captured: &[u8], wire_len: usize) -> Parsed {
-    parse(Bytes { captured, wire_len }, Link::Ip, &Decap::NONE).0
+    let mut parsed = Parsed::Other;
+    parse(Bytes { captured, wire_len }, Link::Ip, &Decap::NONE, &mut parsed);
+    parsed
 }
 
 /// Sequence number, acknowledgement number, control bits, window, and the octets of payload and of options.
