@@ -85,6 +85,14 @@ impl Trailer<'_> {
         Self::Icmp { from: of.from, kind: of.icmp_type, code: of.icmp_code }
     }
 
+    /// The options of the segment with this record, which says how many there are.
+    #[inline]
+    pub(crate) fn options(self, record: &abi::Record) -> Option<RawOptions> {
+        let Self::Options(bytes) = self else { return None };
+        let options = RawOptions::new(&bytes[..usize::from(record.options_len).min(MAX_OPTIONS)]);
+        Some(if record.bits & BIT_CUT != 0 { options.cut() } else { options })
+    }
+
     const fn belongs_to(self, kind: RecordKind) -> bool {
         match kind {
             RecordKind::Syn | RecordKind::SynAck => matches!(self, Self::Options(_)),
@@ -94,11 +102,9 @@ impl Trailer<'_> {
     }
 }
 
-/// What lies in the ring.
+/// What lies in the ring besides records.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Item {
-    /// A segment or ICMP error.
-    Record(Record),
     /// What a process did, and when, with the socket of this number.
     Act(Timestamp, u64, SocketProcess),
     /// The process of this number runs the program at this path; the path is empty where it does not begin at the root, or is too
@@ -108,24 +114,22 @@ pub enum Item {
     Fork(u32, u32),
 }
 
-/// Decodes what lies in the ring.
-pub fn item(bytes: &[u8]) -> Result<Item, Error> {
+/// Decodes what lies in the ring and is no record; `None` where its length is that of no such item, so that it should be one.
+pub fn item(bytes: &[u8]) -> Option<Result<Item, Error>> {
     if let Ok(abi::TimedAct { ts, act }) = abi::TimedAct::read_from_bytes(bytes) {
-        return match SocketProcess::of(&act.process) {
-            Some(Some(process)) => Ok(Item::Act(Timestamp(ts), act.cookie, process)),
-            _ => Err(Error::Process),
-        };
+        let process = SocketProcess::of(&act.process).flatten().ok_or(Error::Process);
+        return Some(process.map(|process| Item::Act(Timestamp(ts), act.cookie, process)));
     }
     if let Ok(abi::Fork { parent, child }) = abi::Fork::read_from_bytes(bytes) {
-        return Ok(Item::Fork(parent, child));
+        return Some(Ok(Item::Fork(parent, child)));
     }
-    if let Ok(abi::Exec { pid, zero, path }) = abi::Exec::read_from_bytes(bytes) {
-        let end = path.iter().position(|&byte| byte == 0).filter(|_| zero == 0).ok_or(Error::Process)?;
-        let is_whole = path[0] == b'/' && end + 1 < path.len();
-        let path = if is_whole { &path[..end] } else { &[] };
-        return Ok(Item::Exec(pid, String::from_utf8_lossy(path).into_owned()));
-    }
-    record(bytes).map(Item::Record)
+    let abi::Exec { pid, zero, path } = abi::Exec::read_from_bytes(bytes).ok()?;
+    let Some(end) = path.iter().position(|&byte| byte == 0).filter(|_| zero == 0) else {
+        return Some(Err(Error::Process));
+    };
+    let is_whole = path[0] == b'/' && end + 1 < path.len();
+    let path = if is_whole { &path[..end] } else { &[] };
+    Some(Ok(Item::Exec(pid, String::from_utf8_lossy(path).into_owned())))
 }
 
 /// Decodes one record of the ring.
@@ -228,30 +232,47 @@ pub(crate) fn decode(
     if record.flags > 0x01ff {
         return Err(Error::Bits);
     }
-    let options = match trailer {
-        Trailer::Options(bytes) if record.bits & BIT_CUT != 0 => {
-            Some(RawOptions::new(&bytes[..options_len]).cut())
-        }
-        Trailer::Options(bytes) => Some(RawOptions::new(&bytes[..options_len])),
-        Trailer::Nothing | Trailer::Icmp { .. } => None,
-    };
-    let mut segment = segment(record, options);
+    let options = trailer.options(record);
+    let mut decoded = assemble(record, kind, trailer, options);
     if !tunnels.is_empty() {
-        let layers = tunnels.iter().map(Layer::of).collect::<Option<Box<[Layer]>>>().ok_or(Error::Tunnel)?;
-        segment.flow.tunnel = tunnel::identity(&layers);
-        segment.encapsulation = Some(layers);
+        enclose(&mut decoded, tunnels).ok_or(Error::Tunnel)?;
     }
-    let what = match trailer {
-        Trailer::Icmp { from, kind, code } => {
-            Observation::Icmp(IcmpError { quoted: segment, from, kind, code })
-        }
-        Trailer::Nothing | Trailer::Options(_) => Observation::Segment(segment),
-    };
-    let forwarded = record.bits & BIT_FORWARDED != 0;
-    let abi::Record { cpu, number, netns, .. } = *record;
-    Ok(Record { cpu, number, netns, kind, forwarded, what })
+    Ok(decoded)
 }
 
+/// Puts a record together that makes sense. It is written where the caller wants it, as it is large.
+#[inline(always)]
+pub(crate) fn assemble(
+    record: &abi::Record,
+    kind: RecordKind,
+    trailer: Trailer<'_>,
+    options: Option<RawOptions>,
+) -> Record {
+    Record {
+        cpu: record.cpu,
+        number: record.number,
+        netns: record.netns,
+        kind,
+        forwarded: record.bits & BIT_FORWARDED != 0,
+        what: match trailer {
+            Trailer::Icmp { from, kind, code } => {
+                Observation::Icmp(IcmpError { quoted: segment(record, None), from, kind, code })
+            }
+            Trailer::Nothing | Trailer::Options(_) => Observation::Segment(segment(record, options)),
+        },
+    }
+}
+
+/// Puts a record into tunnels; `None` where one of them makes no sense.
+pub(crate) fn enclose(record: &mut Record, tunnels: &[Tunnel]) -> Option<()> {
+    let layers = tunnels.iter().map(Layer::of).collect::<Option<Box<[Layer]>>>()?;
+    let segment = record.what.segment_mut();
+    segment.flow.tunnel = tunnel::identity(&layers);
+    segment.encapsulation = Some(layers);
+    Some(())
+}
+
+#[inline(always)]
 fn segment(record: &abi::Record, options: Option<RawOptions>) -> Segment {
     let egress = record.bits & BIT_EGRESS != 0;
     Segment {
@@ -397,9 +418,11 @@ mod tests {
         );
         assert_eq!(followed(Process { how: 9, ..closer }), Err(Error::Process));
         let act = TimedAct { ts: 3, act: Act { cookie: 7, process: closer } };
-        assert!(matches!(item(act.as_bytes()), Ok(Item::Act(Timestamp(3), 7, process)) if process.pid == 5));
+        assert!(
+            matches!(item(act.as_bytes()), Some(Ok(Item::Act(Timestamp(3), 7, process))) if process.pid == 5)
+        );
         let nobody = TimedAct { ts: 3, act: Act { cookie: 7, process: Process::UNKNOWN } };
-        assert_eq!(item(nobody.as_bytes()), Err(Error::Process));
+        assert_eq!(item(nobody.as_bytes()), Some(Err(Error::Process)));
         // What is not there whole is an error, whatever it is taken for.
         assert!(record(&with(RecordKind::Fin, owner.as_bytes())).is_err());
         assert!(record(&with(RecordKind::Syn, numbers.as_bytes())).is_err());

@@ -248,6 +248,7 @@ impl<T: Table + ?Sized> LifecycleTest<'_, T> {
         self.record(entry.record, Trailer::icmp(&entry), RecordKind::Icmp, ts, end, within)
     }
 
+    #[inline(always)]
     fn record(
         &mut self,
         mut record: Record,
@@ -266,7 +267,12 @@ impl<T: Table + ?Sized> LifecycleTest<'_, T> {
             record.bits |= BIT_TUNNEL;
         }
         // The record was made here, so that it is always valid.
-        Some(Found { record: decode::decode(&record, trailer, tunnels).ok()?, end })
+        let options = trailer.options(&record);
+        let mut found = Found { record: decode::assemble(&record, kind, trailer, options), end };
+        if !tunnels.is_empty() {
+            decode::enclose(&mut found.record, tunnels)?;
+        }
+        Some(found)
     }
 }
 

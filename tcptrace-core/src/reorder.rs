@@ -19,16 +19,18 @@ impl Reorder {
         if ts < self.released {
             self.late += 1;
         }
+        if self.held.back().is_none_or(|(last, _)| *last <= ts) {
+            self.held.push_back((ts, input));
+            return;
+        }
         let behind = self.held.iter().rev().take_while(|(held, _)| *held > ts).count();
         self.held.insert(self.held.len() - behind, (ts, input));
     }
 
     /// Moves every input up to `until` to `out`, in time order: the caller knows that no earlier one will come.
     pub fn release(&mut self, until: Timestamp, out: &mut Vec<Input>) {
-        while let Some((ts, input)) = self.held.pop_front_if(|(ts, _)| *ts <= until) {
-            self.released = self.released.max(ts);
-            out.push(input);
-        }
+        let in_time = self.held.partition_point(|(ts, _)| *ts <= until);
+        out.extend(self.held.drain(..in_time).map(|(_, input)| input));
         self.released = self.released.max(until);
     }
 

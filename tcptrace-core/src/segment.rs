@@ -396,6 +396,7 @@ impl Input {
 }
 
 impl From<Observation> for Input {
+    #[inline(always)]
     fn from(observation: Observation) -> Self {
         match observation {
             Observation::Segment(segment) => Self::Segment(segment),

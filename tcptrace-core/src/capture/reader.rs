@@ -202,19 +202,18 @@ impl Reader {
         self.get(false)
     }
 
-    /// The next packet, which may be waited for. What is nearly always so is inlined: what a function returns goes through memory,
-    /// and waiting for that takes as long as all else here.
+    /// The next packet of a pcap file if all of it is in the window, which is nearly always so. It is inlined, as what a function
+    /// returns goes through memory, and waiting for that takes as long as all else here.
     #[inline(always)]
-    pub(super) fn get(&mut self, wait: bool) -> Result<Ready<'_>, FileError> {
+    pub(super) fn at_hand(&mut self) -> Option<Packet<'_>> {
+        let Format::Classic(classic) = &self.format else { return None };
+        if self.ended {
+            return None;
+        }
         self.window.consume(self.given);
         self.given = 0;
-        if let Format::Classic(classic) = &self.format
-            && !self.ended
-            && let Ok(Some(head)) = Self::record_in(self.window.bytes(), classic)
-        {
-            return Ok(Ready::Packet(self.packet(head)));
-        }
-        self.get_slowly(wait)
+        let head = Self::record_in(self.window.bytes(), classic).ok()??;
+        Some(self.packet(head))
     }
 
     /// The packet whose bytes are in the window.
@@ -233,11 +232,14 @@ impl Reader {
         }
     }
 
+    /// The next packet, which may be waited for.
     #[inline(never)]
-    fn get_slowly(&mut self, wait: bool) -> Result<Ready<'_>, FileError> {
+    pub(super) fn get(&mut self, wait: bool) -> Result<Ready<'_>, FileError> {
         if self.ended {
             return Ok(Ready::End);
         }
+        self.window.consume(self.given);
+        self.given = 0;
         let step = match self.format {
             Format::Classic(classic) => self.next_record(&classic, wait),
             Format::Ng(_) => self.next_block_packet(wait),
@@ -256,7 +258,7 @@ impl Reader {
         }
     }
 
-    /// Reads the next packet of a pcap file, which is not in the window.
+    /// Reads the next packet of a pcap file.
     fn next_record(&mut self, classic: &Classic, wait: bool) -> Result<ReadStep, FileError> {
         match self.want(classic.header_len, "a packet's header", wait)? {
             Fill::Ready => {}

@@ -156,6 +156,10 @@ impl PcapSource {
             if self.ended {
                 break;
             }
+            if let Some(packet) = self.files.reader().at_hand() {
+                self.finder.packet(&packet, out, &mut tap);
+                continue;
+            }
             // Only the first packet of a batch is waited for.
             let error = match self.files.reader().get(number == 0) {
                 Ok(Ready::Packet(packet)) => {
@@ -356,14 +360,13 @@ impl SegmentFinder {
             self.oddities.count_unseen(unseen);
         }
         let overwrites = self.counters.pending_overwrites;
-        if let Some(Found { record, end }) = self.lifecycle_test(packet, &dissected) {
+        if let Some(mut found) = self.lifecycle_test(packet, &dissected) {
             let overwritten = self.counters.pending_overwrites != overwrites;
-            let mut what = record.what;
-            what.segment_mut().direction = dissected.direction;
-            let headers = &packet.data[..(dissected.at + end).min(packet.data.len())];
+            found.record.what.segment_mut().direction = dissected.direction;
+            let headers = &packet.data[..(dissected.at + found.end).min(packet.data.len())];
             let Packet { ts, link, original_len, .. } = *packet;
-            tap(&what, Captured { ts, link, headers, original_len });
-            self.push_observation(what, placed, overwritten, out);
+            tap(&found.record.what, Captured { ts, link, headers, original_len });
+            self.push_observation(found, placed, overwritten, out);
         }
     }
 
@@ -417,10 +420,10 @@ impl SegmentFinder {
 
     /// Appends an observation to `out`, or holds it until its time is known. `overwritten` says that its record took
     /// the place of an expected acknowledgement in the table.
-    #[inline]
+    #[inline(always)]
     fn push_observation(
         &mut self,
-        mut what: Observation,
+        mut found: Found,
         placed: Placed,
         overwritten: bool,
         out: &mut Vec<Input>,
@@ -430,14 +433,14 @@ impl SegmentFinder {
                 let ts = report_time(&mut self.times, stamp, out);
                 (out, ts)
             }
-            Placed::Held => (&mut self.held, what.segment().ts),
+            Placed::Held => (&mut self.held, found.record.what.segment().ts),
         };
-        what.segment_mut().ts = ts;
+        found.record.what.segment_mut().ts = ts;
         // The tracker needs the count of octets up to the segments that end a connection.
-        let closes = what.segment().flags.intersects(TcpFlags::FIN.union(TcpFlags::RST));
+        let closes = found.record.what.segment().flags.intersects(TcpFlags::FIN.union(TcpFlags::RST));
         to.extend(overwritten.then_some(Input::Overwritten(ts)));
         to.extend(closes.then_some(Input::Passed(self.passed)));
-        to.push(what.into());
+        to.push(found.record.what.into());
     }
 
     /// Appends what came of the packet that was held, now that the next packet, or the end of the file, decides on its

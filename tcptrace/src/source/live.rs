@@ -479,22 +479,22 @@ impl LiveSource {
             let Some(item) = self.ring.get_mut().next() else { return (used, true) };
             self.drained_bytes += item.len() as u64;
             self.drained_records += 1;
-            let decoded = decode::item(&item);
-            drop(item);
-            match decoded {
-                Ok(Item::Record(record)) => self.accept(record),
-                Ok(Item::Act(ts, cookie, process)) => self.accept_act(ts, cookie, process),
-                Ok(Item::Exec(pid, path)) => {
-                    if let Some(processes) = &mut self.processes {
-                        processes.executed(pid, path);
+            match decode::item(&item) {
+                None => {
+                    let decoded = decode::record(&item);
+                    drop(item);
+                    match decoded {
+                        Ok(record) => self.accept(record),
+                        Err(_) => self.undecodable += 1,
                     }
                 }
-                Ok(Item::Fork(parent, child)) => {
-                    if let Some(processes) = &mut self.processes {
-                        processes.forked(parent, child);
+                Some(decoded) => {
+                    drop(item);
+                    match decoded {
+                        Ok(item) => self.accept_item(item),
+                        Err(_) => self.undecodable += 1,
                     }
                 }
-                Err(_) => self.undecodable += 1,
             }
         }
         (used, false)
@@ -518,8 +518,8 @@ impl LiveSource {
     }
 
     /// Completes what a record says by what is known of its interface, and puts it in order.
-    fn accept(&mut self, record: Record) {
-        let Record { cpu, number, netns, forwarded, mut what, .. } = record;
+    fn accept(&mut self, mut record: Record) {
+        let Record { cpu, number, netns, forwarded, ref mut what, .. } = record;
         let &Segment { ts, flow, direction, .. } = what.segment();
         if let Some(loss) = self.gaps.observe(cpu, number, ts) {
             self.hold_losses([loss]);
@@ -548,7 +548,17 @@ impl LiveSource {
             processes.observe(segment, netns);
         }
         segment.sender = sender_of(direction, forwarded, spot.loopback, || spot.addresses.contains(&to));
-        self.reorder.push(ts, what.into());
+        self.reorder.push(ts, record.what.into());
+    }
+
+    /// Takes what a process did.
+    fn accept_item(&mut self, item: Item) {
+        match (item, &mut self.processes) {
+            (Item::Act(ts, cookie, process), _) => self.accept_act(ts, cookie, process),
+            (Item::Exec(pid, path), Some(processes)) => processes.executed(pid, path),
+            (Item::Fork(parent, child), Some(processes)) => processes.forked(parent, child),
+            (Item::Exec(..) | Item::Fork(..), None) => {}
+        }
     }
 
     /// Passes on that a process has accepted a connection.

@@ -40,13 +40,7 @@ pub(super) fn parse(bytes: Bytes<'_>, link: Link, decap: &Decap, parsed: &mut Pa
 /// Parses a packet that does not parse as it is, as one that was cut before the file recorded its length, or within its
 /// TCP header.
 #[cold]
-fn parse_cut(
-    bytes: Bytes<'_>,
-    link: Link,
-    decap: &Decap,
-    reason: Unparsable,
-    parsed: &mut Parsed,
-) -> usize {
+fn parse_cut(bytes: Bytes<'_>, link: Link, decap: &Decap, reason: Unparsable, parsed: &mut Parsed) -> usize {
     // The IP header may say that the packet was longer than the file says. An IP header with the length 0 stands for a
     // packet as long as its frame, which is never too long, so that it does not get here.
     let wire_len = match reason {
