@@ -115,6 +115,7 @@ pub enum Item {
 }
 
 /// Decodes what lies in the ring and is no record; `None` where its length is that of no such item, so that it should be one.
+#[must_use]
 pub fn item(bytes: &[u8]) -> Option<Result<Item, Error>> {
     if let Ok(abi::TimedAct { ts, act }) = abi::TimedAct::read_from_bytes(bytes) {
         let process = SocketProcess::of(&act.process).flatten().ok_or(Error::Process);

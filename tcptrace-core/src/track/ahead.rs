@@ -7,17 +7,22 @@ use crate::{
     event::Event,
     segment::{Input, Segment},
 };
-use std::{array, hint::black_box};
+use std::hint::black_box;
 
 /// [`Ahead::MOST`].
-const MOST: usize = 16;
+const MOST: usize = 8;
+
+/// With fewer connections than this a cache has room for all of them.
+const FEW: usize = 4096;
 
 /// Where a segment belongs.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place {
     pub(super) key: Key,
-    /// The key's hash in the connection tables.
+    /// The key's hash in the table of connections.
     pub(super) hash: u64,
+    /// The slot of the connection that is likely to have the key, as far as was looked.
+    pub(super) guess: Option<u32>,
     /// Whether the source is the `low` end of the key.
     pub(super) src_is_low: bool,
 }
@@ -36,17 +41,17 @@ pub struct Ahead<'a> {
 #[derive(Debug)]
 pub struct Next<'a> {
     input: &'a Input,
-    known: Option<Known>,
+    known: Option<&'a Known>,
 }
 
-impl<'a> Ahead<'a> {
+impl Ahead<'_> {
     /// The most inputs that are looked at together: a processor can wait for about so many places of memory.
     pub const MOST: usize = MOST;
 
     /// The inputs one after the other. Each has to be given to [`Tracker::take`] of the same tracker before the tracker looks
     /// ahead again.
-    pub fn iter(&self) -> impl Iterator<Item = Next<'a>> + '_ {
-        self.inputs.iter().zip(self.known).map(|(input, known)| Next { input, known })
+    pub fn iter(&self) -> impl Iterator<Item = Next<'_>> {
+        self.inputs.iter().zip(&self.known).map(|(input, known)| Next { input, known: known.as_ref() })
     }
 }
 
@@ -62,36 +67,47 @@ impl Tracker {
     /// Takes the next inputs, one after the other.
     pub fn inputs(&mut self, inputs: &[Input], sink: &mut dyn FnMut(Event)) {
         for some in inputs.chunks(Ahead::MOST) {
-            for next in self.look_ahead(some).iter() {
+            for next in self.next(some).iter() {
                 self.take(&next, sink);
             }
         }
     }
 
+    /// The first of these inputs, at most [`Ahead::MOST`]. The tracker looks ahead to them where that saves time.
+    #[must_use]
+    pub fn next<'a>(&self, inputs: &'a [Input]) -> Ahead<'a> {
+        if self.table.len() >= FEW {
+            return self.look_ahead(inputs);
+        }
+        Ahead { inputs: &inputs[..inputs.len().min(MOST)], known: [const { None }; MOST] }
+    }
+
     /// Looks ahead to the first of these inputs, at most [`Ahead::MOST`].
     #[must_use]
     pub fn look_ahead<'a>(&self, inputs: &'a [Input]) -> Ahead<'a> {
-        let inputs = &inputs[..inputs.len().min(Ahead::MOST)];
+        let inputs = &inputs[..inputs.len().min(MOST)];
+        let mut ahead = Ahead { inputs, known: [const { None }; MOST] };
         // A segment that begins to be the other half of a connection gives later ones another key.
         if inputs.len() < 2 || self.has_halves() {
-            return Ahead { inputs, known: [None; MOST] };
+            return ahead;
         }
-        let known = array::from_fn(|at| match inputs.get(at)? {
-            Input::Segment(segment) => Some((self.place_of(segment), self.prints.tag_of(segment))),
-            _ => None,
-        });
-        self.read(&known);
-        Ahead { inputs, known }
+        for (known, input) in ahead.known.iter_mut().zip(inputs) {
+            if let Input::Segment(segment) = input {
+                *known = Some((self.place_of(segment), self.prints.tag_of(segment)));
+            }
+        }
+        self.read(&mut ahead.known);
+        ahead
     }
 
-    /// Reads what the tables have at these places, so that it is near when the segments are taken.
-    fn read(&self, known: &[Option<Known>; MOST]) {
-        let slots = known.map(|known| {
-            let (place, tag) = known?;
-            black_box(self.prints.read(tag));
-            self.table.guess(place.hash)
-        });
-        for slot in slots.into_iter().flatten() {
+    /// Reads what the tables have at these places, so that it is near when the segments are taken. All of one kind is read before
+    /// what depends on it.
+    fn read(&self, known: &mut [Option<Known>]) {
+        for (place, tag) in known.iter_mut().flatten() {
+            black_box(self.prints.read(*tag));
+            place.guess = self.table.guess(place.hash);
+        }
+        for slot in known.iter().flatten().filter_map(|(place, _)| place.guess) {
             black_box(self.table.read(slot));
         }
     }
@@ -102,7 +118,7 @@ impl Tracker {
             (Input::Segment(segment), Some(known)) if !self.has_halves() => {
                 self.context.losses.set_began(Some(segment.ts));
                 self.expire(segment.ts, sink);
-                self.segment_at(known, segment, sink);
+                self.segment_at(*known, segment, sink);
             }
             (input, _) => self.input(input, sink),
         }
@@ -111,6 +127,6 @@ impl Tracker {
     /// Where `segment` belongs.
     pub(super) fn place_of(&self, segment: &Segment) -> Place {
         let (key, src_is_low) = self.key_of(&segment.flow);
-        Place { key, hash: self.table.hash(&key), src_is_low }
+        Place { key, hash: self.table.hash(&key), guess: None, src_is_low }
     }
 }

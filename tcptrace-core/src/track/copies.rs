@@ -286,7 +286,7 @@ impl Tracker {
         if !unnumbered {
             return None;
         }
-        self.table[self.table.find_hashed(place.hash, &place.key)?].latest_syn()
+        self.table[self.table.find_at(place)?].latest_syn()
     }
 
     /// Whether `seg`, with a print of this tag, is a copy, or is of the view of its connection that is not followed (`views.rs`). If so it is
@@ -305,7 +305,7 @@ impl Tracker {
         if !copy && !self.rewritten {
             return false;
         }
-        if let Some(slot) = self.table.find_hashed(place.hash, &place.key) {
+        if let Some(slot) = self.table.find_at(place) {
             let conn = &mut self.table[slot];
             let role = conn.role_of(place.src_is_low);
             if !copy && (conn.flags.ended || !views::is_of_the_other(conn, role, seg, resembles)) {

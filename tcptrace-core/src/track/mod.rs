@@ -268,13 +268,13 @@ impl Tracker {
 
     /// Takes a segment that is no copy of one before it, and belongs to `place`.
     fn original_at(&mut self, place: Place, seg: &Segment, sink: &mut dyn FnMut(Event)) {
-        let Place { key, hash, src_is_low } = place;
+        let Place { key, src_is_low, .. } = place;
         if numbers::are_impossible(seg.flags) {
             self.impossible_flags(key, src_is_low, seg, sink);
             return;
         }
         let opens = seg.flags.syn() && !seg.flags.ack();
-        if let Some(slot) = self.table.find_hashed(hash, &key) {
+        if let Some(slot) = self.table.find_at(&place) {
             if self.table[slot].is_held() {
                 self.while_held(slot, src_is_low, seg, sink);
                 return;
@@ -446,7 +446,7 @@ impl Tracker {
 
     /// Begins a connection with the first segment that is seen of it.
     fn begin_connection(&mut self, place: &Place, seg: &Segment, sink: &mut dyn FnMut(Event)) {
-        let &Place { key, hash, src_is_low } = place;
+        let &Place { key, hash, src_is_low, .. } = place;
         let (sender, guessed) = role_of_first_sender(seg);
         if !seg.flags.syn() && !seg.flags.rst() && !seg.flags.fin() {
             // An acknowledgement alone announces nothing: its connection was dropped from the table.
@@ -521,7 +521,8 @@ impl Tracker {
             After::Restarts(outcome) => {
                 let conn = self.table.remove(slot);
                 self.report(&conn, seg.ts, outcome, sink);
-                let place = Place { key: conn.key, hash: self.table.hash(&conn.key), src_is_low };
+                let place =
+                    Place { key: conn.key, hash: self.table.hash(&conn.key), guess: None, src_is_low };
                 self.begin_connection(&place, seg, sink);
             }
         }

@@ -2,6 +2,7 @@
 //! every operation takes the same time at a thousand connections and at a million.
 
 use super::{
+    ahead::Place,
     conn::{Conn, List},
     key::Key,
 };
@@ -129,12 +130,15 @@ impl Table {
     }
 
     pub(crate) fn find(&self, key: &Key) -> Option<u32> {
-        self.find_hashed(self.hash(key), key)
+        self.index.find(self.hash(key), |&slot| self[slot].key == *key).copied()
     }
 
-    /// The slot of the connection with this key, of which `hash` is the hash in this table.
-    pub(crate) fn find_hashed(&self, hash: u64, key: &Key) -> Option<u32> {
-        self.index.find(hash, |&slot| self[slot].key == *key).copied()
+    /// The slot of the connection at this place.
+    pub(super) fn find_at(&self, place: &Place) -> Option<u32> {
+        let Place { key, hash, guess, .. } = place;
+        // Another connection may have the slot by now, but no two have one key.
+        let is_it = |slot: &u32| self.conns[*slot].as_ref().is_some_and(|conn| conn.key == *key);
+        guess.filter(is_it).or_else(|| self.index.find(*hash, is_it).copied())
     }
 
     /// The slot of a connection whose key is likely to have this hash, without a look at the key.

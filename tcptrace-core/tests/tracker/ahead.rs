@@ -6,7 +6,7 @@ use tcptrace_common::{seq::SeqNum, tcp::TcpFlags};
 use tcptrace_core::{
     event::Event,
     segment::{Flow, Input, Segment, Timestamp},
-    track::Tracker,
+    track::{Ahead, Tracker},
 };
 
 /// What a segment is like, so that many fit: whether the client sent it, which flags it has, its numbers from the ISNs on, which of
@@ -49,7 +49,11 @@ proptest! {
         for one in &inputs {
             trackers[0].input(one, &mut |event| told[0].push(event));
         }
-        trackers[1].inputs(&inputs, &mut |event| told[1].push(event));
+        for some in inputs.chunks(Ahead::MOST) {
+            for next in trackers[1].look_ahead(some).iter() {
+                trackers[1].take(&next, &mut |event| told[1].push(event));
+            }
+        }
         for (tracker, told) in trackers.iter_mut().zip(&mut told) {
             tracker.finish(now, &mut |event| told.push(event));
         }

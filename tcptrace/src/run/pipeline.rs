@@ -193,7 +193,7 @@ impl<'a> Pipeline<'a> {
 
     /// Tracks at most [`Ahead::MOST`] inputs, unless as many connections were reported as `--count` asked for.
     fn track_some(&mut self, some: &[Input], offset_ns: i64) -> Result<(), RunError> {
-        for next in self.tracker.look_ahead(some).iter() {
+        for next in self.tracker.next(some).iter() {
             if self.has_counted() {
                 return Ok(());
             }
