@@ -103,7 +103,7 @@ pub(super) fn run(
 
 fn start(kernel: &Unpacked, initramfs: &Path, console: &Path) -> Result<Machine> {
     // Its Drop does not run when this task is killed.
-    let Arch { emulator, machine, console: line, results, .. } = kernel.arch;
+    let Arch { emulator, processor, machine, console: line, results, .. } = kernel.arch;
     let mut command = Command::new("setpriv");
     command
         .args(["--pdeathsig", "KILL", "--", emulator])
@@ -118,6 +118,7 @@ fn start(kernel: &Unpacked, initramfs: &Path, console: &Path) -> Result<Machine>
         .arg("-serial")
         .arg(format!("file:{}", console.display()))
         .args(["-chardev", "stdio,id=results"])
+        .args(["-cpu", processor(&kernel.release)])
         .args(*machine)
         .arg("-kernel")
         .arg(&kernel.image)
