@@ -87,7 +87,7 @@ impl Trailer<'_> {
 
     /// The options of the segment with this record, which says how many there are.
     #[inline]
-    pub(crate) fn options(self, record: &abi::Record) -> Option<RawOptions> {
+    fn options(self, record: &abi::Record) -> Option<RawOptions> {
         let Self::Options(bytes) = self else { return None };
         let options = RawOptions::new(&bytes[..usize::from(record.options_len).min(MAX_OPTIONS)]);
         Some(if record.bits & BIT_CUT != 0 { options.cut() } else { options })
@@ -233,8 +233,7 @@ pub(crate) fn decode(
     if record.flags > 0x01ff {
         return Err(Error::Bits);
     }
-    let options = trailer.options(record);
-    let mut decoded = assemble(record, kind, trailer, options);
+    let mut decoded = assemble(record, kind, trailer);
     if !tunnels.is_empty() {
         enclose(&mut decoded, tunnels).ok_or(Error::Tunnel)?;
     }
@@ -243,12 +242,7 @@ pub(crate) fn decode(
 
 /// Puts a record together that makes sense. It is written where the caller wants it, as it is large.
 #[inline(always)]
-pub(crate) fn assemble(
-    record: &abi::Record,
-    kind: RecordKind,
-    trailer: Trailer<'_>,
-    options: Option<RawOptions>,
-) -> Record {
+pub(crate) fn assemble(record: &abi::Record, kind: RecordKind, trailer: Trailer<'_>) -> Record {
     Record {
         cpu: record.cpu,
         number: record.number,
@@ -259,7 +253,9 @@ pub(crate) fn assemble(
             Trailer::Icmp { from, kind, code } => {
                 Observation::Icmp(IcmpError { quoted: segment(record, None), from, kind, code })
             }
-            Trailer::Nothing | Trailer::Options(_) => Observation::Segment(segment(record, options)),
+            Trailer::Nothing | Trailer::Options(_) => {
+                Observation::Segment(segment(record, trailer.options(record)))
+            }
         },
     }
 }

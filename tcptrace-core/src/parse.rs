@@ -267,8 +267,7 @@ impl<T: Table + ?Sized> LifecycleTest<'_, T> {
             record.bits |= BIT_TUNNEL;
         }
         // The record was made here, so that it is always valid.
-        let options = trailer.options(&record);
-        let mut found = Found { record: decode::assemble(&record, kind, trailer, options), end };
+        let mut found = Found { record: decode::assemble(&record, kind, trailer), end };
         if !tunnels.is_empty() {
             decode::enclose(&mut found.record, tunnels)?;
         }

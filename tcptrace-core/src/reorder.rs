@@ -19,10 +19,6 @@ impl Reorder {
         if ts < self.released {
             self.late += 1;
         }
-        if self.held.back().is_none_or(|(last, _)| *last <= ts) {
-            self.held.push_back((ts, input));
-            return;
-        }
         let behind = self.held.iter().rev().take_while(|(held, _)| *held > ts).count();
         self.held.insert(self.held.len() - behind, (ts, input));
     }

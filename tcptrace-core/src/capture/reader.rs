@@ -197,11 +197,6 @@ impl Reader {
         })
     }
 
-    /// The next packet, if it is there without waiting.
-    pub fn next_ready(&mut self) -> Result<Ready<'_>, FileError> {
-        self.get(false)
-    }
-
     /// The next packet of a pcap file if all of it is in the window, which is nearly always so. It is inlined, as what a function
     /// returns goes through memory, and waiting for that takes as long as all else here.
     #[inline(always)]
@@ -232,7 +227,7 @@ impl Reader {
         }
     }
 
-    /// The next packet, which may be waited for.
+    /// The next packet, which is waited for or not.
     #[inline(never)]
     pub(super) fn get(&mut self, wait: bool) -> Result<Ready<'_>, FileError> {
         if self.ended {

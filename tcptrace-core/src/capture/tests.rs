@@ -444,11 +444,11 @@ fn packets_of_a_pipe_come_as_they_arrive() {
     let (send, receive) = mpsc::channel();
     send.send(pcap(endian, 0xa1b2_c3d4, 1)).expect("open");
     let mut reader = Reader::from_read("test", Pipe(receive, Vec::new())).expect("a capture");
-    assert_eq!(reader.next_ready().expect("undamaged"), Ready::Later);
+    assert_eq!(reader.get(false).expect("undamaged"), Ready::Later);
     let two = [packet(b"abc"), packet(b"def")].concat();
     send.send(two[..30].to_vec()).expect("open");
     assert_eq!(reader.next().expect("undamaged").expect("a packet").data, b"abc");
-    assert_eq!(reader.next_ready().expect("undamaged"), Ready::Later);
+    assert_eq!(reader.get(false).expect("undamaged"), Ready::Later);
     send.send(two[30..].to_vec()).expect("open");
     assert_eq!(reader.next().expect("undamaged").expect("a packet").data, b"def");
     drop(send);

@@ -1,8 +1,8 @@
 //! Which connections of several traces are one: those with the same initial sequence numbers.
 //!
 //! Both numbers are 64 bits that the two ends chose at random, and no translation of addresses changes them. Where the answer to
-//! the SYN was not seen, or the server gave several, only the client's number tells. Then addresses and ports have to be equal as well, or where they are
-//! translated those of one end. What fits in more than one way is not joined.
+//! the SYN was not seen, or the server gave several numbers, only the client's number tells. Then addresses and ports have to be
+//! equal as well, or where they are translated those of one end. What fits in more than one way is not joined.
 
 use super::{
     by::{JoinedBy, OrderedBy},
@@ -141,8 +141,8 @@ impl<'a> Join<'a> {
         self.groups.push(Group { members, by, ordered_by: None });
     }
 
-    /// Joins the connections of which only the client's number is known for certain. `near` says whether what began at two times in two
-    /// traces may have begun at once.
+    /// Joins the connections of which only the client's number is known for certain. `near` says whether what began at two times
+    /// in two traces may have begun at once.
     pub(super) fn by_client_number(&mut self, near: impl Fn(&Conn, usize, &Conn, usize) -> bool) {
         let mut by_isn: HashMap<u32, Vec<usize>> = HashMap::new();
         for (at, group) in self.groups.iter().enumerate() {

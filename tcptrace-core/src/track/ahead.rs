@@ -44,12 +44,16 @@ pub struct Next<'a> {
     known: Option<&'a Known>,
 }
 
-impl Ahead<'_> {
+impl<'a> Ahead<'a> {
     /// The most inputs that are looked at together: a processor can wait for about so many places of memory.
     pub const MOST: usize = MOST;
 
-    /// The inputs one after the other. Each has to be given to [`Tracker::take`] of the same tracker before the tracker looks
-    /// ahead again.
+    /// The first of these inputs, of which nothing is known yet.
+    fn of(inputs: &'a [Input]) -> Self {
+        Self { inputs: &inputs[..inputs.len().min(MOST)], known: [const { None }; MOST] }
+    }
+
+    /// The inputs one after the other, for [`Tracker::take`] of the tracker that looked ahead to them.
     pub fn iter(&self) -> impl Iterator<Item = Next<'_>> {
         self.inputs.iter().zip(&self.known).map(|(input, known)| Next { input, known: known.as_ref() })
     }
@@ -76,24 +80,20 @@ impl Tracker {
     /// The first of these inputs, at most [`Ahead::MOST`]. The tracker looks ahead to them where that saves time.
     #[must_use]
     pub fn next<'a>(&self, inputs: &'a [Input]) -> Ahead<'a> {
-        if self.table.len() >= FEW {
-            return self.look_ahead(inputs);
-        }
-        Ahead { inputs: &inputs[..inputs.len().min(MOST)], known: [const { None }; MOST] }
+        if self.table.len() >= FEW { self.look_ahead(inputs) } else { Ahead::of(inputs) }
     }
 
     /// Looks ahead to the first of these inputs, at most [`Ahead::MOST`].
     #[must_use]
     pub fn look_ahead<'a>(&self, inputs: &'a [Input]) -> Ahead<'a> {
-        let inputs = &inputs[..inputs.len().min(MOST)];
-        let mut ahead = Ahead { inputs, known: [const { None }; MOST] };
+        let mut ahead = Ahead::of(inputs);
         // A segment that begins to be the other half of a connection gives later ones another key.
         if inputs.len() < 2 || self.has_halves() {
             return ahead;
         }
-        for (known, input) in ahead.known.iter_mut().zip(inputs) {
+        for (known, input) in ahead.known.iter_mut().zip(ahead.inputs) {
             if let Input::Segment(segment) = input {
-                *known = Some((self.place_of(segment), self.prints.tag_of(segment)));
+                *known = Some(self.known_of(segment));
             }
         }
         self.read(&mut ahead.known);
@@ -114,19 +114,27 @@ impl Tracker {
 
     /// Takes the next input; `sink` gets the events that follow from it, in the order in which things happened.
     pub fn take(&mut self, next: &Next<'_>, sink: &mut dyn FnMut(Event)) {
-        match (next.input, next.known) {
-            (Input::Segment(segment), Some(known)) if !self.has_halves() => {
-                self.context.losses.set_began(Some(segment.ts));
-                self.expire(segment.ts, sink);
-                self.segment_at(*known, segment, sink);
-            }
-            (input, _) => self.input(input, sink),
-        }
+        self.input_at(next.input, next.known, sink);
+    }
+
+    /// Where `segment` belongs, and the tag of its print.
+    fn known_of(&self, segment: &Segment) -> Known {
+        (self.place_of(segment), self.prints.tag_of(segment))
+    }
+
+    /// What is known about `segment`, which was looked ahead to where there is something `known` before.
+    pub(super) fn still_known(&self, known: Option<&Known>, segment: &Segment) -> Known {
+        known.filter(|_| !self.has_halves()).map_or_else(|| self.known_of(segment), |known| *known)
     }
 
     /// Where `segment` belongs.
     pub(super) fn place_of(&self, segment: &Segment) -> Place {
         let (key, src_is_low) = self.key_of(&segment.flow);
+        self.place(key, src_is_low)
+    }
+
+    /// Where a segment of the connection with `key` belongs.
+    pub(super) fn place(&self, key: Key, src_is_low: bool) -> Place {
         Place { key, hash: self.table.hash(&key), guess: None, src_is_low }
     }
 }

@@ -289,8 +289,8 @@ impl Tracker {
         self.table[self.table.find_at(place)?].latest_syn()
     }
 
-    /// Whether `seg`, with a print of this tag, is a copy, or is of the view of its connection that is not followed (`views.rs`). If so it is
-    /// counted with its connection, and nothing else follows from it.
+    /// Whether `seg`, with a print of this tag, is a copy, or is of the view of its connection that is not followed
+    /// (`views.rs`). If so it is counted with its connection, and nothing else follows from it.
     pub(super) fn is_copy(
         &mut self,
         place: &Place,

@@ -207,11 +207,17 @@ impl Tracker {
 
     /// Takes the next input; `sink` gets the events that follow from it, in the order in which things happened.
     pub fn input(&mut self, input: &Input, sink: &mut dyn FnMut(Event)) {
+        self.input_at(input, None, sink);
+    }
+
+    /// Takes the next input, of which something may be `known` that was found by looking ahead.
+    fn input_at(&mut self, input: &Input, known: Option<&Known>, sink: &mut dyn FnMut(Event)) {
         self.context.losses.set_began(input.ts());
         match input {
             Input::Segment(seg) => {
                 self.expire(seg.ts, sink);
-                self.segment(seg, sink);
+                let known = self.still_known(known, seg);
+                self.segment(known, seg, sink);
             }
             Input::Icmp(error) => {
                 self.expire(error.quoted.ts, sink);
@@ -248,12 +254,7 @@ impl Tracker {
         }
     }
 
-    fn segment(&mut self, seg: &Segment, sink: &mut dyn FnMut(Event)) {
-        let known = (self.place_of(seg), self.prints.tag_of(seg));
-        self.segment_at(known, seg, sink);
-    }
-
-    fn segment_at(&mut self, (place, tag): Known, seg: &Segment, sink: &mut dyn FnMut(Event)) {
+    fn segment(&mut self, (place, tag): Known, seg: &Segment, sink: &mut dyn FnMut(Event)) {
         if !self.is_copy(&place, tag, seg, sink) {
             self.original_at(place, seg, sink);
         }
@@ -521,8 +522,7 @@ impl Tracker {
             After::Restarts(outcome) => {
                 let conn = self.table.remove(slot);
                 self.report(&conn, seg.ts, outcome, sink);
-                let place =
-                    Place { key: conn.key, hash: self.table.hash(&conn.key), guess: None, src_is_low };
+                let place = self.place(conn.key, src_is_low);
                 self.begin_connection(&place, seg, sink);
             }
         }
