@@ -7,8 +7,8 @@
 //! Every event is held for [`HOLD_NS`] of the trace's own time, for a packet can pass a better vantage a little later.
 //! When the first event of a group goes out, the sighting to report is chosen; `group.rs` has the rules. Events go out
 //! in the order in which they came, but for resets: the tracker doubts most of them for a while, on one interface
-//! perhaps and not on the next, so the end of a connection by a reset is held for that time as well. The event keeps
-//! the time that it had.
+//! perhaps and not on the next, so the end of a connection by a reset is held for that time as well, and goes out in the
+//! order of its time. The event keeps the time that it had.
 
 mod group;
 mod groups;
@@ -100,13 +100,25 @@ impl Once {
         } else {
             None
         };
-        let queue = if group.is_some() && is_reset(&event) { &mut self.resets } else { &mut self.held };
-        queue.push_back(HeldEvent { event, group });
+        let is_reset = group.is_some() && is_reset(&event);
+        let held = HeldEvent { event, group };
+        if is_reset {
+            self.hold_reset(held);
+        } else {
+            self.held.push_back(held);
+        }
         if self.held.len() + self.resets.len() > MAX_HELD
             && let Some(oldest) = self.held.pop_front().or_else(|| self.resets.pop_front())
         {
             self.release(oldest, true, sink);
         }
+    }
+
+    /// Keeps the resets by their time: one that the tracker doubted for a while comes after others that it believed at once,
+    /// and would wait for these.
+    fn hold_reset(&mut self, held: HeldEvent) {
+        let place = self.resets.partition_point(|it| it.event.ts() <= held.event.ts());
+        self.resets.insert(place, held);
     }
 
     /// Lets time come to `now`, before which no event will follow; `sink` gets the held events whose time has come.

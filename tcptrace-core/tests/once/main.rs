@@ -76,12 +76,9 @@ fn at(ms: u64) -> Timestamp {
 /// The segments of a script, whose times are those at which they pass the sender's end of the path.
 fn segments(text: &str) -> Vec<(bool, Segment)> {
     let script = Script::parse(text).unwrap_or_else(|error| panic!("{error} of {text}"));
-    let client = script.steps().find_map(|step| match step {
-        Step::Input(Input::Segment(seg)) => Some(seg.flow.src_port.max(seg.flow.dst_port)),
-        _ => None,
-    });
+    // Clients' ports are above servers'.
     let step = |step: &Step| match step {
-        Step::Input(Input::Segment(seg)) => (Some(seg.flow.src_port) == client, seg.clone()),
+        Step::Input(Input::Segment(seg)) => (seg.flow.src_port > seg.flow.dst_port, seg.clone()),
         other => panic!("{other:?}"),
     };
     script.steps().map(step).collect()
@@ -386,6 +383,29 @@ fn an_end_that_says_little_waits_for_the_told_one() {
     let reset = pass(&segments("0 C S 1000\n 200001 C R. 1001 5001"), &hops, 1);
     let bench = bench.feed(&reset[3..]).tick(at(500_000));
     assert_eq!(bench.said()[0], "reset on port0 via port0, port2, port1");
+}
+
+#[test]
+fn a_reset_that_was_doubted_does_not_wait_for_later_ones() {
+    let hops = [Hop::middle("eth0"), Hop::middle("eth1")];
+    // It is not known whether the first reset is at the client's RCV.NXT; the second is at its sender's FIN.
+    let story = "
+        0    C  S  1000
+        0    C2 S  3000
+        5    S  S. 5000 1001
+        5    S2 S. 7000 3001
+        6    C  .  1001 5001
+        6    C2 .  3001 7001
+        1000 S  R. 5101 1001
+        2000 S2 F. 7001 3001
+        2001 C2 .  3001 7002
+        2900 S2 R. 7002 3001";
+    let bench = Bench::new(Kinds::NONE).name(&hops).feed(&pass(&segments(story), &hops, 1)).tick(at(3001));
+    assert!(bench.connections().is_empty(), "{:?}", bench.said());
+    let bench = bench.tick(at(3102));
+    assert_eq!(bench.said(), ["reset on eth0 via eth0, eth1"]);
+    let bench = bench.tick(at(5001));
+    assert_eq!(bench.said(), ["reset on eth0 via eth0, eth1"; 2]);
 }
 
 #[test]
