@@ -23,7 +23,7 @@ use std::{
 const RECOGNIZED_BYTES: usize = 4096;
 
 /// How far a file was read.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Position {
     /// The bytes read from the file, before decompression.
     pub bytes: u64,

@@ -49,7 +49,7 @@ const CASES: [Case; 2] = [
 const FOOTNOTE: &str = "\
 One run after the other on one core, files in the page cache, standard output to /dev/null. Rates are by processor time
 (user and system, of all threads and with the start of the program), so that what else runs on the machine counts for
-less; median of 5 runs of ours, of 3 of tcpdump's filter, and single runs of the rest. The ratio is that of packets/s of
+less; in the row of all cores they are by the wall clock. Median of 5 runs of ours, of 3 of tcpdump's filter, and single runs of the rest. The ratio is that of packets/s of
 ours, summary only, to the row's. Memory is ru_maxrss: all resident pages, with those of shared libraries, and of the
 file as far as it is mapped (ours: 4 MiB of it at a time). (short) is a smaller file by the same generator.";
 
@@ -97,7 +97,7 @@ fn compare(case: &Case) -> Result<Value, Box<dyn Error>> {
         let (path, written, contents) =
             if is_short { (&short, written_short, case.short) } else { (&whole, written, case.contents) };
         warm(path)?;
-        let row = Row::new(tools::median(tool, path)?, written, contents);
+        let row = Row::new(tool, tools::median(tool, path)?, written, contents);
         let ratio = *first.get_or_insert(row.packets) / row.packets;
         print(tool, &row, ratio, is_short);
         rows.push(row.json(tool, ratio, written));
@@ -130,9 +130,9 @@ struct Row {
 
 impl Row {
     #[expect(clippy::cast_precision_loss, reason = "fewer than 2^52 packets")]
-    fn new(cost: Cost, written: Written, contents: Contents) -> Self {
+    fn new(tool: &Tool, cost: Cost, written: Written, contents: Contents) -> Self {
         // GNU time counts hundredths.
-        let seconds = cost.processor.max(0.01);
+        let seconds = tool.time(&cost).max(0.01);
         Self {
             cost,
             packets: written.packets as f64 / seconds,

@@ -1,18 +1,19 @@
 //! The events of files that a subcommand reads: of captures, whose connections are traced first, or of the lines of JSON that
 //! a trace has written.
 
-use super::{RunError, progress::Progress};
+use super::{
+    RunError,
+    progress::Progress,
+    reading::{Batch, Pace, Reading, SoFar},
+};
 use crate::{
     event::{Event, Stats},
     filter::Filter,
     segment::{Direction, Flow, mapped},
-    source::{
-        counters::CountersTotal,
-        pcap::{CaptureOptions, Content, Files, Lines, PcapSource, Reader, Unread},
-    },
+    source::pcap::{CaptureOptions, Content, Files, Lines, PcapSource, Reader, Unread},
     track::{self, Tracker},
 };
-use std::{fs::File, io::PipeReader, path::PathBuf, slice, sync::Arc};
+use std::{fs::File, io::PipeReader, path::PathBuf, sync::Arc};
 use tcptrace_common::wire::tunnel::Decap;
 
 /// Files that are open, so that nothing has to be opened any more once the process is confined.
@@ -109,39 +110,29 @@ fn captures(files: Files, selection: &Selection, take: Take<'_>) -> Result<bool,
         server_name: selection.server_name,
         ..CaptureOptions::default()
     };
-    let mut source = PcapSource::new(files, &options);
+    let source = PcapSource::new(files, &options);
+    let mut reading =
+        Reading::begin(source, false, Pace::fastest()).map_err(RunError::system("start a thread"))?;
     let mut tracker = Tracker::new(selection.tracker);
     tracker.set_filter(filter);
-    let mut inputs = Vec::new();
+    let mut batch = Batch::default();
     let mut taken = Ok(true);
     let mut progress = Progress::new(selection.quiet);
     let read = loop {
-        let more = source.next_batch(&mut inputs);
-        tracker.inputs(&inputs, &mut |event| give(&event, take, &mut taken));
-        inputs.clear();
-        progress.step(|| source.position());
+        let more = reading.next(&mut batch);
+        tracker.inputs(&batch.inputs, &mut |event| give(&event, take, &mut taken));
+        progress.step(|| batch.so_far.position);
         if !matches!((&more, &taken), (Ok(true), Ok(true))) {
             break more;
         }
     };
-    tracker.finish(source.last_packet(), &mut |event| give(&event, take, &mut taken));
-    let stats = Stats { ts: source.last_packet(), last: true, ..counters(&source) };
+    let SoFar { last_packet, counters, .. } = batch.so_far;
+    tracker.finish(last_packet, &mut |event| give(&event, take, &mut taken));
+    let stats = Stats { ts: last_packet, last: true, ..counters };
     give(&Event::Stats(Box::new(stats)), take, &mut taken);
     let wanted = taken?;
     read?;
     Ok(wanted)
-}
-
-/// What a source of captures has counted so far.
-pub(super) fn counters(source: &PcapSource) -> Stats {
-    let mut stats = Stats {
-        capture: Some(source.capture()),
-        admission_rate: 1.0,
-        pending_expired: source.pending_expired(),
-        ..Stats::default()
-    };
-    CountersTotal::sum(slice::from_ref(source.counters())).fill(&mut stats);
-    stats
 }
 
 /// Gives an event, unless the one before was the last that was wanted.

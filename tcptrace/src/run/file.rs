@@ -3,9 +3,9 @@
 use super::{
     RunError,
     consumers::{Beginning, Consumers, Opening, Packet},
-    events::counters,
     pipeline::Pipeline,
     progress::Progress,
+    reading::{Batch, Pace, Reading, SoFar},
     signals::Stop,
     start::Identity,
 };
@@ -14,16 +14,16 @@ use crate::{
     confine::{self, Purpose},
     event::{CaptureStats, Stats},
     filter::Filter,
-    segment::{Input, Observation, Timestamp},
+    segment::{Input, Timestamp},
     sink::{
         pcapng::Origin,
         pipe::Pressure,
         units::{Count, Nanos},
     },
-    source::pcap::{CaptureOptions, Captured, Files, LinkType, Overlap, PcapSource, Reader, Unread},
+    source::pcap::{CaptureOptions, Files, Overlap, PcapSource, Reader, Unread},
 };
 use hashbrown::HashMap;
-use std::{ops::Range, path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc};
 use tokio::sync::Notify;
 
 /// Reads `paths` to their end, or until a signal comes, `--count` is reached or the reader of the output goes away.
@@ -37,9 +37,10 @@ pub(super) fn trace(config: &Config, paths: &[PathBuf], filter: Filter) -> Resul
         server_name: config.server_name,
         ..CaptureOptions::default()
     };
+    let mut pace = Pace::fastest();
     if config.count.is_some() {
         // Packets behind the last connection that is wanted are neither counted nor captured.
-        options.batch = 1;
+        (pace, options.batch) = (Pace::InStep, 1);
     }
     let unread = paths.iter().map(|path| Reader::open_unread(path)).collect::<Result<Vec<_>, _>>()?;
     let consumers = Consumers::open(&Opening { config, unread: &unread, pressure: Pressure::Wait })?;
@@ -58,20 +59,22 @@ pub(super) fn trace(config: &Config, paths: &[PathBuf], filter: Filter) -> Resul
     let start = identity.start(config, &filter, source.named(), None);
     let beginning =
         Beginning { many_interfaces, end: Arc::new(stop.setter()?), ask: Arc::new(Notify::new()) };
+    let pipeline = Pipeline::begin(config, filter, consumers, &beginning, start)?;
+    let reading =
+        Reading::begin(source, pipeline.wants_packets(), pace).map_err(RunError::system("start a thread"))?;
     let mut file = File {
-        pipeline: Pipeline::begin(config, filter, consumers, &beginning, start)?,
-        source,
+        pipeline,
         names: HashMap::new(),
-        packets: Packets::default(),
+        so_far: SoFar::default(),
         first: None,
         last: Timestamp::default(),
         written: Timestamp::default(),
     };
-    let read = file.read(&stop);
+    let read = file.read(reading, &stop);
     let result = match read {
         // Damage does not take back what was read before it.
         read @ (Ok(()) | Err(RunError::File(_))) => {
-            let waiting = file.source.files_waiting() as u64;
+            let waiting = file.so_far.files_waiting as u64;
             if read.is_err() && waiting > 0 {
                 let (one, many) =
                     ("file after the damaged one is left out", "files after the damaged one are left out");
@@ -87,9 +90,9 @@ pub(super) fn trace(config: &Config, paths: &[PathBuf], filter: Filter) -> Resul
 /// A trace of capture files that has begun.
 struct File<'a> {
     pipeline: Pipeline<'a>,
-    source: PcapSource,
     names: HashMap<u32, Arc<str>>,
-    packets: Packets,
+    /// What is known of the files up to the batch that was tracked last.
+    so_far: SoFar,
     /// The earliest time of a lifecycle segment or ICMP error.
     first: Option<Timestamp>,
     /// The latest time of a lifecycle segment or ICMP error.
@@ -99,28 +102,26 @@ struct File<'a> {
 }
 
 impl File<'_> {
-    fn read(&mut self, stop: &Stop) -> Result<(), RunError> {
-        let mut inputs = Vec::new();
+    fn read(&mut self, mut reading: Reading, stop: &Stop) -> Result<(), RunError> {
+        let mut batch = Batch::default();
         let mut progress = Progress::new(self.pipeline.config.output.quiet);
         loop {
-            let more = if self.pipeline.wants_packets() {
-                let packets = &mut self.packets;
-                self.source.next_batch_with(&mut inputs, |what, packet| packets.keep(what, packet))
-            } else {
-                self.source.next_batch(&mut inputs)
-            };
-            for (interface, name) in self.source.new_names() {
+            let more = reading.next(&mut batch);
+            self.so_far.clone_from(&batch.so_far);
+            for (interface, name) in batch.names.drain(..) {
                 self.names.insert(interface, Arc::clone(&name));
                 self.pipeline.name_interface(interface, name);
             }
             if stop.reopens() {
                 self.pipeline.reopen();
             }
-            self.report_overlap();
-            self.hand_over_packets()?;
-            self.record_times(&inputs);
-            self.pipeline.track(&mut inputs, 0)?;
-            progress.step(|| self.source.position());
+            if let Some(overlap) = batch.overlap.take() {
+                self.report_overlap(&overlap);
+            }
+            self.hand_over_packets(&batch)?;
+            self.record_times(&batch.inputs);
+            self.pipeline.track(&mut batch.inputs, 0)?;
+            progress.step(|| self.so_far.position);
             if stop.was_asked() {
                 let stats = self.counters(false);
                 self.pipeline.report(stats);
@@ -133,19 +134,17 @@ impl File<'_> {
     }
 
     /// Says, once, that files overlap in time and cannot be put into an order.
-    fn report_overlap(&mut self) {
-        if let Some(Overlap { before, name, ns }) = self.source.take_overlap() {
-            let ns = Nanos(ns);
-            self.pipeline.say(format_args!(
-                "{name} begins {ns} before {before} ends: what lies across that has no times (`mergecap -w OUT FILES` puts \
-                 packets of several files in order)"
-            ));
-        }
+    fn report_overlap(&mut self, Overlap { before, name, ns }: &Overlap) {
+        let ns = Nanos(*ns);
+        self.pipeline.say(format_args!(
+            "{name} begins {ns} before {before} ends: what lies across that has no times (`mergecap -w OUT FILES` puts \
+             packets of several files in order)"
+        ));
     }
 
     /// Hands a batch's packets over to the consumers, now that the names of their interfaces are known.
-    fn hand_over_packets(&mut self) -> Result<(), RunError> {
-        for (what, packet) in self.packets.iter() {
+    fn hand_over_packets(&mut self, batch: &Batch) -> Result<(), RunError> {
+        for (what, packet) in batch.packets.iter() {
             let interface = self.names.get(&what.segment().flow.interface).map(|name| &**name);
             // A capture's format has no way to say that a time is unknown: the time of the packet before stands for it.
             let ts = if packet.ts == Timestamp::UNKNOWN { self.written } else { packet.ts };
@@ -153,7 +152,6 @@ impl File<'_> {
             let packet = Packet { what, unix_ns: ts.0, interface, origin: Origin::Captured(packet) };
             self.pipeline.packet(&packet)?;
         }
-        self.packets.clear();
         Ok(())
     }
 
@@ -171,7 +169,7 @@ impl File<'_> {
     /// with the files.
     fn report_rest(&mut self) -> Result<(), RunError> {
         self.pipeline.finish(self.end(), 0)?;
-        for (link, packets) in self.source.unknown_links() {
+        for (link, packets) in &self.so_far.unknown_links {
             let link = link.name().map_or_else(|| link.0.to_string(), str::to_owned);
             self.pipeline.say(format_args!("{packets} packets of link type {link} were not looked into"));
         }
@@ -183,7 +181,7 @@ impl File<'_> {
     /// The time of the latest packet of any kind. Packets that are no lifecycle segments count as well: they show how
     /// long an answer was waited for.
     fn end(&self) -> Timestamp {
-        self.last.max(self.source.last_packet())
+        self.last.max(self.so_far.last_packet)
     }
 
     /// The counters as they are now, `last` at the end of the trace.
@@ -193,14 +191,15 @@ impl File<'_> {
             ts: self.first.map_or(Timestamp::UNKNOWN, |_| self.end()),
             elapsed_ns: self.first.and_then(|first| self.pipeline.clock().span(first, self.last)),
             last,
-            ..counters(&self.source)
+            ..self.so_far.counters.clone()
         }
     }
 
     /// Says what is wrong with the times in the files.
     fn report_wrong_times(&self) {
-        let CaptureStats { time_went_back, time_went_back_most_ns, without_time, .. } = self.source.capture();
-        if time_went_back > self.source.overlaps() {
+        let CaptureStats { time_went_back, time_went_back_most_ns, without_time, .. } =
+            self.so_far.counters.capture.unwrap_or_default();
+        if time_went_back > self.so_far.overlaps {
             self.pipeline.say(format_args!(
                 "time goes back {}, at most by {}: what lies across that has no times (`reordercap` sorts packets by time)",
                 Count(time_went_back, "time", "times"),
@@ -211,33 +210,5 @@ impl File<'_> {
             let packets = Count(without_time, "packet", "packets");
             self.pipeline.say(format_args!("{packets} without a time stamp: what they show has no times"));
         }
-    }
-}
-
-/// Copies of the packets behind a batch, as the reader reuses their bytes when it goes on.
-#[derive(Default)]
-struct Packets {
-    packets: Vec<(Observation, Timestamp, LinkType, u32, Range<usize>)>,
-    bytes: Vec<u8>,
-}
-
-impl Packets {
-    fn keep(&mut self, what: &Observation, packet: Captured<'_>) {
-        let start = self.bytes.len();
-        self.bytes.extend_from_slice(packet.headers);
-        let Captured { ts, link, original_len, .. } = packet;
-        self.packets.push((what.clone(), ts, link, original_len, start..self.bytes.len()));
-    }
-
-    fn iter(&self) -> impl Iterator<Item = (&Observation, Captured<'_>)> {
-        self.packets.iter().map(|&(ref what, ts, link, original_len, ref range)| {
-            let headers = &self.bytes[range.clone()];
-            (what, Captured { ts, link, headers, original_len })
-        })
-    }
-
-    fn clear(&mut self) {
-        self.packets.clear();
-        self.bytes.clear();
     }
 }

@@ -12,6 +12,7 @@ mod live;
 mod merge;
 mod pipeline;
 mod progress;
+mod reading;
 mod report;
 mod screen;
 mod show;
