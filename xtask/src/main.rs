@@ -113,7 +113,7 @@ enum Task {
         #[arg(long)]
         outage: bool,
     },
-    /// Write tcptrace/schema/events.schema.json anew from the types
+    /// Write the schemas in tcptrace/schema anew from the types
     Schema,
     /// Write the man pages and the completions for bash, zsh and fish
     Man {

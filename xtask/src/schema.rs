@@ -1,28 +1,37 @@
-//! `cargo xtask schema`: the JSON Schema of the events, from the types that are printed.
+//! `cargo xtask schema`: the JSON Schemas of what is printed, from the types.
 
 use crate::{
     setup,
     shell::{capture, root, say},
 };
 use anyhow::{Context as _, Result};
-use std::{fs, process::Command};
+use std::{fs, path::Path, process::Command};
 
-const FILE: &str = "tcptrace/schema/events.schema.json";
+/// The files, each with what `tcptrace` prints it by.
+const FILES: [(&str, &[&str]); 2] = [
+    ("tcptrace/schema/events.schema.json", &["schema"]),
+    ("tcptrace/schema/merge.schema.json", &["schema", "merge"]),
+];
 
-/// Writes the file anew, if it changed.
+/// Writes the files anew that changed.
 pub(crate) fn run() -> Result<()> {
     let binary = setup::ensure()?.build_tcptrace(false)?;
-    let schema = capture(Command::new(binary).arg("schema"))?;
-    serde_json::from_str::<serde_json::Value>(&schema).context("`tcptrace schema` did not print JSON")?;
-    let path = root().join(FILE);
+    FILES.iter().try_for_each(|(file, words)| write(&binary, file, words))
+}
+
+fn write(binary: &Path, file: &str, words: &[&str]) -> Result<()> {
+    let schema = capture(Command::new(binary).args(words))?;
+    serde_json::from_str::<serde_json::Value>(&schema)
+        .with_context(|| format!("`tcptrace {}` did not print JSON", words.join(" ")))?;
+    let path = root().join(file);
     if fs::read_to_string(&path).is_ok_and(|old| old == schema) {
-        say(format_args!("{FILE} is up to date"));
+        say(format_args!("{file} is up to date"));
         return Ok(());
     }
     if let Some(directory) = path.parent() {
         fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
     }
     fs::write(&path, schema).with_context(|| format!("cannot write {}", path.display()))?;
-    say(format_args!("{FILE} is written anew"));
+    say(format_args!("{file} is written anew"));
     Ok(())
 }

@@ -262,6 +262,14 @@ pub struct Traffic {
     pub unknown: u64,
 }
 
+impl Traffic {
+    /// Whether there was any segment.
+    pub(super) fn has_any(&self) -> bool {
+        let Self { passed, compared: _, lost, lost_or_unrecorded, appeared, unknown } = self;
+        [*passed, lost.total(), *lost_or_unrecorded, *appeared, *unknown].into_iter().any(|count| count > 0)
+    }
+}
+
 /// Lost segments by kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct LostByKind {

@@ -1,4 +1,4 @@
-//! Merges of what two vantages saw of a world that knows what became of each packet.
+//! Merges of what two or three vantages saw of a world that knows what became of each packet.
 
 #[expect(clippy::cast_possible_truncation, reason = "numbers at random are cut to what fits")]
 mod world;
@@ -10,7 +10,7 @@ use tcptrace_core::{
     event::Stats,
     merge::{Fate, JoinedBy, MergeSummary, MergedConnection, MergedSegment, Merger, ResetFrom},
 };
-use world::{FIN, Passage, Plan, RST, SYN, World};
+use world::{AT_SERVERS, FIN, Passage, Plan, RST, SYN, World};
 
 /// Gives the events of a capture.
 fn events(capture: Vec<u8>, take: &mut dyn FnMut(Event)) -> Timestamp {
@@ -27,8 +27,8 @@ fn events(capture: Vec<u8>, take: &mut dyn FnMut(Event)) -> Timestamp {
 }
 
 /// What a merge of captures tells.
-fn merge(captures: [Vec<u8>; 2]) -> (Vec<MergedConnection>, MergeSummary) {
-    let mut merger = Merger::new(vec!["a".into(), "b".into()]);
+fn merge<const N: usize>(captures: [Vec<u8>; N]) -> (Vec<MergedConnection>, MergeSummary) {
+    let mut merger = Merger::new(["a", "b", "c"][..N].iter().map(|&name| name.into()).collect());
     for (at, capture) in captures.into_iter().enumerate() {
         let last = events(capture, &mut |event| merger.event(at, &event));
         merger.event(at, &Event::Stats(Box::new(Stats { ts: last, last: true, ..Stats::default() })));
@@ -204,6 +204,47 @@ fn all_that_is_lost_is_named() {
     assert!(counts.forged > 50, "{counts:?}");
     eprintln!("{counts:?}");
     assert_eq!((counts.named, counts.one_of_several, counts.unknown), (counts.happened, 0, 0), "{counts:?}");
+}
+
+/// Of three vantages on one way, a loss is told of the two that it was between.
+#[test]
+fn a_loss_is_between_the_right_two_of_three() {
+    let plan = Plan {
+        seed: 4,
+        connections: 500,
+        losses: [0, 60, 60],
+        delays_ms: [7, 12],
+        jitter_us: 2000,
+        overtakes: false,
+        offset_ns: -1_700_000_000,
+        nat: true,
+        torn: 0,
+        forgetful: 0,
+    };
+    let world = World::run(&plan);
+    let (told, summary) = merge([0, 1, AT_SERVERS].map(|vantage| world.capture(vantage)));
+    assert!(told.iter().filter(|it| it.path.len() == 3).count() > 450, "most pass all three");
+    let order = |it: &&MergedConnection| it.path.iter().map(|name| &**name).eq(["a", "b", "c"]);
+    assert_eq!(told.iter().filter(order).count(), told.iter().filter(|it| it.path.len() == 3).count());
+    // What happened: of each sender, lost between `a` and `b`, and between `b` and `c`.
+    let lost = |by_server: bool, [near, far]: [usize; 2]| {
+        let always = |it: &&Passage| it.packet.flags & (SYN | FIN | RST) != 0;
+        let all = world.passages.iter().filter(always).filter(|it| it.packet.by_server == by_server);
+        all.filter(|it| it.at[near].is_some() && it.at[far].is_none()).count() as u64
+    };
+    for (names, ends) in [(["a", "b"], [0, 1]), (["b", "c"], [1, AT_SERVERS])] {
+        let between = summary.between.iter().find(|it| [&*it.from, &*it.to] == names).expect("this pair");
+        for (told, happened) in
+            [(between.there, lost(false, ends)), (between.back, lost(true, [ends[1], ends[0]]))]
+        {
+            let named = told.lost.total() - told.lost.ack;
+            assert!(named <= happened, "{between:?}");
+            assert_eq!(named + told.unknown, happened, "what is not named is counted: {between:?}");
+        }
+    }
+    let across = summary.between.iter().find(|it| [&*it.from, &*it.to] == ["a", "c"]).expect("this pair");
+    assert_eq!((across.there.lost.total(), across.there.passed), (0, 0), "`b` is between them: {across:?}");
+    assert!(lost(false, [0, 1]) > 40 && lost(true, [AT_SERVERS, 1]) > 40, "there is something to tell");
 }
 
 /// What is seen twice by one clock has lost nothing, and took no time.

@@ -1,5 +1,5 @@
 //! A world of its own: clients and servers that retransmit, a network between two vantages that loses, delays and translates, and
-//! something in it that tears connections down. It knows what became of each packet.
+//! something in it that tears connections down. A third vantage is at the servers. The world knows what became of each packet.
 
 use std::{
     cmp::Reverse,
@@ -18,7 +18,8 @@ pub(crate) const ACK: u8 = 16;
 pub(crate) struct Plan {
     pub(crate) seed: u64,
     pub(crate) connections: u32,
-    /// Of a thousand packets so many are lost: before the vantage `a`, between the two, and behind `b`.
+    /// Of a thousand packets so many are lost: before the vantage `a`, between the two, and behind `b`, which is between it and
+    /// the servers.
     pub(crate) losses: [usize; 3],
     /// The least delay between the vantages, there and back.
     pub(crate) delays_ms: [u64; 2],
@@ -55,8 +56,11 @@ pub(crate) struct Packet {
 pub(crate) struct Passage {
     pub(crate) packet: Packet,
     /// When it passed each vantage, by the clock there.
-    pub(crate) at: [Option<u64>; 2],
+    pub(crate) at: [Option<u64>; 3],
 }
+
+/// The vantage at the servers.
+pub(crate) const AT_SERVERS: usize = 2;
 
 /// The world when everything is over.
 pub(crate) struct World {
@@ -186,7 +190,7 @@ impl World {
         let n = packet.connection;
         let [high, low] = (n as u16 + 20_000).to_be_bytes();
         let client = match (vantage, self.plan.nat) {
-            (1, true) => ([203, 0, 113, 9], [low ^ 0x40, high]),
+            (1 | AT_SERVERS, true) => ([203, 0, 113, 9], [low ^ 0x40, high]),
             _ => ([10, 0, 0, 1 + (n % 3) as u8], [high, low]),
         };
         let server = ([198, 51, 100, 80], [0, 80]);
@@ -252,22 +256,30 @@ impl Running {
     fn send(&mut self, packet: Packet) {
         let by_server = packet.by_server;
         let at = self.passages.len();
-        self.passages.push(Passage { packet, at: [None; 2] });
+        self.passages.push(Passage { packet, at: [None; 3] });
+        if by_server {
+            self.pass(at, AT_SERVERS);
+        }
         if self.rng.below(1000) >= self.plan.losses[if by_server { 2 } else { 0 }] {
             self.push(self.now + 10_000, Event::Vantage(at, usize::from(by_server)));
         }
     }
 
-    fn at_vantage(&mut self, at: usize, vantage: usize) {
+    /// Keeps when a packet passes a vantage, and returns the time of the world.
+    fn pass(&mut self, at: usize, vantage: usize) -> u64 {
         // No two packets have one time, so that a time names a packet.
         let mut time = self.now;
         while !self.times.insert((vantage, time)) {
             time += 1;
         }
         let by_clock = if vantage == 1 { time.strict_add_signed(self.plan.offset_ns) } else { time };
-        let passage = &mut self.passages[at];
-        passage.at[vantage] = Some(by_clock);
-        let by_server = passage.packet.by_server;
+        self.passages[at].at[vantage] = Some(by_clock);
+        time
+    }
+
+    fn at_vantage(&mut self, at: usize, vantage: usize) {
+        let time = self.pass(at, vantage);
+        let by_server = self.passages[at].packet.by_server;
         if vantage == usize::from(!by_server) {
             if self.rng.below(1000) >= self.plan.losses[if by_server { 0 } else { 2 }] {
                 self.push(time + 10_000, Event::Receiver(at));
@@ -306,7 +318,7 @@ impl Running {
                 ..data.clone()
             };
             let at = self.passages.len();
-            self.passages.push(Passage { packet, at: [None; 2] });
+            self.passages.push(Passage { packet, at: [None; 3] });
             self.push(self.now + 1000 * MS / 500, Event::Vantage(at, usize::from(!by_server)));
         }
     }
@@ -364,6 +376,9 @@ impl Running {
     }
 
     fn received(&mut self, at: usize) {
+        if !self.passages[at].packet.by_server {
+            self.pass(at, AT_SERVERS);
+        }
         let Packet { connection, by_server, flags, seq, ack, len, .. } = self.passages[at].packet;
         let is_server = !by_server;
         let end = self.end(connection, is_server);

@@ -64,6 +64,29 @@ fn the_text_has_a_table_and_sums_up() {
 }
 
 #[test]
+fn of_three_vantages_what_went_is_told_of_the_hops() {
+    let [a, b] = two();
+    let said = text(run(&["merge", &named("a", &a), &named("b", &b), &named("c", &b)]));
+    for line in [
+        "a to b: 3 segments passed, 1 lost (1 FIN)",
+        "b to c: 3 segments passed, 0 lost",
+        "The clock of c is 0.000 ms ahead of that of a",
+    ] {
+        assert!(said.contains(line), "{line:?} is not in {said}");
+    }
+    assert!(!said.contains("a to c:"), "b is between them: {said}");
+}
+
+#[test]
+fn the_checked_in_schema_is_the_generated_one() {
+    let checked_in = include_str!("../../schema/merge.schema.json");
+    assert!(
+        text(run(&["schema", "merge"])) == checked_in,
+        "what a merge prints has changed: run `cargo xtask schema`, and commit tcptrace/schema/merge.schema.json with the change"
+    );
+}
+
+#[test]
 fn each_line_of_json_is_as_the_schema_says() {
     let [a, b] = two();
     let schema: Value = serde_json::from_str(&text(run(&["schema", "merge"]))).expect("JSON");

@@ -75,7 +75,9 @@ fn archive(place: &Place) -> Result<()> {
     copy(&staged)?;
     copy(&stage::BILLS.map(|it| place.stage().join(format!("{it}.cdx.json"))))?;
     copy(&TOP.map(|it| place.root.join(it)))?;
-    copy(&["docs", "packaging", "tcptrace/schema/events.schema.json"].map(|it| place.root.join(it)))?;
+    let schemas = ["events", "merge"].map(|name| format!("tcptrace/schema/{name}.schema.json"));
+    copy(&["docs", "packaging"].map(|it| place.root.join(it)))?;
+    copy(&schemas.map(|it| place.root.join(it)))?;
     place.tar(&["--gzip"], &place.stage(), &name, &place.result(&format!("{name}.tar.gz")))
 }
 

@@ -12,6 +12,11 @@ pub(super) fn sentences(summary: &MergeSummary) -> Vec<String> {
     all.push(of_joined(&summary.joined));
     for between in &summary.between {
         all.push(of_clocks(between));
+        // Of two with others between them, all that went is told of the hops.
+        let is_a_hop = [&between.there, &between.back].into_iter().any(Traffic::has_any);
+        if !is_a_hop && summary.between.len() > 1 {
+            continue;
+        }
         let (from, to) = (plain(&between.from), plain(&between.to));
         all.push(format!("{from} to {to}: {}", of_traffic(&between.there)));
         all.push(format!("{to} to {from}: {}", of_traffic(&between.back)));
