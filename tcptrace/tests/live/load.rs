@@ -68,8 +68,13 @@ impl Load<'_> {
 
     /// Makes the connections and says how long it took.
     pub(crate) fn drive(&self, lab: &Lab) -> (Vec<Flow>, Duration) {
+        self.drive_from(lab, 0)
+    }
+
+    /// The same after another load, whose threads had the numbers up to `first`.
+    pub(crate) fn drive_from(&self, lab: &Lab, first: usize) -> (Vec<Flow>, Duration) {
         let each = self.connections / self.threads;
-        let workers: Vec<Worker> = (0..self.threads).map(|nth| Worker::new(lab, nth)).collect();
+        let workers: Vec<Worker> = (first..first + self.threads).map(|nth| Worker::new(lab, nth)).collect();
         let start = Instant::now();
         let flows: Vec<Flow> = thread::scope(|scope| {
             let threads: Vec<_> = workers
