@@ -16,7 +16,7 @@ use place::Place;
 use std::fs;
 
 /// What makes the packages and looks at them.
-const PACKAGES: [&str; 4] = ["umoci", "binutils", "lintian", "rpmlint"];
+const PACKAGES: [&str; 5] = ["umoci", "binutils", "lintian", "rpmlint", "rpm"];
 
 /// Makes all of it. With `twice` it does so again from a copy of the sources at another place, and compares every file.
 /// With `trial` it installs, runs and removes what was made.
