@@ -58,12 +58,11 @@ impl BuildEnv {
         }
     }
 
-    /// A call of the nightly toolchain's cargo. rustup starts it, as the cargo that runs this task need not know what
-    /// `+nightly` is.
-    pub(crate) fn nightly_cargo<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
-        let mut command = Command::new("rustup");
+    /// A subcommand of cargo that is no part of it, which calls the cargo that runs this task.
+    pub(crate) fn as_cargo(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
         self.prepare(&mut command);
-        command.args(["run", "nightly", "cargo"]).args(args);
+        command.env("CARGO", self::command().get_program());
         command
     }
 

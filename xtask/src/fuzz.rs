@@ -1,10 +1,11 @@
 //! `cargo xtask fuzz`: runs the fuzz targets, which do for long and guided by coverage what the property tests do in
-//! short. It needs a rustup nightly and cargo-fuzz, which nothing else in the project does.
+//! short. cargo-fuzz, which nothing else in the project needs, is installed for it.
 
 use crate::{
     cargo::BuildEnv,
-    setup,
-    shell::{root, say, which},
+    packages, setup,
+    shell::{root, say},
+    subcommands,
 };
 use anyhow::{Context as _, Result, bail};
 use std::{
@@ -30,6 +31,8 @@ const TARGETS: [&str; 12] = [
     "tables",
     "tracker",
 ];
+/// What runs them.
+const CARGO_FUZZ: (&str, &str) = ("cargo-fuzz", "0.13.2");
 /// A seed larger than this only slows the fuzzer down.
 const SEED_BYTES: u64 = 200_000;
 
@@ -40,13 +43,14 @@ pub(crate) fn run(target: Option<&str>, seconds: u32) -> Result<ExitCode> {
         Some(name) if TARGETS.contains(&name) => vec![name],
         Some(name) => bail!("there is no fuzz target '{name}'; there is: {}", TARGETS.join(", ")),
     };
-    if which("cargo-fuzz").is_none() {
-        bail!("cargo-fuzz is missing: `cargo install cargo-fuzz`, and `rustup toolchain install nightly`");
-    }
+    packages::ensure(&["g++"], "libFuzzer is built with it")?;
+    let program = subcommands::ensure(&[CARGO_FUZZ])?.path(CARGO_FUZZ.0);
     let env = setup::ensure()?;
     let mut good = true;
     for target in targets {
-        let mut command = env.nightly_cargo(["fuzz", "run", target]);
+        let mut command = env.as_cargo(&program);
+        // The sanitizer's runtime comes with every compiler, and the options that ask for it with a nightly, or with this.
+        command.env("RUSTC_BOOTSTRAP", "1").args(["run", target]);
         let own = root().join("fuzz/corpus").join(target);
         fs::create_dir_all(&own).with_context(|| format!("cannot create {}", own.display()))?;
         // New findings go to the first folder, so the seeds are copied there.

@@ -23,6 +23,7 @@ mod run;
 mod schema;
 mod setup;
 mod shell;
+mod subcommands;
 mod tally;
 mod test;
 mod toolchain;

@@ -7,10 +7,9 @@ mod lint;
 mod pack;
 mod place;
 mod stage;
-mod tools;
 mod trial;
 
-use crate::{packages, setup, shell::say};
+use crate::{packages, setup, shell::say, subcommands};
 use anyhow::{Result, bail};
 use place::Place;
 use std::fs;
@@ -18,12 +17,16 @@ use std::fs;
 /// What makes the packages and looks at them.
 const PACKAGES: [&str; 5] = ["umoci", "binutils", "lintian", "rpmlint", "rpm"];
 
+/// cargo-deb makes Debian's packages, with the scripts by which debhelper would handle a service.
+const SUBCOMMANDS: [(&str, &str); 3] =
+    [("cargo-deb", "3.8.0"), ("cargo-generate-rpm", "0.21.1"), ("cargo-cyclonedx", "0.5.9")];
+
 /// Makes all of it. With `twice` it does so again from a copy of the sources at another place, and compares every file.
 /// With `trial` it installs, runs and removes what was made.
 pub(crate) fn run(twice: bool, trial: bool) -> Result<()> {
     let env = setup::ensure()?;
     packages::ensure(&PACKAGES, "packages and the image are made and looked at with them")?;
-    let tools = tools::ensure()?;
+    let tools = subcommands::ensure(&SUBCOMMANDS)?;
     let first = Place::here()?;
     let binary = build::binary(&env, &first)?;
     stage::all(&first, &binary, &tools)?;

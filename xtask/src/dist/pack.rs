@@ -1,7 +1,7 @@
 //! Makes packages, the archive and the checksums of what is staged.
 
-use super::{image, place::Place, stage, tools::Tools};
-use crate::{cargo, setup, shell::capture};
+use super::{image, place::Place, stage};
+use crate::{cargo, setup, shell::capture, subcommands::Subcommands};
 use anyhow::{Context as _, Result};
 use std::{
     fs,
@@ -23,12 +23,12 @@ const TOP: [&str; 7] = [
 ];
 
 /// Makes all of them.
-pub(super) fn all(place: &Place, tools: &Tools) -> Result<()> {
+pub(super) fn all(place: &Place, tools: &Subcommands) -> Result<()> {
     fs::create_dir_all(place.out())?;
     deb(place, tools, &format!("{}-1", place.version), &deb_path(place))?;
     setup::run(
-        tools
-            .command(place, "cargo-generate-rpm")
+        place
+            .command(tools.path("cargo-generate-rpm"))
             .args(["generate-rpm", "--package", "tcptrace", "--target", &cargo::host()?, "--output"])
             .args([&rpm_path(place)])
             .args(["--source-date", &place.epoch]),
@@ -43,10 +43,10 @@ pub(super) fn all(place: &Place, tools: &Tools) -> Result<()> {
 }
 
 /// Debian's package, of that version.
-pub(super) fn deb(place: &Place, tools: &Tools, version: &str, to: &Path) -> Result<()> {
+pub(super) fn deb(place: &Place, tools: &Subcommands, version: &str, to: &Path) -> Result<()> {
     setup::run(
-        tools
-            .command(place, "cargo-deb")
+        place
+            .command(tools.path("cargo-deb"))
             .args(["--package", "tcptrace", "--no-build", "--no-strip", "--quiet"])
             .args(["--target", &cargo::host()?, "--deb-version", version, "--output"])
             .arg(to),

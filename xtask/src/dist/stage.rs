@@ -1,7 +1,7 @@
 //! Puts the files that are packed into one folder, from which the tables in tcptrace/Cargo.toml take them.
 
-use super::{place::Place, tools::Tools};
-use crate::{cargo, man, setup};
+use super::place::Place;
+use crate::{cargo, man, setup, subcommands::Subcommands};
 use anyhow::{Context as _, Result, bail};
 use std::{fs, path::Path};
 
@@ -9,7 +9,7 @@ use std::{fs, path::Path};
 pub(super) const BILLS: [&str; 2] = ["tcptrace", "tcptrace-ebpf"];
 
 /// Makes them all.
-pub(super) fn all(place: &Place, binary: &Path, tools: &Tools) -> Result<()> {
+pub(super) fn all(place: &Place, binary: &Path, tools: &Subcommands) -> Result<()> {
     let stage = place.stage();
     fs::create_dir_all(&stage).with_context(|| format!("cannot make {}", stage.display()))?;
     fs::copy(binary, stage.join("tcptrace")).with_context(|| format!("cannot copy {}", binary.display()))?;
@@ -43,9 +43,9 @@ fn changelog(place: &Place) -> Result<String> {
 }
 
 /// The lists of what is linked in (`CycloneDX`). The tool writes one beside the manifest of each crate.
-fn bills(place: &Place, tools: &Tools) -> Result<()> {
+fn bills(place: &Place, tools: &Subcommands) -> Result<()> {
     const NAME: &str = "bill-of-materials";
-    let mut command = tools.command(place, "cargo-cyclonedx");
+    let mut command = place.command(tools.path("cargo-cyclonedx"));
     command.args(["cyclonedx", "--format", "json", "--no-build-deps", "--override-filename", NAME]);
     command.args(["--target", &cargo::host()?]);
     let made = setup::run(&mut command);

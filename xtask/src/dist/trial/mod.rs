@@ -6,10 +6,11 @@ mod package;
 mod service;
 mod system;
 
-use super::{place::Place, tools::Tools};
+use super::place::Place;
 use crate::{
     packages, setup,
     shell::{capture, is_root, say},
+    subcommands::Subcommands,
 };
 use anyhow::{Result, bail};
 use serde_json::Value;
@@ -29,7 +30,7 @@ sleep 1;
 "#;
 
 /// Tries all of it.
-pub(super) fn run(place: &Place, tools: &Tools) -> Result<()> {
+pub(super) fn run(place: &Place, tools: &Subcommands) -> Result<()> {
     if !is_root() {
         bail!("packages are installed in a system of its own by root: run this as root");
     }

@@ -5,10 +5,10 @@ use crate::{
     dist::{
         pack,
         place::{Place, empty},
-        tools::Tools,
     },
     setup,
     shell::say,
+    subcommands::Subcommands,
 };
 use anyhow::{Context as _, Result, ensure};
 use std::{collections::BTreeSet, fs, process::Command};
@@ -18,7 +18,7 @@ const UNIT: &str = "/usr/lib/systemd/system/tcptrace.service";
 const ENABLED: &str = "/etc/systemd/system/multi-user.target.wants/tcptrace.service";
 
 /// Debian's package: beside another of that name, installed, run, upgraded, removed and purged.
-pub(super) fn debian(place: &Place, tools: &Tools) -> Result<()> {
+pub(super) fn debian(place: &Place, tools: &Subcommands) -> Result<()> {
     let system = System::start(place)?;
     let older = place.root.join("target/trial/older.deb");
     pack::deb(place, tools, &format!("{}~before-1", place.version), &older)?;
