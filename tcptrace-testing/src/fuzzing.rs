@@ -39,6 +39,7 @@ use tcptrace_core::{
         AdmissionChange, Direction, Flow, IcmpError, Input, LossReport, Observation, RawOptions, Segment,
         Sender, Timestamp,
     },
+    socket::SocketFacts,
     track::{Config, Tracker},
 };
 
@@ -164,7 +165,15 @@ pub fn record(bytes: &[u8]) {
         let has_request =
             bytes[offset_of!(abi::Record, more)..].starts_with(&abi::MORE_REQUEST.to_ne_bytes());
         let request = if has_request { size_of::<abi::Request>() } else { 0 };
-        let len = bytes.len() - request - size_of_val::<[abi::Tunnel]>(&[abi::Tunnel::EMPTY][..layers.len()]);
+        let socket = match segment.socket.as_deref().map(|socket| &socket.facts) {
+            None => 0,
+            Some(SocketFacts::Owner(_)) => size_of::<abi::Owner>(),
+            Some(SocketFacts::Numbers(_)) => size_of::<abi::Socket>(),
+        };
+        let has_process = bytes[offset_of!(abi::Record, bits)] & abi::BIT_PROCESS != 0;
+        let process = if has_process { size_of::<abi::Process>() } else { 0 };
+        let tunnels = size_of_val::<[abi::Tunnel]>(&[abi::Tunnel::EMPTY][..layers.len()]);
+        let len = bytes.len() - request - socket - process - tunnels;
         assert!(layers.len() <= 1 && [PLAIN, ICMP, SYN].contains(&len));
         assert_eq!(segment.flow.tunnel != 0, !layers.is_empty());
         assert_eq!(segment.options.is_some(), len == SYN);

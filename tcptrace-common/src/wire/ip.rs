@@ -120,6 +120,10 @@ fn beyond_v4<L: Load, R: Receive>(
     if packet.decap(0) == 0 {
         return to.receive(Parsed::Other);
     }
+    // Of any other than a plain header the caller knows no length.
+    if L::RARE && header.byte(0) & 0x0f < 5 {
+        return to.receive(Parsed::Unparsable(Unparsable::BadLength));
+    }
     if is_later_fragment(header) {
         // A later fragment of UDP has no port, so it is not known whether it is of a tunnel.
         let bare = tunnel::is_bare_carrier(packet.decap(0), false, protocol);

@@ -142,6 +142,28 @@ proptest! {
     }
 
     #[test]
+    fn records_of_sockets(octet: u8, code in 0..8_u8, process: bool) {
+        use abi::RecordKind::{Fin, Rst, Syn, SynAck};
+        let kind = abi::RecordKind::from_code(code);
+        let bits = if process { abi::BIT_SOCKET | abi::BIT_PROCESS } else { abi::BIT_SOCKET };
+        for (head, block, kinds) in [(SYN, size_of::<abi::Owner>(), [Syn, SynAck]), (PLAIN, size_of::<abi::Socket>(), [Fin, Rst])] {
+            let mut bytes = vec![octet; head + block];
+            // Flags, kind, bits, options and what is always 0 are valid.
+            bytes[66..68].copy_from_slice(&[0; 2]);
+            bytes[74..76].copy_from_slice(&[0; 2]);
+            bytes[83..86].copy_from_slice(&[code, bits, 0]);
+            if head == SYN {
+                bytes[SYN + block - 4..].fill(0);
+            }
+            // No process.
+            bytes.extend(&[0; size_of::<abi::Process>()][..if process { size_of::<abi::Process>() } else { 0 }]);
+            assert_eq!(decode::record(&bytes).is_ok(), kind.is_some_and(|kind| kinds.contains(&kind)));
+            record(&bytes);
+            record(&bytes[..bytes.len() - 1]);
+        }
+    }
+
+    #[test]
     fn requests(any in bytes(300), at in 0_usize..60, octet: u8, len in 0_usize..2100) {
         request(&any);
         let hello = [&[22, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3][..], &[7; 32], &[0, 0, 2, 19, 1, 1, 0, 0, 9, 0, 0, 0, 5, 0, 3, 0, 0]];

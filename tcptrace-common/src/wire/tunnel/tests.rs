@@ -410,6 +410,27 @@ fn tunnels_in_tunnels() {
     }
 }
 
+/// What begins within its own header is nothing, and above all not a packet within itself.
+#[test]
+fn an_outer_header_that_is_too_short() {
+    for words in 0..5 {
+        let mut packet = v4_with(4, &v4_with(4, &inner()));
+        packet[0] = 0x40 + words;
+        let (steps, parsed) = walk(&packet, &Decap::all());
+        assert_eq!((steps.len(), parsed), (0, Parsed::Unparsable(Unparsable::BadLength)), "{words} words");
+        let (_, parsed) = walk(&packet, &Decap::NONE);
+        assert_eq!(parsed, Parsed::Other, "nobody asked for tunnels");
+        let mut within = v4_with(4, &packet);
+        within[20] = 0x40 + words;
+        let (steps, parsed) = walk(&within, &Decap::all());
+        assert_eq!(
+            (steps.len(), parsed),
+            (1, Parsed::Unparsable(Unparsable::BadLength)),
+            "{words} words within"
+        );
+    }
+}
+
 #[test]
 fn fragments_of_the_outer_packet() {
     let mut whole = v4_with(4, &long_v4(6, &[&TCP[..], &[0; 100]].concat()));
