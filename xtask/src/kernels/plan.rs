@@ -88,7 +88,7 @@ pub(super) const FULL: &[Suite] = &[
     },
 ];
 
-/// In every `cargo xtask test`: loading and attaching in all ways, and a connection through each. The times are ten times
+/// In every `cargo xtask test`: loading and attaching in all ways, and a connection through each. The times are many times
 /// what they take on two cores that run other tests meanwhile: they end what hangs, and no slow machine.
 pub(super) const SHORT: &[Suite] = &[
     all("features", 900),
