@@ -49,8 +49,9 @@ const CASES: [Case; 2] = [
 const FOOTNOTE: &str = "\
 One run after the other on one core, files in the page cache, standard output to /dev/null. Rates are by processor time
 (user and system, of all threads and with the start of the program), so that what else runs on the machine counts for
-less; in the row of all cores they are by the wall clock. Median of 5 runs of ours, of 3 of tcpdump's filter, and single runs of the rest. The ratio is that of packets/s of
-ours, summary only, to the row's. Memory is ru_maxrss: all resident pages, with those of shared libraries. (short) is a smaller file by the same generator.";
+less; in the row of all cores they are by the wall clock. Median of 5 runs of ours, of 3 of tcpdump's filter, and single
+runs of the rest. The ratio is that of packets/s of ours, summary only, to the row's. Memory is ru_maxrss: all resident
+pages, with those of shared libraries. (short) is a smaller file by the same generator.";
 
 fn main() -> Result<(), Box<dyn Error>> {
     // Cargo adds `--bench`.

@@ -1,5 +1,5 @@
-//! The programs that read the files, and running them: pinned to one core but for one row, with GNU time around them for what the
-//! kernel counted (`ru_maxrss`: every resident page, those of mapped files and shared libraries too).
+//! The programs that read the files, and running them: pinned to one core but for one row, with GNU time around them for
+//! what the kernel counted (`ru_maxrss`: every resident page, those of mapped files and shared libraries too).
 
 use std::{
     error::Error,

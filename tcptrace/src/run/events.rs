@@ -121,12 +121,12 @@ fn captures(files: Files, selection: &Selection, take: Take<'_>) -> Result<bool,
     let read = loop {
         let more = reading.next(&mut batch);
         tracker.inputs(&batch.inputs, &mut |event| give(&event, take, &mut taken));
-        progress.step(|| batch.so_far.position);
+        progress.step(|| reading.so_far().position);
         if !matches!((&more, &taken), (Ok(true), Ok(true))) {
             break more;
         }
     };
-    let SoFar { last_packet, counters, .. } = batch.so_far;
+    let SoFar { last_packet, counters, .. } = reading.so_far();
     tracker.finish(last_packet, &mut |event| give(&event, take, &mut taken));
     let stats = Stats { ts: last_packet, last: true, ..counters };
     give(&Event::Stats(Box::new(stats)), take, &mut taken);

@@ -64,17 +64,17 @@ pub(super) fn trace(config: &Config, paths: &[PathBuf], filter: Filter) -> Resul
         Reading::begin(source, pipeline.wants_packets(), pace).map_err(RunError::system("start a thread"))?;
     let mut file = File {
         pipeline,
+        reading,
         names: HashMap::new(),
-        so_far: SoFar::default(),
         first: None,
         last: Timestamp::default(),
         written: Timestamp::default(),
     };
-    let read = file.read(reading, &stop);
+    let read = file.read(&stop);
     let result = match read {
         // Damage does not take back what was read before it.
         read @ (Ok(()) | Err(RunError::File(_))) => {
-            let waiting = file.so_far.files_waiting as u64;
+            let waiting = file.reading.so_far().files_waiting as u64;
             if read.is_err() && waiting > 0 {
                 let (one, many) =
                     ("file after the damaged one is left out", "files after the damaged one are left out");
@@ -90,9 +90,8 @@ pub(super) fn trace(config: &Config, paths: &[PathBuf], filter: Filter) -> Resul
 /// A trace of capture files that has begun.
 struct File<'a> {
     pipeline: Pipeline<'a>,
+    reading: Reading,
     names: HashMap<u32, Arc<str>>,
-    /// What is known of the files up to the batch that was tracked last.
-    so_far: SoFar,
     /// The earliest time of a lifecycle segment or ICMP error.
     first: Option<Timestamp>,
     /// The latest time of a lifecycle segment or ICMP error.
@@ -102,12 +101,11 @@ struct File<'a> {
 }
 
 impl File<'_> {
-    fn read(&mut self, mut reading: Reading, stop: &Stop) -> Result<(), RunError> {
+    fn read(&mut self, stop: &Stop) -> Result<(), RunError> {
         let mut batch = Batch::default();
         let mut progress = Progress::new(self.pipeline.config.output.quiet);
         loop {
-            let more = reading.next(&mut batch);
-            self.so_far.clone_from(&batch.so_far);
+            let more = self.reading.next(&mut batch);
             for (interface, name) in batch.names.drain(..) {
                 self.names.insert(interface, Arc::clone(&name));
                 self.pipeline.name_interface(interface, name);
@@ -121,9 +119,9 @@ impl File<'_> {
             self.hand_over_packets(&batch)?;
             self.record_times(&batch.inputs);
             self.pipeline.track(&mut batch.inputs, 0)?;
-            progress.step(|| self.so_far.position);
+            progress.step(|| self.reading.so_far().position);
             if stop.was_asked() {
-                let stats = self.counters(false);
+                let stats = self.counters(&self.reading.so_far(), false);
                 self.pipeline.report(stats);
             }
             // A read that a signal broke off is no error.
@@ -168,38 +166,39 @@ impl File<'_> {
     /// Reports connections that are still open, or were never answered, when the files end, and then what was wrong
     /// with the files.
     fn report_rest(&mut self) -> Result<(), RunError> {
-        self.pipeline.finish(self.end(), 0)?;
-        for (link, packets) in &self.so_far.unknown_links {
+        let so_far = self.reading.so_far();
+        self.pipeline.finish(self.end(&so_far), 0)?;
+        for (link, packets) in &so_far.unknown_links {
             let link = link.name().map_or_else(|| link.0.to_string(), str::to_owned);
             self.pipeline.say(format_args!("{packets} packets of link type {link} were not looked into"));
         }
-        self.report_wrong_times();
-        let stats = self.counters(true);
+        self.report_wrong_times(&so_far);
+        let stats = self.counters(&so_far, true);
         self.pipeline.stats(stats, 0)
     }
 
     /// The time of the latest packet of any kind. Packets that are no lifecycle segments count as well: they show how
     /// long an answer was waited for.
-    fn end(&self) -> Timestamp {
-        self.last.max(self.so_far.last_packet)
+    fn end(&self, so_far: &SoFar) -> Timestamp {
+        self.last.max(so_far.last_packet)
     }
 
     /// The counters as they are now, `last` at the end of the trace.
-    fn counters(&self, last: bool) -> Stats {
+    fn counters(&self, so_far: &SoFar, last: bool) -> Stats {
         Stats {
             // Without a segment no time is known.
-            ts: self.first.map_or(Timestamp::UNKNOWN, |_| self.end()),
+            ts: self.first.map_or(Timestamp::UNKNOWN, |_| self.end(so_far)),
             elapsed_ns: self.first.and_then(|first| self.pipeline.clock().span(first, self.last)),
             last,
-            ..self.so_far.counters.clone()
+            ..so_far.counters.clone()
         }
     }
 
     /// Says what is wrong with the times in the files.
-    fn report_wrong_times(&self) {
+    fn report_wrong_times(&self, so_far: &SoFar) {
         let CaptureStats { time_went_back, time_went_back_most_ns, without_time, .. } =
-            self.so_far.counters.capture.unwrap_or_default();
-        if time_went_back > self.so_far.overlaps {
+            so_far.counters.capture.unwrap_or_default();
+        if time_went_back > so_far.overlaps {
             self.pipeline.say(format_args!(
                 "time goes back {}, at most by {}: what lies across that has no times (`reordercap` sorts packets by time)",
                 Count(time_went_back, "time", "times"),

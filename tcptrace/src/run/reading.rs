@@ -1,14 +1,16 @@
 //! Reads captures for a trace of files: on a thread of its own, some batches ahead of the tracker, so that on two processors
 //! the packets are searched while what was found before is tracked.
 //!
-//! The batches come in the order of the files, and each says what was counted up to its end, so nothing that is reported
-//! depends on how far ahead the thread is.
+//! The batches come in the order of the files, each with what was counted up to its end, so nothing that is reported depends
+//! on how far ahead the thread is.
 
 use crate::{
     event::Stats,
     segment::{Input, Observation, Timestamp},
-    source::counters::CountersTotal,
-    source::pcap::{Captured, FileError, LinkType, Overlap, PcapSource, Position},
+    source::{
+        counters::CountersTotal,
+        pcap::{Captured, FileError, LinkType, Overlap, PcapSource, Position},
+    },
 };
 use std::{
     io, mem,
@@ -43,7 +45,7 @@ impl Pace {
     }
 }
 
-/// What a batch of packets showed, and what was known at its end.
+/// What a batch of packets showed.
 #[derive(Default)]
 pub(super) struct Batch {
     pub(super) inputs: Vec<Input>,
@@ -53,7 +55,6 @@ pub(super) struct Batch {
     pub(super) names: Vec<(u32, Arc<str>)>,
     /// The first overlap of two files, if it was found in this batch.
     pub(super) overlap: Option<Overlap>,
-    pub(super) so_far: SoFar,
 }
 
 /// What is known of the files up to some place.
@@ -97,13 +98,13 @@ fn counters(source: &PcapSource) -> Stats {
     stats
 }
 
-/// A batch, and whether there are more.
-type Read = (Batch, Result<bool, FileError>);
+/// A batch, what was known at its end, and whether there are more.
+type Read = (Batch, SoFar, Result<bool, FileError>);
 
 /// The files as they are read.
 pub(super) enum Reading {
     InStep(Source),
-    Ahead(Ahead),
+    Ahead(Box<Ahead>),
 }
 
 /// The source, and what is wanted of it.
@@ -117,6 +118,8 @@ pub(super) struct Ahead {
     read: Receiver<Read>,
     /// Batches whose memory can be used again.
     used: Sender<Batch>,
+    /// What was known at the end of the last batch that was taken.
+    so_far: SoFar,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -126,7 +129,7 @@ impl Reading {
         let source = Source { source: Box::new(source), wants_packets };
         Ok(match pace {
             Pace::InStep => Self::InStep(source),
-            Pace::Ahead => Self::Ahead(Ahead::begin(source)?),
+            Pace::Ahead => Self::Ahead(Box::new(Ahead::begin(source)?)),
         })
     }
 
@@ -138,12 +141,21 @@ impl Reading {
             Self::Ahead(ahead) => ahead.next(batch),
         }
     }
+
+    /// What is known of the files up to the end of the last batch. It is put together when it is asked for, as a batch may be a
+    /// single packet.
+    pub(super) fn so_far(&self) -> SoFar {
+        match self {
+            Self::InStep(Source { source, .. }) => SoFar::of(source),
+            Self::Ahead(ahead) => ahead.so_far.clone(),
+        }
+    }
 }
 
 impl Source {
     fn read(&mut self, batch: &mut Batch) -> Result<bool, FileError> {
         let Self { source, wants_packets } = self;
-        let Batch { inputs, packets, names, overlap, so_far } = batch;
+        let Batch { inputs, packets, names, overlap } = batch;
         inputs.clear();
         packets.clear();
         names.clear();
@@ -154,7 +166,6 @@ impl Source {
         };
         names.extend(source.new_names());
         *overlap = source.take_overlap();
-        *so_far = SoFar::of(source);
         more
     }
 
@@ -163,7 +174,7 @@ impl Source {
         while let Ok(mut batch) = used.recv() {
             let more = self.read(&mut batch);
             let ends = !matches!(more, Ok(true));
-            if read.send((batch, more)).is_err() || ends {
+            if read.send((batch, SoFar::of(&self.source), more)).is_err() || ends {
                 return;
             }
         }
@@ -181,17 +192,18 @@ impl Ahead {
         let thread = thread::Builder::new()
             .name("tcptrace-files".to_owned())
             .spawn(move || source.read_all(&to_use, &to_read))?;
-        Ok(Self { read, used, thread: Some(thread) })
+        Ok(Self { read, used, so_far: SoFar::default(), thread: Some(thread) })
     }
 
     fn next(&mut self, batch: &mut Batch) -> Result<bool, FileError> {
-        let Ok((next, more)) = self.read.recv() else {
+        let Ok((next, so_far, more)) = self.read.recv() else {
             // It sends the last batch before it ends, unless it panics.
             if let Some(Err(panic)) = self.thread.take().map(JoinHandle::join) {
                 panic::resume_unwind(panic);
             }
             return Ok(false);
         };
+        self.so_far = so_far;
         // At the end nobody takes it.
         let _ = self.used.send(mem::replace(batch, next));
         more
@@ -280,8 +292,8 @@ mod tests {
         let mut all = Vec::new();
         loop {
             let more = reading.next(&mut batch);
-            let Batch { inputs, packets, so_far, .. } = &batch;
-            let packets = packets.iter().count();
+            let Batch { inputs, packets, .. } = &batch;
+            let (packets, so_far) = (packets.iter().count(), reading.so_far());
             all.push(format!("{inputs:?} {packets} {:?} {:?}", so_far.position, so_far.counters));
             match more {
                 Ok(true) => {}
