@@ -1,5 +1,6 @@
 //! `cargo xtask test`: everything that is checked before a change goes in, in one run.
 
+mod failures;
 mod interrupt;
 mod lints;
 mod plan;

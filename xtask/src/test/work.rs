@@ -1,6 +1,6 @@
 //! Running commands side by side. The output of each comes in one piece when it has ended, so that no two are mixed.
 
-use super::interrupt;
+use super::{failures, interrupt};
 use crate::{
     shell::say,
     tally::{self, Tally},
@@ -46,6 +46,8 @@ struct Done {
     name: String,
     took: Duration,
     success: bool,
+    /// The tests of it that failed, each with what it said.
+    failures: Vec<String>,
 }
 
 /// All that ran and runs.
@@ -133,7 +135,8 @@ impl Board {
             (false, _) | (_, Counts::Sum) => without_sum(&output),
         };
         (self.print)(&format!("==> {name}: {verdict}, {:.1} s", took.as_secs_f64()), &shown);
-        state.done.push(Done { name, took, success });
+        let failures = if success { Vec::new() } else { failures::of(&output) };
+        state.done.push(Done { name, took, success, failures });
         success
     }
 
@@ -156,11 +159,17 @@ impl Board {
         });
     }
 
-    /// How long each took, longest first; what failed; the counts; and which tests were left out, with the reason.
+    /// How long each took, longest first; what failed, with its tests; the counts; and which tests were left out, with
+    /// the reason.
     pub(super) fn conclude(self) -> (String, Vec<String>, Tally, Vec<String>) {
         let State { mut done, tally, ignored, .. } =
             self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let failed = done.iter().filter(|it| !it.success).map(|it| it.name.clone()).collect();
+        let failed = done.iter().filter(|it| !it.success).flat_map(|it| {
+            let tests = it.failures.iter().map(|failure| format!("{}: {failure}", it.name));
+            let alone = it.failures.is_empty().then(|| it.name.clone());
+            tests.chain(alone).collect::<Vec<_>>()
+        });
+        let failed = failed.collect();
         done.sort_by_key(|it| std::cmp::Reverse(it.took));
         let lines = done.iter().map(|it| {
             let verdict = if it.success { "" } else { "  FAILED" };
@@ -341,7 +350,7 @@ mod tests {
             let second = vec![
                 job("right", Counts::Nothing, &meet(&two, &one)),
                 job("tests", Counts::Binary { named: false }, &passed),
-                job("bad", Counts::Nothing, "exit 3"),
+                job("bad", Counts::Nothing, "echo 'test a::b ... FAILED'; exit 3"),
             ];
             board.side_by_side([first, second]);
         });
@@ -350,7 +359,7 @@ mod tests {
         }
         let (table, mut failed, tally, _) = board.conclude();
         failed.sort_unstable();
-        assert_eq!(failed, ["bad", "broken"]);
+        assert_eq!(failed, ["bad: a::b", "broken"]);
         assert_eq!(tally, Tally::parse("3 passed, 0 failed, 1 skipped").expect("it is such a line"));
         assert_eq!(table.lines().count(), 5, "{table}");
         assert_eq!(table.lines().filter(|line| line.ends_with("  FAILED")).count(), 2, "{table}");
