@@ -13,7 +13,7 @@ use crate::{
     sink::{
         ladder::flag_names,
         units::{Millis, Nanos, plain},
-        wrap::wrap,
+        wrap::{columns, wrap},
     },
 };
 use jiff::tz::TimeZone;
@@ -111,10 +111,10 @@ impl MergeText {
             return Ok(());
         }
         let names: Vec<_> = connection.path.iter().map(|name| plain(name)).collect();
-        let widths: Vec<usize> = names.iter().map(|name| name.chars().count().max(LEAST_CELL)).collect();
+        let widths: Vec<usize> = names.iter().map(|name| columns(name).max(LEAST_CELL)).collect();
         out.push_str("  ");
         for (name, width) in names.iter().zip(&widths) {
-            write!(out, "{name:>width$}  ")?;
+            write!(out, "{:1$}{name}  ", "", width - columns(name).min(*width))?;
         }
         out.truncate(out.trim_end().len());
         out.push('\n');
@@ -127,7 +127,7 @@ impl MergeText {
             let indent = line.len();
             let (label, note) = (label(segment), note(segment));
             line.push_str(&label);
-            let fits = self.width.is_none_or(|width| line.len() + note.chars().count() + 2 <= width);
+            let fits = self.width.is_none_or(|width| columns(&line) + columns(&note) + 2 <= width);
             if note.is_empty() || fits {
                 let _ = writeln!(out, "{line}{}{note}", if note.is_empty() { "" } else { "  " });
             } else {

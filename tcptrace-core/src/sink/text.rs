@@ -24,7 +24,10 @@ use crate::event::{
     Anomaly, Common, Connection, Established, Event, IcmpErrorEvent, Outcome, Path, Process, SegmentEvent,
     Stats, Teids, Transition, Vlans,
 };
-use crate::sink::units::{Column, plain};
+use crate::sink::{
+    units::{Column, plain},
+    wrap::columns,
+};
 use anstyle::{AnsiColor, Style};
 use bytes::{BufMut as _, BytesMut};
 use clock::TimeColumn;
@@ -250,7 +253,7 @@ impl TextSink {
         write_pair(ends, names, true, &mut self.pair)?;
         self.processes_follow = false;
         let Some(width) = self.options.width.columns() else { return Ok(()) };
-        let too_wide = |pair: &str| pair.chars().count() + HEAD > width;
+        let too_wide = |pair: &str| columns(pair) + HEAD > width;
         if too_wide(&self.pair) {
             let whole = self.pair.len();
             write_pair(ends, names, false, &mut self.pair)?;

@@ -17,11 +17,31 @@ pub fn plain(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// Whether a character acts on a terminal: control characters of ASCII and ISO 8859, separators of lines and
-/// paragraphs, characters without a width, and those that turn the direction of writing (UAX #9).
+/// Whether a character acts on a terminal, or is not seen there: control characters of ASCII and ISO 8859, separators of
+/// lines and paragraphs, those that turn the direction of writing (UAX #9), and those that have no shape of their own
+/// (`Default_Ignorable_Code_Point` of Unicode), with which two names look like one.
 fn acts_on_terminal(c: char) -> bool {
     c.is_control()
-        || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+        || matches!(
+            c,
+            '\u{ad}'
+                | '\u{34f}'
+                | '\u{61c}'
+                | '\u{115f}'..='\u{1160}'
+                | '\u{17b4}'..='\u{17b5}'
+                | '\u{180b}'..='\u{180f}'
+                | '\u{200b}'..='\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}'
+                | '\u{3164}'
+                | '\u{fe00}'..='\u{fe0f}'
+                | '\u{feff}'
+                | '\u{ffa0}'
+                | '\u{fff0}'..='\u{fff8}'
+                | '\u{1bca0}'..='\u{1bca3}'
+                | '\u{1d173}'..='\u{1d17a}'
+                | '\u{e0000}'..='\u{e0fff}'
+        )
 }
 
 /// As much of a name that others chose as is kept, where many are: its first 64 characters.
@@ -176,6 +196,9 @@ mod tests {
             ("e\u{1b}[2Jth", "e\\u{1b}[2Jth"),
             ("a\nb\r\t\u{7f}\u{9b}", "a\\u{a}b\\u{d}\\u{9}\\u{7f}\\u{9b}"),
             ("x\u{202e}y", "x\\u{202e}y"),
+            // It belongs to the letter before it, and both are seen as one.
+            ("e\u{301}th", "e\u{301}th"),
+            ("eth\u{fe00}0\u{ad}", "eth\\u{fe00}0\\u{ad}"),
         ] {
             assert_eq!(plain(text), shown);
         }

@@ -16,6 +16,7 @@ use tcptrace_core::{
         pcapng::{Origin, Writer},
         text::{TextOptions, TextSink, TimeFormat, Width},
         units::plain,
+        wrap::columns,
     },
     track::{Config, Tracker},
 };
@@ -43,7 +44,7 @@ pub fn lines(bytes: &[u8]) {
         })
     };
     // Names are never broken, however long they are.
-    let fits = plain(&name).chars().count() <= 40;
+    let fits = columns(&plain(&name)) <= 40;
     let (mut text, mut narrow) = (text(None), text(Some(80)));
     let mut out = BytesMut::new();
     let mut sink = |event: Event| {
@@ -63,7 +64,7 @@ pub fn lines(bytes: &[u8]) {
         }
         let line = std::str::from_utf8(one_line(&out)).expect("text");
         assert_eq!(plain(line), line);
-        let same = (line.chars().count() <= 80).then(|| line.to_owned());
+        let same = (columns(line) <= 80).then(|| line.to_owned());
         out.clear();
         narrow.event(&event, &mut out);
         within_80(std::str::from_utf8(&out).expect("text"), same.as_deref(), fits);
@@ -112,7 +113,7 @@ fn within_80(lines: &str, same: Option<&str>, fits: bool) {
     assert!(same.is_none_or(|line| lines == [line]) && !lines.is_empty());
     for line in lines {
         assert_eq!(plain(line), line);
-        assert!(!fits || line.chars().count() <= 80, "{line}");
+        assert!(!fits || columns(line) <= 80, "{line}");
     }
 }
 
@@ -139,4 +140,18 @@ pub fn capture(bytes: &[u8]) {
     let mut found = Vec::new();
     while source.next_batch(&mut found).expect("undamaged") {}
     assert_eq!(source.position().packets, 1);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::within_80;
+
+    #[test]
+    fn width_is_counted_in_columns() {
+        // The last letter has a sign above it, which takes no column.
+        let line = format!("{}e\u{301}", "x".repeat(79));
+        within_80(&line, Some(&line), true);
+        let wide = "网".repeat(41);
+        assert!(std::panic::catch_unwind(|| within_80(&wide, None, true)).is_err());
+    }
 }
