@@ -12,19 +12,27 @@ const COLUMNS: usize = 400;
 pub(super) fn of(output: &str) -> Vec<String> {
     let plain = without_colour(output);
     let lines: Vec<&str> = plain.lines().collect();
-    let names = lines.iter().filter_map(|line| line.strip_prefix("test ")?.strip_suffix(" ... FAILED"));
-    let mut failures: Vec<String> = names
-        .map(|name| {
-            let mut failure = name.to_owned();
-            for line in said(&lines, name) {
-                failure.push_str("\n    ");
-                failure.extend(line.chars().take(COLUMNS));
-            }
-            failure
-        })
-        .collect();
-    failures.dedup();
-    failures
+    let failures = names(&lines).into_iter().map(|name| {
+        let mut failure = name.to_owned();
+        for line in said(&lines, name) {
+            failure.push_str("\n    ");
+            failure.extend(line.chars().take(COLUMNS));
+        }
+        failure
+    });
+    failures.collect()
+}
+
+/// The names in the lists at the end of each binary's output. The line that says `FAILED` beside a name may be torn by what a program
+/// that the test started wrote in between.
+fn names<'a>(lines: &[&'a str]) -> Vec<&'a str> {
+    let mut is_list = false;
+    let names = lines.iter().filter_map(|line| {
+        let name = line.strip_prefix("    ").filter(|_| is_list);
+        is_list = *line == "failures:" || name.is_some();
+        name
+    });
+    names.collect()
 }
 
 /// What the harness shows of the test's own output, from its last panic on and without the stack.
@@ -48,7 +56,8 @@ mod tests {
 running 3 tests
 test good ... ok
 test \u{1b}[31mbad::one\u{1b}[0m ... \u{1b}[31mFAILED\u{1b}[0m
-test silent ... FAILED
+test silent ... warning: of a program
+FAILED
 
 failures:
 
@@ -85,7 +94,7 @@ test result: FAILED. 1 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; 
     #[test]
     fn no_more_is_repeated_than_is_read() {
         let line = "x".repeat(1000);
-        let long = format!("test a ... FAILED\n---- a stdout ----\n{}", format!("{line}\n").repeat(50));
+        let long = format!("---- a stdout ----\n{}\nfailures:\n    a\n\n", format!("{line}\n").repeat(50));
         let [failure] = &of(&long)[..] else { panic!("one failed") };
         assert_eq!(failure.lines().count(), 1 + super::LINES);
         assert!(failure.lines().skip(1).all(|line| line.len() == 4 + super::COLUMNS));

@@ -350,7 +350,7 @@ mod tests {
             let second = vec![
                 job("right", Counts::Nothing, &meet(&two, &one)),
                 job("tests", Counts::Binary { named: false }, &passed),
-                job("bad", Counts::Nothing, "echo 'test a::b ... FAILED'; exit 3"),
+                job("bad", Counts::Nothing, "echo 'failures:'; echo '    a::b'; exit 3"),
             ];
             board.side_by_side([first, second]);
         });
