@@ -149,10 +149,8 @@ fn rustnet() -> Option<PathBuf> {
         return None;
     }
     say(format_args!("building rustnet {VERSION} into {} (some minutes)", bin.display()));
-    let built = cargo::command()
-        .args(["install", "rustnet-monitor", "--version", VERSION, "--locked", "--quiet"])
-        .args(["--no-default-features", "--root"])
-        .arg(&directory)
+    let built = cargo::install("rustnet-monitor", VERSION, &directory)
+        .arg("--no-default-features")
         .stdin(Stdio::null())
         .output();
     match built {

@@ -146,6 +146,17 @@ pub(crate) fn command() -> Command {
     Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
 }
 
+/// The cargo that runs this task, to install this version of a program into `folder`, in place of another one there.
+pub(crate) fn install(name: &str, version: &str, folder: &Path) -> Command {
+    let mut command = command();
+    command
+        .args(["install", name, "--version", version, "--locked", "--force", "--quiet", "--root"])
+        .arg(folder)
+        // Outside the repository, so that none of its configuration applies.
+        .current_dir("/");
+    command
+}
+
 /// The programs in cargo's JSON messages, in their order.
 fn executables(messages: &str) -> Vec<Executable> {
     let of_line = |line: &str| {

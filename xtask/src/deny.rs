@@ -2,7 +2,7 @@
 //! there are twice, and known vulnerabilities.
 
 use crate::{
-    cargo::BuildEnv,
+    cargo::{self, BuildEnv},
     setup,
     shell::{capture, root, say, which},
     toolchain::{cargo_home, own_tools},
@@ -20,8 +20,8 @@ const VERSION: &str = "0.20.2";
 /// The command, with cargo-deny installed.
 pub(crate) fn command(env: &BuildEnv) -> Result<Command> {
     let deny = ensure()?;
-    let mut command = Command::new(deny);
-    command.current_dir(root()).env("CARGO", crate::cargo::command().get_program()).env("PATH", &env.path);
+    let mut command = env.as_cargo(&deny);
+    command.current_dir(root());
     command.args([
         "--workspace",
         "--locked",
@@ -50,24 +50,9 @@ fn ensure() -> Result<PathBuf> {
     say(format_args!("building cargo-deny {VERSION} into {} (some minutes)", own.display()));
     let folder = own_tools();
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    let mut install = crate::cargo::command();
+    let mut install = cargo::install("cargo-deny", VERSION, &folder);
     // Without optimization it is there in a third of the time, and still takes only seconds to run.
-    install
-        .args([
-            "install",
-            "cargo-deny",
-            "--version",
-            VERSION,
-            "--locked",
-            "--debug",
-            "--force",
-            "--quiet",
-            "--root",
-        ])
-        .arg(&folder)
-        .env("CARGO_PROFILE_DEV_DEBUG", "false")
-        // Outside the repository, so that none of its configuration applies.
-        .current_dir(&folder);
+    install.arg("--debug").env("CARGO_PROFILE_DEV_DEBUG", "false");
     setup::run(&mut install)?;
     Ok(own)
 }

@@ -93,14 +93,10 @@ fn install_linker(llvm: u32) -> Result<PathBuf> {
         root.join("bin").display()
     ));
     fs::create_dir_all(&root).with_context(|| format!("cannot make {}", root.display()))?;
-    let mut command = crate::cargo::command();
+    let mut command = crate::cargo::install("bpf-linker", LINKER_VERSION, &root);
     command
-        .args(["install", "bpf-linker", "--version", LINKER_VERSION, "--locked", "--force", "--quiet"])
-        .args(["--no-default-features", "--features", &format!("llvm-{llvm}"), "--root"])
-        .arg(&root)
-        .env("PATH", tools::path_with(&prefix.join("bin")))
-        // Outside the repository, so that none of its configuration applies.
-        .current_dir(&root);
+        .args(["--no-default-features", "--features", &format!("llvm-{llvm}")])
+        .env("PATH", tools::path_with(&prefix.join("bin")));
     run(&mut command)?;
     tools::linker_for(llvm).context("bpf-linker was built, and still none is found that reads this bitcode")
 }

@@ -25,15 +25,11 @@ pub(crate) fn ensure(wanted: &[(&str, &str)]) -> Result<Subcommands> {
             continue;
         }
         say(format_args!("installing {name} {version} into {} (a few minutes)", tools.0.display()));
-        let mut install = cargo::command();
+        let mut install = cargo::install(name, version, &tools.0);
         install
-            .args(["install", name, "--version", version, "--locked", "--force", "--quiet", "--root"])
-            .arg(&tools.0)
             // They do little themselves: what takes minutes is to build them.
             .envs([("CARGO_PROFILE_RELEASE_LTO", "false"), ("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1")])
-            .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16")
-            // Outside of the repository, so that none of its configuration applies.
-            .current_dir("/");
+            .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16");
         setup::run(&mut install)?;
     }
     Ok(tools)
