@@ -18,6 +18,7 @@ use super::{
     overload::{Fill, Overload},
     owners::Owners,
     pace::Pace,
+    phase::Phase,
     presence::Presence,
     processes::Processes,
     reorder::Reorder,
@@ -33,7 +34,7 @@ use crate::{
         attach::{IngressHook, Notice},
         calls::readiness::readable,
         interfaces::watch::InterfaceNames,
-        load::{CounterMap, Programs, pending::PendingWords, ring::RingGauge},
+        load::{CounterMap, LoadOptions, Programs, pending::PendingWords, ring::RingGauge},
     },
     segment::{AdmissionChange, Flow, Input, LossReport, Observation, Segment, Timestamp},
 };
@@ -64,19 +65,6 @@ pub enum AfterBatch {
     More,
     /// This was the last batch: every named interface is gone, or somebody has taken the programs off.
     End,
-}
-
-/// Where the reader stands with the ring.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    /// The ring was empty; a record will wake the reader.
-    Idle,
-    /// A record has come; the ring is drained at this time.
-    Waiting(Instant),
-    /// A turn ended before the ring was empty.
-    Draining,
-    /// The trace is over.
-    Ended,
 }
 
 /// The source of a live trace. Dropping it takes the programs off.
@@ -375,30 +363,26 @@ impl LiveSource {
         self.wall
     }
 
-    /// Waits until something is due. Only the last step before a return changes anything, which makes it cancel-safe.
+    /// Waits until something is due. A wake-up by the ring alone is nothing that is due. Nothing is changed but the phase, which
+    /// makes it cancel-safe.
     async fn wait(&mut self) -> Result<(), LiveError> {
-        let deadline = self.deadline();
-        let listens = matches!(self.phase, Phase::Idle | Phase::Waiting(_));
-        let woken = tokio::select! {
-            biased;
-            ready = self.spaces.ready() => return ready,
-            () = flushed(self.log.as_mut()) => return Ok(()),
-            () = std::future::ready(()), if self.phase == Phase::Draining => return Ok(()),
-            ready = self.ring.readable(), if listens => {
-                // While records are left to collect, the kernel wakes the reader only if the ring fills too fast.
-                // Readiness is cleared before the drain: a record that finds the ring empty after it sets it again.
-                ready.map_err(LiveError::io("wait for the ring"))?.clear_ready();
-                true
+        loop {
+            let deadline = self.deadline();
+            tokio::select! {
+                biased;
+                ready = self.spaces.ready() => return ready,
+                () = flushed(self.log.as_mut()) => return Ok(()),
+                () = std::future::ready(()), if self.phase == Phase::Draining => return Ok(()),
+                ready = self.ring.readable() => {
+                    // Readiness is cleared before the drain: a record that finds the ring empty after it sets it again.
+                    ready.map_err(LiveError::io("wait for the ring"))?.clear_ready();
+                }
+                () = tokio::time::sleep_until(deadline.into()) => return Ok(()),
             }
-            () = tokio::time::sleep_until(deadline.into()) => false,
-        };
-        if woken {
-            self.phase = match self.phase {
-                Phase::Waiting(_) => Phase::Draining,
-                _ => Phase::Waiting(Instant::now() + self.pace.wait()),
-            };
+            let is_filling =
+                self.gauge.used_bytes() as u64 >= self.ring_bytes / u64::from(LoadOptions::WAKE_PART);
+            self.phase = self.phase.woken(self.pace.wait(), is_filling, Instant::now());
         }
-        Ok(())
     }
 
     fn deadline(&self) -> Instant {
@@ -424,12 +408,7 @@ impl LiveSource {
         if let Some(ns) = self.sweep.step(clock, &mut self.pending) {
             out.push(Input::Overwritten(clock.before(ns)));
         }
-        let due = match self.phase {
-            Phase::Idle => self.next_tick <= now,
-            Phase::Waiting(drain) => drain <= now,
-            Phase::Draining => true,
-            Phase::Ended => false,
-        };
+        let due = self.phase.is_due(self.next_tick, now);
         if due { self.drain(now, out) } else { Ok(()) }
     }
 
@@ -464,10 +443,10 @@ impl LiveSource {
         if empty {
             out.push(Input::Tick(until));
         }
-        self.phase = if empty { Phase::Idle } else { Phase::Draining };
-        // Records that are held back are passed on with the next wake-up, or soon if there is none.
-        let is_all_passed_on = self.reorder.is_empty() && !self.gaps.is_waiting();
-        self.next_tick = now + if is_all_passed_on { TICK } else { 2 * WINDOW };
+        let holds = !self.reorder.is_empty() || self.gaps.is_waiting();
+        self.phase =
+            if empty { Phase::emptied(holds, self.pace.wait(), 2 * WINDOW, now) } else { Phase::Draining };
+        self.next_tick = now + if holds { 2 * WINDOW } else { TICK };
         Ok(())
     }
 

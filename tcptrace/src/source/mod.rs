@@ -11,6 +11,7 @@ pub mod live;
 mod overload;
 mod owners;
 mod pace;
+mod phase;
 mod presence;
 mod processes;
 mod running;
