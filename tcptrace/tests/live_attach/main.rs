@@ -8,7 +8,7 @@ mod vlans;
 use aya::programs::TcAttachType;
 use netns::{Netns, has_tcx};
 use std::{
-    io::{BufRead, BufReader, Read, Write},
+    io::{BufRead, BufReader, ErrorKind, Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     process::{self, Command, Stdio},
     thread,
@@ -99,7 +99,8 @@ fn serve_one(ns: &Netns) -> (SocketAddr, thread::JoinHandle<()>) {
     let listener = ns.enter(|| TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).expect("a free port"));
     let address = SocketAddr::from((SERVER, listener.local_addr().expect("bound").port()));
     let server = thread::spawn(move || {
-        let (mut stream, _) = listener.accept().expect("a connection");
+        let mut stream = accept(&listener);
+        stream.set_read_timeout(Some(DEADLINE)).expect("a socket");
         let mut request = Vec::new();
         stream.read_to_end(&mut request).expect("the client closes");
         stream.write_all(&request).expect("the client reads");
@@ -107,8 +108,29 @@ fn serve_one(ns: &Netns) -> (SocketAddr, thread::JoinHandle<()>) {
     (address, server)
 }
 
+/// Accepts a connection. The listener is asked again and again: in an emulated 5.10 it has happened that a process slept on in
+/// `accept(2)` while its client was in FIN-WAIT-2, and so for ever.
+fn accept(listener: &TcpListener) -> TcpStream {
+    listener.set_nonblocking(true).expect("a socket");
+    let start = Instant::now();
+    let stream = loop {
+        match listener.accept() {
+            Ok((stream, _)) => break stream,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                assert!(start.elapsed() < DEADLINE, "no connection within {DEADLINE:?}");
+                thread::sleep(Duration::from_millis(1));
+            }
+            Err(error) => panic!("{error}"),
+        }
+    };
+    stream.set_nonblocking(false).expect("a socket");
+    stream
+}
+
 fn talk_to(address: SocketAddr) {
     let mut stream = TcpStream::connect_timeout(&address, DEADLINE).expect("the server listens");
+    // A test that waits for ever does not say for what.
+    stream.set_read_timeout(Some(DEADLINE)).expect("a socket");
     stream.write_all(b"hello").expect("it is open");
     stream.shutdown(std::net::Shutdown::Write).expect("it is open");
     let mut answer = Vec::new();

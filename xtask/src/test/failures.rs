@@ -20,7 +20,18 @@ pub(super) fn of(output: &str) -> Vec<String> {
         }
         failure
     });
-    failures.collect()
+    failures.chain(unfinished(&lines).map(|name| format!("{name}: it did not end"))).collect()
+}
+
+/// The tests that ran for long and have no verdict, as their binary was ended.
+fn unfinished<'a>(lines: &'a [&'a str]) -> impl Iterator<Item = &'a str> {
+    let long =
+        |line: &'a str| line.strip_prefix("test ")?.split_once(" has been running for over ").map(|it| it.0);
+    let has_verdict = move |name: &str| {
+        let verdict = format!("test {name} ... ");
+        lines.iter().any(|line| line.starts_with(&verdict))
+    };
+    lines.iter().filter_map(move |line| long(line)).filter(move |name| !has_verdict(name))
 }
 
 /// The names in the lists at the end of each binary's output. The line that says `FAILED` beside a name may be torn by what a program
@@ -89,6 +100,13 @@ test result: FAILED. 1 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; 
             "bad::one\n    thread 'bad::one' (8) panicked at b.rs:2:3:\n    assertion failed\n      left: 1";
         assert_eq!(of(OUTPUT), [said, "silent"]);
         assert_eq!(of("test good ... ok\n"), [""; 0]);
+    }
+
+    #[test]
+    fn a_test_that_hangs_is_named_when_its_binary_is_ended() {
+        let output = "test slow has been running for over 60 seconds\ntest stuck has been running for over 60 seconds\n\
+                      test slow ... ok\n";
+        assert_eq!(of(output), ["stuck: it did not end"]);
     }
 
     #[test]
