@@ -4,7 +4,7 @@
 use crate::{
     cargo::{self, BuildEnv},
     setup,
-    shell::{capture, root, say, which},
+    shell::{capture, say, which},
     toolchain::{cargo_home, own_tools},
 };
 use anyhow::{Context as _, Result};
@@ -21,7 +21,6 @@ const VERSION: &str = "0.20.2";
 pub(crate) fn command(env: &BuildEnv) -> Result<Command> {
     let deny = ensure()?;
     let mut command = env.as_cargo(&deny);
-    command.current_dir(root());
     command.args([
         "--workspace",
         "--locked",

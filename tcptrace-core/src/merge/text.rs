@@ -114,7 +114,7 @@ impl MergeText {
         let widths: Vec<usize> = names.iter().map(|name| columns(name).max(LEAST_CELL)).collect();
         out.push_str("  ");
         for (name, width) in names.iter().zip(&widths) {
-            write!(out, "{:1$}{name}  ", "", width - columns(name).min(*width))?;
+            write!(out, "{:1$}{name}  ", "", width - columns(name))?;
         }
         out.truncate(out.trim_end().len());
         out.push('\n');

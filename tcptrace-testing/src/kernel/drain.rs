@@ -67,7 +67,7 @@ pub fn attach_for(device: u32, seeds: &[u64; SEED_WORDS], maps: &[u32]) -> Resul
         map.pin(&path).map_err(|error| Error::Io(io::Error::other(error)))?;
         found.push((name, path));
     }
-    let wake = u64::from(LoadOptions::DEFAULT_RING_BYTES / LoadOptions::WAKE_PART);
+    let wake = LoadOptions::wake_bytes(LoadOptions::DEFAULT_RING_BYTES.into());
     let mut loader = EbpfLoader::new();
     for (name, path) in &found {
         loader.map_pin_path(name, path.as_path());

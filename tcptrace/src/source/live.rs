@@ -379,8 +379,7 @@ impl LiveSource {
                 }
                 () = tokio::time::sleep_until(deadline.into()) => return Ok(()),
             }
-            let is_filling =
-                self.gauge.used_bytes() as u64 >= self.ring_bytes / u64::from(LoadOptions::WAKE_PART);
+            let is_filling = self.gauge.used_bytes() as u64 >= LoadOptions::wake_bytes(self.ring_bytes);
             self.phase = self.phase.woken(self.pace.wait(), is_filling, Instant::now());
         }
     }

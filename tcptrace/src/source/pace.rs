@@ -1,6 +1,7 @@
 //! How long to wait after a wake-up before draining the ring. Records that arrive meanwhile wake nobody. A wake-up
 //! costs microseconds: a busy host pays for ten a second, and an idle one for its first record.
 
+use crate::kernel::load::LoadOptions;
 use std::time::Duration;
 
 /// Chooses the time between a wake-up and the drain: as long as the latency allows, but not so long that the ring would
@@ -29,7 +30,7 @@ impl Pace {
 
     /// The time from a wake-up to the drain.
     pub(super) fn wait(self) -> Duration {
-        match (self.ring_bytes / 8).checked_div(self.bytes_per_ms) {
+        match LoadOptions::wake_bytes(self.ring_bytes).checked_div(self.bytes_per_ms) {
             None => self.longest,
             Some(ms) => self.longest.min(Duration::from_millis(ms)),
         }

@@ -2,13 +2,13 @@
 
 use crate::{
     lab::{Family, Host},
+    oracle::times::Offset,
     trace::{Report, Trace, binary, command, command_of, of_kind},
     traffic::{Kind, drive},
 };
 use jiff::{SignedDuration, Timestamp};
-use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Value, json};
-use std::{fs, ops::Range};
+use std::fs;
 
 fn read(path: &str) -> String {
     fs::read_to_string(path).unwrap_or_else(|error| panic!("{path}: {error}")).trim_end().to_owned()
@@ -30,22 +30,11 @@ fn trace_lo(host: &Host, args: &[&str]) -> Report {
     trace.stop()
 }
 
-/// Within which bounds the time of day is ahead of the kernel's clock, in nanoseconds.
-fn monotonic_offset() -> Range<i128> {
-    let monotonic = || {
-        let now = clock_gettime(ClockId::Monotonic);
-        i128::from(now.tv_sec) * 1_000_000_000 + i128::from(now.tv_nsec)
-    };
-    let before = monotonic();
-    let now = Timestamp::now().as_nanosecond();
-    now - monotonic()..now - before
-}
-
 #[test]
 fn the_first_line_tells_of_run_host_and_clock() {
     let host = Host::alone();
     let before = Timestamp::now();
-    let offset_before = monotonic_offset();
+    let mut known = Offset::new();
     let args = [
         "--stats-interval",
         "100ms",
@@ -78,13 +67,12 @@ fn the_first_line_tells_of_run_host_and_clock() {
     );
 
     // What the kernel's clock shows is the time of day by it, but for what that was set and steered meanwhile.
-    let offset = i128::from(told["clock"]["monotonic_offset_ns"].as_i64().expect("a number"));
-    let uncertainty = i128::from(told["clock"]["uncertainty_ns"].as_u64().expect("a number"));
-    let known = [offset_before, monotonic_offset()];
-    let (least, most) = (known[0].start.min(known[1].start), known[0].end.max(known[1].end));
-    assert!((1..1_000_000_000).contains(&uncertainty), "{uncertainty}");
-    let around = least - uncertainty - 1_000_000..most + uncertainty + 1_000_000;
-    assert!(around.contains(&offset), "{offset} and not in {around:?}");
+    known.refresh();
+    let offset = told["clock"]["monotonic_offset_ns"].as_i64().expect("a number");
+    let uncertainty = told["clock"]["uncertainty_ns"].as_i64().expect("a number");
+    assert!((1..10_000_000).contains(&uncertainty), "{uncertainty}");
+    let off = (offset - known.middle()).abs();
+    assert!(off < known.moved() + uncertainty + 1_000_000, "{off} ns");
 
     let next = start(&trace_lo(&host, &["--once"]));
     assert_ne!(next["run"], told["run"]);

@@ -31,8 +31,6 @@ impl LoadOptions {
     /// a second the ring outlasts half a second in which the reader gets no CPU. The kernel allocates all of it, so a
     /// larger one is not free.
     pub const DEFAULT_RING_BYTES: u32 = 8 << 20;
-    /// The reader is woken from its pause when one in so many bytes of the ring is filled. It comes before the rest is.
-    pub const WAKE_PART: u32 = 8;
     /// The default size of the pending-ACK table: 65,536 buckets (4 MiB), for half a million acknowledgements that are
     /// expected at once.
     pub const DEFAULT_PENDING_BUCKETS: u32 = 1 << 16;
@@ -40,6 +38,13 @@ impl LoadOptions {
     const MAX_PENDING_BUCKETS: u32 = 1 << 24;
     const MIN_RING_BYTES: u32 = 1 << 16;
     const MAX_RING_BYTES: u32 = 1 << 30;
+
+    /// How many bytes of a ring have to be filled for the reader to be woken from its pause: an eighth, so that it comes before the
+    /// rest is.
+    #[must_use]
+    pub const fn wake_bytes(ring_bytes: u64) -> u64 {
+        ring_bytes / 8
+    }
 
     /// An error if a size is out of its range, or no power of two.
     pub(super) fn check(self) -> Result<(), LoadError> {

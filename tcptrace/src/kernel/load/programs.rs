@@ -103,7 +103,7 @@ impl Programs {
         let acts = if processes == 0 { 1 } else { Slot::COUNT };
         let first_byte = u8::from(options.first_byte || options.server_name);
         let server_name = u8::from(options.server_name);
-        let wake_bytes = u64::from(options.ring_bytes / LoadOptions::WAKE_PART);
+        let wake_bytes = LoadOptions::wake_bytes(options.ring_bytes.into());
         let (netns, shared) = match role {
             Role::Only(netns) => (netns, 0_u8),
             Role::Shared => (0, 1),

@@ -5,7 +5,7 @@
 mod compare;
 mod kinds;
 pub(crate) mod rules;
-mod times;
+pub(crate) mod times;
 pub(crate) mod tracefs;
 
 use crate::{
